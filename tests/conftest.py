@@ -29,7 +29,7 @@ LONG = frozenset(
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, name: str, obj: object) -> None:
-    """Let time be virtual for the asynchronous tests of a module that is marked so."""
+    """Use virtual time for the asynchronous tests of a marked module."""
     inner = obj.hypothesis.inner_test if hasattr(obj, "hypothesis") else obj
     asynchronous = collector.istestfunction(obj, name) and iscoroutinefunction(inner)
     if asynchronous and collector.get_closest_marker("virtual_time"):
@@ -68,7 +68,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> str | tuple[str, dict[str, 
 
 @pytest.fixture(scope="module")
 async def virtual_time(anyio_backend: str | tuple[str, dict[str, Any]]) -> AsyncIterator[None]:
-    """Time that passes only while nothing happens, for a whole module; see `virtual_time`."""
+    """Virtual time for a whole module; see `virtual_time`."""
     if isinstance(anyio_backend, str):
         # A test that another module has taken over from a marked one, to run it at servers in other processes.
         yield

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from generators.hook import filled
+from generators.hook import fill_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ def pages() -> dict[str, str]:
         DOCS / "sample-plugin" / "README.md",
         ROOT / "plugins" / "mailslot-imap" / "README.md",
     ]
-    found = {str(path.relative_to(ROOT)): filled(path.read_text(encoding="utf-8")) for path in sorted(ours)}
+    found = {str(path.relative_to(ROOT)): fill_page(path.read_text(encoding="utf-8")) for path in sorted(ours)}
     return found | {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in others}
 
 

@@ -71,9 +71,7 @@ def test_wrong_usage(arguments: list[str], says: str) -> None:
     ],
     ids=lambda value: value[0] if isinstance(value, list) else None,
 )
-def test_each_starts_by_itself(
-    arguments: list[str], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_command_starts(arguments: list[str], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Elsewhere commands are forked from a process in which whatever one of them forgets to load is there."""
     (tmp_path / "mailslot.toml").write_text('records.smtp = {server = "localhost", sender_address = "a@example.com"}')
     monkeypatch.chdir(tmp_path)
@@ -87,7 +85,7 @@ def test_version() -> None:
     assert mailslot("--version").stdout.startswith("mailslot 0.")
 
 
-def test_library_is_light() -> None:
+def test_importing_the_library_loads_little() -> None:
     """An import of mailslot alone loads nothing that comes with an extra."""
     heavy = {"authlib", "httpx2", "starlette", "typer", "PIL", "cryptography", "rich", "hypercorn", "tomlkit", "trio"}
     code = f"import sys, mailslot; print(sorted({heavy!r} & set(sys.modules)))"

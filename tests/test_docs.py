@@ -77,7 +77,7 @@ def built(site: Path) -> dict[Path, Html]:
     return {path: Html(path.read_text(encoding="utf-8")) for path in site.rglob("*.html") if path.name != "404.html"}
 
 
-def test_every_link_leads_somewhere(site: Path, built: dict[Path, Html]) -> None:
+def test_every_link_has_a_target(site: Path, built: dict[Path, Html]) -> None:
     dead: list[str] = []
     for path, page in built.items():
         for link in page.links | page.loaded:
@@ -94,23 +94,23 @@ def test_every_link_leads_somewhere(site: Path, built: dict[Path, Html]) -> None
     assert not dead
 
 
-def test_nothing_comes_from_elsewhere(site: Path, built: dict[Path, Html]) -> None:
+def test_pages_load_nothing_from_other_hosts(site: Path, built: dict[Path, Html]) -> None:
     assert [link for page in built.values() for link in page.loaded if urlsplit(link).netloc] == []
     for style in site.rglob("*.css"):
         assert not re.search(r"url\(['\"]?(https?:)?//|@import", style.read_text(encoding="utf-8")), style
 
 
-def test_all_that_the_library_shows_is_in_its_reference(built: dict[Path, Html], site: Path) -> None:
+def test_the_reference_has_the_whole_public_api(built: dict[Path, Html], site: Path) -> None:
     shown = built[site / "reference.html"].anchors
     missing = {f"mailslot.{name}" for name in mailslot.__all__} - shown
     assert not missing
 
 
-def test_texts_that_the_code_does_not_have_are_complete() -> None:
+def test_texts_of_the_generators_are_complete() -> None:
     assert set(texts.SETTINGS) == {*KEYS, *SECRETS}
 
 
-def test_what_is_said_of_microsofts_numbers_holds() -> None:
+def test_quoted_aadsts_codes_have_the_stated_cause() -> None:
     rows = [line for text in PAGES.values() for line in text.splitlines() if line.startswith("| ") and "AADSTS" in line]
     told = [
         (number, re.findall(r"causes\.md#(\w+)", row)) for row in rows for number in re.findall(r"AADSTS(\d+)", row)
@@ -123,7 +123,7 @@ def test_what_is_said_of_microsofts_numbers_holds() -> None:
             assert {error_table().aadsts[int(number)].cause for number in re.findall(r"\d+", numbers)} == {cause}
 
 
-def test_the_panels_words_are_quoted_as_they_are() -> None:
+def test_quotations_of_the_panel_are_exact() -> None:
     known = {"Allow"}  # on the page of the sandbox's provider
     for file in (ROOT / "plugins" / "mailslot_plugins").rglob("words.toml"):
         known |= {each["en"] for each in tomllib.loads(file.read_text(encoding="utf-8")).values()}
@@ -137,7 +137,7 @@ def test_the_panels_words_are_quoted_as_they_are() -> None:
         assert [each for each in said if plain(each) not in quoted] == []
 
 
-def test_what_is_said_of_servers_answers_holds() -> None:
+def test_quoted_server_replies_have_the_stated_cause() -> None:
     answer = re.compile(r"`(\d{3})[ -](\d\.\d+\.\d+) ?([^`]*)`")
     checked = 0
     for text in PAGES.values():
@@ -170,7 +170,7 @@ def plain(text: str) -> str:
     return text.replace("’", "'").rstrip(".:").lower()
 
 
-def test_what_the_demo_says_is_quoted_as_it_is() -> None:
+def test_the_output_of_the_demo_is_quoted_exactly() -> None:
     source = inspect.getsource(demo_panel)
     said = re.findall(r"^ +• (.+)$", PAGES["docs/tutorial.md"], re.MULTILINE)
     assert len(said) == 3
@@ -178,7 +178,7 @@ def test_what_the_demo_says_is_quoted_as_it_is() -> None:
     assert f"password: {PASSWORD}" in PAGES["docs/tutorial.md"]
 
 
-def test_settings_that_are_shown_can_be_read() -> None:
+def test_settings_examples_are_valid() -> None:
     for text in PAGES.values():
         for block in blocks(text, "toml"):
             tables = tomllib.loads(block) if "…" not in block else {}
@@ -188,7 +188,7 @@ def test_settings_that_are_shown_can_be_read() -> None:
                     parse_setting(key, value, protocol)
 
 
-def test_python_that_is_shown_can_be_read_and_imports_what_there_is() -> None:
+def test_python_examples_compile_and_their_imports_exist() -> None:
     for page, text in PAGES.items():
         for found in PYTHON.finditer(text):
             if found["from"]:

@@ -1,4 +1,4 @@
-"""The commands in the documentation: each can be called as it is shown."""
+"""The commands in the documentation are valid."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def check_settings(place: str, assignments: list[str]) -> None:
             parse_value(section.keys, key, shown)
 
 
-def test_every_command_that_is_shown_can_be_called() -> None:
+def test_every_command_shown_is_valid() -> None:
     lines = [(page, line) for page, text in PAGES.items() for line in commands(text)]
     assert len(lines) > 100
     wrong = [f"{page}: {said}" for page, line in lines if (said := complaint(line)) is not None]
@@ -92,11 +92,11 @@ def test_every_command_that_is_shown_can_be_called() -> None:
         "mailslot set print printer=nowhere",
     ],
 )
-def test_a_slip_would_be_found(line: str) -> None:
+def test_a_wrong_command_would_be_found(line: str) -> None:
     assert complaint(line) is not None
 
 
-def test_every_command_that_is_named_exists() -> None:
+def test_every_command_named_exists() -> None:
     wrong: list[str] = []
     for page, text in PAGES.items():
         for named in re.findall(r"`mailslot ([^`\n]+)`", text):

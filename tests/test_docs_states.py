@@ -38,7 +38,7 @@ def rows(name: str) -> list[tuple[str, ...]]:
         ("jobs", [*job.STATES]),
     ],
 )
-def test_each_state_is_drawn_once_and_nothing_is_loaded(name: str, states: list[str]) -> None:
+def test_each_state_is_drawn_once_without_external_resources(name: str, states: list[str]) -> None:
     svg = drawn(name)
     boxes = [each.text for each in svg.iter(f"{SVG}text") if each.get("class") == "state"]
     assert sorted(map(str, boxes)) == sorted(states)
@@ -47,7 +47,7 @@ def test_each_state_is_drawn_once_and_nothing_is_loaded(name: str, states: list[
     assert not {key for each in svg.iter() for key in each.attrib if "href" in key}
 
 
-def test_each_transition_of_a_job_is_drawn_and_told() -> None:
+def test_each_transition_of_a_job_is_drawn_and_described() -> None:
     told = {(state, event.strip("`"), to) for state, events, to in rows("jobs") for event in events.split(", ")}
     assert told == {(state, event, to) for state, events in job.TRANSITIONS.items() for event, to in events.items()}
     labels = " ".join(texts("jobs"))
@@ -55,7 +55,7 @@ def test_each_transition_of_a_job_is_drawn_and_told() -> None:
         assert event in labels if state == to else re.search(rf"\b{event}\b[\w, ]* → {to}\b", labels)
 
 
-def test_each_success_of_a_dialogue_is_told() -> None:
+def test_each_successful_dialogue_step_is_described() -> None:
     for name, answered in (("smtp", smtp.TRANSITIONS.items()), ("pop3", pop3.TRANSITIONS.items())):
         told = [row for row in rows(name) if not row[1].endswith(" refused")]
         for (state, verb), outcome in answered:

@@ -31,7 +31,7 @@ def test_a_full_disk(environment: dict[str, str], arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["slots"], ["show", "network.smtp", "--json"], ["export"]])
-def test_a_reader_that_has_left(environment: dict[str, str], arguments: list[str]) -> None:
+def test_a_closed_pipe(environment: dict[str, str], arguments: list[str]) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     ran = subprocess.run(
@@ -47,7 +47,7 @@ def test_a_reader_that_has_left(environment: dict[str, str], arguments: list[str
     ("arguments", "code"),
     [("slots", 0), ("set device name=x", 0), ("show nonsense", 2), ("import -", 1), ("token delete fax.pop", 2)],
 )
-def test_streams_that_are_not_there(environment: dict[str, str], closing: str, arguments: str, code: int) -> None:
+def test_missing_standard_streams(environment: dict[str, str], closing: str, arguments: str, code: int) -> None:
     line = f'exec "$0" -c "$1" {arguments} {closing}'
     ran = subprocess.run(
         ["sh", "-c", line, sys.executable, CODE],
@@ -62,7 +62,7 @@ def test_streams_that_are_not_there(environment: dict[str, str], closing: str, a
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
-def test_a_terminal_that_knows_few_letters(environment: dict[str, str], encoding: str) -> None:
+def test_an_ascii_terminal(environment: dict[str, str], encoding: str) -> None:
     environment |= {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
     for arguments, says, code in (
         (
@@ -90,7 +90,7 @@ def test_a_terminal_that_knows_few_letters(environment: dict[str, str], encoding
         assert arguments[0] != "test" or b" x " in ran.stdout
 
 
-def test_what_is_typed_is_no_text(environment: dict[str, str]) -> None:
+def test_typed_input_that_is_not_utf_8(environment: dict[str, str]) -> None:
     ran = subprocess.run(
         [*COMMAND, "set", "fax.pop", "password=-"],
         input=b"\xff\xfe\n",
@@ -103,7 +103,7 @@ def test_what_is_typed_is_no_text(environment: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("module", ["mailslot.cli.app", "typer", "mailslot.cli.jobs", "rich.table"])
-def test_ctrl_c_while_it_starts(environment: dict[str, str], module: str) -> None:
+def test_ctrl_c_during_the_start(environment: dict[str, str], module: str) -> None:
     interrupting = (
         "import os, signal, sys\n"
         "class Interrupting:\n"

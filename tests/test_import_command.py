@@ -1,4 +1,4 @@
-"""``mailslot import`` of a file from somebody else: shown, confirmed, and refused where it is not permitted."""
+"""``mailslot import``: changes are shown and confirmed, and refused if not permitted."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from command_line import mailslot
 from test_hostile_terminal import COMMAND
 from test_settings_commands import Shell
-from typed import mailslot
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +41,7 @@ def has_password(shell: Shell) -> bool:
     return bool(shell.json("show", "fax.pop")["secrets"]["password"])
 
 
-def test_nobody_is_there_to_be_asked(shell: Shell, file: Path) -> None:
+def test_without_a_terminal_nothing_is_asked(shell: Shell, file: Path) -> None:
     before = shell.settings.read_bytes()
     for arguments, typed in (((str(file),), ""), (("-",), EVIL), ((str(file), "--json"), "")):
         said = shell.run("import", *arguments, typed=typed, code=2)
@@ -51,7 +51,7 @@ def test_nobody_is_there_to_be_asked(shell: Shell, file: Path) -> None:
     assert has_password(shell)
 
 
-def test_what_would_change_is_shown(shell: Shell, file: Path) -> None:
+def test_changes_are_shown_first(shell: Shell, file: Path) -> None:
     before = shell.settings.read_bytes()
     said = shell.run("import", str(file), "--dry-run")
     assert "[records.fax-pop] server: mail.example.com → evil.example" in said
@@ -81,7 +81,7 @@ def test_what_would_change_is_shown(shell: Shell, file: Path) -> None:
 
 
 @pytest.mark.parametrize(("typed", "taken"), [("n", False), ("y", True), ("", False)])
-def test_a_person_is_asked(shell: Shell, file: Path, typed: str, taken: bool) -> None:
+def test_a_person_confirms(shell: Shell, file: Path, typed: str, taken: bool) -> None:
     ours, theirs = pty.openpty()
     with os.fdopen(ours, "r+b", buffering=0) as keyboard:
         command = [*COMMAND, "--home", str(shell.home), "import", str(file)]
@@ -119,14 +119,14 @@ def test_settings_that_need_a_login_are_not_imported_by_default(shell: Shell, tm
     shell.run("import", str(file))
 
 
-def test_a_link_and_a_pipe_are_read_as_files_are(shell: Shell, file: Path, tmp_path: Path) -> None:
+def test_links_and_pipes_are_read_like_files(shell: Shell, file: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(file)
     assert "evil.example" in shell.run("import", str(tmp_path / "link"), "--dry-run")
     assert "cannot be read" in shell.run("import", str(tmp_path), "--dry-run", code=1)
     assert "cannot be read" in shell.run("import", "/dev/zero", "--dry-run", code=1)
 
 
-def test_a_password_on_the_command_line_is_remarked_on(shell: Shell) -> None:
+def test_a_password_on_the_command_line_gives_a_warning(shell: Shell) -> None:
     def said(*assignments: str, typed: str = "") -> str:
         ran = mailslot("set", *assignments, typed=typed, MAILSLOT_HOME=str(shell.home))
         assert ran.returncode == 0

@@ -15,7 +15,7 @@ def imports() -> dict[str, set[str]]:
     return {module: set(graph.find_modules_directly_imported_by(module)) for module in graph.modules}
 
 
-def test_no_imports_run_in_a_circle() -> None:
+def test_no_circular_imports() -> None:
     found = imports()
     assert {name.partition(".")[0] for name in found} == set(PACKAGES)
     assert sum(map(len, found.values())) > len(found)

@@ -60,7 +60,7 @@ async def test_report_of_a_network_failure() -> None:
     assert await names["report"](work()) == "No answer.  (stage connect, cause connection_timeout, try again: True)"
 
 
-def test_commands_that_the_readme_names_exist() -> None:
+def test_commands_named_in_the_readme_exist() -> None:
     for command in re.findall(r"^script/\w+", README, re.MULTILINE):
         assert (ROOT / command).is_file()
         assert (ROOT / command).stat().st_mode & 0o111

@@ -5,8 +5,8 @@ from __future__ import annotations
 from base64 import b64encode
 from typing import TYPE_CHECKING
 
+from command_line import mailslot
 from mailslot.slots.records import Records
-from typed import mailslot
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +41,7 @@ def test_without_secrets_nothing_is_encrypted(tmp_path: Path) -> None:
     assert "newest key already" in run(tmp_path, "token", "rotate-key")
 
 
-def test_where_the_service_manager_has_the_key(tmp_path: Path) -> None:
+def test_a_key_kept_by_the_service_manager(tmp_path: Path) -> None:
     """The new key is written above the old one in its credential, and the old one can be taken out afterwards."""
     home, credentials = tmp_path / "home", tmp_path / "credentials"
     credentials.mkdir()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trustme
 
-from typed import mailslot
+from command_line import mailslot
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +42,7 @@ def shell(tmp_path: Path) -> Shell:
     return Shell(tmp_path / "home")
 
 
-def test_show_says_what_holds_and_where_it_is_from(shell: Shell) -> None:
+def test_show_prints_effective_values_and_their_origin(shell: Shell) -> None:
     shell.run("set", "network.quick", "provider=gmail", "account=scan@example.com", "authentication=oauth2")
     shown = shell.json("show", "network.smtp")
     assert shown["settings"]["server"] == "smtp.gmail.com"
@@ -75,13 +75,13 @@ def test_secrets_are_never_shown(shell: Shell) -> None:
     assert "cannot be read" in shell.run("show", "fax.pop")
 
 
-def test_an_address_where_a_name_belongs(shell: Shell) -> None:
+def test_a_url_instead_of_a_host_name(shell: Shell) -> None:
     said = shell.run("set", "alert.smtp", "server=smtps://smtp.example.com:465/")
     assert "understood as server=smtp.example.com, security=tls, port=465." in said
     assert shell.json("show", "alert.smtp")["settings"]["port"] == 465
 
 
-def test_microsoft_on_465_is_corrected_with_a_word(shell: Shell) -> None:
+def test_microsoft_on_465_is_corrected_with_a_note(shell: Shell) -> None:
     said = shell.run("set", "alert.smtp", "provider=microsoft365", "port=465")
     assert "Microsoft's servers take mail with STARTTLS on port 587" in said
     settings = shell.json("show", "alert.smtp")["settings"]
@@ -125,7 +125,7 @@ def test_sections(shell: Shell) -> None:
     assert "name" in shell.settings.read_text()
 
 
-def test_paths_hold_wherever_one_stands(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_are_made_absolute(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "ca.pem").write_bytes(trustme.CA().cert_pem.bytes())
     shell.run("set", "fax.pop", "ca_file=ca.pem")
@@ -134,7 +134,7 @@ def test_paths_hold_wherever_one_stands(shell: Shell, tmp_path: Path, monkeypatc
     assert shell.json("show", "scan")["settings"]["folder"] == str(tmp_path / "in")
 
 
-def test_every_fault_of_a_file_on_a_line(shell: Shell) -> None:
+def test_every_error_of_a_file_on_its_own_line(shell: Shell) -> None:
     shell.home.mkdir()
     shell.settings.write_text("[records.smtp]\nport = 99999\nserber = 'x'\n")
     for arguments in (["show", "fax.pop"], ["set", "fax.pop", "port=995"], ["slots"], ["export"]):
@@ -180,7 +180,7 @@ def test_one_device_to_fifty(shell: Shell, tmp_path: Path) -> None:
         (None, "No such file"),
     ],
 )
-def test_what_is_no_export(shell: Shell, tmp_path: Path, content: bytes | None, says: str) -> None:
+def test_invalid_export_files(shell: Shell, tmp_path: Path, content: bytes | None, says: str) -> None:
     file = tmp_path / "e.toml"
     if content is not None:
         file.write_bytes(content)
@@ -208,7 +208,7 @@ def test_report(shell: Shell, tmp_path: Path) -> None:
         assert b"port is 0" in bundle.read("mailslot-report/notes.txt")
 
 
-def test_what_looks_like_a_picture_stays_as_it_is(shell: Shell) -> None:
+def test_emoji_like_text_is_kept(shell: Shell) -> None:
     """An IPv6 address may hold ``:a:`` and ``:b:``, which terminals' libraries make pictures of."""
     assert "server=1:a:b:2:3:4:5:6, port=995" in shell.run("set", "print.pop", "server=[1:a:b:2:3:4:5:6]:995")
     shell.run("set", "network.smtp", "sender_name=A:b:C [/red] \\")

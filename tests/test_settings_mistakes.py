@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from command_line import mailslot
 from test_settings_commands import Shell
-from typed import mailslot
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,7 @@ def shell(tmp_path: Path) -> Shell:
     return Shell(tmp_path / "home")
 
 
-def test_a_file_of_authorities_that_cannot_be_read(shell: Shell, tmp_path: Path) -> None:
+def test_an_unreadable_ca_file(shell: Shell, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "empty.pem").write_text("nothing")
     for name, says in {
@@ -44,7 +44,7 @@ def test_a_file_of_authorities_that_cannot_be_read(shell: Shell, tmp_path: Path)
     assert not shell.home.exists()
 
 
-def test_a_pipe_of_authorities_by_hand(shell: Shell, tmp_path: Path) -> None:
+def test_a_named_pipe_as_ca_file(shell: Shell, tmp_path: Path) -> None:
     """The test ends, although nobody writes into the pipe."""
     os.mkfifo(tmp_path / "fifo")
     shell.run("set", "network.smtp", "server=localhost", "port=1", "sender_address=a@b.example", "security=tls")
@@ -54,7 +54,7 @@ def test_a_pipe_of_authorities_by_hand(shell: Shell, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["open", "garbage"])
-def test_a_key_that_cannot_be_used(shell: Shell, tmp_path: Path, damage: str) -> None:
+def test_an_unusable_private_key(shell: Shell, tmp_path: Path, damage: str) -> None:
     usual = ("server=localhost", "port=1", "account=a@b.example", "sender_address=a@b.example")
     shell.run("set", "network.smtp", *usual, "authentication=password", "password=geheim-geheim", "security=tls")
     key = shell.home / "key"
@@ -82,7 +82,7 @@ def test_a_key_that_cannot_be_used(shell: Shell, tmp_path: Path, damage: str) ->
 @pytest.mark.parametrize(
     "table", ["authentication = 'oauth2'\nsecurity = 'none'", "authentication = 'pop_before_smtp'"]
 )
-def test_a_combination_by_hand_is_mended(shell: Shell, table: str) -> None:
+def test_a_contradiction_in_the_file_can_be_corrected(shell: Shell, table: str) -> None:
     shell.home.mkdir()
     shell.settings.write_text(f"# mine\n[records.smtp]\n{table}  # why\n")
     shell.run("set", "network.smtp", "timeout=5", code=2)
@@ -95,7 +95,7 @@ def test_a_combination_by_hand_is_mended(shell: Shell, table: str) -> None:
     assert "# mine" in shell.settings.read_text()
 
 
-def test_nothing_typed_removes_nothing(shell: Shell) -> None:
+def test_empty_input_removes_nothing(shell: Shell) -> None:
     shell.run("set", "network.smtp", "password=geheim-geheim")
     for empty in ("", "\n", "\r\n"):
         assert "password=" in shell.run("set", "network.smtp", "password=-", typed=empty, code=2)
@@ -106,18 +106,18 @@ def test_nothing_typed_removes_nothing(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize("typed", ["geheim\0geheim", "geheim\ngeheim\n", "geheim\rgeheim"])
-def test_what_no_password_holds(shell: Shell, typed: str) -> None:
+def test_characters_not_allowed_in_a_password(shell: Shell, typed: str) -> None:
     said = shell.run("set", "network.smtp", "password=-", typed=typed, code=2)
     assert "password" in said
     assert "geheim" not in said
     assert not shell.home.exists()
 
 
-def test_an_end_of_line_from_another_system(shell: Shell) -> None:
+def test_a_secret_with_a_foreign_line_end(shell: Shell) -> None:
     shell.run("set", "network.smtp", "password=-", typed="geheim-geheim\r\n")
 
 
-def test_import_knows_microsoft_too(shell: Shell, tmp_path: Path) -> None:
+def test_import_corrects_microsoft_too(shell: Shell, tmp_path: Path) -> None:
     file = tmp_path / "e.toml"
     file.write_text("[mailslot]\nexport = 1\n[records.smtp]\nprovider = 'microsoft365'\nport = 465\nsecurity = 'tls'\n")
     assert "Microsoft's servers take mail with STARTTLS on port 587" in shell.run("import", str(file), "--yes")
@@ -126,7 +126,7 @@ def test_import_knows_microsoft_too(shell: Shell, tmp_path: Path) -> None:
     assert "Nothing to change" in shell.run("import", str(file))
 
 
-def test_a_token_source_that_fails(shell: Shell, tmp_path: Path) -> None:
+def test_a_failing_token_source(shell: Shell, tmp_path: Path) -> None:
     """Nobody can sign in for it, so nobody is told to."""
     usual = ("server=localhost", "port=1", "account=a@b.example", "authentication=oauth2")
     shell.run("set", "fax.pop", *usual, f"token_source=file {tmp_path / 'nowhere'}")

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import anyio.to_thread
 import pytest
 
+from command_line import mailslot
 from diagnosis.device import SCANNER, Device
-from diagnosis.ways import POP, SMTP, black_hole
+from diagnosis.scenarios import POP, SMTP, black_hole
 from mailslot.diagnosis.stages import STAGES
 from mailslot_plugins.sandbox import Fault, run_sandbox
-from typed import mailslot
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -76,8 +76,8 @@ def shell(device: Device) -> Shell:
     return Shell(device)
 
 
-async def test_it_works(shell: Shell, sandbox: Sandbox) -> None:
-    await shell.device.use(SMTP, sandbox)
+async def test_success(shell: Shell, sandbox: Sandbox) -> None:
+    await shell.device.set_up_slot(SMTP, sandbox)
     ran = await shell.run("test", SMTP)
     assert ran.stderr == ""
     assert "The connection works." in ran.stdout
@@ -87,7 +87,7 @@ async def test_it_works(shell: Shell, sandbox: Sandbox) -> None:
 
 
 async def test_json(shell: Shell, sandbox: Sandbox) -> None:
-    await shell.device.use(SMTP, sandbox)
+    await shell.device.set_up_slot(SMTP, sandbox)
     [found] = await shell.json("test", SMTP, "--send")
     assert (found["slot"], found["ok"], found["stage"], found["cause"]) == (SMTP, True, None, "ok")
     assert [stage["name"] for stage in found["stages"]] == [*STAGES]
@@ -97,8 +97,8 @@ async def test_json(shell: Shell, sandbox: Sandbox) -> None:
     assert submission.recipients[0].address == SCANNER
 
 
-async def test_it_fails(shell: Shell, sandbox: Sandbox) -> None:
-    await shell.device.use(SMTP, sandbox, valid=False)
+async def test_failure(shell: Shell, sandbox: Sandbox) -> None:
+    await shell.device.set_up_slot(SMTP, sandbox, valid=False)
     sandbox.provider.clients.clear()
     ran = await shell.run("test", SMTP, code=1)
     sentence = ran.stderr.strip()
@@ -116,19 +116,19 @@ async def test_it_fails(shell: Shell, sandbox: Sandbox) -> None:
 
 
 async def test_slots_of_one_record_are_tested_once(shell: Shell, sandbox: Sandbox) -> None:
-    await shell.device.use(SMTP, sandbox)
-    await shell.device.use(POP, sandbox)
+    await shell.device.set_up_slot(SMTP, sandbox)
+    await shell.device.set_up_slot(POP, sandbox)
     found = await shell.json("test", "network.quick", POP, "install.quick", "network.quick")
     assert [result["slot"] for result in found] == ["network.quick", POP, "install.quick"]
     assert all(result["ok"] for result in found)
     assert sorted(dialogue.protocol for dialogue in sandbox.dialogues) == ["pop3", "smtp"]
 
 
-async def test_several_side_by_side(shell: Shell, sandbox: Sandbox) -> None:
+async def test_several_slots_at_once(shell: Shell, sandbox: Sandbox) -> None:
     with black_hole() as endpoint:
         slots = [SMTP, "alert.smtp", POP, "print.pop", "status.pop"]
         for slot in slots:
-            await shell.device.use(slot, sandbox, server=endpoint.host, port=endpoint.port, timeout=5)
+            await shell.device.set_up_slot(slot, sandbox, server=endpoint.host, port=endpoint.port, timeout=5)
         ran = await shell.run("test", *slots, "--json", code=1)
     found = json.loads(ran.stdout)
     assert [result["slot"] for result in found] == slots
@@ -138,7 +138,7 @@ async def test_several_side_by_side(shell: Shell, sandbox: Sandbox) -> None:
     assert max(begun) <= min(map(add, begun, spent))
 
 
-async def test_a_language(shell: Shell, device: Device) -> None:
+async def test_another_language(shell: Shell, device: Device) -> None:
     english = await shell.json("test", SMTP, code=1)
     german = await shell.json("test", SMTP, "--language", "de", code=1)
     assert english[0]["cause"] == german[0]["cause"] == "not_configured"
@@ -164,15 +164,15 @@ async def test_wrong_usage(shell: Shell, arguments: list[str], says: str) -> Non
     assert not (shell.device.home / "history").exists()
 
 
-async def test_a_home_that_cannot_be_written_to(shell: Shell, device: Device) -> None:
+async def test_an_unwritable_home(shell: Shell, device: Device) -> None:
     device.home.mkdir()
     (device.home / "history").write_text("a file where a folder should be")
     [found] = await shell.json("test", SMTP, code=1)
     assert found["cause"] == "not_configured"
 
 
-async def test_slots_remember(shell: Shell, sandbox: Sandbox) -> None:
-    await shell.device.use(SMTP, sandbox)
+async def test_test_results_are_remembered(shell: Shell, sandbox: Sandbox) -> None:
+    await shell.device.set_up_slot(SMTP, sandbox)
     assert {row["slot"]: row["last_test"] for row in await shell.json("slots")}[SMTP] is None
     await shell.run("test", "install.quick")
     worked = (await shell.json("slots"))[0]["last_test"]
@@ -190,7 +190,7 @@ async def test_slots_remember(shell: Shell, sandbox: Sandbox) -> None:
 
 
 async def test_live_progress_on_a_terminal(shell: Shell, sandbox: Sandbox) -> None:
-    await shell.device.use(SMTP, sandbox)
+    await shell.device.set_up_slot(SMTP, sandbox)
     ours, theirs = pty.openpty()
     with subprocess.Popen(  # noqa: ASYNC220 - starting it blocks for no time that matters here
         [*COMMAND, "test", SMTP], stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, env=shell.environment
@@ -217,10 +217,10 @@ async def test_live_progress_on_a_terminal(shell: Shell, sandbox: Sandbox) -> No
     assert "The connection works." in seen
 
 
-async def test_the_labels_speak_the_language_too(shell: Shell, sandbox: Sandbox) -> None:
-    await shell.device.use(SMTP, sandbox)
+async def test_labels_are_translated(shell: Shell, sandbox: Sandbox) -> None:
+    await shell.device.set_up_slot(SMTP, sandbox)
     assert "Es wurde nichts gesendet." in (await shell.run("test", SMTP, "--language", "de")).stdout
-    await shell.device.use(SMTP, sandbox, valid=False)
+    await shell.device.set_up_slot(SMTP, sandbox, valid=False)
     sandbox.provider.clients.clear()
     said = (await shell.run("test", SMTP, "--language", "de", code=1)).stdout
     rows = re.findall(r"^(Zuständig|Token abrufen|Einzelheiten): +(?=\S)", said, re.MULTILINE)
@@ -230,7 +230,7 @@ async def test_the_labels_speak_the_language_too(shell: Shell, sandbox: Sandbox)
     assert "What was said" not in said
 
 
-async def test_no_pictures_out_of_words(shell: Shell, sandbox: Sandbox) -> None:
+async def test_text_is_not_turned_into_emoji(shell: Shell, sandbox: Sandbox) -> None:
     sandbox.faults.append(Fault("sign_in", act=False, replace=b"535 5.7.8 :skull: no\r\n"))
-    await shell.device.use(SMTP, sandbox)
+    await shell.device.set_up_slot(SMTP, sandbox)
     assert ":skull:" in (await shell.run("test", SMTP, code=1)).stdout

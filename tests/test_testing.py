@@ -1,4 +1,4 @@
-"""``mailslot.testing``: what a scripted server says, and what it says of a client that does otherwise."""
+"""``mailslot.testing``: scripted servers, and their errors for clients that deviate."""
 
 from __future__ import annotations
 
@@ -67,13 +67,13 @@ async def connected(endpoint: Endpoint) -> ByteStream:
 
 @pytest.mark.parametrize("chunk_size", [None, 1, 3])
 @pytest.mark.parametrize("message", [None, MESSAGE], ids=["any message", "this message"])
-async def test_a_message_is_heard(chunk_size: int | None, message: bytes | None) -> None:
+async def test_a_message_is_received(chunk_size: int | None, message: bytes | None) -> None:
     async with scripted_server(HELLO + TAKEN + BYE, message=message, chunk_size=chunk_size) as server:
         await submit(server.endpoint)
     assert (server.messages, server.connections) == ([MESSAGE], 1)
 
 
-async def test_an_empty_message_and_one_by_bdat() -> None:
+async def test_an_empty_message_and_a_bdat_message() -> None:
     async with scripted_server(HELLO + TAKEN + BYE) as server:
         await submit(server.endpoint, b"")
     assert server.messages == [b""]
@@ -132,7 +132,7 @@ S: +OK
         ("S: 250 ok\nS: 250 to spare\n", ServerError),
     ],
 )
-async def test_a_dialogue_that_breaks(end: str, error: type[MailError]) -> None:
+async def test_a_dialogue_that_ends_early(end: str, error: type[MailError]) -> None:
     script = HELLO + "C: MAIL FROM:<a@example.com>\n" + end
     async with scripted_server(script) as server:
         with pytest.raises(error):
@@ -158,7 +158,7 @@ async def test_a_server_that_refuses_starttls() -> None:
 # What it says of the client.
 
 
-async def test_another_line() -> None:
+async def test_a_different_line() -> None:
     script = HELLO + TAKEN.replace("<b@", "<c@") + BYE
     with pytest.raises(ScriptError) as found:
         async with scripted_server(script) as server:
@@ -171,7 +171,7 @@ async def test_another_line() -> None:
     assert isinstance(found.value.__cause__, NetworkError)
 
 
-async def test_another_message() -> None:
+async def test_a_different_message() -> None:
     with pytest.raises(ScriptError, match=r"something else in line 4:\n    due:  Hello\.\\r\\n\n    sent: Hi\\r\\n"):
         async with scripted_server(HELLO + TAKEN + BYE, message=MESSAGE) as server:
             await submit(server.endpoint, MESSAGE.replace(b"Hello.", b"Hi"))
@@ -195,12 +195,12 @@ async def deviation(script: str, sent: bytes, *, stay: bool = False, **arguments
 
 
 @pytest.mark.parametrize(("more", "shown"), [(b"250 ", "250 "), (b"x" * 999, "x" * 200 + "…")])
-async def test_too_much(more: bytes, shown: str) -> None:
+async def test_unexpected_commands(more: bytes, shown: str) -> None:
     said = await deviation("", more)
     assert said == f"In connection 1:\n    S: 220 ready\nThe client sent more: {shown}"
 
 
-async def test_too_little() -> None:
+async def test_missing_commands() -> None:
     said = await deviation("C: EHLO {any}\n", b"EHLO")
     assert said.startswith("In connection 1:\n    S: 220 ready\n    C: EHLO {any}\nThe client left instead (")
     said = await deviation("C: NOOP\n", b"NO", stay=True, timeout=5)
@@ -229,7 +229,7 @@ async def test_a_connection_that_stays_open() -> None:
                 await (await stack.enter_async_context(await connected(server.endpoint))).receive()
 
 
-async def test_connections_too_many_and_too_few() -> None:
+async def test_too_many_and_too_few_connections() -> None:
     assert await deviation("!connection\n", b"") == "The client made 1 of 2 connections."
     with pytest.raises(ScriptError, match="connection 2; the script has 1"):  # noqa: PT012 - it is the context's end
         async with scripted_server("S: 220\n") as server, await connected(server.endpoint) as first:
@@ -239,7 +239,7 @@ async def test_connections_too_many_and_too_few() -> None:
                     await second.receive()
 
 
-async def test_what_the_code_raises_comes_as_it_is() -> None:
+async def test_an_exception_of_the_code_is_raised_unchanged() -> None:
     with pytest.raises(LookupError, match="ours"):
         async with scripted_server(HELLO):
             raise LookupError("ours")
@@ -264,7 +264,7 @@ async def test_what_the_code_raises_comes_as_it_is() -> None:
         ("S: {message}", r"no message is given"),
     ],
 )
-async def test_a_script_that_cannot_be_read(script: str, fault: str) -> None:
+async def test_an_invalid_script(script: str, fault: str) -> None:
     with pytest.raises(ValueError, match=fault):
         parse_script(script)
     with pytest.raises(ValueError, match=fault):
@@ -312,7 +312,7 @@ async def test_the_examples_run() -> None:
         await test()
 
 
-async def test_the_error_that_is_shown_is_the_one_that_is_raised() -> None:
+async def test_the_documented_error_is_the_real_one() -> None:
     names = run_python(PAGE, "testing.md")
     with pytest.raises(ScriptError) as found:
         async with scripted_server(names["FULL_MAILBOX"]) as server, connect_smtp(server.endpoint) as smtp:
@@ -320,7 +320,7 @@ async def test_the_error_that_is_shown_is_the_one_that_is_raised() -> None:
     assert [f"{found.value}\n"] == list(blocks(PAGE, "text"))
 
 
-def test_it_adds_nothing_to_an_import_of_the_library() -> None:
+def test_importing_mailslot_does_not_load_it() -> None:
     code = "import sys, mailslot\nprint('mailslot.testing' in sys.modules, flush=True)\nbefore = {*sys.modules}\n"
     code += "import mailslot.testing\nnew = {name.partition('.')[0] for name in {*sys.modules} - before}\n"
     code += "print(sorted(new - sys.stdlib_module_names - {'typing_extensions'}))"
@@ -330,5 +330,5 @@ def test_it_adds_nothing_to_an_import_of_the_library() -> None:
     assert brought == "['anyio', 'mailslot']"
 
 
-def test_all_that_it_shows_is_there() -> None:
+def test_all_exports_exist() -> None:
     assert all(getattr(mailslot.testing, name).__doc__ for name in mailslot.testing.__all__)

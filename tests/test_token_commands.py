@@ -15,12 +15,12 @@ import anyio
 import anyio.to_thread
 import pytest
 
+from command_line import mailslot
 from mailslot import OAuth, StaticToken, connect_pop3
 from mailslot.oauth.flow import UserCode
 from mailslot.slots.records import Records
 from mailslot.wire.secret import Secret
-from tokens.people import InChromium
-from typed import mailslot
+from tokens.people import ChromiumUser
 
 if TYPE_CHECKING:
     import ssl
@@ -97,13 +97,13 @@ async def sign_in_elsewhere(running: subprocess.Popen[str], browser: Browser) ->
         assert line, printed
         printed += line
     address, user_code = found.groups()
-    await InChromium(browser=browser).show_code(UserCode(user_code, address, None, 0.0))
+    await ChromiumUser(browser=browser).show_code(UserCode(user_code, address, None, 0.0))
     rest, errors = await anyio.to_thread.run_sync(running.communicate)
     assert running.returncode == 0, errors
     return printed + rest
 
 
-async def test_device_code_for_the_shared_slots(
+async def test_a_device_code_for_shared_slots(
     shell: Shell, provider: Provider, browser: Browser, dovecot: Dovecot, lab_context: ssl.SSLContext
 ) -> None:
     configure(shell, "network.quick", provider, client_id="panel")
@@ -145,7 +145,7 @@ async def test_device_code_for_the_shared_slots(
     assert "none" in shell.run("token", "delete", "network.smtp", "--yes")
 
 
-async def test_application_alone_and_its_secret(shell: Shell, provider: Provider) -> None:
+async def test_client_credentials_with_a_secret(shell: Shell, provider: Provider) -> None:
     configure(shell, "fax.pop", provider, client_id="alice", scopes="mail.pop mail.send", flow="app", token_source="")
     assert "secret" in shell.run("token", "get", "fax.pop", code=1)
     shell.run("set", "fax.pop", "client_secret=-", typed="wrong\n")
@@ -162,7 +162,7 @@ async def test_application_alone_and_its_secret(shell: Shell, provider: Provider
     assert "alice-secret" not in shell.run("show", "fax.pop")
 
 
-async def test_application_with_a_certificate(shell: Shell, provider: Provider) -> None:
+async def test_client_credentials_with_a_certificate(shell: Shell, provider: Provider) -> None:
     configure(shell, "print.pop", provider, client_id="certified", scopes="mail.pop", flow="app")
     pair = provider.certified
     shell.run("set", "print.pop", "client_secret=-", typed=f"{pair.key}\n{pair.certificate}")
@@ -175,7 +175,7 @@ async def test_application_with_a_certificate(shell: Shell, provider: Provider) 
     assert not any(key.encode() in path.read_bytes() for path in shell.home.rglob("*") if path.is_file())
 
 
-async def test_tokens_from_elsewhere(shell: Shell, tmp_path: Path) -> None:
+async def test_other_token_sources(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("ya29.from-a-file")
     shell.run("set", "status.pop", f"token_source=file {tmp_path / 'token'}")
     assert "It gave one just now" in shell.run("token", "get", "status.pop")
@@ -198,13 +198,13 @@ async def test_tokens_from_elsewhere(shell: Shell, tmp_path: Path) -> None:
         (["provider=google", "account=a@example.com", "client_id=x", "flow=device"], "device"),
     ],
 )
-def test_what_is_missing_is_said(shell: Shell, settings: list[str], says: str) -> None:
+def test_missing_settings_are_named(shell: Shell, settings: list[str], says: str) -> None:
     if settings:
         shell.run("set", "alert.smtp", *settings)
     assert says in shell.run("token", "get", "alert.smtp", code=1)
 
 
-def test_how_to_register_is_printed(shell: Shell) -> None:
+def test_registration_instructions_are_printed(shell: Shell) -> None:
     shell.run("set", "alert.smtp", "provider=google", "account=a@example.com")
     shell.run("token", "get", "alert.smtp", code=1)
     assert "How to register an application with Google" in shell.printed
@@ -228,7 +228,7 @@ def test_wrong_usage(shell: Shell, arguments: list[str], says: str) -> None:
     assert not (shell.home / "mailslot.toml").exists()
 
 
-def test_provider_that_is_not_there(shell: Shell) -> None:
+def test_an_unreachable_provider(shell: Shell) -> None:
     shell.run(
         "set", "fax.pop", "provider=custom", "token_endpoint=http://127.0.0.1:9/token", "client_id=x", "flow=app",
         "account=a@example.com", "client_secret=s3cret-value", "scopes=mail",
@@ -239,7 +239,7 @@ def test_provider_that_is_not_there(shell: Shell) -> None:
     assert "s3cret-value" not in shell.printed
 
 
-def test_damaged_store_is_told_and_left(shell: Shell) -> None:
+def test_a_damaged_store_is_reported_and_kept(shell: Shell) -> None:
     shell.run("set", "fax.pop", "client_secret=abc", "authentication=oauth2")
     stored = shell.home / "vault" / "fax-pop.json"
     stored.write_bytes(b"garbage")

@@ -12,7 +12,7 @@ import pytest
 pytestmark = pytest.mark.virtual_time
 
 
-async def test_a_day_is_over_at_once() -> None:
+async def test_a_day_passes_immediately() -> None:
     began = anyio.current_time()
     await anyio.sleep(80_000)
     assert anyio.current_time() - began == pytest.approx(80_000)
@@ -21,7 +21,7 @@ async def test_a_day_is_over_at_once() -> None:
     assert anyio.current_time() - began == pytest.approx(80_600)
 
 
-async def test_what_is_due_comes_in_its_order() -> None:
+async def test_timers_fire_in_order() -> None:
     woken: list[int] = []
 
     async def sleeper(seconds: int) -> None:
@@ -34,7 +34,7 @@ async def test_what_is_due_comes_in_its_order() -> None:
     assert woken == [10, 20, 30]
 
 
-async def test_work_takes_no_time() -> None:
+async def test_computation_takes_no_time() -> None:
     began = anyio.current_time()
     with anyio.fail_after(0.001):
         for _ in range(1000):
@@ -45,7 +45,7 @@ async def test_work_takes_no_time() -> None:
 
 
 @pytest.mark.parametrize("name", ["localhost", "mail.invalid"])
-async def test_neither_does_a_thread(name: str) -> None:
+async def test_threads_take_no_time(name: str) -> None:
     began = anyio.current_time()
     with anyio.fail_after(0.001):
         await anyio.to_thread.run_sync(time.sleep, 0.2)
@@ -56,7 +56,7 @@ async def test_neither_does_a_thread(name: str) -> None:
     assert anyio.current_time() == began
 
 
-async def test_octets_on_their_way_do_not_either() -> None:
+async def test_socket_transfers_take_no_time() -> None:
     async def echo(stream: anyio.abc.SocketStream) -> None:
         async with stream:
             async for octets in stream:

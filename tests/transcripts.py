@@ -88,7 +88,7 @@ class Transcript:
 
     @property
     def placeholders(self) -> dict[str, str]:
-        """Whoever signs in, as each mechanism says it."""
+        """The credentials as each mechanism sends them."""
         user = self.auth.get("user")
         found = {"plain": f"{{b64:\0{user}\0{self.auth.get('password')}}}"}
         for number, token in enumerate(self.tokens, 1):

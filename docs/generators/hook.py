@@ -1,6 +1,6 @@
 """The MkDocs hook that fills in what is generated from the code.
 
-A page says where, and what: ``<!-- made: causes -->``, ``<!-- made: provider google -->``.
+A page has marks: ``<!-- made: causes -->``, ``<!-- made: provider google -->``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from generators import causes, commands, library, providers, settings, slots, st
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-MADE: Final[Mapping[str, Callable[..., str]]] = {
+GENERATORS: Final[Mapping[str, Callable[..., str]]] = {
     "causes": causes.all_causes,
     "commands": commands.all_commands,
     "library": library.reference,
@@ -32,18 +32,18 @@ MADE: Final[Mapping[str, Callable[..., str]]] = {
 _MARK: Final = re.compile(r"^<!-- made: ([\w-]+)((?: [\w-]+)*) -->$", re.MULTILINE)
 
 
-def filled(markdown: str) -> str:
+def fill_page(markdown: str) -> str:
     """Return a page with the generated parts filled in.
 
     Args:
         markdown: the page.
 
     Raises:
-        KeyError: it wants what nobody makes.
+        KeyError: it names an unknown generator.
     """
-    return _MARK.sub(lambda mark: MADE[mark[1]](*mark[2].split()), markdown)
+    return _MARK.sub(lambda mark: GENERATORS[mark[1]](*mark[2].split()), markdown)
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:  # noqa: ANN401 - MkDocs hands over what it has
     """Fill a page in."""
-    return filled(markdown)
+    return fill_page(markdown)

@@ -47,7 +47,7 @@ class Clock:
 
 
 @asynccontextmanager
-async def device_in(home: Path, settings: str, clock: Clock | None = None) -> AsyncGenerator[Device]:
+async def run_device(home: Path, settings: str, clock: Clock | None = None) -> AsyncGenerator[Device]:
     """Open a device with these settings, and optionally a clock."""
     home.mkdir(exist_ok=True)  # noqa: ASYNC240 - of a test
     (home / "mailslot.toml").write_text(settings)
@@ -56,7 +56,7 @@ async def device_in(home: Path, settings: str, clock: Clock | None = None) -> As
         yield device
 
 
-async def sent(device: Device) -> list[EmailMessage]:
+async def sent_messages(device: Device) -> list[EmailMessage]:
     """Return the messages of all jobs, the oldest first."""
     found = []
     for job in reversed(await device.spool.jobs()):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import typed
+import command_line
 from alerts.devices import ALERTS, SETTINGS
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def mailslot(home: Path, *arguments: str, code: int = 0) -> tuple[str, str]:
-    ran = typed.mailslot("--home", home, *arguments, COLUMNS="200")
+    ran = command_line.mailslot("--home", home, *arguments, COLUMNS="200")
     assert ran.returncode == code, ran.stderr
     assert "Traceback" not in ran.stderr
     return ran.stdout, ran.stderr
@@ -32,7 +32,7 @@ def test_raised_listed_and_cleared(home: Path) -> None:
     assert json.loads(mailslot(home, "alert", "list", "--json")[0]) == []
     assert mailslot(home, "alert", "raise", "toner-low", "--part", "black", "--detail", "5 %") == (
         "Recorded: Toner low.\n",
-        typed.no_service(home),
+        command_line.no_service(home),
     )
     mailslot(home, "alert", "raise", "toner_low", "--part", "black")
     [row] = json.loads(mailslot(home, "alert", "list", "--json")[0])
@@ -61,7 +61,7 @@ def test_the_reason_for_waiting_mail_is_shown(tmp_path: Path) -> None:
     stdout, stderr = mailslot(tmp_path, "alert", "raise", "jam", "--detail", "a\nb")
     assert stdout == "Recorded: Paper jam.\n"
     assert stderr == "Mail waits: there are no recipients: mailslot set alerts recipients=ADDRESS\n" + (
-        typed.no_service(tmp_path)
+        command_line.no_service(tmp_path)
     )
     mailslot(tmp_path, "set", "alerts", "recipients=admin@example.test")
     said = mailslot(tmp_path, "alert", "list")[0]

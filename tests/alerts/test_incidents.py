@@ -175,7 +175,7 @@ def test_unmailed_observations_are_dropped_at_a_restart() -> None:
     assert life.at(3 * 24 * 60) == ["reminder", "notice"]
 
 
-def test_bounds() -> None:
+def test_limits_of_stored_incidents() -> None:
     life = Life(replace(TELL, cap=1))
     life.at(0, *(replace(LOW, part=str(number)) for number in range(MAX_INCIDENTS)))
     with pytest.raises(InputError):

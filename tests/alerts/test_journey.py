@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from alerts.devices import device_in
+from alerts.devices import run_device
 from lab.users import PASSWORD
 from mailslot import OAuth, Password, StaticToken, connect_smtp
 from mailslot.service.poller import poll_once
@@ -83,7 +83,7 @@ def copier(
     (tmp_path / "token").write_text(provider.token(COPIER))
     (tmp_path / "token").chmod(0o600)
     settings = SETTINGS.format(smtp=postfix.submission.port, pop=dovecot.pop3s.port, folder=tmp_path)
-    return device_in(tmp_path / "home", settings)
+    return run_device(tmp_path / "home", settings)
 
 
 async def inbox(dovecot: Dovecot, user: str, number: int) -> list[EmailMessage]:

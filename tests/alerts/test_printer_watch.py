@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts.web import serving
+from alerts.webhook_server import run_webhook_server
 from lab.process import free_ports
 from mailslot import InputError, NetworkError, ServerError
 from mailslot_plugins.alerts.kinds import REASONS
@@ -73,7 +73,7 @@ async def test_an_unreachable_printer_changes_no_other_condition() -> None:
     ids=["404", "no IPP", "no HTTP", "endless"],
 )
 async def test_a_server_that_is_not_a_printer(answer: bytes) -> None:
-    async with serving(answer) as web:
+    async with run_webhook_server(answer) as web:
         with pytest.raises((ServerError, NetworkError)):
             await printer_attributes(f"ipp://127.0.0.1:{web.port}/", ["all"])
 
@@ -187,7 +187,7 @@ def test_responses_with_too_many_values_are_refused(piece: bytes) -> None:
 
 
 @given(st.binary(max_size=200))
-def test_no_octets_do_harm(octets: bytes) -> None:
+def test_arbitrary_octets_are_handled(octets: bytes) -> None:
     for pieces in itertools.chain([octets], [HEAD + b"\x04" + octets]):
         try:
             [*parse_conditions(decode(pieces).group(Tag.PRINTER))]

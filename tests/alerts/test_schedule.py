@@ -1,4 +1,4 @@
-"""Daily, weekly and monthly schedules, whatever the clock does."""
+"""Daily, weekly and monthly schedules, also when the clock changes."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from alerts.devices import ALERTS, SETTINGS, Clock, device_in, sent
+from alerts.devices import ALERTS, SETTINGS, Clock, run_device, sent_messages
 from mailslot_plugins.alerts.scheduled_mail import send_if_due
 
 if TYPE_CHECKING:
@@ -26,10 +26,10 @@ async def test_once_a_day_also_after_a_restart(tmp_path: Path) -> None:
     clock = Clock(at("2026-11-24 07:00"))
     for hours in (0, 0, 1, 1, 2, 24, 25, 26):
         clock.now = at("2026-11-24 07:00") + hours * 3600
-        async with device_in(tmp_path, SETTINGS + ALERTS + BERLIN, clock) as device:
+        async with run_device(tmp_path, SETTINGS + ALERTS + BERLIN, clock) as device:
             await send_if_due(device)
-    async with device_in(tmp_path, SETTINGS + ALERTS + BERLIN, clock) as device:
-        one, two = await sent(device)
+    async with run_device(tmp_path, SETTINGS + ALERTS + BERLIN, clock) as device:
+        one, two = await sent_messages(device)
     assert one["Subject"] == two["Subject"] == "[Copier] Status"
     assert one["Auto-Submitted"] == "auto-generated"
     assert "TIME: 2026-11-24 08:00 +0100" in one.get_content()
@@ -41,12 +41,12 @@ async def test_once_a_day_also_after_a_restart(tmp_path: Path) -> None:
 async def test_missed_while_off(tmp_path: Path) -> None:
     clock = Clock(at("2026-11-20 09:00"))
     more = 'schedule_recipients = ["dealer@example.test"]\n'
-    async with device_in(tmp_path, SETTINGS + ALERTS + BERLIN + more, clock) as device:
+    async with run_device(tmp_path, SETTINGS + ALERTS + BERLIN + more, clock) as device:
         assert await send_if_due(device) is None
         clock.now += 4 * DAY
         assert await send_if_due(device) is not None
         assert await send_if_due(device) is None
-        [mail] = await sent(device)
+        [mail] = await sent_messages(device)
     assert mail["To"] == "dealer@example.test"
     assert "This mail was due at 2026-11-24 08:00 and is late, since the device was off or busy. 3 earlier ones" in (
         " ".join(mail.get_content().split())
@@ -55,20 +55,20 @@ async def test_missed_while_off(tmp_path: Path) -> None:
 
 async def test_a_clock_set_back_before_the_occurrence(tmp_path: Path) -> None:
     clock = Clock(at("2026-11-24 07:59"))
-    async with device_in(tmp_path, SETTINGS + ALERTS + BERLIN, clock) as device:
+    async with run_device(tmp_path, SETTINGS + ALERTS + BERLIN, clock) as device:
         for text in ("2026-11-24 07:59", "2026-11-24 08:01", "2026-11-24 07:30", "2026-11-24 08:02"):
             clock.now = at(text)
             await send_if_due(device)
-        assert len(await sent(device)) == 1
+        assert len(await sent_messages(device)) == 1
 
 
 async def test_a_changed_schedule_starts_over(tmp_path: Path) -> None:
     clock = Clock(at("2026-11-24 09:00"))
-    async with device_in(tmp_path / "home", SETTINGS + ALERTS + BERLIN, clock) as device:
+    async with run_device(tmp_path / "home", SETTINGS + ALERTS + BERLIN, clock) as device:
         await send_if_due(device)
     clock.now += 10 * DAY
     other = BERLIN.replace("daily", "weekly mon")
-    async with device_in(tmp_path / "home", SETTINGS + ALERTS + other, clock) as device:
+    async with run_device(tmp_path / "home", SETTINGS + ALERTS + other, clock) as device:
         assert await send_if_due(device) is None
 
 
@@ -76,10 +76,10 @@ async def test_with_the_supplies_of_a_real_printer(tmp_path: Path, printer: Prin
     printer.set_levels(waste=20, black=61)
     clock = Clock(at("2026-11-24 07:00"))
     watched_printer = f'printer = "{printer.uri}"\n'
-    async with device_in(tmp_path, SETTINGS + ALERTS + BERLIN + watched_printer, clock) as device:
+    async with run_device(tmp_path, SETTINGS + ALERTS + BERLIN + watched_printer, clock) as device:
         await send_if_due(device)
         clock.now += DAY
         await send_if_due(device)
-        [mail] = await sent(device)
+        [mail] = await sent_messages(device)
     assert "    Black Toner = 61 %" in mail.get_content().splitlines()
     assert "Printer: idle" in mail.get_content()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from alerts.devices import ALERTS, SETTINGS, Clock, device_in
-from alerts.web import serving
+from alerts.devices import ALERTS, SETTINGS, Clock, run_device
+from alerts.webhook_server import run_webhook_server
 from mailslot_plugins.alerts.alarms import Alarms
 from mailslot_plugins.alerts.webhook import post_stuck_alerts
 
@@ -24,7 +24,7 @@ def settings(port: int, text: str = SETTINGS) -> str:
 
 
 async def test_a_mail_that_is_held_is_posted_once(tmp_path: Path) -> None:
-    async with serving(TAKEN) as web, device_in(tmp_path, settings(web.port), Clock()) as device:
+    async with run_webhook_server(TAKEN) as web, run_device(tmp_path, settings(web.port), Clock()) as device:
         alarms = Alarms(device)
         await alarms.raise_("toner_low", part="black", detail="5 %")
         await post_stuck_alerts(device, alarms)
@@ -56,7 +56,7 @@ async def test_a_mail_that_is_held_is_posted_once(tmp_path: Path) -> None:
 
 async def test_a_mail_that_cannot_be_accepted_is_posted(tmp_path: Path) -> None:
     nobody = "\n".join(line for line in SETTINGS.splitlines() if "sender_address" not in line)
-    async with serving(TAKEN) as web, device_in(tmp_path, settings(web.port, nobody)) as device:
+    async with run_webhook_server(TAKEN) as web, run_device(tmp_path, settings(web.port, nobody)) as device:
         alarms = Alarms(device)
         await alarms.raise_("jam")
         await post_stuck_alerts(device, alarms)
@@ -67,7 +67,7 @@ async def test_at_most_three_tries_and_the_address_is_not_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     nobody = "\n".join(line for line in SETTINGS.splitlines() if "sender_address" not in line)
-    async with serving(BUSY) as web, device_in(tmp_path, settings(web.port, nobody)) as device:
+    async with run_webhook_server(BUSY) as web, run_device(tmp_path, settings(web.port, nobody)) as device:
         alarms = Alarms(device)
         await alarms.raise_("jam")
         for _ in range(5):
@@ -79,7 +79,7 @@ async def test_at_most_three_tries_and_the_address_is_not_logged(
 
 async def test_a_deferred_mail_is_posted_only_after_a_while(tmp_path: Path) -> None:
     clock = Clock()
-    async with serving(BUSY, TAKEN) as web, device_in(tmp_path, settings(web.port), clock) as device:
+    async with run_webhook_server(BUSY, TAKEN) as web, run_device(tmp_path, settings(web.port), clock) as device:
         alarms = Alarms(device)
         await alarms.raise_("jam")
         async with device.spool.delivery_lock():

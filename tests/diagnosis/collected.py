@@ -35,23 +35,23 @@ class Refusal:
     accept: tuple[str, ...] = ()
 
     @property
-    def right(self) -> frozenset[str]:
-        """Every cause that is right."""
+    def accepted_causes(self) -> frozenset[str]:
+        """The causes that are accepted for this entry."""
         return frozenset({self.cause, *self.accept})
 
     @property
     def key(self) -> str:
-        """The words alone: without case, blanks and punctuation."""
+        """The text without case, blanks and punctuation."""
         return key_of(self.text, self.challenge)
 
 
 def key_of(*parts: str) -> str:
-    """Return the words alone: without case, blanks and punctuation."""
+    """Return the text without case, blanks and punctuation."""
     return "|".join(re.sub(r"[\W_]+", " ", part.casefold()).strip() for part in parts)
 
 
 def half_of(key: str) -> Half:
-    """Return the half that an entry with these words belongs to: the same for ever, whatever else is collected."""
+    """Return the half of an entry with this key; it does not depend on other entries."""
     return "unseen" if hashlib.sha256(f"half:{key}".encode()).digest()[0] % 2 else "seen"
 
 

@@ -15,8 +15,8 @@ HALVES: Final[tuple[Half, ...]] = get_args(Half)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Collected:
-    """What every entry tells."""
+class CollectedEntry:
+    """The fields that every entry has."""
 
     cause: str
     accept: tuple[str, ...] = ()
@@ -26,8 +26,8 @@ class Collected:
     language: str
 
     @property
-    def right(self) -> frozenset[str]:
-        """Every cause that is right."""
+    def accepted_causes(self) -> frozenset[str]:
+        """The causes that are accepted for this entry."""
         return frozenset({self.cause, *self.accept})
 
     @property
@@ -40,7 +40,7 @@ class Collected:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pop3Refusal(Collected):
+class Pop3Refusal(CollectedEntry):
     """A refusal by a POP3 server."""
 
     protocol: str
@@ -57,7 +57,7 @@ class Pop3Refusal(Collected):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TokenAnswer(Collected):
+class TokenServiceRefusal(CollectedEntry):
     """A refusal by a token service, or by what stands before it."""
 
     request: str
@@ -71,7 +71,7 @@ class TokenAnswer(Collected):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown(Collected):
+class DisplayedText(CollectedEntry):
     """What a panel, a log or another client shows."""
 
     where: str
@@ -81,7 +81,7 @@ class Shown(Collected):
         return (self.text,)
 
 
-_Entry = TypeVar("_Entry", bound=Collected)
+_Entry = TypeVar("_Entry", bound=CollectedEntry)
 
 
 def _read(half: Half, name: str, kind: type[_Entry]) -> list[_Entry]:
@@ -100,11 +100,11 @@ def pop3_refusals(half: Half) -> list[Pop3Refusal]:
     return _read(half, "pop3", Pop3Refusal)
 
 
-def token_answers(half: Half) -> list[TokenAnswer]:
+def token_service_refusals(half: Half) -> list[TokenServiceRefusal]:
     """Read one half of what token services answer."""
-    return _read(half, "token", TokenAnswer)
+    return _read(half, "token", TokenServiceRefusal)
 
 
-def shown(half: Half) -> list[Shown]:
+def displayed_texts(half: Half) -> list[DisplayedText]:
     """Read one half of what panels, logs and other clients show."""
-    return _read(half, "shown", Shown)
+    return _read(half, "shown", DisplayedText)

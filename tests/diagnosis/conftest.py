@@ -23,13 +23,13 @@ def device(tmp_path: Path) -> Device:
 
 @pytest.fixture
 def personality() -> Personality:
-    """What the sandbox plays; a test may parametrize it."""
+    """What the sandbox imitates; a test may parametrize it."""
     return DOVECOT
 
 
 @pytest.fixture
 async def sandbox(personality: Personality) -> AsyncIterator[Sandbox]:
-    """A sandbox that must have had no bug of its own at the end."""
+    """A sandbox; the test fails if the sandbox had an internal error."""
     async with run_sandbox(personality=personality) as running:
         yield running
         assert not running.errors

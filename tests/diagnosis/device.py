@@ -29,14 +29,14 @@ ALICE = "alice@example.com"
 CLIENT_ID = "device"
 
 
-def hasty(timeout: float) -> type[Connector]:
-    """Return what gives accesses with another timeout."""
+def connector_with_timeout(timeout: float) -> type[Connector]:
+    """Return a connector class with another timeout."""
 
-    class Hasty(Connector):
+    class ConnectorWithTimeout(Connector):
         async def profile(self, record: str) -> ConnectionProfile:
             return replace(await super().profile(record), timeout=timeout)
 
-    return Hasty
+    return ConnectorWithTimeout
 
 
 @dataclass
@@ -61,31 +61,31 @@ class Device:
         self.secrets += [secret.reveal() for secret in secrets.values()]
         self.records.change(find_slot(slot).record, known, secrets)
 
-    def point_to(self, slot: str, endpoint: Endpoint, **values: Any) -> None:
+    def set_endpoint(self, slot: str, endpoint: Endpoint, **values: Any) -> None:
         """Set where a slot's server is."""
         address = {"server": endpoint.host, "port": endpoint.port, "security": endpoint.security.value, "timeout": 10}
         self.set(slot, **{**address, **values})
 
-    async def keep(
+    async def store_token(
         self,
         slot: str,
         token: str,
-        renewal: str | None = None,
+        refresh_token: str | None = None,
         *,
         left: float = 3600.0,
         account: str | None = None,
         scopes: tuple[str, ...] = (),
         skew: float = 0.0,
     ) -> None:
-        """Keep a token as if somebody had obtained it two hours ago."""
-        self.secrets += [token, *([renewal] if renewal else [])]
+        """Save a token as if it had been obtained two hours ago."""
+        self.secrets += [token, *([refresh_token] if refresh_token else [])]
         settings = self.records.settings.load_for_change()[find_slot(slot).record]
         now, endpoint = time.time(), settings.token_endpoint or settings.issuer
         grant = Grant(
             flow="browser",
             access_token=Secret(token),
             expires_at=now + left,
-            refresh_token=None if renewal is None else Secret(renewal),
+            refresh_token=None if refresh_token is None else Secret(refresh_token),
             scopes=scopes,
             obtained_at=now - 7200,
             renewed_at=now - 7200,
@@ -111,8 +111,8 @@ class Device:
             on_stage: hears of the stages.
             timeout: seconds for each step, if not those that are set, which are whole ones.
         """
-        async with (Connector if timeout is None else hasty(timeout))(Records(self.home)) as accesses:
-            result = await connection_test.check_connection(accesses, find_slot(slot), send=send, on_stage=on_stage)
+        async with (Connector if timeout is None else connector_with_timeout(timeout))(Records(self.home)) as connector:
+            result = await connection_test.check_connection(connector, find_slot(slot), send=send, on_stage=on_stage)
         for secret in self.secrets:
             assert secret not in repr(result)
         return result
@@ -126,7 +126,7 @@ class Device:
         path.write_bytes(pem)
         return path
 
-    async def use(
+    async def set_up_slot(
         self, slot: str, sandbox: Sandbox, *, left: float = 3600.0, valid: bool = True, keep: bool = True, **values: Any
     ) -> str:
         """Let a slot sign in to the sandbox with a token, and return the renewal token behind it.
@@ -141,7 +141,7 @@ class Device:
         """
         smtp = find_slot(slot).protocol == "SMTP"
         client = sandbox.provider.register(CLIENT_ID)
-        renewal = sandbox.provider.consent(SCANNER, client).reveal()
+        refresh_token = sandbox.provider.consent(SCANNER, client).reveal()
         usual = {
             "authentication": "oauth2",
             "account": SCANNER,
@@ -152,8 +152,8 @@ class Device:
             "scopes": sandbox.personality.smtp.scope if smtp else sandbox.personality.pop3.scope,
             "ca_file": self.trust(sandbox.ca_pem),
         }
-        self.point_to(slot, sandbox.smtp if smtp else sandbox.pop3s, **{**usual, **values})
+        self.set_endpoint(slot, sandbox.smtp if smtp else sandbox.pop3s, **{**usual, **values})
         if keep:
             token = sandbox.provider.issue(SCANNER, lifetime=3600 if valid else -10)
-            await self.keep(slot, token.value.reveal(), renewal, left=left)
-        return renewal
+            await self.store_token(slot, token.value.reveal(), refresh_token, left=left)
+        return refresh_token

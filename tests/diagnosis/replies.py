@@ -1,4 +1,4 @@
-"""Replies as they were sent, written on a line."""
+"""Parses replies that are written on one line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mailslot.wire.reply import Reply
 
 
-def parsed(protocol: Protocol, line: str) -> Reply:
+def parse_reply(protocol: Protocol, line: str) -> Reply:
     """Return the reply in a line, such as ``550 5.1.1 No such user``, ``-ERR [AUTH] No`` or ``NO [LIMIT] No``."""
     if protocol == "POP3":
         return parse_status(line.encode())

@@ -1,4 +1,4 @@
-"""Whatever the other side does, a test ends in time, with a cause, and leaves no connection open."""
+"""A connection test ends in time, with a cause and without open connections, whatever the server does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from diagnosis.device import SCANNER
-from diagnosis.ways import POP, SMTP
+from diagnosis.scenarios import POP, SMTP
 from mailslot.diagnosis import connection_test
 from mailslot_plugins.sandbox import Fault, WebFault
 from smtp.servers import serving
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from diagnosis.device import Device
     from mailslot.diagnosis.result import TestResult
     from mailslot_plugins.sandbox import Sandbox
-    from smtp.servers import Wire
+    from smtp.servers import ServerConnection
 
 pytestmark = pytest.mark.virtual_time
 
 HELLO = ("220 mail.example.com ready",)
 
 
-async def trickle(wire: Wire, octets: bytes) -> None:
+async def trickle(wire: ServerConnection, octets: bytes) -> None:
     """Say octets one by one, slowly, and the last of them again and again."""
     for octet in octets:
         await wire.stream.send(bytes([octet]))
@@ -38,41 +38,41 @@ async def trickle(wire: Wire, octets: bytes) -> None:
         await anyio.sleep(0.1)
 
 
-async def trickled_greeting(wire: Wire) -> None:
+async def trickled_greeting(wire: ServerConnection) -> None:
     await trickle(wire, b"220 mail.example.com is glad to see you, ")
 
 
-async def greeting_of_many_lines(wire: Wire) -> None:
+async def greeting_of_many_lines(wire: ServerConnection) -> None:
     while True:
         await wire.stream.send(b"220-mail.example.com\r\n" * 1000)
 
 
-async def greeting_of_one_long_line(wire: Wire) -> None:
+async def greeting_of_one_long_line(wire: ServerConnection) -> None:
     await wire.stream.send(b"220 ")
     while True:
         await wire.stream.send(b"x" * 10_000)
 
 
-async def trickled_capabilities(wire: Wire) -> None:
+async def trickled_capabilities(wire: ServerConnection) -> None:
     await wire.say(*HELLO)
     await wire.line()
     await trickle(wire, b"250-mail.example.com\r\n250-")
 
 
-async def endless_capabilities(wire: Wire) -> None:
+async def endless_capabilities(wire: ServerConnection) -> None:
     await wire.say(*HELLO)
     await wire.line()
     while True:
         await wire.stream.send(b"250-X\r\n" * 1000)
 
 
-async def silent_probe(wire: Wire) -> None:
+async def silent_probe(wire: ServerConnection) -> None:
     await wire.greet()
     await wire.line()
     await anyio.sleep_forever()
 
 
-async def trickled_probe(wire: Wire) -> None:
+async def trickled_probe(wire: ServerConnection) -> None:
     await wire.greet()
     await wire.line()
     await trickle(wire, b"250-ok\r\n250-")
@@ -122,24 +122,26 @@ def unsigned(device: Device, slot: str, port: int, **values: Any) -> None:
         (trickled_probe, "probe", "connection_lost"),
     ],
 )
-async def test_smtp(device: Device, handler: Callable[[Wire], Awaitable[None]], stage: str, cause: str) -> None:
+async def test_smtp(
+    device: Device, handler: Callable[[ServerConnection], Awaitable[None]], stage: str, cause: str
+) -> None:
     async with serving(handler) as server:
         unsigned(device, SMTP, server.endpoint.port)
         result = await measured(device, SMTP)
     assert (result.stage, result.diagnosis.cause) == (stage, cause)
 
 
-async def pop_greeting(wire: Wire) -> None:
+async def pop_greeting(wire: ServerConnection) -> None:
     await trickle(wire, b"+OK wait for it ")
 
 
-async def pop_capabilities(wire: Wire) -> None:
+async def pop_capabilities(wire: ServerConnection) -> None:
     await wire.say("+OK ready")
     await wire.line()
     await trickle(wire, b"+OK\r\nX\r\nX")
 
 
-async def pop_endless_capabilities(wire: Wire) -> None:
+async def pop_endless_capabilities(wire: ServerConnection) -> None:
     await wire.say("+OK ready")
     await wire.line()
     await wire.say("+OK")
@@ -155,18 +157,20 @@ async def pop_endless_capabilities(wire: Wire) -> None:
         (pop_endless_capabilities, "capabilities", "protocol_error"),
     ],
 )
-async def test_pop(device: Device, handler: Callable[[Wire], Awaitable[None]], stage: str, cause: str) -> None:
+async def test_pop(
+    device: Device, handler: Callable[[ServerConnection], Awaitable[None]], stage: str, cause: str
+) -> None:
     async with serving(handler) as server:
         unsigned(device, POP, server.endpoint.port)
         result = await measured(device, POP)
     assert (result.stage, result.diagnosis.cause) == (stage, cause)
 
 
-async def silent(wire: Wire) -> None:
+async def silent(wire: ServerConnection) -> None:
     await wire.gone()
 
 
-async def test_a_handshake_that_does_not_begin(device: Device) -> None:
+async def test_a_tls_handshake_that_never_begins_times_out(device: Device) -> None:
     async with serving(silent) as server:
         unsigned(device, SMTP, server.endpoint.port)
         device.set(SMTP, security="tls")
@@ -174,26 +178,26 @@ async def test_a_handshake_that_does_not_begin(device: Device) -> None:
     assert (result.stage, result.diagnosis.cause) == ("tls", "connection_timeout")
 
 
-async def test_slow_steps_are_no_fault(device: Device, sandbox: Sandbox) -> None:
-    await device.use(SMTP, sandbox)
+async def test_slow_steps_within_the_timeout_pass(device: Device, sandbox: Sandbox) -> None:
+    await device.set_up_slot(SMTP, sandbox)
     sandbox.faults += [Fault("challenge", delay=0.3), Fault("sign_in", delay=0.3)]
     result = await device.test(SMTP, timeout=TIMEOUT)
     assert result.ok, result
 
 
-async def test_a_stage_of_many_slow_steps_is_given_up_as_a_whole(
+async def test_a_stage_has_one_timeout_for_all_its_steps(
     device: Device, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await device.use(SMTP, sandbox)
+    await device.set_up_slot(SMTP, sandbox)
     sandbox.faults += [Fault(moment, delay=0.3) for moment in ("MAIL", "RCPT", "RSET")]
     monkeypatch.setattr(connection_test, "GRACE", -0.1)
     result = await device.test(SMTP, timeout=TIMEOUT)
     assert (result.stage, result.diagnosis.cause) == ("probe", "connection_lost")
 
 
-async def test_a_token_service_that_says_nothing(device: Device, sandbox: Sandbox) -> None:
+async def test_a_silent_token_service(device: Device, sandbox: Sandbox) -> None:
     """It is asked three times, each for the ten seconds that are set, with pauses."""
-    await device.use(SMTP, sandbox, left=-10)
+    await device.set_up_slot(SMTP, sandbox, left=-10)
     sandbox.token_service.faults.append(WebFault("token", delay=math.inf))
     begun = anyio.current_time()
     result = await device.test(SMTP)
@@ -201,7 +205,7 @@ async def test_a_token_service_that_says_nothing(device: Device, sandbox: Sandbo
     assert (result.stage, result.diagnosis.cause) == ("token", "token_service_unreachable")
 
 
-async def test_a_name_with_an_address_of_version_6_only(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_host_with_only_an_ipv6_address(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     async def only(*_: object, **__: object) -> list[tuple[int, int, int, str, tuple[str, int, int, int]]]:
         return [(10, 1, 6, "", ("2001:db8::1", 25, 0, 0))]
 
@@ -212,7 +216,7 @@ async def test_a_name_with_an_address_of_version_6_only(device: Device, monkeypa
     assert result.diagnosis.cause in {"network_unreachable", "connection_timeout"}
 
 
-async def test_our_own_fault_is_no_traceback(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_internal_error_is_a_result_and_no_traceback(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     async def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("words that may quote a secret")
 

@@ -1,4 +1,4 @@
-"""What a diagnosis is made of besides the rows: the clock, the token, the facts; and whatever a server may say."""
+"""Diagnoses by the clock, the token and the facts, and for arbitrary replies."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ def refused(cause: str = "token_refused", text: str = "no", code: int = 535, enh
 
 
 @pytest.mark.parametrize("cause", sorted(set(causes()) - {"ok"}))
-def test_what_has_no_reply_passes(cause: str) -> None:
+def test_errors_without_a_reply_are_unchanged(cause: str) -> None:
     error = MailError("It failed.", stage="token", cause=cause)
     assert diagnose(error, KNOWN).cause == cause
 
 
-def test_what_is_in_doubt_stays_so() -> None:
+def test_in_doubt_is_preserved() -> None:
     reply = Reply(554, "5.2.0", "SendAsDenied", positive=False)
     error = MailError("Lost.", stage="data", cause="in_doubt", reply=reply, in_doubt=True)
     assert diagnose(error, KNOWN).cause == "in_doubt"
 
 
-def test_a_cause_of_nobody_s_is_unknown() -> None:
+def test_an_undefined_cause_becomes_unknown() -> None:
     assert diagnose(MailError("It failed.", stage="token", cause="bad_hair_day"), KNOWN).cause == "unknown"
 
 
@@ -73,7 +73,7 @@ def test_a_cause_of_nobody_s_is_unknown() -> None:
         ("token_refused", DAY, "token_refused"),
     ],
 )
-def test_clock_in_the_right_direction(cause: str, skew: float, expected: str) -> None:
+def test_clock_offset_has_the_right_sign(cause: str, skew: float, expected: str) -> None:
     error = NetworkError("No.", stage="tls", cause=cause)
     assert diagnose(error, replace(KNOWN, skew=skew)).cause == expected
 
@@ -86,7 +86,7 @@ def test_clock_in_the_right_direction(cause: str, skew: float, expected: str) ->
         (None, 150 * DAY, "clock_wrong"),
     ],
 )
-def test_clock_by_the_certificate_s_dates(begin: float | None, end: float, cause: str) -> None:
+def test_clock_compared_with_the_certificates_dates(begin: float | None, end: float, cause: str) -> None:
     """The device shows day 300, and true time is day 110: does that make the certificate good?"""
     error = NetworkError("Expired.", stage="tls", cause="certificate_expired")
     known = replace(KNOWN, now=300 * DAY, skew=-190 * DAY, valid_from=begin, valid_until=end)
@@ -96,7 +96,7 @@ def test_clock_by_the_certificate_s_dates(begin: float | None, end: float, cause
 @pytest.mark.parametrize(
     ("skew", "words"), [(600.0, "10 minutes"), (-3 * 3600.0, "3 hours"), (400 * DAY, "400 days"), (0.0, "wrong.")]
 )
-def test_how_wrong_the_clock_is(skew: float, words: str) -> None:
+def test_the_size_of_the_clock_error(skew: float, words: str) -> None:
     found = diagnose(TokenError("The clock.", cause="clock_wrong"), replace(KNOWN, skew=skew))
     assert words in explain(found).message
 
@@ -127,7 +127,7 @@ def test_a_token_that_cannot_be_read(scopes: tuple[str, ...], owner: str | None,
     assert diagnose(error, known).cause == cause
 
 
-def test_claims_say_nothing_against_words() -> None:
+def test_the_replys_text_outranks_the_claims() -> None:
     """A server that says why is believed, whatever the token says."""
     token = jwt(aud="https://graph.microsoft.com", upn="boss@example.com", scp="Mail.Read")
     known = replace(KNOWN, provider=preset("microsoft365"), token=token)
@@ -137,7 +137,7 @@ def test_claims_say_nothing_against_words() -> None:
     assert diagnose(refused("token_refused"), replace(known, provider=None)).cause == "account_mismatch"
 
 
-def test_whose_token_it_is_is_shown() -> None:
+def test_the_account_of_the_token_is_shown() -> None:
     token = jwt(aud="https://outlook.office.com", upn="boss@example.com", scp="SMTP.Send")
     known = replace(KNOWN, provider=preset("microsoft365"), token=token)
     said = explain(diagnose(refused(), known))
@@ -148,7 +148,7 @@ def test_whose_token_it_is_is_shown() -> None:
 # Recipients.
 
 
-def test_the_recipient_is_named() -> None:
+def test_the_refused_recipient_is_shown() -> None:
     reply = Reply(550, "5.1.1", "No such user", positive=False)
     error = RecipientsRefusedError("All.", cause="recipient_refused", refused={"a@b.example": reply}, retryable=False)
     expected = "The mail server refused the recipient a@b.example: No such user"
@@ -158,7 +158,7 @@ def test_the_recipient_is_named() -> None:
 # Somebody's words.
 
 
-def test_who_said_what() -> None:
+def test_the_replying_server_is_shown() -> None:
     server = refused("unknown", "Moon in the wrong phase\nask again")
     assert explain(diagnose(server, KNOWN)).message == "The mail server said: Moon in the wrong phase ask again"
     service = TokenServiceError(
@@ -173,7 +173,7 @@ def test_who_said_what() -> None:
     assert "The port must be a number." in explain(diagnose(ours, KNOWN)).message
 
 
-def test_words_are_cut_and_harmless() -> None:
+def test_quoted_text_is_cut_and_printable() -> None:
     text = "\x1b[31mred\x07\u202e" + "long " * 100
     message = explain(diagnose(refused("unknown", text), KNOWN)).message
     assert message.isprintable()
@@ -231,7 +231,7 @@ def situations(draw: st.DrawFn) -> DiagnosisContext:
 
 
 @given(errors(), situations())
-def test_total(error: MailError, known: DiagnosisContext) -> None:
+def test_any_error_is_classified(error: MailError, known: DiagnosisContext) -> None:
     found = diagnose(error, known)
     assert found.cause in causes()
     assert found == diagnose(error, known)
@@ -243,13 +243,13 @@ def test_total(error: MailError, known: DiagnosisContext) -> None:
 
 
 @given(st.text(st.characters(categories=["L", "Nd"]), min_size=1, max_size=100), st.integers(500, 599))
-def test_unknown_keeps_the_server_s_words(text: str, code: int) -> None:
+def test_unknown_keeps_the_servers_reply(text: str, code: int) -> None:
     error = RefusedError(text, stage="quit", cause="unknown", reply=Reply(code, None, text, positive=False))
     assert explain(diagnose(error, KNOWN)).message == f"The mail server said: {text}"
 
 
 @given(TOKENS, HOSTILE, HOSTILE, st.sampled_from([*causes(), "nonsense"]))
-def test_no_secret_is_said(token: str, before: str, after: str, cause: str) -> None:
+def test_no_secret_is_shown(token: str, before: str, after: str, cause: str) -> None:
     for echo in (token, token.upper(), base64.b64encode(token.encode()).decode()):
         text = f"{before} {echo} {after}"
         error = SignInError(text, cause=cause, reply=Reply(535, "5.7.8", text, positive=False), detail=text)
@@ -267,6 +267,6 @@ def test_no_secret_is_said(token: str, before: str, after: str, cause: str) -> N
         ({"username": "scanner", "aud": "another"}, "token_refused"),
     ],
 )
-def test_a_token_at_a_server_of_one_s_own(claims: dict[str, str], cause: str) -> None:
+def test_a_token_at_a_self_hosted_server(claims: dict[str, str], cause: str) -> None:
     """Nothing is known of its audience, but whose token it is tells enough."""
     assert diagnose(refused(), replace(KNOWN, token=jwt(**claims))).cause == cause

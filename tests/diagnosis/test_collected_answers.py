@@ -14,13 +14,13 @@ import pytest
 from diagnosis.collected import Half, half_of
 from diagnosis.collected_answers import (
     HALVES,
-    Collected,
+    CollectedEntry,
+    DisplayedText,
     Pop3Refusal,
-    Shown,
-    TokenAnswer,
+    TokenServiceRefusal,
+    displayed_texts,
     pop3_refusals,
-    shown,
-    token_answers,
+    token_service_refusals,
 )
 from mailslot.causes.cause import causes
 from mailslot.errors import Stage
@@ -57,10 +57,10 @@ REQUESTS: Final = {
 # to obtain the token gets past that one.
 COMING: Final = {"device_code_blocked": ("operator", True)}
 
-COLLECTIONS: Final[dict[str, tuple[Callable[[Half], Sequence[Collected]], int]]] = {
+COLLECTIONS: Final[dict[str, tuple[Callable[[Half], Sequence[CollectedEntry]], int]]] = {
     "pop3": (pop3_refusals, 120),
-    "token": (token_answers, 120),
-    "shown": (shown, 80),
+    "token": (token_service_refusals, 120),
+    "shown": (displayed_texts, 80),
 }
 
 _ADDRESS: Final = re.compile(r"[\w.+-]+@([\w-]+(?:\.[\w-]+)+)")
@@ -68,23 +68,23 @@ _IP: Final = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.])")
 _DOCUMENTATION: Final = [ipaddress.ip_network(n) for n in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24")]
 
 
-def _everything() -> list[Collected]:
+def _everything() -> list[CollectedEntry]:
     return [entry for read, _ in COLLECTIONS.values() for half in HALVES for entry in read(half)]
 
 
-def _words(entry: Collected) -> str:
+def _words(entry: CollectedEntry) -> str:
     match entry:
         case Pop3Refusal():
             return entry.text or entry.line
-        case TokenAnswer():
+        case TokenServiceRefusal():
             return entry.body
-        case Shown():
+        case DisplayedText():
             return entry.text
     raise AssertionError(entry)
 
 
 @pytest.mark.parametrize("half", HALVES)
-def test_every_refusal_of_a_pop3_server_can_be_played(half: Half) -> None:
+def test_every_pop3_refusal_can_be_replayed(half: Half) -> None:
     for refusal in pop3_refusals(half):
         assert refusal.protocol == "pop3", refusal
         assert refusal.stage in get_args(Stage), refusal
@@ -98,8 +98,8 @@ def test_every_refusal_of_a_pop3_server_can_be_played(half: Half) -> None:
 
 
 @pytest.mark.parametrize("half", HALVES)
-def test_every_answer_of_a_token_service_can_be_played(half: Half) -> None:
-    for answer in token_answers(half):
+def test_every_token_service_response_can_be_replayed(half: Half) -> None:
+    for answer in token_service_refusals(half):
         assert answer.request in REQUESTS, answer
         assert answer.grant in {"", "device_code", "authorization_code"}, answer
         assert 200 <= answer.status <= 599, answer
@@ -107,16 +107,16 @@ def test_every_answer_of_a_token_service_can_be_played(half: Half) -> None:
 
 
 @pytest.mark.parametrize("half", HALVES)
-def test_everything_shown_is_shown_by_somebody(half: Half) -> None:
-    for entry in shown(half):
+def test_every_displayed_text_names_its_product(half: Half) -> None:
+    for entry in displayed_texts(half):
         assert entry.where, entry
         assert entry.text.strip() == entry.text != "", entry
 
 
-def test_every_entry_is_judged_by_the_table_of_causes() -> None:
+def test_every_entry_is_classified_by_the_table_of_causes() -> None:
     for entry in _everything():
-        assert entry.right <= causes().keys() | COMING.keys(), entry
-        assert len(entry.right) == 1 + len(entry.accept), entry
+        assert entry.accepted_causes <= causes().keys() | COMING.keys(), entry
+        assert len(entry.accepted_causes) == 1 + len(entry.accept), entry
         cause = causes().get(entry.cause)
         judgement = (cause.actor or "", cause.token_helps) if cause else COMING[entry.cause]
         assert (entry.actor, entry.token_helps) == judgement, entry
@@ -125,7 +125,7 @@ def test_every_entry_is_judged_by_the_table_of_causes() -> None:
 
 
 @pytest.mark.parametrize("name", COLLECTIONS)
-def test_no_words_stand_in_it_twice(name: str) -> None:
+def test_no_entry_is_duplicated(name: str) -> None:
     read, least = COLLECTIONS[name]
     words = Counter(entry.key for entry in chain.from_iterable(map(read, HALVES)))
     assert [key for key, number in words.items() if number > 1] == []
@@ -134,12 +134,12 @@ def test_no_words_stand_in_it_twice(name: str) -> None:
 
 @pytest.mark.parametrize("name", COLLECTIONS)
 @pytest.mark.parametrize("half", HALVES)
-def test_every_entry_is_in_its_half(name: str, half: Half) -> None:
+def test_every_entry_is_in_the_right_half(name: str, half: Half) -> None:
     read, _ = COLLECTIONS[name]
     assert {half_of(entry.key) for entry in read(half)} == {half}
 
 
-def test_nobody_is_named() -> None:
+def test_no_real_person_is_named() -> None:
     for entry in _everything():
         for domain in _ADDRESS.findall(_words(entry)):
             assert re.search(r"(?:^|\.)example(?:\.\w+)?$", domain), entry

@@ -34,7 +34,7 @@ _DOCUMENTATION: Final = [ipaddress.ip_network(n) for n in ("192.0.2.0/24", "198.
 
 
 @pytest.mark.parametrize("half", get_args(Half))
-def test_every_entry_can_be_played_and_is_judged(half: Half) -> None:
+def test_every_entry_can_be_replayed_and_is_classified(half: Half) -> None:
     for refusal in smtp_refusals(half):
         assert refusal.protocol == "smtp", refusal
         assert refusal.stage in get_args(Stage), refusal
@@ -43,7 +43,7 @@ def test_every_entry_can_be_played_and_is_judged(half: Half) -> None:
         assert re.fullmatch(r"(?:[245]\.\d{1,3}\.\d{1,3})?", refusal.enhanced), refusal
         assert refusal.text.strip() == refusal.text != "", refusal
         assert refusal.authentication in {"oauth2", "password", "none"}, refusal
-        assert len(refusal.right) == 1 + len(refusal.accept), refusal
+        assert len(refusal.accepted_causes) == 1 + len(refusal.accept), refusal
         assert refusal.provider, refusal
         assert refusal.source, refusal
         assert re.fullmatch(r"[a-z]{2}", refusal.language), refusal
@@ -52,25 +52,25 @@ def test_every_entry_can_be_played_and_is_judged(half: Half) -> None:
 
 
 @pytest.mark.parametrize("half", get_args(Half))
-def test_the_judgement_is_what_follows_from_its_cause(half: Half) -> None:
+def test_actor_and_token_helps_follow_from_the_cause(half: Half) -> None:
     for refusal in smtp_refusals(half):
-        assert refusal.right <= causes().keys(), refusal
+        assert refusal.accepted_causes <= causes().keys(), refusal
         cause = causes()[refusal.cause]
         assert (refusal.actor, refusal.token_helps) == (cause.actor or "", cause.token_helps), refusal
 
 
-def test_no_words_stand_in_it_twice() -> None:
+def test_no_entry_is_duplicated() -> None:
     words = Counter(refusal.key for half in get_args(Half) for refusal in smtp_refusals(half))
     assert [key for key, number in words.items() if number > 1] == []
 
 
 @pytest.mark.parametrize("half", get_args(Half))
-def test_every_entry_is_in_its_half(half: Half) -> None:
+def test_every_entry_is_in_the_right_half(half: Half) -> None:
     assert {half_of(refusal.key) for refusal in smtp_refusals(half)} == {half}
 
 
 @pytest.mark.parametrize("half", get_args(Half))
-def test_nobody_is_named(half: Half) -> None:
+def test_no_real_person_is_named(half: Half) -> None:
     for refusal in smtp_refusals(half):
         for domain in _ADDRESS.findall(refusal.text):
             assert re.search(r"(?:^|\.)example(?:\.\w+)?$", domain) or domain in {"icloud.com", "yahoo.com"}, refusal

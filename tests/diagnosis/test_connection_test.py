@@ -26,7 +26,7 @@ def passed(result: TestResult) -> list[str]:
 @pytest.mark.parametrize("personality", [DOVECOT, GMAIL, EXCHANGE], ids=lambda played: played.name)
 @pytest.mark.parametrize("slot", ["network.smtp", "fax.pop"])
 async def test_all_stages_pass(device: Device, sandbox: Sandbox, slot: str) -> None:
-    await device.use(slot, sandbox)
+    await device.set_up_slot(slot, sandbox)
     sandbox.maildrops[SCANNER].add(b"Subject: a\r\n\r\nb\r\n")
     result = await device.test(slot)
     assert result.ok, result
@@ -40,8 +40,8 @@ async def test_all_stages_pass(device: Device, sandbox: Sandbox, slot: str) -> N
     assert any(line.startswith("C: AUTH ") for line in result.transcript)
 
 
-async def test_pop_reads_nothing_and_says_how_much_there_is(device: Device, sandbox: Sandbox) -> None:
-    await device.use("fax.pop", sandbox)
+async def test_pop_fetches_nothing_and_reports_the_size_of_the_maildrop(device: Device, sandbox: Sandbox) -> None:
+    await device.set_up_slot("fax.pop", sandbox)
     sandbox.maildrops[SCANNER].add(b"Subject: a\r\n\r\nb\r\n")
     result = await device.test("fax.pop")
     assert result.stages[-1].note == "1 messages, 17 octets"
@@ -49,8 +49,8 @@ async def test_pop_reads_nothing_and_says_how_much_there_is(device: Device, sand
     assert commands[-2:] == ["C: STAT", "C: QUIT"]
 
 
-async def test_smtp_gives_an_envelope_and_takes_it_back(device: Device, sandbox: Sandbox) -> None:
-    await device.use("network.smtp", sandbox)
+async def test_smtp_sends_an_envelope_and_resets(device: Device, sandbox: Sandbox) -> None:
+    await device.set_up_slot("network.smtp", sandbox)
     result = await device.test("network.smtp")
     commands = [line for line in result.transcript if line.startswith("C: ")]
     assert commands[-4:] == [
@@ -61,8 +61,8 @@ async def test_smtp_gives_an_envelope_and_takes_it_back(device: Device, sandbox:
     ] or commands[-3:] == [f"C: MAIL FROM:<{SCANNER}> SIZE=1024", f"C: RCPT TO:<{SCANNER}>", "C: RSET"]
 
 
-async def test_sending_proves_more_than_the_probe(device: Device, sandbox: Sandbox) -> None:
-    await device.use("network.smtp", sandbox, sender_name="Scanner")
+async def test_sending_detects_more_than_the_probe(device: Device, sandbox: Sandbox) -> None:
+    await device.set_up_slot("network.smtp", sandbox, sender_name="Scanner")
     result = await device.test("network.smtp", send=True)
     assert result.ok, result
     assert passed(result)[-2:] == ["probe", "send"]
@@ -74,16 +74,16 @@ async def test_sending_proves_more_than_the_probe(device: Device, sandbox: Sandb
 
 
 @pytest.mark.parametrize("personality", [EXCHANGE], ids=["Exchange"])
-async def test_a_message_may_be_refused_where_the_envelope_was_taken(device: Device, sandbox: Sandbox) -> None:
-    await device.use("network.smtp", sandbox, sender_address=ALICE)
+async def test_a_message_refused_after_its_envelope_was_accepted(device: Device, sandbox: Sandbox) -> None:
+    await device.set_up_slot("network.smtp", sandbox, sender_address=ALICE)
     assert (await device.test("network.smtp")).ok
     result = await device.test("network.smtp", send=True)
     assert (result.stage, result.diagnosis.cause) == ("send", "sender_refused")
     assert passed(result)[-1] == "probe"
 
 
-async def test_starttls_is_shown_in_the_order_of_all_others(device: Device, sandbox: Sandbox) -> None:
-    await device.use("network.smtp", sandbox)
+async def test_starttls_stages_keep_the_usual_order(device: Device, sandbox: Sandbox) -> None:
+    await device.set_up_slot("network.smtp", sandbox)
     heard: list[StageResult] = []
     result = await device.test("network.smtp", on_stage=heard.append)
     begun = [stage.name for stage in heard if stage.ok is None and not stage.note]
@@ -96,14 +96,14 @@ async def test_starttls_is_shown_in_the_order_of_all_others(device: Device, sand
 
 
 async def test_tls_first(device: Device, sandbox: Sandbox) -> None:
-    await device.use("network.smtp", sandbox, port=sandbox.smtps.port, security="tls")
+    await device.set_up_slot("network.smtp", sandbox, port=sandbox.smtps.port, security="tls")
     heard: list[StageResult] = []
     assert (await device.test("network.smtp", on_stage=heard.append)).ok
     assert [stage.name for stage in heard if stage.ok is None][:4] == ["resolve", "connect", "tls", "greeting"]
 
 
-async def test_what_is_slow_is_seen_in_its_stage(device: Device, sandbox: Sandbox) -> None:
-    await device.use("network.smtp", sandbox)
+async def test_a_slow_step_is_timed_in_its_stage(device: Device, sandbox: Sandbox) -> None:
+    await device.set_up_slot("network.smtp", sandbox)
     sandbox.faults.append(Fault("sign_in", delay=0.3))
     result = await device.test("network.smtp")
     seconds = {stage.name: stage.seconds for stage in result.stages}
@@ -112,14 +112,14 @@ async def test_what_is_slow_is_seen_in_its_stage(device: Device, sandbox: Sandbo
     assert max(seconds[name] for name in seconds if name != "sign_in") < 0.3
 
 
-async def test_a_token_that_was_refused_is_renewed_as_for_mail(device: Device, sandbox: Sandbox) -> None:
-    await device.use("network.smtp", sandbox, valid=False)
+async def test_a_refused_token_is_refreshed_as_for_mail(device: Device, sandbox: Sandbox) -> None:
+    await device.set_up_slot("network.smtp", sandbox, valid=False)
     result = await device.test("network.smtp")
     assert result.ok, result
 
 
-async def test_a_failure_that_is_remembered_is_tried_afresh(device: Device, sandbox: Sandbox) -> None:
-    await device.use("network.smtp", sandbox, left=-10, client_id="unknown")
+async def test_the_test_ignores_a_remembered_failure(device: Device, sandbox: Sandbox) -> None:
+    await device.set_up_slot("network.smtp", sandbox, left=-10, client_id="unknown")
     first = await device.test("network.smtp")
     assert (first.stage, first.diagnosis.cause) == ("token", "app_secret_invalid")
     sandbox.provider.register("unknown")
@@ -128,8 +128,8 @@ async def test_a_failure_that_is_remembered_is_tried_afresh(device: Device, sand
     assert (again.stage, again.diagnosis.cause) == ("token", "token_update_failed")
 
 
-async def test_a_door_is_tested_for_its_record(device: Device, sandbox: Sandbox) -> None:
-    await device.use("install.quick", sandbox)
+async def test_a_slot_is_tested_with_its_shared_record(device: Device, sandbox: Sandbox) -> None:
+    await device.set_up_slot("install.quick", sandbox)
     result = await device.test("network.quick")
     assert result.ok
     assert (result.slot, result.record) == ("network.quick", "smtp")
@@ -141,8 +141,8 @@ async def test_a_door_is_tested_for_its_record(device: Device, sandbox: Sandbox)
     ("values", "missing"),
     [({"server": None}, "server"), ({"account": None}, "account"), ({"sender_address": None}, "sender_address")],
 )
-async def test_what_is_not_set(device: Device, sandbox: Sandbox, values: dict[str, None], missing: str) -> None:
-    await device.use("network.smtp", sandbox, keep=False)
+async def test_missing_settings(device: Device, sandbox: Sandbox, values: dict[str, None], missing: str) -> None:
+    await device.set_up_slot("network.smtp", sandbox, keep=False)
     # A sender is taken from the account where that is an address.
     device.set("network.smtp", **{**values, **({"account": "scanner"} if missing == "sender_address" else {})})
     if missing == "account":
@@ -153,8 +153,8 @@ async def test_what_is_not_set(device: Device, sandbox: Sandbox, values: dict[st
     assert not sandbox.dialogues
 
 
-async def test_a_broken_file(device: Device, sandbox: Sandbox) -> None:
-    await device.use("network.smtp", sandbox)
+async def test_a_broken_settings_file(device: Device, sandbox: Sandbox) -> None:
+    await device.set_up_slot("network.smtp", sandbox)
     path = device.home / "mailslot.toml"
     path.write_text(path.read_text() + "\n[records.smtp]\n")
     result = await device.test("network.smtp")
@@ -163,7 +163,7 @@ async def test_a_broken_file(device: Device, sandbox: Sandbox) -> None:
 
 
 async def test_cancellation_closes_everything(device: Device, sandbox: Sandbox) -> None:
-    await device.use("network.smtp", sandbox, timeout=30)
+    await device.set_up_slot("network.smtp", sandbox, timeout=30)
     sandbox.faults.append(Fault("sign_in", delay=60))
     reached = anyio.Event()
 
@@ -185,10 +185,10 @@ async def test_cancellation_closes_everything(device: Device, sandbox: Sandbox) 
 
 @pytest.mark.parametrize("personality", [replace(DOVECOT, sign_in_required=None)], ids=["open"])
 async def test_pop_before_smtp(device: Device, sandbox: Sandbox) -> None:
-    await device.use("fax.pop", sandbox)
+    await device.set_up_slot("fax.pop", sandbox)
     ca_file = device.home / "ca.pem"
     plain = {"authentication": "pop_before_smtp", "pop_slot": "fax.pop", "sender_address": SCANNER, "ca_file": ca_file}
-    device.point_to("network.smtp", sandbox.smtp, **plain)
+    device.set_endpoint("network.smtp", sandbox.smtp, **plain)
     result = await device.test("network.smtp")
     assert result.ok, result
     assert [dialogue.protocol for dialogue in sandbox.dialogues] == ["pop3", "smtp"]
@@ -197,22 +197,22 @@ async def test_pop_before_smtp(device: Device, sandbox: Sandbox) -> None:
     assert (result.stage, result.diagnosis.cause) == ("sign_in", "token_not_retrieved")
 
 
-async def test_the_secondary_server_is_looked_at_where_the_first_is_gone(device: Device, sandbox: Sandbox) -> None:
-    await device.use("network.smtp", sandbox, server="mail.invalid", secondary_server="localhost")
+async def test_the_secondary_server_is_tested_if_the_primary_is_unreachable(device: Device, sandbox: Sandbox) -> None:
+    await device.set_up_slot("network.smtp", sandbox, server="mail.invalid", secondary_server="localhost")
     result = await device.test("network.smtp")
     assert (result.stage, result.diagnosis.cause) == ("resolve", "name_not_found")
     assert "the secondary server localhost works" in result.diagnosis.detail
 
 
 async def test_neither_server_can_be_reached(device: Device, sandbox: Sandbox) -> None:
-    await device.use("network.smtp", sandbox, server="mail.invalid", secondary_server="127.0.0.1", port=1)
+    await device.set_up_slot("network.smtp", sandbox, server="mail.invalid", secondary_server="127.0.0.1", port=1)
     result = await device.test("network.smtp")
     assert (result.stage, result.diagnosis.cause) == ("resolve", "name_not_found")
     assert "the secondary server 127.0.0.1 does not work either" in result.diagnosis.detail
 
 
 async def test_json(device: Device, sandbox: Sandbox) -> None:
-    await device.use("network.smtp", sandbox)
+    await device.set_up_slot("network.smtp", sandbox)
     device.set("network.smtp", server="mail.invalid")
     found = (await device.test("network.smtp")).as_json()
     assert {

@@ -1,4 +1,4 @@
-"""A mail server that says back what it was told: no form of a secret is shown, kept or put into a report."""
+"""A mail server that echoes secrets: no encoding of a secret is shown, stored or put into a report."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from diagnosis.ways import SMTP
+from diagnosis.scenarios import SMTP
 from mailslot.diagnosis.report import make_report
 from mailslot_plugins.sandbox import Fault
 
@@ -42,18 +42,20 @@ def _letters(text: str) -> str:
 
 @pytest.mark.parametrize("echo", ECHOES)
 @pytest.mark.parametrize("source", ["file", "password", "vault"])
-async def test_no_form_of_a_secret_comes_back(device: Device, sandbox: Sandbox, echo: str, source: str) -> None:
+async def test_no_encoding_of_an_echoed_secret_is_shown(
+    device: Device, sandbox: Sandbox, echo: str, source: str
+) -> None:
     lines = ECHOES[echo]()
     said = b"".join(f"535-5.7.8 {line}\r\n".encode() for line in lines) + b"535 5.7.8 end\r\n"
     sandbox.faults.append(Fault("sign_in", act=False, replace=said))
-    await device.use(SMTP, sandbox, keep=False)
+    await device.set_up_slot(SMTP, sandbox, keep=False)
     if source == "file":
         (device.home / "token").write_text(TOKEN)
         device.set(SMTP, token_source=f"file {device.home / 'token'}")
     elif source == "password":
         device.set(SMTP, authentication="password", password=TOKEN)
     else:
-        await device.keep(SMTP, TOKEN)
+        await device.store_token(SMTP, TOKEN)
     result = await device.test(SMTP)
     assert result.stage == "sign_in"
     kept = (device.home / "history" / "smtp.jsonl").read_text()
@@ -69,8 +71,8 @@ async def test_no_form_of_a_secret_comes_back(device: Device, sandbox: Sandbox, 
     assert any(line.startswith("S: 220") for line in result.transcript)
 
 
-async def test_a_note_of_a_stage(device: Device, sandbox: Sandbox) -> None:
-    await device.use(SMTP, sandbox)
+async def test_secrets_are_masked_in_stage_notes(device: Device, sandbox: Sandbox) -> None:
+    await device.set_up_slot(SMTP, sandbox)
     grant = await device.records.tokens.store("smtp").load()
     assert grant is not None
     assert grant.access_token is not None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from diagnosis.ways import SMTP, WAYS, Way, black_hole, silent_at_the_door
+from diagnosis.scenarios import SCENARIOS, SMTP, Scenario, black_hole, silent_server
 from mailslot.causes.cause import causes
 from mailslot.causes.rules import table
 from mailslot.diagnosis.catalogue import explain
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.virtual_time
 
-ELSEWHERE = {"connection_timeout": "test_black_hole", "token_store_busy": "test_another_process_renews"}
+ELSEWHERE = {"connection_timeout": "test_black_hole", "token_store_busy": "test_another_process_refreshes"}
 """Causes that need more than a sandbox, and the test below that reaches each."""
 
 OF_JOBS = {
@@ -30,18 +30,18 @@ OF_JOBS = {
 """Causes of the device's own queue, files and printers, which no connection test touches."""
 
 
-def test_no_cause_is_left_out() -> None:
+def test_every_cause_has_a_scenario() -> None:
     """Of what a server's words tell, each row has a transcript of its own (`test_rules`)."""
-    reached = {way.cause for way in WAYS} | set(ELSEWHERE)
+    reached = {way.cause for way in SCENARIOS} | set(ELSEWHERE)
     told = {rule.cause for rule in table().rules} | {"device_code_blocked"}  # tests/oauth/test_token_errors.py
     assert set(causes()) - OF_JOBS - reached - told == set()
     assert reached <= set(causes())
     assert all(name in globals() for name in ELSEWHERE.values())
 
 
-@pytest.mark.parametrize("way", WAYS, ids=str)
-async def test_way(device: Device, way: Way) -> None:
-    async with run_sandbox(personality=way.plays) as sandbox:
+@pytest.mark.parametrize("way", SCENARIOS, ids=str)
+async def test_way(device: Device, way: Scenario) -> None:
+    async with run_sandbox(personality=way.personality) as sandbox:
         await way.prepare(device, sandbox)
         result = await device.test(way.slot, send=way.send)
         assert not sandbox.errors
@@ -56,21 +56,21 @@ async def test_way(device: Device, way: Way) -> None:
 
 async def test_black_hole(device: Device, sandbox: Sandbox) -> None:
     with black_hole() as endpoint:
-        await device.use(SMTP, sandbox, server=endpoint.host, port=endpoint.port)
+        await device.set_up_slot(SMTP, sandbox, server=endpoint.host, port=endpoint.port)
         result = await device.test(SMTP)
     assert (result.diagnosis.cause, result.stage) == ("connection_timeout", "connect")
 
 
 async def test_silent_at_the_door(device: Device, sandbox: Sandbox) -> None:
-    with silent_at_the_door() as endpoint:
-        await device.use(SMTP, sandbox, server=endpoint.host, port=endpoint.port)
+    with silent_server() as endpoint:
+        await device.set_up_slot(SMTP, sandbox, server=endpoint.host, port=endpoint.port)
         result = await device.test(SMTP, timeout=0.4)
     assert (result.diagnosis.cause, result.stage) == ("connection_timeout", "greeting")
 
 
-async def test_another_process_renews(device: Device, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_another_process_refreshes(device: Device, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grant_store, "LOCK_TIMEOUT", 0.1)
-    await device.use(SMTP, sandbox, left=-10)
+    await device.set_up_slot(SMTP, sandbox, left=-10)
     async with device.records.tokens.store("smtp").lock():
         result = await device.test(SMTP)
     assert (result.diagnosis.cause, result.stage) == ("token_store_busy", "token")

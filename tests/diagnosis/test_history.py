@@ -29,7 +29,7 @@ def result(cause: str = "ok", *, at: float | None = None, record: str = "smtp") 
     )
 
 
-async def test_until_when_it_worked(tmp_path: Path) -> None:
+async def test_the_last_success_is_remembered(tmp_path: Path) -> None:
     history = History(tmp_path)
     assert await history.last("smtp") == []
     for at, cause in ((1000.0, "ok"), (2000.0, "ok"), (3000.0, "token_refused")):
@@ -46,7 +46,7 @@ async def test_until_when_it_worked(tmp_path: Path) -> None:
     assert await history.last("smtp", 0) == []
 
 
-async def test_it_is_bounded(tmp_path: Path) -> None:
+async def test_the_history_is_bounded(tmp_path: Path) -> None:
     history = History(tmp_path)
     await history.add(result(at=0.0))
     path = tmp_path / "history" / "smtp.jsonl"
@@ -61,7 +61,7 @@ async def test_it_is_bounded(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "damage", [b'{"at": 1, "slot": "netw', b"\x00" * 100, b"[1, 2]\n", b'{"at": "x"}\n', b"\xff\xfe\n", b"null\n"]
 )
-async def test_a_damaged_line_costs_no_other(tmp_path: Path, damage: bytes) -> None:
+async def test_a_damaged_line_loses_no_other_line(tmp_path: Path, damage: bytes) -> None:
     history = History(tmp_path)
     await history.add(result(at=1.0))
     with (tmp_path / "history" / "smtp.jsonl").open("ab") as file:
@@ -71,7 +71,7 @@ async def test_a_damaged_line_costs_no_other(tmp_path: Path, damage: bytes) -> N
     assert [past.at for past in await history.last("smtp")] == [2.0, 1.0]
 
 
-async def test_a_file_of_somebody_else(tmp_path: Path) -> None:
+async def test_a_history_file_of_another_owner(tmp_path: Path) -> None:
     (tmp_path / "history").mkdir()
     (tmp_path / "history" / "smtp.jsonl").write_bytes(b"x" * (5 * 1024 * 1024))
     history = History(tmp_path)
@@ -95,7 +95,7 @@ anyio.run(main)
 """
 
 
-def test_several_processes_lose_nothing(tmp_path: Path) -> None:
+def test_concurrent_processes_lose_no_entries(tmp_path: Path) -> None:
     code = ADD.format(tests=str(Path(__file__).parents[1]))
     running = [subprocess.Popen([sys.executable, "-c", code, tmp_path, str(first)]) for first in (1000, 2000, 3000)]
     assert [process.wait(30) for process in running] == [0, 0, 0]
@@ -130,7 +130,7 @@ def test_several_processes_lose_nothing(tmp_path: Path) -> None:
     ],
     ids=lambda wrong: wrong[:24],
 )
-async def test_every_field_is_what_it_should_be(tmp_path: Path, wrong: str) -> None:
+async def test_every_field_is_validated(tmp_path: Path, wrong: str) -> None:
     history = History(tmp_path)
     await history.add(result(at=1.0))
     path = tmp_path / "history" / "smtp.jsonl"

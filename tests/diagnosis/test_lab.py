@@ -1,4 +1,4 @@
-"""Connection tests in front of Dovecot, Postfix and oidc-provider, which fail in each way that they can."""
+"""Connection tests with Dovecot, Postfix and oidc-provider, and all their failures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from diagnosis.ways import POP, SMTP
+from diagnosis.scenarios import POP, SMTP
 from lab.dovecot import start_dovecot
 from lab.postfix import start_postfix
 from lab.provider import start_provider
@@ -37,7 +37,7 @@ T = TypeVar("T")
 DAEMON, ALICE = "daemon@example.test", "alice@example.test"
 
 
-class Office:
+class LabDevice:
     """A device in front of the lab."""
 
     def __init__(self, device: Device, ca: CA, provider: Provider) -> None:
@@ -66,15 +66,15 @@ class Office:
             "ca_file": self._ca_file,
             "timeout": 60,
         }
-        self.device.point_to(slot, endpoint, **{**usual, **values})
+        self.device.set_endpoint(slot, endpoint, **{**usual, **values})
         if token is not None:
-            await self.device.keep(slot, token, left=left)
+            await self.device.store_token(slot, token, left=left)
         return await self.device.test(slot, send=send)
 
 
 @pytest.fixture
-def office(device: Device, ca: CA, provider: Provider) -> Office:
-    return Office(device, ca, provider)
+def lab_device(device: Device, ca: CA, provider: Provider) -> LabDevice:
+    return LabDevice(device, ca, provider)
 
 
 @asynccontextmanager
@@ -92,7 +92,9 @@ def found(result: TestResult) -> tuple[str | None, str]:
 
 
 @pytest.mark.parametrize("jwt", [False, True], ids=["opaque", "jwt"])
-async def test_it_works(office: Office, provider: Provider, dovecot: Dovecot, postfix: Postfix, jwt: bool) -> None:
+async def test_the_test_passes(
+    lab_device: LabDevice, provider: Provider, dovecot: Dovecot, postfix: Postfix, jwt: bool
+) -> None:
     dovecot.empty(DAEMON)
     dovecot.deliver(DAEMON, b"Subject: a\r\n\r\nb\r\n")
     for slot, endpoint in (
@@ -101,14 +103,14 @@ async def test_it_works(office: Office, provider: Provider, dovecot: Dovecot, po
         (POP, dovecot.pop3),
         (POP, dovecot.pop3s),
     ):
-        result = await office.test(slot, endpoint, provider.token(jwt=jwt, pad=2400 if jwt else 0))
+        result = await lab_device.test(slot, endpoint, provider.token(jwt=jwt, pad=2400 if jwt else 0))
         assert result.ok, result
     assert len(dovecot.messages(DAEMON)) == 1
 
 
-async def test_a_message_arrives(office: Office, provider: Provider, dovecot: Dovecot, postfix: Postfix) -> None:
+async def test_a_message_arrives(lab_device: LabDevice, provider: Provider, dovecot: Dovecot, postfix: Postfix) -> None:
     dovecot.empty(DAEMON)
-    result = await office.test(SMTP, postfix.submission, provider.token(), send=True)
+    result = await lab_device.test(SMTP, postfix.submission, provider.token(), send=True)
     assert result.ok, result
     with anyio.fail_after(120):
         while not dovecot.messages(DAEMON):  # noqa: ASYNC110 - Postfix tells nobody
@@ -117,84 +119,93 @@ async def test_a_message_arrives(office: Office, provider: Provider, dovecot: Do
     assert b"Subject: mailslot: connection test" in message
 
 
-async def test_a_token_that_has_ended(office: Office, provider: Provider, dovecot: Dovecot, postfix: Postfix) -> None:
+async def test_an_expired_token(lab_device: LabDevice, provider: Provider, dovecot: Dovecot, postfix: Postfix) -> None:
     token = provider.token(lifetime=1)
-    assert found(await office.test(POP, dovecot.pop3s, token, left=-1)) == ("token", "token_not_renewable")
+    assert found(await lab_device.test(POP, dovecot.pop3s, token, left=-1)) == ("token", "token_not_renewable")
     await anyio.sleep(2.1)
     # The device believes that it is still good.
-    assert found(await office.test(POP, dovecot.pop3s, token)) == ("sign_in", "token_refused")
-    assert found(await office.test(SMTP, postfix.submission, token)) == ("sign_in", "token_refused")
+    assert found(await lab_device.test(POP, dovecot.pop3s, token)) == ("sign_in", "token_refused")
+    assert found(await lab_device.test(SMTP, postfix.submission, token)) == ("sign_in", "token_refused")
 
 
 @pytest.mark.parametrize("jwt", [False, True], ids=["opaque", "jwt"])
-async def test_somebody_elses_token(
-    office: Office, provider: Provider, dovecot: Dovecot, postfix: Postfix, jwt: bool
+async def test_another_users_token(
+    lab_device: LabDevice, provider: Provider, dovecot: Dovecot, postfix: Postfix, jwt: bool
 ) -> None:
     token = provider.token(ALICE, jwt=jwt)
     for slot, endpoint in ((SMTP, postfix.submission), (POP, dovecot.pop3s)):
-        result = await office.test(slot, endpoint, token)
+        result = await lab_device.test(slot, endpoint, token)
         assert result.stage == "sign_in"
         # Only a token that can be read says whose it is.
         assert result.diagnosis.cause == ("account_mismatch" if jwt else "token_refused")
 
 
-async def test_a_token_for_something_else(
-    office: Office, provider: Provider, dovecot: Dovecot, postfix: Postfix
+async def test_a_token_with_the_wrong_scope(
+    lab_device: LabDevice, provider: Provider, dovecot: Dovecot, postfix: Postfix
 ) -> None:
     token = provider.token(scope="calendar", jwt=True)
     for slot, endpoint in ((SMTP, postfix.submission), (POP, dovecot.pop3s)):
-        assert found(await office.test(slot, endpoint, token)) == ("sign_in", "token_for_other_service")
+        assert found(await lab_device.test(slot, endpoint, token)) == ("sign_in", "token_for_other_service")
 
 
-async def test_somebody_elses_address(office: Office, provider: Provider, postfix: Postfix) -> None:
-    result = await office.test(SMTP, postfix.submission, provider.token(), sender_address=ALICE)
+async def test_another_users_sender_address(lab_device: LabDevice, provider: Provider, postfix: Postfix) -> None:
+    result = await lab_device.test(SMTP, postfix.submission, provider.token(), sender_address=ALICE)
     assert found(result) == ("probe", "sender_refused")
     assert "not owned by user" in result.diagnosis.facts["words"]
 
 
-async def test_encryption_is_off(office: Office, postfix: Postfix) -> None:
-    result = await office.test(
+async def test_encryption_is_disabled(lab_device: LabDevice, postfix: Postfix) -> None:
+    result = await lab_device.test(
         SMTP, postfix.submission, None, security="none", authentication="none", sender_address=DAEMON
     )
     assert found(result) == ("probe", "tls_required")
 
 
-async def test_the_other_encryption(office: Office, provider: Provider, dovecot: Dovecot, postfix: Postfix) -> None:
+async def test_the_wrong_tls_mode(
+    lab_device: LabDevice, provider: Provider, dovecot: Dovecot, postfix: Postfix
+) -> None:
     for slot, endpoint in ((SMTP, postfix.submission), (POP, dovecot.pop3)):
-        result = await office.test(slot, endpoint, provider.token(), security="tls")
+        result = await lab_device.test(slot, endpoint, provider.token(), security="tls")
         assert found(result) == ("tls", "tls_port_mismatch")
         assert result.diagnosis.facts["security_right"] == "starttls"
     for slot, endpoint in ((SMTP, postfix.submissions), (POP, dovecot.pop3s)):
-        result = await office.test(slot, endpoint, provider.token(), security="starttls", timeout=5)
+        result = await lab_device.test(slot, endpoint, provider.token(), security="starttls", timeout=5)
         assert found(result) == ("greeting", "tls_port_mismatch")
         assert result.diagnosis.facts["security_right"] == "tls"
 
 
-async def test_a_wrong_password(office: Office, dovecot: Dovecot, postfix: Postfix) -> None:
+async def test_a_wrong_password(lab_device: LabDevice, dovecot: Dovecot, postfix: Postfix) -> None:
     for slot, endpoint in ((SMTP, postfix.submission), (POP, dovecot.pop3s)):
         password = {"authentication": "password", "password": "another"}
-        assert found(await office.test(slot, endpoint, None, **password)) == ("sign_in", "password_refused")
-        assert (await office.test(slot, endpoint, None, authentication="password", password=PASSWORD)).ok
+        assert found(await lab_device.test(slot, endpoint, None, **password)) == ("sign_in", "password_refused")
+        assert (await lab_device.test(slot, endpoint, None, authentication="password", password=PASSWORD)).ok
 
 
-async def test_a_message_of_any_size_is_too_large(
-    office: Office, lab_folder: Path, provider: Provider, dovecot: Dovecot, certificate: LeafCert, postfix: Postfix
+async def test_a_message_over_the_size_limit(
+    lab_device: LabDevice,
+    lab_folder: Path,
+    provider: Provider,
+    dovecot: Dovecot,
+    certificate: LeafCert,
+    postfix: Postfix,
 ) -> None:
-    folder = lab_folder / f"small-{id(office)}"
+    folder = lab_folder / f"small-{id(lab_device)}"
     async with in_thread(start_postfix(folder, dovecot, certificate, size_limit=500)) as small:
-        result = await office.test(SMTP, small.submission, provider.token(), send=True)
+        result = await lab_device.test(SMTP, small.submission, provider.token(), send=True)
     assert found(result) == ("probe", "message_too_large")
 
 
-async def test_the_provider_is_down(office: Office, lab_folder: Path, dovecot: Dovecot, certificate: LeafCert) -> None:
-    folder = lab_folder / f"down-{id(office)}"
+async def test_the_provider_is_unreachable(
+    lab_device: LabDevice, lab_folder: Path, dovecot: Dovecot, certificate: LeafCert
+) -> None:
+    folder = lab_folder / f"down-{id(lab_device)}"
     folder.mkdir(mode=0o711)
     async with AsyncExitStack() as stack:
         async with in_thread(start_provider(folder / "provider")) as gone:
             token = gone.token()
             starting = in_thread(start_dovecot(folder / "dovecot", gone, certificate))
             running = await stack.enter_async_context(starting)
-        result = await office.test(POP, running.pop3s, token)
+        result = await lab_device.test(POP, running.pop3s, token)
     assert found(result) == ("sign_in", "sign_in_temporarily_unavailable")
 
 
@@ -205,8 +216,8 @@ ONE_AT_A_TIME = "protocol pop3 {\n  mail_max_userip_connections = 1\n}\n"
 @pytest.mark.parametrize(
     ("more", "cause"), [(LOCKED, "mailbox_in_use"), (ONE_AT_A_TIME, "too_many_connections")], ids=["locked", "one"]
 )
-async def test_another_session_reads(
-    office: Office,
+async def test_the_maildrop_is_locked(
+    lab_device: LabDevice,
     lab_folder: Path,
     provider: Provider,
     dovecot: Dovecot,
@@ -217,9 +228,11 @@ async def test_another_session_reads(
 ) -> None:
     if anyio_backend == "trio" and more == LOCKED:
         pytest.skip("Dovecot waits for eleven seconds, and once is enough")
-    async with in_thread(start_dovecot(lab_folder / f"busy-{id(office)}", provider, certificate, more=more)) as busy:
+    async with in_thread(
+        start_dovecot(lab_folder / f"busy-{id(lab_device)}", provider, certificate, more=more)
+    ) as busy:
         token = provider.token()
-        assert (await office.test(POP, busy.pop3s, token)).ok
-        async with Connector(office.device.records) as accesses, open_maildrop(await accesses.profile("fax-pop")):
-            result = await office.test(POP, busy.pop3s, token)
+        assert (await lab_device.test(POP, busy.pop3s, token)).ok
+        async with Connector(lab_device.device.records) as connector, open_maildrop(await connector.profile("fax-pop")):
+            result = await lab_device.test(POP, busy.pop3s, token)
     assert found(result) == ("sign_in", cause)

@@ -1,4 +1,4 @@
-"""What is said of each cause: complete in every language, and never with a gap where a fact is missing."""
+"""The texts for each cause: complete in every language, also when facts are missing."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def all_texts(language: str) -> list[tuple[str, str, int, str]]:
 
 
 @pytest.mark.parametrize(("cause", "actor", "helps"), ROWS)
-def test_the_design_s_table(cause: str, actor: str | None, helps: bool) -> None:
+def test_the_causes_match_the_design_document(cause: str, actor: str | None, helps: bool) -> None:
     assert (causes()[cause].actor, causes()[cause].token_helps) == (actor, helps)
 
 
@@ -112,7 +112,7 @@ def test_every_language_is_complete(language: str) -> None:
 
 
 @every_language
-def test_every_text_ends_as_a_sentence_does(language: str) -> None:
+def test_every_text_ends_with_punctuation(language: str) -> None:
     ends = "。" if language == "ja" else "."
     wrong = [
         (cause, text)
@@ -122,7 +122,7 @@ def test_every_text_ends_as_a_sentence_does(language: str) -> None:
     assert wrong == []
 
 
-def test_no_language_is_another_one() -> None:
+def test_every_text_is_translated() -> None:
     """Nothing was left in English."""
     english = {(cause, part, number): text for cause, part, number, text in all_texts("en")}
     for language in languages()[1:]:
@@ -130,12 +130,12 @@ def test_no_language_is_another_one() -> None:
         assert same == [], language
 
 
-def test_the_last_text_needs_nothing() -> None:
+def test_the_last_variant_needs_no_facts() -> None:
     lasts = {(cause, part): text for cause, part, _, text in all_texts("en")}
     assert {key: text for key, text in lasts.items() if needs(text)} == {}
 
 
-def test_word_for_word() -> None:
+def test_token_update_failed_has_the_quoted_text() -> None:
     """Where getting the token again helps, and nowhere else."""
     assert [cause for cause, part, _, text in all_texts("en") if WORD_FOR_WORD in text] == ["token_update_failed"]
     for facts in ({}, {"account": "a@example.com", "host": "h", "provider": "p"}):
@@ -143,7 +143,7 @@ def test_word_for_word() -> None:
     assert causes()["token_update_failed"].token_helps
 
 
-def test_sharp_s_own_german() -> None:
+def test_german_keeps_sharp_s() -> None:
     """A maker's own panel says it so."""
     said = explain(Diagnosis("token_update_failed"), "de").message
     assert said == "Token-Update fehlgeschlagen. Bitte löschen Sie das Token und rufen Sie das Token erneut ab."
@@ -151,7 +151,7 @@ def test_sharp_s_own_german() -> None:
 
 @every_language
 @pytest.mark.parametrize("cause", causes())
-def test_no_gap_whatever_is_missing(cause: str, language: str) -> None:
+def test_no_placeholder_is_left_empty(cause: str, language: str) -> None:
     table = messages(language)[cause]
     wanted = sorted(set().union(*(needs(text) for part in ("sentence", "advice") for text in texts(table[part]))))
     for size in range(len(wanted) + 1):
@@ -168,7 +168,7 @@ def test_no_gap_whatever_is_missing(cause: str, language: str) -> None:
 
 @every_language
 @pytest.mark.parametrize("cause", causes())
-def test_what_is_known_is_shown(cause: str, language: str) -> None:
+def test_known_facts_are_shown(cause: str, language: str) -> None:
     """With all facts, the first text is said."""
     first = texts(messages(language)[cause]["sentence"])[0]
     facts = {name: f"<{name}>" for name in needs(first)}
@@ -176,7 +176,7 @@ def test_what_is_known_is_shown(cause: str, language: str) -> None:
     assert all(name.startswith("security_") or f"<{name}>" in said for name in facts)
 
 
-def test_no_format_but_the_fact_s_name() -> None:
+def test_placeholders_are_plain_fact_names() -> None:
     for language in LANGUAGES:
         for cause, _, _, text in all_texts(language):
             for _, name, form, conversion in string.Formatter().parse(text):
@@ -185,13 +185,13 @@ def test_no_format_but_the_fact_s_name() -> None:
                 assert name is None or name.isidentifier(), cause
 
 
-def test_a_server_s_braces_are_words() -> None:
+def test_braces_in_a_reply_are_not_placeholders() -> None:
     said = explain(Diagnosis("unknown", {"words": "{host} {0} }{", "host": "h"}))
     assert said.message == "The mail server said: {host} {0} }{"
 
 
 @every_language
-def test_settings_that_cannot_be_used_are_not_called_incomplete(language: str) -> None:
+def test_unusable_settings_are_not_called_incomplete(language: str) -> None:
     reason = "mailslot.toml has 2 faults:\nmailslot.toml:3: timeout is 0.\nmailslot.toml:4: port is 0."
     said = explain(Diagnosis("not_configured", {"reason": reason}), language).message
     assert said.endswith("mailslot.toml has 2 faults.")
@@ -201,7 +201,7 @@ def test_settings_that_cannot_be_used_are_not_called_incomplete(language: str) -
 
 
 @every_language
-def test_security_in_the_language(language: str) -> None:
+def test_tls_modes_are_translated(language: str) -> None:
     facts = {"host": "h", "port": "25", "security_now": "tls", "security_right": "none"}
     said = explain(Diagnosis("tls_port_mismatch", facts), language)
     assert messages(language)[WORDS]["security"]["none"] in said.message
@@ -215,7 +215,7 @@ def test_unknown_causes_and_languages() -> None:
 
 
 @every_language
-def test_actors_have_names(language: str) -> None:
+def test_actors_are_translated(language: str) -> None:
     names = [actor_name(actor, language) for actor in get_args(Actor)]
     assert len(set(names)) == len(names)
 
@@ -237,6 +237,6 @@ def test_a_wrong_row_is_refused(row: str, word: str) -> None:
         parse_causes(right + row)
 
 
-def test_a_row_says_when_its_cause_arises() -> None:
+def test_every_row_describes_when_its_cause_arises() -> None:
     with pytest.raises(ValueError, match="when"):
         parse_causes("[unknown]")

@@ -1,4 +1,4 @@
-"""The bundle for support: what is in it, and that no secret is."""
+"""The support bundle: its contents, and that it contains no secret."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ async def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Records:
     return records
 
 
-async def test_no_secret_is_in_it(device: Records) -> None:
+async def test_no_secret_is_in_the_report(device: Records) -> None:
     bundle = await make_report(device, NOW)
     key = (device.home / "key").read_text().split()[0]
     assert leaks(bundle, {**SECRETS, "key": key, "key in hex": base64.b64decode(key).hex()}) == []
@@ -171,7 +171,7 @@ async def test_no_secret_is_in_it(device: Records) -> None:
 
 
 @pytest.mark.parametrize("name", SECRETS)
-def test_the_search_would_find_them(name: str) -> None:
+def test_the_search_for_secrets_finds_planted_ones(name: str) -> None:
     """What the test above looks for is found where it is."""
     secret = SECRETS[name]
     basic = base64.b64encode(f"\0user\0{secret}".encode()).decode()
@@ -183,7 +183,7 @@ def test_the_search_would_find_them(name: str) -> None:
         assert leaks(inside.getvalue(), {name: secret}), form
 
 
-async def test_what_is_in_it(device: Records) -> None:
+async def test_the_contents_of_the_report(device: Records) -> None:
     found = read(await make_report(device, NOW))
     assert set(found) == {
         "README.txt", "versions.json", "settings.json", "slots.json", "tokens.json", "tests.json", "queue.json",
@@ -224,7 +224,7 @@ async def test_an_empty_device(tmp_path: Path) -> None:
     assert not home.exists()
 
 
-async def test_what_cannot_be_read_becomes_a_note(device: Records) -> None:
+async def test_unreadable_parts_become_notes(device: Records) -> None:
     device.settings.path.write_text("[records.smtp]\nport = 0\nx = 1\n")
     (device.home / "vault" / "smtp.json").write_bytes(b"garbage")
     (device.home / "history" / "smtp.jsonl").write_bytes(b"\xff\n[]\n")
@@ -261,7 +261,7 @@ def test_a_pipe_a_device_or_a_link_is_not_replaced(tmp_path: Path, *, force: boo
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dangling", "file", "link", "pipe"]
 
 
-def test_files_are_whole_private_and_never_written_over(tmp_path: Path) -> None:
+def test_report_files_are_complete_private_and_never_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "r.zip"
     write_output(path, b"one", force=False)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600

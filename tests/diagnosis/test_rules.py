@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from diagnosis.played import circumstances, errors_of
-from diagnosis.replies import parsed
+from diagnosis.replies import parse_reply
+from diagnosis.transcript_errors import context_of_transcript, errors_of_transcript
 from mailslot.causes import rules
 from mailslot.causes.refusal import Refusal
 from mailslot.causes.rules import find_rule, parse_table, table
@@ -67,7 +67,7 @@ async def test_row(
         return found[-1]
 
     monkeypatch.setattr(rules, "find_rule", noting)
-    *_, error = await errors_of(transcript_of(fixture), client_context, server_context)
+    *_, error = await errors_of_transcript(transcript_of(fixture), client_context, server_context)
     assert rule in found
     assert error.cause == rule.cause
 
@@ -78,7 +78,9 @@ def test_example(rule: Rule, example: str) -> None:
     protocol: Any = "POP3" if example.startswith("-") else "SMTP" if example[0].isdigit() else "IMAP"
     found = [
         find_rule(
-            Refusal(protocol=protocol, stage=stage, reply=parsed(protocol, example), verb=verb, presented=presented)
+            Refusal(
+                protocol=protocol, stage=stage, reply=parse_reply(protocol, example), verb=verb, presented=presented
+            )
         )
         for stage in cast("tuple[Any, ...]", rule.stages or ("greeting", "sign_in", "envelope", "data", "transaction"))
         for verb in rule.verbs or ("",)
@@ -92,41 +94,41 @@ async def test_refinement(
     row: Refinement, fixture: str, client_context: ssl.SSLContext, server_context: ssl.SSLContext
 ) -> None:
     transcript = transcript_of(fixture)
-    *_, error = await errors_of(transcript, client_context, server_context)
+    *_, error = await errors_of_transcript(transcript, client_context, server_context)
     assert error.cause in row.given
-    assert diagnose(error, circumstances(transcript)).cause == row.cause
+    assert diagnose(error, context_of_transcript(transcript)).cause == row.cause
 
 
 @pytest.mark.parametrize("transcript", OTHERS)
-async def test_no_refinement_disturbs(
+async def test_refinements_do_not_change_other_causes(
     transcript: Transcript, client_context: ssl.SSLContext, server_context: ssl.SSLContext
 ) -> None:
     """What was judged where it was received stands."""
     expected = [call.expected.get("cause") for call in transcript.calls if call.outcome == "error"]
-    found = await errors_of(transcript, client_context, server_context)
-    causes = [diagnose(error, circumstances(transcript)).cause for error in found]
+    found = await errors_of_transcript(transcript, client_context, server_context)
+    causes = [diagnose(error, context_of_transcript(transcript)).cause for error in found]
     assert [cause if known else None for cause, known in zip(causes, expected, strict=True)] == expected
 
 
 @pytest.mark.parametrize("row", [row for row in table().refinements if row.provider], ids=lambda row: row.cause)
-async def test_provider_by_its_server(
+async def test_provider_by_server_name(
     row: Refinement, client_context: ssl.SSLContext, server_context: ssl.SSLContext
 ) -> None:
     """A password slot names no provider; the server tells it. At anybody else's the row does not fit."""
     transcript = transcript_of(row.fixtures[0])
-    *_, error = await errors_of(transcript, client_context, server_context)
-    known = replace(circumstances(transcript), provider=None, host="Outlook.office365.com.")
+    *_, error = await errors_of_transcript(transcript, client_context, server_context)
+    known = replace(context_of_transcript(transcript), provider=None, host="Outlook.office365.com.")
     assert diagnose(error, known).cause == row.cause
     assert diagnose(error, replace(known, host="mail.example.com")).cause == error.cause
 
 
-def test_the_library_reads_no_table_before_something_is_refused() -> None:
+def test_the_tables_are_loaded_at_the_first_refusal() -> None:
     code = "import sys, mailslot; print([m for m in sys.modules if m in {'tomllib', 'mailslot.causes.rules'}])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
-def test_each_transcript_is_there() -> None:
+def test_every_rule_has_its_transcript() -> None:
     named = {fixture for rule in (*table().rules, *table().refinements) for fixture in rule.fixtures}
     assert [name for name in sorted(named) if not (FIXTURES / f"{name}.txt").exists()] == []
 
@@ -168,7 +170,7 @@ fixtures = ["f"]
         ("account_mismatch", "bad_hair_day", "bad_hair_day"),
     ],
 )
-def test_a_wrong_file_is_refused(old: str, new: str, word: str) -> None:
+def test_an_invalid_rules_file_is_refused(old: str, new: str, word: str) -> None:
     assert len(parse_table(GOOD).rules) == 1
     with pytest.raises(ValueError, match=word):
         parse_table(GOOD.replace(old, new, 1))

@@ -41,7 +41,7 @@ def scrub(document: object, *secrets: str) -> object:
         "\n".join(TOKEN[at : at + 5] for at in range(0, len(TOKEN), 5)),
     ],
 )
-def test_however_it_is_written(text: str) -> None:
+def test_secrets_in_any_encoding(text: str) -> None:
     assert scrub({"a": ["before", f"x {text} y", 1, None, True], "b": "behind"}) == {
         "a": ["before", MASK, 1, None, True],
         "b": "behind",
@@ -50,7 +50,7 @@ def test_however_it_is_written(text: str) -> None:
 
 @pytest.mark.parametrize("size", [1, 3, 7, 11, 13])
 @pytest.mark.parametrize("mark", ["", "S: ", "C: ", "*  "])
-def test_however_it_is_cut(size: int, mark: str) -> None:
+def test_truncated_secrets(size: int, mark: str) -> None:
     pieces = [mark + TOKEN[at : at + size] for at in range(0, len(TOKEN), size)]
     cleaned = scrub(["S: 220 ready", *pieces, "S: bye"])
     assert isinstance(cleaned, list)
@@ -67,13 +67,13 @@ def test_short_secrets() -> None:
     assert scrub(["abc"], "abc") == ["abc"]
 
 
-def test_nothing_to_hide() -> None:
+def test_text_without_secrets_is_unchanged() -> None:
     document = {"a": [1, "b", {"c": None}]}
     assert scrub(document) is document
     assert Scrubber([]).scrub(document) is document
 
 
-def test_names_stay() -> None:
+def test_host_names_are_kept() -> None:
     assert scrub({TOKEN[:3]: TOKEN}) == {TOKEN[:3]: MASK}
 
 

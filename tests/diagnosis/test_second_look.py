@@ -1,4 +1,4 @@
-"""What a failed test finds out by looking again: the encryption that works, the certificate, the clock."""
+"""The follow-up checks of a failed connection test: TLS modes, the certificate, the clock."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from diagnosis.device import SCANNER
-from diagnosis.ways import POP, SMTP, shows_certificate
+from diagnosis.scenarios import POP, SMTP, with_certificate
 from mailslot.diagnosis.certificate import PeerCertificate, _parsed, day
 from mailslot.diagnosis.clock import EARLIEST, skew_by_certificate
 from mailslot_plugins.sandbox import DOVECOT
@@ -36,7 +36,7 @@ PLAIN = replace(
     ("now", "right", "stage"),
     [("tls", "starttls", "tls"), ("starttls", "tls", "greeting"), ("none", "tls", "greeting")],
 )
-async def test_the_encryption_that_works_is_named(
+async def test_the_working_tls_mode_is_named(
     device: Device, sandbox: Sandbox, slot: str, now: str, right: str, stage: str
 ) -> None:
     smtp = slot == SMTP
@@ -44,7 +44,7 @@ async def test_the_encryption_that_works_is_named(
     port = plain.port if right == "starttls" else encrypted.port
     signing: dict[str, Any] = {"authentication": "none", "keep": False} if now == "none" else {}
     sender = {"sender_address": SCANNER} if smtp else {}
-    await device.use(slot, sandbox, port=port, security=now, **signing, **sender)
+    await device.set_up_slot(slot, sandbox, port=port, security=now, **signing, **sender)
     result = await device.test(slot, timeout=0.4)
     assert (result.stage, result.diagnosis.cause) == (stage, "tls_port_mismatch")
     facts = result.diagnosis.facts
@@ -55,8 +55,8 @@ async def test_the_encryption_that_works_is_named(
     assert "AUTH" not in "\n".join(line for line in tried.transcript.lines if line.startswith("C: "))
 
 
-async def test_the_other_way_is_named_though_its_certificate_is_bad(device: Device, sandbox: Sandbox) -> None:
-    await device.use(SMTP, sandbox, security="tls")
+async def test_the_working_tls_mode_is_named_despite_a_bad_certificate(device: Device, sandbox: Sandbox) -> None:
+    await device.set_up_slot(SMTP, sandbox, security="tls")
     sandbox.tls = sandbox.authority.server_context("mail.example.com")
     result = await device.test(SMTP)
     assert result.diagnosis.cause == "tls_port_mismatch"
@@ -65,16 +65,16 @@ async def test_the_other_way_is_named_though_its_certificate_is_bad(device: Devi
 
 @pytest.mark.parametrize("slot", [SMTP, POP])
 @pytest.mark.parametrize("personality", [PLAIN], ids=["plain"])
-async def test_no_encryption_at_all(device: Device, sandbox: Sandbox, slot: str) -> None:
+async def test_no_tls_mode_works(device: Device, sandbox: Sandbox, slot: str) -> None:
     port = (sandbox.smtp if slot == SMTP else sandbox.pop3).port
-    await device.use(slot, sandbox, port=port, security="tls")
+    await device.set_up_slot(slot, sandbox, port=port, security="tls")
     result = await device.test(slot)
     assert (result.stage, result.diagnosis.cause) == ("tls", "tls_not_offered")
 
 
 @pytest.mark.parametrize("security", ["starttls", "tls"])
 @pytest.mark.parametrize("slot", [SMTP, POP])
-async def test_the_certificate_is_named_and_nothing_said_to_its_owner(
+async def test_a_bad_certificate_is_described_without_sending_credentials(
     device: Device, sandbox: Sandbox, slot: str, security: str
 ) -> None:
     smtp = slot == SMTP
@@ -82,7 +82,7 @@ async def test_the_certificate_is_named_and_nothing_said_to_its_owner(
         "starttls": sandbox.smtp if smtp else sandbox.pop3,
         "tls": sandbox.smtps if smtp else sandbox.pop3s,
     }
-    await device.use(slot, sandbox, port=by_security[security].port, security=security)
+    await device.set_up_slot(slot, sandbox, port=by_security[security].port, security=security)
     ends = datetime.now(UTC) + timedelta(days=40)
     sandbox.tls = sandbox.authority.server_context("mail.example.com", "*.example.org", not_after=ends)
     result = await device.test(slot)
@@ -99,49 +99,49 @@ async def test_the_certificate_is_named_and_nothing_said_to_its_owner(
     assert sandbox.dialogues[-1].user is None
 
 
-async def test_when_it_begins_or_ends(device: Device, sandbox: Sandbox) -> None:
-    await shows_certificate(begins=5, ends=9)(device, sandbox)
+async def test_the_validity_dates_are_shown(device: Device, sandbox: Sandbox) -> None:
+    await with_certificate(begins=5, ends=9)(device, sandbox)
     result = await device.test(SMTP)
     assert result.diagnosis.cause == "certificate_not_yet_valid"
     assert result.diagnosis.facts["until"] == day((datetime.now(UTC) + timedelta(days=5)).timestamp())
 
 
-async def test_the_clock_is_blamed_only_where_it_explains_it(device: Device, sandbox: Sandbox) -> None:
+async def test_the_clock_is_blamed_only_if_it_explains_the_failure(device: Device, sandbox: Sandbox) -> None:
     # By true time, ten days ahead, the certificate has ended too.
-    await shows_certificate(begins=-20, ends=-5, ahead=10)(device, sandbox)
+    await with_certificate(begins=-20, ends=-5, ahead=10)(device, sandbox)
     assert (await device.test(SMTP)).diagnosis.cause == "certificate_expired"
 
 
-async def test_how_wrong_the_clock_is(device: Device, sandbox: Sandbox) -> None:
-    await shows_certificate(begins=5, ahead=10)(device, sandbox)
+async def test_the_size_of_the_clock_error(device: Device, sandbox: Sandbox) -> None:
+    await with_certificate(begins=5, ahead=10)(device, sandbox)
     result = await device.test(SMTP)
     assert result.diagnosis.cause == "clock_wrong"
     assert result.diagnosis.facts["days"] == "10"
     assert "14,400 minutes behind" in result.diagnosis.detail
 
 
-async def test_the_time_is_asked_where_only_the_issuer_is_known(device: Device, sandbox: Sandbox) -> None:
-    await shows_certificate(begins=5, ahead=10)(device, sandbox)
+async def test_the_time_is_fetched_from_the_issuer(device: Device, sandbox: Sandbox) -> None:
+    await with_certificate(begins=5, ahead=10)(device, sandbox)
     device.set(SMTP, token_endpoint=None, authorization_endpoint=None, issuer=sandbox.issuer)
     assert (await device.test(SMTP)).diagnosis.cause == "clock_wrong"
 
 
-async def test_nobody_can_be_asked_for_the_time(device: Device, sandbox: Sandbox) -> None:
-    await shows_certificate(begins=5, ahead=10)(device, sandbox)
+async def test_no_server_for_the_time(device: Device, sandbox: Sandbox) -> None:
+    await with_certificate(begins=5, ahead=10)(device, sandbox)
     device.set(SMTP, token_endpoint=None, authorization_endpoint=None, provider=None)
     device.set(SMTP, authentication="password", password="open sesame")
     assert (await device.test(SMTP)).diagnosis.cause == "certificate_not_yet_valid"
 
 
-async def test_a_token_service_that_cannot_be_asked(device: Device, sandbox: Sandbox) -> None:
-    await shows_certificate(begins=5, ahead=10)(device, sandbox)
+async def test_an_unreachable_token_service(device: Device, sandbox: Sandbox) -> None:
+    await with_certificate(begins=5, ahead=10)(device, sandbox)
     device.set(SMTP, token_endpoint="http://127.0.0.1:1/token")
     assert (await device.test(SMTP)).diagnosis.cause == "certificate_not_yet_valid"
 
 
-async def test_a_wrong_clock_by_itself_is_a_warning(device: Device, sandbox: Sandbox) -> None:
+async def test_a_wrong_clock_alone_is_a_warning(device: Device, sandbox: Sandbox) -> None:
     sandbox.provider.clock_ahead = 3600.0
-    await device.use(SMTP, sandbox, left=-10)
+    await device.set_up_slot(SMTP, sandbox, left=-10)
     result = await device.test(SMTP)
     assert result.ok
     [warning] = result.warnings
@@ -150,20 +150,20 @@ async def test_a_wrong_clock_by_itself_is_a_warning(device: Device, sandbox: San
 
 
 @pytest.mark.parametrize(("ahead", "warned"), [(3600.0, True), (0.0, False)])
-async def test_a_clock_that_was_wrong_is_asked_about_again(
+async def test_a_remembered_clock_error_is_checked_again(
     device: Device, sandbox: Sandbox, ahead: float, warned: bool
 ) -> None:
     sandbox.provider.clock_ahead = ahead
-    await device.use(SMTP, sandbox, keep=False)
-    await device.keep(SMTP, sandbox.provider.issue(SCANNER).value.reveal(), skew=3600.0)
+    await device.set_up_slot(SMTP, sandbox, keep=False)
+    await device.store_token(SMTP, sandbox.provider.issue(SCANNER).value.reveal(), skew=3600.0)
     result = await device.test(SMTP)
     assert result.ok
     assert bool(result.warnings) is warned
 
 
-async def test_a_refusal_for_the_clock_is_the_cause(device: Device, sandbox: Sandbox) -> None:
+async def test_a_refusal_because_of_the_clock_is_the_cause(device: Device, sandbox: Sandbox) -> None:
     sandbox.provider.clock_ahead = 86_400.0
-    sandbox.provider.revoke(await device.use(SMTP, sandbox, left=-10))
+    sandbox.provider.revoke(await device.set_up_slot(SMTP, sandbox, left=-10))
     result = await device.test(SMTP)
     assert (result.stage, result.diagnosis.cause) == ("token", "clock_wrong")
 
@@ -183,16 +183,16 @@ CERTIFICATE = PeerCertificate(("a",), "b", own=False, valid_from=EARLIEST + 100,
         (EARLIEST + 500, "late", 0.0),
     ],
 )
-def test_two_certificates_tell_of_a_clock(now: float, shows: str, skew: float) -> None:
+def test_two_certificates_outside_their_dates_indicate_a_wrong_clock(now: float, shows: str, skew: float) -> None:
     assert skew_by_certificate(CERTIFICATE, shows, now) == skew
 
 
 @pytest.mark.parametrize("octets", [b"", b"\x30\x82", b"x" * 1000])
-def test_a_certificate_that_is_none(octets: bytes) -> None:
+def test_an_unreadable_certificate(octets: bytes) -> None:
     assert _parsed(octets) is None
 
 
-def test_names_of_a_certificate_are_bounded_and_harmless(ca: CA) -> None:
+def test_certificate_names_are_bounded_and_printable(ca: CA) -> None:
     leaf = ca.issue_cert(*[f"host{number}.example.com" for number in range(200)], common_name="\x1b[2J" + "x" * 40)
     seen = _parsed(ssl.PEM_cert_to_DER_cert(leaf.cert_chain_pems[0].bytes().decode()))
     assert seen is not None

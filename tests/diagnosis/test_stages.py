@@ -5,7 +5,7 @@ from __future__ import annotations
 from mailslot.diagnosis.stages import MAX_NOTE, Stages
 
 
-def test_without_a_token_no_sign_in_has_passed() -> None:
+def test_authentication_does_not_pass_without_a_token() -> None:
     """The library asks for the token within the sign-in, which a person does not see."""
     stages = Stages()
     for name in ("resolve", "connect", "greeting", "capabilities", "tls", "capabilities", "sign_in", "token"):
@@ -21,7 +21,7 @@ def test_without_a_token_no_sign_in_has_passed() -> None:
     ]
 
 
-def test_a_refused_sign_in_is_shown_as_such() -> None:
+def test_a_refused_authentication_is_shown_as_failed() -> None:
     stages = Stages()
     for name in ("sign_in", "token", "sign_in"):
         stages.begin(name)
@@ -29,7 +29,7 @@ def test_a_refused_sign_in_is_shown_as_such() -> None:
     assert [(stage.name, stage.ok) for stage in stages.results] == [("token", True), ("sign_in", False)]
 
 
-def test_a_note_is_one_line_that_nobody_can_take_for_another() -> None:
+def test_a_note_is_one_line() -> None:
     """A server's words are in it."""
     stages = Stages()
     stages.begin("send")

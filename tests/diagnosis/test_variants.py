@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 import virtual_time
-from diagnosis.played import errors_of
+from diagnosis.transcript_errors import errors_of_transcript
 from mailslot.causes.rules import table
 from transcripts import FIXTURES, parse
 
@@ -79,7 +79,7 @@ WORDS = [other_host, trailing_id, no_host, capitals, small_letters, blanks]
 
 
 def changes_for(rule: Rule, folder: str) -> list[Change]:
-    """Return the changes that leave what the row names as it is."""
+    """Return the changes that keep what the row names."""
     found: list[Change] = list(WORDS)
     if rule.words is not None and "^" in rule.words.pattern:
         found = [change for change in found if change not in {other_host, trailing_id}]
@@ -131,5 +131,5 @@ async def test_variant(
     folder, _, name = fixture.partition("/")
     text = (FIXTURES / f"{fixture}.txt").read_text("utf-8")
     transcript = parse(name, varied(text, folder, change))
-    errors = await errors_of(transcript, client_context, server_context)
+    errors = await errors_of_transcript(transcript, client_context, server_context)
     assert cause in {error.cause for error in errors}, errors

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from child import die_at, fork, status
-from fax.faxes import ALICE, FAX, fax_device, files_in, incoming, make_mail, pages_of_pdf
+from child_process import fork_child, kill_at, wait_for_exit
+from fax.faxes import ALICE, FAX, fax_device, files_in, make_mail, pages_of_pdf, store_incoming
 from mailslot.service.pipeline import Done, SetAside
 from mailslot.spool import files
 from mailslot.spool.spool import Spool
@@ -30,14 +30,17 @@ SETTINGS = (
     'deliver_to = "folder fax; printer folder {place}/out; mail bob@office.test"\n'
     f'allowed_senders = "{ALICE}"\nreceipts = true'
 )
-ASKED = {"Disposition-Notification-To": ALICE}
-MAILS = {"printed": make_mail(FAX, fields=ASKED), "not printed": make_mail(FAX, b"PK\3\4", fields=ASKED)}
+RECEIPT_REQUEST = {"Disposition-Notification-To": ALICE}
+MAILS = {
+    "printed": make_mail(FAX, fields=RECEIPT_REQUEST),
+    "not printed": make_mail(FAX, b"PK\3\4", fields=RECEIPT_REQUEST),
+}
 
 
 def handle(place: Path, octets: bytes, backend: str) -> Handled:
     async def work() -> Handled:
         async with fax_device(place / "home", SETTINGS.format(place=place)) as device:
-            return await pipeline.handle(incoming(octets, place), device)
+            return await pipeline.handle(store_incoming(octets, place), device)
 
     return anyio.run(work, backend=backend)
 
@@ -64,10 +67,10 @@ def killed_at_each_step(folder: Path, what: str, backend: str) -> int:
         (place / "out").mkdir(parents=True)
 
         def work(place: Path = place, step: int = step) -> None:
-            die_at(step, MOMENTS)
+            kill_at(step, STEP_FUNCTIONS)
             handle(place, MAILS[what], backend)
 
-        ended = status(fork(work))
+        ended = wait_for_exit(fork_child(work))
         assert ended in {0, KILLED}, ended
         said = handle(place, MAILS[what], backend)
         assert isinstance(said, Done if what == "printed" else SetAside), said
@@ -77,7 +80,7 @@ def killed_at_each_step(folder: Path, what: str, backend: str) -> int:
     raise AssertionError("it does not end")
 
 
-MOMENTS = (
+STEP_FUNCTIONS = (
     (files.NewFile, "commit"),
     (files.NewFile, "_close"),
     (Store, "put"),

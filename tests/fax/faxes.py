@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pypdfium2
 from PIL import Image, ImageChops
 
-from alerts.devices import Clock, device_in
+from alerts.devices import Clock, run_device
 from fax.pages import text_page
 from mailslot.spool.incoming import Incoming
 from mailslot_plugins.fax.profile import FINE, Resolution, write_tiff_fx
@@ -40,7 +40,7 @@ sender_address = "{COPIER}"
 @asynccontextmanager
 async def fax_device(home: Path, fax: str = "", clock: Clock | None = None) -> AsyncGenerator[Device]:
     """A device with the lines of its section ``[fax]``."""
-    async with device_in(home, f"{SETTINGS}\n[fax]\n{fax}\n", clock) as device:
+    async with run_device(home, f"{SETTINGS}\n[fax]\n{fax}\n", clock) as device:
         yield device
 
 
@@ -76,7 +76,7 @@ def make_mail(
     return message.as_bytes().replace(b"\n", b"\r\n")
 
 
-def incoming(octets: bytes, folder: Path, number: int = 1, tries: int = 1) -> Incoming:
+def store_incoming(octets: bytes, folder: Path, number: int = 1, tries: int = 1) -> Incoming:
     """A mail as the poller stores it."""
     digest = hashlib.sha256(octets).hexdigest()
     path = folder / digest

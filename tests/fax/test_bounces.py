@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fax.faxes import ALICE, COPIER, fax_device, files_in, incoming
+from fax.faxes import ALICE, COPIER, fax_device, files_in, store_incoming
 from fax.test_reports import BOB, IDENTIFIER, faxed
-from intake.mails import opened
+from intake.opening import open_mail
 from mailslot.message import Message
 from mailslot.service.pipeline import Done, SetAside
 from mailslot.spool.job import NewJob
@@ -186,7 +186,7 @@ The address does not exist.</p><p>#550 5.1.10 RESOLVER.ADR.RecipientNotFound ##<
 async def test_a_report_as_text_is_matched(tmp_path: Path, mail: str, status: str, words: str) -> None:
     async with fax_device(tmp_path / "home") as device:
         job = await faxed(device, ALICE)
-        said = await pipeline.handle(incoming(mail.replace("\n", "\r\n").encode(), tmp_path), device)
+        said = await pipeline.handle(store_incoming(mail.replace("\n", "\r\n").encode(), tmp_path), device)
         assert said == Done(f"a report about job {job.id}: {status}")
         notes = (await device.spool.job(job.id)).notes
     assert notes[f"report of {ALICE}"].startswith(f"{status}: ")
@@ -198,7 +198,7 @@ async def test_each_recipient_has_its_own_diagnostic(tmp_path: Path) -> None:
     mail = QMAIL.replace("Giving up on", f"\n<{BOB}>:\nRemote host said: 552 5.2.2 Full\nGiving up on")
     async with fax_device(tmp_path / "home") as device:
         job = await faxed(device, ALICE, BOB)
-        await pipeline.handle(incoming(mail.encode(), tmp_path), device)
+        await pipeline.handle(store_incoming(mail.encode(), tmp_path), device)
         notes = (await device.spool.job(job.id)).notes
     assert "5.1.1" in notes[f"report of {ALICE}"]
     assert "5.2.2" in notes[f"report of {BOB}"]
@@ -212,14 +212,14 @@ async def test_a_job_of_another_pipeline_is_matched(tmp_path: Path) -> None:
             new, Message(sender=COPIER, to=[ALICE], message_id="<scan@example.test>", text="x")
         )
         mail = QMAIL.replace(IDENTIFIER, "<scan@example.test>")
-        assert await pipeline.handle(incoming(mail.encode(), tmp_path), device) == Done(
+        assert await pipeline.handle(store_incoming(mail.encode(), tmp_path), device) == Done(
             f"a report about job {job.id}: failed"
         )
 
 
 async def test_a_report_about_an_unknown_mail_is_still_a_report(tmp_path: Path) -> None:
     async with fax_device(tmp_path / "home") as device:
-        said = await pipeline.handle(incoming(QMAIL.encode(), tmp_path), device)
+        said = await pipeline.handle(store_incoming(QMAIL.encode(), tmp_path), device)
     assert said == Done(f"a report about a mail that is not known here: {ALICE} failed 5.1.1")
     assert files_in(tmp_path / "home" / "fax") == []
 
@@ -249,7 +249,7 @@ Content-Type: message/rfc822
 async def test_a_complaint_is_not_a_failure(tmp_path: Path) -> None:
     async with fax_device(tmp_path / "home") as device:
         job = await faxed(device, ALICE)
-        assert await pipeline.handle(incoming(COMPLAINT.encode(), tmp_path), device) == Done("a report")
+        assert await pipeline.handle(store_incoming(COMPLAINT.encode(), tmp_path), device) == Done("a report")
         assert (await device.spool.job(job.id)).notes[OVERALL_NOTE] == "none yet"
     assert files_in(tmp_path / "home" / "fax") == []
 
@@ -271,7 +271,7 @@ HOLIDAY = (
 async def test_an_absence_reply_is_not_a_failure(tmp_path: Path, subject: str, more: str) -> None:
     async with fax_device(tmp_path / "home") as device:
         job = await faxed(device, ALICE)
-        said = await pipeline.handle(incoming((HOLIDAY % (subject, more)).encode(), tmp_path), device)
+        said = await pipeline.handle(store_incoming((HOLIDAY % (subject, more)).encode(), tmp_path), device)
         assert isinstance(said, Done)
         assert said.note.startswith("not printed: ")
         assert (await device.spool.job(job.id)).notes[OVERALL_NOTE] == "none yet"
@@ -296,7 +296,7 @@ async def test_mail_from_machines_is_not_printed(tmp_path: Path, field: str) -> 
     async with fax_device(tmp_path / "home") as device:
         for number, rest in enumerate(("\nHello.\n", pdf)):
             said = await pipeline.handle(
-                incoming(f"{field}\n{head}Subject: x\n{rest}".encode(), tmp_path, number), device
+                store_incoming(f"{field}\n{head}Subject: x\n{rest}".encode(), tmp_path, number), device
             )
             assert isinstance(said, SetAside if rest is pdf else Done)
         assert await device.spool.jobs() == []
@@ -323,7 +323,7 @@ PERSON = f"Return-Path: <{ALICE}>\nFrom: Alice <{ALICE}>\n"
     ],
 )
 async def test_mail_from_people_is_printed(tmp_path: Path, mail: str) -> None:
-    assert opened(mail.encode()).report is None
+    assert open_mail(mail.encode()).report is None
     async with fax_device(tmp_path / "home") as device:
-        assert await pipeline.handle(incoming(mail.encode(), tmp_path), device) == Done("printed")
+        assert await pipeline.handle(store_incoming(mail.encode(), tmp_path), device) == Done("printed")
     assert len(files_in(tmp_path / "home" / "fax")) == 1

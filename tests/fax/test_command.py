@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
+from command_line import mailslot, no_service
 from fax.faxes import SETTINGS
 from mailslot.spool.spool import Spool
 from mailslot_plugins.fax.fax_reader import read_pages
-from typed import mailslot, no_service
 
 if TYPE_CHECKING:
     from mailslot.spool.job import Job

@@ -10,6 +10,7 @@ import anyio.to_thread
 import pytest
 from PIL import Image
 
+from command_line import mailslot
 from fax.faxes import files_in, pages_of_pdf, same
 from mailslot.service.device import Device, open_device
 from mailslot.service.poller import poll_once
@@ -20,7 +21,6 @@ from mailslot_plugins.fax.fax_reader import read_pages
 from mailslot_plugins.fax.pipeline import pipeline
 from mailslot_plugins.fax.section import SECTION
 from mailslot_plugins.intake.process import run_task
-from typed import mailslot
 
 if TYPE_CHECKING:
     import subprocess
@@ -86,14 +86,14 @@ async def fax_send(home: Path, *arguments: object) -> subprocess.CompletedProces
 
 
 async def poll(home: Path) -> PollReport:
-    async with opened(home) as device:
+    async with open_fax_machine(home) as device:
         report = await poll_once(device, "fax-pop", pipeline)
     assert report.cause is None, report.sentence
     return report
 
 
 @asynccontextmanager
-async def opened(home: Path) -> AsyncGenerator[Device]:
+async def open_fax_machine(home: Path) -> AsyncGenerator[Device]:
     async with open_device(Records(home), [SECTION]) as device:
         yield device
 
@@ -104,7 +104,7 @@ async def job(home: Path, number: int = 1) -> Job:
 
 
 async def deliver(home: Path) -> None:
-    async with opened(home) as device:
+    async with open_fax_machine(home) as device:
         await Worker(device).deliver_due()
 
 
@@ -117,7 +117,7 @@ def document(folder: Path) -> Path:
     return path
 
 
-async def test_the_loop(machines: Machines, tmp_path: Path) -> None:
+async def test_a_fax_and_its_report(machines: Machines, tmp_path: Path) -> None:
     sender = machines.home(DAEMON, header_line=False)
     receiver = machines.home(ALICE, allowed_senders=DAEMON, receipts=True)
     paper = document(tmp_path)
@@ -168,7 +168,7 @@ async def test_the_loop(machines: Machines, tmp_path: Path) -> None:
         for file in files_in(receiver / "fax")
         for one, other in zip(expected, pages_of_pdf(file), strict=True)
     )
-    async with opened(sender) as device:
+    async with open_fax_machine(sender) as device:
         assert (await device.store("fax").get(f"capable {ALICE}"))["coding"] == "MMR"
 
 

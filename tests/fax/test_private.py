@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from anyio.to_thread import run_sync
 
-from fax.faxes import FAX, fax_device, incoming, make_mail
+from fax.faxes import FAX, fax_device, make_mail, store_incoming
 from mailslot.service.pipeline import Done
 from mailslot.vault import durable
 from mailslot_plugins.fax.cleanup import clean_up
@@ -49,7 +49,7 @@ async def test_a_fax_that_is_received(tmp_path: Path) -> None:
     settings = 'deliver_to = "folder fax; folder out/of/sight"'
     async with fax_device(home, settings) as device:
         home.chmod(0o777)
-        assert await pipeline.handle(incoming(make_mail(FAX), tmp_path), device) == Done("printed")
+        assert await pipeline.handle(store_incoming(make_mail(FAX), tmp_path), device) == Done("printed")
     there = open_to_others(home)
     # It was written by this test.
     there.pop("mailslot.toml")

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from alerts.devices import Clock, sent
-from fax.faxes import ALICE, COPIER, FAX, fax_device, files_in, incoming, make_mail
-from intake.mails import opened
+from alerts.devices import Clock, sent_messages
+from fax.faxes import ALICE, COPIER, FAX, fax_device, files_in, make_mail, store_incoming
+from intake.opening import open_mail
 from mailslot.service.pipeline import Done, SetAside
 from mailslot_plugins.fax import sender_notification
 from mailslot_plugins.fax.pipeline import pipeline
@@ -19,7 +19,7 @@ from mailslot_plugins.fax.receipt import compose_receipt, decide_receipt
 if TYPE_CHECKING:
     from pathlib import Path
 
-ASKED = {"Disposition-Notification-To": ALICE}
+RECEIPT_REQUEST = {"Disposition-Notification-To": ALICE}
 RECEIPTS = f'allowed_senders = "{ALICE}"\nreceipts = true'
 
 
@@ -54,8 +54,8 @@ RECEIPTS = f'allowed_senders = "{ALICE}"\nreceipts = true'
         ({"Return-Path": "<noreply@office.test>", "Disposition-Notification-To": "noreply@office.test"}, ""),
     ],
 )
-def test_who_gets_a_receipt(fields: dict[str, str], to: str) -> None:
-    mail = opened(make_mail(FAX, fields={**ASKED, **fields}))
+def test_requests_that_get_a_receipt(fields: dict[str, str], to: str) -> None:
+    mail = open_mail(make_mail(FAX, fields={**RECEIPT_REQUEST, **fields}))
     judged = decide_receipt(mail, {COPIER}, (ALICE, COPIER, "@office.test"))
     assert judged.address == to
     assert bool(judged.refusal) is not bool(to)
@@ -65,24 +65,24 @@ def test_who_gets_a_receipt(fields: dict[str, str], to: str) -> None:
     "extra", [b"Return-Path: <alice@example.test>\r\n", b"Disposition-Notification-To: alice@example.test\r\n"]
 )
 def test_duplicate_fields_get_no_receipt(extra: bytes) -> None:
-    assert not decide_receipt(opened(extra + make_mail(FAX, fields=ASKED)), set(), (ALICE,)).address
+    assert not decide_receipt(open_mail(extra + make_mail(FAX, fields=RECEIPT_REQUEST)), set(), (ALICE,)).address
 
 
 def test_no_receipt_without_allowed_senders() -> None:
-    assert not decide_receipt(opened(make_mail(FAX, fields=ASKED)), set(), ()).address
+    assert not decide_receipt(open_mail(make_mail(FAX, fields=RECEIPT_REQUEST)), set(), ()).address
 
 
 @pytest.mark.parametrize("broken", [False, True])
 async def test_the_content_of_a_receipt(tmp_path: Path, broken: bool) -> None:
     file = b"II*\0broken" if broken else FAX
-    octets = make_mail(file, fields={**ASKED, "Original-Recipient": "rfc822;fax@office.test"})
+    octets = make_mail(file, fields={**RECEIPT_REQUEST, "Original-Recipient": "rfc822;fax@office.test"})
     async with fax_device(tmp_path / "home", RECEIPTS) as device:
         for _ in range(2):
-            said = await pipeline.handle(incoming(octets, tmp_path), device)
+            said = await pipeline.handle(store_incoming(octets, tmp_path), device)
         # The same mail under another number, as after the mail server gave all of them new unique-ids.
-        await pipeline.handle(incoming(octets, tmp_path, 2), device)
+        await pipeline.handle(store_incoming(octets, tmp_path, 2), device)
         [job] = await device.spool.jobs()
-        [mail] = await sent(device)
+        [mail] = await sent_messages(device)
     assert isinstance(said, SetAside if broken else Done)
     assert (job.pipeline, job.sender, job.notes["notify"]) == ("fax-answers", "", "NEVER")
     assert [each.address for each in job.recipients] == [ALICE]
@@ -94,7 +94,7 @@ async def test_the_content_of_a_receipt(tmp_path: Path, broken: bool) -> None:
     octets = mail.as_bytes()
     assert b"TIFF-minimal" in octets
     assert b"image/tiff" not in octets
-    report = opened(octets).report
+    report = open_mail(octets).report
     assert report is not None
     [fields] = report.groups
     assert fields["reporting-ua"] == "Copier; mailslot"
@@ -108,15 +108,15 @@ async def test_the_content_of_a_receipt(tmp_path: Path, broken: bool) -> None:
 
 
 def test_a_receipt_cannot_be_injected_into() -> None:
-    fields = {**ASKED, "Message-ID": "", "Subject": "=?utf-8?Q?a=0D=0ABcc:_x=40y?="}
-    mail = opened(make_mail(FAX, fields=fields))
+    fields = {**RECEIPT_REQUEST, "Message-ID": "", "Subject": "=?utf-8?Q?a=0D=0ABcc:_x=40y?="}
+    mail = open_mail(make_mail(FAX, fields=fields))
     octets = compose_receipt(
         mail, sender=COPIER, mailbox=COPIER, to=ALICE, device="Evil\r\nBcc: x@y – Ä", error="a\r\nBcc: x@y ü", at=0.0
     )
     message = email.message_from_bytes(octets, policy=policy.default)
     assert message["Bcc"] is None
     assert message["References"] is None
-    report = opened(octets).report
+    report = open_mail(octets).report
     assert report is not None
     assert "bcc" not in report.groups[0]
     assert "original-message-id" not in report.groups[0]
@@ -126,16 +126,18 @@ def test_a_receipt_cannot_be_injected_into() -> None:
 @pytest.mark.parametrize("settings", ["", f'allowed_senders = "{ALICE}"', "receipts = true"])
 async def test_off_by_default(tmp_path: Path, settings: str) -> None:
     async with fax_device(tmp_path / "home", settings) as device:
-        assert await pipeline.handle(incoming(make_mail(FAX, fields=ASKED), tmp_path), device) == Done("printed")
+        assert await pipeline.handle(store_incoming(make_mail(FAX, fields=RECEIPT_REQUEST), tmp_path), device) == Done(
+            "printed"
+        )
         assert await device.spool.jobs() == []
 
 
 async def test_failures_answered_by_mail(tmp_path: Path) -> None:
     async with fax_device(tmp_path / "home", f'allowed_senders = "{ALICE}"\nanswer_failures = true') as device:
         for _ in range(2):
-            await pipeline.handle(incoming(make_mail(b"PK\3\4", names=("a.zip",)), tmp_path), device)
-        await pipeline.handle(incoming(make_mail(FAX, fields={"Message-ID": "<2@x>"}), tmp_path, 2), device)
-        [mail] = await sent(device)
+            await pipeline.handle(store_incoming(make_mail(b"PK\3\4", names=("a.zip",)), tmp_path), device)
+        await pipeline.handle(store_incoming(make_mail(FAX, fields={"Message-ID": "<2@x>"}), tmp_path, 2), device)
+        [mail] = await sent_messages(device)
     assert mail["Subject"] == "Auto: Re: Fax from Alice"
     assert mail["Auto-Submitted"] == "auto-replied"
     assert "'a.zip' cannot be printed" in mail.get_content()
@@ -145,10 +147,10 @@ async def test_notifications_per_hour_are_limited(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(sender_notification, "MAX_PER_SENDER", 2)
     clock = Clock()
     async with fax_device(tmp_path / "home", RECEIPTS, clock) as device:
-        octets = make_mail(text="x", fields=ASKED)
+        octets = make_mail(text="x", fields=RECEIPT_REQUEST)
         for number in range(4):
             one = octets.replace(b"<1@example.test>", b"<%d@x>" % number)
-            assert await pipeline.handle(incoming(one, tmp_path, number), device) == Done("printed")
+            assert await pipeline.handle(store_incoming(one, tmp_path, number), device) == Done("printed")
         assert len(await device.spool.jobs()) == 2
         assert len(files_in(tmp_path / "home" / "fax")) == 4
 
@@ -174,7 +176,7 @@ async def test_two_devices_do_not_go_on_for_ever(tmp_path: Path) -> None:
         while waiting and handled < 20:
             whose, octets = waiting.pop()
             handled += 1
-            await pipeline.handle(incoming(octets, tmp_path, handled), devices[whose])
+            await pipeline.handle(store_incoming(octets, tmp_path, handled), devices[whose])
             for address, device in devices.items():
                 for job in reversed(await device.spool.jobs()):
                     if job.id > seen[address]:

@@ -8,8 +8,20 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from alerts.devices import sent
-from fax.faxes import ALICE, COPIER, FAX, PAGES, fax_device, fax_file, files_in, incoming, make_mail, pages_of_pdf, same
+from alerts.devices import sent_messages
+from fax.faxes import (
+    ALICE,
+    COPIER,
+    FAX,
+    PAGES,
+    fax_device,
+    fax_file,
+    files_in,
+    make_mail,
+    pages_of_pdf,
+    same,
+    store_incoming,
+)
 from fax.pages import text_page
 from mailslot.service.pipeline import Done, Later, SetAside
 from mailslot_plugins.fax import section
@@ -24,7 +36,7 @@ async def test_pages_are_the_same(tmp_path: Path) -> None:
     home = tmp_path / "home"
     second = fax_file(text_page(3), resolution=STANDARD)
     async with fax_device(home) as device:
-        mail = incoming(make_mail(FAX, second), tmp_path)
+        mail = store_incoming(make_mail(FAX, second), tmp_path)
         assert await pipeline.handle(mail, device) == Done("printed")
         # After a crash it is handled again.
         assert await pipeline.handle(mail, device) == Done("printed")
@@ -41,7 +53,7 @@ async def test_in_a_folder_as_tiff(tmp_path: Path) -> None:
     async with fax_device(
         tmp_path / "home", f'deliver_to = "folder {tmp_path}/out; folder other"\nformat = "tiff"'
     ) as device:
-        mail = incoming(make_mail(FAX), tmp_path)
+        mail = store_incoming(make_mail(FAX), tmp_path)
         said = await pipeline.handle(mail, device)
         assert isinstance(said, Later), "an absolute folder may be a disk that is not there"
         (tmp_path / "out").mkdir()
@@ -56,9 +68,11 @@ async def test_in_a_folder_as_tiff(tmp_path: Path) -> None:
 
 async def test_text_and_cover(tmp_path: Path) -> None:
     async with fax_device(tmp_path / "home", "cover = true") as device:
-        assert await pipeline.handle(incoming(make_mail(text="Hello.\nBye."), tmp_path), device) == Done("printed")
+        assert await pipeline.handle(store_incoming(make_mail(text="Hello.\nBye."), tmp_path), device) == Done(
+            "printed"
+        )
         octets = make_mail(FAX, text="Please call.", fields={"Message-ID": "<2@example.test>"})
-        assert await pipeline.handle(incoming(octets, tmp_path, 2), device) == Done("printed")
+        assert await pipeline.handle(store_incoming(octets, tmp_path, 2), device) == Done("printed")
     found = [len(pages_of_pdf(file)) for file in files_in(tmp_path / "home" / "fax")]
     assert sorted(found) == [2, 4]
 
@@ -66,7 +80,7 @@ async def test_text_and_cover(tmp_path: Path) -> None:
 async def test_other_documents(tmp_path: Path) -> None:
     octets = make_mail(SCAN.read_bytes(), names=("a.tif",))
     async with fax_device(tmp_path / "home") as device:
-        assert await pipeline.handle(incoming(octets, tmp_path), device) == Done("printed")
+        assert await pipeline.handle(store_incoming(octets, tmp_path), device) == Done("printed")
     [file] = files_in(tmp_path / "home" / "fax")
     [page] = pages_of_pdf(file)
     assert page.width == 1728
@@ -74,12 +88,12 @@ async def test_other_documents(tmp_path: Path) -> None:
 
 async def test_forwarded_once(tmp_path: Path) -> None:
     async with fax_device(tmp_path / "home", 'deliver_to = "mail bob@office.test"') as device:
-        mail = incoming(make_mail(FAX), tmp_path)
+        mail = store_incoming(make_mail(FAX), tmp_path)
         assert await pipeline.handle(mail, device) == Done("printed")
         assert await pipeline.handle(mail, device) == Done("printed")
-        [message] = await sent(device)
+        [message] = await sent_messages(device)
         loop = make_mail(FAX, fields={"Auto-Submitted": "auto-generated", "Message-ID": "<2@x>"})
-        assert await pipeline.handle(incoming(loop, tmp_path, 2), device) == SetAside(
+        assert await pipeline.handle(store_incoming(loop, tmp_path, 2), device) == SetAside(
             "Not printed, since it was sent automatically."
         )
         assert len(await device.spool.jobs()) == 1
@@ -93,7 +107,7 @@ async def test_forwarded_once(tmp_path: Path) -> None:
 
 async def test_never_forwarded_to_itself(tmp_path: Path) -> None:
     async with fax_device(tmp_path / "home", f'deliver_to = "mail {COPIER.upper()}"') as device:
-        said = await pipeline.handle(incoming(make_mail(FAX), tmp_path), device)
+        said = await pipeline.handle(store_incoming(make_mail(FAX), tmp_path), device)
         assert isinstance(said, Later)
         assert "own address" in said.why
         assert await device.spool.jobs() == []
@@ -139,7 +153,7 @@ LINE = fax_file(Image.new("1", (1728, 1), 255))
 )
 async def test_an_unprintable_fax_gives_a_notice(tmp_path: Path, octets: bytes, why: str) -> None:
     async with fax_device(tmp_path / "home", "receipts = true\nanswer_failures = true\nmax_pages = 20") as device:
-        mail = incoming(octets, tmp_path)
+        mail = store_incoming(octets, tmp_path)
         for _ in range(2):
             said = await pipeline.handle(mail, device)
             assert isinstance(said, SetAside)
@@ -162,12 +176,12 @@ async def test_a_mail_that_cannot_be_opened(tmp_path: Path) -> None:
     octets = octets.replace(b"Content-Type", b"X-Was") + deep
     octets = b"From: x@y\nContent-Type: multipart/mixed; boundary=a\n\n--a\n" + deep
     async with fax_device(tmp_path / "home") as device:
-        assert await pipeline.handle(incoming(octets, tmp_path), device) == SetAside(
+        assert await pipeline.handle(store_incoming(octets, tmp_path), device) == SetAside(
             "The mail is nested more than 10 levels deep."
         )
         assert len(files_in(tmp_path / "home" / "fax")) == 1
     async with fax_device(tmp_path / "other", f'allowed_senders = "{ALICE}"') as device:
-        assert isinstance(await pipeline.handle(incoming(octets, tmp_path), device), SetAside)
+        assert isinstance(await pipeline.handle(store_incoming(octets, tmp_path), device), SetAside)
         assert files_in(tmp_path / "other" / "fax") == []
 
 
@@ -190,7 +204,7 @@ async def test_a_mail_that_cannot_be_opened(tmp_path: Path) -> None:
 )
 async def test_whose_faxes_are_accepted(tmp_path: Path, settings: str, fields: dict[str, str], taken: bool) -> None:
     async with fax_device(tmp_path / "home", f"{settings}\nreceipts = true\nanswer_failures = true") as device:
-        said = await pipeline.handle(incoming(make_mail(FAX, fields=fields), tmp_path), device)
+        said = await pipeline.handle(store_incoming(make_mail(FAX, fields=fields), tmp_path), device)
         assert isinstance(said, Done)
         assert said.note.startswith("printed" if taken else "not taken: its sender is")
         assert await device.spool.jobs() == []
@@ -202,16 +216,16 @@ async def test_a_failed_fax_can_be_handled_again(tmp_path: Path) -> None:
     program.write_text("#!/bin/sh\nexit 1\n")
     program.chmod(0o755)
     async with fax_device(tmp_path / "home", f'deliver_to = "folder fax; printer folder {tmp_path}/gone"') as device:
-        said = await pipeline.handle(incoming(make_mail(FAX), tmp_path), device)
+        said = await pipeline.handle(store_incoming(make_mail(FAX), tmp_path), device)
         assert isinstance(said, Later)
         (tmp_path / "gone").mkdir()
-        assert await pipeline.handle(incoming(make_mail(FAX), tmp_path), device) == Done("printed")
+        assert await pipeline.handle(store_incoming(make_mail(FAX), tmp_path), device) == Done("printed")
     assert len(files_in(tmp_path / "home" / "fax")) == len(files_in(tmp_path / "gone")) == 1
 
 
 async def test_a_missing_file(tmp_path: Path) -> None:
     async with fax_device(tmp_path / "home") as device:
-        mail = incoming(make_mail(FAX), tmp_path)
+        mail = store_incoming(make_mail(FAX), tmp_path)
         assert mail.path is not None
         mail.path.unlink()
         assert isinstance(await pipeline.handle(mail, device), SetAside)

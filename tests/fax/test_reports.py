@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from alerts.devices import Clock
-from fax.faxes import ALICE, COPIER, fax_device, files_in, incoming
-from intake.mails import opened
+from fax.faxes import ALICE, COPIER, fax_device, files_in, store_incoming
+from intake.opening import open_mail
 from mailslot.message import Message
 from mailslot.service.pipeline import Done
 from mailslot.spool.job import ENVELOPE_ID, NOTIFY, NewJob
@@ -100,7 +100,7 @@ async def test_reports(tmp_path: Path, reports: list[bytes], overall: str, note:
     async with fax_device(tmp_path / "home") as device:
         job = await faxed(device, ALICE)
         for number, octets in enumerate(reports):
-            assert isinstance(await pipeline.handle(incoming(octets, tmp_path, number), device), Done)
+            assert isinstance(await pipeline.handle(store_incoming(octets, tmp_path, number), device), Done)
         notes = (await device.spool.job(job.id)).notes
         assert (notes[OVERALL_NOTE], notes.get(f"report of {ALICE}")) == (overall, note)
         assert notes[ENVELOPE_ID] == ENVID
@@ -112,7 +112,7 @@ async def test_several_recipients(tmp_path: Path) -> None:
         job = await faxed(device, ALICE, BOB)
 
         async def after(octets: bytes) -> str:
-            await pipeline.handle(incoming(octets, tmp_path), device)
+            await pipeline.handle(store_incoming(octets, tmp_path), device)
             return (await device.spool.job(job.id)).notes[OVERALL_NOTE]
 
         assert await after(dsn(group("delivered"))) == "sent"
@@ -128,7 +128,7 @@ async def test_a_missing_report_means_unknown(tmp_path: Path) -> None:
     clock = Clock()
     async with fax_device(tmp_path / "home", clock=clock) as device:
         job = await faxed(device, ALICE, BOB)
-        await pipeline.handle(incoming(dsn(group("delivered")), tmp_path), device)
+        await pipeline.handle(store_incoming(dsn(group("delivered")), tmp_path), device)
         await clean_up(device)
         assert (await device.spool.job(job.id)).notes[OVERALL_NOTE] == "sent"
         clock.now += 6 * 86400
@@ -137,7 +137,7 @@ async def test_a_missing_report_means_unknown(tmp_path: Path) -> None:
         assert notes[OVERALL_NOTE] == "unknown"
         assert notes[f"report of {BOB}"] == "unknown: no report has come"
         # It may still come.
-        await pipeline.handle(incoming(dsn(group("delivered", to=BOB)), tmp_path), device)
+        await pipeline.handle(store_incoming(dsn(group("delivered", to=BOB)), tmp_path), device)
         assert (await device.spool.job(job.id)).notes[OVERALL_NOTE] == "delivered"
 
 
@@ -154,14 +154,14 @@ async def test_capabilities_of_a_recipient_are_learned_and_forgotten(tmp_path: P
         store = device.store("fax")
         await faxed(device, ALICE)
         assert await best_coding(store, [ALICE]) == "MH"
-        await pipeline.handle(incoming(mdn(f"{AUTOMATIC}; dispatched", more=store_features), tmp_path), device)
+        await pipeline.handle(store_incoming(mdn(f"{AUTOMATIC}; dispatched", more=store_features), tmp_path), device)
         assert await best_coding(store, [ALICE.replace("test", "TEST")]) == "MMR"
         assert await best_coding(store, [ALICE, BOB]) == "MH"
     async with fax_device(tmp_path / "other") as device:
         store = device.store("fax")
         await store.put(f"capable {ALICE}", {"coding": "MMR", "at": 0.0})
         await faxed(device, ALICE)
-        await pipeline.handle(incoming(mdn(f"{AUTOMATIC}; processed/error"), tmp_path), device)
+        await pipeline.handle(store_incoming(mdn(f"{AUTOMATIC}; processed/error"), tmp_path), device)
         assert await best_coding(store, [ALICE]) == "MH"
 
 
@@ -185,7 +185,7 @@ def test_capabilities(features: str, takes: bool) -> None:
 
 def test_groups_are_bounded() -> None:
     fields = "".join(f"X-{number}: y\n" for number in range(500))
-    found = opened(dsn(*(group("delivered", to=f"{number}@x") for number in range(50)), fields)).report
+    found = open_mail(dsn(*(group("delivered", to=f"{number}@x") for number in range(50)), fields)).report
     assert found is not None
     assert len(found.groups) == 52
     assert len(found.groups[-1]) == 50

@@ -24,7 +24,7 @@ from PIL import Image
 from fax.faxes import FAX, fax_file, make_mail
 from fax.test_bounces import DELAYED, EXIM, GMAIL, IN_BASE64, MIXED, OPENSMTPD, QMAIL
 from fax.test_reports import dsn, group, mdn
-from intake.sample_documents import arrow, filled_form, saved
+from intake.sample_documents import filled_form, letter_f, saved
 from intake.test_pictures import PICTURES
 from intake.test_structure import HEAD, LINES, SCAN, SMIME, WINMAIL, outlook_file, signed, tnef, uuencoded, yencoded
 from intake.test_tiff import FORMS
@@ -129,7 +129,7 @@ def pdfs() -> list[bytes]:
     with TemporaryDirectory() as name:
         form = filled_form(Path(name) / "form.pdf", pages=2).read_bytes()
         bare = filled_form(Path(name) / "bare.pdf", appearances=False).read_bytes()
-    return [form, bare, saved(arrow(mode="RGB"), "PDF"), b"junk\n" + form]
+    return [form, bare, saved(letter_f(mode="RGB"), "PDF"), b"junk\n" + form]
 
 
 def pictures() -> list[bytes]:

@@ -20,7 +20,7 @@ SAMPLES, ROWS, COUNTS, X, Y, COLORS, EXTRA = 277, 278, 279, 282, 283, 320, 338
 Field = tuple[int, int, list[int]]
 
 
-def arrow(size: tuple[int, int] = (120, 180), mode: str = "L") -> Image.Image:
+def letter_f(size: tuple[int, int] = (120, 180), mode: str = "L") -> Image.Image:
     """An asymmetric picture: an F, dark at the upper left."""
     image = Image.new("L", size, 255)
     draw = ImageDraw.Draw(image)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from intake.mails import opened
+from intake.opening import open_mail
 from mailslot_plugins.intake.auto_reply_policy import ReplyDecision, decide_reply
 from mailslot_plugins.intake.rate_limit import HOUR, SentReplies, allow
 
@@ -19,7 +19,7 @@ def judged(
     lines = [f"From: {sender}", "Subject: status", *fields]
     if return_path is not None:
         lines.insert(0, f"Return-Path: {return_path}")
-    return decide_reply(opened("\r\n".join([*lines, "", "status"]).encode()), OWN, allowed)
+    return decide_reply(open_mail("\r\n".join([*lines, "", "status"]).encode()), OWN, allowed)
 
 
 def test_an_allowed_person_is_answered() -> None:
@@ -55,7 +55,7 @@ def test_a_person_whose_name_is_written_badly_is_one_sender(sender: str) -> None
     ],
 )
 def test_a_person_who_writes_about_failures_is_answered(subject: str) -> None:
-    mail = opened(f"Return-Path: <{ALICE}>\r\nFrom: {ALICE}\r\nSubject: {subject}\r\n\r\nHello.".encode())
+    mail = open_mail(f"Return-Path: <{ALICE}>\r\nFrom: {ALICE}\r\nSubject: {subject}\r\n\r\nHello.".encode())
     assert decide_reply(mail, OWN, ALLOWED) == ReplyDecision(ALICE)
 
 
@@ -126,7 +126,7 @@ def test_mails_that_get_no_reply(field: str) -> None:
     ],
 )
 def test_an_unmarked_vacation_responder_gets_no_reply(subject: str) -> None:
-    mail = opened(f"From: {ALICE}\r\nSubject: {subject}\r\n\r\n".encode())
+    mail = open_mail(f"From: {ALICE}\r\nSubject: {subject}\r\n\r\n".encode())
     assert "automatic reply" in decide_reply(mail, OWN, ALLOWED).refusal
 
 

@@ -15,7 +15,7 @@ from bench.corpus.documents import examine, is_document
 from bench.corpus.pages import PageImage, compare
 from PIL import Image
 
-from intake.sample_documents import ORIENTATION, arrow, filled_form, saved
+from intake.sample_documents import ORIENTATION, filled_form, letter_f, saved
 from lab.fixtures import need
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ MAIL = b"From: a@example.com\r\nSubject: A page\r\n\r\nHello\r\n"
 
 def pictured(path: Path, *, rotate: int = 0, crop: bool = False, size: tuple[int, int] = (300, 450)) -> Path:
     """A PDF of two pages, the second upside down, perhaps turned or cropped by what it says of its pages."""
-    pages = [arrow(size, "RGB"), arrow(size, "RGB").rotate(180)]
+    pages = [letter_f(size, "RGB"), letter_f(size, "RGB").rotate(180)]
     pages[0].save(path, "PDF", save_all=True, append_images=pages[1:], resolution=72)
     with pikepdf.open(path, allow_overwriting_input=True) as pdf:
         for page in pdf.pages:
@@ -51,17 +51,17 @@ DOCUMENTS: dict[str, Callable[[Path], Path]] = {
     "cropped.pdf": lambda path: pictured(path, crop=True),
     "wide.pdf": lambda path: pictured(path, size=(1200, 700)),
     "coarse.tif": lambda path: written(
-        path, saved(arrow((1728, 1146), "1"), "TIFF", compression="group4", dpi=(204, 98))
+        path, saved(letter_f((1728, 1146), "1"), "TIFF", compression="group4", dpi=(204, 98))
     ),
     "sideways.tif": lambda path: written(
-        path, saved(arrow((400, 300)), "TIFF", tiffinfo={ORIENTATION: 6}, dpi=(100, 100))
+        path, saved(letter_f((400, 300)), "TIFF", tiffinfo={ORIENTATION: 6}, dpi=(100, 100))
     ),
     "negative.tif": lambda path: written(
-        path, saved(arrow((400, 600), "1"), "TIFF", compression="group3", dpi=(100, 100))
+        path, saved(letter_f((400, 600), "1"), "TIFF", compression="group3", dpi=(100, 100))
     ),
-    "page.bmp": lambda path: written(path, saved(arrow((400, 600), "RGB"), "BMP")),
-    "page.webp": lambda path: written(path, saved(arrow((400, 600), "RGB"), "WEBP")),
-    "page.gif": lambda path: written(path, saved(arrow((600, 400)), "GIF")),
+    "page.bmp": lambda path: written(path, saved(letter_f((400, 600), "RGB"), "BMP")),
+    "page.webp": lambda path: written(path, saved(letter_f((400, 600), "RGB"), "WEBP")),
+    "page.gif": lambda path: written(path, saved(letter_f((600, 400)), "GIF")),
 }
 
 
@@ -78,7 +78,7 @@ def test_pages_match_other_renderers(name: str, tmp_path: Path) -> None:
 
 
 def test_differences_are_detected() -> None:
-    page = PageImage(arrow((200, 300)), 4.0, 6.0)
+    page = PageImage(letter_f((200, 300)), 4.0, 6.0)
     assert compare(page, page) == ""
     assert compare(PageImage(page.image, 4.0, 5.0), page).startswith("size")
     assert compare(PageImage(page.image.resize((200, 200))), PageImage(page.image)).startswith("shape")
@@ -99,7 +99,7 @@ def command(*arguments: object) -> subprocess.CompletedProcess[str]:
 def test_a_folder_of_mails_and_documents(tmp_path: Path) -> None:
     for program in PROGRAMS:
         need(program, shutil.which(program) is not None, "comes with script/setup on Debian")
-    for folder, name, octets in (("letters", "one.eml", MAIL), ("pages", "two.png", saved(arrow(), "PNG"))):
+    for folder, name, octets in (("letters", "one.eml", MAIL), ("pages", "two.png", saved(letter_f(), "PNG"))):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / name).write_bytes(octets)
     (tmp_path / "read me").write_bytes(b"\x7fELF")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from intake.mails import opened
+from intake.opening import open_mail
 from mailslot_plugins.intake.addresses import parse_addresses
 from mailslot_plugins.intake.charsets import decode, find_codec
 from mailslot_plugins.intake.header_text import decode_header
@@ -46,11 +46,11 @@ LATIN = "Übersicht für März".encode("latin-1")
     ],
 )
 def test_subjects(field: bytes, subject: str) -> None:
-    assert opened(b"Subject: " + field + b"\r\n" + HEAD + b"\r\nx").subject == subject
+    assert open_mail(b"Subject: " + field + b"\r\n" + HEAD + b"\r\nx").subject == subject
 
 
 def test_raw_octets_of_a_field_use_the_charset_of_the_text() -> None:
-    mail = opened(
+    mail = open_mail(
         b"Subject: \xf0\xd2\xc9\xd7\xc5\xd4\r\n" + HEAD + b"Content-Type: text/plain; charset=koi8-r\r\n\r\nx"
     )
     assert mail.subject == "Привет"
@@ -82,8 +82,8 @@ def test_raw_octets_of_a_field_use_the_charset_of_the_text() -> None:
         (b"Content-Disposition: attachment; filename*0*=x''%; filename*1*=%4", "%%4"),
     ],
 )
-def test_names(field: bytes, name: str) -> None:
-    [part] = opened(HEAD + field + b"\r\n\r\nx").parts
+def test_attachment_names(field: bytes, name: str) -> None:
+    [part] = open_mail(HEAD + field + b"\r\n\r\nx").parts
     assert part.name == name
 
 
@@ -130,19 +130,19 @@ def test_addresses(value: str, found: list[str]) -> None:
 
 
 def test_a_damaged_header_line_loses_nothing_else() -> None:
-    mail = opened(
+    mail = open_mail(
         b"From here on\r\n" + HEAD + b"this is no field\r\nSubject: x\r\nContent-Type : text/plain\r\n\r\ntext"
     )
     assert (mail.senders, mail.subject, mail.text) == (("alice@example.test",), "x", "text")
-    mail = opened(HEAD + b"junk\r\nFrom: evil@x.test\r\n\r\ntext")
+    mail = open_mail(HEAD + b"junk\r\nFrom: evil@x.test\r\n\r\ntext")
     assert mail.senders == ("alice@example.test", "evil@x.test"), "nobody hides behind a damaged line"
-    mail = opened(HEAD + b"Subject: x\r\nHere the text begins.\r\nIt goes on.\r\n\r\nAnd on.")
+    mail = open_mail(HEAD + b"Subject: x\r\nHere the text begins.\r\nIt goes on.\r\n\r\nAnd on.")
     assert mail.text.startswith("Here the text begins.")
 
 
 def test_an_mbox_separator_is_skipped() -> None:
     for front in (b"From alice@example.test Sun Nov 29 17:00:00 2026\r\n", b">From alice Sun Nov\r\n"):
-        mail = opened(front + HEAD + b"Subject: x\r\n\r\ntext")
+        mail = open_mail(front + HEAD + b"Subject: x\r\n\r\ntext")
         assert (mail.senders, mail.subject, mail.text) == (("alice@example.test",), "x", "text")
 
 

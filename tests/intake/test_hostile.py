@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intake.mails import opened
+from intake.opening import open_mail
 from mailslot_plugins.intake.refusal import IntakeRefusedError
 
 HEAD = b"From: alice@example.test\r\nReturn-Path: <alice@example.test>\r\nSubject: status\r\nMessage-ID: <1@x>\r\n"
@@ -37,7 +37,7 @@ MANY = 256 * 1024
     ],
 )
 def test_odd_mails_are_read(field: bytes) -> None:
-    opened(field + HEAD + b"\r\n\xff\xfestatus\r\n")
+    open_mail(field + HEAD + b"\r\n\xff\xfestatus\r\n")
 
 
 def nested(depth: int) -> bytes:
@@ -71,12 +71,12 @@ def test_hostile_mails_take_no_time(octets: bytes) -> None:
     began = time.process_time()
     # Whatever else it is, the process that it happens in ends with it.
     with suppress(IntakeRefusedError, RecursionError):
-        opened(octets)
+        open_mail(octets)
     assert time.process_time() - began < 2
 
 
 @given(st.binary(max_size=400))
-def test_no_octets_do_harm(octets: bytes) -> None:
+def test_arbitrary_octets_are_handled(octets: bytes) -> None:
     for mail in (octets, HEAD + octets, HEAD + b"\r\n" + octets):
         with suppress(IntakeRefusedError):
-            opened(mail)
+            open_mail(mail)

@@ -8,7 +8,7 @@ import zipfile
 import pytest
 from PIL import Image
 
-from intake.sample_documents import arrow, saved
+from intake.sample_documents import letter_f, saved
 from mailslot_plugins.intake.kinds import HEAD_SIZE, detect_kind
 
 
@@ -49,9 +49,9 @@ PCL = b"\x1b&l0O\x1b(0U\0\0\x1bEx"
         (b"\xef\xbb\xbf%PDF-1.4\n", "application/pdf", "", "pdf"),
         (b"x" * 900 + b"%PDF-1.4\n", "", "", "pdf"),
         (b"x\x1b%-12345X@PJL ENTER LANGUAGE=PCL\n%PDF-1.4\n", "application/pdf", "a.pdf", "other"),
-        (saved(arrow(), "WEBP"), "", "", "webp"),
-        (saved(arrow(), "GIF"), "image/png", "a.png", "gif"),
-        (saved(arrow(), "TIFF", big_tiff=True), "", "", "tiff"),
+        (saved(letter_f(), "WEBP"), "", "", "webp"),
+        (saved(letter_f(), "GIF"), "image/png", "a.png", "gif"),
+        (saved(letter_f(), "TIFF", big_tiff=True), "", "", "tiff"),
         (b"BM is how many a text begins, such as this one about bitmaps", "text/plain", "", "text"),
         (b"RIFF\x10\0\0\0WAVEfmt ", "", "", "other"),
     ],

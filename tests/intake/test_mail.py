@@ -27,7 +27,7 @@ Opener = Any
 
 
 @pytest.fixture
-def opened(tmp_path: Path) -> Opener:
+def open_confined(tmp_path: Path) -> Opener:
     async def open_(octets: bytes, limits: Limits | None = None) -> OpenedMail:
         path = tmp_path / "mail"
         path.write_bytes(octets)
@@ -62,8 +62,8 @@ def with_part(octets: bytes, declared: str = "application/pdf", name: str = "sca
     return message.as_bytes()
 
 
-async def test_a_letter_with_a_scan(opened: Opener) -> None:
-    mail = await opened(with_part(SCAN))
+async def test_a_letter_with_a_scan(open_confined: Opener) -> None:
+    mail = await open_confined(with_part(SCAN))
     assert mail.senders == ("alice@example.com",)
     assert mail.return_paths == ("alice@example.com",)
     assert mail.subject == "Grüße aus 東京"
@@ -75,21 +75,21 @@ async def test_a_letter_with_a_scan(opened: Opener) -> None:
     assert mail.defects == ()
 
 
-async def test_html_alone_becomes_text(opened: Opener) -> None:
+async def test_html_alone_becomes_text(open_confined: Opener) -> None:
     message = make_mail()
     message.set_content(
         "<html><head><title>no</title><style>p{}</style></head><body><p>One &amp; <b>two</b></p>"
         "<script>alert(1)</script><img src='http://example.com/x.png'>three<br>four</body></html>",
         subtype="html",
     )
-    mail = await opened(message.as_bytes())
+    mail = await open_confined(message.as_bytes())
     assert mail.text.split("\n") == ["One & two", "three", "four"]
 
 
-async def test_the_plain_alternative_is_taken(opened: Opener) -> None:
+async def test_the_plain_alternative_is_taken(open_confined: Opener) -> None:
     message = make_mail()
     message.add_alternative("<p>rich</p>", subtype="html")
-    mail = await opened(message.as_bytes())
+    mail = await open_confined(message.as_bytes())
     assert mail.text.strip() == "Please print this."
     assert mail.parts == ()
 
@@ -115,8 +115,8 @@ async def test_the_plain_alternative_is_taken(opened: Opener) -> None:
         (b"", "text"),
     ],
 )
-async def test_the_content_decides_the_kind(opened: Opener, octets: bytes, kind: str) -> None:
-    mail = await opened(with_part(octets, "image/jpeg", "photo.jpg"))
+async def test_the_content_decides_the_kind(open_confined: Opener, octets: bytes, kind: str) -> None:
+    mail = await open_confined(with_part(octets, "image/jpeg", "photo.jpg"))
     [part] = mail.parts
     assert part.kind == kind
     assert part.declared == "image/jpeg"
@@ -135,8 +135,8 @@ async def test_the_content_decides_the_kind(opened: Opener, octets: bytes, kind:
         ("..", ""),
     ],
 )
-async def test_names_are_for_people_only(opened: Opener, name: str, shown: str) -> None:
-    mail = await opened(with_part(SCAN, name=name))
+async def test_names_are_for_people_only(open_confined: Opener, name: str, shown: str) -> None:
+    mail = await open_confined(with_part(SCAN, name=name))
     [part] = mail.parts
     assert part.name == shown
     assert part.path.name == "000.bin"
@@ -172,9 +172,9 @@ def little_work() -> Iterator[None]:
         ),
     ],
 )
-async def test_set_aside_with_its_reason(opened: Opener, octets: bytes, says: str) -> None:
+async def test_set_aside_with_its_reason(open_confined: Opener, octets: bytes, says: str) -> None:
     with little_work(), pytest.raises(IntakeError, match=says):
-        await opened(octets)
+        await open_confined(octets)
 
 
 @pytest.mark.parametrize(
@@ -195,42 +195,42 @@ async def test_set_aside_with_its_reason(opened: Opener, octets: bytes, says: st
         bytes(range(256)) * 500,
     ],
 )
-async def test_odd_but_opened(opened: Opener, octets: bytes) -> None:
+async def test_odd_but_opened(open_confined: Opener, octets: bytes) -> None:
     with little_work():
-        mail = await opened(octets)
+        mail = await open_confined(octets)
     assert len(mail.senders) <= 50
 
 
-async def test_too_much_memory_is_refused(opened: Opener) -> None:
+async def test_too_much_memory_is_refused(open_confined: Opener) -> None:
     body = base64.encodebytes(bytes(60_000_000))
     octets = b"Content-Type: application/pdf\nContent-Transfer-Encoding: base64\n\n" + body
     with pytest.raises(IntakeError, match=r"memory|crashed"):
-        await opened(octets, Limits(memory=150 << 20))
+        await open_confined(octets, Limits(memory=150 << 20))
 
 
-async def test_too_large_a_file_is_refused(opened: Opener) -> None:
+async def test_too_large_a_file_is_refused(open_confined: Opener) -> None:
     with pytest.raises(IntakeError, match="large"):
-        await opened(with_part(SCAN), Limits(file_size=100_000))
+        await open_confined(with_part(SCAN), Limits(file_size=100_000))
 
 
-async def test_too_much_time_is_refused_and_ends_the_process(opened: Opener) -> None:
+async def test_too_much_time_is_refused_and_ends_the_process(open_confined: Opener) -> None:
     octets = b"Content-Type: multipart/mixed; boundary=b\n\n" + b"--b\n\nx\n" * 3_000_000 + b"--b--"
     with anyio.fail_after(120), pytest.raises(IntakeError, match="too long"):
-        await opened(octets, Limits(seconds=1, memory=4 << 30, parts=10_000_000))
+        await open_confined(octets, Limits(seconds=1, memory=4 << 30, parts=10_000_000))
 
 
-async def test_cancellation_ends_the_process(opened: Opener) -> None:
+async def test_cancellation_ends_the_process(open_confined: Opener) -> None:
     octets = b"Content-Type: multipart/mixed; boundary=b\n\n" + b"--b\n\nx\n" * 3_000_000 + b"--b--"
     with anyio.move_on_after(0.5) as scope:
-        await opened(octets, Limits(memory=4 << 30, parts=10_000_000))
+        await open_confined(octets, Limits(memory=4 << 30, parts=10_000_000))
     assert scope.cancelled_caught
 
 
-async def test_cancellation_during_the_start_ends_the_process(opened: Opener) -> None:
+async def test_cancellation_during_the_start_ends_the_process(open_confined: Opener) -> None:
     before = children()
     for steps in range(12):
         async with anyio.create_task_group() as group:
-            group.start_soon(opened, bytes(make_mail()))
+            group.start_soon(open_confined, bytes(make_mail()))
             for _ in range(steps):
                 await anyio.lowlevel.checkpoint()
             group.cancel_scope.cancel()
@@ -241,7 +241,7 @@ def children() -> set[str]:
     return {pid for file in Path("/proc/self/task").glob("*/children") for pid in file.read_text().split()}
 
 
-async def test_garbage_of_all_kinds(opened: Opener) -> None:
+async def test_garbage_of_all_kinds(open_confined: Opener) -> None:
     """Mails with octets changed at random are opened or set aside, and nothing else happens."""
     rng = random.Random(11)
     whole = with_part(SCAN[:3000])
@@ -250,7 +250,7 @@ async def test_garbage_of_all_kinds(opened: Opener) -> None:
         for _ in range(rng.randrange(1, 40)):
             octets[rng.randrange(len(octets))] = rng.randrange(256)
         try:
-            mail = await opened(bytes(octets))
+            mail = await open_confined(bytes(octets))
         except IntakeError as error:
             assert str(error).endswith(".")  # noqa: PT017 - either of two outcomes is right
         else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image, ImageChops, ImageFile
 
-from intake.sample_documents import arrow, saved
+from intake.sample_documents import letter_f, saved
 from mailslot_plugins.intake.mail import OpenedMail, Part
 from mailslot_plugins.intake.pictures import DamagedPictureError, read_picture
 from mailslot_plugins.intake.process import IntakeError, run_task
@@ -33,21 +33,21 @@ def clear(image: Image.Image) -> Image.Image:
 
 
 PICTURES: dict[str, tuple[Kind, bytes]] = {
-    "bmp": ("bmp", saved(arrow(mode="RGB"), "BMP")),
-    "bmp of one bit": ("bmp", saved(arrow(mode="1"), "BMP")),
-    "bmp with a palette": ("bmp", saved(arrow(mode="P"), "BMP")),
-    "gif": ("gif", saved(arrow(), "GIF")),
-    "gif that moves": ("gif", saved(arrow(), "GIF", save_all=True, append_images=[Image.new("L", (120, 180))])),
-    "clear gif": ("gif", saved(clear(arrow()), "GIF")),
-    "webp": ("webp", saved(arrow(mode="RGB"), "WEBP", quality=95)),
-    "clear webp": ("webp", saved(clear(arrow()), "WEBP", lossless=True)),
-    "jpeg": ("jpeg", saved(arrow(mode="RGB"), "JPEG", quality=95)),
-    "clear png": ("png", saved(clear(arrow()), "PNG")),
+    "bmp": ("bmp", saved(letter_f(mode="RGB"), "BMP")),
+    "bmp of one bit": ("bmp", saved(letter_f(mode="1"), "BMP")),
+    "bmp with a palette": ("bmp", saved(letter_f(mode="P"), "BMP")),
+    "gif": ("gif", saved(letter_f(), "GIF")),
+    "gif that moves": ("gif", saved(letter_f(), "GIF", save_all=True, append_images=[Image.new("L", (120, 180))])),
+    "clear gif": ("gif", saved(clear(letter_f()), "GIF")),
+    "webp": ("webp", saved(letter_f(mode="RGB"), "WEBP", quality=95)),
+    "clear webp": ("webp", saved(clear(letter_f()), "WEBP", lossless=True)),
+    "jpeg": ("jpeg", saved(letter_f(mode="RGB"), "JPEG", quality=95)),
+    "clear png": ("png", saved(clear(letter_f()), "PNG")),
 }
 
 
 def alike(image: Image.Image) -> bool:
-    expected = arrow().resize(image.size)
+    expected = letter_f().resize(image.size)
     difference = ImageChops.difference(image.convert("L"), expected).histogram()
     return sum(grey * count for grey, count in enumerate(difference)) < 8 * image.width * image.height
 
@@ -83,7 +83,7 @@ def test_pictures_that_a_printer_accepts(kind: Kind) -> None:
 @pytest.mark.parametrize("kind", ["jpeg", "png", "gif", "bmp", "webp"])
 async def test_a_damaged_picture_is_refused_with_a_sentence(kind: Kind, tmp_path: Path) -> None:
     path = tmp_path / "picture"
-    path.write_bytes(saved(arrow(mode="RGB"), kind.upper())[:60])
+    path.write_bytes(saved(letter_f(mode="RGB"), kind.upper())[:60])
     with pytest.raises(IntakeError, match=r"^The image cannot be read; it is damaged\.$"):
         await run_task("count", {"path": str(path), "kind": kind}, tmp_path)
 
@@ -155,7 +155,7 @@ async def test_a_truncated_picture_keeps_its_orientation(tmp_path: Path) -> None
 
 
 async def test_a_jpeg_without_its_end_marker_is_complete(tmp_path: Path) -> None:
-    whole = saved(arrow(mode="RGB"), "JPEG", quality=95)
+    whole = saved(letter_f(mode="RGB"), "JPEG", quality=95)
     path = tmp_path / "picture.jpg"
     path.write_bytes(whole[:-2])
     [printed] = await prepare(Document(path, "jpeg", "It", "a@example.com"), tmp_path, PrinterProfile((JPEG,)))

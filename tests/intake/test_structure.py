@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import pkcs7
 from cryptography.x509.oid import NameOID
 
-from intake.mails import opened
+from intake.opening import open_mail
 from mailslot_plugins.intake.limits import Limits
 from mailslot_plugins.intake.mime import read_mail
 from mailslot_plugins.intake.refusal import IntakeRefusedError
@@ -41,7 +41,7 @@ def sizes(mail: OpenedMail) -> list[tuple[str, int]]:
     [b"base64 ", b"BASE64", b"base64 (of course)", b'"base64"', b"base64;", b"(a comment) Base64", b"\tbase64\r\n "],
 )
 def test_names_of_an_encoding(encoding: bytes) -> None:
-    mail = opened(HEAD + PDF + b"Content-Transfer-Encoding: " + encoding + b"\r\n\r\n" + LINES)
+    mail = open_mail(HEAD + PDF + b"Content-Transfer-Encoding: " + encoding + b"\r\n\r\n" + LINES)
     assert sizes(mail) == [("pdf", len(SCAN))]
 
 
@@ -64,7 +64,7 @@ def test_names_of_an_encoding(encoding: bytes) -> None:
 def test_boundaries(declared: bytes, between: bytes, end: bytes) -> None:
     head = HEAD + b"Content-Type: multipart/mixed; boundary=" + declared + b"\r\n\r\n"
     part = b"\r\n--" + between + b"\r\n"
-    mail = opened(
+    mail = open_mail(
         head
         + part
         + b"Content-Type: text/plain\r\n\r\nhello"
@@ -80,7 +80,7 @@ def test_boundaries(declared: bytes, between: bytes, end: bytes) -> None:
 
 
 def test_a_nested_multipart_without_end() -> None:
-    mail = opened(
+    mail = open_mail(
         HEAD + b"Content-Type: multipart/mixed; boundary=a\r\n\r\n--a\r\n"
         b"Content-Type: multipart/alternative; boundary=b\r\n\r\n--b\r\n\r\nplain\r\n"
         b"--b\r\nContent-Type: text/html\r\n\r\n<p>rich</p>\r\n--a\r\n" + PDF + b"\r\n" + SCAN[:500] + b"\r\n--a--\r\n"
@@ -92,31 +92,31 @@ def test_a_nested_multipart_without_end() -> None:
 def test_an_attachment_of_a_nested_mail() -> None:
     inner = HEAD + PDF + b"Content-Transfer-Encoding: base64\r\n\r\n" + LINES
     for encoding, body in ((b"7bit", inner), (b"base64", base64.encodebytes(inner)), (b"8bit", b"\r\n" + inner)):
-        mail = opened(
+        mail = open_mail(
             HEAD + b"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: " + encoding + b"\r\n\r\n" + body
         )
         assert sizes(mail) == [("pdf", len(SCAN))], encoding
 
 
 def test_a_multipart_without_delimiters_is_text() -> None:
-    assert opened(HEAD + b"Content-Type: multipart/mixed; boundary=b\r\n\r\njust text").text == "just text"
+    assert open_mail(HEAD + b"Content-Type: multipart/mixed; boundary=b\r\n\r\njust text").text == "just text"
 
 
 def test_macintosh_line_ends() -> None:
-    assert opened((HEAD + b"\r\nhello").replace(b"\r\n", b"\r")).text == "hello"
+    assert open_mail((HEAD + b"\r\nhello").replace(b"\r\n", b"\r")).text == "hello"
 
 
 def test_a_list_footer_is_not_part_of_a_file() -> None:
     body = LINES + b"\r\n_______________\r\nlist mailing list\r\n"
-    mail = opened(HEAD + PDF + b"Content-Transfer-Encoding: base64\r\n\r\n" + body)
+    mail = open_mail(HEAD + PDF + b"Content-Transfer-Encoding: base64\r\n\r\n" + body)
     assert sizes(mail) == [("pdf", len(SCAN))]
 
 
 def test_a_text_that_is_wrongly_declared_as_base64() -> None:
     head = HEAD + b"Content-Transfer-Encoding: base64\r\n\r\n"
-    assert opened(head + b"Hello, you there.\r\nHow are you?\r\n").text.split()[0] == "Hello,"
+    assert open_mail(head + b"Hello, you there.\r\nHow are you?\r\n").text.split()[0] == "Hello,"
     damaged = base64.encodebytes(b"Hello. " * 100).replace(b"\n", b"\n\xd1\x80\xd0\xb8 !!\n", 1)
-    assert "Hello. Hello." in opened(head + damaged).text
+    assert "Hello. Hello." in open_mail(head + damaged).text
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def yencoded(octets: bytes) -> bytes:
     ids=["base64", "one line", "with its header", "uuencode", "uuencode base64"],
 )
 def test_embedded_files_are_extracted(embedded: bytes, name: str) -> None:
-    mail = opened(HEAD + b"\r\nBefore.\r\n\r\n" + embedded + b"\r\nBehind.\r\n")
+    mail = open_mail(HEAD + b"\r\nBefore.\r\n\r\n" + embedded + b"\r\nBehind.\r\n")
     assert mail.text.split() == ["Before.", "Behind."]
     assert sizes(mail) == [("pdf", len(SCAN))]
     assert mail.parts[0].name == name
@@ -180,7 +180,7 @@ def test_embedded_files_are_extracted(embedded: bytes, name: str) -> None:
 def test_embedded_yenc_is_extracted() -> None:
     # Its escapes may look like soft line breaks; it comes in 8-bit text.
     octets = os.urandom(1000)
-    mail = opened(HEAD + b"Content-Transfer-Encoding: 8bit\r\n\r\nBefore.\r\n" + yencoded(octets) + b"Behind.\r\n")
+    mail = open_mail(HEAD + b"Content-Transfer-Encoding: 8bit\r\n\r\nBefore.\r\n" + yencoded(octets) + b"Behind.\r\n")
     assert mail.text.split() == ["Before.", "Behind."]
     assert [(part.name, part.size) for part in mail.parts] == [("scan.pdf", 1000)]
 
@@ -196,14 +196,14 @@ def test_embedded_yenc_is_extracted() -> None:
     ],
 )
 def test_ordinary_text_is_kept(text: str) -> None:
-    mail = opened(HEAD + b"\r\n" + text.encode())
+    mail = open_mail(HEAD + b"\r\n" + text.encode())
     assert mail.text.split() == text.split()
     assert mail.parts == ()
 
 
 def test_keys_and_signatures_are_dropped() -> None:
     armour = b"-----BEGIN PGP SIGNATURE-----\r\n\r\n" + LINES[:300] + b"\r\n-----END PGP SIGNATURE-----\r\n"
-    assert opened(HEAD + b"\r\nHello.\r\n" + armour).text.split() == ["Hello."]
+    assert open_mail(HEAD + b"\r\nHello.\r\n" + armour).text.split() == ["Hello."]
 
 
 # Signed, compressed, encrypted
@@ -244,7 +244,7 @@ def test_signed_mail_is_opened() -> None:
         (SMIME % (b"signed-data", b""), base64.encodebytes(octets)),
         (HEAD + b"Content-Type: application/octet-stream; name=smime.p7m\r\n\r\n", octets),
     ):
-        mail = opened(head + body)
+        mail = open_mail(head + body)
         assert mail.text == "hello"
         assert sizes(mail) == [("pdf", len(SCAN))]
 
@@ -256,7 +256,7 @@ def test_signed_mail_in_constructed_strings_is_opened() -> None:
     content = b"\x30\x80\x06\x09" + bytes.fromhex("2a864886f70d010701") + b"\xa0\x80" + string + b"\0\0" + b"\0\0"
     data = b"\x30\x80\x02\x01\x01\x31\x00" + content + b"\x31\x00\0\0"
     octets = b"\x30\x80\x06\x09" + bytes.fromhex("2a864886f70d010702") + b"\xa0\x80" + data + b"\0\0\0\0"
-    assert opened(SMIME % (b"signed-data", b"") + octets).text == "hello"
+    assert open_mail(SMIME % (b"signed-data", b"") + octets).text == "hello"
 
 
 @pytest.mark.parametrize(
@@ -269,14 +269,14 @@ def test_signed_mail_in_constructed_strings_is_opened() -> None:
 )
 def test_only_encrypted_mail_is_refused_as_encrypted(octets: bytes) -> None:
     with pytest.raises(IntakeRefusedError, match="encrypted"):
-        opened(octets)
+        open_mail(octets)
 
 
 @pytest.mark.parametrize(
     "octets", [b"", b"x", b"\x30", b"\x30\x80" * 50, b"\x30\x84\xff\xff\xff\xff", bytes(range(100))]
 )
 def test_other_smime_content_is_an_attachment(octets: bytes) -> None:
-    [part] = opened(SMIME % (b"signed-data", b"") + octets).parts
+    [part] = open_mail(SMIME % (b"signed-data", b"") + octets).parts
     assert (part.name, part.declared) == ("smime.p7m", "application/pkcs7-mime")
 
 
@@ -313,7 +313,7 @@ WINMAIL = b"Content-Type: application/ms-tnef; name=winmail.dat\r\nContent-Trans
 
 def test_winmail_dat_is_unwrapped() -> None:
     body = attribute(0x9003, struct.pack("<I", 1) + text_property(0x1000, "Hello from Outlook"), level=1)
-    mail = opened(HEAD + WINMAIL + base64.encodebytes(tnef(body, FILE, FILE)))
+    mail = open_mail(HEAD + WINMAIL + base64.encodebytes(tnef(body, FILE, FILE)))
     assert mail.text == "Hello from Outlook"
     assert sizes(mail) == [("pdf", len(SCAN))] * 2
     assert mail.parts[0].name == "Übersicht.pdf"
@@ -321,10 +321,10 @@ def test_winmail_dat_is_unwrapped() -> None:
 
 @pytest.mark.parametrize("octets", [b"", b"x" * 100, tnef()[:5], tnef(attribute(0x9003, b"\xff" * 50))], ids=len)
 def test_a_damaged_winmail_dat_is_an_attachment(octets: bytes) -> None:
-    [part] = opened(HEAD + WINMAIL + base64.encodebytes(octets)).parts
+    [part] = open_mail(HEAD + WINMAIL + base64.encodebytes(octets)).parts
     assert part.name == "winmail.dat"
 
 
 def test_a_truncated_winmail_dat_is_read_as_far_as_possible() -> None:
-    mail = opened(HEAD + WINMAIL + base64.encodebytes(tnef(FILE, FILE)[:-20_000]))
+    mail = open_mail(HEAD + WINMAIL + base64.encodebytes(tnef(FILE, FILE)[:-20_000]))
     assert sizes(mail)[0] == ("pdf", len(SCAN))

@@ -19,7 +19,7 @@ from intake.sample_documents import (
     ORIENTATION,
     PHOTOMETRIC,
     SAMPLES,
-    arrow,
+    letter_f,
     pixels,
     saved,
     tiff_page,
@@ -81,8 +81,8 @@ FORMS = {
     "BigTIFF": tiff_page(SIZE, pixels(b"\xff", b"\x80", b"\0"), big=True),
     "inks": saved(striped("RGB").convert("CMYK"), "TIFF"),
     "JPEG in tiles or strips": saved(striped("RGB"), "TIFF", compression="jpeg", quality=95),
-    "LZW in black and white": saved(arrow(mode="1"), "TIFF", compression="tiff_lzw"),
-    "16 bits of grey": saved(arrow().convert("I;16").point(lambda grey: grey * 257), "TIFF"),
+    "LZW in black and white": saved(letter_f(mode="1"), "TIFF", compression="tiff_lzw"),
+    "16 bits of grey": saved(letter_f().convert("I;16").point(lambda grey: grey * 257), "TIFF"),
     "white is zero": tiff_page(SIZE, pixels(b"\0", b"\x80", b"\xff"), (PHOTOMETRIC, 3, [0])),
 }
 
@@ -132,7 +132,7 @@ async def test_all_formats_of_libtiff_are_received_and_printed(form: str, tmp_pa
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize(("mode", "compression"), [("1", "group4"), ("L", "tiff_lzw"), ("RGB", "jpeg")])
 def test_every_page_is_upright(orientation: int, mode: str, compression: str) -> None:
-    upright = arrow(mode=mode)
+    upright = letter_f(mode=mode)
     stored = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,
@@ -167,7 +167,7 @@ def with_last_pointer(octets: bytes, value: int, behind: bytes = b"") -> bytes:
         offset = following
 
 
-PAGES = [arrow((1728, 300), "1"), arrow((1728, 400), "1")]
+PAGES = [letter_f((1728, 300), "1"), letter_f((1728, 400), "1")]
 GOOD = fax_file(*PAGES)
 DAMAGED = {
     "out of the file": with_last_pointer(GOOD, 0x7FFFFFFF),
@@ -215,7 +215,7 @@ def test_sentences_do_not_quote_libraries(octets: bytes) -> None:
 
 def test_a_standard_resolution_fax_is_printed_undistorted(tmp_path: Path) -> None:
     path = tmp_path / "coarse.tif"
-    path.write_bytes(saved(arrow((1728, 1146), "1"), "TIFF", compression="group4", dpi=(204, 98)))
+    path.write_bytes(saved(letter_f((1728, 1146), "1"), "TIFF", compression="group4", dpi=(204, 98)))
     [page] = pages_of(path, "tiff", (8.27, 11.69), 300, Limits())
     assert page.size == (1728, round(1146 * 204 / 98))
     assert page.info["dpi"] == (204, 204)

@@ -1,4 +1,4 @@
-"""Headless Chromium, for what only a person would do."""
+"""Headless Chromium, for what a person does."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def executable() -> str | None:
 
 
 class Browser:
-    """A running Chromium. It is driven in a thread of its own, whatever event loop the test is on."""
+    """A running Chromium, driven in a separate thread, so that it works with both event loops."""
 
     def __init__(self, chromium: Chromium, thread: ThreadPoolExecutor) -> None:
         self._chromium = chromium

@@ -88,7 +88,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def wait_until(done: Callable[[], bool], within: float = 120) -> None:
-    """Wait for what a server does in its own time, such as delivering a message; fail after so many seconds."""
+    """Wait until a condition is true; fail after so many seconds."""
     deadline = time.monotonic() + within
     while not done():
         assert time.monotonic() < deadline, f"not within {within} s"

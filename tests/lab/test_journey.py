@@ -1,4 +1,4 @@
-"""The journey of a scanned page on the real servers, and every way in which they refuse it."""
+"""A scanned page on the real servers, and all their refusals."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def empty_maildrops(dovecot: Dovecot) -> None:
 @tokens
 @ways
 @mechanisms
-async def test_page_arrives_octet_by_octet(
+async def test_a_scanned_page_arrives_unchanged(
     provider: Provider,
     dovecot: Dovecot,
     postfix: Postfix,
@@ -154,7 +154,7 @@ async def test_batch_reports_each_message(
     await arrive(dovecot, ALICE, 3)
 
 
-async def test_maildrop_of_many_is_fetched_in_a_window(
+async def test_a_large_maildrop_is_fetched_with_a_bounded_window(
     provider: Provider, dovecot: Dovecot, lab_context: ssl.SSLContext
 ) -> None:
     wanted = [b"Subject: %d\r\n\r\n.dot\r\n" % number + b"x" * number + b"\r\n" for number in range(300)]
@@ -213,7 +213,7 @@ class Counting:
 
 @pytest.mark.parametrize("kind", ["foreign", "other scope", "expired", "malformed"])
 @mechanisms
-async def test_bad_tokens_are_refused_twice_and_no_more(
+async def test_a_bad_token_is_tried_twice_at_most(
     provider: Provider,
     dovecot: Dovecot,
     postfix: Postfix,
@@ -345,7 +345,9 @@ async def test_untrusted_certificate(postfix: Postfix) -> None:
     assert not untrusted.value.retryable
 
 
-async def test_without_signing_in(dovecot: Dovecot, postfix: Postfix, lab_context: ssl.SSLContext) -> None:
+async def test_submission_without_authentication(
+    dovecot: Dovecot, postfix: Postfix, lab_context: ssl.SSLContext
+) -> None:
     async with connect_smtp(postfix.submission, ssl_context=lab_context) as smtp:
         with pytest.raises(RefusedError) as refused:
             await smtp.submit(DAEMON, [ALICE], b"Subject: x\n\ny")

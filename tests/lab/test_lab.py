@@ -32,7 +32,7 @@ MESSAGE = b"From: daemon@example.test\r\nSubject: a scan\r\n\r\n.a line that beg
 
 @pytest.mark.parametrize("way", ["starttls", "tls"])
 @pytest.mark.parametrize("jwt", [False, True], ids=["opaque", "jwt"])
-def test_a_message_goes_all_the_way(
+def test_a_message_is_submitted_and_fetched(
     provider: Provider,
     dovecot: Dovecot,
     postfix: Postfix,
@@ -71,13 +71,13 @@ def test_another_users_token_is_refused(
 
 
 @pytest.mark.parametrize("jwt", [False, True], ids=["opaque", "jwt"])
-def test_a_token_for_something_else_is_refused(
+def test_a_token_with_the_wrong_scope_is_refused(
     provider: Provider, dovecot: Dovecot, lab_context: ssl.SSLContext, jwt: bool
 ) -> None:
     assert is_refused(dovecot, lab_context, provider.token(scope="calendar", jwt=jwt))
 
 
-def test_tokens_end(provider: Provider, dovecot: Dovecot, lab_context: ssl.SSLContext) -> None:
+def test_tokens_expire(provider: Provider, dovecot: Dovecot, lab_context: ssl.SSLContext) -> None:
     tokens = [provider.token(lifetime=1, jwt=jwt) for jwt in (False, True)]
     time.sleep(2)
     assert all(is_refused(dovecot, lab_context, token) for token in tokens)
@@ -106,7 +106,7 @@ def test_a_login_sends_only_as_itself(provider: Provider, postfix: Postfix, lab_
     assert refusal.value.recipients["carol@example.test"][0] == 553
 
 
-def test_passwords_open_the_door_too(dovecot: Dovecot, postfix: Postfix, lab_context: ssl.SSLContext) -> None:
+def test_passwords_are_accepted_too(dovecot: Dovecot, postfix: Postfix, lab_context: ssl.SSLContext) -> None:
     with closing(maildrop(dovecot, "tls", lab_context)) as pop:
         offered = pop.capa()["SASL"]
         pop.user("bob@example.test")
@@ -117,7 +117,7 @@ def test_passwords_open_the_door_too(dovecot: Dovecot, postfix: Postfix, lab_con
     assert set(offered) == {"PLAIN", "LOGIN", "SCRAM-SHA-256", "XOAUTH2", "OAUTHBEARER"}
 
 
-def test_postfix_takes_mail_without_tls_for_its_own_users_alone(postfix: Postfix) -> None:
+def test_postfix_accepts_mail_without_tls_for_local_users_only(postfix: Postfix) -> None:
     with smtplib.SMTP(postfix.plain.host, postfix.plain.port) as smtp:
         smtp.ehlo()
         assert not smtp.has_extn("AUTH")
@@ -127,7 +127,7 @@ def test_postfix_takes_mail_without_tls_for_its_own_users_alone(postfix: Postfix
         assert smtp.rcpt("somebody@example.org")[0] == 554
 
 
-def test_the_provider_says_where_everything_is(provider: Provider) -> None:
+def test_the_provider_publishes_its_metadata(provider: Provider) -> None:
     with urllib.request.urlopen(f"{provider.issuer}/.well-known/openid-configuration") as answer:
         assert json.load(answer)["issuer"] == provider.issuer
 

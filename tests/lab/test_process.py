@@ -1,4 +1,4 @@
-"""Servers end with the tests, and what is missing is never passed over in silence."""
+"""The lab's servers stop with the tests, and missing ones are reported."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def test_a_server_that_does_not_start_says_why(tmp_path: Path) -> None:
         pass
 
 
-def test_a_missing_server_is_left_out_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tests_of_a_missing_server_are_skipped_with_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MAILSLOT_LAB", raising=False)
     with pytest.raises(pytest.skip.Exception, match=r"left out: Postfix \(need root on Debian\)"):
         need("Postfix", False, "need root on Debian")
 
 
-def test_a_missing_server_is_an_error_where_it_should_be(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_server_is_an_error_if_the_lab_is_required(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAILSLOT_LAB", "required")
     with pytest.raises(pytest.fail.Exception, match="Postfix is missing"):
         need("Postfix", False, "need root on Debian")

@@ -10,14 +10,14 @@ import signal
 import sys
 from pathlib import Path
 
-from child import fork, status
+from child_process import fork_child, wait_for_exit
 from mailslot.service import poll_plan
 from mailslot.spool.incoming_file import IncomingFile
 from mailslot.spool.ledger import Ledger
 from mailslot_imap.dialogue import ImapDialogue
 from mailslot_imap.session import ImapSession
 from service import poll_crash
-from service.maildrop import mail
+from service.polling_device import mail
 
 MAILDIR = "maildir"
 """The file in the folder that says where the mailbox is."""
@@ -74,10 +74,10 @@ def main(folder: str) -> None:
         new = [f"{round_}-{n}" for n in range(3)]
         names += new
         mailbox.add(*new)
-        ended = status(fork(lambda moment=moment, number=number: poll_crash.doomed(home, moment, number)))
+        ended = wait_for_exit(fork_child(lambda moment=moment, number=number: poll_crash.doomed(home, moment, number)))
         assert ended == -signal.SIGKILL, (moment, number, ended)
         check = poll_crash.run(poll_crash.check, home, mailbox.listing(), names, ended=False)
-        assert status(fork(check)) == 0, (moment, number)
+        assert wait_for_exit(fork_child(check)) == 0, (moment, number)
     poll_crash.finish(home, mailbox, names)
 
 

@@ -24,7 +24,7 @@ from mailslot.slots.oauth_client import client_for_flow
 from mailslot.slots.overview import record_overview
 from mailslot.slots.records import Records
 from mailslot.slots.settings import Settings
-from service.maildrop import RECORD
+from service.polling_device import RECORD
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +35,7 @@ def records(tmp_path: Path) -> Records:
     return Records(tmp_path)
 
 
-def test_those_that_there_are() -> None:
+def test_the_known_maildrops() -> None:
     assert set(MAILDROPS.names()) >= {"pop3", "imap"}
     for name in ("pop3", "imap"):
         assert isinstance(find_maildrop(name), Maildrop)
@@ -55,7 +55,7 @@ def test_those_that_there_are() -> None:
         ({"maildrop": "imap", "server": "pop.example.com"}, ""),
     ],
 )
-def test_what_is_refused_when_it_is_set(records: Records, settings: dict[str, object], sentence: str) -> None:
+def test_invalid_choices_are_refused(records: Records, settings: dict[str, object], sentence: str) -> None:
     if not sentence:
         records.change(RECORD, settings, {})
         return
@@ -65,7 +65,7 @@ def test_what_is_refused_when_it_is_set(records: Records, settings: dict[str, ob
     assert records.settings.load()[RECORD] == Settings()
 
 
-def test_only_slots_that_fetch_mail_have_one(records: Records) -> None:
+def test_only_fetching_slots_have_a_maildrop(records: Records) -> None:
     with pytest.raises(InputError, match="no setting maildrop for SMTP"):
         records.change("smtp", {"maildrop": "imap"}, {})
 
@@ -80,7 +80,7 @@ def test_options(records: Records) -> None:
     assert options_of(pop3, records.settings.load()[RECORD]) == {}
 
 
-def test_the_inbox_by_any_name_is_one_folder() -> None:
+def test_inbox_is_case_insensitive() -> None:
     imap = find_maildrop("imap")
     usual = {name: key.default for name, key in imap.options.items()}
     assert imap.mailbox_id({**usual, "folder": "Inbox"}) == imap.mailbox_id(usual) == "INBOX"
@@ -96,7 +96,7 @@ def test_the_inbox_by_any_name_is_one_folder() -> None:
         ("outlook", "outlook.office365.com", "https://outlook.office.com/IMAP.AccessAsUser.All"),
     ],
 )
-def test_servers_and_scopes_are_those_of_imap(records: Records, provider: str, server: str, scopes: str) -> None:
+def test_imap_presets_have_imap_servers_and_scopes(records: Records, provider: str, server: str, scopes: str) -> None:
     values = {"maildrop": "imap", "provider": provider, "authentication": "oauth2", "account": "a@b.example"}
     records.change(RECORD, {**values, "client_id": "id"}, {})
     holds = records.effective(RECORD)
@@ -112,7 +112,7 @@ def test_servers_and_scopes_are_those_of_imap(records: Records, provider: str, s
     }
 
 
-def test_every_provider_that_is_known_has_imap() -> None:
+def test_every_known_provider_has_imap() -> None:
     assert all(provider.imap is not None for provider in presets().values())
 
 
@@ -139,7 +139,7 @@ def test_addresses_as_people_enter_them(records: Records) -> None:
         records.change(RECORD, {"server": "imap://imap.example.com", "maildrop": None}, {})
 
 
-def test_the_package_that_is_missing_is_named() -> None:
+def test_the_missing_package_is_named() -> None:
     """In a process in which it is not installed, everything else works."""
     program = (
         "import importlib.metadata as metadata\n"
@@ -159,7 +159,7 @@ def test_the_package_that_is_missing_is_named() -> None:
     assert said == "invalid_input The maildrop imap comes in a package of its own: pip install mailslot-imap.\n"
 
 
-def test_nothing_is_imported_before_it_is_wanted() -> None:
+def test_the_plugin_is_imported_when_it_is_used() -> None:
     program = (
         "import sys, mailslot.slots.connector, mailslot.service.poll_loop\n"
         "from mailslot.slots.maildrop import check_maildrop, find_maildrop\n"

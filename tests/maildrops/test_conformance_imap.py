@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 import pytest
 from anyio.to_thread import run_sync
 
-from maildrops.office import ALICE, RECORD, open_office
+from maildrops.imap_device import ALICE, RECORD, open_imap_device
 from mailslot.slots.connector import Connector
 from mailslot.slots.maildrop import maildrop_of
 from mailslot_plugins.conformance.maildrop import MailboxHarness, MaildropSuite
@@ -38,7 +38,7 @@ class TestImap(MaildropSuite):
     async def mailbox(
         self, tmp_path: Path, dovecot: Dovecot, provider: Provider, ca: trustme.CA
     ) -> AsyncIterator[MailboxHarness]:
-        office = open_office(tmp_path, dovecot, provider, ca)
+        imap_device = open_imap_device(tmp_path, dovecot, provider, ca)
 
         async def deliver(octets: bytes) -> None:
             dovecot.deliver(ALICE, octets)
@@ -47,12 +47,12 @@ class TestImap(MaildropSuite):
             return len(dovecot.messages(ALICE))
 
         async def clear() -> None:
-            await run_sync(office.expunge)
+            await run_sync(imap_device.expunge)
 
         async def renumber() -> None:
-            office.renumber()
+            imap_device.renumber()
 
-        async with Connector(office.records) as connector:
+        async with Connector(imap_device.records) as connector:
             profile = await connector.profile(RECORD)
             found, options = await maildrop_of(profile.settings)
-            yield MailboxHarness(found, profile, options, deliver, count, clear, renumber, [office.token])
+            yield MailboxHarness(found, profile, options, deliver, count, clear, renumber, [imap_device.token])

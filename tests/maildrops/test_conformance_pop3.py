@@ -12,7 +12,7 @@ from mailslot.slots.maildrop import maildrop_of
 from mailslot.slots.records import Records
 from mailslot_plugins.conformance.maildrop import MailboxHarness, MaildropSuite
 from mailslot_plugins.sandbox import run_sandbox
-from service.maildrop import RECORD, USER, pop_settings
+from service.polling_device import RECORD, USER, pop_settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

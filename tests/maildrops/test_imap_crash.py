@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maildrops import imap_crash
-from maildrops.office import ALICE, open_office
-from service.maildrop import RECORD
+from maildrops.imap_device import ALICE, open_imap_device
+from service.polling_device import RECORD
 
 if TYPE_CHECKING:
     import trustme
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 def test_killed_at_every_step(tmp_path: Path, dovecot: Dovecot, provider: Provider, ca: trustme.CA) -> None:
-    office = open_office(tmp_path, dovecot, provider, ca, record=RECORD, timeout=300)
+    imap_device = open_imap_device(tmp_path, dovecot, provider, ca, record=RECORD, timeout=300)
     (tmp_path / imap_crash.MAILDIR).write_text(str(dovecot.maildir(ALICE)))
     file = Path(imap_crash.__file__)
     ended = subprocess.run(
-        [sys.executable, str(file), str(office.home)],
+        [sys.executable, str(file), str(imap_device.home)],
         check=False,
         capture_output=True,
         text=True,

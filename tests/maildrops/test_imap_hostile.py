@@ -1,4 +1,4 @@
-"""IMAP servers that do not keep to the protocol, say too much, or nothing; and what aioimaplib makes of them."""
+"""IMAP servers that break the protocol, send too much or nothing, with aioimaplib as the client."""
 
 from __future__ import annotations
 
@@ -14,7 +14,16 @@ import pytest
 from aioimaplib import aioimaplib
 
 import virtual_time
-from maildrops.played import CLOSE, NOISE, PASSWORD, RECORD, USUAL, Answer, Played, played
+from maildrops.scripted_imap import (
+    CLOSE,
+    DEFAULT_REPLIES,
+    NOISE,
+    PASSWORD,
+    RECORD,
+    Answer,
+    ScriptedImapServer,
+    run_scripted_imap,
+)
 from mailslot.errors import (
     ClosedError,
     DeletionsRefusedError,
@@ -32,8 +41,8 @@ from mailslot.slots.records import Records
 from mailslot.spool.spool import Spool
 from mailslot.wire.transcript import Transcript
 from mailslot_imap import idle, session
-from service.maildrop import RecordingPipeline, mail
-from service.outbox import FastClocks
+from service.polling_device import RecordingPipeline, mail
+from service.sending_device import FastClocks
 
 if TYPE_CHECKING:
     import ssl
@@ -45,7 +54,7 @@ if TYPE_CHECKING:
 
     from mailslot_imap.session import ImapSession
 
-    Play = Callable[..., AbstractAsyncContextManager[Played]]
+    Play = Callable[..., AbstractAsyncContextManager[ScriptedImapServer]]
 
 pytestmark = pytest.mark.virtual_time
 
@@ -57,10 +66,10 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
 
 @pytest.fixture
 def play(tmp_path: Path, ca: trustme.CA, server_context: ssl.SSLContext) -> Play:
-    return partial(played, tmp_path, ca, server_context)
+    return partial(run_scripted_imap, tmp_path, ca, server_context)
 
 
-async def use(server: Played, work: Callable[[ImapSession], Awaitable[None]]) -> None:
+async def use(server: ScriptedImapServer, work: Callable[[ImapSession], Awaitable[None]]) -> None:
     async with server.open() as maildrop:
         await work(maildrop)
 
@@ -119,7 +128,7 @@ OTHERS: list[tuple[dict[str, Answer], type[MailError], str, str]] = [
 
 
 @pytest.mark.parametrize(("answers", "kind", "stage", "cause"), OTHERS)
-async def test_no_session_comes_of_it(
+async def test_servers_that_prevent_a_session(
     play: Play, answers: Mapping[str, Answer], kind: type[MailError], stage: str, cause: str
 ) -> None:
     async with play(answers, timeout=1) as server:
@@ -139,7 +148,7 @@ async def test_no_session_comes_of_it(
         (b"%t BAD what?\r\n", "tls_not_offered"),
     ],
 )
-async def test_encryption_that_does_not_come(play: Play, answer: bytes, cause: str) -> None:
+async def test_missing_encryption(play: Play, answer: bytes, cause: str) -> None:
     async with play({"STARTTLS": answer}, security="starttls") as server:
         with pytest.raises(MailError) as raised:
             async with server.open():
@@ -157,7 +166,7 @@ async def test_plain_text_in_answer_to_a_client_hello_is_a_refusal(play: Play) -
         assert str(raised.value).endswith(": TLS is broken here")
 
 
-async def test_an_answer_of_many_lines_in_one_piece(play: Play) -> None:
+async def test_many_response_lines_in_one_packet(play: Play) -> None:
     """aioimaplib alone would call itself for each line, up to a `RecursionError`."""
     lines = b"".join(b"* OK line %d\r\n" % number for number in range(1_900))
     answer = lines + b"* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\n%t OK done\r\n"
@@ -180,7 +189,7 @@ FETCHED: list[tuple[bytes, bytes | None]] = [
 
 
 @pytest.mark.parametrize(("answer", "mail"), FETCHED)
-async def test_ways_to_give_a_mail_or_none(play: Play, answer: bytes, mail: bytes | None) -> None:
+async def test_fetch_responses(play: Play, answer: bytes, mail: bytes | None) -> None:
     async with play({"FETCH": answer}) as server, server.open() as maildrop:
         (entry,) = await maildrop.listing()
         for _ in range(2):
@@ -212,7 +221,7 @@ async def test_ways_to_give_a_mail_or_none(play: Play, answer: bytes, mail: byte
         (b"* 1 FETCH (UID 5" + b" {1}\r\nx" * 30_000, "protocol_error"),
     ],
 )
-async def test_a_mail_that_never_passes_for_complete(play: Play, answer: bytes, cause: str) -> None:
+async def test_a_truncated_mail_is_never_complete(play: Play, answer: bytes, cause: str) -> None:
     async with play({"FETCH": answer}, timeout=1) as server:
         with anyio.fail_after(30), pytest.raises(MailError) as raised:
             await use(server, fetch_all)
@@ -220,7 +229,7 @@ async def test_a_mail_that_never_passes_for_complete(play: Play, answer: bytes, 
         assert "LOGOUT" not in server.verbs
 
 
-async def test_numbers_that_change_while_mails_are_listed(play: Play) -> None:
+async def test_sequence_numbers_that_change_during_the_listing(play: Play) -> None:
     """Another client deletes the first mail: the second and the third are told of under the same number."""
     listing = b"".join(
         b"* %d FETCH (UID %d RFC822.SIZE 5)\r\n%b" % each
@@ -234,7 +243,7 @@ async def test_numbers_that_change_while_mails_are_listed(play: Play) -> None:
         assert b"UID FETCH 6 " in server.heard[-1]
 
 
-async def test_nothing_is_left_of_a_session_that_was_cancelled(play: Play) -> None:
+async def test_a_cancelled_session_is_closed(play: Play) -> None:
     before = len(asyncio.all_tasks())
     async with play({"FETCH": b"* 1 FETCH (UID 5 BODY[] {9}\r\nab"}) as server:
         with anyio.move_on_after(0.3) as scope:
@@ -245,7 +254,7 @@ async def test_nothing_is_left_of_a_session_that_was_cancelled(play: Play) -> No
     assert len(asyncio.all_tasks()) == before
 
 
-async def test_a_folder_without_end(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_endless_folder(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session._ListingCommand, "max_lines", 1_000)
     lines = b"".join(b"* %d FETCH (UID %d RFC822.SIZE 1)\r\n" % (number, number) for number in range(1, 2_000))
     async with play({"listing": lines + b"%t OK\r\n"}) as server:
@@ -254,7 +263,7 @@ async def test_a_folder_without_end(play: Play, monkeypatch: pytest.MonkeyPatch)
                 await maildrop.listing()
 
 
-async def test_large_folders_are_listed_soon_and_in_little_memory(play: Play) -> None:
+async def test_large_folders_are_listed_fast_and_in_little_memory(play: Play) -> None:
     """aioimaplib alone would look at all lines again for each of them."""
     lines = b"".join(b"* %d FETCH (UID %d RFC822.SIZE 1)\r\n" % (number, number) for number in range(1, 5_001))
     async with play({"listing": lines + b"%t OK\r\n"}) as server, server.open() as maildrop:
@@ -278,7 +287,7 @@ async def test_large_folders_are_listed_soon_and_in_little_memory(play: Play) ->
         ({"MOVE": b"%t NO [TRYCREATE] no such folder\r\n"}, {"maildrop_options": "move_to=Done"}, "MOVE"),
     ],
 )
-async def test_what_was_not_done_is_told(
+async def test_incomplete_deletions_are_reported(
     play: Play, answers: Mapping[str, Answer], settings: Mapping[str, object], told: str
 ) -> None:
     async with play(answers, **settings) as server:
@@ -290,7 +299,7 @@ async def test_what_was_not_done_is_told(
 
 
 @pytest.mark.parametrize("options", [[], ["move_to=Done"]])
-async def test_a_server_that_cannot_single_mails_out(play: Play, options: list[str]) -> None:
+async def test_a_server_without_uidplus(play: Play, options: list[str]) -> None:
     """EXPUNGE alone would delete what others have marked, too."""
     plain = b"* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\n%t OK done\r\n"
     async with play({"CAPABILITY": plain}, maildrop_options=options or None) as server:
@@ -302,7 +311,7 @@ async def test_a_server_that_cannot_single_mails_out(play: Play, options: list[s
         assert not {"STORE", "EXPUNGE", "MOVE"} & set(server.verbs)
 
 
-async def test_taking_leave_waits_for_nobody(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_logout_does_not_wait(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "_LOGOUT_TIMEOUT", 0.2)
     async with play({"LOGOUT": b""}) as server:
         with anyio.fail_after(20):
@@ -320,7 +329,7 @@ async def test_a_mail_that_is_left_early_ends_the_session(play: Play) -> None:
 # Signing in, and secrets
 
 
-async def test_login_where_no_mechanism_is_offered(play: Play) -> None:
+async def test_login_without_sasl_mechanisms(play: Play) -> None:
     plain = b"* CAPABILITY IMAP4rev1\r\n%t OK done\r\n"
     async with play({"CAPABILITY": plain}, account="bøb") as server:
         transcript = Transcript()
@@ -332,7 +341,7 @@ async def test_login_where_no_mechanism_is_offered(play: Play) -> None:
         assert PASSWORD not in str(transcript)
 
 
-async def test_login_that_is_switched_off(play: Play) -> None:
+async def test_logindisabled(play: Play) -> None:
     async with play({"CAPABILITY": b"* CAPABILITY IMAP4rev1 LOGINDISABLED\r\n%t OK done\r\n"}) as server:
         with pytest.raises(SignInError) as raised:
             async with server.open():
@@ -340,7 +349,7 @@ async def test_login_that_is_switched_off(play: Play) -> None:
         assert raised.value.cause == "sign_in_method_not_offered"
 
 
-async def test_secrets_that_a_server_says_back_are_masked(play: Play, caplog: pytest.LogCaptureFixture) -> None:
+async def test_echoed_secrets_are_masked(play: Play, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     coded = base64.b64encode(f"\0alice\0{PASSWORD}".encode())
     refusal = b"* OK %b\r\n%%t NO [AUTHENTICATIONFAILED] %b is no %b\r\n" % (coded, PASSWORD.encode(), coded)
@@ -355,7 +364,7 @@ async def test_secrets_that_a_server_says_back_are_masked(play: Play, caplog: py
             assert coded.decode()[8:20] not in said
 
 
-async def test_others_who_use_aioimaplib_have_their_log(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_log_filter_affects_only_our_connections(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     aioimaplib.IMAP4ClientProtocol(None).data_received(b"")
     assert "Received" in caplog.text
@@ -364,11 +373,11 @@ async def test_others_who_use_aioimaplib_have_their_log(caplog: pytest.LogCaptur
 # Push
 
 
-async def watch(server: Played, told: list[float]) -> None:
+async def watch(server: ScriptedImapServer, told: list[float]) -> None:
     await server.maildrop.watch(server.profile, server.options, lambda: told.append(anyio.current_time()))
 
 
-async def test_a_server_that_does_not_tell_of_mail(play: Play) -> None:
+async def test_a_server_without_idle_notifications(play: Play) -> None:
     told: list[float] = []
     async with play({"CAPABILITY": b"* CAPABILITY IMAP4rev1 AUTH=PLAIN\r\n%t OK done\r\n"}) as server:
         await watch(server, told)
@@ -378,7 +387,7 @@ async def test_a_server_that_does_not_tell_of_mail(play: Play) -> None:
     assert told == []
 
 
-async def test_a_connection_that_breaks_while_nothing_is_said(play: Play) -> None:
+async def test_a_connection_lost_while_idle(play: Play) -> None:
     told: list[float] = []
     async with play({"IDLE": b"+ idling\r\n* 2 EXISTS\r\n* BYE AccessTokenExpired\r\n"}) as server:
         with pytest.raises(NetworkError) as raised:
@@ -387,7 +396,7 @@ async def test_a_connection_that_breaks_while_nothing_is_said(play: Play) -> Non
     assert len(told) == 2
 
 
-async def test_idle_is_said_anew_and_a_dead_line_is_noticed(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_idle_is_renewed_and_a_dead_connection_is_noticed(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(idle, "RESTART_AFTER", 0.2)
     told: list[float] = []
     async with play() as server:
@@ -400,8 +409,8 @@ async def test_idle_is_said_anew_and_a_dead_line_is_noticed(play: Play, monkeypa
             await watch(server, told)
 
 
-async def test_a_watch_that_breaks_off_is_resumed(play: Play, tmp_path: Path) -> None:
-    """Each time it is, what may have come meanwhile is looked for; a poll that fails is tried again by itself."""
+async def test_a_watch_is_resumed_after_a_disconnect(play: Play, tmp_path: Path) -> None:
+    """Each time, new mail is looked for; a failed poll is retried."""
     octets = mail("one")
     answers: dict[str, Answer] = {
         "IDLE": b"+ idling\r\n* BYE Session invalidated - AccessTokenExpired\r\n",
@@ -422,14 +431,14 @@ async def test_a_watch_that_breaks_off_is_resumed(play: Play, tmp_path: Path) ->
             with anyio.fail_after(60):
                 while server.verbs.count("IDLE") < 2 or server.verbs.count("SELECT") < 2:  # noqa: ASYNC110 - no event
                     await anyio.sleep(0.01)
-                server.answers = {**server.answers, "SELECT": USUAL["SELECT"]}
+                server.answers = {**server.answers, "SELECT": DEFAULT_REPLIES["SELECT"]}
                 while not keeper.subjects:  # noqa: ASYNC110 - likewise
                     await anyio.sleep(0.01)
             group.cancel_scope.cancel()
     assert keeper.subjects == ["one"]
 
 
-async def test_trio_is_told_plainly(play: Play) -> None:
+async def test_trio_is_refused_with_a_clear_error(play: Play) -> None:
     async with play() as server:
 
         async def main() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from mailslot.errors import InputError
 from mailslot.message import Attachment, Message
-from message.reading import octets, parsed
+from message.readers import octets, parsed
 
 BLOCK = 57 * 512
 
@@ -39,7 +39,7 @@ def nobody():
         os.seteuid(0)
 
 
-def test_files_that_cannot_be_sent_are_refused_in_a_sentence(tmp_path):
+def test_unsendable_files_are_refused_with_a_sentence(tmp_path):
     empty = tmp_path / "empty.pdf"
     empty.touch()
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
@@ -55,7 +55,7 @@ def test_files_that_cannot_be_sent_are_refused_in_a_sentence(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no file modes there")
-def test_a_file_that_may_not_be_read_is_refused(tmp_path):
+def test_an_unreadable_file_is_refused(tmp_path):
     path = tmp_path / "secret.pdf"
     path.write_bytes(b"x")
     path.chmod(0)
@@ -64,12 +64,12 @@ def test_a_file_that_may_not_be_read_is_refused(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes there")
-def test_a_pipe_is_refused_without_waiting_for_its_other_end(tmp_path):
+def test_a_pipe_is_refused_without_blocking(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     assert refused(tmp_path / "pipe") == f"The file '{tmp_path}/pipe' is not a file."
 
 
-def test_no_octets_are_refused():
+def test_an_empty_attachment_is_refused():
     with pytest.raises(InputError, match=r"'scan\.pdf' is empty"):
         Attachment.from_bytes(b"", "scan.pdf")
 
@@ -90,7 +90,7 @@ def test_no_octets_are_refused():
         ("scan.unheard-of", "application/octet-stream"),
     ],
 )
-async def test_the_type_is_told_by_the_name(name, content_type, tmp_path):
+async def test_the_type_is_guessed_from_the_name(name, content_type, tmp_path):
     path = tmp_path / name
     path.write_bytes(b"x")
     assert Attachment.from_path(path).content_type == content_type
@@ -115,7 +115,7 @@ async def test_the_type_is_told_by_the_name(name, content_type, tmp_path):
     ],
     ids=ascii,
 )
-def test_types_that_cannot_stand_in_base64_or_in_a_header_are_refused(content_type):
+def test_invalid_content_types_are_refused(content_type):
     with pytest.raises(InputError):
         Attachment.from_bytes(b"x", "scan.pdf", content_type)
 
@@ -141,7 +141,7 @@ async def test_name_and_type_can_be_given(tmp_path):
     assert part.get_content() == b"content"
 
 
-async def test_a_relative_path_holds_when_the_folder_changes(tmp_path, monkeypatch):
+async def test_a_relative_path_survives_a_change_of_the_working_directory(tmp_path, monkeypatch):
     (tmp_path / "scan.pdf").write_bytes(b"content")
     monkeypatch.chdir(tmp_path)
     attachment = Attachment.from_path("scan.pdf")
@@ -159,7 +159,7 @@ async def first_chunk_refused(message: Message) -> str:
 
 @pytest.mark.parametrize("position", [0, 1])
 @pytest.mark.parametrize("size", [10, 100 * BLOCK])
-async def test_a_file_that_is_not_what_it_was_stops_it_before_the_first_octet(tmp_path, position, size):
+async def test_a_file_changed_before_sending_is_refused(tmp_path, position, size):
     path = tmp_path / "scan.pdf"
     path.write_bytes(bytes(size))
     attachments = [Attachment.from_bytes(bytes(50 * BLOCK), "other.pdf")]
@@ -177,7 +177,7 @@ async def test_a_file_that_is_not_what_it_was_stops_it_before_the_first_octet(tm
 
 
 @pytest.mark.parametrize("change", [-1, +1, -60 * BLOCK])
-async def test_a_file_that_changes_while_it_is_read_never_passes_for_whole(tmp_path, change):
+async def test_a_file_changed_during_reading_is_an_error(tmp_path, change):
     path = tmp_path / "scan.pdf"
     size = 100 * BLOCK
     path.write_bytes(bytes(size))
@@ -192,7 +192,7 @@ async def test_a_file_that_changes_while_it_is_read_never_passes_for_whole(tmp_p
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs a file that fails to be read")
-def test_a_file_that_fails_to_be_read_is_reported():
+def test_a_read_error_is_reported():
     # It opens, and gives an input/output error: nothing is mapped at the address 0.
     path = Path("/proc/self/mem")
     attachment = Attachment("memory", "application/octet-stream", 1, path)

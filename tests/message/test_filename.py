@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from mailslot.errors import InputError
 from mailslot.message import Attachment, Message
-from message.reading import fields, file_names, octets, parsed
+from message.readers import fields, file_names, octets, parsed
 
 CORPUS = {
     "scan.pdf": "scan.pdf",
@@ -76,7 +76,7 @@ async def assert_reads(message: Message, names: list[str]) -> None:
 
 
 @pytest.mark.parametrize("name", CORPUS, ids=lambda name: ascii(name)[:40])
-async def test_names_are_harmless_and_read_alike_everywhere(name):
+async def test_names_are_safe_and_every_reader_sees_the_same(name):
     expected = CORPUS[name]
     attachment = Attachment.from_bytes(b"x", name)
     assert attachment.name == expected
@@ -85,7 +85,7 @@ async def test_names_are_harmless_and_read_alike_everywhere(name):
 
 
 @given(st.text(max_size=200))
-async def test_any_name_is_harmless_or_refused(name):
+async def test_any_name_is_safe_or_refused(name):
     try:
         attachment = Attachment.from_bytes(b"x", name)
     except InputError:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mailslot.errors import InputError
 from mailslot.message import Mailbox, Message
-from message.reading import decoded, field, fields, mailboxes, octets, parsed
+from message.readers import decoded, field, fields, mailboxes, octets, parsed
 
 lines = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Zp"]) | st.just("\t"))
 words = st.from_regex(r"[A-Za-z0-9!?*+/-]{1,12}", fullmatch=True)
@@ -44,7 +44,7 @@ def assert_lines_fit(data: bytes) -> None:
 @example(subject="=?utf-8?q?a?=")
 @example(subject=" a  b\t")
 @example(subject="?= é =?")
-async def test_a_subject_arrives_as_it_was(subject):
+async def test_a_subject_survives_encoding(subject):
     data = await octets(message(subject=subject))
     assert_lines_fit(data)
     assert data.isascii()
@@ -66,7 +66,7 @@ async def test_a_plain_subject_is_folded_and_not_encoded():
 @example(name="x" * 1500, other="Doe, John (3rd floor)")
 @example(name="Doe, " * 300 + "Jane", other="tab\tin, it")
 @example(name="J. Doe", other="=?utf-8?q?a?= b")
-async def test_names_arrive_as_they_were(name, other):
+async def test_names_survive_encoding(name, other):
     mail = message(
         sender=Mailbox("a@example.com", name),
         reply_to=Mailbox("r@example.com", other),
@@ -113,7 +113,7 @@ async def test_many_recipients_are_folded_between_addresses():
     assert max(map(len, data.split(b"\r\n"))) <= 78
 
 
-async def test_long_identifiers_stay_whole():
+async def test_long_identifiers_are_not_folded():
     references = [f"<{n:0>90}@example.com>" for n in range(50)]
     data = await octets(message(in_reply_to=references[-1], references=references))
     assert field(data, "References").split() == references
@@ -121,7 +121,7 @@ async def test_long_identifiers_stay_whole():
     assert_lines_fit(data)
 
 
-async def test_each_field_stands_once_and_in_order():
+async def test_every_field_occurs_once_in_order():
     data = await octets(
         message(
             cc=["c@example.com"],
@@ -154,12 +154,12 @@ async def test_each_field_stands_once_and_in_order():
     assert decoded(field(data, "X-Ort")) == "Köln"
 
 
-async def test_who_is_in_the_envelope_alone_is_not_named():
+async def test_envelope_only_recipients_are_not_in_the_header():
     data = await octets(message(to=[]))
     assert [name for name, _ in fields(data)][:2] == ["From", "Date"]
 
 
-def test_a_message_shows_nothing_of_what_it_holds():
+def test_repr_shows_no_content():
     mail = message(subject="secret", text="secret", message_id="<1@example.com>")
     assert repr(mail) == f"Message(<1@example.com>, {mail.size} octets)"
 
@@ -251,7 +251,7 @@ BREAKS = ["\r\nBcc: x@evil.example", "\n", "\r", "\0", "\x0b", "\x0c", "\x1b", "
         ("header field", "data", lambda end: {"headers": [(f"X-Place{end}", "Hall")]}),
     ],
 )
-def test_nothing_ends_a_line(what, stage, make, end):
+def test_no_field_can_contain_a_line_break(what, stage, make, end):
     with pytest.raises(InputError, match=what) as caught:
         message(**make(end))
     assert caught.value.stage == stage
@@ -260,13 +260,13 @@ def test_nothing_ends_a_line(what, stage, make, end):
 
 
 @pytest.mark.parametrize("end", BREAKS, ids=ascii)
-def test_nothing_ends_a_line_in_a_name(end):
+def test_no_name_can_contain_a_line_break(end):
     with pytest.raises(InputError, match="sender name"):
         Mailbox("a@example.com", f"Hall{end}", role="sender")
 
 
 @given(st.dictionaries(st.sampled_from(["subject", "name", "value", "identifier"]), st.text()))
-async def test_whatever_is_taken_adds_no_field(given_):
+async def test_accepted_input_never_adds_a_field(given_):
     try:
         mail = message(
             sender=Mailbox("a@example.com", given_.get("name", "")),
@@ -312,11 +312,11 @@ async def test_whatever_is_taken_adds_no_field(given_):
     ],
     ids=str,
 )
-def test_what_cannot_be_used_is_refused(wrong):
+def test_invalid_input_is_refused(wrong):
     with pytest.raises(InputError):
         message(**wrong)
 
 
-def test_one_text_is_no_list_of_addresses():
+def test_a_string_is_not_a_list_of_addresses():
     with pytest.raises(InputError, match="To must be a list"):
         message(to="b@example.com")

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from mailslot.errors import InputError
 from mailslot.message import Attachment, Mailbox, Message
-from message.reading import octets, parsed
+from message.readers import octets, parsed
 
 BLOCK = 57 * 512
 PIECE = 18 * BLOCK
@@ -47,7 +47,7 @@ def open_files(path) -> int:
     text=st.sampled_from(["", "Hi", "Grüße\n", "x" * 100_000]),
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-async def test_size_and_octets_agree_and_everything_arrives(tmp_path, sizes, from_files, text):
+async def test_the_announced_size_equals_the_octets(tmp_path, sizes, from_files, text):
     contents = [os.urandom(size) for size in sizes]
     attachments = [Attachment.from_bytes(c, f"{n}.bin") for n, c in enumerate(contents)]
     if from_files:
@@ -144,7 +144,7 @@ async def test_golden_octets():
     assert await octets(message) == golden.replace("\n", "\r\n").encode()
 
 
-async def test_boundaries_are_random_and_stand_in_no_part(tmp_path):
+async def test_boundaries_are_random_and_occur_in_no_part(tmp_path):
     boundaries = set()
     for _ in range(50):
         message = mail(Attachment.from_bytes(os.urandom(3000), "a.bin"), text="=_ -- ü" * 50)
@@ -180,7 +180,7 @@ async def test_files_are_closed_before_the_last_piece_comes(tmp_path):
 
 
 @linux
-async def test_a_message_left_early_closes_its_files(tmp_path):
+async def test_an_abandoned_message_closes_its_files(tmp_path):
     path = tmp_path / "scan.bin"
     path.write_bytes(bytes(PIECE * 3))
     message = mail(Attachment.from_path(path))
@@ -232,7 +232,7 @@ async def test_cancellation_closes_the_files(tmp_path, delay):
 
 
 @linux
-async def test_two_readers_do_not_disturb_each_other(tmp_path):
+async def test_two_readers_are_independent(tmp_path):
     path = tmp_path / "scan.bin"
     path.write_bytes(os.urandom(PIECE * 3 + 5))
     message = mail(Attachment.from_path(path))
@@ -259,7 +259,7 @@ async def test_all_lines_end_with_crlf(tmp_path):
     assert max(map(len, data.split(b"\r\n"))) <= 76
 
 
-async def test_the_text_stands_before_the_attachments():
+async def test_the_text_precedes_the_attachments():
     read = await parsed(mail(Attachment.from_bytes(b"x", "a.bin"), text="Hello\n"))
     assert [part.get_content_type() for part in read.iter_parts()] == [
         "text/plain",
@@ -297,7 +297,7 @@ async def test_files_are_not_touched_in_the_event_loop(tmp_path, size):
     assert threading.get_ident() not in Watched.threads
 
 
-async def test_streaming_does_not_hold_the_event_loop_up(tmp_path):
+async def test_streaming_does_not_block_the_event_loop(tmp_path):
     path = tmp_path / "scan.bin"
     path.write_bytes(os.urandom(50_000_000))
     message = mail(Attachment.from_path(path))

@@ -18,7 +18,7 @@ from mailslot.message.transfer_encoding import (
     base64_size,
     encode_text,
 )
-from message.reading import octets, parsed
+from message.readers import octets, parsed
 
 BLOCK = 57 * 512
 EDGES = [0, 1, 2, 3, 56, 57, 58, 113, 114, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 2 * BLOCK + 57]
@@ -29,7 +29,7 @@ def reference(data: bytes) -> bytes:
     return base64.encodebytes(data).replace(b"\n", b"\r\n")
 
 
-def test_base64_is_the_standard_librarys_for_every_size():
+def test_base64_equals_the_standard_librarys_for_every_size():
     data = os.urandom(10_000)
     for size in range(10_001):
         lines = base64_lines(data[:size])
@@ -38,7 +38,7 @@ def test_base64_is_the_standard_librarys_for_every_size():
 
 
 @pytest.mark.parametrize("size", [*EDGES, 18 * BLOCK - 1, 18 * BLOCK, 18 * BLOCK + 1, 40 * BLOCK])
-def test_pieces_are_the_same_lines_cut_elsewhere(size):
+def test_chunks_join_to_the_same_lines(size):
     data = os.urandom(size)
     pieces = list(base64_pieces(BytesIO(data).read, size))
     assert b"".join(pieces) == base64_lines(data) == reference(data)
@@ -48,7 +48,7 @@ def test_pieces_are_the_same_lines_cut_elsewhere(size):
 
 @pytest.mark.parametrize("size", [1, BLOCK, 18 * BLOCK, 40 * BLOCK])
 @pytest.mark.parametrize("wrong", [-1, 1])
-def test_a_source_of_another_size_never_passes(size, wrong):
+def test_a_source_of_another_size_is_refused(size, wrong):
     pieces = base64_pieces(BytesIO(bytes(size + wrong)).read, size)
     given_out = 0
     with pytest.raises(EOFError):  # noqa: PT012 - counts what came before
@@ -73,7 +73,7 @@ texts = st.text(st.characters(codec="utf-8")) | st.text("aä =.\t\r\n\0\x1a") | 
 @example(text="a \nb\t\n \n\n")
 @example(text="x=3D")
 @example(text="a\u2028b\x85c\x0bd\x0ce")
-async def test_text_arrives_as_it_was_in_lines_that_fit(text):
+async def test_text_survives_encoding_and_lines_are_short(text):
     encoding, data = encode_text(text)
     decode = {"7bit": bytes, "quoted-printable": quopri.decodestring, "base64": base64.b64decode}
     # The library's decoder knows no CRLF after a soft line break.
@@ -91,7 +91,7 @@ async def test_text_arrives_as_it_was_in_lines_that_fit(text):
     assert mail.get_payload(decode=True).decode().replace("\r\n", "\n") == normalised(text)
 
 
-def test_the_plainest_encoding_is_taken():
+def test_the_simplest_encoding_is_chosen():
     assert encode_text("Hello\nthere")[0] == "7bit"
     assert encode_text("Grüße aus dem dritten Stock")[0] == "quoted-printable"
     assert encode_text("x" * 200)[0] == "quoted-printable"

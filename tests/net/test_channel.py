@@ -1,4 +1,4 @@
-"""A connection as sessions use it: octets in and out, deadlines, ends, and what the other side's system has taken."""
+"""A channel: sending and receiving, deadlines, end of stream, and acknowledged octets."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def test_deadlines(pair: tuple[Channel, socket.socket]) -> None:
     assert anyio.current_time() - began == pytest.approx(0.1)
 
 
-async def test_the_end(pair: tuple[Channel, socket.socket]) -> None:
+async def test_end_of_stream(pair: tuple[Channel, socket.socket]) -> None:
     channel, other = pair
     other.send(b"221 bye\r\n")
     other.shutdown(socket.SHUT_WR)
@@ -109,7 +109,7 @@ async def test_closed_while_another_task_waits(pair: tuple[Channel, socket.socke
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_INFO"), reason="the system does not tell")
-async def test_progress_is_what_the_other_system_acknowledged(pair: tuple[Channel, socket.socket]) -> None:
+async def test_progress_counts_acknowledged_octets(pair: tuple[Channel, socket.socket]) -> None:
     channel, other = pair
     channel.made_progress()
     assert not channel.made_progress()
@@ -120,7 +120,7 @@ async def test_progress_is_what_the_other_system_acknowledged(pair: tuple[Channe
     assert other.recv(9) == b"x"
 
 
-async def test_a_busy_line_lets_others_have_a_turn(pair: tuple[Channel, socket.socket]) -> None:
+async def test_a_busy_connection_yields_to_other_tasks(pair: tuple[Channel, socket.socket]) -> None:
     channel, other = pair
     other.setblocking(False)
     turns = 0

@@ -1,4 +1,4 @@
-"""Names, addresses and connections: raced, told apart, and closed where they are not used."""
+"""Resolving and connecting: racing of addresses, distinct errors, and closing of unused connections."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def accepted(server: socket.socket) -> int:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "192.0.2.1"])
-async def test_an_address_is_not_looked_up(host: str) -> None:
+async def test_an_ip_address_is_not_resolved(host: str) -> None:
     assert await resolve(endpoint(25, host=host), 1) == [host.strip("[]")]
 
 
@@ -101,13 +101,13 @@ async def test_a_name_that_does_not_exist() -> None:
 
 
 @pytest.mark.parametrize("host", ["x" * 64 + ".example", ".example.com"])
-async def test_a_name_that_no_resolver_takes(host: str) -> None:
+async def test_an_invalid_host_name(host: str) -> None:
     with pytest.raises(NetworkError) as caught:
         await resolve(endpoint(25, host=host), 10)
     assert caught.value.cause == "name_not_found"
 
 
-async def test_a_name_service_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_silent_name_server(monkeypatch: pytest.MonkeyPatch) -> None:
     async def asleep(*_: object, **__: object) -> None:
         await anyio.sleep_forever()
 
@@ -132,7 +132,7 @@ async def test_addresses_are_interleaved_and_bounded(monkeypatch: pytest.MonkeyP
         await connect(endpoint(25), await resolve(endpoint(25), 1), 1)
 
 
-def test_the_other_family() -> None:
+def test_the_other_address_family() -> None:
     addresses = ["192.0.2.1", "2001:db8::1", "192.0.2.2"]
     assert addresses_of_other_family(addresses, "192.0.2.9") == ["2001:db8::1"]
     assert addresses_of_other_family(addresses, "::1") == ["192.0.2.1", "192.0.2.2"]
@@ -158,7 +158,7 @@ async def test_refused() -> None:
     assert "127.0.0.2" in caught.value.detail
 
 
-async def test_no_answer() -> None:
+async def test_no_reply_to_a_connection_attempt() -> None:
     port = free_port()
     with black_hole(port):
         began = anyio.current_time()
@@ -169,7 +169,7 @@ async def test_no_answer() -> None:
     assert caught.value.retryable
 
 
-async def test_one_that_refuses_is_worse_than_one_that_is_silent() -> None:
+async def test_a_refusal_is_reported_rather_than_a_timeout() -> None:
     """A refusal is an answer: the server is there, and the port is wrong or the service is down."""
     port = free_port()
     with black_hole(port), pytest.raises(NetworkError) as caught:
@@ -177,7 +177,7 @@ async def test_one_that_refuses_is_worse_than_one_that_is_silent() -> None:
     assert caught.value.cause == "connection_refused"
 
 
-async def test_an_address_that_does_not_answer_costs_a_quarter_of_a_second() -> None:
+async def test_a_silent_address_costs_a_quarter_of_a_second() -> None:
     with listening() as server:
         port = server.getsockname()[1]
         with black_hole(port):
@@ -187,7 +187,7 @@ async def test_an_address_that_does_not_answer_costs_a_quarter_of_a_second() -> 
             assert anyio.current_time() - began == pytest.approx(0.25)
 
 
-async def test_an_address_that_refuses_costs_nothing() -> None:
+async def test_a_refusing_address_costs_no_time() -> None:
     with listening() as server:
         began = anyio.current_time()
         with await connect(endpoint(server.getsockname()[1]), ["127.0.0.2", "127.0.0.1"], 5) as connected:
@@ -202,7 +202,7 @@ async def test_only_one_connection_is_made() -> None:
         assert (accepted(first), accepted(second)) == (1, 0)
 
 
-async def test_cancelled_while_it_connects() -> None:
+async def test_cancelled_while_connecting() -> None:
     port = free_port()
     before = descriptors()
     with black_hole(port):
@@ -223,7 +223,7 @@ async def test_cancelled_while_it_connects() -> None:
         ([], "network_unreachable"),
     ],
 )
-def test_faults_are_told_apart(faults: Sequence[int], cause: str) -> None:
+def test_errors_have_distinct_causes(faults: Sequence[int], cause: str) -> None:
     errors = [OSError(fault, os.strerror(fault)) for fault in faults]
     error = connect_module._connect_error(endpoint(25), ["192.0.2.1"], errors, None)
     assert (error.stage, error.cause) == ("connect", cause)
@@ -277,7 +277,7 @@ def six_works() -> bool:
         ("silent", "refuses", Security.NONE, "connection_timeout", ["::1"]),
     ],
 )
-async def test_a_family_that_stalls_is_left_for_the_other_once(
+async def test_a_stalled_address_family_is_replaced_once(
     six: str, four: str, security: Security, cause: str | None, connections: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def both(*_: object) -> list[str]:

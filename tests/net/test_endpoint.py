@@ -59,7 +59,7 @@ def test_hosts(host: str, ascii_host: str) -> None:
         b"localhost",
     ],
 )
-def test_what_is_no_host(host: object) -> None:
+def test_invalid_hosts(host: object) -> None:
     with pytest.raises(InputError) as caught:
         Endpoint(host, 587, Security.STARTTLS)  # type: ignore[arg-type]  # that is what is tested
     assert caught.value.stage == "resolve"
@@ -72,13 +72,13 @@ def test_ports(port: int) -> None:
 
 
 @pytest.mark.parametrize("port", [0, -1, 65536, "587", 587.0, None])
-def test_what_is_no_port(port: object) -> None:
+def test_invalid_ports(port: object) -> None:
     with pytest.raises(InputError, match="port"):
         Endpoint("localhost", port, Security.TLS)  # type: ignore[arg-type]  # that is what is tested
 
 
 @pytest.mark.parametrize("security", ["tls", None, True])
-def test_what_is_no_security(security: object) -> None:
+def test_invalid_security(security: object) -> None:
     with pytest.raises(InputError, match="security"):
         Endpoint("localhost", 587, security)  # type: ignore[arg-type]  # that is what is tested
 

@@ -31,12 +31,12 @@ from mailslot.oauth.http import TokenHttp
 from mailslot.oauth.request import TokenRequest as Prepared
 from mailslot.oauth.request import prepare_request
 from mailslot.wire.secret import Secret
-from oauth.service import answering, client, reply
+from oauth.scripted_service import client, http_response, run_scripted_service
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 
-    from oauth.service import Answer, Request
+    from oauth.scripted_service import Request, ScriptedAnswer
 
 pytestmark = pytest.mark.virtual_time
 
@@ -72,13 +72,13 @@ def form(request: Prepared) -> dict[str, str]:
     return dict(parse_qsl(request.body, strict_parsing=bool(request.body)))
 
 
-def test_nobody_needs_to_prove_anything() -> None:
+def test_a_public_client_sends_no_secret() -> None:
     request = prove(client())
     assert form(request) == {"client_id": "the client"}
     assert "Authorization" not in request.headers
 
 
-def test_a_provider_that_wants_a_secret_of_every_application() -> None:
+def test_a_provider_that_requires_a_client_secret() -> None:
     with pytest.raises(InputError, match="set client_secret"):
         prove(client(secret_required=True))
     assert prove(client(secret="s", secret_required=True)).headers["Authorization"]
@@ -145,7 +145,7 @@ def _check(who: OAuthClient, algorithm: str, kind: str) -> None:
 
 
 class TestUnusable:
-    def test_the_end_of_a_good_one(self, rsa_pair: ClientCertificate) -> None:
+    def test_the_expiry_of_a_certificate(self, rsa_pair: ClientCertificate) -> None:
         assert certificate_expiry(rsa_pair) == ENDS.timestamp()
 
     @pytest.mark.parametrize(
@@ -160,14 +160,14 @@ class TestUnusable:
     def test_an_encrypted_key(self) -> None:
         _refused(pair(ec.generate_private_key(ec.SECP256R1()), b"password"), "not encrypted")
 
-    def test_another_s_key(self, rsa_pair: ClientCertificate) -> None:
+    def test_a_key_of_another_certificate(self, rsa_pair: ClientCertificate) -> None:
         other = pair(ec.generate_private_key(ec.SECP256R1()))
         with pytest.raises(InputError, match="does not belong"):
             certificate_expiry(replace(rsa_pair, key=other.key))
         with pytest.raises(InputError, match="right kind"):
             prove(with_certificate(replace(rsa_pair, key=other.key)))
 
-    def test_a_kind_that_nobody_takes(self) -> None:
+    def test_an_unsupported_key_type(self) -> None:
         _refused(pair(ed25519.Ed25519PrivateKey.generate()), "use RSA")
 
 
@@ -179,21 +179,25 @@ def _refused(certificate: ClientCertificate, because: str) -> None:
         assert "not-a-key" not in repr((caught.value, caught.value.detail, caught.value.__cause__))
 
 
-async def test_a_wrong_clock_is_put_right_by_the_refusal(rsa_pair: ClientCertificate) -> None:
+async def test_a_wrong_clock_is_corrected_by_the_refusals_date(rsa_pair: ClientCertificate) -> None:
     ahead = 86_400 * 365
     who = with_certificate(rsa_pair)
     key = import_key(rsa_pair.key.reveal(), "RSA")
     seen: list[str] = []
 
-    def judge(request: Request) -> Answer:
+    def judge(request: Request) -> ScriptedAnswer:
         theirs = time.time() + ahead
         claims = jwt.decode(request.form["client_assertion"], key).claims
         seen.append(str(claims["jti"]))
         fits = claims["nbf"] <= theirs < claims["exp"]
         date = formatdate(theirs, usegmt=True)
-        return reply({"a": 1}, date=date) if fits else reply({"error": "invalid_client"}, status=401, date=date)
+        return (
+            http_response({"a": 1}, date=date)
+            if fits
+            else http_response({"error": "invalid_client"}, status=401, date=date)
+        )
 
-    async with answering(judge) as service, TokenHttp(timeout=5) as http:
+    async with run_scripted_service(judge) as service, TokenHttp(timeout=5) as http:
         assert (await http.post(service.url, {}, client=who)).ok
         assert len(service.requests) == 2
         assert (await http.post(service.url, {}, client=who)).ok
@@ -201,9 +205,9 @@ async def test_a_wrong_clock_is_put_right_by_the_refusal(rsa_pair: ClientCertifi
     assert len(set(seen)) == 3
 
 
-async def test_another_refusal_is_not_tried_again(rsa_pair: ClientCertificate) -> None:
+async def test_other_refusals_are_not_retried(rsa_pair: ClientCertificate) -> None:
     for who, date in ((with_certificate(rsa_pair), time.time()), (client(secret="s"), time.time() + 86_400)):
-        answer = reply({"error": "invalid_client"}, status=401, date=formatdate(date, usegmt=True))
-        async with answering(answer) as service, TokenHttp(timeout=5) as http:
+        answer = http_response({"error": "invalid_client"}, status=401, date=formatdate(date, usegmt=True))
+        async with run_scripted_service(answer) as service, TokenHttp(timeout=5) as http:
             assert (await http.post(service.url, {}, client=who)).status == 401
             assert len(service.requests) == 1

@@ -14,12 +14,12 @@ from mailslot.oauth.presets import preset
 from mailslot.oauth.providers import custom_provider
 from mailslot.oauth.token_error_table import Remedy
 from mailslot.oauth.token_errors import TokenServiceError
-from oauth.service import answering, reply
+from oauth.scripted_service import http_response, run_scripted_service
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from oauth.service import Answer, Request
+    from oauth.scripted_service import Request, ScriptedAnswer
 
 pytestmark = pytest.mark.virtual_time
 
@@ -30,19 +30,19 @@ async def http() -> AsyncIterator[TokenHttp]:
         yield http
 
 
-def metadata(path: str = "", **members: object) -> Callable[[Request], Answer]:
-    """Metadata of whoever is asked, as it calls itself, with a path."""
+def metadata(path: str = "", **members: object) -> Callable[[Request], ScriptedAnswer]:
+    """Return the metadata of the requested issuer, with a path."""
 
-    def answer(request: Request) -> Answer:
+    def answer(request: Request) -> ScriptedAnswer:
         issuer = f"http://{request.headers['host']}{path}"
         document = {"issuer": issuer, "token_endpoint": f"{issuer}/token", **members}
-        return reply({name: value for name, value in document.items() if value is not None})
+        return http_response({name: value for name, value in document.items() if value is not None})
 
     return answer
 
 
-MISSING = reply("no", status=404)
-PAGE = reply("<html>", content_type="text/html")
+MISSING = http_response("no", status=404)
+PAGE = http_response("<html>", content_type="text/html")
 
 
 @pytest.mark.parametrize(
@@ -77,14 +77,16 @@ def test_metadata_urls(issuer: str, addresses: list[str]) -> None:
 
 
 async def test_the_first_address(http: TokenHttp) -> None:
-    async with answering(metadata(extra=1)) as service:
+    async with run_scripted_service(metadata(extra=1)) as service:
         assert (await discover(service.url, http))["extra"] == 1
     assert [request.path for request in service.requests] == ["/.well-known/oauth-authorization-server"]
 
 
-@pytest.mark.parametrize("first", [MISSING, PAGE, reply("", status=302, location="/login"), reply("[]"), reply("{")])
+@pytest.mark.parametrize(
+    "first", [MISSING, PAGE, http_response("", status=302, location="/login"), http_response("[]"), http_response("{")]
+)
 async def test_the_second_address(http: TokenHttp, first: bytes) -> None:
-    async with answering(first, metadata()) as service:
+    async with run_scripted_service(first, metadata()) as service:
         await discover(service.url, http)
     assert [request.path for request in service.requests] == [
         "/.well-known/oauth-authorization-server",
@@ -93,44 +95,44 @@ async def test_the_second_address(http: TokenHttp, first: bytes) -> None:
 
 
 async def test_the_third_address_of_an_issuer_with_a_path(http: TokenHttp) -> None:
-    async with answering(MISSING, MISSING, metadata("/realm")) as service:
+    async with run_scripted_service(MISSING, MISSING, metadata("/realm")) as service:
         await discover(f"{service.url}/realm", http)
     assert service.last.path == "/realm/.well-known/openid-configuration"
 
 
-async def refused(http: TokenHttp, *answers: Answer | Callable[[Request], Answer]) -> TokenServiceError:
-    async with answering(*answers) as service:
+async def refused(http: TokenHttp, *answers: ScriptedAnswer | Callable[[Request], ScriptedAnswer]) -> TokenServiceError:
+    async with run_scripted_service(*answers) as service:
         with pytest.raises(TokenServiceError) as caught:
             await complete_provider(custom_provider(issuer=service.url), http)
     return caught.value
 
 
-async def test_nothing_to_be_found(http: TokenHttp) -> None:
+async def test_no_metadata_found(http: TokenHttp) -> None:
     error = await refused(http, MISSING)
     assert "set its endpoints one by one" in str(error)
     assert error.remedy is Remedy.CONFIGURATION
 
 
-async def test_pages_everywhere(http: TokenHttp) -> None:
+async def test_html_at_every_address(http: TokenHttp) -> None:
     error = await refused(http, PAGE)
     assert (error.cause, error.remedy) == ("not_a_token_service", Remedy.WAIT)
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
 async def test_busy(http: TokenHttp, status: int) -> None:
-    error = await refused(http, reply("", status=status), metadata())
+    error = await refused(http, http_response("", status=status), metadata())
     assert (error.cause, error.remedy) == ("token_service_busy", Remedy.WAIT)
 
 
-async def test_nobody_there(http: TokenHttp) -> None:
-    async with answering(MISSING) as service:
+async def test_no_server(http: TokenHttp) -> None:
+    async with run_scripted_service(MISSING) as service:
         issuer = service.url
     with pytest.raises(TokenServiceError, match="refuses connections"):
         await discover(issuer, http)
 
 
-async def test_a_lost_connection_is_no_reason_to_look_elsewhere(http: TokenHttp) -> None:
-    async with answering("reset", metadata()) as service:
+async def test_a_lost_connection_does_not_try_other_addresses(http: TokenHttp) -> None:
+    async with run_scripted_service("reset", metadata()) as service:
         with pytest.raises(TokenServiceError) as caught:
             await discover(service.url, http)
         assert len(service.requests) == 1
@@ -138,14 +140,16 @@ async def test_a_lost_connection_is_no_reason_to_look_elsewhere(http: TokenHttp)
 
 
 async def test_a_document_that_is_too_large(http: TokenHttp) -> None:
-    error = await refused(http, reply('{"a": "' + "x" * 5_000_000 + '"}'))
+    error = await refused(http, http_response('{"a": "' + "x" * 5_000_000 + '"}'))
     assert "64 KiB" in str(error)
 
 
 @pytest.mark.parametrize("suffix", ["/", "X", "\u0000", "/common"])
 async def test_another_issuer(http: TokenHttp, suffix: str) -> None:
-    def other(request: Request) -> Answer:
-        return reply({"issuer": f"http://{request.headers['host']}{suffix}", "token_endpoint": "https://x/token"})
+    def other(request: Request) -> ScriptedAnswer:
+        return http_response(
+            {"issuer": f"http://{request.headers['host']}{suffix}", "token_endpoint": "https://x/token"}
+        )
 
     error = await refused(http, other)
     assert "calls itself" in str(error)
@@ -154,20 +158,20 @@ async def test_another_issuer(http: TokenHttp, suffix: str) -> None:
 
 
 async def test_issuers_are_compared_code_point_by_code_point(http: TokenHttp) -> None:
-    async with answering(metadata()) as service:
+    async with run_scripted_service(metadata()) as service:
         for changed in (service.url.replace("localhost", "LOCALHOST"), f"{service.url}/"):
             with pytest.raises(TokenServiceError, match="calls itself"):
                 await discover(changed, http)
 
 
 @pytest.mark.parametrize("issuer", [None, 7, ["x"], {}])
-async def test_no_issuer(http: TokenHttp, issuer: object) -> None:
+async def test_metadata_without_an_issuer(http: TokenHttp, issuer: object) -> None:
     assert "does not say who it is" in str(await refused(http, metadata(issuer=issuer)))
 
 
 @pytest.mark.parametrize("name", ["token_endpoint", "authorization_endpoint", "device_authorization_endpoint"])
 @pytest.mark.parametrize("address", ["http://elsewhere.example/token", "", "javascript:x", 7, ["x"]])
-async def test_an_endpoint_that_cannot_be_used(http: TokenHttp, name: str, address: object) -> None:
+async def test_an_unusable_endpoint(http: TokenHttp, name: str, address: object) -> None:
     error = await refused(http, metadata(**{name: address}))
     assert name in str(error)
     assert error.remedy is Remedy.CONFIGURATION
@@ -185,7 +189,7 @@ async def test_every_member(http: TokenHttp) -> None:
         authorization_response_iss_parameter_supported=True,
         token_endpoint_auth_methods_supported=["private_key_jwt", "client_secret_post"],
     )
-    async with answering(found) as service:
+    async with run_scripted_service(found) as service:
         provider = await complete_provider(custom_provider(issuer=service.url, scopes="mail"), http)
     endpoints = provider.endpoints
     assert (endpoints.issuer, endpoints.token) == (service.url, f"{service.url}/token")
@@ -200,7 +204,7 @@ async def test_every_member(http: TokenHttp) -> None:
 
 @pytest.mark.parametrize("methods", [None, "client_secret_post", [], ["client_secret_basic", "client_secret_post"]])
 async def test_basic_unless_only_post(http: TokenHttp, methods: object) -> None:
-    async with answering(metadata(token_endpoint_auth_methods_supported=methods)) as service:
+    async with run_scripted_service(metadata(token_endpoint_auth_methods_supported=methods)) as service:
         provider = await complete_provider(custom_provider(issuer=service.url), http)
     assert provider.quirks.client_authentication == "client_secret_basic"
 
@@ -213,26 +217,26 @@ async def test_basic_unless_only_post(http: TokenHttp, methods: object) -> None:
         (["none", "tls_client_auth", 7], "client_secret_basic"),
     ],
 )
-async def test_what_a_server_takes(http: TokenHttp, methods: list[object], chosen: str) -> None:
-    async with answering(metadata(token_endpoint_auth_methods_supported=methods)) as service:
+async def test_supported_authentication_methods(http: TokenHttp, methods: list[object], chosen: str) -> None:
+    async with run_scripted_service(metadata(token_endpoint_auth_methods_supported=methods)) as service:
         provider = await complete_provider(custom_provider(issuer=service.url), http)
     assert provider.quirks.client_authentication == chosen
 
 
 @pytest.mark.parametrize("flag", [None, False, "true", 1])
-async def test_iss_only_where_it_says_so(http: TokenHttp, flag: object) -> None:
-    async with answering(metadata(authorization_response_iss_parameter_supported=flag)) as service:
+async def test_iss_is_required_only_if_announced(http: TokenHttp, flag: object) -> None:
+    async with run_scripted_service(metadata(authorization_response_iss_parameter_supported=flag)) as service:
         provider = await complete_provider(custom_provider(issuer=service.url), http)
     assert not provider.endpoints.names_issuer
     with pytest.raises(InputError, match="no device codes"):
         provider.check_flow("device")
 
 
-async def test_what_is_known_is_not_asked_for(http: TokenHttp) -> None:
+async def test_known_metadata_is_not_fetched(http: TokenHttp) -> None:
     for provider in (preset("google"), custom_provider(token_endpoint="https://a.example/token")):
         assert await complete_provider(provider, http) is provider
 
 
-async def test_an_issuer_that_is_no_address(http: TokenHttp) -> None:
+async def test_an_invalid_issuer(http: TokenHttp) -> None:
     with pytest.raises(InputError, match="issuer"):
         await discover("http://issuer.example", http)

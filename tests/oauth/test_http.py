@@ -1,4 +1,4 @@
-"""HTTP with a token service: what is sent, what is parsed, and what is refused."""
+"""HTTP with a token service: requests, parsed responses, and refused ones."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from mailslot.oauth.http import MAX_BODY, TokenHttp
 from mailslot.oauth.token_error_table import Remedy
 from mailslot.oauth.token_errors import TokenServiceError
 from mailslot.wire.secret import Secret
-from oauth.service import answering, client, reply
+from oauth.scripted_service import client, http_response, run_scripted_service
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     import trustme
 
-    from oauth.service import Answer, Request
+    from oauth.scripted_service import Request, ScriptedAnswer
 
 pytestmark = pytest.mark.virtual_time
 
@@ -36,15 +36,15 @@ async def http() -> AsyncIterator[TokenHttp]:
         yield http
 
 
-async def refused(http: TokenHttp, *answers: Answer | Callable[[Request], Answer]) -> TokenServiceError:
-    async with answering(*answers) as service:
+async def refused(http: TokenHttp, *answers: ScriptedAnswer | Callable[[Request], ScriptedAnswer]) -> TokenServiceError:
+    async with run_scripted_service(*answers) as service:
         with pytest.raises(TokenServiceError) as caught:
             await http.post(f"{service.url}/token", {"grant_type": "x"})
     return caught.value
 
 
 async def test_a_form_goes_out_and_json_comes_back(http: TokenHttp) -> None:
-    async with answering(reply({"a": 1}, status=201)) as service:
+    async with run_scripted_service(http_response({"a": 1}, status=201)) as service:
         answer = await http.post(f"{service.url}/token?x=y", {"scope": "a b&c=ü", "code": Secret("s+e"), "empty": ""})
     assert (answer.status, answer.ok, answer.json) == (201, True, {"a": 1})
     assert service.last.line == "POST /token?x=y HTTP/1.1"
@@ -56,22 +56,22 @@ async def test_a_form_goes_out_and_json_comes_back(http: TokenHttp) -> None:
 
 
 async def test_get(http: TokenHttp) -> None:
-    async with answering(reply({"a": 1})) as service:
+    async with run_scripted_service(http_response({"a": 1})) as service:
         assert (await http.get(f"{service.url}/x")).json == {"a": 1}
     assert service.last.line == "GET /x HTTP/1.1"
     assert service.last.body == b""
 
 
 async def test_no_cookie_is_kept(http: TokenHttp) -> None:
-    async with answering(reply({}, Set_Cookie="a=b; Path=/")) as service:
+    async with run_scripted_service(http_response({}, Set_Cookie="a=b; Path=/")) as service:
         await http.get(service.url)
         await http.get(service.url)
     assert "cookie" not in service.last.headers
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500, 503])
-async def test_a_refusal_is_an_answer(http: TokenHttp, status: int) -> None:
-    async with answering(reply({"error": "invalid_grant"}, status=status)) as service:
+async def test_a_refusal_is_returned(http: TokenHttp, status: int) -> None:
+    async with run_scripted_service(http_response({"error": "invalid_grant"}, status=status)) as service:
         answer = await http.post(service.url, {})
     assert (answer.status, answer.ok, answer.json) == (status, False, {"error": "invalid_grant"})
 
@@ -93,25 +93,25 @@ async def test_a_refusal_is_an_answer(http: TokenHttp, status: int) -> None:
         gzip.compress(b'{"a": 1}', mtime=0),
     ],
 )
-async def test_what_is_no_json_object(http: TokenHttp, body: bytes) -> None:
-    async with answering(reply(body, content_type="application/json")) as service:
+async def test_responses_without_a_json_object(http: TokenHttp, body: bytes) -> None:
+    async with run_scripted_service(http_response(body, content_type="application/json")) as service:
         answer = await http.post(service.url, {})
     assert (answer.status, answer.json) == (200, None)
 
 
-async def test_a_compressed_answer_is_not_unpacked(http: TokenHttp) -> None:
+async def test_a_compressed_response_is_refused(http: TokenHttp) -> None:
     body = gzip.compress(b'{"a": "' + b"x" * 10_000_000 + b'"}')
     assert len(body) < MAX_BODY
-    async with answering(reply(body, content_encoding="gzip")) as service:
+    async with run_scripted_service(http_response(body, content_encoding="gzip")) as service:
         assert (await http.post(service.url, {})).json is None
 
 
 async def test_a_body_may_have_64_kib_and_no_more(http: TokenHttp) -> None:
     padding = MAX_BODY - len('{"a":""}')
-    async with answering(reply('{"a":"' + "x" * padding + '"}')) as service:
+    async with run_scripted_service(http_response('{"a":"' + "x" * padding + '"}')) as service:
         answer = await http.post(service.url, {})
         assert answer.json == {"a": "x" * padding}
-    error = await refused(http, reply('{"a":"' + "x" * (padding + 1) + '"}'))
+    error = await refused(http, http_response('{"a":"' + "x" * (padding + 1) + '"}'))
     assert "more than 64 KiB" in str(error)
     assert (error.cause, error.remedy, error.status) == ("token_service_unreachable", Remedy.WAIT, 200)
 
@@ -124,8 +124,8 @@ async def test_an_endless_body_is_cut(http: TokenHttp) -> None:
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_no_redirect_is_followed(http: TokenHttp, status: int) -> None:
-    async with answering(reply({})) as elsewhere:
-        error = await refused(http, reply("", status=status, location=f"{elsewhere.url}/login?x=\x1b"))
+    async with run_scripted_service(http_response({})) as elsewhere:
+        error = await refused(http, http_response("", status=status, location=f"{elsewhere.url}/login?x=\x1b"))
     assert not elsewhere.requests
     assert (error.cause, error.remedy, error.status) == ("token_service_unreachable", Remedy.WAIT, status)
     assert f"redirected to {elsewhere.url.removeprefix('http://')}" in str(error)
@@ -134,25 +134,25 @@ async def test_no_redirect_is_followed(http: TokenHttp, status: int) -> None:
 
 
 @pytest.mark.parametrize("location", ["", "/login", "https://[x", "javascript:x"])
-async def test_a_redirect_to_nowhere(http: TokenHttp, location: str) -> None:
-    error = await refused(http, reply("", status=302, location=location))
+async def test_a_redirect_to_an_unusable_address(http: TokenHttp, location: str) -> None:
+    error = await refused(http, http_response("", status=302, location=location))
     assert "was redirected. The network" in str(error)
 
 
 @pytest.mark.parametrize(
     "answer",
     [
-        reply("<html>sign in</html>", content_type="text/html; charset=utf-8"),
-        reply("<html>sign in</html>", content_type="application/json"),
-        reply("\n <!DOCTYPE html>"),
-        reply("<p>blocked</p>", status=403, content_type="TEXT/HTML"),
-        reply("<p>none</p>", status=404, content_type="application/xhtml+xml"),
-        reply({"error": "invalid_grant"}, status=400, content_type="text/html"),
-        reply({"access_token": "x"}, status=404, content_type="text/html"),
-        reply("[]", content_type="text/html"),
+        http_response("<html>sign in</html>", content_type="text/html; charset=utf-8"),
+        http_response("<html>sign in</html>", content_type="application/json"),
+        http_response("\n <!DOCTYPE html>"),
+        http_response("<p>blocked</p>", status=403, content_type="TEXT/HTML"),
+        http_response("<p>none</p>", status=404, content_type="application/xhtml+xml"),
+        http_response({"error": "invalid_grant"}, status=400, content_type="text/html"),
+        http_response({"access_token": "x"}, status=404, content_type="text/html"),
+        http_response("[]", content_type="text/html"),
     ],
 )
-async def test_a_web_page_is_no_answer(http: TokenHttp, answer: bytes) -> None:
+async def test_an_html_page_is_refused(http: TokenHttp, answer: bytes) -> None:
     error = await refused(http, answer)
     assert (error.cause, error.remedy) == ("not_a_token_service", Remedy.WAIT)
     assert "no token service" in str(error)
@@ -162,20 +162,24 @@ async def test_a_web_page_is_no_answer(http: TokenHttp, answer: bytes) -> None:
     assert not error.response_lost
 
 
-async def test_a_network_that_wants_a_sign_in(http: TokenHttp) -> None:
-    error = await refused(http, reply("sign in", status=511))
+async def test_a_captive_portal(http: TokenHttp) -> None:
+    error = await refused(http, http_response("sign in", status=511))
     assert (error.cause, error.remedy) == ("token_service_unreachable", Remedy.WAIT)
 
 
-async def test_json_that_is_called_html(http: TokenHttp) -> None:
+async def test_json_with_the_type_of_html(http: TokenHttp) -> None:
     """As services in PHP do that set no type."""
-    async with answering(reply({"access_token": "x"}, content_type="text/html; charset=UTF-8")) as service:
+    async with run_scripted_service(
+        http_response({"access_token": "x"}, content_type="text/html; charset=UTF-8")
+    ) as service:
         assert (await http.post(service.url, {})).json == {"access_token": "x"}
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503])
-async def test_a_gateway_s_error_page_means_busy(http: TokenHttp, status: int) -> None:
-    async with answering(reply("<html>", status=status, content_type="text/html", retry_after="7")) as service:
+async def test_a_gateways_error_page_means_unavailable(http: TokenHttp, status: int) -> None:
+    async with run_scripted_service(
+        http_response("<html>", status=status, content_type="text/html", retry_after="7")
+    ) as service:
         answer = await http.post(service.url, {})
     assert (answer.status, answer.json, answer.retry_after) == (status, None, 7)
 
@@ -185,38 +189,42 @@ async def test_a_gateway_s_error_page_means_busy(http: TokenHttp, status: int) -
     [("0", 0), ("120", 120), ("999999999999999999", 86_400), ("-1", None), ("soon", None), ("1.5", None), ("", None)],
 )
 async def test_retry_after_in_seconds(http: TokenHttp, value: str, seconds: float | None) -> None:
-    async with answering(reply({}, status=503, retry_after=value)) as service:
+    async with run_scripted_service(http_response({}, status=503, retry_after=value)) as service:
         assert (await http.post(service.url, {})).retry_after == seconds
 
 
 async def test_retry_after_as_a_date_counts_by_the_service_s_clock(http: TokenHttp) -> None:
     theirs = time.time() + 7_000_000
     dates = {"date": formatdate(theirs, usegmt=True), "retry_after": formatdate(theirs + 90, usegmt=True)}
-    async with answering(reply({}, status=429, **dates)) as service:
+    async with run_scripted_service(http_response({}, status=429, **dates)) as service:
         assert (await http.post(service.url, {})).retry_after == 90
-    async with answering(reply({}, status=429, retry_after=formatdate(time.time() - 90, usegmt=True))) as service:
+    async with run_scripted_service(
+        http_response({}, status=429, retry_after=formatdate(time.time() - 90, usegmt=True))
+    ) as service:
         assert (await http.post(service.url, {})).retry_after == 0
 
 
 @pytest.mark.parametrize("ahead", [-86_400 * 400, -600, 0, 600, 86_400 * 400])
-async def test_the_skew_is_learnt(http: TokenHttp, ahead: float) -> None:
+async def test_the_clock_skew_is_learnt(http: TokenHttp, ahead: float) -> None:
     assert http.skew == 0
-    async with answering(lambda _: reply({}, date=formatdate(time.time() + ahead, usegmt=True))) as service:
+    async with run_scripted_service(
+        lambda _: http_response({}, date=formatdate(time.time() + ahead, usegmt=True))
+    ) as service:
         answer = await http.post(service.url, {})
     assert answer.date_skew is not None
     assert http.skew == answer.date_skew == pytest.approx(ahead, abs=2)
 
 
 @pytest.mark.parametrize("date", ["", "yesterday", "Mon, 99 Foo 99999 99:99:99 GMT"])
-async def test_a_date_that_is_none_changes_nothing(http: TokenHttp, date: str) -> None:
+async def test_an_invalid_date_changes_nothing(http: TokenHttp, date: str) -> None:
     http.skew = 5
-    async with answering(reply({}, date=date)) as service:
+    async with run_scripted_service(http_response({}, date=date)) as service:
         assert (await http.post(service.url, {})).date_skew is None
     assert http.skew == 5
 
 
-async def test_nobody_listens(http: TokenHttp) -> None:
-    async with answering(reply({})) as service:
+async def test_connection_refused(http: TokenHttp) -> None:
+    async with run_scripted_service(http_response({})) as service:
         url = service.url
     with pytest.raises(TokenServiceError, match="refuses connections") as caught:
         await http.post(url, {})
@@ -228,20 +236,20 @@ async def test_nobody_listens(http: TokenHttp) -> None:
 
 
 @pytest.mark.parametrize("host", ["nowhere.invalid", f"{'a' * 64}.test"])
-async def test_no_such_name(http: TokenHttp, host: str) -> None:
+async def test_unknown_host(http: TokenHttp, host: str) -> None:
     with pytest.raises(TokenServiceError, match="was not found") as caught:
         await http.post(f"https://{host}/token", {})
     assert caught.value.cause == "token_service_unreachable"
 
 
-async def test_silence() -> None:
+async def test_a_silent_service() -> None:
     async with TokenHttp(timeout=0.1) as http:
         error = await refused(http, "silence")
     assert "fell silent" in str(error)
     assert (error.cause, error.remedy, error.response_lost) == ("token_service_unreachable", Remedy.WAIT, True)
 
 
-async def test_octets_that_come_ever_so_slowly_end_all_the_same() -> None:
+async def test_a_trickling_response_is_bounded_in_time() -> None:
     async with TokenHttp(timeout=0.2) as http:
         started = anyio.current_time()
         error = await refused(http, "drip")
@@ -262,14 +270,14 @@ async def test_octets_that_come_ever_so_slowly_end_all_the_same() -> None:
         b"\x15\x03\x03\x00\x02\x02\x46",
     ],
 )
-async def test_a_broken_answer_may_have_been_acted_upon(http: TokenHttp, answer: Answer) -> None:
+async def test_a_truncated_response_is_in_doubt(http: TokenHttp, answer: ScriptedAnswer) -> None:
     error = await refused(http, answer)
     assert (error.cause, error.remedy, error.status) == ("token_service_unreachable", Remedy.WAIT, None)
     assert error.response_lost
 
 
 async def test_cancellation_closes_the_connection(http: TokenHttp) -> None:
-    async with answering("silence", reply({"a": 1})) as service:
+    async with run_scripted_service("silence", http_response({"a": 1})) as service:
         with anyio.move_on_after(0.1) as scope:
             await http.post(service.url, {})
         assert scope.cancelled_caught
@@ -292,28 +300,28 @@ class TestTls:
         async with TokenHttp(ca_file=tmp_path / "ca.pem", timeout=5) as http:
             yield http
 
-    async def test_an_authority_of_one_s_own(self, trusting: TokenHttp, server_context: ssl.SSLContext) -> None:
-        async with answering(reply({"a": 1}), context=server_context) as service:
+    async def test_a_private_certificate_authority(self, trusting: TokenHttp, server_context: ssl.SSLContext) -> None:
+        async with run_scripted_service(http_response({"a": 1}), context=server_context) as service:
             assert (await trusting.post(service.url, {})).json == {"a": 1}
 
     async def refused(
         self, http: TokenHttp, context: ssl.SSLContext | None, greeting: bytes = b""
     ) -> TokenServiceError:
-        async with answering(reply({"a": 1}), context=context, greeting=greeting) as service:
+        async with run_scripted_service(http_response({"a": 1}), context=context, greeting=greeting) as service:
             with pytest.raises(TokenServiceError) as caught:
                 await http.post(service.url.replace("http://", "https://"), {"code": Secret("secret")})
             assert not service.requests
         assert not caught.value.response_lost
         return caught.value
 
-    async def test_nobody_knows_the_authority(self, http: TokenHttp, server_context: ssl.SSLContext) -> None:
+    async def test_an_unknown_certificate_authority(self, http: TokenHttp, server_context: ssl.SSLContext) -> None:
         error = await self.refused(http, server_context)
         assert error.cause == "token_service_unreachable"
         assert "certificate" in str(error)
         assert "not trusted" in str(error)
         assert "verification result" in error.detail
 
-    async def test_another_name(self, trusting: TokenHttp, ca: trustme.CA) -> None:
+    async def test_a_certificate_for_another_name(self, trusting: TokenHttp, ca: trustme.CA) -> None:
         error = await self.refused(trusting, _context(ca.issue_cert("other.test")))
         assert "not trusted" in str(error)
         assert "match" in error.detail
@@ -343,7 +351,7 @@ def _context(certificate: trustme.LeafCert) -> ssl.SSLContext:
 
 
 @pytest.mark.parametrize("content", [None, b"no certificate"])
-def test_a_file_of_authorities_that_cannot_be_used(tmp_path: Path, content: bytes | None) -> None:
+def test_an_unusable_ca_file(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
         (tmp_path / "ca.pem").write_bytes(content)
     with pytest.raises(InputError, match=r"ca\.pem"):
@@ -352,7 +360,7 @@ def test_a_file_of_authorities_that_cannot_be_used(tmp_path: Path, content: byte
 
 class TestProxies:
     async def test_https_goes_through_the_proxy(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        async with answering(reply("denied", status=407)) as proxy:
+        async with run_scripted_service(http_response("denied", status=407)) as proxy:
             monkeypatch.setenv("HTTPS_PROXY", proxy.url)
             async with TokenHttp(timeout=5) as http:
                 with pytest.raises(TokenServiceError, match="proxy") as caught:
@@ -362,8 +370,11 @@ class TestProxies:
         assert not caught.value.response_lost
         assert b"secret" not in proxy.last.body
 
-    async def test_loopback_never_does(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        async with answering(reply({"a": 1})) as service, answering(reply({"proxy": 1})) as proxy:
+    async def test_loopback_bypasses_the_proxy(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        async with (
+            run_scripted_service(http_response({"a": 1})) as service,
+            run_scripted_service(http_response({"proxy": 1})) as proxy,
+        ):
             for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
                 monkeypatch.setenv(name, proxy.url)
             async with TokenHttp(timeout=5) as http:
@@ -372,28 +383,28 @@ class TestProxies:
                     assert answer.json == {"a": 1}
         assert not proxy.requests
 
-    def test_a_proxy_that_is_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_invalid_proxy(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HTTPS_PROXY", "nonsense://x")
         with pytest.raises(InputError, match="proxy"):
             TokenHttp()
 
 
 @pytest.mark.parametrize("url", ["http://issuer.test/token", "", "https://user@issuer.test/"])
-async def test_an_address_that_cannot_be_used(http: TokenHttp, url: str) -> None:
+async def test_an_unusable_address(http: TokenHttp, url: str) -> None:
     with pytest.raises(InputError):
         await http.post(url, {})
     with pytest.raises(InputError):
         await http.get(url)
 
 
-async def test_what_a_refusal_repeats_of_the_request_is_masked(http: TokenHttp) -> None:
+async def test_echoed_request_values_are_masked(http: TokenHttp) -> None:
     token, secret = "the-refresh-token-itself", "the-client-secret-itself"
 
-    def echo(request: Request) -> Answer:
+    def echo(request: Request) -> ScriptedAnswer:
         said = f"{request.body.decode()} {request.headers.get('authorization')} {secret}"
-        return reply({"error": "invalid_grant", "error_description": said, "hint": token[2:20]}, status=400)
+        return http_response({"error": "invalid_grant", "error_description": said, "hint": token[2:20]}, status=400)
 
-    async with answering(echo) as service:
+    async with run_scripted_service(echo) as service:
         for method in ("client_secret_basic", "client_secret_post", "client_secret_jwt"):
             who = client(service.url, secret=secret, client_authentication=method)
             answer = await http.post(service.url, {"refresh_token": Secret(token)}, client=who)
@@ -414,7 +425,7 @@ async def test_what_a_refusal_repeats_of_the_request_is_masked(http: TokenHttp) 
 async def test_what_a_refusal_repeats_of_tokens_beside_it_is_masked(http: TokenHttp, status: int) -> None:
     tokens = {f"{kind}_token": f"the-new-{kind}-token-itself" for kind in ("access", "refresh", "id")}
     said = {"error": f"invalid_grant {tokens['access_token']}", "error_description": " ".join(tokens.values())}
-    async with answering(reply({**tokens, **said}, status=status)) as service:
+    async with run_scripted_service(http_response({**tokens, **said}, status=status)) as service:
         answer = await http.post(service.url, {"grant_type": "x"})
     assert answer.json is not None
     assert answer.json["error"] == "invalid_grant •••"

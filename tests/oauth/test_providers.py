@@ -88,11 +88,11 @@ def test_facts_that_matter() -> None:
         ("aol", "aol"),
     ],
 )
-def test_by_any_of_its_names(name: str, found: str) -> None:
+def test_found_by_any_of_its_names(name: str, found: str) -> None:
     assert preset(name).id == found
 
 
-def test_no_two_have_a_name_in_common() -> None:
+def test_provider_names_are_unique() -> None:
     names = [name for one in presets().values() for name in (one.id, one.name, *one.aliases)]
     assert {preset(name).id for name in names} == set(presets())
     for name in names:
@@ -107,7 +107,7 @@ def test_an_unknown_provider(name: str) -> None:
 
 
 class TestTenants:
-    def test_its_own_where_none_is_set(self) -> None:
+    def test_the_default_tenant(self) -> None:
         at_home = preset("microsoft365").at_tenant(None)
         assert at_home.endpoints.token == "https://login.microsoftonline.com/organizations/oauth2/v2.0/token"
         assert at_home.endpoints.device_authorization == (
@@ -116,17 +116,17 @@ class TestTenants:
         assert at_home.endpoints.revocation is None
 
     @pytest.mark.parametrize("tenant", ["", "a/b", "../common", "a b", "a?b", "a#b", "ü", "a\n", ".", "a" * 300, "{x}"])
-    def test_what_is_no_tenant(self, tenant: str) -> None:
+    def test_invalid_tenants(self, tenant: str) -> None:
         with pytest.raises(InputError, match="tenant"):
             preset("microsoft365").at_tenant(tenant)
 
-    def test_a_provider_without(self) -> None:
+    def test_a_provider_without_tenants(self) -> None:
         assert preset("google").at_tenant(None) is preset("google")
         with pytest.raises(InputError, match="knows no tenants"):
             preset("google").at_tenant("x")
 
     @pytest.mark.parametrize("tenant", [None, "common", "organizations", "consumers"])
-    def test_an_application_by_itself_needs_one_of_its_own(self, tenant: str | None) -> None:
+    def test_client_credentials_need_a_specific_tenant(self, tenant: str | None) -> None:
         provider = preset("microsoft365")
         with pytest.raises(InputError, match="set tenant"):
             provider.at_tenant(tenant).check_flow("app")
@@ -163,7 +163,7 @@ class TestCustom:
             with pytest.raises(InputError, match="no authorization endpoint"):
                 provider.check_flow(flow)
 
-    def test_both_is_no_discovery(self) -> None:
+    def test_issuer_and_endpoints_together_skip_discovery(self) -> None:
         provider = custom_provider(issuer="https://issuer.example", token_endpoint=self.TOKEN)
         assert not provider.needs_discovery
         assert provider.endpoints.issuer == "https://issuer.example"
@@ -184,11 +184,11 @@ class TestCustom:
         ["issuer", "authorization_endpoint", "token_endpoint", "device_authorization_endpoint", "revocation_endpoint"],
     )
     @pytest.mark.parametrize("address", ["http://issuer.example/x", "", "x", "https://u@issuer.example/"])
-    def test_an_address_that_cannot_be_used(self, name: str, address: str) -> None:
+    def test_an_unusable_address(self, name: str, address: str) -> None:
         with pytest.raises(InputError, match=name):
             custom_provider(**{"token_endpoint": self.TOKEN, name: address})
 
-    def test_it_knows_no_tenants(self) -> None:
+    def test_a_custom_provider_has_no_tenants(self) -> None:
         with pytest.raises(InputError, match="no tenants"):
             custom_provider(token_endpoint=self.TOKEN).at_tenant("x")
 
@@ -219,7 +219,7 @@ limits = "x"
 """
 
 
-def test_a_file() -> None:
+def test_a_provider_from_a_file() -> None:
     found = parse_presets(FILE)["a"]
     assert found.registration == "Go to https://a.example."
     assert found.pop is None
@@ -227,7 +227,7 @@ def test_a_file() -> None:
         found.scopes("pop")
 
 
-def test_one_like_another() -> None:
+def test_a_provider_derived_from_another() -> None:
     found = parse_presets(
         FILE + '[b]\nlike = "a"\nname = "B"\n[b.smtp]\nscopes = ["other"]\n[b.limits]\nconnections = 4\n'
     )
@@ -275,7 +275,7 @@ def test_one_like_another() -> None:
         ("[a]", "[a"),
     ],
 )
-def test_a_wrong_file(old: str, new: str) -> None:
+def test_an_invalid_provider_file(old: str, new: str) -> None:
     assert old in FILE
     with pytest.raises((ValueError, KeyError)):
         parse_presets(FILE.replace(old, new, 1))

@@ -1,4 +1,4 @@
-"""What an error response of a token service means."""
+"""The causes of error responses of a token service."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_a_bare_refusal_to_refresh() -> None:
 
 
 @pytest.mark.parametrize(("status", "cause"), [(403, "app_or_tenant_unknown"), (400, "app_type_wrong")])
-def test_a_client_id_that_nobody_knows(status: int, cause: str) -> None:
+def test_an_unknown_client_id(status: int, cause: str) -> None:
     """glewlwyd, protocol_oidc.c, check_auth_type_access_token_request: status 403; 400 is RFC 6749's."""
     found = classify_error(
         TokenServiceResponse(status, {"error": "unauthorized_client"}, host="issuer.test"), "authorization_code"
@@ -174,7 +174,7 @@ def test_a_client_id_that_nobody_knows(status: int, cause: str) -> None:
         (JWT_BEARER_GRANT, "Invalid email or User ID", "mailbox_not_allowed", Remedy.CONFIGURATION),
     ],
 )
-def test_invalid_grant_speaks_of_what_was_sent(grant_type: str, description: str, cause: str, kind: Remedy) -> None:
+def test_invalid_grant_depends_on_the_grant_type(grant_type: str, description: str, cause: str, kind: Remedy) -> None:
     found = fault("invalid_grant", description, grant_type=grant_type)
     assert (found.cause, found.remedy) == (cause, kind)
 
@@ -198,7 +198,7 @@ NOT_IN_RANGE = "AADSTS700024: Client assertion is not within its valid time rang
         ("invalid_scope", "", 4000, "scope_wrong"),
     ],
 )
-def test_a_wrong_clock_where_it_explains_the_refusal(error: str, text: str, skew: float | None, cause: str) -> None:
+def test_a_wrong_clock_if_it_explains_the_refusal(error: str, text: str, skew: float | None, cause: str) -> None:
     found = fault(error, text, skew=skew)
     assert found.cause == cause
     if cause == "clock_wrong":
@@ -216,12 +216,12 @@ def test_the_size_of_the_clock_error(skew: float, said: str) -> None:
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504, 599])
 @pytest.mark.parametrize("error", [None, "invalid_grant", "server_error", "nonsense"])
-def test_a_service_that_is_busy_takes_nothing_away(status: int, error: str | None) -> None:
+def test_a_busy_service_is_temporary(status: int, error: str | None) -> None:
     found = fault(error, status=status)
     assert (found.cause, found.remedy, found.response_lost) == ("token_service_busy", Remedy.WAIT, status >= 500)
 
 
-def test_no_json_at_all() -> None:
+def test_a_refusal_without_json() -> None:
     found = classify_error(TokenServiceResponse(404, None, host="issuer.test"))
     assert (found.cause, found.remedy) == ("unknown", Remedy.UNKNOWN)
     assert str(found) == "The token service issuer.test said: HTTP 404"
@@ -233,7 +233,7 @@ def test_an_error_object_of_google() -> None:
     assert str(found) == "The token service issuer.test said: PERMISSION_DENIED: No."
 
 
-def test_every_row_is_of_the_catalogue_and_has_a_source() -> None:
+def test_every_row_has_a_known_cause_and_a_source() -> None:
     table = error_table()
     rows = [*table.errors.values(), *table.aadsts.values(), *(row.meaning for row in table.descriptions)]
     assert {row.cause for row in rows} <= causes().keys()
@@ -242,7 +242,7 @@ def test_every_row_is_of_the_catalogue_and_has_a_source() -> None:
     assert all((row.remedy is Remedy.WAIT) >= (row.cause == "token_service_busy") for row in rows)
 
 
-def test_every_sentence_names_who_said_it() -> None:
+def test_every_sentence_names_the_token_service() -> None:
     for error in [*error_table().errors, None]:
         for status in (400, 503):
             sentence = str(fault(error, status=status))
@@ -266,7 +266,7 @@ anything = st.recursive(
     st.integers(200, 599),
     st.none() | st.floats(-1e12, 1e12),
 )
-def test_nothing_crashes_it(json: dict[str, object] | None, status: int, skew: float | None) -> None:
+def test_any_input_is_handled(json: dict[str, object] | None, status: int, skew: float | None) -> None:
     found = classify_error(TokenServiceResponse(status, json, date_skew=skew, host="issuer.test"))
     assert found.cause in causes()
     for text in (str(found), found.detail, found.error or "", found.error_description):

@@ -26,7 +26,7 @@ from mailslot.oauth.token_response import (
     request_token,
 )
 from mailslot.wire.secret import Secret
-from oauth.service import answering, client, reply
+from oauth.scripted_service import client, http_response, run_scripted_service
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -117,7 +117,7 @@ def test_scope(value: object, scopes: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("value", [None, "", 7, "ü", "a\nb", ["a"]])
-def test_a_refresh_token_that_is_none(value: object) -> None:
+def test_an_invalid_refresh_token(value: object) -> None:
     assert response(refresh_token=value).refresh_token is None
 
 
@@ -140,7 +140,7 @@ def test_a_refresh_token_that_is_none(value: object) -> None:
         ({**GOOD, "token_type": None}, "type ?"),
     ],
 )
-def test_a_success_that_gives_nothing(members: dict[str, object] | None, because: str) -> None:
+def test_a_success_without_a_token(members: dict[str, object] | None, because: str) -> None:
     with pytest.raises(TokenServiceError) as caught:
         parse_token_response(TokenServiceResponse(200, members, host="issuer.test"), ASKED)
     error = caught.value
@@ -169,7 +169,7 @@ MEMBERS = ("access_token", "token_type", "expires_in", "refresh_token", "scope",
     | st.fixed_dictionaries({}, optional=dict.fromkeys(MEMBERS, anything))
     | st.fixed_dictionaries(dict.fromkeys(MEMBERS[2:6], anything)).map(lambda found: {**GOOD, **found})
 )
-def test_whatever_comes_is_a_token_or_a_fault(members: dict[str, object] | None) -> None:
+def test_any_response_is_a_token_or_an_error(members: dict[str, object] | None) -> None:
     try:
         found = parse_token_response(TokenServiceResponse(200, members, host="issuer.test"), ASKED)
     except TokenServiceError as error:
@@ -206,25 +206,25 @@ class TestNewGrant:
             skew=12,
         )
 
-    async def test_who_signed_in_by_the_access_token(self, http: TokenHttp) -> None:
+    async def test_the_account_from_the_access_token(self, http: TokenHttp) -> None:
         grant = new_grant("device", client(), http, response(access_token=jwt(upn="bob@example.com", tid="t")))
         assert (grant.account, grant.tenant) == ("bob@example.com", "t")
 
-    async def test_nobody_knows_who_signed_in(self, http: TokenHttp) -> None:
+    async def test_an_unknown_account(self, http: TokenHttp) -> None:
         grant = new_grant("device", client(), http, response())
         assert (grant.account, grant.tenant, grant.expires_at) == (None, None, None)
 
     @pytest.mark.parametrize("granted", ["mail.send", "MAIL.SEND other", "https://mail.example/mail.send"])
-    async def test_enough_was_granted(self, http: TokenHttp, granted: str) -> None:
+    async def test_sufficient_scopes(self, http: TokenHttp, granted: str) -> None:
         assert new_grant("device", client(), http, response(scope=granted)).scopes == tuple(granted.split())
 
     @pytest.mark.parametrize("granted", ["offline_access", "mail.pop openid", "mail.sendx"])
-    async def test_too_little_is_kept_as_it_was_granted(self, http: TokenHttp, granted: str) -> None:
+    async def test_insufficient_scopes_are_kept_as_granted(self, http: TokenHttp, granted: str) -> None:
         grant = new_grant("device", client(), http, response(scope=granted))
         assert grant.scopes == tuple(granted.split())
         assert grant.access_token
 
-    async def test_an_application_s_default_scope_is_never_missed(self, http: TokenHttp) -> None:
+    async def test_a_default_scope_is_never_missing(self, http: TokenHttp) -> None:
         who = replace(client(), scopes=("https://outlook.office365.com/.default",))
         assert new_grant("app", who, http, response(scope="https://outlook.office365.com/SMTP.SendAsApp"))
 
@@ -245,7 +245,7 @@ class TestRefreshedGrant:
         failure=RefreshFailure("unknown", "", "", 0, None),
     )
 
-    async def test_rotation_keeps_the_one_before(self, http: TokenHttp) -> None:
+    async def test_rotation_keeps_the_previous_refresh_token(self, http: TokenHttp) -> None:
         new = refreshed_grant(self.OLD, client(), http, response(refresh_token="r2", expires_in=60))
         assert (new.refresh_token, new.previous_refresh_token) == ("r2", "r1")
         assert new.access_token == "ya29.a"
@@ -254,7 +254,9 @@ class TestRefreshedGrant:
         assert (new.account, new.tenant) == ("a@example.com", "t")
 
     @pytest.mark.parametrize("members", [{}, {"refresh_token": "r1"}, {"refresh_token": ""}, {"refresh_token": 7}])
-    async def test_without_rotation_the_one_there_is_stays(self, http: TokenHttp, members: dict[str, object]) -> None:
+    async def test_without_rotation_the_refresh_token_is_kept(
+        self, http: TokenHttp, members: dict[str, object]
+    ) -> None:
         new = refreshed_grant(self.OLD, client(), http, response(**members))
         assert (new.refresh_token, new.previous_refresh_token) == ("r1", None)
 
@@ -264,7 +266,7 @@ class TestRefreshedGrant:
 
 
 async def test_a_request(http: TokenHttp) -> None:
-    async with answering(reply({**GOOD, "refresh_token": "r2"})) as service:
+    async with run_scripted_service(http_response({**GOOD, "refresh_token": "r2"})) as service:
         who = client(service.url, secret="s")
         found = await request_token(who, http, {"grant_type": "refresh_token", "refresh_token": Secret("r1")})
     assert found.refresh_token == "r2"
@@ -279,7 +281,7 @@ async def test_a_request(http: TokenHttp) -> None:
 )
 async def test_a_refused_request(http: TokenHttp, grant_type: str, cause: str) -> None:
     answer = {"error": "invalid_grant", "error_description": "r1-which-is-secret is over"}
-    async with answering(reply(answer, status=400)) as service:
+    async with run_scripted_service(http_response(answer, status=400)) as service:
         with pytest.raises(TokenServiceError) as caught:
             await request_token(
                 client(service.url), http, {"grant_type": grant_type, "refresh_token": Secret("r1-which-is-secret")}

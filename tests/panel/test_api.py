@@ -185,7 +185,7 @@ async def test_settings_change_with_if_match(fleet: Fleet, script: httpx2.AsyncC
     ],
 )
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
-async def test_problem_documents(
+async def test_errors_are_problem_documents(
     script: httpx2.AsyncClient, method: str, path: str, body: object, status: int, key: str, said: str
 ) -> None:
     answer = await script.request(method, path, **({} if body is None else {"json": body}))
@@ -235,7 +235,9 @@ async def test_methods(script: httpx2.AsyncClient) -> None:
     )
 
 
-async def test_a_token_with_a_code(fleet: Fleet, script: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_token_by_device_code(
+    fleet: Fleet, script: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nobody sits at the device: a script asks for the code, somebody enters it, and mail is fetched and printed."""
     monkeypatch.setattr(device_flow, "flow", device_flow.DeviceFlow(interval=0.1))
     fleet.sandbox.token_service.authorizations.interval = 0.1
@@ -340,7 +342,7 @@ async def test_alarms(script: httpx2.AsyncClient) -> None:
     assert cyan["state"] == "ending"
 
 
-async def test_sections_keep_what_is_private(fleet: Fleet, script: httpx2.AsyncClient) -> None:
+async def test_sections_hide_private_settings(fleet: Fleet, script: httpx2.AsyncClient) -> None:
     path, hook = "/sections/device", "https://hooks.example/4711"
     before = await script.get(path)
     assert before.json()["secrets"] == {"webhook": False}
@@ -373,7 +375,7 @@ async def test_sections_keep_what_is_private(fleet: Fleet, script: httpx2.AsyncC
     assert (await script.get("/health")).json() == {"status": "ok"}
 
 
-async def test_a_file_that_somebody_has_broken(tmp_path: Path) -> None:
+async def test_a_broken_settings_file(tmp_path: Path) -> None:
     """The device goes on with what it has read before: a token can be deleted, and the rest says what is wrong."""
     async with open_fleet(tmp_path) as fleet, fleet.script as script:
         assert (await script.get("/slots")).status_code == 200
@@ -387,7 +389,7 @@ async def test_a_file_that_somebody_has_broken(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
-async def test_no_answer_holds_a_secret(fleet: Fleet, script: httpx2.AsyncClient) -> None:
+async def test_no_response_contains_a_secret(fleet: Fleet, script: httpx2.AsyncClient) -> None:
     records, password = fleet.panel.device.records, "geheim 4711"
     await script.patch("/slots/alert.smtp/settings", json={"password": password, "client_secret": f"{password}!"})
     grant = await records.tokens.store("alert-smtp").load()

@@ -11,7 +11,7 @@ import pytest
 from anyio.to_thread import run_sync
 
 from diagnosis.device import Device
-from diagnosis.ways import SMTP, WAYS, Way, says
+from diagnosis.scenarios import SCENARIOS, SMTP, Scenario, with_reply
 from mailslot.diagnosis.catalogue import actor_name, explain
 from mailslot.diagnosis.diagnosis import Diagnosis
 from mailslot.diagnosis.history import History
@@ -70,15 +70,19 @@ async def press(client: BrowserClient, **fields: str) -> str:
     return page
 
 
-def usual() -> list[Way]:
+def usual() -> list[Scenario]:
     """Return a way to each of the usual faults."""
-    ways = {way.cause: way for way in reversed(WAYS) if way.slot == SMTP and way.plays.name == "Dovecot and Postfix"}
-    return [*map(ways.__getitem__, USUAL), Way("smtp_auth_disabled", "sign_in", says("sign_in", DISABLED))]
+    ways = {
+        way.cause: way
+        for way in reversed(SCENARIOS)
+        if way.slot == SMTP and way.personality.name == "Dovecot and Postfix"
+    }
+    return [*map(ways.__getitem__, USUAL), Scenario("smtp_auth_disabled", "sign_in", with_reply("sign_in", DISABLED))]
 
 
 @pytest.mark.parametrize("way", usual(), ids=str)
 async def test_errors_are_in_the_language_of_the_browser(
-    way: Way, device: Device, client: BrowserClient, sandbox: Sandbox
+    way: Scenario, device: Device, client: BrowserClient, sandbox: Sandbox
 ) -> None:
     await way.prepare(device, sandbox)
     await press(client)
@@ -103,7 +107,7 @@ async def test_errors_are_in_the_language_of_the_browser(
 async def test_a_missing_setting_has_the_name_of_its_field(
     device: Device, client: BrowserClient, sandbox: Sandbox
 ) -> None:
-    await device.use(SMTP, sandbox, server=None)
+    await device.set_up_slot(SMTP, sandbox, server=None)
     await press(client)
     page = await client.get(PAGE, headers={"accept-language": "de"})
     assert "Primärer Server ist nicht gesetzt" in page.text
@@ -112,7 +116,7 @@ async def test_a_missing_setting_has_the_name_of_its_field(
 async def test_stages_appear_as_they_happen(
     device: Device, panel: RunningPanel, sandbox: Sandbox, browser: Browser
 ) -> None:
-    await device.use(SMTP, sandbox)
+    await device.set_up_slot(SMTP, sandbox)
     device.set(SMTP, timeout=120)
     before = await History(device.home).last("smtp")
     sandbox.faults.append(Fault("EHLO", nth=2, delay=10))
@@ -144,7 +148,7 @@ async def test_stages_appear_as_they_happen(
 async def test_a_test_can_be_cancelled_without_javascript(
     device: Device, panel: RunningPanel, sandbox: Sandbox, browser: Browser
 ) -> None:
-    await device.use(SMTP, sandbox, timeout=60)
+    await device.set_up_slot(SMTP, sandbox, timeout=60)
     before = await History(device.home).last("smtp")
     sandbox.faults.append(Fault("greeting", delay=60))
 
@@ -169,9 +173,9 @@ async def test_a_test_can_be_cancelled_without_javascript(
 
 
 async def test_the_chart_has_a_text_alternative(device: Device, client: BrowserClient, sandbox: Sandbox) -> None:
-    await device.use(SMTP, sandbox)
+    await device.set_up_slot(SMTP, sandbox)
     await press(client)
-    await device.use(SMTP, sandbox, server=None)
+    await device.set_up_slot(SMTP, sandbox, server=None)
     page = await press(client)
     tests = (await History(device.home).last("smtp"))[:30]
     passed = sum(each.ok for each in tests)
@@ -189,7 +193,7 @@ async def test_a_message_arrives_in_dovecot_by_postfix(
     device.trust(ca.cert_pem.bytes())
     endpoint, usual = postfix.submission, {"authentication": "oauth2", "account": user, "provider": "custom"}
     await run_sync(
-        lambda: device.point_to(
+        lambda: device.set_endpoint(
             "alert.smtp",
             endpoint,
             **usual,
@@ -201,7 +205,7 @@ async def test_a_message_arrives_in_dovecot_by_postfix(
             timeout=120,
         )
     )
-    await device.keep("alert.smtp", provider.token())
+    await device.store_token("alert.smtp", provider.token())
     dovecot.empty(user)
     path = "/slots/alert.smtp/test"
     await client.submit(path, send="yes")

@@ -168,7 +168,7 @@ def silent_and_reset(server: Running) -> None:
 
 
 def gone_amid_the_first_line(server: Running) -> None:
-    """Over https, amid the ClientHello."""
+    """Over https, in the middle of the ClientHello."""
     with closing(socket.create_connection(("127.0.0.1", server.port), GENEROUS)) as connection:
         connection.sendall(b"GET / HT" if server.tls is None else b"\x16\x03\x01\x02\x00\x01")
 
@@ -223,7 +223,7 @@ async def test_a_half_closed_connection_gets_its_response(anyio_backend: str) ->
     assert octets.endswith(b"here")
 
 
-async def test_an_answer_before_all_of_a_request_was_read(server: Running) -> None:
+async def test_a_response_before_the_whole_request_was_read(server: Running) -> None:
     """What nobody reads does not block the connection, and the answer is seen all the same."""
     with closing(await run_sync(server.connect)) as connection:
 
@@ -248,7 +248,7 @@ async def test_an_answer_before_all_of_a_request_was_read(server: Running) -> No
     ],
     ids=["upgrade", "prior-knowledge"],
 )
-async def test_http_2_is_not_spoken(server: Running, request_: bytes) -> None:
+async def test_http_2_is_refused(server: Running, request_: bytes) -> None:
     """Its streams would pass by the bounds on connections."""
     with closing(await run_sync(server.connect)) as connection:
 
@@ -261,8 +261,8 @@ async def test_http_2_is_not_spoken(server: Running, request_: bytes) -> None:
     assert not octets.startswith(b"HTTP/1.1 101")
 
 
-async def test_one_address_does_not_take_all(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever is at the bound gives up what has waited longest, and is refused while all are being answered."""
+async def test_one_address_cannot_use_all_connections(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client at its limit loses its longest idle connection, and is refused while all are busy."""
     monkeypatch.setattr(admission, "MAX_CONNECTIONS_PER_PEER", 3)
     kept = [await run_sync(server.connect) for _ in range(3)]
     try:
@@ -284,8 +284,8 @@ async def test_one_address_does_not_take_all(server: Running, monkeypatch: pytes
             each.close()
 
 
-async def test_requests_without_an_end_keep_nobody_out(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Behind a proxy, or in an office with one address, everybody shares it with whoever sends them."""
+async def test_endless_requests_do_not_block_other_clients(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind a proxy or in an office with one address, all clients share one limit."""
     monkeypatch.setattr(admission, "MAX_CONNECTIONS_PER_PEER", 3)
     begun = b"POST /wait HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nx"
     held = [await run_sync(server.connect) for _ in range(3)]
@@ -315,10 +315,8 @@ def ended(connection: socket.socket) -> bool:
 
 
 @pytest.mark.parametrize("busy", [False, True])
-async def test_few_addresses_do_not_shut_others_out(
-    server: Running, monkeypatch: pytest.MonkeyPatch, busy: bool
-) -> None:
-    """Where all connections are taken, a newcomer gets one of those of whoever has most, busy or not."""
+async def test_few_addresses_cannot_block_others(server: Running, monkeypatch: pytest.MonkeyPatch, busy: bool) -> None:
+    """If all connections are in use, a new client gets one of the client that has most, busy or not."""
     names = iter("aaabbcda")
     monkeypatch.setattr(admission, "client_network", lambda _: next(names))
     monkeypatch.setattr(admission, "MAX_CONNECTIONS", 5)
@@ -348,7 +346,7 @@ async def test_few_addresses_do_not_shut_others_out(
             each.close()
 
 
-async def test_a_proxy_on_this_machine_may_bring_everybody(anyio_backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_local_proxy_may_use_all_connections(anyio_backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admission, "MAX_CONNECTIONS_PER_PEER", 3)
     async with running(None, None) as server:
         held = [await run_sync(server.connect) for _ in range(6)]

@@ -75,7 +75,7 @@ async def test_an_empty_device_says_where_to_begin(admin: BrowserClient) -> None
 
 @pytest.mark.parametrize("path", ["/", "/jobs", "/received", "/alerts", "/settings/fax", "/settings/device"])
 @pytest.mark.parametrize("language", ["de", "fr", "es", "ja"])
-async def test_every_page_speaks_every_language(admin: BrowserClient, path: str, language: str) -> None:
+async def test_every_page_in_every_language(admin: BrowserClient, path: str, language: str) -> None:
     page = await text(admin, path, language)
     assert f'<html lang="{language}"' in page
 
@@ -220,7 +220,7 @@ async def test_alarms_and_a_test_mail(panel: RunningPanel, admin: BrowserClient)
     assert "nonsense" in await text(admin, answer.headers["location"])
 
 
-async def test_a_section_is_changed_or_nothing_is(panel: RunningPanel, admin: BrowserClient) -> None:
+async def test_a_section_is_changed_entirely_or_not_at_all(panel: RunningPanel, admin: BrowserClient) -> None:
     await text(admin, "/settings/nonsense", status=404)
     page = await text(admin, "/settings/print")
     assert 'name="printer"' in page

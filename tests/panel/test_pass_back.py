@@ -134,7 +134,7 @@ async def device(panel: RunningPanel) -> Device:
     for slot in ("alert.smtp", "fax.pop", "network.smtp"):
         reset = partial(device.set, slot, provider=None, issuer=None, port=None, security=None, authentication="oauth2")
         await run_sync(partial(reset, server="mail.example.com", **common))
-        await device.keep(slot, "geheim-access", RENEWAL, left=-10)
+        await device.store_token(slot, "geheim-access", RENEWAL, left=-10)
     return device
 
 

@@ -42,7 +42,7 @@ CARRIED = {
 
 @pytest.fixture(scope="module")
 async def panel(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[RunningPanel]:
-    """A panel that stays as it is: tests sign in and out, and change nothing else."""
+    """A panel whose tests only sign in and out."""
     async with run_panel(tmp_path_factory.mktemp("panel")) as found:
         yield found
 
@@ -93,7 +93,7 @@ async def test_no_page_without_signing_in(panel: RunningPanel, client: BrowserCl
             )
 
 
-async def test_no_change_by_another_site(panel: RunningPanel, admin: BrowserClient) -> None:
+async def test_cross_site_changes_are_refused(panel: RunningPanel, admin: BrowserClient) -> None:
     """Every way of changing something, signed in: without its form's token, or from another page, it is refused."""
     token = await admin.token("/administration")
     async with BrowserClient(panel.address) as other:
@@ -129,7 +129,7 @@ async def test_own_forms_are_accepted(admin: BrowserClient, headers: dict[str, s
 
 
 async def test_session_fixation_fails(panel: RunningPanel, client: BrowserClient) -> None:
-    """Session fixation: whoever knows the id from before the sign-in is not signed in by it."""
+    """A session id from before the sign-in is not signed in afterwards."""
     await client.token()
     planted = client.session
     assert (await client.sign_in()).status_code == 303
@@ -143,7 +143,7 @@ async def test_session_fixation_fails(panel: RunningPanel, client: BrowserClient
         assert await attacker.token() != await client.token("/administration")
 
 
-async def test_the_cookie(client: BrowserClient) -> None:
+async def test_cookie_attributes(client: BrowserClient) -> None:
     answer = await client.get("/sign-in")
     [cookie] = answer.headers.get_list("set-cookie")
     name, _, rest = cookie.partition("=")
@@ -153,14 +153,14 @@ async def test_the_cookie(client: BrowserClient) -> None:
     assert "set-cookie" not in (await client.get("/static/style.css")).headers
 
 
-async def test_a_form_from_elsewhere_does_not_replace_the_cookie(panel: RunningPanel) -> None:
-    """It comes without the cookie (Lax); an answer with a new one would sign out whoever is signed in."""
+async def test_a_cross_site_form_does_not_replace_the_cookie(panel: RunningPanel) -> None:
+    """It comes without the cookie (Lax); a response with a new one would sign the user out."""
     async with BrowserClient(panel.address) as other:
         for path in ("/sign-in", "/sign-out", "/jobs/7/cancel"):
             assert "set-cookie" not in (await other.post(path, data={})).headers
 
 
-async def test_every_answer_carries_its_headers(panel: RunningPanel, client: BrowserClient) -> None:
+async def test_every_response_has_the_security_headers(panel: RunningPanel, client: BrowserClient) -> None:
     """No framing, no guessing of types, no foreign script, nothing kept: on pages, refusals and mistakes alike."""
     async with BrowserClient(panel.address) as admin:
         await admin.sign_in()
@@ -230,7 +230,7 @@ async def test_sign_in_returns_to_the_requested_page(panel: RunningPanel) -> Non
         assert (await client.sign_in(next="/jobs?state=held&page=2")).headers["location"] == "/jobs?state=held&page=2"
 
 
-async def test_a_part_of_a_page_sends_the_whole_page_to_sign_in(client: BrowserClient) -> None:
+async def test_a_page_fragment_redirects_the_whole_page_to_sign_in(client: BrowserClient) -> None:
     headers = {"hx-request": "true", "hx-current-url": "http://127.0.0.1/jobs/7"}
     answer = await client.get("/live", headers=headers)
     assert (answer.status_code, answer.headers["hx-redirect"]) == (401, "/sign-in?next=/jobs/7")
@@ -301,7 +301,7 @@ async def test_a_new_password_ends_other_sessions(tmp_path: Path) -> None:
         assert (await other.sign_in("a new password")).status_code == 303
 
 
-async def test_a_password_set_elsewhere_ends_all_sessions(tmp_path: Path) -> None:
+async def test_a_password_set_by_command_ends_all_sessions(tmp_path: Path) -> None:
     async with run_panel(tmp_path) as panel, BrowserClient(panel.address) as admin:
         await admin.sign_in()
         assert await admin.is_in()
@@ -365,7 +365,7 @@ def files(folder: Path) -> dict[str, str]:
     return {str(path): path.read_bytes().decode("latin-1") for path in folder.rglob("*") if path.is_file()}
 
 
-async def test_no_secret_is_anywhere(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_secret_is_shown_or_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Every secret that was typed or issued: not in a log, a page, an address, or a file; but cookies hold an id."""
     caplog.set_level(logging.DEBUG)
     pages: list[str] = []

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography import x509
 
+from command_line import mailslot
 from lab.process import free_ports
 from mailslot.slots.records import Records
 from mailslot.wire.secret import Secret
@@ -16,8 +17,7 @@ from mailslot_plugins.panel.section import PANEL
 from mailslot_plugins.panel.security.password import Password
 from panel.browser_client import BrowserClient
 from panel.running_panel import PASSWORD
-from service.served import serving
-from typed import mailslot
+from service.service_process import serving
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +38,7 @@ def test_a_password_from_standard_input(tmp_path: Path) -> None:
     assert Password(tmp_path).verify(Secret(PASSWORD))
 
 
-def test_its_settings_are_settings_like_others(tmp_path: Path) -> None:
+def test_its_settings_are_ordinary_settings(tmp_path: Path) -> None:
     done = mailslot("--home", tmp_path, "set", "panel", "names=copier.example.com, copier", "idle_minutes=30")
     assert done.returncode == 0, done.stderr
     assert Records(tmp_path).settings.section(PANEL)["names"] == ("copier.example.com", "copier")
@@ -46,7 +46,7 @@ def test_its_settings_are_settings_like_others(tmp_path: Path) -> None:
     assert mailslot("--home", tmp_path, "set", "panel", "idle_minutes=0").returncode == 2
 
 
-async def test_a_panel_for_all(tmp_path: Path) -> None:
+async def test_a_panel_on_the_network(tmp_path: Path) -> None:
     [port] = free_ports(1)
     Password(tmp_path).set(Secret(PASSWORD))
     Records(tmp_path).settings.change_section(PANEL, {"names": "panel.example.com"})
@@ -71,7 +71,7 @@ def good_for(path: Path) -> list[str]:
     return names.get_values_for_type(x509.DNSName)
 
 
-def test_a_certificate_that_cannot_be_used(tmp_path: Path) -> None:
+def test_an_unusable_certificate(tmp_path: Path) -> None:
     settings = Records(tmp_path).settings
     settings.change_section(PANEL, {"certificate": "/nowhere/chain.pem", "key": "/nowhere/key.pem"})
     [port] = free_ports(1)

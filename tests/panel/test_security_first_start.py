@@ -132,7 +132,7 @@ async def test_a_damaged_hash_says_what_to_do(tmp_path: Path) -> None:
         assert (answer.status_code, "mailslot panel password" in words(answer)) == (503, True)
 
 
-async def test_the_announcement_of_a_panel_for_all(tmp_path: Path) -> None:
+async def test_the_announcement_of_a_panel_on_the_network(tmp_path: Path) -> None:
     with socket.create_server(("0.0.0.0", 0)) as listener:
         async with open_device(Records(tmp_path)) as device:
             security = Security(device)

@@ -44,7 +44,7 @@ class Clock:
 # Names
 
 
-def test_a_name_with_letters_beyond_ascii(tmp_path: Path) -> None:
+def test_a_non_ascii_host_name(tmp_path: Path) -> None:
     """Browsers send it as an A-label, and a certificate holds nothing else."""
     settings = Records(tmp_path).settings
     [given] = settings.change_section(PANEL, {"names": "Kopierer.Büro.example"})["names"]
@@ -127,7 +127,7 @@ def test_invalid_session_ids(id_: str) -> None:
     assert Sessions().find(id_, 0.0, IDLE) is None
 
 
-def test_signing_in_anew_ends_the_session_before() -> None:
+def test_signing_in_again_ends_the_previous_session() -> None:
     sessions = Sessions()
     before, _ = sessions.sign_in(sessions.new()[0], 0.0)
     sessions.sign_in(before, 1.0)

@@ -146,7 +146,7 @@ async def test_a_request_with_two_lengths_closes_the_connection(panel: RunningPa
     assert b"\r\nconnection: close\r\n" in octets.lower()
 
 
-async def test_nothing_can_be_put_into_a_header(panel: RunningPanel) -> None:
+async def test_header_injection_fails(panel: RunningPanel) -> None:
     async with raw(panel) as stream:
         await stream.send(
             b"GET /jobs?a=%0d%0aSet-Cookie:%20x=1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
@@ -177,7 +177,7 @@ async def test_nothing_can_be_put_into_a_header(panel: RunningPanel) -> None:
         "*",
     ],
 )
-async def test_no_spelling_of_a_page_passes_by_the_sign_in(panel: RunningPanel, path: str) -> None:
+async def test_no_spelling_of_a_path_bypasses_the_sign_in(panel: RunningPanel, path: str) -> None:
     async with raw(panel) as stream:
         request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
         await stream.send(request.encode())
@@ -229,7 +229,7 @@ async def test_many_silent_connections(panel: RunningPanel, monkeypatch: pytest.
                 group.start_soon(everything, stream)
 
 
-async def test_websockets_are_not_spoken(panel: RunningPanel) -> None:
+async def test_websockets_are_refused(panel: RunningPanel) -> None:
     async with raw(panel) as stream:
         await stream.send(
             b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -238,7 +238,7 @@ async def test_websockets_are_not_spoken(panel: RunningPanel) -> None:
         assert status(await everything(stream)) == 403
 
 
-async def test_it_ends_although_somebody_does_not_read(tmp_path: Path) -> None:
+async def test_it_stops_despite_a_client_that_does_not_read(tmp_path: Path) -> None:
     """A browser that asks and asks, and reads nothing, does not keep the service from stopping."""
     async with run_panel(tmp_path) as panel:
         host, _, port = panel.address.removeprefix("http://").rpartition(":")
@@ -260,7 +260,7 @@ async def test_it_ends_although_somebody_does_not_read(tmp_path: Path) -> None:
     assert anyio.current_time() - began < 6
 
 
-async def test_it_ends_although_somebody_says_nothing(tmp_path: Path) -> None:
+async def test_it_stops_despite_a_silent_client(tmp_path: Path) -> None:
     """Not even the first octet of TLS, as of one who only looks which ports are open."""
     async with for_all(tmp_path) as (port, _):
         silent = await run_sync(socket.create_connection, ("127.0.0.1", port))
@@ -289,7 +289,7 @@ async def for_all(home: Path) -> AsyncGenerator[tuple[int, str]]:
             group.cancel_scope.cancel()
 
 
-async def test_beyond_this_machine_only_by_tls(tmp_path: Path) -> None:
+async def test_remote_access_requires_tls(tmp_path: Path) -> None:
     async with for_all(tmp_path) as (port, fingerprint):
         shown = await run_sync(handshake, port)
         assert hashlib.sha256(shown["certificate"]).hexdigest().upper() == fingerprint.replace(":", "")
@@ -327,7 +327,7 @@ def handshake(port: int) -> dict[str, Any]:
         }
 
 
-async def test_a_certificate_of_ones_own_and_its_successor(
+async def test_an_own_certificate_and_its_replacement(
     tmp_path: Path, ca: trustme.CA, client_context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Browsers are told to come by https alone from then on; one that was renewed is used without a restart."""
@@ -352,7 +352,7 @@ async def test_a_certificate_of_ones_own_and_its_successor(
 
 
 async def test_clients_that_fail_the_tls_handshake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Silence before the handshake, and amid it, ends; what is no TLS is closed; the next one is served."""
+    """Silence before or during the handshake times out; other protocols are closed; the next client is served."""
     monkeypatch.setattr(connections, "HANDSHAKE_TIMEOUT", 0.5)
     async with for_all(tmp_path) as (port, _):
         for words_ in (b"", b"\x16\x03\x01", b"\x16\x03\x01\x00\x05hello", b"\x00"):

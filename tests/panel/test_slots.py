@@ -163,7 +163,7 @@ async def test_a_secret_is_written_and_never_read(client: BrowserClient, device:
     assert device.records.vault.fields("alert-smtp") == frozenset()
 
 
-async def test_a_program_for_tokens_can_be_removed_but_not_set(client: BrowserClient, device: Device) -> None:
+async def test_a_token_command_can_be_removed_but_not_set(client: BrowserClient, device: Device) -> None:
     await client.post(FAX, data={**await fields(client, FAX), "token_source": "command /bin/sh"})
     assert device.records.settings.load()["fax-pop"].token_source is None
     device.set("fax.pop", token_source="command /usr/bin/token --key=abcdef")
@@ -176,7 +176,7 @@ async def test_a_program_for_tokens_can_be_removed_but_not_set(client: BrowserCl
     assert device.records.settings.load()["fax-pop"].token_source is None
 
 
-async def test_a_file_of_authorities_can_be_removed_but_not_set(client: BrowserClient, device: Device) -> None:
+async def test_a_ca_file_can_be_removed_but_not_set(client: BrowserClient, device: Device) -> None:
     """Who may name any file could ask which there are, and have a mail's attachment believed."""
     ours = device.records.settings.load()["fax-pop"].ca_file
     for path in ("/etc/passwd", "/nowhere", str(device.records.home / "key")):
@@ -191,7 +191,7 @@ async def test_a_file_of_authorities_can_be_removed_but_not_set(client: BrowserC
 # A known provider.
 
 
-async def test_a_chosen_provider_fills_the_rest_by_saving_alone(client: BrowserClient, device: Device) -> None:
+async def test_saving_a_provider_fills_in_its_settings(client: BrowserClient, device: Device) -> None:
     await save(client, ALERT, provider="google", account="alarms@example.com", security="starttls")
     settings = device.records.settings.load()["alert-smtp"]
     assert (settings.provider, settings.server, settings.port) == ("google", None, None)
@@ -211,7 +211,7 @@ async def test_a_chosen_provider_fills_the_rest_by_saving_alone(client: BrowserC
 
 
 async def test_a_token_that_may_become_unusable_is_mentioned(client: BrowserClient, device: Device) -> None:
-    await device.keep("print.pop", "token", "renewal")
+    await device.store_token("print.pop", "token", "renewal")
     path = "/slots/print.pop"
     answer = await client.post(path, data={**await fields(client, path), "account": "alice@example.com"})
     assert answer.headers["location"] == f"{path}/review"
@@ -271,7 +271,7 @@ async def test_a_broken_settings_file(client: BrowserClient, device: Device) -> 
 
 
 async def test_a_poll_on_request(client: BrowserClient, device: Device, sandbox: Sandbox) -> None:
-    await device.use("status.pop", sandbox)
+    await device.set_up_slot("status.pop", sandbox)
     sandbox.maildrops["scanner@example.com"].add(b"Subject: status\r\n\r\nplease\r\n")
     path = "/slots/status.pop"
     assert (await client.submit(f"{path}/poll", path)).status_code == 303
@@ -296,7 +296,7 @@ def tab_to(page: Page, selector: str) -> None:
     pytest.fail(f"{selector} cannot be reached")
 
 
-async def test_a_person_with_a_keyboard(panel: RunningPanel, device: Device, browser: Browser) -> None:
+async def test_keyboard_only(panel: RunningPanel, device: Device, browser: Browser) -> None:
     device.set("network.smtp", provider=None)
 
     def act(page: Page) -> list[list[str]]:
@@ -345,7 +345,7 @@ async def test_a_person_with_a_keyboard(panel: RunningPanel, device: Device, bro
     assert (settings.sender_name, settings.provider, settings.server) == ("By keyboard", "microsoft365", None)
 
 
-async def test_a_person_without_javascript(panel: RunningPanel, device: Device, browser: Browser) -> None:
+async def test_without_javascript(panel: RunningPanel, device: Device, browser: Browser) -> None:
     device.set("fax.pop", check_interval=1)
 
     def act(page: Page) -> str:
@@ -366,7 +366,7 @@ async def test_a_person_without_javascript(panel: RunningPanel, device: Device, 
     assert (settings.check_interval, settings.provider, settings.tenant) == (30, "google", "example")
 
 
-def test_every_setting_has_a_name_in_every_language() -> None:
+def test_every_setting_is_named_in_every_language() -> None:
     for language in LANGUAGES:
         for slot in SLOTS:
             names = [label(key, slot.protocol, language) for key in (*KEYS, *SECRETS) if key != "server"]

@@ -86,7 +86,7 @@ def test_client_network() -> None:
     assert addresses.client_network("::ffff:192.0.2.1") == addresses.client_network("192.0.2.1") == "192.0.2.1"
 
 
-async def test_the_fewest_wrong_guesses_go_first(anyio_backend: str) -> None:
+async def test_clients_with_fewer_wrong_guesses_go_first(anyio_backend: str) -> None:
     clock = Clock()
     slow = Throttle(clock, clock.sleep)
     for number in range(12):
@@ -156,7 +156,7 @@ async def test_a_full_queue_drops_the_most_wrong_guesses(anyio_backend: str, mon
     assert ended[3:] == [("new", True), ("mistyped", True)]
 
 
-async def test_a_turn_that_never_comes(anyio_backend: str) -> None:
+async def test_a_turn_that_times_out(anyio_backend: str) -> None:
     """It is refused after a while, and leaves nothing behind; so is what is cancelled."""
     clock = Clock()
     slow = Throttle(clock, clock.sleep)
@@ -298,7 +298,7 @@ async def _waits(panel: RunningPanel) -> None:
         pytest.fail("it was answered")
 
 
-async def test_the_right_password_has_its_turn_among_wrong_ones(
+async def test_the_right_password_gets_its_turn_among_wrong_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From the same address, in a browser that nobody knows."""
@@ -349,7 +349,7 @@ async def test_one_password_is_checked_at_a_time(tmp_path: Path, monkeypatch: py
     assert most == 1
 
 
-async def test_a_session_guesses_once_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_session_has_one_guess_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throttle, "PAUSE_STEP", 3600.0)
     monkeypatch.setattr(throttle, "MAX_PAUSE", 3600.0)
     async with run_panel(tmp_path) as panel, BrowserClient(panel.address) as client:

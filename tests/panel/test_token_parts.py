@@ -193,7 +193,7 @@ def test_notes_in_every_language(token: TokenState, topic: str) -> None:
     assert all(said.values())
 
 
-async def test_a_pending_authorization_accepts_one_response_in_time() -> None:
+async def test_a_pending_authorization_accepts_one_response_before_it_expires() -> None:
     provider = custom_provider(
         authorization_endpoint="https://id.example/auth", token_endpoint="https://id.example/token"
     )

@@ -103,7 +103,7 @@ def path_of(address: str) -> str:
     return f"{parts.path or '/'}?{parts.query}"
 
 
-async def test_a_home_that_was_copied(panel: RunningPanel, admin: BrowserClient) -> None:
+async def test_a_copied_home(panel: RunningPanel, admin: BrowserClient) -> None:
     answer = path_of(await sign_in(await begin(admin, "browser")))
     await admin.get(answer)
     await settled(admin)
@@ -123,9 +123,7 @@ async def test_a_home_that_was_copied(panel: RunningPanel, admin: BrowserClient)
     await forget(panel, admin)
 
 
-async def test_an_answer_counts_once_for_the_session_and_the_slot_that_asked(
-    panel: RunningPanel, admin: BrowserClient
-) -> None:
+async def test_a_response_counts_once_for_its_session_and_slot(panel: RunningPanel, admin: BrowserClient) -> None:
     address = await begin(admin, "browser")
     asked = parse_qs(urlsplit(address).query)
     assert asked["redirect_uri"] == [panel.address]  # as it is registered, without a path
@@ -170,7 +168,7 @@ async def test_an_answer_counts_once_for_the_session_and_the_slot_that_asked(
     await forget(panel, admin)
 
 
-async def test_the_answer_of_another_provider_ends_the_sign_in(
+async def test_a_response_of_another_issuer_ends_the_sign_in(
     panel: RunningPanel, admin: BrowserClient, sandbox: Sandbox
 ) -> None:
     answer = path_of(await sign_in(await begin(admin, "browser")))
@@ -182,7 +180,7 @@ async def test_the_answer_of_another_provider_ends_the_sign_in(
     assert await nothing_there(panel)
 
 
-async def test_declined(panel: RunningPanel, admin: BrowserClient) -> None:
+async def test_a_declined_authorization(panel: RunningPanel, admin: BrowserClient) -> None:
     answer = path_of(await sign_in(await begin(admin, "browser"), decision="deny"))
     await admin.get(answer)
     assert "The sign-in was declined at the provider." in await settled(admin)
@@ -194,7 +192,7 @@ async def test_declined(panel: RunningPanel, admin: BrowserClient) -> None:
     assert await nothing_there(panel)
 
 
-async def test_an_answer_comes_to_another_name_of_loopback(panel: RunningPanel, admin: BrowserClient) -> None:
+async def test_a_response_to_another_loopback_name(panel: RunningPanel, admin: BrowserClient) -> None:
     """Microsoft knows localhost alone, and a browser that was called by 127.0.0.1 has its cookie there."""
     answer = path_of(await sign_in(await begin(admin, "browser")))
     async with BrowserClient(panel.address.replace("127.0.0.1", "localhost")) as same_browser:
@@ -209,9 +207,7 @@ async def test_an_answer_comes_to_another_name_of_loopback(panel: RunningPanel, 
 
 
 @pytest.mark.parametrize("way", ["browser", "device", "paste"])
-async def test_a_provider_that_cannot_be_reached(
-    panel: RunningPanel, admin: BrowserClient, sandbox: Sandbox, way: str
-) -> None:
+async def test_an_unreachable_provider(panel: RunningPanel, admin: BrowserClient, sandbox: Sandbox, way: str) -> None:
     sandbox.token_service.faults.append(WebFault("metadata", answer=PORTAL))
     try:
         assert not await begin(admin, way)
@@ -224,9 +220,7 @@ async def test_a_provider_that_cannot_be_reached(
     assert await nothing_there(panel)
 
 
-async def test_no_page_waits_for_a_provider_that_is_silent(
-    panel: RunningPanel, admin: BrowserClient, sandbox: Sandbox
-) -> None:
+async def test_no_page_waits_for_a_silent_provider(panel: RunningPanel, admin: BrowserClient, sandbox: Sandbox) -> None:
     sandbox.token_service.faults.append(WebFault("metadata", delay=math.inf))
     sandbox.token_service.faults.append(WebFault("revoke", delay=math.inf))
     try:
@@ -240,7 +234,7 @@ async def test_no_page_waits_for_a_provider_that_is_silent(
         sandbox.token_service.faults.clear()
 
 
-async def test_a_deletion_that_the_provider_does_not_confirm(
+async def test_a_deletion_without_confirmed_revocation(
     panel: RunningPanel, admin: BrowserClient, sandbox: Sandbox
 ) -> None:
     await admin.get(path_of(await sign_in(await begin(admin, "browser"))))
@@ -260,7 +254,7 @@ async def test_a_deletion_that_the_provider_does_not_confirm(
     assert "There is no token to delete." in words(await admin.get(f"{PAGE}/delete"))
 
 
-async def test_a_code_that_expires(panel: RunningPanel, admin: BrowserClient, sandbox: Sandbox) -> None:
+async def test_an_expired_device_code(panel: RunningPanel, admin: BrowserClient, sandbox: Sandbox) -> None:
     sandbox.token_service.authorizations.device_lifetime = 1.0
     try:
         await begin(admin, "device")
@@ -271,7 +265,7 @@ async def test_a_code_that_expires(panel: RunningPanel, admin: BrowserClient, sa
     assert await nothing_there(panel)
 
 
-async def test_a_sign_in_that_is_cancelled_or_replaced(panel: RunningPanel, admin: BrowserClient) -> None:
+async def test_a_cancelled_or_replaced_sign_in(panel: RunningPanel, admin: BrowserClient) -> None:
     first = await begin(admin, "browser")
     await admin.submit(f"{PAGE}/cancel", PAGE)
     assert "data-step" not in (await admin.get(PAGE)).text
@@ -318,9 +312,7 @@ async def settled_way(admin: BrowserClient, page: str, way: str) -> str:
     return await settled(admin, page)
 
 
-async def test_an_application_that_signs_in_by_itself(
-    panel: RunningPanel, admin: BrowserClient, sandbox: Sandbox
-) -> None:
+async def test_client_credentials(panel: RunningPanel, admin: BrowserClient, sandbox: Sandbox) -> None:
     page = "/slots/status.pop/token"
     sandbox.provider.register("robot", "robots' secret", ["scanner@example.com"])
     assert 'value="app"' not in (await admin.get(page)).text  # without a secret, it cannot
@@ -381,7 +373,7 @@ async def test_tokens_from_elsewhere(panel: RunningPanel, admin: BrowserClient, 
         ({"client_id": None}, "an application for this device must be registered"),
     ],
 )
-async def test_obstacles_to_signing_in(
+async def test_settings_that_prevent_signing_in(
     panel: RunningPanel, admin: BrowserClient, change: dict[str, object], said: str
 ) -> None:
     page = "/slots/alert.smtp/token"
@@ -398,11 +390,11 @@ async def test_obstacles_to_signing_in(
         await run_sync(panel.device.records.change, "alert-smtp", restored, {})
 
 
-async def test_no_such_slot(admin: BrowserClient) -> None:
+async def test_an_unknown_slot(admin: BrowserClient) -> None:
     assert (await admin.get("/slots/x.smtp/token")).status_code == 404
 
 
-async def test_a_restart_forgets_sign_ins(tmp_path: Path, sandbox: Sandbox) -> None:
+async def test_a_restart_discards_pending_sign_ins(tmp_path: Path, sandbox: Sandbox) -> None:
     await run_sync(set_up, tmp_path, sandbox)
     async with run_panel(tmp_path) as panel, signed_in(panel) as admin:
         answer = path_of(await sign_in(await begin(admin, "browser")))

@@ -32,7 +32,7 @@ OF_SECTIONS = ("job", "section", "more", "setting_", "hint_", "choice_", "first_
 
 
 @pytest.mark.parametrize("folder", FILES)
-def test_every_word_is_there_in_every_language_and_filled_alike(folder: str) -> None:
+def test_every_text_has_all_languages_and_the_same_placeholders(folder: str) -> None:
     for key, texts in tomllib.loads(FILES[folder].read_text()).items():
         assert set(texts) == set(LANGUAGES), key
         needs = {language: fields(text) for language, text in texts.items()}
@@ -45,7 +45,7 @@ def fields(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize("folder", FILES)
-def test_every_word_is_used(folder: str) -> None:
+def test_every_text_is_used(folder: str) -> None:
     """A key stands in a template or a module of its folder, whole or by its beginning; shared ones, anywhere."""
     where = [ROOT] if folder in {"layout", "jobs", "home"} else [FILES[folder].parent]
     sources = [p for place in where for kind in ("*.html", "*.py") for p in place.rglob(kind)]
@@ -62,7 +62,7 @@ def test_every_word_is_used(folder: str) -> None:
     assert unused == []
 
 
-def test_every_setting_has_a_name_in_every_language() -> None:
+def test_every_setting_is_named_in_every_language() -> None:
     named = {(None, key.removeprefix("setting_")) for key in load_texts("sections") if key.startswith("setting_")}
     for name in OURS:
         named |= {(name, key.removeprefix("setting_")) for key in pipeline_words(name) if key.startswith("setting_")}
@@ -77,7 +77,7 @@ def test_every_setting_has_a_name_in_every_language() -> None:
     assert hinted <= keys
 
 
-def test_every_value_that_is_chosen_has_a_name_and_no_other() -> None:
+def test_every_choice_has_exactly_one_name() -> None:
     for name, section in SECTIONS.items():
         parsers = [each.parse for each in section.keys.values() if isinstance(each.parse, Parser)]
         choices = {each for parse in parsers for each in parse.schema.get("enum", ()) if name in OURS}
@@ -89,11 +89,11 @@ def test_every_section_has_a_title() -> None:
     assert [name for name in SECTIONS if section_text(name, "section", "ja") is None] == []
 
 
-def test_every_kind_of_trouble_has_a_name_in_every_language() -> None:
+def test_every_alert_kind_is_named_in_every_language() -> None:
     assert {key.removeprefix("kind_") for key in load_texts("alerts") if key.startswith("kind_")} == set(KINDS)
 
 
-def test_every_template_can_be_read() -> None:
+def test_every_template_compiles() -> None:
     made = environment()
     assert len(TEMPLATES) > 10
     assert any(path.parent.parent.name == "alerts" for path in TEMPLATES)
@@ -102,7 +102,7 @@ def test_every_template_can_be_read() -> None:
         assert made.get_template(f"{folder}/{path.name}").filename == str(path)
 
 
-def test_no_template_brings_script_or_style_of_its_own() -> None:
+def test_no_template_contains_inline_script_or_style() -> None:
     for path in TEMPLATES:
         text = path.read_text()
         assert not re.search(r"\sstyle=|\son[a-z]+=|<style|<script(?! src=\"/static/)|javascript:|hx-on", text), path
@@ -122,7 +122,7 @@ def test_no_template_brings_script_or_style_of_its_own() -> None:
         ("de;q=inf,en", "", "de"),
     ],
 )
-def test_the_browser_chooses_the_language(asked: str, cookie: str, spoken: str) -> None:
+def test_accept_language_selects_the_language(asked: str, cookie: str, spoken: str) -> None:
     from starlette.requests import HTTPConnection  # noqa: PLC0415
 
     headers = [(b"accept-language", asked.encode()), (b"cookie", f"language={cookie}".encode())]

@@ -1,4 +1,4 @@
-"""What a third party's token source is told of its record, and what becomes of one that is damaged."""
+"""Third-party token sources: the settings and secrets that they get, and damaged ones."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def made(site: Site, tmp_path: Path) -> Any:
     return make
 
 
-def test_what_it_is_told(made: Any, tmp_path: Path, ca: Any) -> None:
+def test_a_direct_source_gets_settings_and_secrets(made: Any, tmp_path: Path, ca: Any) -> None:
     ca.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     made("good  a b ", timeout=7, ca_file=str(tmp_path / "ca.pem"))
     told: dict[str, Any] = import_module("acme_sources").told
@@ -79,7 +79,7 @@ def test_what_it_is_told(made: Any, tmp_path: Path, ca: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["raises", "exits", "leaves", "class_"])
-def test_it_is_damaged(made: Any, name: str) -> None:
+def test_a_damaged_direct_source(made: Any, name: str) -> None:
     with pytest.raises(InputError, match=f"The token source {name} ") as refused:
         made(name)
     assert refused.value.stage == "token"
@@ -87,7 +87,7 @@ def test_it_is_damaged(made: Any, name: str) -> None:
     assert refused.value.__cause__ is None
 
 
-def test_a_token_in_the_settings_is_refused_unseen(made: Any) -> None:
+def test_a_token_in_the_settings_is_refused_and_not_shown(made: Any) -> None:
     with pytest.raises(InputError, match="client_secret=-") as refused:
         made("static ya29.in-clear")
     assert "ya29" not in f"{refused.value} {refused.value.detail}"

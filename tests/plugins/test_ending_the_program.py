@@ -1,4 +1,4 @@
-"""Plugins that raise what ends a program, wherever they are called: the service goes on, and stops when told to."""
+"""Plugins that raise SystemExit and the like: the service continues, and stops on request."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from mailslot.service.service import Service
 from mailslot.service.systemd import ServiceManager
 from mailslot.slots.slot import find_slot
 from mailslot_plugins.panel.background import BackgroundTasks
-from service.maildrop import RECORD, RecordingPipeline, postbox
-from service.outbox import FastClocks, outbox
+from service.polling_device import RECORD, RecordingPipeline, run_polling_device
+from service.sending_device import FastClocks, run_sending_device
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -159,14 +159,14 @@ class Ending(RecordingPipeline):
 
 @pytest.mark.parametrize("error", ERRORS)
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_pipeline_at_work(
+async def test_system_exit_in_a_pipeline(
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     way: Callable[[BaseException], Awaitable[None]],
     error: type[BaseException],
 ) -> None:
-    """It is started again, as any task that fails; jobs are delivered meanwhile, and the service stops as ever."""
-    async with outbox(tmp_path, FastClocks(100)) as (box, _):
+    """It is restarted like any failing task; jobs are delivered meanwhile, and the service stops normally."""
+    async with run_sending_device(tmp_path, FastClocks(100)) as (box, _):
         pipeline = Ending(way, error)
         job = await box.accept()
 
@@ -184,11 +184,11 @@ async def test_a_pipeline_at_work(
 
 
 @pytest.mark.parametrize("error", ERRORS)
-async def test_a_pipeline_that_handles_mail(tmp_path: Path, error: type[BaseException]) -> None:
+async def test_system_exit_while_handling_mail(tmp_path: Path, error: type[BaseException]) -> None:
     async def answer(mail: Incoming, subject: str) -> Handled:
         raise error
 
-    async with postbox(tmp_path) as box:
+    async with run_polling_device(tmp_path) as box:
         box.keeper.answer = answer
         box.add("one", "two")
         report = await box.poll()
@@ -202,9 +202,9 @@ async def test_a_pipeline_that_handles_mail(tmp_path: Path, error: type[BaseExce
 
 
 @pytest.mark.parametrize("error", ERRORS)
-async def test_a_submitter(tmp_path: Path, plugins: Any, error: type[BaseException]) -> None:
+async def test_system_exit_in_a_submitter(tmp_path: Path, plugins: Any, error: type[BaseException]) -> None:
     name = error.__name__
-    async with outbox(tmp_path, FastClocks(100)) as (box, _):
+    async with run_sending_device(tmp_path, FastClocks(100)) as (box, _):
         await run_sync(box.device.records.change, "smtp", {"submitter": name.lower()}, {})
         job = await box.accept()
         stop = anyio.Event()
@@ -220,10 +220,10 @@ async def test_a_submitter(tmp_path: Path, plugins: Any, error: type[BaseExcepti
 
 @pytest.mark.parametrize("error", ERRORS)
 @pytest.mark.parametrize(("setting", "where"), [("maildrop", "listing"), ("token_source", "token")])
-async def test_a_maildrop_and_a_token_source(
+async def test_system_exit_in_a_maildrop_or_token_source(
     tmp_path: Path, plugins: Any, error: type[BaseException], setting: str, where: str
 ) -> None:
-    async with postbox(tmp_path) as box:
+    async with run_polling_device(tmp_path) as box:
         box.set(**{setting: error.__name__.lower()})
         report = await box.poll()
         assert (where, error.__name__) in plugins.calls
@@ -234,7 +234,7 @@ async def test_a_maildrop_and_a_token_source(
 
 
 @pytest.mark.parametrize("error", ERRORS)
-async def test_sheltered_work_and_work_of_the_panel(anyio_backend: str, error: type[BaseException]) -> None:
+async def test_system_exit_in_shielded_work_and_panel_tasks(anyio_backend: str, error: type[BaseException]) -> None:
     async def end(_: object = None) -> None:
         raise error
 
@@ -251,7 +251,7 @@ async def test_sheltered_work_and_work_of_the_panel(anyio_backend: str, error: t
         group.cancel_scope.cancel()
 
 
-async def test_a_cancellation_passes(anyio_backend: str) -> None:
+async def test_cancellation_propagates(anyio_backend: str) -> None:
     with anyio.CancelScope() as scope, ExitGuard():
         scope.cancel()
         await anyio.sleep_forever()
@@ -262,8 +262,8 @@ async def test_a_cancellation_passes(anyio_backend: str) -> None:
         raise ValueError("mine")
 
 
-async def test_tasks_are_otherwise_what_they_were(anyio_backend: str) -> None:
-    """Values, cancellation before the first step and amid one, and what asyncio tells of a task."""
+async def test_other_task_results_are_unchanged(anyio_backend: str) -> None:
+    """Results, cancellation before and during the first step, and the state that asyncio reports."""
     with guard_tasks():
         got: list[int] = []
 
@@ -292,7 +292,7 @@ async def test_tasks_are_otherwise_what_they_were(anyio_backend: str) -> None:
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_a_cancellation_of_something_else_is_no_cancellation(anyio_backend: str) -> None:
+async def test_a_foreign_cancelled_error_is_an_error(anyio_backend: str) -> None:
     """A task group takes it for one of its own, and would end every other task."""
     assert anyio_backend == "asyncio"
     other = asyncio.create_task(asyncio.sleep(3600))

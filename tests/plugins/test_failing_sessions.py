@@ -1,4 +1,4 @@
-"""A third party's submitter and maildrop that fail in a way of their own while they open a session."""
+"""Third-party submitters and maildrops that raise unexpected errors while they open a session."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def records(site: Site, tmp_path: Path) -> Records:
         ("fax.pop", "late", "connect", "KeyError"),
     ],
 )
-async def test_it_is_named(records: Records, slot: str, name: str, stage: str, kind: str) -> None:
+async def test_the_failing_plugin_is_named(records: Records, slot: str, name: str, stage: str, kind: str) -> None:
     found = find_slot(slot)
     smtp = found.protocol == "SMTP"
     what = "submitter" if smtp else "maildrop"

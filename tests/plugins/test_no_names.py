@@ -40,7 +40,7 @@ def constants(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("place", [LIBRARY, PANEL], ids=["library", "panel"])
-def test_no_pipeline_is_named(place: Path) -> None:
+def test_the_library_names_no_pipeline(place: Path) -> None:
     files = sorted(place.rglob("*.py"))
     assert len(files) > 50
     named = {(str(path.relative_to(ROOT)), text) for path in files for text in constants(path) & PIPELINES}
@@ -48,7 +48,7 @@ def test_no_pipeline_is_named(place: Path) -> None:
     assert {each for each in SOMETHING_ELSE - named if (ROOT / each[0]).is_relative_to(place)} == set()
 
 
-def test_no_template_of_the_panel_leads_to_a_pipeline() -> None:
+def test_no_panel_template_links_to_a_pipeline() -> None:
     for path in PANEL.rglob("*.html"):
         text = path.read_text()
         assert not [name for name in PIPELINES if f'"/{name}"' in text or f"/settings/{name}" in text], path
@@ -59,7 +59,7 @@ def test_the_library_names_no_module_of_a_plugin() -> None:
     assert [path for path in files if "mailslot_plugins" in path.read_text()] == []
 
 
-def test_what_others_log_is_kept_like_ours(site: Site) -> None:
+def test_plugin_logs_are_kept_like_ours(site: Site) -> None:
     site.install("acme", "[mailslot.printers]\nacme = acme_mail.printer:printer\n")
     assert plugin_packages() >= {"mailslot", "mailslot_plugins", "acme_mail"}
     root = logging.getLogger()

@@ -1,4 +1,4 @@
-"""What pipelines of others bring for the panel, in whatever state it is: it costs their own page and words alone."""
+"""Panel pages of third-party pipelines: a damaged one affects only itself."""
 
 from __future__ import annotations
 
@@ -85,9 +85,7 @@ def acme(site: Site) -> None:
 
 @pytest.mark.usefixtures("acme")
 @pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
-async def test_whatever_is_wrong_with_a_page_the_panel_goes_on(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_broken_plugin_page_does_not_break_the_panel(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with run_panel(tmp_path / "home") as panel, BrowserClient(panel.address) as admin:
         await admin.sign_in()
 

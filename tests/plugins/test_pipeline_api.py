@@ -88,7 +88,7 @@ def acme(site: Site) -> None:
 
 @pytest.mark.usefixtures("acme")
 @pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
-async def test_a_pipeline_brings_its_operations(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_pipeline_adds_api_operations(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     home = tmp_path / "home"
     async with run_panel(home) as panel, BrowserClient(panel.address) as script:
         key = ApiKeys(home, lambda: 0.0).make("test")

@@ -1,4 +1,4 @@
-"""``mailslot.plugin``: one import for what a plugin may use, which costs little until it is used."""
+"""``mailslot.plugin``: one import for everything that a plugin may use, loaded on demand."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ print([name for name in ("httpx2", "cryptography", "joserfc", "tomlkit", "sqlite
 """
 
 
-def test_it_has_what_the_library_shows_and_all_that_it_names() -> None:
+def test_mailslot_plugin_exports_the_public_api_and_all_types_it_uses() -> None:
     names = mailslot.plugin.__all__
     assert len(set(names)) == len(names)
     assert {*mailslot.__all__, *mailslot.message.__all__} <= set(names)
@@ -32,6 +32,6 @@ def test_it_has_what_the_library_shows_and_all_that_it_names() -> None:
         _ = mailslot.plugin.TokenHtp
 
 
-def test_it_loads_no_package_of_an_extra() -> None:
+def test_importing_it_loads_no_optional_package() -> None:
     done = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")

@@ -1,4 +1,4 @@
-"""``mailslot`` where plugins of third parties are damaged in every way: each is named, and every command works."""
+"""``mailslot`` with damaged third-party plugins: each is named, and every command works."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def test_every_plugin_is_listed(
         ("panels", "panel", ["serve --listen"]),
     ],
 )
-def test_what_is_used(
+def test_used_plugins_are_marked(
     rows: dict[tuple[str, str, str], dict[str, Any]], group: str, name: str, used_by: list[str]
 ) -> None:
     row = rows[group, name, "mailslot"]
@@ -207,14 +207,14 @@ def test_the_table(damaged: Damaged, tmp_path: Path) -> None:
     assert "No setting uses any of them yet" in said
 
 
-async def test_settings_that_cannot_be_read(tmp_path: Path) -> None:
+async def test_unreadable_settings(tmp_path: Path) -> None:
     (tmp_path / "mailslot.toml").write_text("[records.smtp]\nserver = \n")
     uses = await find_plugin_usage(SettingsFile(tmp_path), partial(Records, tmp_path))
     assert "mailslot.toml:2: this is not TOML" in uses.error
     assert uses.users("mailslot.pipelines", "scan") == ["serve"]
 
 
-async def test_the_flow_of_a_token_that_is_there(tmp_path: Path) -> None:
+async def test_the_flow_of_a_stored_token(tmp_path: Path) -> None:
     """It renews the token, whatever would get the next one; and without it, the provider's best would."""
     records = Records(tmp_path)
     records.change("fax-pop", {"authentication": "oauth2", "provider": "google", "security": "tls"}, {})

@@ -1,4 +1,4 @@
-"""What plugins bring, whatever state they are in: each is spoken of by name, and the others go on."""
+"""The plugin registry with damaged plugins: each is named, and the others work."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def refusal(name: str, group: PluginGroup[object] = GROUP) -> PluginError:
     return caught.value
 
 
-def test_nothing_is_loaded_before_it_is_asked_for(site: Site) -> None:
+def test_plugins_are_loaded_on_demand(site: Site) -> None:
     site.module("telex_good", f"with open({str(site.path / 'ran')!r}, 'a') as file:\n    file.write('x')\n{GOOD}")
     site.install("acme", brings(good="telex_good:make", gone="telex_gone:make"))
     assert GROUP.names() == ("gone", "good")
@@ -74,7 +74,7 @@ def test_nothing_is_loaded_before_it_is_asked_for(site: Site) -> None:
         ("make = 'junk'", "of acme 1.0 cannot be used: what it names is not a telex.", "telex_bad:make is a str"),
     ],
 )
-def test_a_broken_plugin_is_named_and_the_others_go_on(site: Site, source: str, says: str, detail: str) -> None:
+def test_a_broken_plugin_is_named_and_others_work(site: Site, source: str, says: str, detail: str) -> None:
     site.module("telex_good", GOOD)
     site.module("telex_bad", source)
     site.install("acme", brings(bad="telex_bad:make", good="telex_good:make"))
@@ -87,7 +87,7 @@ def test_a_broken_plugin_is_named_and_the_others_go_on(site: Site, source: str, 
     assert {name: str(each) for name, each in loaded.errors.items()} == {"bad": str(error)}
 
 
-def test_whoever_stops_the_program_stops_it(site: Site) -> None:
+def test_keyboard_interrupt_propagates(site: Site) -> None:
     site.module("telex_bad", "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\nwhile True: pass")
     site.install("acme", brings(bad="telex_bad:make"))
     with pytest.raises(KeyboardInterrupt):
@@ -106,7 +106,7 @@ def test_whoever_stops_the_program_stops_it(site: Site) -> None:
         ("telex_bad:make", [], ""),
     ],
 )
-def test_the_extra_that_is_missing(site: Site, entry: str, requires: list[str], extra: str) -> None:
+def test_a_missing_extra_is_named(site: Site, entry: str, requires: list[str], extra: str) -> None:
     site.module("telex_bad", "import no_such_module.inner")
     site.install("acme", brings(bad=entry), *requires)
     error = refusal("bad")
@@ -115,7 +115,7 @@ def test_the_extra_that_is_missing(site: Site, entry: str, requires: list[str], 
         assert str(error) == f"The telex bad needs no_such_module: pip install '{extra}'."
 
 
-def test_two_packages_bring_the_same_name(site: Site) -> None:
+def test_two_packages_with_the_same_plugin_name(site: Site) -> None:
     site.module("telex_good", GOOD + "other = make\n")
     site.install("beta", brings(same="telex_good:make", alike="telex_good:make"))
     site.install("acme", brings(same="telex_good:other", alike="telex_good:make"))
@@ -126,7 +126,7 @@ def test_two_packages_bring_the_same_name(site: Site) -> None:
     assert list(GROUP.load_all().plugins) == ["alike"]
 
 
-def test_nobody_takes_the_place_of_our_own(site: Site) -> None:
+def test_our_own_plugins_cannot_be_replaced(site: Site) -> None:
     site.module("telex_good", "def printer(address, options): return 'not ours'\n")
     site.install("aaa", "[mailslot.printers]\nfolder = telex_good:printer\n")
     assert find_printer("folder /tmp", PrinterOptions()) != "not ours"
@@ -137,7 +137,7 @@ def test_nobody_takes_the_place_of_our_own(site: Site) -> None:
     )
 
 
-def test_an_older_version_behind_it_is_not_there(site: Site, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shadowed_older_version_is_ignored(site: Site, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     site.module("telex_good", GOOD)
     site.install("Acme.Telex", brings(good="telex_good:make"))
     monkeypatch.syspath_prepend(str(tmp_path / "first"))
@@ -147,7 +147,7 @@ def test_an_older_version_behind_it_is_not_there(site: Site, tmp_path, monkeypat
     assert GROUP.names() == ("better",)
 
 
-def test_damaged_metadata_hide_nobody_else(site: Site) -> None:
+def test_damaged_metadata_hide_no_other_plugin(site: Site) -> None:
     site.module("telex_good", GOOD)
     site.install("acme", brings(good="telex_good:make", odd="telex_good:make:more", empty=""))
     site.install("damaged", "[mailslot.telex]\nthis is no entry point\n")
@@ -158,7 +158,7 @@ def test_damaged_metadata_hide_nobody_else(site: Site) -> None:
     assert "of an unknown package needs the module telex_gone" in str(refusal("orphan"))
 
 
-def test_names_in_odd_characters(site: Site) -> None:
+def test_plugin_names_with_odd_characters(site: Site) -> None:
     site.module("telex_good", GOOD)
     site.install("acme", brings(**{"tëlex": "telex_good:make", "\x1b[31mred [b] x": "telex_gone:make"}))
     assert GROUP.find("tëlex")
@@ -167,7 +167,7 @@ def test_names_in_odd_characters(site: Site) -> None:
         GROUP.find("\x07")
 
 
-def test_pipelines_and_token_sources_have_their_shape(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+def test_plugins_must_match_their_protocol(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     site.module(
         "telex_bad",
         "from mailslot_plugins.status.pipeline import StatusPipeline as a_class\n"
@@ -187,7 +187,7 @@ def test_pipelines_and_token_sources_have_their_shape(site: Site, caplog: pytest
         assert "is not a token source" in str(refusal(name, TOKEN_SOURCES))
 
 
-async def test_a_slow_import_does_not_hold_the_event_loop(
+async def test_a_slow_import_does_not_block_the_event_loop(
     site: Site, tmp_path, monkeypatch: pytest.MonkeyPatch, anyio_backend_name: str
 ) -> None:
     module = f"telex_slow_{anyio_backend_name}"
@@ -216,7 +216,7 @@ async def test_a_slow_import_does_not_hold_the_event_loop(
         await sources.aclose()
 
 
-def test_what_is_printed_at_import_does_not_come_out_on_stdout(site: Site, capfd: pytest.CaptureFixture[str]) -> None:
+def test_output_at_import_does_not_reach_stdout(site: Site, capfd: pytest.CaptureFixture[str]) -> None:
     before = sys.stdout
     for number in range(4):
         site.module(f"telex_loud_{number}", f"import time\nprint('hello')\ntime.sleep({number / 10})\n{GOOD}")

@@ -1,4 +1,4 @@
-"""The sample plugin of the documentation: installed as anybody would, found, chosen, used, and tested by itself."""
+"""The documentation's sample plugin: installed, listed, selected, used, and tested with its own tests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mailslot.wire.secret import Secret
 from mailslot_plugins.sandbox import run_sandbox
 from panel.browser_client import BrowserClient
 from panel.running_panel import run_panel
-from service.outbox import ALICE, outbox
+from service.sending_device import ALICE, run_sending_device
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,7 +66,7 @@ def test_its_own_tests_pass(site: Path, tmp_path: Path) -> None:
     assert " passed" in done.stdout
 
 
-def test_it_is_found_and_can_be_chosen(site: Path, tmp_path: Path) -> None:
+def test_it_is_listed_and_can_be_selected(site: Path, tmp_path: Path) -> None:
     (tmp_path / "mailslot.toml").write_text(
         f"""
         journal.report_to = "boss@example.com"
@@ -114,8 +114,8 @@ def installed(site: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("installed")
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_its_jobs_are_tried_again_when_it_says(tmp_path: Path) -> None:
-    async with outbox(tmp_path / "home") as (box, sandbox):
+async def test_its_retry_schedule_is_used(tmp_path: Path) -> None:
+    async with run_sending_device(tmp_path / "home") as (box, sandbox):
         sandbox.rules.recipients[ALICE] = "451 4.7.1 Greylisted"
         jobs = [await box.accept(pipeline=name) for name in ("journal", "scan")]
         for job in jobs:
@@ -130,7 +130,7 @@ async def test_its_jobs_are_tried_again_when_it_says(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("installed")
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_the_panel_shows_what_its_pipeline_brings(tmp_path: Path) -> None:
+async def test_the_panel_shows_its_page(tmp_path: Path) -> None:
     async with run_panel(tmp_path / "home") as panel, BrowserClient(panel.address) as admin:
         answer = await admin.get("/journal")
         assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in?next=/journal")
@@ -158,7 +158,7 @@ async def test_the_panel_shows_what_its_pipeline_brings(tmp_path: Path) -> None:
         assert "Journal report" in await page("/jobs")
 
 
-def test_it_imports_nothing_else_of_the_library() -> None:
+def test_it_imports_only_mailslot_plugin() -> None:
     sources = {str(path.relative_to(SAMPLE)): path.read_text() for path in SAMPLE.rglob("*.py")}
     assert len(sources) > 10
     shown = "\n".join(re.findall(r"```python\n(.*?)```", (DOCS / "plugins.md").read_text(), re.DOTALL))
@@ -185,7 +185,7 @@ def shown() -> list[tuple[str, str]]:
     return re.findall(r"<!-- from (\S+) -->\n\n```\w+\n(.*?)```", text, re.DOTALL)
 
 
-def test_the_documentation_shows_it_as_it_is() -> None:
+def test_the_documentation_quotes_it() -> None:
     examples = shown()
     assert {name for name, _ in examples} >= {
         "pyproject.toml",

@@ -49,23 +49,23 @@ def play_core(
     """
     core = Pop3Protocol()
     core.encrypted = transcript.security == "tls"
-    heard: list[tuple[Any, ...]] = []
+    received: list[tuple[Any, ...]] = []
 
     def drain() -> None:
         while (event := core.next_event()) is not None:
             match event:
                 case StatusReceived(verb, reply):
-                    heard.append((verb, reply))
+                    received.append((verb, reply))
                 case ChallengeReceived(text):
-                    heard.append(("challenge", text))
+                    received.append(("challenge", text))
                 case LineReceived(verb, text):
-                    heard.append((verb, text))
+                    received.append((verb, text))
                 case OctetsReceived(data):
-                    if heard and heard[-1][0] == "octets":
-                        data = heard.pop()[1] + data
-                    heard.append(("octets", data))
+                    if received and received[-1][0] == "octets":
+                        data = received.pop()[1] + data
+                    received.append(("octets", data))
                 case ResponseComplete(verb):
-                    heard.append(("end", verb))
+                    received.append(("end", verb))
 
     for number, step in enumerate(steps):
         if step.kind == "send":
@@ -76,7 +76,7 @@ def play_core(
             assert step.matches(octets), octets
         elif step.kind == "starttls":
             core.tls_started()
-    return heard
+    return received
 
 
 def _say(core: Pop3Protocol, step: Step) -> bytes:

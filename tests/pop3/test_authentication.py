@@ -1,4 +1,4 @@
-"""Signing in for real: what is sent, how often, and what a token source may do."""
+"""POP3 authentication: what is sent, how often, and misbehaving token sources."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from mailslot import (
 )
 from mailslot_plugins.sandbox import DOVECOT, EXCHANGE, GMAIL, Sandbox
 from pop3.conftest import USER
-from pop3.hostile import AUTH, Client, serving
+from pop3.hostile_server import AUTH, ServerConnection, run_hostile_server
 
 pytestmark = pytest.mark.virtual_time
 
@@ -64,19 +64,19 @@ async def enter(sandbox: Sandbox, auth: Any, *, tls: bool = True) -> tuple[int, 
 )
 @pytest.mark.parametrize("tls", [True, False])
 class TestServices:
-    async def test_a_good_token(self, sandbox: Sandbox, tls: bool, mechanism: str | None) -> None:
+    async def test_an_accepted_token(self, sandbox: Sandbox, tls: bool, mechanism: str | None) -> None:
         source = Tokens(sandbox.provider.issue(USER))
         assert await enter(sandbox, OAuth(USER, source, mechanism), tls=tls) == (0, 0)
         assert source.asked == [False]
         assert sandbox.violations == []
 
-    async def test_a_renewed_token(self, sandbox: Sandbox, tls: bool, mechanism: str | None) -> None:
+    async def test_a_refreshed_token(self, sandbox: Sandbox, tls: bool, mechanism: str | None) -> None:
         source = Tokens("ya29.expired", sandbox.provider.issue(USER))
         assert await enter(sandbox, OAuth(USER, source, mechanism), tls=tls) == (0, 0)
         assert source.asked == [False, True]
         assert sandbox.violations == []
 
-    async def test_a_bad_token(self, sandbox: Sandbox, tls: bool, mechanism: str | None) -> None:
+    async def test_a_refused_token(self, sandbox: Sandbox, tls: bool, mechanism: str | None) -> None:
         source = Tokens("ya29.expired", "ya29.expired-too")
         with pytest.raises(SignInError) as caught:
             await enter(sandbox, OAuth(USER, source, mechanism), tls=tls)
@@ -88,7 +88,7 @@ class TestServices:
 
 
 @pytest.mark.parametrize("personality", [EXCHANGE], ids=["Exchange"])
-async def test_a_mechanism_that_is_insisted_on_and_unknown(sandbox: Sandbox) -> None:
+async def test_a_required_mechanism_that_is_unsupported(sandbox: Sandbox) -> None:
     source = Tokens(sandbox.provider.issue(USER))
     with pytest.raises(SignInError) as caught:
         await enter(sandbox, OAuth(USER, source, "OAUTHBEARER"))
@@ -159,7 +159,7 @@ async def test_odd_token_sources(sandbox: Sandbox, thing: Any, force: bool) -> N
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3)], ids=repr)
-async def test_what_is_not_ours_passes_and_closes(sandbox: Sandbox, error: BaseException) -> None:
+async def test_foreign_exceptions_propagate_and_close(sandbox: Sandbox, error: BaseException) -> None:
     with pytest.raises(type(error)) as caught:
         await enter(sandbox, OAuth(USER, Tokens(error)))
     assert caught.value is error
@@ -170,10 +170,10 @@ class TestWithoutTls:
     """AT-05: nothing is sent in the clear, whatever the server says."""
 
     async def test_credentials_need_tls(self, client_context: ssl.SSLContext) -> None:
-        async def part(client: Client) -> None:
+        async def part(client: ServerConnection) -> None:
             raise AssertionError("nobody is to connect")
 
-        async with serving(part, security=Security.NONE) as server:
+        async with run_hostile_server(part, security=Security.NONE) as server:
             for auth in (AUTH, OAuth(USER, StaticToken("ya29.x"))):
                 with pytest.raises(InputError) as caught:
                     async with connect_pop3(server.endpoint, auth, ssl_context=client_context):
@@ -190,48 +190,48 @@ class TestWithoutTls:
                 pass
         assert caught.value.stage == "tls"
 
-    async def test_a_server_in_the_clear(self, client_context: ssl.SSLContext) -> None:
-        async def part(client: Client) -> None:
-            await client.say(b"+OK ready\r\n")
+    async def test_a_server_without_tls(self, client_context: ssl.SSLContext) -> None:
+        async def part(client: ServerConnection) -> None:
+            await client.send(b"+OK ready\r\n")
             await client.drain()
 
-        async with serving(part) as server:
+        async with run_hostile_server(part) as server:
             with pytest.raises(NetworkError) as caught:
                 async with connect_pop3(server.endpoint, AUTH, ssl_context=client_context, timeout=2):
                     pass
         assert (caught.value.stage, caught.value.cause) == ("tls", "tls_port_mismatch")
-        assert b"correct" not in server.client.heard
+        assert b"correct" not in server.client.received
 
-    async def test_a_server_that_begins_with_tls(
+    async def test_a_server_with_implicit_tls(
         self, client_context: ssl.SSLContext, server_context: ssl.SSLContext
     ) -> None:
         """It waits for our handshake and we wait for its greeting."""
 
-        async def part(client: Client) -> None:
+        async def part(client: ServerConnection) -> None:
             await client.start_tls(server_context)
 
-        async with serving(part, security=Security.STARTTLS) as server:
+        async with run_hostile_server(part, security=Security.STARTTLS) as server:
             with pytest.raises(NetworkError) as caught:
                 async with connect_pop3(server.endpoint, AUTH, ssl_context=client_context, timeout=0.2):
                     pass
         assert (caught.value.stage, caught.value.cause) == ("greeting", "connection_timeout")
 
-    async def test_octets_late_for_the_handshake(
+    async def test_plain_text_during_the_handshake(
         self, client_context: ssl.SSLContext, server_context: ssl.SSLContext
     ) -> None:
         """PT-03: what was injected arrives when TLS has begun on our side; it is no TLS."""
 
-        async def part(client: Client) -> None:
-            await client.say(b"+OK\r\n")
-            await client.hear()
-            await client.say(b"+OK\r\nSTLS\r\n.\r\n")
-            await client.hear()
-            await client.say(b"+OK Begin TLS\r\n")
-            while not client.heard.endswith(b"STLS\r\n"):
+        async def part(client: ServerConnection) -> None:
+            await client.send(b"+OK\r\n")
+            await client.read_line()
+            await client.send(b"+OK\r\nSTLS\r\n.\r\n")
+            await client.read_line()
+            await client.send(b"+OK Begin TLS\r\n")
+            while not client.received.endswith(b"STLS\r\n"):
                 pass
-            await client.say(b"+OK Capability list follows\r\nSASL PLAIN\r\n.\r\n")
+            await client.send(b"+OK Capability list follows\r\nSASL PLAIN\r\n.\r\n")
 
-        async with serving(part, security=Security.STARTTLS) as server:
+        async with run_hostile_server(part, security=Security.STARTTLS) as server:
             with pytest.raises(NetworkError) as caught:
                 async with connect_pop3(server.endpoint, AUTH, ssl_context=client_context, timeout=2):
                     pass
@@ -239,38 +239,38 @@ class TestWithoutTls:
         assert caught.value.stage == "tls"
         assert caught.value.cause in {"tls_injection", "tls_failed"}
 
-    async def test_an_answer_to_the_password_before_it_was_sent(
+    async def test_a_reply_to_pass_before_it_was_sent(
         self, client_context: ssl.SSLContext, server_context: ssl.SSLContext
     ) -> None:
         """PT-03: a forged "logged in" waits in the buffer."""
 
-        async def part(client: Client) -> None:
-            await client.say(b"+OK\r\n")
-            await client.hear()
-            await client.say(b"-ERR\r\n")
-            await client.hear()
-            await client.say(b"+OK\r\n+OK logged in\r\n")
+        async def part(client: ServerConnection) -> None:
+            await client.send(b"+OK\r\n")
+            await client.read_line()
+            await client.send(b"-ERR\r\n")
+            await client.read_line()
+            await client.send(b"+OK\r\n+OK logged in\r\n")
 
-        async with serving(part, context=server_context) as server:
+        async with run_hostile_server(part, context=server_context) as server:
             with pytest.raises(MailError) as caught:
                 async with connect_pop3(server.endpoint, AUTH, ssl_context=client_context, timeout=2):
                     pass
         assert (caught.value.stage, caught.value.cause) == ("sign_in", "protocol_error")
-        assert b"correct" not in server.client.heard
+        assert b"correct" not in server.client.received
 
 
 @pytest.mark.parametrize("password", ["x" * 250, "tab\there"])
-async def test_a_password_that_pass_cannot_carry(
+async def test_a_password_with_characters_that_pass_cannot_send(
     client_context: ssl.SSLContext, server_context: ssl.SSLContext, password: str
 ) -> None:
-    async def part(client: Client) -> None:
+    async def part(client: ServerConnection) -> None:
         await client.sign_in()
 
-    async with serving(part, context=server_context) as server:
+    async with run_hostile_server(part, context=server_context) as server:
         with pytest.raises(MailError) as caught:  # noqa: PT012 - any of it may be where it fails
             auth = Password(USER, password)
             async with connect_pop3(server.endpoint, auth, ssl_context=client_context, timeout=2):
                 pass
     assert caught.value.stage == "sign_in"
     assert password not in str(caught.value) + caught.value.detail
-    assert password.encode() not in server.client.heard
+    assert password.encode() not in server.client.received

@@ -9,13 +9,13 @@ import anyio
 import pytest
 
 from mailslot import Entry, MailError, NetworkError, RefusedError, Security, ServerError, connect_pop3
-from pop3.hostile import AUTH, serving
+from pop3.hostile_server import AUTH, run_hostile_server
 
 if TYPE_CHECKING:
     import ssl
 
     from mailslot import Endpoint
-    from pop3.hostile import Client
+    from pop3.hostile_server import ServerConnection
 
 pytestmark = pytest.mark.virtual_time
 
@@ -50,12 +50,12 @@ async def poll(endpoint: Endpoint, context: ssl.SSLContext, timeout: float = 5) 
 
 
 async def test_the_dialogue_works(client_context: ssl.SSLContext, server_context: ssl.SSLContext) -> None:
-    async def part(client: Client) -> None:
+    async def part(client: ServerConnection) -> None:
         for line, answer in DIALOGUE:
-            assert not line or await client.hear() == line
-            await client.say(answer)
+            assert not line or await client.read_line() == line
+            await client.send(answer)
 
-    async with serving(part, context=server_context) as server:
+    async with run_hostile_server(part, context=server_context) as server:
         assert await poll(server.endpoint, client_context) == MESSAGE
     assert server.client.lines == [line for line, _ in DIALOGUE[1:]]
 
@@ -64,25 +64,25 @@ async def test_the_dialogue_works(client_context: ssl.SSLContext, server_context
 @pytest.mark.parametrize(
     ("ending", "half"), [("close", False), ("close", True), ("reset", False), ("reset", True), ("silence", True)]
 )
-async def test_it_ends_at_every_point(
+async def test_a_disconnect_at_every_point(
     at: int, ending: str, half: bool, client_context: ssl.SSLContext, server_context: ssl.SSLContext
 ) -> None:
-    async def part(client: Client) -> None:
+    async def part(client: ServerConnection) -> None:
         for number, (line, answer) in enumerate(DIALOGUE):
-            assert not line or await client.hear() == line
+            assert not line or await client.read_line() == line
             if number == at:
-                await client.say(answer[: len(answer) // 2 if half else 0])
+                await client.send(answer[: len(answer) // 2 if half else 0])
                 if ending == "close":
                     await client.close()
                 elif ending == "reset":
                     await client.reset()
                 return
-            await client.say(answer)
+            await client.send(answer)
 
-    async with serving(part, context=server_context) as server:
+    async with run_hostile_server(part, context=server_context) as server:
         with pytest.raises(NetworkError) as caught:
             await poll(server.endpoint, client_context, timeout=0.15 if ending == "silence" else 5)
-        await server.left()
+        await server.wait_for_disconnects()
     error = caught.value
     stages = ["greeting", "capabilities", *["sign_in"] * 2, *["transaction"] * 7, "quit"]
     assert (error.stage, error.retryable, error.in_doubt) == (stages[at], True, False)
@@ -104,19 +104,19 @@ async def test_plain_text_in_answer_to_a_client_hello_is_a_refusal(
 ) -> None:
     """Courier and Cyrus say so in clear where their own TLS is broken."""
 
-    async def part(client: Client) -> None:
-        await client.say(b"+OK ready\r\n")
-        await client.hear()
-        await client.say(b"+OK\r\nSTLS\r\n.\r\n")
-        await client.hear()
-        await client.say(b"+OK Begin TLS\r\n")
-        before = len(client.heard)
-        while len(client.heard) == before:
+    async def part(client: ServerConnection) -> None:
+        await client.send(b"+OK ready\r\n")
+        await client.read_line()
+        await client.send(b"+OK\r\nSTLS\r\n.\r\n")
+        await client.read_line()
+        await client.send(b"+OK Begin TLS\r\n")
+        before = len(client.received)
+        while len(client.received) == before:
             await client.receive()
-        await client.say(said)
+        await client.send(said)
         await client.close()
 
-    async with serving(part, security=Security.STARTTLS) as server:
+    async with run_hostile_server(part, security=Security.STARTTLS) as server:
         with pytest.raises(RefusedError) as caught:
             await poll(server.endpoint, client_context)
     error = caught.value
@@ -127,18 +127,18 @@ async def test_plain_text_in_answer_to_a_client_hello_is_a_refusal(
     assert said.decode().strip().endswith(error.reply.text)
 
 
-async def test_a_failed_sign_in_that_is_delayed_for_longer_than_we_wait(
+async def test_a_refusal_delayed_beyond_the_timeout(
     client_context: ssl.SSLContext, server_context: ssl.SSLContext
 ) -> None:
     """Courier delays it by five seconds: no connection is lost, and nobody has to guess how long was waited."""
 
-    async def part(client: Client) -> None:
-        await client.say(b"+OK ready\r\n")
-        while not (await client.hear()).startswith("PASS"):
-            await client.say(b"+OK\r\n" if client.lines[-1].startswith("USER") else b"-ERR\r\n")
+    async def part(client: ServerConnection) -> None:
+        await client.send(b"+OK ready\r\n")
+        while not (await client.read_line()).startswith("PASS"):
+            await client.send(b"+OK\r\n" if client.lines[-1].startswith("USER") else b"-ERR\r\n")
         await client.drain()
 
-    async with serving(part, context=server_context) as server:
+    async with run_hostile_server(part, context=server_context) as server:
         with pytest.raises(NetworkError) as caught:
             await poll(server.endpoint, client_context, timeout=0.5)
     error = caught.value
@@ -147,18 +147,18 @@ async def test_a_failed_sign_in_that_is_delayed_for_longer_than_we_wait(
     assert error.retryable
 
 
-async def test_a_slow_but_steady_message_is_no_fault(
+async def test_a_slow_but_steady_message_is_received(
     client_context: ssl.SSLContext, server_context: ssl.SSLContext
 ) -> None:
-    async def part(client: Client) -> None:
+    async def part(client: ServerConnection) -> None:
         await client.sign_in()
-        await client.hear()
-        await client.say(b"+OK\r\n")
+        await client.read_line()
+        await client.send(b"+OK\r\n")
         await client.trickle(b"0123456789\r\n.\r\n", 0.04)
-        await client.hear()
-        await client.say(b"+OK\r\n")
+        await client.read_line()
+        await client.send(b"+OK\r\n")
 
-    async with serving(part, context=server_context) as server:
+    async with run_hostile_server(part, context=server_context) as server:
         started = anyio.current_time()
         async with connect_pop3(server.endpoint, AUTH, ssl_context=client_context, timeout=0.3) as session:
             assert b"".join([chunk async for chunk in session.retrieve(ENTRY)]) == b"0123456789\r\n"
@@ -166,38 +166,38 @@ async def test_a_slow_but_steady_message_is_no_fault(
 
 
 @pytest.mark.parametrize("command", ["LIST", "UIDL"])
-async def test_a_listing_that_is_none_is_not_waited_for(
+async def test_an_invalid_listing_fails_immediately(
     command: str, client_context: ssl.SSLContext, server_context: ssl.SSLContext
 ) -> None:
     """Its end might never come."""
 
-    async def part(client: Client) -> None:
+    async def part(client: ServerConnection) -> None:
         await client.sign_in()
-        while await client.hear() != command:
-            await client.say(b"+OK\r\n1 24\r\n.\r\n")
-        await client.say(b"+OK\r\n+OK what else?\r\n")
+        while await client.read_line() != command:
+            await client.send(b"+OK\r\n1 24\r\n.\r\n")
+        await client.send(b"+OK\r\n+OK what else?\r\n")
         await client.drain()
 
-    async with serving(part, context=server_context) as server:
+    async with run_hostile_server(part, context=server_context) as server:
         with pytest.raises(ServerError) as caught:
             async with connect_pop3(server.endpoint, AUTH, ssl_context=client_context, timeout=60) as session:
                 await session.listing()
     assert (caught.value.stage, caught.value.cause) == ("transaction", "protocol_error")
 
 
-async def test_a_slow_but_steady_listing_is_no_fault(
+async def test_a_slow_but_steady_listing_is_received(
     client_context: ssl.SSLContext, server_context: ssl.SSLContext
 ) -> None:
-    async def part(client: Client) -> None:
+    async def part(client: ServerConnection) -> None:
         await client.sign_in()
-        await client.hear()
-        await client.say(b"+OK\r\n")
+        await client.read_line()
+        await client.send(b"+OK\r\n")
         await client.trickle(b"1 1\r\n2 2\r\n.\r\n", 0.04)
-        while await client.hear():
-            await client.say(b"-ERR\r\n")
+        while await client.read_line():
+            await client.send(b"-ERR\r\n")
 
     async with (
-        serving(part, context=server_context) as server,
+        run_hostile_server(part, context=server_context) as server,
         connect_pop3(server.endpoint, AUTH, ssl_context=client_context, timeout=0.3) as session,
     ):
         assert [entry.size for entry in await session.listing()] == [1, 2]
@@ -207,17 +207,17 @@ async def test_a_slow_but_steady_listing_is_no_fault(
 async def test_a_trickled_status_line_is_bounded(
     where: str, client_context: ssl.SSLContext, server_context: ssl.SSLContext
 ) -> None:
-    async def part(client: Client) -> None:
+    async def part(client: ServerConnection) -> None:
         if where == "greeting":
             await client.trickle(b"+OK " + b"x" * 500, 0.02)
-        await client.say(b"+OK\r\n")
-        while line := await client.hear():
+        await client.send(b"+OK\r\n")
+        while line := await client.read_line():
             if line.startswith(where):
                 await client.trickle(b"+OK " + b"x" * 500, 0.02)
-            await client.say(b"-ERR\r\n" if line == "CAPA" else b"+OK\r\n")
+            await client.send(b"-ERR\r\n" if line == "CAPA" else b"+OK\r\n")
 
     started = anyio.current_time()
-    async with serving(part, context=server_context) as server:
+    async with run_hostile_server(part, context=server_context) as server:
         with pytest.raises(NetworkError) as caught:  # noqa: PT012 - any of it may be where it fails
             async with connect_pop3(server.endpoint, AUTH, ssl_context=client_context, timeout=0.2) as session:
                 await session.delete(ENTRY)
@@ -231,18 +231,18 @@ async def test_a_trickled_status_line_is_bounded(
 async def test_a_line_of_ten_megabytes_in_a_message(
     client_context: ssl.SSLContext, server_context: ssl.SSLContext
 ) -> None:
-    async def part(client: Client) -> None:
+    async def part(client: ServerConnection) -> None:
         await client.sign_in()
-        await client.hear()
-        await client.say(b"+OK\r\n")
+        await client.read_line()
+        await client.send(b"+OK\r\n")
         for _ in range(160):
-            await client.say(b"." + b"x" * 65_535)
-        await client.say(b"\r\n.\r\n")
-        await client.hear()
-        await client.say(b"+OK\r\n")
+            await client.send(b"." + b"x" * 65_535)
+        await client.send(b"\r\n.\r\n")
+        await client.read_line()
+        await client.send(b"+OK\r\n")
 
     async with (
-        serving(part, context=server_context) as server,
+        run_hostile_server(part, context=server_context) as server,
         connect_pop3(server.endpoint, AUTH, ssl_context=client_context, timeout=5) as session,
     ):
         size = 0
@@ -256,13 +256,13 @@ async def test_a_line_of_ten_megabytes_in_a_message(
 async def test_a_status_line_of_ten_megabytes(
     octets: bytes, client_context: ssl.SSLContext, server_context: ssl.SSLContext
 ) -> None:
-    async def part(client: Client) -> None:
+    async def part(client: ServerConnection) -> None:
         await client.sign_in()
-        await client.hear()
-        await client.say(octets)
+        await client.read_line()
+        await client.send(octets)
         await client.forever(b"x" * 65_536)
 
-    async with serving(part, context=server_context) as server:
+    async with run_hostile_server(part, context=server_context) as server:
         with pytest.raises(ServerError) as caught:
             async with connect_pop3(server.endpoint, AUTH, ssl_context=client_context, timeout=5) as session:
                 await session.stat()
@@ -270,18 +270,16 @@ async def test_a_status_line_of_ten_megabytes(
     assert server.client.lines[-1] == "STAT"
 
 
-async def test_a_message_that_never_ends_is_left(
-    client_context: ssl.SSLContext, server_context: ssl.SSLContext
-) -> None:
-    """PT-13: whoever reads caps it; the session ends without QUIT, and nothing was kept in memory."""
+async def test_an_endless_message_is_abandoned(client_context: ssl.SSLContext, server_context: ssl.SSLContext) -> None:
+    """PT-13: the reader limits it; the session ends without QUIT, and nothing is kept in memory."""
 
-    async def part(client: Client) -> None:
+    async def part(client: ServerConnection) -> None:
         await client.sign_in()
-        await client.hear()
-        await client.say(b"+OK\r\n")
+        await client.read_line()
+        await client.send(b"+OK\r\n")
         await client.forever(b"and so on\r\n" * 5_000)
 
-    async with serving(part, context=server_context) as server:
+    async with run_hostile_server(part, context=server_context) as server:
         size = 0
         with pytest.raises(MailError) as caught:  # noqa: PT012 - any of it may be where it fails
             async with connect_pop3(server.endpoint, AUTH, ssl_context=client_context, timeout=5) as session:
@@ -293,23 +291,23 @@ async def test_a_message_that_never_ends_is_left(
                 peak = tracemalloc.get_traced_memory()[1]
                 tracemalloc.stop()
                 await session.delete(ENTRY)
-        await server.left()
+        await server.wait_for_disconnects()
     assert peak < 2_000_000
     assert caught.value.stage == "transaction"
     assert server.client.lines[-1] == "RETR 1"
 
 
-async def test_reading_over_what_was_left_is_bounded_in_time(
+async def test_skipping_an_abandoned_message_is_bounded_in_time(
     client_context: ssl.SSLContext, server_context: ssl.SSLContext
 ) -> None:
-    async def part(client: Client) -> None:
+    async def part(client: ServerConnection) -> None:
         await client.sign_in()
-        await client.hear()
-        await client.say(b"+OK\r\nbeginning\r\n")
+        await client.read_line()
+        await client.send(b"+OK\r\nbeginning\r\n")
         await client.trickle(b"and so on" * 1_000, 0.02)
 
     started = anyio.current_time()
-    async with serving(part, context=server_context) as server:
+    async with run_hostile_server(part, context=server_context) as server:
         with pytest.raises(NetworkError) as caught:  # noqa: PT012 - any of it may be where it fails
             async with connect_pop3(server.endpoint, AUTH, ssl_context=client_context, timeout=0.3) as session:
                 async for _ in session.retrieve(ENTRY):
@@ -320,31 +318,29 @@ async def test_reading_over_what_was_left_is_bounded_in_time(
 
 
 @pytest.mark.parametrize("line", [b"1 1\r\n", b"1 " + b"9" * 1_000 + b"\r\n"], ids=["short", "long"])
-async def test_a_listing_that_never_ends(
-    line: bytes, client_context: ssl.SSLContext, server_context: ssl.SSLContext
-) -> None:
-    async def part(client: Client) -> None:
+async def test_an_endless_listing(line: bytes, client_context: ssl.SSLContext, server_context: ssl.SSLContext) -> None:
+    async def part(client: ServerConnection) -> None:
         await client.sign_in()
-        await client.hear()
-        await client.say(b"+OK\r\n")
+        await client.read_line()
+        await client.send(b"+OK\r\n")
         await client.forever(line * (65_536 // len(line)))
 
-    async with serving(part, context=server_context) as server:
+    async with run_hostile_server(part, context=server_context) as server:
         with pytest.raises(ServerError, match="not the protocol") as caught:
             async with connect_pop3(server.endpoint, AUTH, ssl_context=client_context, timeout=5) as session:
                 await session.listing()
     assert "without end" in caught.value.detail
 
 
-async def test_capabilities_that_never_end(client_context: ssl.SSLContext, server_context: ssl.SSLContext) -> None:
+async def test_endless_capabilities(client_context: ssl.SSLContext, server_context: ssl.SSLContext) -> None:
     """PT-05: 100,000 lines."""
 
-    async def part(client: Client) -> None:
-        await client.say(b"+OK\r\n")
-        await client.hear()
-        await client.say(b"+OK\r\n", b"X-A\r\n" * 100_000)
+    async def part(client: ServerConnection) -> None:
+        await client.send(b"+OK\r\n")
+        await client.read_line()
+        await client.send(b"+OK\r\n", b"X-A\r\n" * 100_000)
 
-    async with serving(part, context=server_context) as server:
+    async with run_hostile_server(part, context=server_context) as server:
         with pytest.raises(ServerError):
             async with connect_pop3(server.endpoint, AUTH, ssl_context=client_context, timeout=5):
                 pass
@@ -356,22 +352,22 @@ async def test_ten_thousand_messages_one_of_which_is_refused(
     """PT-12: the listing is read fast, and the refusal of one message stops no other."""
     count = 10_000
 
-    async def part(client: Client) -> None:
+    async def part(client: ServerConnection) -> None:
         await client.sign_in(b"PIPELINING\r\n")
         sizes = b"".join(b"%d %d\r\n" % (number, (0, -1, 2**63, 9)[number % 4]) for number in range(1, count + 1))
         uids = b"".join(b"%d uid-%d\r\n" % (number, number) for number in range(1, count + 1))
-        while line := await client.hear():
+        while line := await client.read_line():
             if line == "CAPA":
-                await client.say(b"+OK\r\nPIPELINING\r\n.\r\n")
+                await client.send(b"+OK\r\nPIPELINING\r\n.\r\n")
             elif line in {"LIST", "UIDL"}:
-                await client.say(b"+OK\r\n", sizes if line == "LIST" else uids, b".\r\n")
+                await client.send(b"+OK\r\n", sizes if line == "LIST" else uids, b".\r\n")
             elif line == "RETR 17":
-                await client.say(b"-ERR cannot be read\r\n")
+                await client.send(b"-ERR cannot be read\r\n")
             else:
-                await client.say(b"+OK\r\n", b"x\r\n.\r\n" if line.startswith("RETR") else b"")
+                await client.send(b"+OK\r\n", b"x\r\n.\r\n" if line.startswith("RETR") else b"")
 
     async with (
-        serving(part, context=server_context) as server,
+        run_hostile_server(part, context=server_context) as server,
         connect_pop3(server.endpoint, AUTH, ssl_context=client_context, timeout=5) as session,
     ):
         entries = await session.listing()

@@ -55,7 +55,7 @@ async def poll(sandbox: Sandbox, called: Callable[[], None], *, tls: bool) -> No
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("personality", [DOVECOT, EXCHANGE], ids=["PIPELINING", "lockstep"])
-async def test_at_every_await(
+async def test_cancelled_at_every_await(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, anyio_backend_name: str, after: bool
 ) -> None:
     """Every use of the channel is one moment; the cancellation comes right before or right after it."""
@@ -115,7 +115,7 @@ async def test_at_every_await(
 
 
 async def test_a_session_that_was_cancelled_is_closed(sandbox: Sandbox, open_session) -> None:
-    """Whoever cancels one call and goes on gets an error, at the latest in the end: the deletions are lost."""
+    """Continuing after a cancelled call raises an error, at the latest at the end: the deletions are lost."""
     sandbox.maildrops[USER].add(b"x")
     sandbox.faults.append(Fault(at="NOOP", delay=60))
     with pytest.raises(NetworkError, match="still there") as caught:  # noqa: PT012 - any of it may be where it fails
@@ -153,7 +153,7 @@ async def test_leaving_by_an_exception_deletes_nothing(sandbox: Sandbox, open_se
     assert "C: QUIT" not in sandbox.transcript
 
 
-async def test_leaving_by_a_refusal_deletes_nothing(sandbox: Sandbox, open_session) -> None:
+async def test_a_refused_deletion_deletes_nothing(sandbox: Sandbox, open_session) -> None:
     sandbox.maildrops[USER].add(b"x")
     with pytest.raises(RefusedError):  # noqa: PT012 - any of it may be where it fails
         async with open_session() as session:

@@ -1,4 +1,4 @@
-"""LIST and UIDL, as servers write them and as nobody should."""
+"""LIST and UIDL, valid and invalid."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ def test_a_uid_is_opaque(uid: str, kept: bool) -> None:
     assert parse_listing(["1 1"], [f"1 {uid}"]) == [Entry(1, uid if kept else "", 1)]
 
 
-def test_uids_that_are_the_same_stay_so() -> None:
+def test_duplicate_uids_are_kept() -> None:
     """RFC 1939 section 7 allows it for identical messages."""
     assert [entry.uid for entry in parse_listing(["1 1", "2 1"], ["1 same", "2 same"])] == ["same", "same"]
 
 
-def test_without_uidl_or_with_holes_in_it() -> None:
+def test_missing_or_incomplete_uidl() -> None:
     assert parse_listing(["2 20", "1 10"], []) == [Entry(1, "", 10), Entry(2, "", 20)]
     assert parse_listing(["1 10", "3 30"], ["3 c", "2 b", "1"]) == [Entry(1, "", 10), Entry(3, "c", 30)]
     assert parse_listing([], ["1 a"]) == []
@@ -100,7 +100,7 @@ def test_garbage_is_an_entry_or_an_error(sizes: list[str], uids: list[str]) -> N
     assert all(0 <= entry.size < 2**63 and entry.uid.isprintable() for entry in entries)
 
 
-def test_twenty_thousand_entries_are_fast() -> None:
+def test_parsing_20000_entries_is_linear() -> None:
     sizes = [f"{number} {number * 100}" for number in range(1, 20_001)]
     uids = [f"{number} {number:08x}deadbeef" for number in range(1, 20_001)]
     started = time.process_time()

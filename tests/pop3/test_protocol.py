@@ -1,4 +1,4 @@
-"""The core without I/O: what may be said when, and what each answer does."""
+"""The core without I/O: the commands of each state, and the effect of each reply."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ class TestStates:
     @pytest.mark.parametrize("state", State)
     @pytest.mark.parametrize("verb", COMMANDS)
     @pytest.mark.parametrize("said", [b"+OK x\r\n", b"-ERR x\r\n", b"+ eA==\r\n"], ids=["yes", "no", "challenge"])
-    def test_every_answer(self, state: State, verb: Verb, said: bytes) -> None:
+    def test_every_reply(self, state: State, verb: Verb, said: bytes) -> None:
         if verb.name not in ALLOWED[state].split():
             return
         protocol = in_state(state)
@@ -161,7 +161,7 @@ class TestStates:
         assert protocol.in_multiline_response is (positive and verb.name in ["CAPA", "LIST", "UIDL", "TOP", "RETR"])
         assert protocol.pending == 0
 
-    def test_the_tables_have_no_holes(self) -> None:
+    def test_the_tables_are_complete(self) -> None:
         assert set(PERMITTED) == set(State)
         permitted = {(state, verb) for state, verbs in PERMITTED.items() for verb in verbs}
         assert set(TRANSITIONS) == permitted | {(State.GREETING, Verb.GREETING)}
@@ -174,7 +174,7 @@ class TestStates:
         assert protocol.state is (State.AUTHORIZATION if said == b"+OK\r\n" else State.CLOSED)
 
     @pytest.mark.parametrize("state", [State.AUTHORIZATION, State.AUTH, State.TRANSACTION])
-    def test_what_answers_nothing(self, state: State) -> None:
+    def test_unsolicited_replies(self, state: State) -> None:
         protocol = in_state(state)
         with pytest.raises(RemoteProtocolError, match="answers nothing"):
             events(protocol, b"+OK surprise\r\n")
@@ -183,14 +183,14 @@ class TestStates:
         with pytest.raises(RemoteProtocolError, match="before anything was asked"):
             COMMANDS[Verb.RESPONSE if state is State.AUTH else Verb.QUIT][0](protocol)
 
-    def test_nothing_is_heard_after_the_end(self) -> None:
+    def test_nothing_is_received_after_the_end(self) -> None:
         protocol = in_state(State.CLOSED)
         with pytest.raises(RemoteProtocolError):
             events(protocol, b"+OK more\r\n")
 
 
 class TestTls:
-    def test_everything_known_is_forgotten(self) -> None:
+    def test_stls_discards_the_capabilities(self) -> None:
         protocol = greeted(b"STLS\r\nSASL PLAIN\r\n")
         protocol.stls()
         answer(protocol, b"+OK\r\n")
@@ -201,7 +201,7 @@ class TestTls:
         assert protocol.capa() == b"CAPA\r\n"
 
     @pytest.mark.parametrize("more", [b"+", b"+OK\r\n", b"\x00", b"+OK\r\nSASL PLAIN\r\n.\r\n"])
-    def test_octets_ahead_of_the_handshake(self, more: bytes) -> None:
+    def test_octets_before_the_handshake(self, more: bytes) -> None:
         """PT-03; RFC 2595 section 4."""
         protocol = greeted()
         protocol.stls()
@@ -211,7 +211,7 @@ class TestTls:
         assert caught.value.cause == "tls_injection"
         assert not protocol.encrypted
 
-    def test_an_answer_to_stls_that_came_before_it(self) -> None:
+    def test_a_reply_to_stls_before_it_was_sent(self) -> None:
         protocol = greeted()
         protocol.capa()
         protocol.receive(b"+OK\r\nSTLS\r\n.\r\n+OK Begin TLS\r\n")
@@ -221,7 +221,7 @@ class TestTls:
             protocol.stls()
         assert caught.value.cause == "tls_injection"
 
-    def test_tls_without_stls(self) -> None:
+    def test_tls_without_an_offer_of_stls(self) -> None:
         with pytest.raises(LocalProtocolError):
             greeted().tls_started()
         with pytest.raises(LocalProtocolError):
@@ -237,19 +237,19 @@ class TestSignIn:
         """RFC 5034 section 4."""
         assert greeted().auth("PLAIN", initial) == line
 
-    def test_a_response_may_be_long(self) -> None:
+    def test_long_sasl_responses(self) -> None:
         protocol = in_state(State.AUTH)
         assert protocol.respond_to_challenge(b"x" * 6_000) == base64.b64encode(b"x" * 6_000) + b"\r\n"
 
-    def test_an_empty_response(self) -> None:
+    def test_an_empty_sasl_response(self) -> None:
         assert in_state(State.AUTH).respond_to_challenge(b"") == b"\r\n"
 
-    def test_a_challenge_may_be_long(self) -> None:
+    def test_long_sasl_challenges(self) -> None:
         protocol = in_state(State.AUTH)
         protocol.respond_to_challenge(b"")
         assert events(protocol, b"+ " + b"A" * 12_288 + b"\r\n") == [ChallengeReceived("A" * 12_288)]
 
-    def test_another_sign_in_after_a_refusal(self) -> None:
+    def test_authenticating_again_after_a_refusal(self) -> None:
         protocol = in_state(State.AUTH)
         protocol.respond_to_challenge(b"")
         answer(protocol, b"-ERR [AUTH] no\r\n")
@@ -259,7 +259,7 @@ class TestSignIn:
 
 
 class TestCommands:
-    def test_the_limit_of_a_line(self) -> None:
+    def test_the_line_limit(self) -> None:
         """RFC 2449 section 4: 255 octets with CRLF."""
         room = limits.MAX_COMMAND - len("PASS \r\n")
         assert len(greeted().password("x" * room)) == 255
@@ -283,7 +283,7 @@ class TestCommands:
             assert protocol.pending == 0
 
     @pytest.mark.parametrize("password", ["pass\u00a0word", "пароль", "a\u2003b", "\u200d"])
-    def test_any_other_character_is(self, password: str) -> None:
+    def test_other_characters_are_sent(self, password: str) -> None:
         assert greeted().password(password) == f"PASS {password}\r\n".encode()
 
 
@@ -298,7 +298,7 @@ class TestListings:
         ]
         assert not protocol.in_multiline_response
 
-    def test_capabilities_change_only_with_a_whole_answer(self) -> None:
+    def test_capabilities_change_only_with_a_complete_reply(self) -> None:
         protocol = greeted(b"TOP\r\n")
         protocol.capa()
         events(protocol, b"+OK\r\nUIDL\r\n")
@@ -312,7 +312,7 @@ class TestListings:
     @pytest.mark.parametrize(
         ("ask", "count"), [(Pop3Protocol.capa, limits.MAX_CAPABILITIES), (Pop3Protocol.list, limits.MAX_ENTRIES)]
     )
-    def test_lines_without_end(self, ask: Callable[[Pop3Protocol], bytes], count: int) -> None:
+    def test_endless_listing_lines(self, ask: Callable[[Pop3Protocol], bytes], count: int) -> None:
         protocol = signed_in()
         ask(protocol)
         answer(protocol, b"+OK\r\n")
@@ -320,7 +320,7 @@ class TestListings:
         with pytest.raises(RemoteProtocolError, match="without end"):
             events(protocol, b"1 1\r\n")
 
-    def test_a_listing_without_end_is_bounded_in_octets(self) -> None:
+    def test_an_endless_listing_is_bounded_in_octets(self) -> None:
         protocol = signed_in()
         protocol.list()
         answer(protocol, b"+OK\r\n")
@@ -330,7 +330,7 @@ class TestListings:
                 events(protocol, line)
 
     @pytest.mark.parametrize("over", [0, 1])
-    def test_the_limit_of_a_listings_line(self, over: int) -> None:
+    def test_the_line_limit_in_a_listing(self, over: int) -> None:
         protocol = signed_in()
         protocol.list()
         answer(protocol, b"+OK\r\n")
@@ -341,7 +341,7 @@ class TestListings:
         else:
             assert len(events(protocol, octets)) == 1
 
-    def test_twenty_thousand_lines_are_fast(self) -> None:
+    def test_parsing_20000_lines_is_linear(self) -> None:
         protocol = signed_in()
         protocol.uidl()
         octets = b"+OK\r\n" + b"".join(b"%d %032x\r\n" % (n, n) for n in range(1, 20_001)) + b".\r\n"
@@ -353,7 +353,7 @@ class TestListings:
 
 class TestStatusLines:
     @pytest.mark.parametrize("over", [0, 1])
-    def test_the_limit(self, over: int) -> None:
+    def test_the_line_length_limit(self, over: int) -> None:
         octets = b"+OK " + b"x" * (limits.MAX_STATUS_LINE - 6 + over) + b"\r\n"
         if over:
             with pytest.raises(RemoteProtocolError):
@@ -361,14 +361,14 @@ class TestStatusLines:
         else:
             answer(Pop3Protocol(), octets)
 
-    def test_a_line_without_end(self) -> None:
+    def test_an_endless_line(self) -> None:
         protocol = Pop3Protocol()
         with pytest.raises(RemoteProtocolError):  # noqa: PT012 - any of it may be where it fails
             for _ in range(limits.MAX_STATUS_LINE):
                 events(protocol, b"+OK xxxxxxxxxxx")
 
     @pytest.mark.parametrize("octets", [b"+OK\n", b"\n", b"+OK\r\r\n", b"+OK\n\r\n", b"SSH-2.0-x", b"2\r\n"])
-    def test_what_is_no_line(self, octets: bytes) -> None:
+    def test_invalid_lines(self, octets: bytes) -> None:
         protocol = Pop3Protocol()
         if octets == b"+OK\r\r\n":  # a CR that ends nothing is a character like any other, and shown as none
             assert answer(protocol, octets).reply.text == "\N{REPLACEMENT CHARACTER}"
@@ -378,24 +378,24 @@ class TestStatusLines:
 
 
 class TestPipelining:
-    def test_answers_belong_to_commands_by_count(self) -> None:
+    def test_replies_are_matched_to_commands_in_order(self) -> None:
         protocol = signed_in(PIPELINING)
         sent = protocol.dele(1) + protocol.retr(2) + protocol.uidl() + protocol.stat() + protocol.quit()
         assert sent == b"DELE 1\r\nRETR 2\r\nUIDL\r\nSTAT\r\nQUIT\r\n"
         assert protocol.pending == 5
-        heard = events(protocol, b"-ERR gone\r\n+OK\r\n..+OK\r\n.\r\n+OK\r\n1 -ERR\r\n.\r\n+OK 1 2\r\n+OK bye\r\n")
-        assert [event.verb for event in heard if isinstance(event, StatusReceived)] == [
+        received = events(protocol, b"-ERR gone\r\n+OK\r\n..+OK\r\n.\r\n+OK\r\n1 -ERR\r\n.\r\n+OK 1 2\r\n+OK bye\r\n")
+        assert [event.verb for event in received if isinstance(event, StatusReceived)] == [
             Verb.DELE,
             Verb.RETR,
             Verb.UIDL,
             Verb.STAT,
             Verb.QUIT,
         ]
-        assert b"".join(event.data for event in heard if isinstance(event, OctetsReceived)) == b".+OK\r\n"
-        assert LineReceived(Verb.UIDL, "1 -ERR") in heard
+        assert b"".join(event.data for event in received if isinstance(event, OctetsReceived)) == b".+OK\r\n"
+        assert LineReceived(Verb.UIDL, "1 -ERR") in received
         assert protocol.state is State.CLOSED
 
-    def test_not_where_it_is_not_offered(self) -> None:
+    def test_pipelining_requires_the_capability(self) -> None:
         protocol = signed_in()
         protocol.retr(1)
         for _ in range(2):
@@ -405,7 +405,7 @@ class TestPipelining:
         events(protocol, b"\r\n.\r\n")
         assert protocol.retr(2)
 
-    def test_it_may_go_on_inside_a_message(self) -> None:
+    def test_pipelining_continues_inside_a_message(self) -> None:
         protocol = signed_in(PIPELINING)
         protocol.retr(1)
         events(protocol, b"+OK\r\nmess")
@@ -413,26 +413,26 @@ class TestPipelining:
         assert protocol.dele(1)
 
     @pytest.mark.parametrize("verb", [Verb.STLS, Verb.AUTH, Verb.USER, Verb.PASS, Verb.QUIT])
-    def test_nothing_follows_what_changes_the_session(self, verb: Verb) -> None:
+    def test_no_pipelining_after_state_changing_commands(self, verb: Verb) -> None:
         protocol = greeted(PIPELINING)
         COMMANDS[verb][0](protocol)
         with pytest.raises(LocalProtocolError):
             protocol.capa()
 
-    def test_capa_may_go_ahead_of_what_changes_the_session(self) -> None:
+    def test_capa_may_precede_a_state_changing_command(self) -> None:
         protocol = greeted(PIPELINING)
         assert protocol.capa() + protocol.auth("PLAIN", b"x") == b"CAPA\r\nAUTH PLAIN eA==\r\n"
         events(protocol, b"+OK\r\n.\r\n+OK\r\n")
         assert protocol.state is State.TRANSACTION
 
-    def test_one_answer_too_many_is_told(self) -> None:
+    def test_an_extra_reply_is_reported(self) -> None:
         protocol = signed_in(PIPELINING)
         protocol.dele(1)
         protocol.dele(2)
         with pytest.raises(RemoteProtocolError, match="answers nothing"):
             events(protocol, b"+OK\r\n+OK\r\n+OK\r\n")
 
-    def test_pipelined_before_capa_takes_it_back(self) -> None:
+    def test_pipelined_before_capa_withdraws_the_capability(self) -> None:
         protocol = signed_in(PIPELINING)
         protocol.capa()
         protocol.list()
@@ -492,7 +492,7 @@ MESSAGES = [
 class TestMessages:
     @pytest.mark.parametrize("message", MESSAGES)
     @pytest.mark.parametrize("verb", [Verb.RETR, Verb.TOP])
-    def test_every_cut(self, message: bytes, verb: Verb) -> None:
+    def test_a_message_cut_at_every_octet(self, message: bytes, verb: Verb) -> None:
         """PT-01, PT-02: whole, octet by octet, and at every pair of places."""
         octets = b"+OK follows\r\n" + stuff(message)
         assert retrieved([octets], verb=verb) == (message, True)
@@ -506,7 +506,7 @@ class TestMessages:
         st.lists(st.integers(0, 400), max_size=12),
     )
     @example(b"", [])
-    def test_any_message_any_cuts(self, body: bytes, cuts: list[int]) -> None:
+    def test_any_message_with_any_cuts(self, body: bytes, cuts: list[int]) -> None:
         message = re.sub(rb"\r?\Z", b"", body) + b"\r\n"
         octets = b"+OK\r\n" + stuff(message)
         assert retrieved(pieces(octets, cuts)) == (message, True)
@@ -516,24 +516,24 @@ class TestMessages:
     @pytest.mark.parametrize(
         "end", [b"\n.\r\n", b"\r.\r\n", b"\r\n.\n", b"\r\n.\r", b"\r\n..\r\n", b".\r\n", b"\r\n. \r\n"]
     )
-    def test_what_ends_nothing(self, end: bytes) -> None:
+    def test_octets_that_do_not_end_a_message(self, end: bytes) -> None:
         for cut in range(len(end) + 1):
             assert retrieved([b"+OK\r\ntext" + end[:cut], end[cut:]])[1] is False
 
     @given(st.integers(1, 40), st.integers(0, 3))
-    def test_what_follows_is_the_next_answer(self, cut: int, count: int) -> None:
+    def test_octets_after_the_end_are_the_next_reply(self, cut: int, count: int) -> None:
         protocol = signed_in(PIPELINING)
         for number in range(count + 1):
             protocol.retr(number + 1)
         octets = b"".join(b"+OK\r\n..%d\r\n.\r\n" % number for number in range(count)) + b"-ERR gone\r\n"
-        heard = [event for at in range(0, len(octets), cut) for event in events(protocol, octets[at : at + cut])]
-        ends = [event for event in heard if isinstance(event, ResponseComplete)]
-        assert b"".join(event.data for event in heard if isinstance(event, OctetsReceived)) == b"".join(
+        received = [event for at in range(0, len(octets), cut) for event in events(protocol, octets[at : at + cut])]
+        ends = [event for event in received if isinstance(event, ResponseComplete)]
+        assert b"".join(event.data for event in received if isinstance(event, OctetsReceived)) == b"".join(
             b".%d\r\n" % number for number in range(count)
         )
         assert len(ends) == count
-        assert isinstance(heard[-1], StatusReceived)
-        assert not heard[-1].reply.positive
+        assert isinstance(received[-1], StatusReceived)
+        assert not received[-1].reply.positive
 
     def test_a_line_of_ten_megabytes_takes_no_memory(self) -> None:
         protocol = signed_in()
@@ -553,15 +553,17 @@ class TestMessages:
             protocol.retr(number)
         octets = b"+OK\r\nSubject: x\r\n\r\n.\r\n" * 500
         started = time.process_time()
-        heard = [event for at in range(0, len(octets), 65_536) for event in events(protocol, octets[at : at + 65_536])]
+        received = [
+            event for at in range(0, len(octets), 65_536) for event in events(protocol, octets[at : at + 65_536])
+        ]
         assert time.process_time() - started < 2
-        assert sum(isinstance(event, ResponseComplete) for event in heard) == 500
+        assert sum(isinstance(event, ResponseComplete) for event in received) == 500
 
 
 @given(
     st.lists(st.sampled_from([b"+OK\r\n", b"-ERR x\r\n", b"+ \r\n", b".\r\n", b"1 1\r\n", b"\r\n", b"x", b"\n", b"+"]))
 )
-def test_whatever_a_server_says_is_an_event_or_its_fault(said: list[bytes]) -> None:
+def test_any_server_output_is_an_event_or_a_protocol_error(said: list[bytes]) -> None:
     """The core neither fails in another way nor stops between two events."""
     protocol = Pop3Protocol()
     for octets in said:

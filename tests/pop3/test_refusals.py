@@ -1,4 +1,4 @@
-"""What a refusal means."""
+"""The causes of refusals."""
 
 from __future__ import annotations
 

@@ -47,13 +47,13 @@ def test_status(line: bytes, enhanced: str | None, text: str, positive: bool) ->
 
 
 @pytest.mark.parametrize("octet", [*range(32), 127])
-def test_no_control_character_reaches_a_terminal(octet: int) -> None:
+def test_control_characters_are_removed(octet: int) -> None:
     line = b"-ERR a" + bytes([octet]) + b"[2J"
     assert parse_status(line).text == ("a [2J" if octet == 9 else "a\N{REPLACEMENT CHARACTER}[2J")
 
 
 @pytest.mark.parametrize("text", ["a\u009b2Jb", "a\u202eb", "a\u2028b"])
-def test_nor_those_of_unicode(text: str) -> None:
+def test_unicode_control_characters_are_removed(text: str) -> None:
     assert parse_status(b"+OK " + text.encode()).text.startswith("a\N{REPLACEMENT CHARACTER}")
 
 
@@ -77,7 +77,7 @@ def test_nor_those_of_unicode(text: str) -> None:
         (b"\x15\x03\x01\x00\x02\x02\x16", "tls_port_mismatch"),
     ],
 )
-def test_what_is_no_status(line: bytes, cause: str) -> None:
+def test_invalid_status_lines(line: bytes, cause: str) -> None:
     with pytest.raises(RemoteProtocolError) as caught:
         parse_status(line)
     assert caught.value.cause == cause
@@ -115,14 +115,14 @@ def is_line(line: bytes) -> bool:
 
 
 @pytest.mark.parametrize("line", [b"+OK", b"+OK x", b"-ERR", b"-ERR [AUTH] x", b"+", b"+ ", b"+ e30="])
-def test_each_beginning_of_a_line_may_be_one(line: bytes) -> None:
+def test_every_prefix_of_a_line_is_a_possible_prefix(line: bytes) -> None:
     for end in range(len(line) + 1):
         check_reply_prefix((line + b"\r")[:end])
     check_reply_prefix(line + b"\r")
 
 
 @given(st.text("+-OKER [x\r", max_size=6).map(str.encode))
-def test_what_is_refused_as_a_beginning_never_becomes_a_line(octets: bytes) -> None:
+def test_a_refused_prefix_is_never_a_valid_line(octets: bytes) -> None:
     try:
         check_reply_prefix(octets)
     except RemoteProtocolError:
@@ -150,7 +150,7 @@ def test_what_is_refused_as_a_beginning_never_becomes_a_line(octets: bytes) -> N
         (b" ", "protocol_error"),
     ],
 )
-def test_a_stranger_is_told_as_soon_as_it_can_be(octets: bytes, cause: str) -> None:
+def test_other_protocols_are_detected_early(octets: bytes, cause: str) -> None:
     with pytest.raises(RemoteProtocolError) as caught:
         check_reply_prefix(octets)
     assert caught.value.cause == cause

@@ -1,4 +1,4 @@
-"""Messages on their way: whole or an error, in order, and never another one's octets."""
+"""Retrieval: messages are complete or an error, in order, and never mixed up."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ def asked(sandbox: Sandbox, verb: str = "RETR") -> list[str]:
 
 @pipelining
 class TestOne:
-    async def test_it_is_whole(self, sandbox: Sandbox, open_session) -> None:
+    async def test_a_message_is_complete(self, sandbox: Sandbox, open_session) -> None:
         messages = fill(sandbox, 2, 100, 70_000, 3_000_000)
         async with open_session() as session:
             for entry in await session.listing():
                 assert await read(session.retrieve(entry)) == messages[entry.number - 1]
         assert sandbox.violations == []
 
-    async def test_nothing_is_asked_before_it_is_read(self, sandbox: Sandbox, open_session) -> None:
+    async def test_retr_is_sent_when_reading_begins(self, sandbox: Sandbox, open_session) -> None:
         fill(sandbox, 100)
         async with open_session() as session:
             (entry,) = await session.listing()
@@ -64,7 +64,7 @@ class TestOne:
             await session.noop()
         assert asked(sandbox) == []
 
-    async def test_its_end_stays_its_end(self, sandbox: Sandbox, open_session) -> None:
+    async def test_reading_after_the_end_yields_nothing(self, sandbox: Sandbox, open_session) -> None:
         messages = fill(sandbox, 100)
         async with open_session() as session:
             (entry,) = await session.listing()
@@ -75,7 +75,7 @@ class TestOne:
             assert await read(retrieval) == b""
         assert asked(sandbox) == ["RETR 1"]
 
-    async def test_one_left_early_is_read_over(self, sandbox: Sandbox, open_session) -> None:
+    async def test_an_abandoned_message_is_skipped(self, sandbox: Sandbox, open_session) -> None:
         messages = fill(sandbox, 1_000_000, 100)
         async with open_session() as session:
             first, second = await session.listing()
@@ -89,7 +89,7 @@ class TestOne:
             assert session.usable
         assert sandbox.violations == []
 
-    async def test_a_long_one_left_early_ends_the_session(self, sandbox: Sandbox, open_session) -> None:
+    async def test_an_abandoned_long_message_ends_the_session(self, sandbox: Sandbox, open_session) -> None:
         fill(sandbox, MAX_DISCARDED + 1_000_000, 100)
         async with open_session() as session:
             first, second = await session.listing()
@@ -110,7 +110,7 @@ class TestOne:
                     await use()
         assert asked(sandbox, "QUIT") == []
 
-    async def test_left_in_the_end(self, sandbox: Sandbox, open_session) -> None:
+    async def test_abandoned_before_the_session_ends(self, sandbox: Sandbox, open_session) -> None:
         fill(sandbox, 100_000)
         async with open_session() as session:
             (entry,) = await session.listing()
@@ -118,7 +118,7 @@ class TestOne:
                 break
         assert len(asked(sandbox, "QUIT")) == 1
 
-    async def test_deletions_are_lost_with_a_session_that_was_ended(self, sandbox: Sandbox, open_session) -> None:
+    async def test_deletions_are_lost_if_the_session_was_aborted(self, sandbox: Sandbox, open_session) -> None:
         fill(sandbox, 10, MAX_DISCARDED + 1_000_000)
         with pytest.raises(NetworkError, match="too long") as caught:  # noqa: PT012 - any of it may be where it fails
             async with open_session() as session:
@@ -129,7 +129,7 @@ class TestOne:
         assert caught.value.stage == "quit"
         assert len(sandbox.maildrops[USER].messages) == 2
 
-    async def test_a_refused_one_leaves_the_session_usable(self, sandbox: Sandbox, open_session) -> None:
+    async def test_a_refused_retrieval_leaves_the_session_usable(self, sandbox: Sandbox, open_session) -> None:
         messages = fill(sandbox, 100)
         async with open_session() as session:
             gone = session.retrieve(Entry(9, "", 0))
@@ -140,7 +140,7 @@ class TestOne:
                 await read(gone)
             assert await read(session.retrieve(Entry(1, "", 0))) == messages[0]
 
-    async def test_an_older_one_is_closed_by_a_younger(self, sandbox: Sandbox, open_session) -> None:
+    async def test_a_new_retrieval_closes_the_previous_one(self, sandbox: Sandbox, open_session) -> None:
         messages = fill(sandbox, 200_000, 200_000)
         async with open_session() as session:
             first, second = await session.listing()
@@ -174,7 +174,7 @@ class TestOne:
 
 @pipelining
 class TestMany:
-    async def test_all_in_their_order(self, sandbox: Sandbox, open_session) -> None:
+    async def test_messages_arrive_in_order(self, sandbox: Sandbox, open_session) -> None:
         messages = fill(sandbox, *[random.Random(n).randrange(2, 20_000) for n in range(60)])
         async with open_session() as session:
             entries = await session.listing()
@@ -184,12 +184,12 @@ class TestMany:
         assert [found[number + 1] for number in range(60)] == messages
         assert sandbox.violations == []
 
-    async def test_none(self, sandbox: Sandbox, open_session) -> None:
+    async def test_no_messages(self, sandbox: Sandbox, open_session) -> None:
         async with open_session() as session:
             assert [message async for message in session.retrieve_many([])] == []
             await session.noop()
 
-    async def test_from_a_generator_without_end(self, sandbox: Sandbox, open_session) -> None:
+    async def test_entries_of_an_endless_generator(self, sandbox: Sandbox, open_session) -> None:
         messages = fill(sandbox, 100, 100)
         async with open_session() as session:
             fetch = session.retrieve_many(Entry(number, "", 100) for number in count(1))
@@ -227,7 +227,7 @@ class TestMany:
             assert got == [messages[1], messages[5], messages[5]]
             await session.noop()
 
-    async def test_one_that_was_skipped_is_closed(self, sandbox: Sandbox, open_session) -> None:
+    async def test_a_skipped_message_is_closed(self, sandbox: Sandbox, open_session) -> None:
         messages = fill(sandbox, 100, 100)
         async with open_session() as session:
             fetch = session.retrieve_many(await session.listing())
@@ -242,7 +242,7 @@ class TestMany:
             with pytest.raises(StopAsyncIteration):
                 await anext(fetch)
 
-    async def test_left_in_the_middle(self, sandbox: Sandbox, open_session) -> None:
+    async def test_abandoned_in_the_middle(self, sandbox: Sandbox, open_session) -> None:
         messages = fill(sandbox, *[10_000] * 30)
         async with open_session() as session:
             entries = await session.listing()
@@ -254,7 +254,7 @@ class TestMany:
             assert await read(session.retrieve(entries[20])) == messages[20]
         assert sandbox.violations == []
 
-    async def test_nothing_is_lost_by_what_is_done_in_between(self, sandbox: Sandbox, open_session) -> None:
+    async def test_other_commands_during_a_retrieval_lose_nothing(self, sandbox: Sandbox, open_session) -> None:
         """A message that nobody was given is asked for again, not passed over."""
         messages = fill(sandbox, *[3_000] * 12)
         async with open_session() as session:
@@ -266,7 +266,7 @@ class TestMany:
             assert await session.stat() == (0, 0)
         assert sandbox.maildrops[USER].messages == []
 
-    async def test_two_fetches_in_turn(self, sandbox: Sandbox, open_session) -> None:
+    async def test_two_alternating_retrievals(self, sandbox: Sandbox, open_session) -> None:
         messages = fill(sandbox, *[3_000] * 6)
         async with open_session() as session:
             entries = await session.listing()
@@ -276,7 +276,7 @@ class TestMany:
                 got += [await read(await anext(odds)), await read(await anext(evens))]
             assert got == messages
 
-    async def test_accounting_survives_what_was_read_over(self, sandbox: Sandbox, open_session) -> None:
+    async def test_replies_stay_matched_after_skipping(self, sandbox: Sandbox, open_session) -> None:
         """What was asked for and refused or left counts no more, so that asking ahead goes on."""
         fill(sandbox, *[50_000] * 8)
         async with open_session() as session:
@@ -302,7 +302,7 @@ class TestDelete:
         assert len(sandbox.maildrops[USER].messages) == 1
 
     @pipelining
-    async def test_of_none_and_of_very_many(self, sandbox: Sandbox, open_session) -> None:
+    async def test_deleting_none_and_very_many(self, sandbox: Sandbox, open_session) -> None:
         fill(sandbox, *[10] * 350)
         async with open_session() as session:
             await session.delete()
@@ -311,7 +311,7 @@ class TestDelete:
         assert sandbox.violations == []
 
     @pipelining
-    async def test_a_listing_is_true_each_time(self, sandbox: Sandbox, open_session) -> None:
+    async def test_repeated_listings_are_current(self, sandbox: Sandbox, open_session) -> None:
         fill(sandbox, 10, 10)
         async with open_session() as session:
             first, second = await session.listing()
@@ -321,7 +321,7 @@ class TestDelete:
 
 
 class TestWindow:
-    async def test_asked_ahead_within_the_window(self, sandbox: Sandbox, open_session) -> None:
+    async def test_pipelining_stays_within_the_window(self, sandbox: Sandbox, open_session) -> None:
         fill(sandbox, *[WINDOW * 2 // 7] * 10)
         notes = Transcript()
 
@@ -341,7 +341,7 @@ class TestWindow:
             await read(await anext(fetch))
             assert said() == 6
 
-    async def test_no_more_than_so_many(self, sandbox: Sandbox, open_session) -> None:
+    async def test_the_window_limits_the_number_of_messages(self, sandbox: Sandbox, open_session) -> None:
         fill(sandbox, *[10] * (MAX_AHEAD + 20))
         async with open_session() as session:
             fetch = session.retrieve_many(await session.listing())
@@ -350,7 +350,9 @@ class TestWindow:
             assert len(asked(sandbox)) <= MAX_AHEAD + 1
             assert len([await read(message) async for message in fetch]) == MAX_AHEAD + 19
 
-    async def test_long_messages_behind_a_small_one_end_the_session(self, sandbox: Sandbox, open_session) -> None:
+    async def test_long_messages_pipelined_after_a_small_one_end_the_session(
+        self, sandbox: Sandbox, open_session
+    ) -> None:
         fill(sandbox, 100, MAX_DISCARDED + 500_000)
         async with open_session() as session:
             async for message in session.retrieve_many(await session.listing()):
@@ -361,7 +363,7 @@ class TestWindow:
 
 
 class TestTasks:
-    async def test_several_tasks_take_turns(self, sandbox: Sandbox, open_session) -> None:
+    async def test_tasks_take_turns(self, sandbox: Sandbox, open_session) -> None:
         messages = fill(sandbox, *[50_000] * 4)
         stats, whole, left = [], [], []
 
@@ -391,7 +393,7 @@ class TestTasks:
         assert all(whole)
         assert len(whole) + len(left) == 24
 
-    async def test_a_message_left_by_another_task_is_no_silence(self, sandbox: Sandbox, open_session) -> None:
+    async def test_a_message_abandoned_by_another_task_is_no_timeout(self, sandbox: Sandbox, open_session) -> None:
         """The reader waits for its turn while another task reads its message over."""
         fill(sandbox, 200_000)
         async with open_session() as session:
@@ -415,7 +417,7 @@ class TestTasks:
             await session.noop()
 
     @pytest.mark.parametrize("at_once", [True, False])
-    async def test_one_retrieval_in_two_tasks_never_passes_for_complete(
+    async def test_one_retrieval_in_two_tasks_is_never_complete(
         self, sandbox: Sandbox, open_session, at_once: bool
     ) -> None:
         messages = fill(sandbox, 300_000)
@@ -447,7 +449,7 @@ class TestTasks:
 
 @pipelining
 @pytest.mark.parametrize("seed", range(8))
-async def test_whatever_is_done_in_whatever_order(sandbox: Sandbox, open_session, seed: int) -> None:
+async def test_any_order_of_operations(sandbox: Sandbox, open_session, seed: int) -> None:
     """A random walk: every message that ends normally is whole and the right one, and every answer is true."""
     rng = random.Random(seed)
     messages = fill(sandbox, *[rng.randrange(4, 9_000) for _ in range(12)])

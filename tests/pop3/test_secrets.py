@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mailslot import MailError, OAuth, Password, SignInError, StaticToken, Transcript, connect_pop3
-from pop3.hostile import serving
+from pop3.hostile_server import run_hostile_server
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
-    from pop3.hostile import Client
+    from pop3.hostile_server import ServerConnection
 
 pytestmark = pytest.mark.virtual_time
 
@@ -79,7 +79,7 @@ PLACES: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
 @pytest.mark.parametrize("form", range(5), ids=["plain", "capitals", "base64", "base64 +1", "base64 +2"])
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("kind", ["token", "PLAIN", "PASS"])
-async def test_at_the_sign_in(
+async def test_secrets_echoed_during_authentication(
     kind: str,
     place: str,
     form: int,
@@ -91,27 +91,27 @@ async def test_at_the_sign_in(
     say = PLACES[place][1](forms(secret)[form])
     caplog.set_level(logging.DEBUG)
 
-    async def part(client: Client) -> None:
+    async def part(client: ServerConnection) -> None:
         sasl = {"token": b"SASL XOAUTH2\r\n", "PLAIN": b"SASL PLAIN\r\n", "PASS": b"USER\r\n"}[kind]
-        await client.say(b"+OK\r\n")
-        while line := await client.hear():
+        await client.send(b"+OK\r\n")
+        while line := await client.read_line():
             if line == "CAPA":
-                await client.say(b"+OK\r\n", sasl, b".\r\n")
+                await client.send(b"+OK\r\n", sasl, b".\r\n")
             elif line == "AUTH XOAUTH2":
-                await client.say(b"+ \r\n")
-                await client.hear()
-                await client.say(say)
+                await client.send(b"+ \r\n")
+                await client.read_line()
+                await client.send(say)
                 if say.startswith(b"+ "):
-                    await client.hear()
-                    await client.say(b"-ERR and again ", forms(secret)[form], b"\r\n")
+                    await client.read_line()
+                    await client.send(b"-ERR and again ", forms(secret)[form], b"\r\n")
             elif line.startswith(("AUTH", "PASS")):
-                await client.say(say)
+                await client.send(say)
             else:
-                await client.say(b"-ERR\r\n" if line in {"*", ""} else b"+OK\r\n")
+                await client.send(b"-ERR\r\n" if line in {"*", ""} else b"+OK\r\n")
 
     notes = Transcript()
     auth: Any = OAuth(USER, StaticToken(TOKEN)) if kind == "token" else Password(USER, PASSWORD)
-    async with serving(part, part, context=server_context) as server:
+    async with run_hostile_server(part, part, context=server_context) as server:
         error: BaseException = RuntimeError("none")
         try:
             async with connect_pop3(server.endpoint, auth, ssl_context=client_context, timeout=2, transcript=notes):
@@ -124,30 +124,30 @@ async def test_at_the_sign_in(
 
 
 @pytest.mark.parametrize("form", range(5), ids=["plain", "capitals", "base64", "base64 +1", "base64 +2"])
-async def test_after_the_sign_in(
+async def test_secrets_echoed_after_authentication(
     form: int, client_context: ssl.SSLContext, server_context: ssl.SSLContext, caplog: pytest.LogCaptureFixture
 ) -> None:
     said = forms(TOKEN)[form]
     caplog.set_level(logging.DEBUG)
 
-    async def part(client: Client) -> None:
-        await client.say(b"+OK\r\n")
-        while line := await client.hear():
+    async def part(client: ServerConnection) -> None:
+        await client.send(b"+OK\r\n")
+        while line := await client.read_line():
             if line == "CAPA":
-                await client.say(b"+OK ", said, b"\r\nIMPLEMENTATION ", said, b"\r\n.\r\n")
+                await client.send(b"+OK ", said, b"\r\nIMPLEMENTATION ", said, b"\r\n.\r\n")
             elif line == "AUTH XOAUTH2":
-                await client.say(b"+ \r\n")
-                await client.hear()
-                await client.say(b"+OK\r\n")
+                await client.send(b"+ \r\n")
+                await client.read_line()
+                await client.send(b"+OK\r\n")
             elif line == "LIST":
-                await client.say(b"+OK ", said, b"\r\n", said, b" 1\r\n.\r\n")
+                await client.send(b"+OK ", said, b"\r\n", said, b" 1\r\n.\r\n")
             else:
-                await client.say(b"-ERR ", said, b"\r\n")
+                await client.send(b"-ERR ", said, b"\r\n")
 
     notes = Transcript()
     auth = OAuth(USER, StaticToken(TOKEN))
     shown = io.StringIO()
-    async with serving(part, context=server_context) as server:
+    async with run_hostile_server(part, context=server_context) as server:
         with pytest.raises(MailError) as caught:  # noqa: PT012 - any of it may be where it fails
             # What came before the sign-in cannot be known for what it is, and is not looked at here.
             async with connect_pop3(server.endpoint, auth, ssl_context=client_context, timeout=2) as session:

@@ -38,17 +38,17 @@ def whole(core: Pop3Protocol, octets: bytes, _: int) -> None:
 
 def outcome(transcript: Transcript, feed: Callable[[Pop3Protocol, bytes, int], None]) -> list[Any]:
     """What the core makes of all connections: the events, and the fault where there is one."""
-    heard: list[Any] = []
+    received: list[Any] = []
     for steps in transcript.connections:
         try:
-            heard += play_core(transcript, steps, feed)
+            received += play_core(transcript, steps, feed)
         except RemoteProtocolError as error:
-            heard.append(error.cause)
-    return heard
+            received.append(error.cause)
+    return received
 
 
 @every
-def test_core_hears_the_same_octet_by_octet(transcript: Transcript) -> None:
+def test_core_yields_the_same_events_octet_by_octet(transcript: Transcript) -> None:
     def bytewise(core: Pop3Protocol, octets: bytes, _: int) -> None:
         for at in range(len(octets)):
             core.receive(octets[at : at + 1])
@@ -57,7 +57,7 @@ def test_core_hears_the_same_octet_by_octet(transcript: Transcript) -> None:
 
 
 @every
-def test_core_hears_the_same_event_by_event(transcript: Transcript) -> None:
+def test_core_yields_the_same_events_one_at_a_time(transcript: Transcript) -> None:
     """As a session does: it takes every event before more octets come."""
 
     def faults(feed: Callable[[Pop3Protocol, bytes, int], None]) -> list[str]:
@@ -67,21 +67,23 @@ def test_core_hears_the_same_event_by_event(transcript: Transcript) -> None:
 
     content = b"".join(event[1] for event in outcome(transcript, whole) if event[0] == "octets")
     for cut in (1, 2, 3, 5, 16):
-        heard: list[bytes] = []
+        received: list[bytes] = []
 
-        def piecewise(core: Pop3Protocol, octets: bytes, _: int, cut: int = cut, heard: list[bytes] = heard) -> None:
+        def piecewise(
+            core: Pop3Protocol, octets: bytes, _: int, cut: int = cut, received: list[bytes] = received
+        ) -> None:
             for at in range(0, len(octets), cut):
                 core.receive(octets[at : at + cut])
                 while (event := core.next_event()) is not None:
-                    heard.append(event.data if isinstance(event, OctetsReceived) else b"")
+                    received.append(event.data if isinstance(event, OctetsReceived) else b"")
 
         assert faults(piecewise) == faults(whole)
-        assert b"".join(heard) == content
+        assert b"".join(received) == content
 
 
 @every
 @pytest.mark.parametrize("spare", [b"+OK spare\r\n", b"+"], ids=["an answer", "an octet"])
-def test_core_never_swallows_octets_to_spare(transcript: Transcript, spare: bytes) -> None:
+def test_core_keeps_surplus_octets(transcript: Transcript, spare: bytes) -> None:
     for steps in transcript.connections:
         for at, step in enumerate(steps):
             asks_on = any(later.kind in {"expect", "starttls"} for later in steps[at:])
@@ -131,7 +133,7 @@ def personality(transcript: Transcript) -> sandboxes.Personality:
 @pytest.mark.parametrize(
     "transcript", [t for t in TRANSCRIPTS if "sandbox" in t.header], ids=lambda transcript: transcript.name
 )
-async def test_sandbox_answers_alike(transcript: Transcript) -> None:
+async def test_sandbox_gives_the_same_replies(transcript: Transcript) -> None:
     """The same calls meet the same outcome in the sandbox that plays the service."""
     async with run_sandbox(personality=personality(transcript)) as sandbox:
         endpoint = sandbox.pop3 if transcript.security == "starttls" else sandbox.pop3s

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from child import fork, status
+from child_process import fork_child, wait_for_exit
 from lab.printer import start_printer
 from mailslot.oauth.timing import Clocks
 from mailslot.service.device import open_device
@@ -29,7 +29,7 @@ from mailslot.spool.spool import Spool
 from mailslot.spool.store import Store
 from mailslot_plugins.print.pipeline import pipeline
 from mailslot_plugins.printers.ipp import operations
-from print.sample_mails import RECORD, SETTINGS, fetched, make_mail, scan
+from print.sample_mails import RECORD, SETTINGS, make_mail, scan, store_mail
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -46,7 +46,7 @@ async def prepare(home: Path, printer: str, names: list[list[str]]) -> None:
     async with open_device(Records(home), [pipeline.section]) as device:
         for number, attachments in enumerate(names):
             parts = [(name, b"%PDF-1.7\n", "application/pdf") if name[0] == "x" else scan(name) for name in attachments]
-            await fetched(device, make_mail(*parts, number=number))
+            await store_mail(device, make_mail(*parts, number=number))
 
 
 async def handle(home: Path, shift: float = 0.0) -> None:
@@ -70,7 +70,7 @@ def printed(printer: Printer, mark: str) -> Counter[str]:
 
 def finish(home: Path, backend: str) -> None:
     for turn in range(6):
-        ended = status(fork(lambda turn=turn: anyio.run(handle, home, 200.0 * turn, backend=backend)))  # type: ignore[misc]
+        ended = wait_for_exit(fork_child(lambda turn=turn: anyio.run(handle, home, 200.0 * turn, backend=backend)))  # type: ignore[misc]
         assert ended == 0, ended
         if all(state != "fetched" for state, _ in anyio.run(outcome, home, backend=backend)[0]):
             return
@@ -78,7 +78,7 @@ def finish(home: Path, backend: str) -> None:
 
 
 def count_down(step: int) -> None:
-    """Have this process killed at its `step`-th step: before a change of the disk, or after one of the printer."""
+    """Make this process kill itself at its `step`-th step: before a change of the disk, or after one of the printer."""
     left = step
 
     def passed() -> None:
@@ -119,7 +119,7 @@ def killed_at_each_step(folder: Path, printer: Printer, backend: str) -> None:
             count_down(step)
             anyio.run(handle, home, backend=backend)
 
-        ended = status(fork(work))
+        ended = wait_for_exit(fork_child(work))
         assert ended in {0, KILLED}, ended
         finish(home, backend)
         mails, answers = anyio.run(outcome, home, backend=backend)
@@ -134,7 +134,7 @@ def killed_at_each_step(folder: Path, printer: Printer, backend: str) -> None:
 
 
 def killed_at_random_times(folder: Path, printer: Printer, backend: str, rounds: int = 10) -> None:
-    """SIGKILL whenever it pleases, again and again, until nothing is left to do."""
+    """SIGKILL at random times, until nothing is left to do."""
     home = folder / "home"
     count = 8
     names = [[f"r{number:03}.pdf"] for number in range(count)]
@@ -142,10 +142,10 @@ def killed_at_random_times(folder: Path, printer: Printer, backend: str, rounds:
     rng = random.Random(6)
     kills = 0
     for turn in range(rounds):
-        child = fork(lambda turn=turn: anyio.run(handle, home, 200.0 * turn, backend=backend))  # type: ignore[misc]
+        child = fork_child(lambda turn=turn: anyio.run(handle, home, 200.0 * turn, backend=backend))  # type: ignore[misc]
         time.sleep(rng.uniform(0.3, 1.0))
         os.kill(child, signal.SIGKILL)
-        kills += status(child) == KILLED
+        kills += wait_for_exit(child) == KILLED
     finish(home, backend)
     mails, _ = anyio.run(outcome, home, backend=backend)
     whole = sum(state == "done" for state, _ in mails)

@@ -42,7 +42,7 @@ allowed_senders = ["alice@example.com", "@office.example"]
 
 
 @asynccontextmanager
-async def device_in(
+async def run_device(
     home: Path, printer: str, more: str = "", now: Callable[[], float] | None = None
 ) -> AsyncGenerator[Device]:
     """Open a device that prints."""
@@ -74,7 +74,7 @@ def scan(name: str = "scan.pdf") -> tuple[str, bytes, str]:
     return name, SCAN, "application/pdf"
 
 
-async def fetched(device: Device, message: EmailMessage | bytes) -> Incoming:
+async def store_mail(device: Device, message: EmailMessage | bytes) -> Incoming:
     """Store a mail as the poller does."""
     octets = message if isinstance(message, bytes) else message.as_bytes(policy=policy.SMTP)
     async with device.spool.ledger.receive(RECORD, "") as file:
@@ -83,14 +83,14 @@ async def fetched(device: Device, message: EmailMessage | bytes) -> Incoming:
     return file.mail
 
 
-async def handled(device: Device, *messages: EmailMessage | bytes) -> list[HandlingResult]:
+async def handle_due(device: Device, *messages: EmailMessage | bytes) -> list[HandlingResult]:
     """Handle these mails, and others that are due."""
     for message in messages:
-        await fetched(device, message)
+        await store_mail(device, message)
     return await handle_waiting(device, RECORD, pipeline)
 
 
-async def sent(device: Device) -> list[EmailMessage]:
+async def sent_messages(device: Device) -> list[EmailMessage]:
     """Return the messages of all jobs, the oldest first."""
     found = []
     for job in reversed(await device.spool.jobs()):

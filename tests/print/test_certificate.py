@@ -1,4 +1,4 @@
-"""A printer that is replaced: nothing is printed until somebody forgets the old certificate."""
+"""A replaced printer: nothing is printed until the old certificate is deleted."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pytest
 import trustme
 from anyio.to_thread import run_sync
 
+from command_line import mailslot
 from lab import printer as printer_
 from lab.fixtures import need
 from lab.process import free_ports
 from mailslot_plugins.printers.pins import StoredPins, fingerprint, pins_of
 from panel.browser_client import BrowserClient, words
 from panel.running_panel import run_panel
-from print.sample_mails import device_in, handled, make_mail, scan
-from typed import mailslot
+from print.sample_mails import handle_due, make_mail, run_device, scan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,12 +56,12 @@ async def test_a_printer_is_replaced(tmp_path: Path, lab_folder: Path, port: int
     labs = lab_folder / f"certificate-{port}"
     address = f"ipps://{place}/ipp/print"
     moment = [1_800_000_000.0]
-    async with device_in(home, address, now=lambda: moment[0]) as device:
+    async with run_device(home, address, now=lambda: moment[0]) as device:
         with printer_with_a_new_certificate(labs / "one", port) as (_, first):
-            [found] = await handled(device, make_mail(scan()))
+            [found] = await handle_due(device, make_mail(scan()))
             assert found.note == "1 document was printed."
         with printer_with_a_new_certificate(labs / "two", port) as (printer, second):
-            [found] = await handled(device, make_mail(scan(), number=2))
+            [found] = await handle_due(device, make_mail(scan(), number=2))
             assert (found.outcome, found.note) == ("later", SAID)
             assert await pins_of(device).all() != []
             assert first != second
@@ -70,7 +70,7 @@ async def test_a_printer_is_replaced(tmp_path: Path, lab_folder: Path, port: int
             else:
                 await by_panel(home, place, first)
             moment[0] += 3600
-            [found] = await handled(device)
+            [found] = await handle_due(device)
             assert found.note == "1 document was printed."
             assert len([path for path in printer.spool.iterdir() if path.suffix == ".pdf"]) == 1
             [pin] = await pins_of(device).all()
@@ -113,7 +113,7 @@ async def by_panel(home: Path, place: str, first: str) -> None:
 async def test_the_only_certificate_needs_no_name(tmp_path: Path) -> None:
     home = tmp_path / "home"
     pem = trustme.CA().cert_pem.bytes().decode()
-    async with device_in(home, "folder x") as device:
+    async with run_device(home, "folder x") as device:
         pins: StoredPins = pins_of(device)
         await pins.put("a.example:631", pem)
         await pins.put("b.example:631", pem)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import pypdfium2
 import pytest
 
-from print.sample_mails import SCAN, device_in, handled, make_mail, scan, sent
+from print.sample_mails import SCAN, handle_due, make_mail, run_device, scan, sent_messages
 from printers.test_conversions import bomb_png, huge_jpeg
 
 if TYPE_CHECKING:
@@ -128,13 +128,13 @@ async def test_a_hostile_mail_is_set_aside_and_others_are_printed(name: str, tmp
     make, why = HOSTILE[name]
     out = tmp_path / "out"
     out.mkdir()
-    async with device_in(tmp_path / "home", f"folder {out}") as device:
+    async with run_device(tmp_path / "home", f"folder {out}") as device:
         before = own()
-        hostile, good = await handled(device, make(), make_mail(scan(), number=2))
+        hostile, good = await handle_due(device, make(), make_mail(scan(), number=2))
         assert (hostile.outcome, good.outcome) == ("set aside", "done"), hostile.note
         assert why in hostile.note
         assert len(hostile.note) < 1000
-        assert len(await sent(device)) <= 1
+        assert len(await sent_messages(device)) <= 1
         assert own() == before
         assert not list((device.home / "print").iterdir())
     assert [path.name.partition(" ")[2] for path in out.iterdir()] == ["scan.pdf"]
@@ -159,8 +159,8 @@ async def test_path_traversal_in_names(tmp_path: Path) -> None:
             b"--b--\r\n",
         ]
     )
-    async with device_in(tmp_path / "home", f"folder {out}") as device:
-        [found] = await handled(device, mail)
+    async with run_device(tmp_path / "home", f"folder {out}") as device:
+        [found] = await handle_due(device, mail)
     assert found.note == f"{len(names)} documents were printed."
     assert len(list(out.iterdir())) == len(names)
     assert all(path.is_file() and len(os.fsencode(path.name)) <= 255 for path in out.iterdir())

@@ -16,7 +16,7 @@ from mailslot.cli.app import app
 from mailslot_plugins.print.options import OPTION_NAMES, PrintOptions, parse_print_options
 from mailslot_plugins.print.quota import DAY, HOUR, PrintedMail, count_mail
 from mailslot_plugins.print.section import SECTION
-from print.sample_mails import device_in, handled, make_mail, scan
+from print.sample_mails import handle_due, make_mail, run_device, scan
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,8 +90,8 @@ def test_received_mails_are_listed(tmp_path: Path) -> None:
     out.mkdir()
 
     async def receive() -> None:
-        async with device_in(home, f"folder {out}") as device:
-            await handled(device, make_mail(scan(), subject="Plan", number=1), b"From: eve@evil.example\r\n\r\nx")
+        async with run_device(home, f"folder {out}") as device:
+            await handle_due(device, make_mail(scan(), subject="Plan", number=1), b"From: eve@evil.example\r\n\r\nx")
 
     anyio.run(receive)
     run = CliRunner().invoke(app, ["--home", str(home), "received", "--json"])

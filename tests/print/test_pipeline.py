@@ -14,7 +14,7 @@ from mailslot.message import Message
 from mailslot.service.handling import handle_waiting
 from mailslot.spool.job import NewJob
 from mailslot_plugins.print.pipeline import pipeline
-from print.sample_mails import ALICE, RECORD, SCAN, device_in, handled, make_mail, scan, sent
+from print.sample_mails import ALICE, RECORD, SCAN, handle_due, make_mail, run_device, scan, sent_messages
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,18 +45,18 @@ async def test_all_attachments_come_out_as_they_are(tmp_path: Path, out: Path) -
     mail = make_mail(
         scan(), ("photo.jpg", picture("JPEG"), "image/jpeg"), ("note.txt", b"Hello", "text/plain"), text="x"
     )
-    async with device_in(tmp_path / "home", f"folder {out}") as device:
-        [found] = await handled(device, mail)
+    async with run_device(tmp_path / "home", f"folder {out}") as device:
+        [found] = await handle_due(device, mail)
         assert (found.outcome, found.note) == ("done", "3 documents were printed.")
-        assert await sent(device) == []
+        assert await sent_messages(device) == []
         assert not list((device.home / "print").iterdir())
     assert titles(out) == ["note.txt.pdf", "photo.jpg", "scan.pdf"]
     assert SCAN in contents(out)
 
 
 async def test_a_name_in_long_letters_is_cut_to_what_a_folder_takes(tmp_path: Path, out: Path) -> None:
-    async with device_in(tmp_path / "home", f"folder {out}") as device:
-        [found] = await handled(device, make_mail(scan("\N{CJK UNIFIED IDEOGRAPH-20BB7}" * 76 + ".pdf")))
+    async with run_device(tmp_path / "home", f"folder {out}") as device:
+        [found] = await handle_due(device, make_mail(scan("\N{CJK UNIFIED IDEOGRAPH-20BB7}" * 76 + ".pdf")))
     assert (found.outcome, found.note) == ("done", "1 document was printed.")
     [title] = titles(out)
     assert title == "\N{CJK UNIFIED IDEOGRAPH-20BB7}" * 50 + ".pdf"
@@ -75,18 +75,18 @@ async def test_when_the_text_is_printed(
     body: str, attached: bool, expected: list[str], tmp_path: Path, out: Path
 ) -> None:
     mail = make_mail(*([scan()] if attached else []), text="Dear printer,\n\nplease.")
-    async with device_in(tmp_path / "home", f"folder {out}", f'body = "{body}"') as device:
-        [found] = await handled(device, mail)
+    async with run_device(tmp_path / "home", f"folder {out}", f'body = "{body}"') as device:
+        [found] = await handle_due(device, mail)
     assert found.outcome == "done"
     assert titles(out) == expected
 
 
 async def test_a_mail_without_printable_parts_gets_one_reply(tmp_path: Path, out: Path) -> None:
-    async with device_in(tmp_path / "home", f"folder {out}") as device:
-        [found] = await handled(device, make_mail())
+    async with run_device(tmp_path / "home", f"folder {out}") as device:
+        [found] = await handle_due(device, make_mail())
         assert found.outcome == "set aside"
         assert found.note == "The mail: It holds nothing that can be printed. (answered by job 1)"
-        [reply] = await sent(device)
+        [reply] = await sent_messages(device)
         await device.spool.ledger.retry(found.mail.id)
         [again] = await handle_waiting(device, RECORD, pipeline)
         assert again.note == found.note
@@ -107,9 +107,9 @@ async def test_one_reply_names_all_documents_that_were_not_printed(tmp_path: Pat
         ("tool.exe", b"MZ\0\1\2", "application/pdf"),
         ("empty.pdf", b"", "application/pdf"),
     )
-    async with device_in(tmp_path / "home", f"folder {out}") as device:
-        [found] = await handled(device, mail)
-        [reply] = await sent(device)
+    async with run_device(tmp_path / "home", f"folder {out}") as device:
+        [found] = await handle_due(device, mail)
+        [reply] = await sent_messages(device)
     assert found.outcome == "done"
     assert found.note.startswith("1 document was printed, not broken.pdf: The PDF cannot be opened; it is damaged.;")
     assert reply.get_content().splitlines()[2:] == [
@@ -124,8 +124,8 @@ async def test_one_reply_names_all_documents_that_were_not_printed(tmp_path: Pat
 
 async def test_printer_languages_if_the_administrator_allows_them(tmp_path: Path, out: Path) -> None:
     mail = make_mail(("a.ps", b"%!PS-Adobe-3.0\nshowpage", "application/postscript"))
-    async with device_in(tmp_path / "home", f"folder {out}", "printer_languages = true") as device:
-        [found] = await handled(device, mail)
+    async with run_device(tmp_path / "home", f"folder {out}", "printer_languages = true") as device:
+        [found] = await handle_due(device, mail)
     assert found.outcome == "done"
     assert titles(out) == ["a.ps"]
 
@@ -135,8 +135,8 @@ async def test_logos_and_invitations_are_not_printed(tmp_path: Path, out: Path) 
     mail.add_attachment(
         picture(size=(20, 20)), maintype="image", subtype="png", cid="<logo@x>", disposition="inline", filename="x.png"
     )
-    async with device_in(tmp_path / "home", f"folder {out}") as device:
-        [found] = await handled(device, mail)
+    async with run_device(tmp_path / "home", f"folder {out}") as device:
+        [found] = await handle_due(device, mail)
     assert found.note == "1 document was printed."
     assert titles(out) == ["scan.pdf"]
 
@@ -166,8 +166,8 @@ async def test_senders_that_may_not_print(tmp_path: Path, out: Path) -> None:
         changed("From", None, 11),
         changed("From", "group: alice@example.com;, eve@evil.example", 12),
     ]
-    async with device_in(tmp_path / "home", f"folder {out}") as device:
-        found = await handled(device, *mails)
+    async with run_device(tmp_path / "home", f"folder {out}") as device:
+        found = await handle_due(device, *mails)
         assert await device.spool.jobs() == []
     assert [each.outcome for each in found] == ["set aside"] * len(mails)
     assert [each.note for each in found[:4]] == [
@@ -180,7 +180,7 @@ async def test_senders_that_may_not_print(tmp_path: Path, out: Path) -> None:
 
 
 async def test_a_report_is_added_to_its_job_and_not_printed(tmp_path: Path, out: Path) -> None:
-    async with device_in(tmp_path / "home", f"folder {out}") as device:
+    async with run_device(tmp_path / "home", f"folder {out}") as device:
         message = Message(sender="printer@example.com", to=["alice@example.com"], text="x")
         new = NewJob("print", "smtp", "printer@example.com", ["alice@example.com"], "x", 3600.0)
         job = await device.spool.accept(new, message)
@@ -188,7 +188,7 @@ async def test_a_report_is_added_to_its_job_and_not_printed(tmp_path: Path, out:
         report["Return-Path"], report["From"] = "<>", "MAILER-DAEMON@mail.test"
         report["Subject"], report["X-Failed-Recipients"] = "Mail delivery failed", "alice@example.com"
         report.set_content(f"550 5.1.1 No such user\n\nMessage-ID: {job.message_id}\n")
-        [found] = await handled(device, report)
+        [found] = await handle_due(device, report)
         assert (found.outcome, found.note) == ("done", f"a report about job {job.id}: failed")
         assert (await device.spool.job(job.id)).notes["report of alice@example.com"].startswith("failed: 5.1.1")
     assert titles(out) == []
@@ -196,8 +196,8 @@ async def test_a_report_is_added_to_its_job_and_not_printed(tmp_path: Path, out:
 
 async def test_a_domain_may_print_and_only_the_sender_gets_the_reply(tmp_path: Path, out: Path) -> None:
     mail = without(make_mail(("x.exe", b"MZ\0", "application/pdf")), "From", "carol@Office.example")
-    async with device_in(tmp_path / "home", f"folder {out}") as device:
-        [found] = await handled(device, without(mail, "Return-Path", "<eve@evil.example>"))
+    async with run_device(tmp_path / "home", f"folder {out}") as device:
+        [found] = await handle_due(device, without(mail, "Return-Path", "<eve@evil.example>"))
         assert "not answered: eve@evil.example is not an allowed sender" in found.note
         assert await device.spool.jobs() == []
 
@@ -216,8 +216,8 @@ async def test_mail_that_a_trusted_server_did_not_authenticate(tmp_path: Path, o
         signed(5, genuine.replace("mx.", "evil.")),
         signed(6, "mx.example.net; spf=pass smtp.mailfrom=alice@example.com"),
     ]
-    async with device_in(tmp_path / "home", f"folder {out}", 'trusted_server = "mx.example.net"') as device:
-        found = await handled(device, *mails)
+    async with run_device(tmp_path / "home", f"folder {out}", 'trusted_server = "mx.example.net"') as device:
+        found = await handle_due(device, *mails)
         assert await device.spool.jobs() == []
     assert [each.outcome for each in found] == ["done", *["set aside"] * 4, "done"]
     assert found[1].note == "Not printed, since mx.example.net has not checked who sent it."
@@ -226,14 +226,14 @@ async def test_mail_that_a_trusted_server_did_not_authenticate(tmp_path: Path, o
 
 async def test_limits_of_pages_and_mails(tmp_path: Path, out: Path) -> None:
     more = "max_pages = 3\nmails_per_hour = 3\npages_per_day = 5"
-    async with device_in(tmp_path / "home", f"folder {out}", more) as device:
-        [found] = await handled(device, make_mail(scan("a"), scan("b"), subject="x #print copies=2"))
+    async with run_device(tmp_path / "home", f"folder {out}", more) as device:
+        [found] = await handle_due(device, make_mail(scan("a"), scan("b"), subject="x #print copies=2"))
         assert found.note.startswith("1 document was printed, not b: The mail has more than 3 pages, including copies.")
-        [found] = await handled(device, make_mail(scan(), scan(), scan(), number=2))
+        [found] = await handle_due(device, make_mail(scan(), scan(), scan(), number=2))
         assert found.outcome == "done"
-        [found] = await handled(device, make_mail(scan(), number=3))
+        [found] = await handle_due(device, make_mail(scan(), number=3))
         assert found.note.startswith("scan.pdf: alice@example.com may print 5 pages a day.")
-        [found] = await handled(device, make_mail(scan(), subject="other", number=4))
+        [found] = await handle_due(device, make_mail(scan(), subject="other", number=4))
         assert found.outcome == "set aside"
 
 
@@ -245,8 +245,8 @@ async def test_options_reach_a_command(tmp_path: Path, out: Path) -> None:
     )
     script.chmod(0o755)
     mail = make_mail(scan(), subject="Plan #print copies=2 duplex=short", text="#print colour=mono media=a4 tray=9\nHi")
-    async with device_in(tmp_path / "home", f"command {script}") as device:
-        [found] = await handled(device, mail)
+    async with run_device(tmp_path / "home", f"command {script}") as device:
+        [found] = await handle_due(device, mail)
     assert found.note == "1 document was printed. The option tray=9 is not known."
     said = dict(line.split("=", 1) for line in (out / "said").read_text().splitlines())
     assert said.pop("MAILSLOT_TOKEN").startswith("mail-")
@@ -267,42 +267,42 @@ async def test_commands_that_fail_temporarily_or_for_good(tmp_path: Path, out: P
         script = tmp_path / f"print{status}"
         script.write_text(f"#!/bin/sh\nexit {status}\n")
         script.chmod(0o755)
-        async with device_in(tmp_path / str(status), f"command {script}") as device:
-            [found] = await handled(device, make_mail(scan()))
+        async with run_device(tmp_path / str(status), f"command {script}") as device:
+            [found] = await handle_due(device, make_mail(scan()))
         assert found.outcome == outcome
 
 
 async def test_a_document_that_waits_too_long_is_reported(tmp_path: Path, out: Path) -> None:
     moment = [1_800_000_000.0]
     gone = out.rename(tmp_path / "elsewhere")  # noqa: ASYNC240 - of a test
-    async with device_in(tmp_path / "home", f"folder {out}", "wait_hours = 2", lambda: moment[0]) as device:
-        [found] = await handled(device, make_mail(scan()))
+    async with run_device(tmp_path / "home", f"folder {out}", "wait_hours = 2", lambda: moment[0]) as device:
+        [found] = await handle_due(device, make_mail(scan()))
         assert (found.outcome, found.note) == ("later", "The folder for printed documents is not there.")
         moment[0] += 7000
-        [found] = await handled(device)
+        [found] = await handle_due(device)
         assert found.outcome == "later"
         moment[0] += 300
-        [found] = await handled(device)
+        [found] = await handle_due(device)
         assert found.outcome == "set aside"
-        [reply] = await sent(device)
+        [reply] = await sent_messages(device)
         assert "The folder for printed documents is not there." in reply.get_content()
         # A person has it printed after all.
         gone.rename(out)
         await device.spool.ledger.retry(found.mail.id)
-        [found] = await handled(device)
+        [found] = await handle_due(device)
         assert found.note == "1 document was printed."
     assert titles(out) == ["scan.pdf"]
 
 
 async def test_without_a_printer_mail_waits(tmp_path: Path) -> None:
-    async with device_in(tmp_path / "home", "teapot x") as device:
-        [found] = await handled(device, make_mail(scan()))
+    async with run_device(tmp_path / "home", "teapot x") as device:
+        [found] = await handle_due(device, make_mail(scan()))
     assert found.outcome == "later"
 
 
 async def test_journals_of_finished_mails_are_reduced(tmp_path: Path, out: Path) -> None:
-    async with device_in(tmp_path / "home", f"folder {out}") as device:
-        await handled(device, make_mail(scan(), number=1), make_mail(scan(), number=2), make_mail(scan(), number=3))
+    async with run_device(tmp_path / "home", f"folder {out}") as device:
+        await handle_due(device, make_mail(scan(), number=1), make_mail(scan(), number=2), make_mail(scan(), number=3))
         kept = {key: value for key, value in (await device.store("print").items()).items() if key.startswith("mail:")}
     assert json.dumps(kept["mail:1"]) == '{"from": "alice@example.com", "subject": "Please print", "pages": 1}'
     assert len(kept) == 3

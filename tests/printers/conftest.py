@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def start(lab_folder: Path, tmp_path: Path) -> Iterator[Callable[..., Printer]]:
-    """Start a printer with arguments of its own; it ends with the test."""
+    """Start a printer with given arguments; it stops at the end of the test."""
     need("ippeveprinter", printer_.present(), "comes with script/setup on Debian")
     with ExitStack() as stack:
 

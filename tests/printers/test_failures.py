@@ -194,5 +194,5 @@ async def test_a_file_is_named_after_its_document(
         ("A b", False),
     ],
 )
-def test_addresses(text: str, good: bool) -> None:
+def test_address_schemes(text: str, good: bool) -> None:
     assert is_printer_address(text) is good

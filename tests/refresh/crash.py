@@ -25,7 +25,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from child import fork, status
+from child_process import fork_child, wait_for_exit
 from mailslot.errors import MailError
 from mailslot.oauth.grant_source import GrantSource
 from mailslot.oauth.health import TokenSettings, health
@@ -54,7 +54,7 @@ SYSTEM_CALLS = ("open", "write", "fsync", "close", "replace", "unlink")
 def serving() -> Iterator[str]:
     """Run the token service in a child; its address."""
     service = Service()
-    child = fork(service.serve)
+    child = fork_child(service.serve)
     service.close()
     try:
         yield service.url
@@ -73,7 +73,7 @@ def begin(home: Path, url: str, **settings: object) -> Grant:
     with urllib.request.urlopen(f"{url}/begin", json.dumps(settings).encode()) as answer:
         access, refresh = json.load(answer)["tokens"]
     obtained = bind_origin(device.grant((access, refresh), time.time()), device.client(url).provider)
-    grant = device.stale(obtained, time.time())
+    grant = device.expired(obtained, time.time())
     anyio.run(device.store(home).save, grant)
     return grant
 
@@ -94,7 +94,7 @@ def token(
     force: bool = False,
     client_id: str = "printer",
 ) -> str:
-    """Give the record's token, by its fingerprint, as a process of its own would."""
+    """Return the fingerprint of the record's token, with newly made objects as in a new process."""
     http, client = http or CLIENTS[backend], device.client(url, client_id)
 
     async def give() -> str:
@@ -139,22 +139,22 @@ def copies_at_once(folder: Path, copies: int = 3) -> None:
         home = folder / "home"
         begin(home, url, policy="strict")
         token(home, url, "asyncio")
-        anyio.run(device.store(home).save, device.stale(stored(home), time.time()))
+        anyio.run(device.store(home).save, device.expired(stored(home), time.time()))
         others = [folder / f"copy{number}" for number in range(copies)]
         for other in others:
             subprocess.run(["cp", "-a", home, other], check=True)
         for round_ in range(3):
             children = [
-                (each, fork(lambda each=each, backend=backend: token(each, url, backend)))
+                (each, fork_child(lambda each=each, backend=backend: token(each, url, backend)))
                 for each in (*others, home)
                 for backend in BACKENDS
             ]
-            ended = [(each, status(child)) for each, child in children]
+            ended = [(each, wait_for_exit(child)) for each, child in children]
             assert {code for each, code in ended if each == home} == {0}
             assert {code for each, code in ended if each != home} == {1}
             seen = state(url)
             assert (seen.asked, seen.reused, seen.dead) == (2 + round_, 0, False)
-            anyio.run(device.store(home).save, device.stale(stored(home), time.time()))
+            anyio.run(device.store(home).save, device.expired(stored(home), time.time()))
 
 
 def elsewhere(home: Path, url: str, client_id: str) -> None:
@@ -175,10 +175,10 @@ def started_together(home: Path, url: str, processes: int, *, force: bool, clien
         os.read(gate, 1)
         os.write(answered, f"{token(home, url, backend, force=force, client_id=client_id)}\n".encode())
 
-    children = [fork(lambda number=number: work(BACKENDS[number % 2])) for number in range(processes)]
+    children = [fork_child(lambda number=number: work(BACKENDS[number % 2])) for number in range(processes)]
     for descriptor in (gate, opened, answered):
         os.close(descriptor)
-    assert [status(child) for child in children] == [0] * processes
+    assert [wait_for_exit(child) for child in children] == [0] * processes
     with os.fdopen(answers) as pipe:
         return pipe.read().split()
 
@@ -295,11 +295,11 @@ def kill_at_every_step(folder: Path, *, writes: int, **settings: object) -> None
                     http.steps.watch_system_calls()
                     token(home, url, BACKENDS[step % 2], http)
 
-                child = fork(work)
+                child = fork_child(work)
                 os.close(say)
                 with os.fdopen(said) as pipe:
                     name = pipe.read().strip()
-                killed = status(child)
+                killed = wait_for_exit(child)
                 assert killed in (0, -signal.SIGKILL), name
                 if killed == 0:
                     break
@@ -330,9 +330,11 @@ def killed_at_random_times(folder: Path, rounds: int = 60) -> None:
             home = folder / policy
             before = begin(home, url, policy=policy, slow=0.002)
             started = time.monotonic()
-            children = [fork(lambda backend=backend, home=home: token(home, url, backend)) for backend in BACKENDS]
+            children = [
+                fork_child(lambda backend=backend, home=home: token(home, url, backend)) for backend in BACKENDS
+            ]
             if round_ < 6:  # to learn how long it takes
-                assert [status(child) for child in children] == [0, 0]
+                assert [wait_for_exit(child) for child in children] == [0, 0]
                 spent.append(time.monotonic() - started)
             else:
                 for child in children:
@@ -340,27 +342,27 @@ def killed_at_random_times(folder: Path, rounds: int = 60) -> None:
                     os.kill(child, signal.SIGKILL)
                 # The second may find that the first was killed with the only good refresh token.
                 allowed = (0, -signal.SIGKILL, 1) if policy == "strict" else (0, -signal.SIGKILL)
-                assert all(status(child) in allowed for child in children)
+                assert all(wait_for_exit(child) in allowed for child in children)
             ended += not recover(home, url, random.choice(BACKENDS), policy, before)
         print(f"{rounds} rounds of {max(spent):.3f} s; the provider ended the grant in {ended} of them")
 
 
 def killed_while_others_wait(folder: Path) -> None:
-    """Whoever renews is killed, with the service about to answer; those that wait go on by themselves."""
+    """The refreshing process is killed while the service responds; the waiting ones continue."""
     with serving() as url:
         for policy in ("lax", "fixed"):
             home = folder / policy
             begin(home, url, policy=policy, slow=300)
-            first = fork(lambda home=home: token(home, url, "asyncio"))
+            first = fork_child(lambda home=home: token(home, url, "asyncio"))
             while state(url).asked == 0:
                 time.sleep(0.005)
             # The first one's answer is as slow as it was when it was asked for.
             urllib.request.urlopen(f"{url}/set", b'{"slow": 0}').close()
-            others = [fork(lambda home=home, backend=backend: token(home, url, backend)) for backend in BACKENDS]
+            others = [fork_child(lambda home=home, backend=backend: token(home, url, backend)) for backend in BACKENDS]
             time.sleep(0.1)
             os.kill(first, signal.SIGKILL)
-            assert status(first) == -signal.SIGKILL
-            assert [status(child) for child in others] == [0, 0]
+            assert wait_for_exit(first) == -signal.SIGKILL
+            assert [wait_for_exit(child) for child in others] == [0, 0]
             assert state(url).asked == 2
             assert state(url).newest == fingerprint(stored(home).refresh_token.reveal())
 

@@ -41,7 +41,7 @@ ERRORS: list[str] = []
 
 
 class FakeClocks:
-    """Clocks that stand until a test moves them."""
+    """Clocks that move only when a test moves them."""
 
     def __init__(self, wall: float | None = None) -> None:
         self.wall = time.time() if wall is None else wall
@@ -54,7 +54,7 @@ class FakeClocks:
         self.monotonic += seconds
 
     async def sleep(self, seconds: float) -> None:
-        """Let time pass for whoever waits; nobody waits in fact."""
+        """Let time pass without waiting."""
         self.slept.append(seconds)
         self.pass_by(seconds)
         await anyio.lowlevel.checkpoint()
@@ -65,7 +65,7 @@ class FakeClocks:
 
 
 class SignedInFlow(RefreshTokenFlow):
-    """A flow in which somebody has already signed in."""
+    """A flow whose sign-in is already done."""
 
     name = "browser"
 
@@ -108,8 +108,8 @@ def grant(tokens: tuple[str, str | None], now: float, *, lifetime: float | None 
     )
 
 
-def stale(of: Grant, now: float) -> Grant:
-    """The same grant, its access token having ended."""
+def expired(of: Grant, now: float) -> Grant:
+    """Return the grant with an expired access token."""
     return replace(of, renewed_at=now - 7200, expires_at=now - 3600)
 
 
@@ -136,7 +136,7 @@ class Device:
         self.source = self.another()
 
     def another(self) -> GrantSource:
-        """A token source as another process of the device would have it."""
+        """Return a second token source, as in another process of the device."""
         return GrantSource(
             "smtp",
             self.store,
@@ -162,13 +162,13 @@ class Device:
         return bind_origin(of, self.client.provider)
 
     async def token(self, *, force: bool = False, ignore_backoff: bool = False) -> str:
-        """Give the token, which the service accepts."""
+        """Return the token; check that the service accepts it."""
         value = (await self.source.token(force=force, ignore_backoff=ignore_backoff)).value.reveal()
         assert self.service.accepts(value)
         return value
 
     async def refuse(self, cause: str, *, force: bool = False, ignore_backoff: bool = False) -> MailError:
-        """See that there is no token, and why."""
+        """Check that no token is returned, and for which cause."""
         with pytest.raises(MailError) as caught:
             await self.source.token(force=force, ignore_backoff=ignore_backoff)
         error = caught.value
@@ -177,7 +177,7 @@ class Device:
         return error
 
     async def grant(self) -> Grant:
-        """What is on the disk."""
+        """Return the stored grant."""
         kept = await self.store.load()
         assert kept is not None
         return kept

@@ -28,13 +28,13 @@ Policy = Literal["strict", "lax", "fixed"]
 
 
 def fingerprint(token: str) -> str:
-    """What tells tokens apart without being one."""
+    """Return a fingerprint of a token, which is not secret."""
     return sha256(token.encode()).hexdigest()[:16]
 
 
 @dataclass
 class ScriptedResponse:
-    """An answer that a test wants instead of the true one, once; nothing is done for it."""
+    """A response that is sent once instead of the true one, without any effect."""
 
     status: int = 400
     body: dict[str, object] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class ScriptedResponse:
 
 @dataclass
 class State:
-    """What happened; of tokens, fingerprints.
+    """What happened; tokens are given as fingerprints.
 
     Attributes:
         asked: requests to the token endpoint.
@@ -105,13 +105,13 @@ class Service:
             return replace(self._state, revoked=list(self._state.revoked))
 
     def begin(self) -> tuple[str, str]:
-        """Begin a grant in the place of the old one; returns its access and its refresh token."""
+        """Replace the grant by a new one; return its access and refresh token."""
         with self._mutex:
             self._state, self._good, self._used, self._access = State(), set(), set(), set()
             return self._issue(rotate=True)
 
     def accepts(self, access_token: str) -> bool:
-        """Whether a mail server would let its bearer in."""
+        """Return whether a mail server would accept the token."""
         with self._mutex:
             return access_token in self._access and not self._state.dead
 

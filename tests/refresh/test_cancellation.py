@@ -1,4 +1,4 @@
-"""A refresh cancelled at any await loses nothing: what the provider gave is saved."""
+"""A refresh cancelled at any await: what the provider issued is saved."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ async def _is_unharmed(device: Device) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_waiting_for_another_is_cancelled_at_once(
+async def test_waiting_for_another_refresh_is_cancelled_at_once(
     home: Path, service: Service, anyio_backend: str, way: Callable[..., Awaitable[bool]]
 ) -> None:
     skip_elsewhere(way, anyio_backend)
@@ -150,7 +150,7 @@ async def test_waiting_for_another_is_cancelled_at_once(
         await device.token()
 
 
-async def test_waiting_to_ask_again_is_cancelled(home: Path, service: Service) -> None:
+async def test_waiting_for_a_retry_is_cancelled(home: Path, service: Service) -> None:
     """A lost answer is not waited for beyond the request that nobody may cancel."""
     async with running(home, service) as device:
         service.policy, service.lose = "lax", 1
@@ -161,7 +161,7 @@ async def test_waiting_to_ask_again_is_cancelled(home: Path, service: Service) -
 
 
 async def test_waiting_to_confirm_a_refusal_is_cancelled(home: Path, service: Service) -> None:
-    """Whoever asks next, in whatever process, asks that once more, and no sooner."""
+    """The next request, in any process, confirms the refusal, and not earlier."""
     async with running(home, service) as device:
         await device.sign_in(age=7200)
         service.say = [ScriptedResponse(400, {"error": "invalid_grant"})]

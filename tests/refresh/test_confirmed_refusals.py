@@ -20,7 +20,7 @@ GONE = ScriptedResponse(400, {"error": "invalid_grant"})
 
 
 @pytest.mark.parametrize("policy", ["strict", "lax", "fixed"])
-async def test_a_single_odd_refusal_is_no_refusal(home: Path, service: Service, policy: Policy) -> None:
+async def test_a_single_unexpected_refusal_is_not_final(home: Path, service: Service, policy: Policy) -> None:
     async with running(home, service) as device:
         service.policy = policy
         await device.sign_in(age=7200)
@@ -34,7 +34,9 @@ async def test_a_single_odd_refusal_is_no_refusal(home: Path, service: Service, 
         assert (await device.grant()).failure is None
 
 
-async def test_the_refresh_token_before_is_not_used_for_a_single_odd_refusal(home: Path, service: Service) -> None:
+async def test_a_single_unexpected_refusal_does_not_use_the_previous_refresh_token(
+    home: Path, service: Service
+) -> None:
     """A strict provider would end the grant for it."""
     async with running(home, service) as device:
         await device.sign_in(age=7200)
@@ -46,7 +48,7 @@ async def test_the_refresh_token_before_is_not_used_for_a_single_odd_refusal(hom
         assert (service.state.reused, service.state.dead) == (0, False)
 
 
-async def test_eight_processes_ask_once_more_together(home: Path, service: Service) -> None:
+async def test_eight_processes_confirm_a_refusal_with_one_request(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         await device.sign_in(age=7200)
         service.say = [GONE]
@@ -61,8 +63,8 @@ async def test_eight_processes_ask_once_more_together(home: Path, service: Servi
         assert device.asked == 2 + 3  # twice for the newest refresh token, once for the one before
 
 
-async def test_a_dead_grant_is_asked_for_once_an_hour(home: Path, service: Service) -> None:
-    """Whoever needs it asks; a provider that has recovered, or was told to, gives a token without anybody here."""
+async def test_a_dead_grant_is_retried_once_an_hour(home: Path, service: Service) -> None:
+    """A request for a token retries; a provider that has recovered gives one without a person at the device."""
     async with running(home, service) as device:
         await device.sign_in(age=7200)
         service.say = [GONE] * 1000
@@ -91,7 +93,7 @@ async def test_a_dead_grant_is_asked_for_once_an_hour(home: Path, service: Servi
         (ScriptedResponse(400, {"error": "invalid_grant", "error_codes": [65001]}), "consent_missing"),
     ],
 )
-async def test_it_is_not_asked_for_for_ever(
+async def test_retries_of_a_dead_grant_end(
     home: Path, service: Service, said: ScriptedResponse, cause: str, restart: bool
 ) -> None:
     async with running(home, service) as device:
@@ -107,7 +109,7 @@ async def test_it_is_not_asked_for_for_ever(
         await device.token(ignore_backoff=True)
 
 
-async def test_a_wall_clock_that_was_set_back_does_not_have_it_asked_for(home: Path, service: Service) -> None:
+async def test_setting_the_clock_back_causes_no_retry(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         await device.sign_in(age=7200)
         service.say = [GONE] * 10
@@ -119,7 +121,7 @@ async def test_a_wall_clock_that_was_set_back_does_not_have_it_asked_for(home: P
         assert device.asked == 2
 
 
-async def test_a_service_that_cannot_be_reached_in_between(home: Path, service: Service) -> None:
+async def test_an_unreachable_service_during_the_confirmation(home: Path, service: Service) -> None:
     """It is not counted as a refusal, and makes none of those before undone."""
     async with running(home, service) as device:
         await device.sign_in(age=7200)
@@ -133,7 +135,7 @@ async def test_a_service_that_cannot_be_reached_in_between(home: Path, service: 
         await device.token()
 
 
-async def test_what_is_told_while_it_is_not_known(home: Path, service: Service) -> None:
+async def test_the_error_while_a_refusal_is_unconfirmed(home: Path, service: Service) -> None:
     """A service that is stopped between both leaves no panel behind that calls for a new token."""
     async with running(home, service) as device:
         await device.sign_in(age=7200)
@@ -158,7 +160,7 @@ async def test_what_is_told_while_it_is_not_known(home: Path, service: Service) 
         await device.token()
 
 
-async def test_failures_from_before_they_were_counted(home: Path, service: Service) -> None:
+async def test_failures_stored_without_a_count(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         await device.sign_in(age=7200)
         service.say = [GONE] * 2

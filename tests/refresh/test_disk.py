@@ -13,7 +13,7 @@ import pytest
 from mailslot.errors import MailError
 from refresh.device import running
 from refresh.service import ScriptedResponse
-from vault.conftest import largest_file
+from vault.conftest import limit_file_size
 from vault.test_disk import fill
 
 if TYPE_CHECKING:
@@ -67,10 +67,10 @@ async def test_a_full_disk(small_home: Path, service: Service, caplog: pytest.Lo
         assert service.state.reused == 0
 
 
-async def test_a_service_writes_it_without_anybody_asking_for_a_token(home: Path, service: Service) -> None:
+async def test_the_service_writes_an_unsaved_grant_without_a_token_request(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         await device.sign_in(age=7200)
-        with largest_file(10):
+        with limit_file_size(10):
             given = await device.token()
             await device.source.refresh_if_idle()
             assert device.source.save_error is not None
@@ -84,7 +84,7 @@ async def test_settings_change_while_the_disk_is_full(home: Path, service: Servi
     """The source that comes in its place writes what the former one could not."""
     async with running(home, service) as device:
         await device.sign_in(age=7200)
-        with largest_file(10):
+        with limit_file_size(10):
             given = await device.token()
             former, device.source = device.source, device.another()
             device.source.adopt_unsaved(former.unsaved)
@@ -108,11 +108,11 @@ async def test_a_read_only_disk(small_home: Path, service: Service) -> None:
         await device.token()
 
 
-async def test_a_disk_that_fails_wholly_afterwards(home: Path, service: Service) -> None:
+async def test_a_disk_that_fails_completely_afterwards(home: Path, service: Service) -> None:
     """What is in memory is used, though what is on the disk cannot even be read."""
     async with running(home, service) as device:
         await device.sign_in(age=7200)
-        with largest_file(10):
+        with limit_file_size(10):
             given = await device.token()
         file = home / "vault" / "smtp.json"
         good = file.read_bytes()
@@ -127,7 +127,7 @@ async def test_a_disk_that_fails_wholly_afterwards(home: Path, service: Service)
 async def test_a_token_deleted_while_a_newer_one_is_in_memory(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         await device.sign_in(age=7200)
-        with largest_file(10):
+        with limit_file_size(10):
             await device.token()
         await device.store.delete()
         await device.refuse("token_not_retrieved")
@@ -137,7 +137,7 @@ async def test_a_token_deleted_while_a_newer_one_is_in_memory(home: Path, servic
 async def test_a_token_obtained_while_a_newer_one_is_in_memory(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         await device.sign_in(age=7200)
-        with largest_file(10):
+        with limit_file_size(10):
             await device.token()
         obtained = await device.sign_in()
         assert await device.token() == obtained
@@ -145,11 +145,11 @@ async def test_a_token_obtained_while_a_newer_one_is_in_memory(home: Path, servi
         assert (await device.grant()).access_token == obtained
 
 
-async def test_a_failure_of_another_while_a_newer_one_is_in_memory(home: Path, service: Service) -> None:
+async def test_a_failure_in_another_process_while_a_newer_grant_is_in_memory(home: Path, service: Service) -> None:
     """The other has the old refresh token only; what it notes of that is not about the new one."""
     async with running(home, service) as device:
         await device.sign_in(age=7200)
-        with largest_file(10):
+        with limit_file_size(10):
             given = await device.token()
         service.say = [ScriptedResponse(429)]
         with pytest.raises(MailError):
@@ -161,23 +161,23 @@ async def test_a_failure_of_another_while_a_newer_one_is_in_memory(home: Path, s
         assert device.source.save_error is None
 
 
-async def test_a_refresh_by_another_while_a_newer_one_is_in_memory(home: Path, service: Service) -> None:
+async def test_a_refresh_by_another_process_while_a_newer_grant_is_in_memory(home: Path, service: Service) -> None:
     """Where old refresh tokens stay good, the other succeeds, and the latest on the disk counts."""
     async with running(home, service) as device:
         service.policy = "lax"
         await device.sign_in(age=7200)
-        with largest_file(10):
+        with limit_file_size(10):
             await device.token()
         latest = (await device.another().token()).value
         assert await device.token() == latest
         assert device.source.save_error is None
 
 
-async def test_a_refusal_is_remembered_even_in_memory(home: Path, service: Service) -> None:
+async def test_a_refusal_is_remembered_in_memory_too(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         await device.sign_in(age=7200)
         service.say = [ScriptedResponse(400, {"error": "invalid_grant"})] * 2
-        with largest_file(10):
+        with limit_file_size(10):
             for _ in range(3):
                 await device.refuse("token_update_failed")
             assert device.asked == 2
@@ -187,7 +187,7 @@ async def test_a_refusal_is_remembered_even_in_memory(home: Path, service: Servi
         assert device.asked == 2
 
 
-async def test_nothing_is_logged_twice_for_nothing(
+async def test_repeated_failures_are_logged_once(
     home: Path, service: Service, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "mailslot")

@@ -1,4 +1,4 @@
-"""Failures at the provider or on the way: told apart, stored, and never made worse by requests."""
+"""Failures of the provider or the connection: distinguished, stored, and not aggravated by requests."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ async def test_a_token_is_used_while_it_lasts(home: Path, service: Service) -> N
         assert device.asked == 2
 
 
-async def test_other_settings_are_another_try(home: Path, service: Service) -> None:
+async def test_changed_settings_cause_a_retry(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         service.secret = "the application's secret"
         device.client = devices.client(service.url, secret="a wrong one")
@@ -99,7 +99,7 @@ async def test_other_settings_are_another_try(home: Path, service: Service) -> N
 
 
 @pytest.mark.parametrize("field", ["client_id", "tenant", "account", "scopes", "provider"])
-async def test_every_setting_counts(home: Path, service: Service, field: str) -> None:
+async def test_every_setting_causes_a_retry(home: Path, service: Service, field: str) -> None:
     async with running(home, service) as device:
         provider = device.client.provider
         other = {
@@ -117,7 +117,7 @@ async def test_every_setting_counts(home: Path, service: Service, field: str) ->
         await device.token()
 
 
-async def test_a_person_asks_again(home: Path, service: Service) -> None:
+async def test_a_person_forces_a_retry(home: Path, service: Service) -> None:
     """Say after an administrator has unlocked the account: once, not for ever."""
     async with running(home, service) as device:
         await device.sign_in(age=7200)
@@ -146,7 +146,7 @@ async def test_retry_after_is_respected(home: Path, service: Service) -> None:
         assert device.asked == 2
 
 
-async def test_a_wall_clock_that_jumps_does_not_change_a_pause(home: Path, service: Service) -> None:
+async def test_a_jump_of_the_wall_clock_does_not_change_the_backoff(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         await device.sign_in(age=7200)
         service.say = [ScriptedResponse(503, {}, {"Retry-After": "300"})]
@@ -217,7 +217,9 @@ async def test_a_captive_portal(home: Path, service: Service) -> None:
 
 @pytest.mark.parametrize(("lost", "asked", "works"), [(1, 2, True), (2, 3, True), (3, 3, False), (9, 3, False)])
 @pytest.mark.parametrize("policy", ["lax", "fixed"])
-async def test_a_lost_answer(home: Path, service: Service, lost: int, asked: int, works: bool, policy: Policy) -> None:
+async def test_a_lost_response(
+    home: Path, service: Service, lost: int, asked: int, works: bool, policy: Policy
+) -> None:
     """The same refresh token is used at most twice more; later tries go on where this one ended."""
     async with running(home, service) as device:
         service.policy = policy
@@ -234,7 +236,7 @@ async def test_a_lost_answer(home: Path, service: Service, lost: int, asked: int
         assert (await device.grant()).failure is None
 
 
-async def test_a_lost_answer_of_a_strict_provider(home: Path, service: Service) -> None:
+async def test_a_lost_response_of_a_strict_provider(home: Path, service: Service) -> None:
     """What cannot be helped: it is told, the refresh token is kept, and nobody hammers."""
     async with running(home, service) as device:
         service.lose = 1
@@ -258,7 +260,7 @@ async def test_a_server_error_after_acting(home: Path, service: Service) -> None
         assert device.asked == 3
 
 
-async def test_lost_answers_are_not_asked_for_after_a_minute(home: Path, service: Service) -> None:
+async def test_lost_responses_are_not_retried_after_a_minute(home: Path, service: Service) -> None:
     async with running(home, service) as device:
 
         class Slow(SignedInFlow):
@@ -274,7 +276,7 @@ async def test_lost_answers_are_not_asked_for_after_a_minute(home: Path, service
         assert device.asked == 2
 
 
-async def test_a_slow_answer(home: Path, service: Service) -> None:
+async def test_a_slow_response(home: Path, service: Service) -> None:
     async with running(home, service, timeout=300) as device:
         service.slow = 0.4
         await device.sign_in(age=7200)
@@ -282,7 +284,7 @@ async def test_a_slow_answer(home: Path, service: Service) -> None:
         assert device.asked == 1
 
 
-async def test_an_answer_that_is_too_slow(home: Path, service: Service) -> None:
+async def test_a_response_after_the_timeout(home: Path, service: Service) -> None:
     async with running(home, service, timeout=2) as device:
         service.policy, service.slow = "lax", 300
         await device.sign_in(age=7200)
@@ -315,7 +317,7 @@ async def test_a_flow_that_never_ends(home: Path, service: Service, monkeypatch:
             await device.token()
 
 
-async def test_settings_that_cannot_be_used(home: Path, service: Service) -> None:
+async def test_unusable_settings(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         provider = device.client.provider
         endpoints = replace(provider.endpoints, token="http://elsewhere.example/token")

@@ -1,4 +1,4 @@
-"""One refresh at a time over tasks, adoption of what others stored, and what becomes of a refused token."""
+"""One refresh at a time for all tasks, adoption of stored grants, and refused tokens."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ async def test_tasks_that_hold_the_refused_token_get_the_new_one(home: Path, ser
         assert device.asked == 1
 
 
-async def test_a_token_that_another_has_refreshed_is_not_the_refused_one(home: Path, service: Service) -> None:
+async def test_a_token_refreshed_by_another_task_is_not_the_refused_one(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         old = await device.sign_in(age=2900)
         others = device.another()
@@ -100,7 +100,7 @@ async def test_a_token_deleted_while_others_wait_to_refresh_it(home: Path, servi
         assert device.asked == 0
 
 
-async def test_what_another_process_wrote_is_adopted(home: Path, service: Service) -> None:
+async def test_a_grant_written_by_another_process_is_adopted(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         await device.sign_in(age=7200)
         first = await device.token()
@@ -131,7 +131,7 @@ async def test_without_a_grant(home: Path, service: Service) -> None:
     assert not await anyio.Path(home).exists()
 
 
-async def test_authorised_but_not_fetched(home: Path, service: Service) -> None:
+async def test_authorized_but_not_yet_fetched(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         await device.sign_in()
         await device.store.save(replace(await device.grant(), access_token=None, expires_at=None))
@@ -178,7 +178,7 @@ async def test_a_refused_token_is_refreshed_once(home: Path, service: Service) -
         assert device.asked == asked + 1
 
 
-async def test_a_refused_token_that_ends_is_refreshed_all_the_same(home: Path, service: Service) -> None:
+async def test_a_refused_token_near_its_expiry_is_refreshed(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         service.lifetime = 40
         await device.sign_in()
@@ -205,7 +205,7 @@ async def test_no_refresh_token(home: Path, service: Service, renewable: bool) -
 
 
 @pytest.mark.parametrize("policy", ["strict", "lax", "fixed"])
-async def test_many_refreshes(home: Path, service: Service, policy: Policy) -> None:
+async def test_sequential_refreshes(home: Path, service: Service, policy: Policy) -> None:
     async with running(home, service) as device:
         service.policy = policy
         await device.sign_in(age=7200)
@@ -276,7 +276,7 @@ async def test_a_provider_that_gives_the_same_access_token_again(home: Path, ser
         assert device.asked == 2
 
 
-async def test_a_flow_that_answers_without_a_refresh_token_loses_none(home: Path, service: Service) -> None:
+async def test_a_response_without_a_refresh_token_keeps_the_old_one(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         await device.sign_in(age=7200)
         before = (await device.grant()).refresh_token
@@ -291,7 +291,7 @@ async def test_a_flow_that_answers_without_a_refresh_token_loses_none(home: Path
         assert (await device.grant()).refresh_token == before
 
 
-async def test_a_store_that_cannot_be_read(home: Path, service: Service) -> None:
+async def test_an_unreadable_store(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         old = await device.sign_in()
         file = home / "vault" / "smtp.json"

@@ -15,7 +15,7 @@ from mailslot.oauth.settings_digest import settings_digest
 from mailslot.vault.errors import unreadable_error, unwritable_error
 from refresh.device import ACCOUNT, client, grant, running
 from refresh.service import ScriptedResponse
-from vault.conftest import largest_file
+from vault.conftest import limit_file_size
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,7 +56,7 @@ def test_healthy() -> None:
     )
 
 
-def test_an_access_token_that_has_ended_is_no_matter() -> None:
+def test_an_expired_access_token_is_healthy() -> None:
     assert tell(now=NOW + 5 * DAY).state == "ok"
 
 
@@ -96,13 +96,13 @@ def test_unwritable() -> None:
         ("unknown", "needs_administrator"),
     ],
 )
-def test_failures_that_somebody_has_to_act_upon(cause: str, state: str) -> None:
+def test_failures_that_need_action(cause: str, state: str) -> None:
     told = tell(GOOD.with_failure(failed(cause)))
     assert (told.state, told.cause, told.sentence) == (state, cause, "It failed.")
     assert told.failure == failed(cause)
 
 
-def test_a_failure_that_passes() -> None:
+def test_a_temporary_failure() -> None:
     told = tell(GOOD.with_failure(failed("token_service_busy", passing=True)))
     assert (told.state, told.cause) == ("expiring", "token_service_busy")
 
@@ -144,7 +144,7 @@ def test_fewer_scopes() -> None:
 
 
 @pytest.mark.parametrize(("name", "days"), [("microsoft", 90), ("google", 180)])
-def test_disuse(name: str, days: int) -> None:
+def test_expiry_by_disuse(name: str, days: int) -> None:
     provider = preset(name)
     quirk = provider.quirks.disuse_days
     assert quirk is not None
@@ -193,13 +193,13 @@ def test_a_wrong_clock() -> None:
     assert tell(replace(GOOD, skew=100.0)).notes == ()
 
 
-def test_nothing_secret() -> None:
+def test_health_contains_no_secret() -> None:
     told = repr(tell(grant(("at-secret", "rt-secret"), NOW).with_failure(failed("unknown"))))
     assert "at-" not in told
     assert "rt-" not in told
 
 
-async def test_of_a_real_failure(home: Path, service: Service) -> None:
+async def test_health_after_a_real_failure(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         service.policy = "lax"
         facts = replace(FACTS, digest=settings_digest(device.client, "browser"))
@@ -211,7 +211,7 @@ async def test_of_a_real_failure(home: Path, service: Service) -> None:
         error = await device.refuse("token_update_failed")
         told = tell(await device.grant(), facts, device.client.provider, device.clocks.wall)
         assert (told.state, told.cause, told.sentence) == ("needs_token", error.cause, str(error))
-        with largest_file(10):
+        with limit_file_size(10):
             await device.token(ignore_backoff=True)
         told = tell(
             await device.grant(),
@@ -223,7 +223,7 @@ async def test_of_a_real_failure(home: Path, service: Service) -> None:
         assert (told.state, told.cause) == ("needs_administrator", "token_store_unwritable")
 
 
-def test_digests_tell_settings_apart() -> None:
+def test_digests_distinguish_settings() -> None:
     one, other = client("http://localhost"), client("http://localhost", secret="s")
     assert settings_digest(one, "browser") == settings_digest(client("http://localhost"), "browser")
     assert len({settings_digest(one, "browser"), settings_digest(other, "browser"), settings_digest(one, "app")}) == 3

@@ -91,7 +91,7 @@ def copied(home: Path, to: Path) -> Path:
     return to
 
 
-async def test_a_copy_on_the_same_machine_refreshes_nothing(
+async def test_a_copy_on_the_same_machine_does_not_refresh(
     home: Path, service: Service, machine: SystemFiles, tmp_path: Path
 ) -> None:
     async with running(home, service) as device:
@@ -112,7 +112,9 @@ async def test_a_copy_on_the_same_machine_refreshes_nothing(
         assert (service.state.reused, service.state.dead) == (0, False)
 
 
-async def test_both_run_at_the_same_time(home: Path, service: Service, machine: SystemFiles, tmp_path: Path) -> None:
+async def test_original_and_copy_run_at_the_same_time(
+    home: Path, service: Service, machine: SystemFiles, tmp_path: Path
+) -> None:
     """For a week, in turn, each with a memory of its own; the first one goes on as if there were no other."""
     async with running(home, service) as device:
         await signed_in(device, home, machine)
@@ -127,7 +129,7 @@ async def test_both_run_at_the_same_time(home: Path, service: Service, machine: 
 
 
 @pytest.mark.parametrize("machine_id", ["a" * 32, "b" * 32, None])
-async def test_an_image_for_many_devices(
+async def test_a_system_image_for_many_devices(
     home: Path, service: Service, machine: SystemFiles, tmp_path: Path, machine_id: str | None
 ) -> None:
     """All is the same but what is built in: octet by octet, inodes and their times included."""
@@ -139,7 +141,7 @@ async def test_an_image_for_many_devices(
         assert device.asked == before
 
 
-async def test_a_copy_while_its_access_token_lasts(
+async def test_a_copy_uses_a_valid_access_token(
     home: Path, service: Service, machine: SystemFiles, tmp_path: Path
 ) -> None:
     async with running(home, service) as device:
@@ -158,7 +160,7 @@ async def test_a_copy_while_its_access_token_lasts(
 
 @pytest.mark.parametrize("machine_id", ["a" * 32, "b" * 32, None])
 @pytest.mark.parametrize("address", ["02:aa:00:00:00:01", None])
-async def test_a_folder_that_was_renamed(
+async def test_a_renamed_folder(
     home: Path, service: Service, machine: SystemFiles, tmp_path: Path, machine_id: str | None, address: str | None
 ) -> None:
     """Or mounted elsewhere, in a container that is new each time."""
@@ -185,16 +187,14 @@ async def test_a_backup_restored_to_its_place(
         assert not service.state.dead
 
 
-async def test_a_folder_whose_owner_was_changed(home: Path, service: Service, machine: SystemFiles) -> None:
+async def test_a_folder_with_a_new_owner(home: Path, service: Service, machine: SystemFiles) -> None:
     async with running(home, service) as device:
         await signed_in(device, home, machine)
         await anyio.run_process(["chmod", "-R", "u+rw", str(home)])
         await device.token()
 
 
-async def test_a_person_says_that_it_has_moved(
-    home: Path, service: Service, machine: SystemFiles, tmp_path: Path
-) -> None:
+async def test_a_person_confirms_the_move(home: Path, service: Service, machine: SystemFiles, tmp_path: Path) -> None:
     async with running(home, service) as device:
         await signed_in(device, home, machine)
         copy = copied(home, tmp_path / "copy")
@@ -202,7 +202,7 @@ async def test_a_person_says_that_it_has_moved(
         put(device, copy, machine)
         await device.refuse("home_copied")
         device.store.locate = partial(locate, copy / "locks" / "smtp.lock", machine.root)
-        assert await device.store.stay()
+        assert await device.store.move_here()
         await device.token()
         device.clocks.pass_by(3601)
         await device.token()
@@ -219,7 +219,7 @@ async def test_a_new_token_in_the_copy(home: Path, service: Service, machine: Sy
         await device.token()
 
 
-async def test_deleting_the_copy_s_token_leaves_the_first_one_s_alone(
+async def test_deleting_the_token_of_a_copy_does_not_revoke_the_original(
     home: Path, service: Service, machine: SystemFiles, tmp_path: Path
 ) -> None:
     async with running(home, service) as device:
@@ -234,7 +234,7 @@ async def test_deleting_the_copy_s_token_leaves_the_first_one_s_alone(
         await device.token()
 
 
-async def test_an_application_that_signs_in_by_itself_may_be_copied(
+async def test_client_credentials_may_be_copied(
     home: Path, service: Service, machine: SystemFiles, tmp_path: Path
 ) -> None:
     async with running(home, service) as device:
@@ -244,7 +244,9 @@ async def test_an_application_that_signs_in_by_itself_may_be_copied(
         await device.refuse("token_not_renewable")  # by this flow, that is; and not for having been copied
 
 
-async def test_a_home_of_the_version_before(home: Path, service: Service, machine: SystemFiles, tmp_path: Path) -> None:
+async def test_a_home_of_the_previous_version(
+    home: Path, service: Service, machine: SystemFiles, tmp_path: Path
+) -> None:
     """It becomes this place's with the first refresh."""
     async with running(home, service) as device:
         put(device, home, machine)
@@ -288,7 +290,7 @@ def test_a_location_is_stored_and_loaded(tmp_path: Path) -> None:
         ({"changed": None, "path": "/mnt/locks/smtp.lock"}, True),
     ],
 )
-def test_what_is_a_copy(changes: dict[str, object], copy: bool) -> None:
+def test_when_a_home_counts_as_a_copy(changes: dict[str, object], copy: bool) -> None:
     assert replace(PRINTER, **changes).is_copy_of(PRINTER) is copy
 
 
@@ -314,7 +316,7 @@ def test_hardware_identifiers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("machine_id", [b"", b"uninitialized\n", b"\xff" * 1000, b"A" * 31])
-def test_a_system_that_tells_nothing(tmp_path: Path, machine_id: bytes) -> None:
+def test_a_system_without_identifiers(tmp_path: Path, machine_id: bytes) -> None:
     """As in images that are still to be started for the first time (machine-id(5))."""
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/machine-id").write_bytes(machine_id)
@@ -323,7 +325,7 @@ def test_a_system_that_tells_nothing(tmp_path: Path, machine_id: bytes) -> None:
         assert (found.hardware, found.system) == ((), None)
 
 
-def test_the_lock_file_stays_the_same_while_it_is_used(home: Path) -> None:
+def test_the_lock_file_is_not_replaced_during_use(home: Path) -> None:
     lock = home / "locks" / "smtp.lock"
     lock.parent.mkdir(parents=True)
     lock.touch()

@@ -12,7 +12,7 @@ from mailslot.wire.secret import Secret
 from refresh import device as devices
 from refresh.device import running
 from refresh.service import ScriptedResponse, fingerprint
-from vault.conftest import largest_file
+from vault.conftest import limit_file_size
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +41,7 @@ async def test_obtaining_without_a_disk(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         old = await device.sign_in()
         device.flow.grant = devices.grant(("at-other", "rt-other"), device.clocks.wall)
-        with largest_file(10), pytest.raises(MailError) as caught:
+        with limit_file_size(10), pytest.raises(MailError) as caught:
             await device.source.obtain(None)
         assert caught.value.cause == "token_store_unwritable"
         assert await device.token() == old
@@ -101,7 +101,7 @@ async def test_deleting_leaves_other_secrets(home: Path, service: Service) -> No
         (ScriptedResponse(401, {"error": "invalid_client"}), "application"),
     ],
 )
-async def test_a_provider_that_does_not_take_note(
+async def test_a_provider_that_refuses_revocation(
     home: Path, service: Service, said: ScriptedResponse, why: str
 ) -> None:
     async with running(home, service) as device:
@@ -113,14 +113,14 @@ async def test_a_provider_that_does_not_take_note(
         assert await device.store.load() is None
 
 
-async def test_a_provider_that_only_knows_refresh_tokens(home: Path, service: Service) -> None:
+async def test_a_provider_that_revokes_refresh_tokens_only(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         await device.sign_in()
         service.say = [ScriptedResponse(200), ScriptedResponse(400, {"error": "unsupported_token_type"})]
         assert (await device.source.delete()).notified
 
 
-async def test_a_provider_without_an_endpoint(home: Path, service: Service) -> None:
+async def test_a_provider_without_a_revocation_endpoint(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         device.client = devices.client(service.url, revocation=False)
         device.restart()
@@ -132,7 +132,7 @@ async def test_a_provider_without_an_endpoint(home: Path, service: Service) -> N
         assert not service.state.revoked
 
 
-async def test_a_provider_out_of_reach(home: Path, service: Service) -> None:
+async def test_an_unreachable_revocation_endpoint(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         provider = device.client.provider
         endpoints = replace(provider.endpoints, revocation="http://127.0.0.1:9/revoke")
@@ -156,21 +156,21 @@ async def test_a_damaged_store_is_deleted_without_the_provider(home: Path, servi
         assert not service.state.revoked
 
 
-async def test_a_disk_that_does_not_delete(home: Path, service: Service) -> None:
+async def test_a_disk_that_refuses_deletion(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         old = await device.sign_in()
         device.store._vault.write("smtp", {"password": Secret("x")})
         service.say = [ScriptedResponse(503), ScriptedResponse(503)]
-        with largest_file(10), pytest.raises(MailError) as caught:
+        with limit_file_size(10), pytest.raises(MailError) as caught:
             await device.source.delete()
         assert caught.value.cause == "token_store_unwritable"
         assert await device.token() == old
 
 
-async def test_what_is_in_memory_only_is_revoked_too(home: Path, service: Service) -> None:
+async def test_a_grant_in_memory_only_is_revoked_too(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         await device.sign_in(age=7200)
-        with largest_file(10):
+        with limit_file_size(10):
             await device.token()
         assert (await device.source.delete()).notified
         assert service.state.revoked[0] == f"refresh_token {service.state.newest}"

@@ -1,4 +1,4 @@
-"""A grant is sent only to the service that gave it, whatever the settings name later."""
+"""A grant is sent only to the service that issued it, also after a change of settings."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def state(device: Device) -> Health:
     return health(await device.grant(), facts, device.client.provider, device.clocks.wall)
 
 
-async def test_another_token_endpoint_is_not_asked(home: Path, service: Service, hostile: Service) -> None:
+async def test_a_grant_is_not_sent_to_another_token_endpoint(home: Path, service: Service, hostile: Service) -> None:
     async with running(home, service) as device:
         device.flow.grant = devices.grant(service.begin(), device.clocks.wall)
         await device.source.obtain(None)
@@ -68,7 +68,7 @@ async def test_another_token_endpoint_is_not_asked(home: Path, service: Service,
         assert (await state(device)).state == "ok"
 
 
-async def test_another_issuer_is_not_asked(
+async def test_a_grant_is_not_sent_to_another_issuer(
     home: Path, service: Service, hostile: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running(home, service) as device:
@@ -87,7 +87,9 @@ async def test_another_issuer_is_not_asked(
         assert (told.state, told.cause) == ("needs_token", "token_for_other_service")
 
 
-async def test_another_revocation_endpoint_is_not_told(home: Path, service: Service, hostile: Service) -> None:
+async def test_a_grant_is_not_sent_to_another_revocation_endpoint(
+    home: Path, service: Service, hostile: Service
+) -> None:
     async with running(home, service) as device:
         await device.sign_in(age=7200)
         point_to(device, revocation=f"{hostile.url}/revoke")
@@ -109,7 +111,7 @@ async def before(device: Device, settings: str) -> None:
     await device.store.save(old)
 
 
-async def test_a_grant_of_the_version_before(home: Path, service: Service) -> None:
+async def test_a_grant_of_the_previous_version(home: Path, service: Service) -> None:
     """It belongs to the service that its settings named when it was used last."""
     async with running(home, service) as device:
         await before(device, settings_digest(device.client, "browser"))
@@ -118,7 +120,7 @@ async def test_a_grant_of_the_version_before(home: Path, service: Service) -> No
         assert (await device.source.delete()).notified
 
 
-async def test_a_grant_of_the_version_before_under_other_settings(
+async def test_a_grant_of_the_previous_version_with_other_settings(
     home: Path, service: Service, hostile: Service
 ) -> None:
     async with running(home, service) as device:

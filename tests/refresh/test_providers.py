@@ -22,7 +22,7 @@ from mailslot_plugins.tokens.paste import PasteFlow
 from refresh import device as devices
 from refresh.device import FakeClocks
 from refresh.test_processes import prove
-from tokens.people import USER, InChromium, Nobody, enter_code
+from tokens.people import USER, ChromiumUser, NoPrompt, enter_code
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 SCOPES = ("openid", "email", "offline_access", "mail.pop", "mail.send")
 
 
-class EntersCode(Nobody):
+class EntersCode(NoPrompt):
     """Enters the code that is shown, at the sandbox."""
 
     async def show_code(self, code: UserCode) -> None:
@@ -96,7 +96,7 @@ async def test_fifty_tasks_at_the_sandbox(home: Path) -> None:
 
 
 @pytest.mark.parametrize("rotation", ["none", "lax", "strict"])
-async def test_an_answer_lost_after_the_sandbox_has_acted(
+async def test_a_response_lost_after_the_sandbox_has_acted(
     home: Path, rotation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(refresh_attempts, "_RETRY_DELAYS", (0.0, 0.0))
@@ -133,7 +133,7 @@ async def test_oidc_provider(home: Path, provider: LabProvider, browser: Browser
     """It ends a grant when a refresh token is used twice, which neither tasks nor processes do."""
     alice = "alice@example.test"
     async with panel(home, provider.issuer, PasteFlow(), alice) as (source, clocks):
-        await source.obtain(InChromium(browser=browser))
+        await source.obtain(ChromiumUser(browser=browser))
         for _ in range(3):
             clocks.pass_by(3000)
             async with anyio.create_task_group() as tasks:
@@ -142,7 +142,7 @@ async def test_oidc_provider(home: Path, provider: LabProvider, browser: Browser
         store = devices.store(home)
         kept = await store.load()
         assert kept is not None
-        await store.save(devices.stale(kept, clocks.wall))
+        await store.save(devices.expired(kept, clocks.wall))
         told = await run_sync(prove, "elsewhere", home, provider.issuer, "panel")
         for secret in (kept.access_token, kept.refresh_token):
             assert secret is not None

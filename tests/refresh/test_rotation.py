@@ -8,7 +8,7 @@ import pytest
 
 from refresh.device import running
 from refresh.service import fingerprint
-from vault.conftest import largest_file
+from vault.conftest import limit_file_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,7 @@ async def test_the_new_refresh_token_is_kept(
         assert kept.failure is None
 
 
-async def test_a_service_that_never_gives_a_usable_one(home: Path, service: Service) -> None:
+async def test_a_service_that_never_gives_a_usable_token(home: Path, service: Service) -> None:
     """The fault is told and tried again, later and later; the newest refresh token is on the disk each time."""
     async with running(home, service) as device:
         old = await device.sign_in(age=3300)
@@ -81,7 +81,7 @@ async def test_a_service_that_never_gives_a_usable_one(home: Path, service: Serv
     ],
     ids=["lost before its end", "without its end", "NaN", "no UTF-8", "no object"],
 )
-async def test_an_answer_that_is_no_json(home: Path, service: Service, garble: Callable[[bytes], bytes]) -> None:
+async def test_a_response_that_is_not_json(home: Path, service: Service, garble: Callable[[bytes], bytes]) -> None:
     """The new refresh token is in it all the same, and the old one is good for nothing any more."""
     async with running(home, service) as device:
         await device.sign_in(age=7200)
@@ -91,7 +91,7 @@ async def test_an_answer_that_is_no_json(home: Path, service: Service, garble: C
 
 
 @pytest.mark.parametrize("left", [10, 60, 100])
-async def test_an_answer_that_is_lost_before_the_refresh_token(home: Path, service: Service, left: int) -> None:
+async def test_a_response_cut_off_before_the_refresh_token(home: Path, service: Service, left: int) -> None:
     """Nothing can be made out in it; half a token is none."""
     async with running(home, service) as device:
         service.policy, service.garble = "lax", [lambda octets: octets[:left]]
@@ -112,18 +112,18 @@ async def test_an_error_with_status_200(home: Path, service: Service) -> None:
         assert (device.refreshes, service.state.reused, service.state.dead) == (2, 0, False)
 
 
-async def test_the_sentence_tells_what_is_wrong(home: Path, service: Service) -> None:
+async def test_the_sentence_names_the_fault(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         await device.sign_in(age=7200)
         service.instead = [{"access_token": "a" * 60_000}] * 3
         assert "60,000 characters" in str(await device.refuse("unknown"))
 
 
-async def test_on_a_full_disk(home: Path, service: Service) -> None:
+async def test_rotation_on_a_full_disk(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         await device.sign_in(age=7200)
         service.instead = [{"access_token": 1}] * 3
-        with largest_file(10):
+        with limit_file_size(10):
             await device.refuse("unknown")
             assert device.source.save_error is not None
         device.clocks.pass_by(700)

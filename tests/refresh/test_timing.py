@@ -1,4 +1,4 @@
-"""When a token is refreshed: in time, by a clock that nobody can set."""
+"""When a token is refreshed: in time, by the monotonic clock."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def test_margin(home: Path, service: Service, lifetime: float, fresh_for: 
         assert given.expires_at == pytest.approx(device.clocks.wall + lifetime)
 
 
-async def test_a_fresh_token_of_an_earlier_process_is_given(home: Path, service: Service) -> None:
+async def test_a_valid_token_of_an_earlier_process_is_returned(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         first = await device.sign_in(age=3600 - 662)
         assert await device.token() == first
@@ -82,7 +82,7 @@ async def test_a_lifetime_that_is_a_string(home: Path, service: Service) -> None
 
 
 @pytest.mark.parametrize("jump", [10 * YEAR, -10 * YEAR, -55 * YEAR, 2 * 3600.0, -2 * 3600.0])
-async def test_a_wall_clock_that_jumps_does_not_matter(home: Path, service: Service, jump: float) -> None:
+async def test_a_jump_of_the_wall_clock_has_no_effect(home: Path, service: Service, jump: float) -> None:
     async with running(home, service) as device:
         await device.sign_in(age=7200)
         first = await device.token()
@@ -99,7 +99,7 @@ async def test_a_wall_clock_that_jumps_does_not_matter(home: Path, service: Serv
 
 
 @pytest.mark.parametrize("start", [0.0, 1e6])
-async def test_a_device_that_starts_in_1970(home: Path, service: Service, start: float) -> None:
+async def test_a_device_whose_clock_starts_in_1970(home: Path, service: Service, start: float) -> None:
     """What was stored says nothing then: it is renewed, once."""
     async with running(home, service) as device:
         stored = await device.sign_in()
@@ -120,7 +120,7 @@ async def test_a_device_that_starts_in_1970(home: Path, service: Service, start:
         assert device.asked == 2
 
 
-async def test_a_device_in_1970_that_cannot_refresh_uses_what_it_has(home: Path, service: Service) -> None:
+async def test_a_device_in_1970_without_refresh_uses_its_token(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         stored = await device.sign_in(renewable=False)
         device.clocks.wall = 100.0
@@ -155,7 +155,7 @@ async def test_a_service_whose_clock_is_wrong(home: Path, service: Service, ahea
         assert device.asked == 2
 
 
-def test_the_skew_tells_that_the_clock_was_set_since() -> None:
+def test_the_skew_reveals_a_clock_change() -> None:
     """A token stored in 1970, by a device that knew how wrong it was, and read when the clock is right."""
     now = FakeClocks().wall
     wrong_by = now - 500.0
@@ -172,7 +172,7 @@ def test_the_skew_tells_that_the_clock_was_set_since() -> None:
     assert knowing.expires_at == pytest.approx(5000.0 + 3500.0)
 
 
-def test_an_age_that_cannot_be() -> None:
+def test_an_impossible_token_age() -> None:
     clocks = Clocks(wall=lambda: 1000.0, monotonic=lambda: 50.0)
     assert timing_of_stored(grant(("a", "r"), 1061.0), clocks, 0.0, 0.0) == TokenTiming.unknown()
     assert timing_of_stored(grant(("a", "r"), 1059.0), clocks, 0.0, 0.0).issued_at == 50.0
@@ -225,7 +225,7 @@ async def test_a_grant_unused_for_a_week_is_kept_alive(home: Path, service: Serv
         assert device.asked == 3
 
 
-async def test_what_has_no_refresh_token_dies_of_no_disuse(home: Path, service: Service) -> None:
+async def test_a_grant_without_refresh_token_does_not_expire_by_disuse(home: Path, service: Service) -> None:
     async with running(home, service) as device:
         assert not await device.source.refresh_if_idle()
         await device.sign_in(renewable=False)

@@ -12,7 +12,7 @@ from mailslot.sasl.mechanism import AuthenticationContext
 from mailslot.sasl.scram import ScramSha256
 from mailslot.wire.secret import Secret
 from mailslot_plugins.sandbox import DOVECOT, EXCHANGE, GMAIL, Sandbox
-from sandbox.raw import PASSWORD, USER, Raw, b64, in_thread, oauthbearer, xoauth2
+from sandbox.raw_client import PASSWORD, USER, RawClient, b64, in_thread, oauthbearer, xoauth2
 
 ACKNOWLEDGEMENT = {"XOAUTH2": "", "OAUTHBEARER": "AQ=="}
 
@@ -22,10 +22,10 @@ def protocol(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def connect(sandbox: Sandbox, protocol: str) -> Raw:
-    client = Raw(sandbox, getattr(sandbox, f"{protocol}s"))
+def connect(sandbox: Sandbox, protocol: str) -> RawClient:
+    client = RawClient(sandbox, getattr(sandbox, f"{protocol}s"))
     if protocol == "smtp":
-        client.ask("EHLO a")
+        client.execute("EHLO a")
     return client
 
 
@@ -55,10 +55,10 @@ async def test_a_good_token_signs_in(sandbox: Sandbox, protocol: str, mechanism:
         with connect(sandbox, protocol) as client:
             sent = response(mechanism, sandbox, protocol, token)
             if initial:
-                assert client.ask(f"AUTH {mechanism} {sent}").startswith(good(protocol))
+                assert client.execute(f"AUTH {mechanism} {sent}").startswith(good(protocol))
             else:
-                assert client.ask(f"auth {mechanism.lower()}") == prompt(protocol)
-                assert client.ask(sent).startswith(good(protocol))
+                assert client.execute(f"auth {mechanism.lower()}") == prompt(protocol)
+                assert client.execute(sent).startswith(good(protocol))
 
     await in_thread(talk)
     assert sandbox.dialogues[0].user == USER
@@ -92,34 +92,34 @@ async def test_a_bad_token_is_refused(
 
     def talk() -> None:
         with connect(sandbox, protocol) as client:
-            client.ask(f"AUTH {mechanism}")
+            client.execute(f"AUTH {mechanism}")
             user = "who@example.com" if why == "stranger" else USER
-            answer = client.ask(response(mechanism, sandbox, protocol, sent, user))
+            answer = client.execute(response(mechanism, sandbox, protocol, sent, user))
             if reasons is not None:
                 start = prompt(protocol)
                 assert answer.startswith(start)
                 metadata = f"{sandbox.issuer}/.well-known/openid-configuration"
                 expected = {key: value.replace("{}", metadata) for key, value in reasons.items()}
                 assert json.loads(b64decode(answer.removeprefix(start))) == expected
-                answer = client.ask(ACKNOWLEDGEMENT[mechanism])
+                answer = client.execute(ACKNOWLEDGEMENT[mechanism])
             assert answer.startswith(bad(protocol))
             # Not the end: another attempt is free.
             fresh = provider.issue(USER).value.reveal()
-            client.ask(f"AUTH {mechanism}")
-            assert client.ask(response(mechanism, sandbox, protocol, fresh)).startswith(good(protocol))
+            client.execute(f"AUTH {mechanism}")
+            assert client.execute(response(mechanism, sandbox, protocol, fresh)).startswith(good(protocol))
 
     await in_thread(talk)
     assert sandbox.violations == []
 
 
 @pytest.mark.parametrize("mechanism", ["XOAUTH2", "OAUTHBEARER"])
-async def test_reasons_have_to_be_acknowledged(sandbox: Sandbox, protocol: str, mechanism: str) -> None:
+async def test_an_error_challenge_has_to_be_acknowledged(sandbox: Sandbox, protocol: str, mechanism: str) -> None:
     def talk() -> None:
         with connect(sandbox, protocol) as client:
-            client.ask(f"AUTH {mechanism}")
-            client.ask(response(mechanism, sandbox, protocol, "bad"))
+            client.execute(f"AUTH {mechanism}")
+            client.execute(response(mechanism, sandbox, protocol, "bad"))
             wrong = ACKNOWLEDGEMENT["OAUTHBEARER" if mechanism == "XOAUTH2" else "XOAUTH2"]
-            assert client.ask(wrong).startswith(bad(protocol))
+            assert client.execute(wrong).startswith(bad(protocol))
 
     await in_thread(talk)
     assert sandbox.violations == ["the reasons of a refusal were not acknowledged"]
@@ -129,12 +129,12 @@ async def test_reasons_have_to_be_acknowledged(sandbox: Sandbox, protocol: str, 
 async def test_an_asterisk_cancels_authentication(sandbox: Sandbox, protocol: str, when: str) -> None:
     def talk() -> None:
         with connect(sandbox, protocol) as client:
-            client.ask("AUTH XOAUTH2")
+            client.execute("AUTH XOAUTH2")
             if when == "reasons":
-                client.ask(xoauth2("bad"))
-            answer = client.ask("*")
+                client.execute(xoauth2("bad"))
+            answer = client.execute("*")
             assert answer in {"501 5.7.0 Authentication aborted", "-ERR Authentication aborted by client."}
-            assert client.ask("AUTH XOAUTH2") == prompt(protocol)
+            assert client.execute("AUTH XOAUTH2") == prompt(protocol)
 
     await in_thread(talk)
     assert "C: *" in sandbox.transcript
@@ -160,8 +160,8 @@ async def test_an_asterisk_cancels_authentication(sandbox: Sandbox, protocol: st
 async def test_malformed_responses_are_refused(sandbox: Sandbox, protocol: str, mechanism: str, initial: str) -> None:
     def talk() -> None:
         with connect(sandbox, protocol) as client:
-            assert client.ask(f"AUTH {mechanism} {initial}").startswith(bad(protocol))
-            assert client.ask("AUTH XOAUTH2") == prompt(protocol)
+            assert client.execute(f"AUTH {mechanism} {initial}").startswith(bad(protocol))
+            assert client.execute("AUTH XOAUTH2") == prompt(protocol)
 
     await in_thread(talk)
 
@@ -173,23 +173,23 @@ async def test_scram_with_a_client_that_checks(sandbox: Sandbox, protocol: str, 
 
     def talk() -> bool:
         with connect(sandbox, protocol) as client:
-            answer = client.ask(f"AUTH SCRAM-SHA-256 {b64(scram.start() or b'')}")
+            answer = client.execute(f"AUTH SCRAM-SHA-256 {b64(scram.start() or b'')}")
             while answer.startswith(prompt(protocol)):
-                answer = client.ask(b64(scram.next(b64decode(answer.removeprefix(prompt(protocol))))))
+                answer = client.execute(b64(scram.next(b64decode(answer.removeprefix(prompt(protocol))))))
             return answer.startswith(good(protocol))
 
     right = (user, password) == (USER, PASSWORD)
     assert await in_thread(talk) == right
-    assert scram.finished == right
+    assert scram.is_complete == right
 
 
 @pytest.mark.parametrize("final", ["", "c=biws,r={nonce},p=AAAA", "c=eSws,r={nonce},p=AAAA", "c=biws,r=x,p=AAAA"])
 async def test_scram_is_read_strictly(sandbox: Sandbox, protocol: str, final: str) -> None:
     def talk() -> None:
         with connect(sandbox, protocol) as client:
-            first = client.ask(f"AUTH SCRAM-SHA-256 {b64(f'n,,n={USER},r=abc')}")
+            first = client.execute(f"AUTH SCRAM-SHA-256 {b64(f'n,,n={USER},r=abc')}")
             nonce = b64decode(first.removeprefix(prompt(protocol))).decode().split(",")[0].removeprefix("r=")
-            assert client.ask(b64(final.format(nonce=nonce))).startswith(bad(protocol))
+            assert client.execute(b64(final.format(nonce=nonce))).startswith(bad(protocol))
 
     await in_thread(talk)
 
@@ -198,24 +198,24 @@ async def test_scram_is_read_strictly(sandbox: Sandbox, protocol: str, final: st
 async def test_passwords_are_refused_by_exchange_and_gmail(sandbox: Sandbox) -> None:
     def talk() -> None:
         with connect(sandbox, "pop3") as client:
-            client.ask(f"USER {USER}")
-            assert client.ask(f"PASS {PASSWORD}").startswith("-ERR")
+            client.execute(f"USER {USER}")
+            assert client.execute(f"PASS {PASSWORD}").startswith("-ERR")
         with connect(sandbox, "smtp") as client:
-            client.ask("AUTH LOGIN")
-            client.ask(b64(USER))
-            assert client.ask(b64(PASSWORD))[:10] in {"535 5.7.13", "534-5.7.9 "}
+            client.execute("AUTH LOGIN")
+            client.execute(b64(USER))
+            assert client.execute(b64(PASSWORD))[:10] in {"535 5.7.13", "534-5.7.9 "}
 
     await in_thread(talk)
 
 
 @pytest.mark.parametrize("personality", [EXCHANGE], ids=["EXCHANGE"])
-async def test_exchange_wants_two_lines_in_pop3(sandbox: Sandbox) -> None:
+async def test_exchange_requires_two_lines_in_pop3(sandbox: Sandbox) -> None:
     token = sandbox.provider.issue(USER, size=100).value.reveal()
 
     def talk() -> None:
         with connect(sandbox, "pop3") as client:
-            assert client.ask("AUTH XOAUTH2 " + xoauth2(token)) == "-ERR Protocol error. Connection is closed. 10"
-            assert client.at_end
+            assert client.execute("AUTH XOAUTH2 " + xoauth2(token)) == "-ERR Protocol error. Connection is closed. 10"
+            assert client.is_closed
 
     await in_thread(talk)
 
@@ -231,35 +231,35 @@ async def test_exchange_wants_two_lines_in_pop3(sandbox: Sandbox) -> None:
     ],
     ids=["Dovecot takes 8,192", "Dovecot drops", "Exchange takes 4,000", "Exchange closes", "Gmail"],
 )
-async def test_how_long_a_response_may_be_in_pop3(sandbox: Sandbox, size: int, answer: str | None) -> None:
+async def test_the_response_limit_in_pop3(sandbox: Sandbox, size: int, answer: str | None) -> None:
     token = sandbox.provider.issue(USER, size=size).value.reveal()
 
     def talk() -> None:
         with connect(sandbox, "pop3") as client:
-            client.ask("AUTH XOAUTH2")
-            got = client.ask(xoauth2(token))
+            client.execute("AUTH XOAUTH2")
+            got = client.execute(xoauth2(token))
             if answer is None:
                 assert got.startswith("+OK")
             else:
                 assert got == answer
-                assert client.at_end
+                assert client.is_closed
 
     await in_thread(talk)
 
 
-async def test_how_long_sign_in_lines_may_be_in_smtp(sandbox: Sandbox) -> None:
+async def test_the_auth_line_limit_in_smtp(sandbox: Sandbox) -> None:
     tokens = {size: sandbox.provider.issue(USER, size=size).value.reveal() for size in (300, 2_500, 9_000, 9_300)}
 
     def talk() -> None:
         with connect(sandbox, "smtp") as client:
             # Postfix cuts a command line that is too long, and what is left is no base64.
-            answer = client.ask("AUTH XOAUTH2 " + xoauth2(tokens[2_500]))
+            answer = client.execute("AUTH XOAUTH2 " + xoauth2(tokens[2_500]))
             assert answer.endswith("Invalid base64 data in initial response")
-            client.ask("AUTH XOAUTH2")
-            assert client.ask(xoauth2(tokens[9_300])) == "500 5.5.6 SASL response limit exceeded"
-            client.ask("AUTH XOAUTH2")
-            assert client.ask(xoauth2(tokens[9_000])).startswith("235")
-            assert client.ask("AUTH XOAUTH2").startswith("503")
+            client.execute("AUTH XOAUTH2")
+            assert client.execute(xoauth2(tokens[9_300])) == "500 5.5.6 SASL response limit exceeded"
+            client.execute("AUTH XOAUTH2")
+            assert client.execute(xoauth2(tokens[9_000])).startswith("235")
+            assert client.execute("AUTH XOAUTH2").startswith("503")
 
     await in_thread(talk)
     assert sandbox.violations == ["an AUTH line of over 512 octets"]
@@ -270,15 +270,15 @@ async def test_how_long_sign_in_lines_may_be_in_smtp(sandbox: Sandbox) -> None:
     [(DOVECOT, "535 5.7.8", "-ERR [SYS/TEMP]"), (EXCHANGE, "451 4.7.0", "-ERR [SYS/TEMP]")],
     ids=["DOVECOT", "EXCHANGE"],
 )
-async def test_a_provider_that_does_not_answer(sandbox: Sandbox, smtp_answer: str, pop3_answer: str) -> None:
+async def test_an_unavailable_provider(sandbox: Sandbox, smtp_answer: str, pop3_answer: str) -> None:
     token = sandbox.provider.issue(USER).value.reveal()
     sandbox.provider.available = False
 
     def talk() -> None:
         for protocol, answer in (("smtp", smtp_answer), ("pop3", pop3_answer)):
             with connect(sandbox, protocol) as client:
-                client.ask("AUTH XOAUTH2")
-                assert client.ask(xoauth2(token)).startswith(answer)
+                client.execute("AUTH XOAUTH2")
+                assert client.execute(xoauth2(token)).startswith(answer)
 
     await in_thread(talk)
 
@@ -289,8 +289,8 @@ async def test_base64_is_read_strictly(sandbox: Sandbox, protocol: str) -> None:
     def talk() -> None:
         with connect(sandbox, protocol) as client:
             for flawed in (sent[:8] + " " + sent[8:], sent + "!", sent[:8] + "=" + sent[8:], sent.rstrip("=") + "A"):
-                client.ask("AUTH XOAUTH2")
-                assert client.ask(flawed).startswith(bad(protocol))
+                client.execute("AUTH XOAUTH2")
+                assert client.execute(flawed).startswith(bad(protocol))
 
     await in_thread(talk)
 
@@ -309,18 +309,18 @@ async def test_a_response_before_its_challenge_is_recorded(sandbox: Sandbox, pro
 
 
 @pytest.mark.parametrize("personality", [replace(DOVECOT, xoauth2={"status": "403"})], ids=[""])
-async def test_an_app_opens_the_mailboxes_that_it_may(sandbox: Sandbox) -> None:
+async def test_an_app_opens_only_its_permitted_mailboxes(sandbox: Sandbox) -> None:
     app = sandbox.provider.register("app", "secret", [USER])
     token = sandbox.provider.client_credentials(app, "x/.default").token.value.reveal()
 
     def talk() -> None:
         with connect(sandbox, "pop3") as client:
-            client.ask("AUTH XOAUTH2")
-            answer = client.ask(xoauth2(token, "alice@example.com"))
+            client.execute("AUTH XOAUTH2")
+            answer = client.execute(xoauth2(token, "alice@example.com"))
             assert b64decode(answer.removeprefix("+ ")) == b'{"status":"403"}'
-            assert client.ask("").startswith("-ERR")
-            client.ask("AUTH XOAUTH2")
-            assert client.ask(xoauth2(token)).startswith("+OK")
+            assert client.execute("").startswith("-ERR")
+            client.execute("AUTH XOAUTH2")
+            assert client.execute(xoauth2(token)).startswith("+OK")
 
     await in_thread(talk)
 
@@ -330,7 +330,7 @@ async def test_another_host_in_oauthbearer_is_recorded(sandbox: Sandbox) -> None
 
     def talk() -> None:
         with connect(sandbox, "pop3") as client:
-            assert client.ask("AUTH OAUTHBEARER " + oauthbearer(token, 25)).startswith("+OK")
+            assert client.execute("AUTH OAUTHBEARER " + oauthbearer(token, 25)).startswith("+OK")
 
     await in_thread(talk)
     assert sandbox.violations == ["OAUTHBEARER names another host or port"]
@@ -344,8 +344,8 @@ async def test_a_mechanism_that_was_not_offered_is_recorded(sandbox: Sandbox) ->
 
     def talk() -> None:
         with connect(sandbox, "smtp") as client:
-            client.ask("AUTH XOAUTH2")
-            assert client.ask(xoauth2(token)).startswith("235")
+            client.execute("AUTH XOAUTH2")
+            assert client.execute(xoauth2(token)).startswith("235")
 
     await in_thread(talk)
     assert sandbox.violations == ["a sign-in by a mechanism that was not offered"]
@@ -373,7 +373,7 @@ async def test_no_secret_is_ever_shown(sandbox: Sandbox, caplog: pytest.LogCaptu
             ):
                 with connect(sandbox, protocol) as client:
                     for line in lines:
-                        client.ask(line)
+                        client.execute(line)
 
     await in_thread(talk)
     shown = f"{sandbox.transcript}\n{sandbox!r}\n{vars(sandbox)}\n{sandbox.violations}\n{caplog.text}"

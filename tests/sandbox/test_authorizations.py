@@ -1,4 +1,4 @@
-"""Authorization codes, device codes, refresh tokens and assertions: what the provider issues and refuses."""
+"""Authorization codes, device codes, refresh tokens and assertions of the simulated provider."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from mailslot_plugins.sandbox.assertions import Assertions
 from mailslot_plugins.sandbox.authorizations import PendingAuthorizations
 from mailslot_plugins.sandbox.provider import GrantError, Provider
-from sandbox.raw import USER
+from sandbox.raw_client import USER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +62,7 @@ def refusal(act: Callable[[], object]) -> str:
     return refused.value.error
 
 
-def test_a_code_is_for_one_request_once(
+def test_an_authorization_code_is_valid_once_for_its_request(
     provider: Provider, authorizations: PendingAuthorizations, panel: Client, clock: Clock
 ) -> None:
     def code() -> str:
@@ -84,7 +84,7 @@ def test_a_code_is_for_one_request_once(
     assert refusal(lambda: authorizations.redeem(panel, late, HERE, VERIFIER)) == "invalid_grant"
 
 
-def test_openid_scopes_bring_what_they_stand_for(provider: Provider, panel: Client) -> None:
+def test_openid_scopes_add_an_id_token_and_refresh_token(provider: Provider, panel: Client) -> None:
     plain = provider.complete_sign_in(USER, panel, ["mail.send"])
     assert plain.refresh_token is None
     assert plain.id_token is None
@@ -102,7 +102,9 @@ def test_scopes(authorizations: PendingAuthorizations) -> None:
     assert refusal(lambda: authorizations.check_scopes("mail.send calendar")) == "invalid_scope"
 
 
-def test_a_device(provider: Provider, authorizations: PendingAuthorizations, panel: Client, clock: Clock) -> None:
+def test_the_device_flow(
+    provider: Provider, authorizations: PendingAuthorizations, panel: Client, clock: Clock
+) -> None:
     device = authorizations.authorize_device(panel, "mail.send")
 
     def fetch(after: float, client: Client = panel) -> str:
@@ -126,9 +128,7 @@ def test_a_device(provider: Provider, authorizations: PendingAuthorizations, pan
     assert fetch(15) == "invalid_grant"
 
 
-def test_a_device_that_is_declined_or_forgotten(
-    authorizations: PendingAuthorizations, panel: Client, clock: Clock
-) -> None:
+def test_a_declined_or_expired_device_code(authorizations: PendingAuthorizations, panel: Client, clock: Clock) -> None:
     declined, forgotten = authorizations.authorize_device(panel, ""), authorizations.authorize_device(panel, "")
     declined.denied = True
     clock.now += 5
@@ -200,7 +200,7 @@ def assertions(provider: Provider) -> Assertions:
     return Assertions(provider)
 
 
-def test_an_assertion_is_good_for_once(assertions: Assertions) -> None:
+def test_an_assertion_is_valid_once(assertions: Assertions) -> None:
     assert assertions.authenticate(signed(CLAIMS)).id == "robot"
     assert refusal(lambda: assertions.authenticate(signed(CLAIMS))) == "invalid_client"
     assert assertions.authenticate(signed({**CLAIMS, "jti": "2"})).id == "robot"

@@ -1,4 +1,4 @@
-"""Faults at every moment: what the client sees, and what the server does."""
+"""Faults at every moment: what the client receives, and what the server does."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Literal
 import pytest
 
 from mailslot_plugins.sandbox import DOVECOT, Fault, Sandbox
-from sandbox.raw import USER, Raw, in_thread, oauthbearer, pop3, smtp
+from sandbox.raw_client import USER, RawClient, in_thread, oauthbearer, pop3, smtp
 
 MESSAGE = b"Subject: a\r\n\r\nb\r\n"
 ENVELOPE = b"MAIL FROM:<scanner@example.com>\r\nRCPT TO:<alice@example.com>\r\n"
 
 
-def submit(client: Raw) -> None:
+def submit(client: RawClient) -> None:
     client.send(ENVELOPE + b"DATA\r\n")
     for code in ("250", "250", "354"):
         assert client.line().startswith(code)
     client.send(MESSAGE + b".\r\n")
 
 
-async def test_delay_replace_append_and_split(sandbox: Sandbox) -> None:
+async def test_faults_delay_replace_append_and_split(sandbox: Sandbox) -> None:
     sandbox.faults += [
         Fault("NOOP", 1, delay=0.2),
         Fault("NOOP", 2, replace=b"299 what\r\n"),
@@ -36,10 +36,10 @@ async def test_delay_replace_append_and_split(sandbox: Sandbox) -> None:
     def talk() -> None:
         with smtp(sandbox) as client:
             before = time.monotonic()
-            assert client.ask("NOOP") == "250 2.0.0 Ok"
+            assert client.execute("NOOP") == "250 2.0.0 Ok"
             assert time.monotonic() - before >= 0.2
-            assert client.ask("NOOP") == "299 what"
-            assert client.ask("NOOP") == "250 2.0.0 Ok"
+            assert client.execute("NOOP") == "299 what"
+            assert client.execute("NOOP") == "250 2.0.0 Ok"
             assert client.line() == "250 more"
             client.send(b"NOOP\r\n")
             # Each octet is a record of its own.
@@ -47,8 +47,8 @@ async def test_delay_replace_append_and_split(sandbox: Sandbox) -> None:
             client.send(b"NOOP\r\nQUIT\r\n")
             assert client.line() == "250 2221 2.0.0 Bye"
         with smtp(sandbox) as client:
-            assert client.ask("MAIL FROM:<scanner@example.com>") == "250 2.1.0 pretended"
-            assert client.ask("RCPT TO:<alice@example.com>").startswith("503")
+            assert client.execute("MAIL FROM:<scanner@example.com>") == "250 2.1.0 pretended"
+            assert client.execute("RCPT TO:<alice@example.com>").startswith("503")
 
     await in_thread(talk)
     assert "299" not in sandbox.transcript
@@ -70,13 +70,13 @@ OPEN = replace(DOVECOT, tls_required=False, sign_in_required=None)
 @pytest.mark.parametrize("ending", ["close", "reset"])
 @pytest.mark.parametrize("moment", [moment for moment, _ in STEPS])
 @pytest.mark.parametrize("personality", [OPEN], ids=[""])
-async def test_a_connection_ends_in_any_answer(
+async def test_a_connection_can_end_in_any_reply(
     sandbox: Sandbox, moment: str, ending: Literal["close", "reset"], keep: int
 ) -> None:
     sandbox.faults.append(Fault(moment, connection=2, keep=keep, ending=ending))
 
     def walk(until: str) -> bytes:
-        with Raw(sandbox, sandbox.smtp) as client:
+        with RawClient(sandbox, sandbox.smtp) as client:
             for step, octets in STEPS:
                 client.send(octets)
                 if step == until:
@@ -99,7 +99,7 @@ async def test_a_connection_ends_in_any_answer(
 
 
 @pytest.mark.parametrize("act", [True, False])
-async def test_an_answer_lost_after_or_before_acting(sandbox: Sandbox, act: bool) -> None:
+async def test_a_reply_lost_before_or_after_the_action(sandbox: Sandbox, act: bool) -> None:
     sandbox.faults += [
         Fault("message", act=act, keep=0, ending="close"),
         Fault("QUIT", protocol="pop3", act=act, keep=0, ending="close"),
@@ -109,37 +109,37 @@ async def test_an_answer_lost_after_or_before_acting(sandbox: Sandbox, act: bool
     def talk() -> None:
         with smtp(sandbox) as client:
             submit(client)
-            assert client.at_end
+            assert client.is_closed
         with pop3(sandbox) as client:
-            client.ask("DELE 1")
+            client.execute("DELE 1")
             client.send(b"QUIT\r\n")
-            assert client.at_end
+            assert client.is_closed
 
     await in_thread(talk)
     assert len(sandbox.submissions) == act
     assert len(sandbox.maildrops[USER].messages) == (not act)
 
 
-async def test_a_quit_that_is_answered_wrongly_still_ends(sandbox: Sandbox) -> None:
+async def test_quit_with_a_wrong_reply_still_closes(sandbox: Sandbox) -> None:
     sandbox.faults.append(Fault("QUIT", replace=b"-ERR some deleted messages not removed\r\n"))
 
     def talk() -> None:
         with pop3(sandbox) as client:
-            assert client.ask("QUIT") == "-ERR some deleted messages not removed"
-            assert client.at_end
+            assert client.execute("QUIT") == "-ERR some deleted messages not removed"
+            assert client.is_closed
 
     await in_thread(talk)
 
 
 @pytest.mark.parametrize("protocol", ["smtp", "pop3"])
-async def test_octets_slipped_in_before_tls(sandbox: Sandbox, protocol: str) -> None:
+async def test_octets_injected_before_tls(sandbox: Sandbox, protocol: str) -> None:
     command = "STARTTLS" if protocol == "smtp" else "STLS"
     sandbox.faults.append(Fault(command, append=b"250 injected\r\n"))
 
     def talk() -> bytes:
-        with Raw(sandbox, getattr(sandbox, protocol)) as client:
+        with RawClient(sandbox, getattr(sandbox, protocol)) as client:
             if protocol == "smtp":
-                client.ask("EHLO a")
+                client.execute("EHLO a")
             client.send(command.encode() + b"\r\n")
             return client.socket.recv(65536)
 
@@ -160,26 +160,26 @@ async def test_faults_during_authentication(sandbox: Sandbox, protocol: str) -> 
     endpoint = getattr(sandbox, f"{protocol}s")
 
     def talk() -> None:
-        with Raw(sandbox, endpoint) as client:
+        with RawClient(sandbox, endpoint) as client:
             if protocol == "smtp":
-                client.ask("EHLO a")
-            assert client.ask("AUTH OAUTHBEARER") == start + "===="
-            assert client.ask(oauthbearer(token, endpoint.port)) == no.decode().strip()
-            assert client.ask("AUTH OAUTHBEARER") == no.decode().strip()
-            assert client.ask("AUTH OAUTHBEARER") == start
+                client.execute("EHLO a")
+            assert client.execute("AUTH OAUTHBEARER") == start + "===="
+            assert client.execute(oauthbearer(token, endpoint.port)) == no.decode().strip()
+            assert client.execute("AUTH OAUTHBEARER") == no.decode().strip()
+            assert client.execute("AUTH OAUTHBEARER") == start
 
     await in_thread(talk)
     assert sandbox.dialogues[0].user is None
 
 
-async def test_a_handshake_that_never_comes(sandbox: Sandbox) -> None:
+async def test_a_tls_handshake_that_never_happens(sandbox: Sandbox) -> None:
     sandbox.faults.append(Fault("TLS", delay=math.inf))
 
     def talk() -> None:
-        client = Raw(sandbox, sandbox.smtp)
+        client = RawClient(sandbox, sandbox.smtp)
         with client:
-            client.ask("EHLO a")
-            client.ask("STARTTLS")
+            client.execute("EHLO a")
+            client.execute("STARTTLS")
             client.socket.settimeout(0.3)
             with pytest.raises(TimeoutError):
                 client.start_tls()
@@ -199,7 +199,7 @@ async def test_a_truncated_retrieval(sandbox: Sandbox) -> None:
     assert len(await in_thread(talk)) == 100_000
 
 
-async def test_the_first_fault_that_fits_counts(sandbox: Sandbox) -> None:
+async def test_the_first_matching_fault_applies(sandbox: Sandbox) -> None:
     sandbox.faults += [
         Fault("NOOP", protocol="pop3", replace=b"+OK pop3\r\n"),
         Fault("NOOP", connection=2, replace=b"250 second\r\n"),
@@ -210,7 +210,7 @@ async def test_the_first_fault_that_fits_counts(sandbox: Sandbox) -> None:
         answers: list[str] = []
         for connect in (smtp, smtp, pop3):
             with connect(sandbox) as client:
-                answers.append(client.ask("NOOP"))
+                answers.append(client.execute("NOOP"))
         return answers
 
     assert await in_thread(talk) == ["250 other", "250 second", "+OK pop3"]

@@ -14,10 +14,10 @@ import anyio
 import pytest
 
 from mailslot_plugins.sandbox import Sandbox, run_sandbox
-from sandbox.raw import PASSWORD, USER, Raw, in_thread, pop3, smtp
+from sandbox.raw_client import PASSWORD, USER, RawClient, in_thread, pop3, smtp
 
 
-def open_clients(sandbox: Sandbox) -> list[Raw | socket.socket]:
+def open_clients(sandbox: Sandbox) -> list[RawClient | socket.socket]:
     """Leave a client in every state that a server can wait in."""
     idle, sending = smtp(sandbox), smtp(sandbox)
     sending.send(b"MAIL FROM:<scanner@example.com>\r\nRCPT TO:<alice@example.com>\r\nDATA\r\n")
@@ -40,7 +40,7 @@ def open_clients(sandbox: Sandbox) -> list[Raw | socket.socket]:
 
 @pytest.mark.parametrize("how", ["left", "cancelled", "failed"])
 async def test_the_sandbox_stops_at_once(how: str) -> None:
-    clients: list[Raw | socket.socket] = []
+    clients: list[RawClient | socket.socket] = []
     began = 0.0
     with anyio.CancelScope() as scope:
         try:
@@ -68,7 +68,7 @@ async def test_the_sandbox_stops_at_once(how: str) -> None:
     gc.collect()  # what was left open would be warned of, and a warning is an error here
 
 
-async def test_it_listens_on_loopback_alone(sandbox: Sandbox) -> None:
+async def test_it_listens_on_loopback_only(sandbox: Sandbox) -> None:
     endpoints = [sandbox.smtp, sandbox.smtps, sandbox.pop3, sandbox.pop3s]
     ports = {endpoint.port for endpoint in endpoints} | {urlsplit(sandbox.issuer).port}
     assert {endpoint.host for endpoint in endpoints} == {"localhost"}
@@ -78,7 +78,7 @@ async def test_it_listens_on_loopback_alone(sandbox: Sandbox) -> None:
 
 
 async def test_misbehaving_clients_do_no_harm(sandbox: Sandbox) -> None:
-    def reset(client: Raw) -> None:
+    def reset(client: RawClient) -> None:
         client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         with client:
             pass
@@ -89,17 +89,17 @@ async def test_misbehaving_clients_do_no_harm(sandbox: Sandbox) -> None:
             client = smtp(sandbox)
             client.send(b"MAIL FROM:<scanner@example.com>\r\nRCPT TO:<alice@example.com>\r\nDATA\r\n" + b"x" * 50_000)
             reset(client)
-            client = Raw(sandbox, sandbox.smtp)
-            client.ask("EHLO a")
-            client.ask("STARTTLS")
+            client = RawClient(sandbox, sandbox.smtp)
+            client.execute("EHLO a")
+            client.execute("STARTTLS")
             reset(client)
-            client = Raw(sandbox, sandbox.smtp)
-            client.ask("EHLO a")
-            client.ask("STARTTLS")
+            client = RawClient(sandbox, sandbox.smtp)
+            client.execute("EHLO a")
+            client.execute("STARTTLS")
             client.send(b"this is no handshake\r\n")
             assert client.socket.recv(1) == b""
             reset(client)
-            with Raw(sandbox, sandbox.pop3) as client:
+            with RawClient(sandbox, sandbox.pop3) as client:
                 client.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256)) + b"\r\n")
             with pytest.raises(ssl.SSLError), socket.create_connection(("127.0.0.1", sandbox.pop3s.port)) as raw:
                 ssl.create_default_context().wrap_socket(raw, server_hostname="localhost")
@@ -110,16 +110,16 @@ async def test_misbehaving_clients_do_no_harm(sandbox: Sandbox) -> None:
         client.send(b"RETR 1\r\n")
         reset(client)
         with smtp(sandbox) as last:
-            assert last.ask("NOOP").startswith("250")
+            assert last.execute("NOOP").startswith("250")
 
     await in_thread(talk)
     assert sandbox.submissions == []
 
 
-async def test_a_certificate_may_be_bad(sandbox: Sandbox) -> None:
+async def test_invalid_certificates_can_be_simulated(sandbox: Sandbox) -> None:
     def handshake() -> int:
         try:
-            with Raw(sandbox, sandbox.smtps):
+            with RawClient(sandbox, sandbox.smtps):
                 return 0
         except ssl.SSLCertVerificationError as error:
             return error.verify_code
@@ -136,22 +136,24 @@ async def test_a_certificate_may_be_bad(sandbox: Sandbox) -> None:
         assert await in_thread(handshake) == code
 
 
-async def test_two_run_side_by_side() -> None:
+async def test_two_sandboxes_run_side_by_side() -> None:
     async with run_sandbox() as one, run_sandbox(users={"Somebody@example.org": "x"}) as two:
         assert one.ca_pem != two.ca_pem
         assert set(two.maildrops) == {"somebody@example.org"}
         assert not {one.smtp.port, one.pop3.port} & {two.smtp.port, two.pop3.port}
 
 
-async def test_a_bug_ends_one_connection_and_is_kept(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_internal_error_ends_one_connection_and_is_recorded(
+    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
     del sandbox.maildrops[USER]
 
     def talk() -> None:
-        with Raw(sandbox, sandbox.pop3s) as client, pop3(sandbox, "alice@example.com") as other:
-            client.ask(f"USER {USER}")
+        with RawClient(sandbox, sandbox.pop3s) as client, pop3(sandbox, "alice@example.com") as other:
+            client.execute(f"USER {USER}")
             client.send(f"PASS {PASSWORD}\r\n".encode())
-            assert client.at_end
-            assert other.ask("NOOP") == "+OK"
+            assert client.is_closed
+            assert other.execute("NOOP") == "+OK"
 
     await in_thread(talk)
     assert isinstance(sandbox.errors.pop(), KeyError)

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from mailslot_plugins.sandbox import DOVECOT, EXCHANGE, GMAIL, Sandbox
-from sandbox.raw import PASSWORD, USER, Raw, in_thread, pop3
+from sandbox.raw_client import PASSWORD, USER, RawClient, in_thread, pop3
 
 FIRST = b"Subject: one\r\n\r\n.\r\n..\r\n.dot\r\nlast\r\n"
 SECOND = b"Subject: two\r\n\r\nno end"
@@ -69,70 +69,70 @@ async def test_nothing_is_deleted_before_quit(sandbox: Sandbox, end: str) -> Non
 
     def talk() -> None:
         with pop3(sandbox) as client:
-            client.ask("DELE 1")
-            assert client.ask("STAT") == f"+OK 1 {len(SECOND) + 2}"
+            client.execute("DELE 1")
+            assert client.execute("STAT") == f"+OK 1 {len(SECOND) + 2}"
             if end == "RSET":
-                client.ask("RSET")
-                assert client.ask("STAT").startswith("+OK 2")
-                client.ask("QUIT")
+                client.execute("RSET")
+                assert client.execute("STAT").startswith("+OK 2")
+                client.execute("QUIT")
             elif end == "QUIT":
                 assert len(contents(sandbox)) == 2
-                client.ask("QUIT")
+                client.execute("QUIT")
 
     await in_thread(talk)
     assert contents(sandbox) == ([SECOND] if end == "QUIT" else [FIRST, SECOND])
 
 
-async def test_mail_that_comes_in_between_waits_for_the_next_session(sandbox: Sandbox) -> None:
+async def test_mail_that_arrives_during_a_session_is_in_the_next(sandbox: Sandbox) -> None:
     fill(sandbox)
 
     def talk() -> None:
         with pop3(sandbox) as client:
             sandbox.maildrops[USER].add(FIRST)
-            assert client.ask("STAT").startswith("+OK 2 ")
-            client.ask("DELE 1")
-            client.ask("QUIT")
+            assert client.execute("STAT").startswith("+OK 2 ")
+            client.execute("DELE 1")
+            client.execute("QUIT")
         with pop3(sandbox) as client:
-            assert client.ask("STAT").startswith("+OK 2 ")
+            assert client.execute("STAT").startswith("+OK 2 ")
 
     await in_thread(talk)
     assert contents(sandbox) == [SECOND, FIRST]
 
 
-async def test_copies_with_one_uid_are_two_messages(sandbox: Sandbox) -> None:
+async def test_two_messages_with_the_same_uid(sandbox: Sandbox) -> None:
     for _ in range(2):
         sandbox.maildrops[USER].add(FIRST, "same")
 
     def talk() -> None:
         with pop3(sandbox) as client:
-            assert client.ask_lines("UIDL")[1:] == ["1 same", "2 same", "."]
-            client.ask("DELE 2")
-            client.ask("QUIT")
+            assert client.execute_multiline("UIDL")[1:] == ["1 same", "2 same", "."]
+            client.execute("DELE 2")
+            client.execute("QUIT")
 
     await in_thread(talk)
     assert contents(sandbox) == [FIRST]
 
 
-async def test_a_maildrop_is_one_sessions_alone(sandbox: Sandbox) -> None:
+async def test_a_maildrop_is_locked_by_one_session(sandbox: Sandbox) -> None:
     fill(sandbox)
 
     def sign_in() -> str:
-        with Raw(sandbox, sandbox.pop3s) as second:
-            second.ask(f"USER {USER}")
-            return second.ask(f"PASS {PASSWORD}")
+        with RawClient(sandbox, sandbox.pop3s) as second:
+            second.execute(f"USER {USER}")
+            return second.execute(f"PASS {PASSWORD}")
 
     def talk() -> None:
         with pop3(sandbox) as client:
             assert sign_in() == "-ERR [IN-USE] Mailbox is locked by another POP3 session."
             with pop3(sandbox, "alice@example.com") as other:
-                assert other.ask("STAT") == "+OK 0 0"
-            client.ask("QUIT")
+                assert other.execute("STAT") == "+OK 0 0"
+            client.execute("QUIT")
             assert sign_in().startswith("+OK")
 
     await in_thread(talk)
 
 
-async def test_hanging_up_unlocks(sandbox: Sandbox) -> None:
+async def test_disconnecting_releases_the_lock(sandbox: Sandbox) -> None:
     def talk() -> None:
         with pop3(sandbox):
             assert sandbox.maildrops[USER].locked
@@ -141,7 +141,7 @@ async def test_hanging_up_unlocks(sandbox: Sandbox) -> None:
                 break
             time.sleep(0.02)
         with pop3(sandbox) as client:
-            assert client.ask("NOOP") == "+OK"
+            assert client.execute("NOOP") == "+OK"
 
     await in_thread(talk)
 
@@ -150,25 +150,25 @@ async def test_hanging_up_unlocks(sandbox: Sandbox) -> None:
 async def test_a_poll_may_come_too_soon(sandbox: Sandbox) -> None:
     def talk() -> None:
         with pop3(sandbox) as client:
-            client.ask("QUIT")
-        with Raw(sandbox, sandbox.pop3s) as client:
-            client.ask(f"USER {USER}")
-            assert client.ask(f"PASS {PASSWORD}").startswith("-ERR [LOGIN-DELAY]")
+            client.execute("QUIT")
+        with RawClient(sandbox, sandbox.pop3s) as client:
+            client.execute(f"USER {USER}")
+            assert client.execute(f"PASS {PASSWORD}").startswith("-ERR [LOGIN-DELAY]")
 
     await in_thread(talk)
 
 
 @pytest.mark.parametrize("personality", [GMAIL], ids=["GMAIL"])
 @pytest.mark.parametrize(("end", "left"), [("QUIT", [SECOND]), ("", [FIRST, SECOND])])
-async def test_gmail_forgets_what_was_retrieved(sandbox: Sandbox, end: str, left: list[bytes]) -> None:
+async def test_gmail_hides_retrieved_messages(sandbox: Sandbox, end: str, left: list[bytes]) -> None:
     fill(sandbox)
 
     def talk() -> None:
         with pop3(sandbox) as client:
-            client.ask_lines("TOP 2 0")
-            client.ask_lines("RETR 1")
+            client.execute_multiline("TOP 2 0")
+            client.execute_multiline("RETR 1")
             if end:
-                client.ask(end)
+                client.execute(end)
 
     await in_thread(talk)
     assert contents(sandbox) == left
@@ -180,16 +180,16 @@ async def test_a_big_message_arrives_octet_for_octet(sandbox: Sandbox) -> None:
 
     def talk() -> bytes:
         with pop3(sandbox) as client:
-            client.ask("RETR 1")
+            client.execute("RETR 1")
             data = client.file.read(len(content) + 800_000 + 3)
-            assert client.ask("NOOP") == "+OK"
+            assert client.execute("NOOP") == "+OK"
             return data
 
     data = await in_thread(talk)
     assert data == content.replace(b"\r\n.", b"\r\n..") + b".\r\n"
 
 
-async def test_commands_may_be_sent_together(sandbox: Sandbox) -> None:
+async def test_pipelining(sandbox: Sandbox) -> None:
     fill(sandbox)
 
     def talk() -> None:
@@ -202,31 +202,31 @@ async def test_commands_may_be_sent_together(sandbox: Sandbox) -> None:
     assert sandbox.violations == []
 
 
-async def test_before_tls(sandbox: Sandbox) -> None:
+async def test_commands_before_tls(sandbox: Sandbox) -> None:
     def talk() -> None:
-        with Raw(sandbox, sandbox.pop3) as client:
-            offers = client.ask_lines("CAPA")
+        with RawClient(sandbox, sandbox.pop3) as client:
+            offers = client.execute_multiline("CAPA")
             assert "STLS" in offers
             assert "USER" not in offers
             for command in ("AUTH XOAUTH2", f"USER {USER}"):
-                assert client.ask(command) == "-ERR [AUTH] Plaintext authentication disabled."
-            assert client.ask(f"PASS {PASSWORD}").startswith("-ERR")
-            assert client.ask("STLS").startswith("+OK")
+                assert client.execute(command) == "-ERR [AUTH] Plaintext authentication disabled."
+            assert client.execute(f"PASS {PASSWORD}").startswith("-ERR")
+            assert client.execute("STLS").startswith("+OK")
             client.start_tls()
-            assert "STLS" not in client.ask_lines("CAPA")
-            assert client.ask("STLS").startswith("-ERR")
-            assert client.ask("STAT").startswith("-ERR")
-            assert "XOAUTH2" in client.ask_lines("AUTH")
+            assert "STLS" not in client.execute_multiline("CAPA")
+            assert client.execute("STLS").startswith("-ERR")
+            assert client.execute("STAT").startswith("-ERR")
+            assert "XOAUTH2" in client.execute_multiline("AUTH")
 
     await in_thread(talk)
 
 
-async def test_octets_behind_stls_end_the_connection(sandbox: Sandbox) -> None:
+async def test_octets_after_stls_end_the_connection(sandbox: Sandbox) -> None:
     def talk() -> None:
-        with Raw(sandbox, sandbox.pop3) as client:
+        with RawClient(sandbox, sandbox.pop3) as client:
             client.send(b"STLS\r\nCAPA\r\n")
             assert client.line().startswith("-ERR")
-            assert client.at_end
+            assert client.is_closed
 
     await in_thread(talk)
     assert "something was sent behind STLS before it was answered" in sandbox.violations
@@ -244,7 +244,7 @@ async def test_wrong_commands(sandbox: Sandbox, command: str) -> None:
         with pop3(sandbox) as client:
             client.send(command.encode("utf-8", "surrogateescape") + b"\r\n")
             assert client.line().startswith("-ERR")
-            assert client.ask("STAT").startswith("+OK 2 ")
+            assert client.execute("STAT").startswith("+OK 2 ")
 
     await in_thread(talk)
 
@@ -254,7 +254,7 @@ async def test_a_bare_lf_ends_the_connection(sandbox: Sandbox) -> None:
         with pop3(sandbox) as client:
             client.send(b"DELE 1\nQUIT\r\n")
             assert client.line().startswith("-ERR")
-            assert client.at_end
+            assert client.is_closed
 
     await in_thread(talk)
 
@@ -263,8 +263,8 @@ async def test_a_bare_lf_ends_the_connection(sandbox: Sandbox) -> None:
 async def test_limits_of_a_server_without_pipelining(sandbox: Sandbox) -> None:
     def talk() -> None:
         with pop3(sandbox) as client:
-            assert client.ask("NOOP " + "x" * 248) == "+OK"
-            assert client.ask("NOOP " + "x" * 249).startswith("-ERR")
+            assert client.execute("NOOP " + "x" * 248) == "+OK"
+            assert client.execute("NOOP " + "x" * 249).startswith("-ERR")
             client.send(b"NOOP\r\nNOOP\r\n")
             assert [client.line(), client.line()] == ["+OK", "+OK"]
 

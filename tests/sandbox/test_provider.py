@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mailslot_plugins.sandbox.provider import Provider
-from sandbox.raw import USER, b64, in_thread
+from sandbox.raw_client import USER, b64, in_thread
 
 if TYPE_CHECKING:
     from mailslot_plugins.sandbox import Sandbox
@@ -43,7 +43,7 @@ class Clock:
         return self.now
 
 
-async def test_a_token_ends_with_its_time_or_before() -> None:
+async def test_a_token_expires_or_is_revoked() -> None:
     clock = Clock()
     provider = Provider("http://localhost", SCOPES, clock=clock)
     token = provider.issue("A@example.com", lifetime=60)
@@ -65,7 +65,7 @@ async def test_a_token_ends_with_its_time_or_before() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 100, 5_000])
-async def test_tokens_come_in_two_shapes_and_any_size(size: int) -> None:
+async def test_tokens_are_opaque_or_jwt_and_of_any_size(size: int) -> None:
     provider = Provider("http://localhost", SCOPES)
     opaque = provider.issue(USER, size=size).value.reveal()
     assert len(opaque) >= size
@@ -177,7 +177,7 @@ async def test_refusals(sandbox: Sandbox, form: dict[str, str], status: int, err
     assert ("www-authenticate" in headers) == (status == 401)
 
 
-async def test_a_client_that_cannot_write_basic(sandbox: Sandbox) -> None:
+async def test_an_invalid_basic_header(sandbox: Sandbox) -> None:
     request = urllib.request.Request(f"{sandbox.issuer}/token", b"", {"Authorization": "Basic !"})
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with pytest.raises(urllib.error.HTTPError) as refused:
@@ -186,7 +186,7 @@ async def test_a_client_that_cannot_write_basic(sandbox: Sandbox) -> None:
         assert error.code == 401
 
 
-async def test_a_service_that_is_down(sandbox: Sandbox) -> None:
+async def test_an_unavailable_service(sandbox: Sandbox) -> None:
     sandbox.provider.register("app", "s")
     sandbox.provider.available = False
     status, answer, _ = await in_thread(fetch, f"{sandbox.issuer}/token", ("app", "s"), grant_type="client_credentials")

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from mailslot_plugins.sandbox import DOVECOT, EXCHANGE, GMAIL, Sandbox
-from sandbox.raw import PASSWORD, USER, Raw, in_thread, smtp
+from sandbox.raw_client import PASSWORD, USER, RawClient, in_thread, smtp
 
 MESSAGE = b"From: a\r\nSubject: b\r\n\r\n.\r\n..\r\n.dot\r\n\r\nlast\r\n"
 ENVELOPE = b"MAIL FROM:<scanner@example.com>\r\nRCPT TO:<alice@example.com>\r\n"
@@ -77,38 +77,38 @@ async def test_rules_refuse_sender_and_content(sandbox: Sandbox, which: str) -> 
     assert sandbox.maildrops["alice@example.com"].messages == []
 
 
-async def test_tls_is_required_and_resets_the_session(sandbox: Sandbox) -> None:
+async def test_starttls_is_required_and_resets_the_session(sandbox: Sandbox) -> None:
     def talk() -> None:
-        with Raw(sandbox, sandbox.smtp) as client:
-            assert "250-STARTTLS" in (offers := client.ask("EHLO a")).split("\n")
+        with RawClient(sandbox, sandbox.smtp) as client:
+            assert "250-STARTTLS" in (offers := client.execute("EHLO a")).split("\n")
             assert "AUTH" not in offers
-            assert client.ask("MAIL FROM:<scanner@example.com>").startswith("530 5.7.0")
-            assert client.ask("AUTH PLAIN AGEAYg==").startswith("530 5.7.0")
-            assert client.ask("STARTTLS").startswith("220")
+            assert client.execute("MAIL FROM:<scanner@example.com>").startswith("530 5.7.0")
+            assert client.execute("AUTH PLAIN AGEAYg==").startswith("530 5.7.0")
+            assert client.execute("STARTTLS").startswith("220")
             client.start_tls()
-            assert client.ask("MAIL FROM:<scanner@example.com>").startswith("503")
-            assert client.ask("AUTH PLAIN AGEAYg==").startswith("503")
-            offers = client.ask("EHLO a")
+            assert client.execute("MAIL FROM:<scanner@example.com>").startswith("503")
+            assert client.execute("AUTH PLAIN AGEAYg==").startswith("503")
+            offers = client.execute("EHLO a")
             assert "250-AUTH PLAIN LOGIN XOAUTH2 OAUTHBEARER SCRAM-SHA-256" in offers.split("\n")
             assert "STARTTLS" not in offers
-            assert client.ask("STARTTLS").startswith("503")
+            assert client.execute("STARTTLS").startswith("503")
 
     await in_thread(talk)
 
 
-async def test_octets_behind_starttls_end_the_connection(sandbox: Sandbox) -> None:
+async def test_octets_after_starttls_end_the_connection(sandbox: Sandbox) -> None:
     def talk() -> None:
-        with Raw(sandbox, sandbox.smtp) as client:
-            client.ask("EHLO a")
+        with RawClient(sandbox, sandbox.smtp) as client:
+            client.execute("EHLO a")
             client.send(b"STARTTLS\r\nEHLO b\r\n")
             assert client.line().startswith("554")
-            assert client.at_end
+            assert client.is_closed
 
     await in_thread(talk)
     assert sandbox.violations == ["something was sent behind STARTTLS before it was answered"]
 
 
-async def test_a_group_is_answered_in_one_piece(sandbox: Sandbox) -> None:
+async def test_pipelined_commands_get_their_replies_in_one_packet(sandbox: Sandbox) -> None:
     def talk() -> bytes:
         with smtp(sandbox) as client:
             client.send(ENVELOPE + b"RCPT TO:<bad>\r\nDATA\r\n")
@@ -138,7 +138,7 @@ async def test_only_crlf_dot_crlf_ends_a_message(sandbox: Sandbox, step: int) ->
             for start in range(0, len(data), step):
                 client.send(data[start : start + step])
             assert client.line().startswith("250")
-            assert client.ask("NOOP").startswith("250")
+            assert client.execute("NOOP").startswith("250")
 
     await in_thread(talk)
     (submission,) = sandbox.submissions
@@ -165,9 +165,9 @@ async def test_violations_in_a_message_are_recorded(
 ) -> None:
     def talk() -> None:
         with smtp(sandbox) as client:
-            assert client.ask(f"MAIL FROM:<scanner@example.com> {parameters}".strip()).startswith("250")
-            client.ask("RCPT TO:<alice@example.com>")
-            client.ask("DATA")
+            assert client.execute(f"MAIL FROM:<scanner@example.com> {parameters}".strip()).startswith("250")
+            client.execute("RCPT TO:<alice@example.com>")
+            client.execute("DATA")
             client.send(content + b".\r\n")
             assert client.line().startswith("250")
 
@@ -216,7 +216,7 @@ async def test_violations_in_a_message_are_recorded(
 async def test_mail_is_read_strictly(sandbox: Sandbox, command: str, code: str) -> None:
     def talk() -> str:
         with smtp(sandbox) as client:
-            return client.ask(command)
+            return client.execute(command)
 
     assert (await in_thread(talk)).startswith(code)
 
@@ -239,9 +239,9 @@ async def test_mail_is_read_strictly(sandbox: Sandbox, command: str, code: str) 
 async def test_rcpt_is_read_strictly(sandbox: Sandbox, parameters: str, code: str) -> None:
     def talk() -> str:
         with smtp(sandbox) as client:
-            client.ask("MAIL FROM:<scanner@example.com>")
-            assert client.ask("RCPT TO:<>").startswith("501")
-            return client.ask(f"RCPT TO:<alice@example.com> {parameters}")
+            client.execute("MAIL FROM:<scanner@example.com>")
+            assert client.execute("RCPT TO:<>").startswith("501")
+            return client.execute(f"RCPT TO:<alice@example.com> {parameters}")
 
     assert (await in_thread(talk)).startswith(code)
 
@@ -249,8 +249,8 @@ async def test_rcpt_is_read_strictly(sandbox: Sandbox, parameters: str, code: st
 async def test_helo_offers_nothing(sandbox: Sandbox) -> None:
     def talk() -> None:
         with smtp(sandbox) as client:
-            assert client.ask("HELO a") == "250 mail.test"
-            assert client.ask("MAIL FROM:<scanner@example.com> SIZE=1").startswith("555")
+            assert client.execute("HELO a") == "250 mail.test"
+            assert client.execute("MAIL FROM:<scanner@example.com> SIZE=1").startswith("555")
 
     await in_thread(talk)
 
@@ -265,14 +265,14 @@ async def test_a_message_over_the_limit_is_refused_after_it(sandbox: Sandbox) ->
         with smtp(sandbox) as client:
             for end in (b"DATA\r\n", b"BDAT 12 LAST\r\n", b"BDAT 12\r\n"):
                 for line in ENVELOPE.splitlines():
-                    assert client.ask(line.decode()).startswith("250")
+                    assert client.execute(line.decode()).startswith("250")
                 client.send(end)
                 if end == b"DATA\r\n":
                     assert client.line().startswith("354")
                 client.send(b"0123456789\r\n" + (b".\r\n" if end == b"DATA\r\n" else b""))
                 assert client.line().startswith("552 5.3.4")
-            assert client.ask("DATA").startswith("503")
-            assert client.ask("RSET").startswith("250")
+            assert client.execute("DATA").startswith("503")
+            assert client.execute("RSET").startswith("250")
 
     await in_thread(talk)
     assert sandbox.submissions == []
@@ -284,7 +284,7 @@ async def test_chunks_arrive_octet_for_octet(sandbox: Sandbox) -> None:
             client.send(ENVELOPE + b"BDAT 5\r\n.\r\n.\rBDAT 2\r\n\nxBDAT 0 LAST\r\nNOOP\r\n")
             codes = [client.line()[:3] for _ in range(6)]
             assert codes == ["250"] * 6
-            client.ask("MAIL FROM:<scanner@example.com>")
+            client.execute("MAIL FROM:<scanner@example.com>")
             # A chunk is swallowed even where nobody wants it.
             client.send(b"BDAT 6 LAST\r\nQUIT\r\nRSET\r\n")
             assert client.line().startswith("503")
@@ -294,10 +294,10 @@ async def test_chunks_arrive_octet_for_octet(sandbox: Sandbox) -> None:
             assert [client.line()[:3] for _ in range(5)] == ["503", "250", "250", "503", "250"]
             client.send(ENVELOPE + b"BDAT 2\r\n\r\n")
             assert [client.line()[:3] for _ in range(3)] == ["250"] * 3
-            assert client.ask("DATA").startswith("503")
-            assert client.ask("RCPT TO:<alice@example.com>").startswith("503")
-            assert client.ask("BDAT x").startswith("501")
-            assert client.at_end
+            assert client.execute("DATA").startswith("503")
+            assert client.execute("RCPT TO:<alice@example.com>").startswith("503")
+            assert client.execute("BDAT x").startswith("501")
+            assert client.is_closed
 
     await in_thread(talk)
     (submission,) = sandbox.submissions
@@ -314,13 +314,13 @@ async def test_chunks_arrive_octet_for_octet(sandbox: Sandbox) -> None:
         (limited("RCPTMAX=x MAILMAX"), ["250", "250", "250"]),
     ],
 )
-async def test_limits_are_kept(sandbox: Sandbox, answers: list[str]) -> None:
+async def test_limits_are_enforced(sandbox: Sandbox, answers: list[str]) -> None:
     def talk() -> None:
         with smtp(sandbox) as client:
             client.send(ENVELOPE + b"RCPT TO:<fax@example.com>\r\n")
             assert [client.line()[:3] for _ in answers] == answers
             if answers == ["421"]:
-                assert client.at_end
+                assert client.is_closed
 
     await in_thread(talk)
 
@@ -338,7 +338,7 @@ async def test_limits_are_kept(sandbox: Sandbox, answers: list[str]) -> None:
 async def test_unauthenticated_clients(sandbox: Sandbox, answers: list[str]) -> None:
     def talk() -> None:
         with smtp(sandbox, authenticated=False) as client:
-            got = [client.ask(line.decode()) for line in ENVELOPE.splitlines()[: len(answers)]]
+            got = [client.execute(line.decode()) for line in ENVELOPE.splitlines()[: len(answers)]]
             assert [line[: len(answer)] for line, answer in zip(got, answers, strict=True)] == answers
 
     await in_thread(talk)
@@ -347,12 +347,15 @@ async def test_unauthenticated_clients(sandbox: Sandbox, answers: list[str]) -> 
 @pytest.mark.parametrize(
     ("personality", "refused_at"), [(DOVECOT, 1), (EXCHANGE, 3), (GMAIL, None)], ids=["DOVECOT", "EXCHANGE", "GMAIL"]
 )
-async def test_somebody_elses_address(sandbox: Sandbox, refused_at: int | None) -> None:
+async def test_another_users_sender_address(sandbox: Sandbox, refused_at: int | None) -> None:
     def talk() -> list[str]:
         with smtp(sandbox) as client:
-            answers = [client.ask(f"MAIL FROM:<{'alice@example.com'}>"), client.ask("RCPT TO:<fax@example.com>")]
+            answers = [
+                client.execute(f"MAIL FROM:<{'alice@example.com'}>"),
+                client.execute("RCPT TO:<fax@example.com>"),
+            ]
             if refused_at != 1:
-                answers += [client.ask("DATA"), client.ask("x\r\n.")]
+                answers += [client.execute("DATA"), client.execute("x\r\n.")]
             return answers
 
     answers = await in_thread(talk)
@@ -370,17 +373,17 @@ async def test_somebody_elses_address(sandbox: Sandbox, refused_at: int | None) 
         (GMAIL, 1008, "555 5.5.2"),
     ],
 )
-async def test_command_lines_have_an_end(sandbox: Sandbox, length: int, answer: str) -> None:
+async def test_the_command_line_limit(sandbox: Sandbox, length: int, answer: str) -> None:
     def talk() -> None:
         with smtp(sandbox) as client:
-            assert client.ask("NOOP " + "x" * (length - 7)).startswith(answer)
+            assert client.execute("NOOP " + "x" * (length - 7)).startswith(answer)
             if answer == "555 5.5.2":
-                assert client.at_end
+                assert client.is_closed
                 return
-            client.ask("MAIL FROM:<scanner@example.com>")
+            client.execute("MAIL FROM:<scanner@example.com>")
             # Extensions make these lines longer (RFC 3461 section 4).
             if "DSN" in sandbox.personality.smtp.capabilities:
-                assert client.ask(f"RCPT TO:<alice@example.com> ORCPT=rfc822;{'x' * 480}").startswith("250")
+                assert client.execute(f"RCPT TO:<alice@example.com> ORCPT=rfc822;{'x' * 480}").startswith("250")
 
     await in_thread(talk)
 
@@ -407,19 +410,19 @@ async def test_forbidden_pipelining_is_recorded(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("personality", [EXCHANGE], ids=["EXCHANGE"])
-async def test_octets_without_lines_need_chunks(sandbox: Sandbox) -> None:
+async def test_binary_content_needs_bdat(sandbox: Sandbox) -> None:
     def talk() -> None:
         with smtp(sandbox) as client:
-            assert client.ask("MAIL FROM:<scanner@example.com> BODY=BINARYMIME").startswith("250")
-            assert client.ask("DATA x").startswith("501")
-            client.ask("RCPT TO:<alice@example.com>")
-            assert client.ask("DATA").startswith("503")
+            assert client.execute("MAIL FROM:<scanner@example.com> BODY=BINARYMIME").startswith("250")
+            assert client.execute("DATA x").startswith("501")
+            client.execute("RCPT TO:<alice@example.com>")
+            assert client.execute("DATA").startswith("503")
             client.send(b"BDAT 3 LAST\r\n\n\r\0")
             assert client.line().startswith("250")
-            client.ask("MAIL FROM:<scanner@example.com>")
-            assert client.ask("DATA").startswith("554")
-            assert client.ask("RSET x").startswith("501")
-            assert client.ask("VRFY alice").startswith("252")
+            client.execute("MAIL FROM:<scanner@example.com>")
+            assert client.execute("DATA").startswith("554")
+            assert client.execute("RSET x").startswith("501")
+            assert client.execute("VRFY alice").startswith("252")
 
     await in_thread(talk)
     assert sandbox.submissions[0].content == b"\n\r\0"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailslot_plugins.sandbox import ENTRA, GOOGLE, PORTAL, ScriptedResponse, WebFault
-from sandbox.raw import USER, in_thread
+from sandbox.raw_client import USER, in_thread
 from sandbox.test_authorizations import CHALLENGE, HERE, VERIFIER
 from sandbox.test_provider import fetch
 
@@ -81,7 +81,7 @@ async def test_a_person_signs_in(sandbox: Sandbox) -> None:
     assert sandbox.token_service.requests == ["token authorization_code 200"]
 
 
-async def test_a_person_grants_less_or_nothing(sandbox: Sandbox) -> None:
+async def test_a_person_grants_fewer_scopes_or_none(sandbox: Sandbox) -> None:
     sandbox.provider.register("panel")
 
     def talk() -> None:
@@ -135,7 +135,7 @@ async def test_no_redirect_to_unregistered_addresses(sandbox: Sandbox, changed: 
     assert (status, there) == (400, "")
 
 
-async def test_a_device(sandbox: Sandbox) -> None:
+async def test_the_device_flow_in_a_browser(sandbox: Sandbox) -> None:
     sandbox.provider.register("panel")
 
     def talk() -> None:
@@ -157,7 +157,7 @@ async def test_a_device(sandbox: Sandbox) -> None:
     assert (allowed.user, allowed.denied, denied.user, denied.denied) == (USER, False, None, True)
 
 
-async def test_faults(sandbox: Sandbox) -> None:
+async def test_faults_of_the_token_service(sandbox: Sandbox) -> None:
     client = sandbox.provider.register("panel")
     sandbox.provider.rotation = "strict"
     refresh_token = sandbox.provider.consent(USER, client).reveal()
@@ -188,7 +188,7 @@ async def test_faults(sandbox: Sandbox) -> None:
     assert [request[-3:] for request in sandbox.token_service.requests] == ["503", "400", "200", "400"]
 
 
-async def test_a_fault_may_change_the_true_answer_or_delay_it(sandbox: Sandbox) -> None:
+async def test_a_fault_can_change_or_delay_a_response(sandbox: Sandbox) -> None:
     sandbox.provider.register("app", "s", [USER])
     faults = sandbox.token_service.faults
     form = {"grant_type": "client_credentials", "client_id": "app", "client_secret": "s"}
@@ -214,7 +214,7 @@ async def test_a_fault_may_change_the_true_answer_or_delay_it(sandbox: Sandbox) 
 
 
 @pytest.mark.parametrize("ahead", [0, -3_000_000, 86_400])
-async def test_the_date_is_the_providers(sandbox: Sandbox, ahead: float) -> None:
+async def test_the_date_header_has_the_providers_clock(sandbox: Sandbox, ahead: float) -> None:
     sandbox.provider.clock_ahead = ahead
     for answer in (None, ScriptedResponse(500, {})):
         if answer is not None:
@@ -229,7 +229,7 @@ async def test_the_date_is_the_providers(sandbox: Sandbox, ahead: float) -> None
         assert began - 1 <= email.utils.parsedate_to_datetime(date).timestamp() - ahead <= time.time() + 1
 
 
-def test_every_refusal_says_where_it_was_heard() -> None:
+def test_every_refusal_has_its_source() -> None:
     assert all(said.source for said in (*ENTRA.values(), *GOOGLE.values(), PORTAL))
     for number, said in ENTRA.items():
         assert isinstance(said.body, dict)

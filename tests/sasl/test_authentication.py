@@ -170,24 +170,24 @@ class TestChoose:
             (PASSWORD, set(), None),
         ],
     )
-    def test_the_strongest_that_fits(self, credentials: Any, offered: set[str], chosen: str | None) -> None:
+    def test_the_strongest_matching_mechanism(self, credentials: Any, offered: set[str], chosen: str | None) -> None:
         assert choose_mechanism(credentials, offered) == chosen
 
 
 class TestExchange:
     @pytest.mark.parametrize("mechanism", [XOAuth2(by_token("t")), OAuthBearer(by_token("t"))])
-    async def test_a_token_waits_for_the_prompt(self, mechanism: Any) -> None:
+    async def test_the_token_is_sent_after_the_challenge(self, mechanism: Any) -> None:
         script = Script([PROMPT, OK])
         assert (await run_exchange(mechanism, script.transport)).accepted
         assert script.heard == [("AUTH", mechanism.name, None), (mechanism.start(),)]
         assert script.secrets == [Secret("t")]
 
     @pytest.mark.parametrize("prompt", [PROMPT, "VXNlcm5hbWU6", "go on", "=", "\ufffd"])
-    async def test_the_prompts_words_mean_nothing(self, prompt: str) -> None:
+    async def test_the_text_of_the_prompts_is_ignored(self, prompt: str) -> None:
         assert (await run_exchange(XOAuth2(by_token("t")), Script([prompt, OK]).transport)).accepted
 
     @pytest.mark.parametrize("longest", [1_000, 10])
-    async def test_plain_goes_along_where_it_fits(self, longest: int) -> None:
+    async def test_plain_is_sent_with_the_command_if_it_fits(self, longest: int) -> None:
         at_once = longest == 1_000
         script = Script([OK] if at_once else [PROMPT, OK], longest)
         assert await run_exchange(Plain(BY_PASSWORD), script.transport) == AuthenticationResult(
@@ -201,7 +201,7 @@ class TestExchange:
         assert (await run_exchange(Login(BY_PASSWORD), script.transport)).accepted
         assert script.heard == [("AUTH", "LOGIN", None), (USER.encode(),), (b"open sesame",)]
 
-    async def test_scram_works_in_the_background_and_hides_what_proves_the_server(self) -> None:
+    async def test_scram_runs_in_a_thread_and_hides_the_server_signature(self) -> None:
         mechanism = ScramSha256(AuthenticationContext("user", Secret("pencil")), nonce="rOprNGfwEbeRWgbNEkqO")
         first = "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096"
         final = "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
@@ -219,7 +219,7 @@ class TestExchange:
             pytest.param([b64("r=n%x,s=c2FsdA==,i=4096"), b64("e=invalid-proof"), OK], id="after its own refusal"),
         ],
     )
-    async def test_scram_believes_no_server_without_proof(self, answers: list[Any]) -> None:
+    async def test_scram_requires_the_server_signature(self, answers: list[Any]) -> None:
         """AT-03: v= missing, but a yes."""
         with pytest.raises(ServerError, match="before it was complete") as caught:
             await run_exchange(ScramSha256(BY_PASSWORD, nonce="n"), Script(answers).transport)
@@ -240,17 +240,17 @@ class TestExchange:
             lambda: Plain(AuthenticationContext(USER, Secret("p" * 2_000))),
         ],
     )
-    async def test_a_yes_to_auth_itself_lets_nobody_in(self, mechanism: Any) -> None:
+    async def test_a_success_reply_to_auth_itself_is_an_error(self, mechanism: Any) -> None:
         """Nobody has signed in before anything was presented."""
         with pytest.raises(ServerError, match="before it was complete"):
             await run_exchange(mechanism(), Script([OK]).transport)
 
-    async def test_login_is_not_complete_after_the_user(self) -> None:
+    async def test_a_success_reply_after_the_login_user_is_an_error(self) -> None:
         with pytest.raises(ServerError, match="before it was complete"):
             await run_exchange(Login(BY_PASSWORD), Script([b64("Username:"), OK]).transport)
 
     @pytest.mark.parametrize("said", [OK, NO])
-    async def test_reasons_make_a_yes_unbelievable(self, said: Reply) -> None:
+    async def test_success_after_an_error_challenge_is_an_error(self, said: Reply) -> None:
         script = Script([PROMPT, reasons("401"), said])
         if said.positive:
             with pytest.raises(ServerError, match="before it was complete"):
@@ -282,7 +282,7 @@ class TestExchange:
             ),
         ],
     )
-    async def test_what_makes_no_sense_is_cancelled(self, mechanism: Any, challenges: list[str], broken: Any) -> None:
+    async def test_an_invalid_challenge_is_cancelled(self, mechanism: Any, challenges: list[str], broken: Any) -> None:
         script = Script([*challenges, broken])
         with pytest.raises(ServerError, match="makes no sense") as caught:
             await run_exchange(mechanism(), script.transport)
@@ -290,7 +290,7 @@ class TestExchange:
         assert script.heard[-1] == ("*",)
         assert script.answers == []
 
-    async def test_silence_after_a_cancellation_is_silence(self) -> None:
+    async def test_a_timeout_after_a_cancellation_is_a_timeout(self) -> None:
         with pytest.raises(TimeoutError):
             await run_exchange(Plain(BY_PASSWORD), Script([PROMPT, TimeoutError()]).transport)
 
@@ -315,7 +315,7 @@ class TestSignIn:
     @pytest.mark.parametrize(
         "refusal", [[NO], *([reasons(status), NO] for status in ("400", "401", "invalid_request", "Invalid_Token"))]
     )
-    async def test_a_refused_token_is_renewed_once(self, refusal: list[Any]) -> None:
+    async def test_a_refused_token_is_refreshed_once(self, refusal: list[Any]) -> None:
         source, script = Tokens("one", "two"), Script([PROMPT, *refusal, PROMPT, OK])
         await by(script, source)
         assert source.asked == [False, True]
@@ -324,7 +324,7 @@ class TestSignIn:
             (xoauth2("two"),),
         ]
 
-    async def test_there_is_no_third_try(self) -> None:
+    async def test_the_token_is_tried_twice_at_most(self) -> None:
         source, script = Tokens("one", "two"), Script([PROMPT, NO, PROMPT, reasons("401"), NO])
         with pytest.raises(SignInError) as caught:
             await by(script, source)
@@ -345,14 +345,16 @@ class TestSignIn:
             ([NO], "sign_in_method_not_offered", False),
         ],
     )
-    async def test_what_a_new_token_cannot_cure(self, answers: list[Any], cause: str, retryable: bool) -> None:
+    async def test_refusals_that_a_new_token_does_not_help(
+        self, answers: list[Any], cause: str, retryable: bool
+    ) -> None:
         source, script = Tokens("one", "two"), Script(answers)
         with pytest.raises(SignInError) as caught:
             await by(script, source)
         assert (caught.value.cause, caught.value.retryable) == (cause, retryable)
         assert source.asked == [False]
 
-    async def test_the_source_fails_at_the_second_try(self) -> None:
+    async def test_the_token_source_fails_at_the_second_attempt(self) -> None:
         failure = TokenError("expired", cause="token_update_failed")
         source = Tokens("one", failure)
         with pytest.raises(TokenError) as caught:
@@ -360,7 +362,7 @@ class TestSignIn:
         assert caught.value is failure
         assert source.asked == [False, True]
 
-    async def test_a_token_without_a_successor_leaves_the_refusal(self) -> None:
+    async def test_a_failed_refresh_leaves_the_first_refusal(self) -> None:
         """Nothing more is known of it than what the server said."""
         source = Tokens("t1", TokenError("no renewal token", cause="token_not_renewable"))
         script = Script([PROMPT, reasons("401"), NO])
@@ -371,7 +373,7 @@ class TestSignIn:
         assert script.stages == ["token", "sign_in", "token"]
 
     @pytest.mark.parametrize(("second", "renewed"), [("one", False), ("two", True)])
-    async def test_a_new_connection_is_due_where_the_server_is_gone(self, second: str, renewed: bool) -> None:
+    async def test_a_closed_connection_asks_for_a_new_one(self, second: str, renewed: bool) -> None:
         for script in (
             Script([PROMPT, NO], alive=False),
             Script([PROMPT, NO, EOFError()]),
@@ -383,19 +385,19 @@ class TestSignIn:
             assert caught.value.is_new_token is renewed
             assert caught.value.refusal.reply == NO
 
-    async def test_silence_at_the_second_try_is_silence(self) -> None:
+    async def test_a_timeout_at_the_second_attempt_is_a_timeout(self) -> None:
         with pytest.raises(TimeoutError):
             await by(Script([PROMPT, NO, TimeoutError()]), Tokens("one", "two"))
 
     @pytest.mark.parametrize("lost", [EOFError("closed"), ConnectionResetError("reset")])
-    async def test_a_second_token_that_was_sent_is_never_sent_again(self, lost: Exception) -> None:
+    async def test_a_connection_lost_after_the_second_token_is_not_retried(self, lost: Exception) -> None:
         with pytest.raises(type(lost)):
             await by(Script([PROMPT, NO, PROMPT, lost]), Tokens("one", "two"))
         with pytest.raises(SignInError) as caught:
             await by(Script([PROMPT, NO, PROMPT, lost]), Tokens("one", "one"))
         assert caught.value.reply == NO
 
-    async def test_the_try_on_a_new_connection_is_the_last_one(self) -> None:
+    async def test_the_attempt_on_a_new_connection_is_the_last(self) -> None:
         first = SignInError("first", cause="token_refused", reply=NO)
         retry = ReconnectRequiredError(AccessToken("two"), first, is_new_token=True)
         source, script = Tokens(), Script([PROMPT, OK])
@@ -447,17 +449,17 @@ class TestSignedIn:
     refusal = SignInError("first", cause="token_refused", reply=NO)
     lost = NetworkError("lost", stage="sign_in", cause="connection_lost")
 
-    async def test_at_once(self) -> None:
+    async def test_success_on_the_first_connection(self) -> None:
         assert [line.closed for line in await self.run(None)] == [0]
         assert self.given == [None]
 
-    async def test_on_the_second_connection(self) -> None:
+    async def test_success_on_the_second_connection(self) -> None:
         retry = ReconnectRequiredError(AccessToken("t"), self.refusal, is_new_token=False)
         assert [line.closed for line in await self.run(retry, None)] == [1, 0]
         assert self.given == [None, retry]
 
     @pytest.mark.parametrize("failure", [refusal, lost, KeyboardInterrupt(), ValueError()])
-    async def test_a_failure_closes(self, failure: BaseException) -> None:
+    async def test_a_failure_closes_the_connection(self, failure: BaseException) -> None:
         with pytest.raises(type(failure)) as caught:
             await self.run(failure)
         assert caught.value is failure
@@ -465,16 +467,14 @@ class TestSignedIn:
 
     @pytest.mark.parametrize("renewed", [True, False])
     @pytest.mark.parametrize("opened", [True, False])
-    async def test_the_first_answer_stands_where_the_same_token_gets_no_other(
-        self, renewed: bool, opened: bool
-    ) -> None:
+    async def test_the_first_refusal_stands_if_the_second_connection_fails(self, renewed: bool, opened: bool) -> None:
         retry = ReconnectRequiredError(AccessToken("t"), self.refusal, is_new_token=renewed)
         with pytest.raises(MailError) as caught:
             await self.run(retry, self.lost, unreached=None if opened else self.lost)
         assert caught.value is (self.lost if renewed else self.refusal)
         assert all(line.closed for line in self.lines)
 
-    async def test_an_answer_on_the_second_connection_counts(self) -> None:
+    async def test_a_reply_on_the_second_connection_counts(self) -> None:
         second = SignInError("second", cause="token_refused", reply=NO)
         with pytest.raises(SignInError) as caught:
             await self.run(ReconnectRequiredError(AccessToken("t"), self.refusal, is_new_token=False), second)
@@ -483,7 +483,7 @@ class TestSignedIn:
 
 class TestFetch:
     @pytest.mark.parametrize("thing", [None, 7, b"ya29.secret", Secret("ya29.secret"), ("t", 1)])
-    async def test_something_else(self, thing: Any) -> None:
+    async def test_a_source_that_returns_no_token(self, thing: Any) -> None:
         class Odd(Tokens):
             async def token(self, *, force: bool = False) -> Any:
                 return thing
@@ -493,7 +493,7 @@ class TestFetch:
         assert caught.value.detail == f"Odd gave {type(thing).__name__}"
         assert "ya29" not in repr(caught.value) + caught.value.detail
 
-    async def test_a_token_that_is_a_str(self) -> None:
+    async def test_a_token_of_type_str(self) -> None:
         class Plainly(Tokens):
             async def token(self, *, force: bool = False) -> Any:
                 return "ya29.secret"
@@ -515,7 +515,7 @@ class TestFetch:
         ],
         ids=lambda error: type(error).__name__,
     )
-    async def test_whatever_a_source_raises(self, error: Exception) -> None:
+    async def test_any_exception_of_a_token_source(self, error: Exception) -> None:
         with pytest.raises(TokenError, match="its source failed") as caught:
             await fetch_token(Tokens(error), force=False)
         assert caught.value.stage == "token"
@@ -523,7 +523,7 @@ class TestFetch:
         assert "ya29" not in str(caught.value) + caught.value.detail
 
     @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(), GeneratorExit()], ids=repr)
-    async def test_what_is_not_for_us_to_catch(self, error: BaseException) -> None:
+    async def test_base_exceptions_propagate(self, error: BaseException) -> None:
         with pytest.raises(type(error)):
             await fetch_token(Tokens(error), force=False)
 
@@ -535,13 +535,13 @@ class TestFetch:
             RefusedError("x", stage="token", cause="unknown"),
         ],
     )
-    async def test_its_own_mail_errors_pass(self, error: MailError) -> None:
+    async def test_mail_errors_of_a_token_source_propagate(self, error: MailError) -> None:
         with pytest.raises(MailError) as caught:
             await fetch_token(Tokens(error), force=False)
         assert caught.value is error
 
     @pytest.mark.parametrize("source", [None, object()])
-    async def test_no_source_at_all(self, source: Any) -> None:
+    async def test_an_object_that_is_not_a_token_source(self, source: Any) -> None:
         with pytest.raises(TokenError):
             await fetch_token(source, force=False)
 
@@ -570,7 +570,7 @@ class TestFetch:
         (None, None, False),
     ],
 )
-def test_temporary(code: int | None, enhanced: str | None, expected: bool) -> None:
+def test_a_temporary_refusal(code: int | None, enhanced: str | None, expected: bool) -> None:
     assert is_temporary(Reply(code, enhanced, "", positive=False)) is expected
 
 
@@ -605,7 +605,7 @@ class TestWithoutAPrompt:
 
     @pytest.mark.parametrize("code", [501, 504])
     @pytest.mark.parametrize("mechanism", ["XOAUTH2", "OAUTHBEARER"])
-    async def test_a_token_that_fits_is_sent_with_the_command(self, mechanism: str, code: int) -> None:
+    async def test_a_short_token_is_an_initial_response(self, mechanism: str, code: int) -> None:
         bare = Reply(code, "5.5.4", "Initial response required.", positive=False)
         script = Script([bare, Reply(235, None, "Welcome.", positive=True)])
         await by(script, Tokens("t0ken"), mechanism)
@@ -624,14 +624,14 @@ class TestWithoutAPrompt:
         ],
         ids=["too long", "closed", "refused", "for now", "POP3"],
     )
-    async def test_else_it_is_not(self, answer: Reply, longest: int, alive: bool) -> None:
+    async def test_a_long_token_is_not_an_initial_response(self, answer: Reply, longest: int, alive: bool) -> None:
         script = Script([answer], longest=longest, alive=alive)
         mechanism = XOAuth2(by_token("t0ken"))
         result = await run_exchange(mechanism, script.transport)
         assert (result.accepted, result.credentials_sent, mechanism.credentials_sent) == (False, False, False)
         assert script.heard == [("AUTH", "XOAUTH2", None)]
 
-    async def test_it_is_tried_once(self) -> None:
+    async def test_an_unsupported_mechanism_is_tried_once(self) -> None:
         """A mechanism that is unknown stays so, and no other token would help."""
         unknown = Reply(504, "5.7.4", "Unrecognized authentication type.", positive=False)
         script, tokens = Script([unknown] * 2), Tokens("t0ken")
@@ -641,7 +641,7 @@ class TestWithoutAPrompt:
         assert len(script.heard) == 2
         assert tokens.asked == [False]
 
-    async def test_a_refused_token_is_still_renewed_once(self) -> None:
+    async def test_a_token_refused_without_initial_response_is_refreshed_once(self) -> None:
         bare, refused = (Reply(code, None, "No.", positive=False) for code in (501, 535))
         script = Script([bare, refused, bare, Reply(235, None, "Welcome.", positive=True)])
         tokens = Tokens("old", "new")

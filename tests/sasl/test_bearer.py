@@ -56,7 +56,7 @@ def test_gs2_escapes_comma_and_equals(user: str, escaped: str) -> None:
     )
 
 
-def test_xoauth2_takes_the_user_as_it_is() -> None:
+def test_xoauth2_sends_the_user_unescaped() -> None:
     assert (
         XOAuth2(AuthenticationContext("a=b,c@jürgen", TOKEN))
         .start()
@@ -65,7 +65,7 @@ def test_xoauth2_takes_the_user_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(("mechanism", "acknowledgement"), MECHANISMS)
-def test_reasons_are_kept_and_acknowledged_once(mechanism, acknowledgement: bytes) -> None:
+def test_the_error_challenge_is_kept_and_acknowledged_once(mechanism, acknowledgement: bytes) -> None:
     """Google, "OAuth 2.0 Mechanism", Error Response; RFC 7628 section 3.2.3."""
     bearer = mechanism()
     assert bearer.secrets == (TOKEN,)
@@ -95,14 +95,14 @@ def test_reasons_are_kept_and_acknowledged_once(mechanism, acknowledgement: byte
         pytest.param(b'{"status":"401"}' + b" " * 1_048_576, {}, id="1 MB"),
     ],
 )
-def test_reasons_that_are_none(challenge: bytes, reasons: dict[str, str]) -> None:
+def test_invalid_error_challenges(challenge: bytes, reasons: dict[str, str]) -> None:
     mechanism = XOAuth2(AuthenticationContext("user", TOKEN))
     assert mechanism.next(challenge) == b""
     assert mechanism.error_challenge == reasons
 
 
 @given(st.binary(max_size=200) | st.from_regex(rb'\A\{"status":("([^"\\]|\\u[0-9a-f]{4}){0,9}"|[0-9.eE-]{1,9})\}\Z'))
-def test_reasons_can_be_printed_whatever_came(challenge: bytes) -> None:
+def test_error_challenges_are_printable(challenge: bytes) -> None:
     mechanism = XOAuth2(AuthenticationContext("user", TOKEN))
     mechanism.next(challenge)
     assert mechanism.error_challenge is not None

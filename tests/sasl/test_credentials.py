@@ -1,4 +1,4 @@
-"""Credentials: what is refused, and that secrets stay where they are."""
+"""Credentials: refused values, and that secrets are not shown."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ LONG = "ya29.a0AfH6SMBx-Zq7kPw9"
     "value",
     ["", " ", "a b", "a\x01b", "a\rb", "a\nb", "a\x7f", "töken", "a\u00a0", "\ud800", None, b"token", 7, Secret("")],
 )
-def test_a_token_that_is_none(value: Any) -> None:
+def test_invalid_tokens(value: Any) -> None:
     with pytest.raises(InputError) as caught:
         AccessToken(value)
     assert (caught.value.stage, caught.value.cause) == ("token", "invalid_input")
 
 
 @pytest.mark.parametrize("value", [LONG, Secret(LONG), "a" * 6_000, "!#$%&'()*+,-./:;<=>?@[]^_`{|}~\\\""])
-def test_a_token(value: Any) -> None:
+def test_valid_tokens(value: Any) -> None:
     token = AccessToken(value, 1.5)
     assert token.value == Secret(value)
     assert token.expires_at == 1.5
@@ -35,7 +35,7 @@ def test_a_token(value: Any) -> None:
 
 
 @pytest.mark.parametrize("user", ["", "a\0b", "a\x01", "a\r\nQUIT", "\n", "a\x7f", "a\tb", "a\udcff", None, b"user", 7])
-def test_a_user_that_is_none(user: Any) -> None:
+def test_invalid_users(user: Any) -> None:
     for credentials in (lambda: Password(user, "secret"), lambda: OAuth(user, StaticToken(LONG))):
         with pytest.raises(InputError) as caught:
             credentials()
@@ -43,19 +43,19 @@ def test_a_user_that_is_none(user: Any) -> None:
 
 
 @pytest.mark.parametrize("password", ["", "a\0b", "\udc80", None, b"secret", 7, Secret("")])
-def test_a_password_that_is_none(password: Any) -> None:
+def test_invalid_passwords(password: Any) -> None:
     with pytest.raises(InputError) as caught:
         Password("user", password)
     assert str(password) not in str(caught.value) or not password
 
 
 @pytest.mark.parametrize("password", [" ", "with spaces", "tab\tand\nline", "pässwörd", "🖨", "a" * 1_000])
-def test_a_password(password: str) -> None:
+def test_valid_passwords(password: str) -> None:
     assert Password("jürgen müller", password).password == password
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "xoauth2", "", "OAUTHBEARER\r\n"])
-def test_a_bearer_mechanism_that_is_none(mechanism: str) -> None:
+def test_invalid_bearer_mechanisms(mechanism: str) -> None:
     with pytest.raises(InputError):
         OAuth("user", StaticToken(LONG), mechanism)
 
@@ -93,7 +93,7 @@ def test_credentials_can_be_compared_and_are_frozen() -> None:
         Password("user", "secret").password = "other"  # type: ignore[misc,assignment]  # that is what is tested
 
 
-async def test_a_static_token_is_always_the_same_until_it_is_forgotten() -> None:
+async def test_a_static_token_is_constant_until_forgotten() -> None:
     source = StaticToken(Secret(LONG), 17.0)
     assert isinstance(source, TokenSource)
     assert await source.token() == await source.token(force=True) == AccessToken(LONG, 17.0)
@@ -103,7 +103,7 @@ async def test_a_static_token_is_always_the_same_until_it_is_forgotten() -> None
     assert (caught.value.stage, caught.value.cause) == ("token", "token_not_retrieved")
 
 
-def test_secrets_that_no_server_takes_are_refused() -> None:
+def test_unsendable_secrets_are_refused() -> None:
     assert AccessToken("x" * 16_384).value == "x" * 16_384
     with pytest.raises(InputError) as long:
         AccessToken("x" * 16_385)
@@ -115,13 +115,13 @@ def test_secrets_that_no_server_takes_are_refused() -> None:
 
 
 @pytest.mark.parametrize("soon", ["soon", b"1", [1]])
-def test_an_end_that_is_no_time_is_refused(soon: Any) -> None:
+def test_an_invalid_expiry_is_refused(soon: Any) -> None:
     with pytest.raises(InputError, match="seconds since the epoch"):
         AccessToken("token", soon)
 
 
 @pytest.mark.parametrize("auth", ["alice", b"x", 5, ("alice", "secret")])
-def test_what_nobody_signs_in_with_is_refused(auth: object) -> None:
+def test_invalid_credentials_are_refused(auth: object) -> None:
     check_credentials(None)
     check_credentials(Password("user", "secret"))
     with pytest.raises(InputError, match="OAuth, Password or None"):

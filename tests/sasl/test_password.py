@@ -29,7 +29,7 @@ def test_plain_in_utf_8() -> None:
     "prompts",
     [(b"Username:", b"Password:"), (b"User Name\0", b"Password\0"), (b"", b""), (b"Password:", b"Username:")],
 )
-def test_login_answers_by_order_whatever_the_words(prompts: tuple[bytes, bytes]) -> None:
+def test_login_replies_in_order_whatever_the_prompts(prompts: tuple[bytes, bytes]) -> None:
     mechanism = Login(CREDENTIALS)
     assert mechanism.secrets == (Secret("tanstaaftanstaaf"),)
     assert mechanism.start() is None

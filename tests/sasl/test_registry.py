@@ -1,4 +1,4 @@
-"""A mechanism of one's own: a class that says what it is, and nothing else anywhere."""
+"""Registering a mechanism: one class is enough."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("registered")
 @pytest.mark.parametrize("protocol", ["smtp", "pop3"])
-async def test_it_signs_in_over_both_protocols(
+async def test_a_registered_mechanism_works_in_both_protocols(
     protocol: str, client_context: ssl.SSLContext, server_context: ssl.SSLContext
 ) -> None:
     """RFC 2195 section 2, its example."""
@@ -85,12 +85,12 @@ async def test_it_signs_in_over_both_protocols(
 
 
 @pytest.mark.usefixtures("registered")
-def test_it_has_its_place_among_the_others() -> None:
+def test_mechanisms_are_ordered_by_preference() -> None:
     assert mechanism_names("password") == ("SCRAM-SHA-256", "PLAIN", "LOGIN", "CRAM-MD5")
     assert mechanism_names("token") == ("OAUTHBEARER", "XOAUTH2")
 
 
-def test_a_name_belongs_to_one_mechanism() -> None:
+def test_mechanism_names_are_unique() -> None:
     class Other(CramMd5):
         name = "PLAIN"
 
@@ -98,6 +98,6 @@ def test_a_name_belongs_to_one_mechanism() -> None:
         register(Other)
 
 
-def test_a_password_s_mechanism_takes_no_token() -> None:
+def test_a_password_mechanism_accepts_no_token() -> None:
     with pytest.raises(InputError, match="OAUTHBEARER or XOAUTH2"):
         OAuth("scanner@example.com", StaticToken("t"), "PLAIN")

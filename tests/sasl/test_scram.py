@@ -1,4 +1,4 @@
-"""SCRAM-SHA-256, and what a server without the password can try."""
+"""SCRAM-SHA-256, also with a server that does not know the password."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_nonces_are_long_and_new() -> None:
         pytest.param("e=unknown-user", id="an error at once"),
     ],
 )
-def test_a_server_first_message_that_is_none(challenge: str) -> None:
+def test_invalid_server_first_messages(challenge: str) -> None:
     mechanism = scram()
     started = time.process_time()
     with pytest.raises(MechanismError):
@@ -103,7 +103,7 @@ def test_a_server_first_message_that_is_none(challenge: str) -> None:
 
 
 @pytest.mark.parametrize("count", [MIN_ITERATIONS, MAX_ITERATIONS])
-def test_counts_at_the_limits(count: int) -> None:
+def test_iteration_counts_at_the_limits(count: int) -> None:
     assert scram().next(f"r={SERVER_NONCE},s=W22ZaJ0SNY7soEsUEjb6gQ==,i={count}".encode()).startswith(b"c=biws,")
 
 
@@ -138,7 +138,7 @@ def test_a_refusal_is_acknowledged_and_never_a_success(final: str) -> None:
 
 @given(st.lists(st.binary(max_size=60) | st.sampled_from([SERVER_FIRST.encode()]), max_size=4))
 @example([SERVER_FIRST.encode(), b"v=\xff"])
-def test_nothing_but_the_proof_finishes(messages: list[bytes]) -> None:
+def test_only_the_server_signature_completes_scram(messages: list[bytes]) -> None:
     mechanism = scram()
     try:
         for message in messages:

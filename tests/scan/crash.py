@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import anyio
 from sample_documents import tiff
 
-from child import die_at, fork, status
+from child_process import fork_child, kill_at, wait_for_exit
 from mailslot.service.device import open_device
 from mailslot.slots.records import Records
 from mailslot.spool import files
@@ -79,12 +79,12 @@ def killed_at_each_step(folder: Path, backend: str) -> None:
         home = prepare(place, 2)
 
         def work(home: Path = home, step: int = step) -> None:
-            die_at(step, MOMENTS)
+            kill_at(step, STEP_FUNCTIONS)
             anyio.run(look, home, backend=backend)
 
-        ended = status(fork(work))
+        ended = wait_for_exit(fork_child(work))
         assert ended in {0, KILLED}, ended
-        after = status(fork(lambda home=home: anyio.run(look, home, 2, backend=backend)))  # type: ignore[misc]
+        after = wait_for_exit(fork_child(lambda home=home: anyio.run(look, home, 2, backend=backend)))  # type: ignore[misc]
         assert after == 0, after
         check(home, 2, backend)
         if ended == 0:
@@ -94,7 +94,7 @@ def killed_at_each_step(folder: Path, backend: str) -> None:
     print(f"killed at {reached} steps")
 
 
-MOMENTS = (
+STEP_FUNCTIONS = (
     (files.NewFile, "write"),
     (files.NewFile, "commit"),
     (files.NewFile, "_close"),
@@ -109,16 +109,16 @@ MOMENTS = (
 
 
 def killed_at_random_times(folder: Path, backend: str, rounds: int = 25) -> None:
-    """SIGKILL whenever it pleases, again and again, until nothing is left to do."""
+    """SIGKILL at random times, until nothing is left to do."""
     home = prepare(folder, 30)
     rng = random.Random(4)
     kills = 0
     for _ in range(rounds):
-        child = fork(lambda: anyio.run(look, home, 1, backend=backend))
+        child = fork_child(lambda: anyio.run(look, home, 1, backend=backend))
         time.sleep(rng.uniform(0.02, 0.3))
         os.kill(child, signal.SIGKILL)
-        kills += status(child) == KILLED
-    assert status(fork(lambda: anyio.run(look, home, 2, backend=backend))) == 0
+        kills += wait_for_exit(child) == KILLED
+    assert wait_for_exit(fork_child(lambda: anyio.run(look, home, 2, backend=backend))) == 0
     check(home, 30, backend)
     print(f"killed {kills} times")
 

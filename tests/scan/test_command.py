@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
+from command_line import mailslot, no_service
 from lab.fixtures import need
 from mailslot.cli import main
 from mailslot.slots.records import Records
 from mailslot.spool.spool import Spool
 from scan.sample_documents import ACCOUNT, pdf
-from typed import mailslot, no_service
 
 if TYPE_CHECKING:
     from pathlib import Path

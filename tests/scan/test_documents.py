@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from child import fork, status
+from child_process import fork_child, wait_for_exit
 from mailslot.errors import InputError
 from mailslot_plugins.scan.compose import compose
 from mailslot_plugins.scan.document import FileChangedError, inspect_file, inspect_files
@@ -40,7 +40,7 @@ def test_kinds(tmp_path: Path, head: bytes, name: str, kind: str, suffix: str) -
     assert (document.kind, document.suffix) == (kind, suffix)
 
 
-def test_every_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+def test_every_unusable_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     (tmp_path / "folder").mkdir()
     (tmp_path / "good").write_text("x")
@@ -63,7 +63,7 @@ def test_unreadable_file() -> None:
         with pytest.raises(InputError, match=r"^The file 'shadow' may not be read by this program\."):
             inspect_file(Path("/etc/shadow"))
 
-    assert status(fork(look_as_nobody)) == 0
+    assert wait_for_exit(fork_child(look_as_nobody)) == 0
 
 
 def grow(path: Path) -> None:

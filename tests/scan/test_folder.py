@@ -119,7 +119,7 @@ def test_a_file_open_for_writing_is_not_complete(watched: Watched) -> None:
         assert watched.list_complete() == ["a.pdf"]
 
 
-def test_an_empty_file_is_given_time(watched: Watched) -> None:
+def test_an_empty_file_waits_for_content(watched: Watched) -> None:
     watched.write("a.pdf", "")
     assert watched.list_complete() == []
     assert watched.list_complete(EMPTY_FILE_TIMEOUT - 1) == []
@@ -219,7 +219,7 @@ def test_undecodable_names(watched: Watched) -> None:
     assert len(list((watched.path / "failed").iterdir())) == 2
 
 
-def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_folder(tmp_path: Path) -> None:
     watched = Watched(tmp_path / "in")
     watched.write("a.pdf", age=100)
     watched.path.rename(tmp_path / "away")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-import typed
+import command_line
 from lab.process import wait_until
 from mailslot.service.device import open_device
 from mailslot.service.worker import Worker
@@ -59,7 +59,7 @@ def home(tmp_path: Path, ca: trustme.CA, provider: Provider, dovecot: Dovecot, p
 
 
 def mailslot(home: Path, *arguments: object, given: bytes = b"") -> subprocess.CompletedProcess[str]:
-    return typed.mailslot("--home", home, *arguments, typed=given)
+    return command_line.mailslot("--home", home, *arguments, typed=given)
 
 
 def arrived(dovecot: Dovecot, number: int) -> list[EmailMessage]:

@@ -80,7 +80,7 @@ async def test_feeder_to_tiff_in_black_and_white(tmp_path: Path) -> None:
         assert image.info["dpi"] == (200, 200)
 
 
-async def test_pages_are_the_scanner_s(tmp_path: Path) -> None:
+async def test_pages_keep_the_scanners_size(tmp_path: Path) -> None:
     scanner = Scanner("test", "flatbed", 100, "Gray", PATTERN)
     raw = tmp_path / "raw.tif"
     command = ["scanimage", "-d", "test", "--resolution=100", "--mode=Gray", *PATTERN, "--format=tiff", "-o", str(raw)]
@@ -91,7 +91,7 @@ async def test_pages_are_the_scanner_s(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["jpeg", "png"])
-async def test_a_file_a_page(tmp_path: Path, encoding: str) -> None:
+async def test_one_file_per_page(tmp_path: Path, encoding: str) -> None:
     documents = await from_scanner(Scanner("test", "Automatic Document Feeder"), encoding, tmp_path, nothing)  # type: ignore[arg-type]
     assert [document.kind for document in documents] == [encoding] * 10
 

@@ -187,7 +187,7 @@ async def test_a_crash_between_parts_resumes_with_the_same_parts(
         ({}, {"to": "a@example.com, b@example.com", "max_recipients": 1}, "2 recipients, and at most 1"),
     ],
 )
-async def test_files_wait_where_the_settings_are_at_fault(
+async def test_files_wait_while_the_settings_are_invalid(
     watcher: FolderWatcher,
     device: Device,
     home: Path,
@@ -215,7 +215,7 @@ async def test_files_wait_where_the_settings_are_at_fault(
     assert len(await device.spool.jobs()) == 1
 
 
-async def test_a_share_that_goes_away(
+async def test_a_share_that_is_unmounted(
     watcher: FolderWatcher, device: Device, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -230,7 +230,7 @@ async def test_a_share_that_goes_away(
     assert len(await device.spool.jobs()) == 1
 
 
-async def test_a_file_that_cannot_be_put_away_is_not_mailed_again(
+async def test_a_file_that_cannot_be_removed_is_not_mailed_again(
     watcher: FolderWatcher,
     device: Device,
     folder: Path,
@@ -326,7 +326,7 @@ async def test_two_services_on_one_folder_mail_each_file_once(
     assert names(folder) == []
 
 
-async def test_a_file_that_another_service_took_just_before_is_no_fault(
+async def test_a_file_taken_by_another_service_is_no_error(
     watcher: FolderWatcher,
     device: Device,
     folder: Path,

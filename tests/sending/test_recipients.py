@@ -49,13 +49,13 @@ def test_one_bad_one() -> None:
         parse_mailboxes(["bad"])
 
 
-def test_nobody_gets_it_twice() -> None:
+def test_duplicate_recipients_are_merged() -> None:
     to, cc = remove_duplicates(
         parse_mailboxes(["a@example.com"]), parse_mailboxes(["A <a@example.com>, b@example.com"])
     )
     assert [each.address for each in (*to, *cc)] == ["a@example.com", "b@example.com"]
 
 
-def test_a_name_cannot_end_a_line() -> None:
+def test_a_name_cannot_contain_a_line_break() -> None:
     with pytest.raises(InputError):
         parse_mailbox("Evil\r\nBcc: x@example.com <a@example.com>")

@@ -29,7 +29,7 @@ from mailslot.spool.database import Database
 from mailslot.spool.job import NewJob
 from mailslot.spool.spool import Spool
 from mailslot_plugins.sandbox import Fault, Sandbox, run_sandbox
-from service.outbox import OPEN, SENDER, opened, set_up
+from service.sending_device import OPEN, SENDER, opened, set_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -96,10 +96,10 @@ class ChildProcesses:
         os.waitpid(self.pid, 0)
 
 
-def deliver(home: str, die_at: int = 0) -> None:
+def deliver(home: str, kill_at: int = 0) -> None:
     """Deliver what is due."""
-    if die_at:
-        arm(die_at)
+    if kill_at:
+        arm(kill_at)
 
     async def work() -> None:
         async with opened(set_up(Path(home), {})) as box:
@@ -325,7 +325,7 @@ def killed_at_every_step(folder: Path, nursery: ChildProcesses, mailbox: Receive
                 await accept(spool, number + 1, LARGE)
 
         anyio.run(begin)
-        ended = nursery.run("deliver", home=str(home), die_at=step)
+        ended = nursery.run("deliver", home=str(home), kill_at=step)
         assert ended in (0, -signal.SIGKILL), ended
         assert nursery.run("deliver", home=str(home)) == 0
         jobs = jobs_of(home)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import anyio
 import anyio.to_thread
 
-from child import fork, status
+from child_process import fork_child, wait_for_exit
 from mailslot.message import Message
 from mailslot.pop3.session import Pop3Session
 from mailslot.service import poll_plan, poller
@@ -33,7 +33,7 @@ from mailslot.spool.incoming_file import IncomingFile
 from mailslot.spool.job import NewJob
 from mailslot.spool.ledger import Ledger
 from mailslot_plugins.sandbox import GMAIL, run_sandbox
-from service.maildrop import RECORD, USER, mail, pop_settings
+from service.polling_device import RECORD, USER, mail, pop_settings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -52,7 +52,7 @@ OVER = "over"
 
 
 class SandboxProcess:
-    """The sandbox, in a process of its own."""
+    """The sandbox in a separate process."""
 
     def __init__(self, home: Path) -> None:
         self._pipe, theirs = Pipe()
@@ -207,12 +207,12 @@ def killed_at_every_step(folder: Path, server: SandboxProcess) -> None:
         new = [f"{round_}-{n}" for n in range(3)] + [f"{OVER}-{round_}"] * moment.startswith("TOP")
         names += new
         server.add(*new)
-        ended = status(fork(lambda moment=moment, number=number: doomed(folder, moment, number)))
+        ended = wait_for_exit(fork_child(lambda moment=moment, number=number: doomed(folder, moment, number)))
         assert ended in {0, -signal.SIGKILL}, (moment, ended)
         # There is only one first poll, and these mails are refused one a poll.
         assert ended or moment.startswith(("first poll", "TOP")), moment
         kills += ended != 0
-        assert status(fork(run(check, folder, server.listing(), names, ended=False))) == 0, moment
+        assert wait_for_exit(fork_child(run(check, folder, server.listing(), names, ended=False))) == 0, moment
     print(f"{kills} kills, {len(names)} mails")
     assert kills >= 45
     finish(folder, server, names)
@@ -227,16 +227,16 @@ def killed_at_random_times(folder: Path, server: SandboxProcess, wanted: int = 2
         names += new
         server.add(*new)
         began = time.monotonic()
-        child = fork(run(poll, folder))
+        child = fork_child(run(poll, folder))
         if round_:
             time.sleep(random.uniform(0, longest))
             os.kill(child, signal.SIGKILL)
-        ended = status(child)
+        ended = wait_for_exit(child)
         assert ended in {0, -signal.SIGKILL}
         kills += ended != 0
         # How long a poll takes depends on the machine, and on what else it does.
         longest = max(longest, time.monotonic() - began) if ended == 0 else longest * 0.98
-        assert status(fork(run(check, folder, server.listing(), names, ended=False))) == 0
+        assert wait_for_exit(fork_child(run(check, folder, server.listing(), names, ended=False))) == 0
         if kills == wanted:
             break
     print(f"{kills} kills, {len(names)} mails")
@@ -245,8 +245,8 @@ def killed_at_random_times(folder: Path, server: SandboxProcess, wanted: int = 2
 
 
 def finish(folder: Path, server: SandboxProcess, names: list[str]) -> None:
-    assert status(fork(run(poll, folder))) == 0
-    assert status(fork(run(check, folder, server.listing(), names, ended=True))) == 0
+    assert wait_for_exit(fork_child(run(poll, folder))) == 0
+    assert wait_for_exit(fork_child(run(check, folder, server.listing(), names, ended=True))) == 0
 
 
 PROOFS = (killed_at_every_step, killed_at_random_times)

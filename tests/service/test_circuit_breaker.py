@@ -17,7 +17,7 @@ from mailslot.slots.records import Records
 from mailslot.wire.secret import Secret
 from mailslot_plugins.sandbox import DOVECOT, Fault, Sandbox, run_sandbox
 from mailslot_plugins.sandbox.web_faults import ScriptedResponse, WebFault
-from service.outbox import ALICE, SENDER, FastClocks, opened, outbox, received, set_up
+from service.sending_device import ALICE, SENDER, FastClocks, opened, received, run_sending_device, set_up
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,16 +57,16 @@ def oauth(sandbox: Sandbox, home: Path) -> dict[str, object]:
 
 
 async def get_token(sandbox: Sandbox, records: Records, *, lifetime: float = 3600) -> Secret:
-    """Obtain a token as another process does; return the renewal token."""
+    """Obtain a token as another process does; return the refresh token."""
     client = sandbox.provider.clients.get("printer") or sandbox.provider.register("printer")
-    renewal = sandbox.provider.consent(SENDER, client)
+    refresh_token = sandbox.provider.consent(SENDER, client)
     access = sandbox.provider.issue(SENDER, lifetime=lifetime)
     now = time.time()
     grant = Grant(
         flow="browser",
         access_token=access.value,
         expires_at=now + lifetime,
-        refresh_token=renewal,
+        refresh_token=refresh_token,
         scopes=tuple(SCOPES.split()),
         obtained_at=now,
         renewed_at=now,
@@ -74,10 +74,10 @@ async def get_token(sandbox: Sandbox, records: Records, *, lifetime: float = 360
         token_origin=sandbox.issuer,
     )
     await Records(records.home).tokens.store("smtp").save(grant)
-    return renewal
+    return refresh_token
 
 
-async def test_a_job_waits_for_the_token_and_leaves_by_itself(tmp_path: Path) -> None:
+async def test_a_job_waits_for_the_token_and_is_then_sent(tmp_path: Path) -> None:
     async with run_sandbox() as sandbox:
         records = set_up(tmp_path, oauth(sandbox, tmp_path))
         async with opened(records) as box, box.delivering():
@@ -92,12 +92,12 @@ async def test_a_job_waits_for_the_token_and_leaves_by_itself(tmp_path: Path) ->
             assert [subject for subject, _ in received(sandbox)] == ["1", "2"]
 
 
-async def test_a_token_that_has_died(tmp_path: Path) -> None:
+async def test_a_revoked_refresh_token(tmp_path: Path) -> None:
     """The record is paused, the provider is asked once, and a new token sets everything going."""
     async with run_sandbox() as sandbox:
         records = set_up(tmp_path, oauth(sandbox, tmp_path))
-        renewal = await get_token(sandbox, records, lifetime=-1)
-        sandbox.provider.revoke(renewal)
+        refresh_token = await get_token(sandbox, records, lifetime=-1)
+        sandbox.provider.revoke(refresh_token)
         async with opened(records) as box, box.delivering():
             jobs = [await box.accept(text=str(number)) for number in range(5)]
             held = [await box.until(job, "held") for job in jobs]
@@ -110,7 +110,7 @@ async def test_a_token_that_has_died(tmp_path: Path) -> None:
                 await box.until(job, "sent")
 
 
-async def test_a_token_that_the_mail_server_refuses(tmp_path: Path) -> None:
+async def test_a_token_refused_by_the_mail_server(tmp_path: Path) -> None:
     async with run_sandbox() as sandbox:
         records = set_up(tmp_path, oauth(sandbox, tmp_path))
         await get_token(sandbox, records)
@@ -133,7 +133,7 @@ async def test_a_token_that_the_mail_server_refuses(tmp_path: Path) -> None:
             await box.until(job, "sent")
 
 
-async def test_a_password_that_is_wrong_is_not_tried_again(tmp_path: Path) -> None:
+async def test_a_wrong_password_is_not_retried(tmp_path: Path) -> None:
     async with run_sandbox() as sandbox:
         settings = secured(sandbox, tmp_path, authentication="password")
         records = set_up(tmp_path, settings, password="wrong")
@@ -152,7 +152,7 @@ async def test_a_password_that_is_wrong_is_not_tried_again(tmp_path: Path) -> No
             await box.until(another, "sent")
 
 
-async def test_what_is_not_set_up_is_held_until_it_is(tmp_path: Path) -> None:
+async def test_jobs_are_held_until_the_record_is_set_up(tmp_path: Path) -> None:
     async with run_sandbox() as sandbox:
         settings = secured(sandbox, tmp_path, authentication="password")
         records = set_up(tmp_path, {}, password="open sesame")
@@ -176,7 +176,7 @@ async def test_held_jobs_are_tried_when_the_service_starts(tmp_path: Path) -> No
             await box.until(job, "sent")
 
 
-async def test_a_sign_in_that_is_put_off_passes_by_itself(tmp_path: Path) -> None:
+async def test_a_temporary_authentication_failure_is_retried(tmp_path: Path) -> None:
     async with run_sandbox() as sandbox:
         records = set_up(tmp_path, secured(sandbox, tmp_path, authentication="password"), password="open sesame")
         sandbox.faults.append(Fault("sign_in", act=False, replace=b"454 4.7.0 Temporary authentication failure\r\n"))
@@ -188,7 +188,7 @@ async def test_a_sign_in_that_is_put_off_passes_by_itself(tmp_path: Path) -> Non
 
 
 async def test_one_probe_for_a_server_that_is_down(tmp_path: Path) -> None:
-    async with outbox(tmp_path, FastClocks(200)) as (box, sandbox):
+    async with run_sending_device(tmp_path, FastClocks(200)) as (box, sandbox):
         sandbox.faults.append(Fault("greeting", act=False, replace=b"421 4.3.2 not now\r\n", ending="close"))
         jobs = [await box.accept(text=str(number)) for number in range(100)]
         async with box.delivering():
@@ -206,7 +206,7 @@ async def test_one_probe_for_a_server_that_is_down(tmp_path: Path) -> None:
         assert len({subject for subject, _ in received(sandbox)}) == 100
 
 
-async def test_the_secondary_server_is_for_when_the_primary_cannot_be_reached(tmp_path: Path) -> None:
+async def test_the_secondary_server_is_used_if_the_primary_is_unreachable(tmp_path: Path) -> None:
     async with run_sandbox(personality=replace(DOVECOT, tls_required=False, sign_in_required=None)) as sandbox:
         settings: dict[str, Any] = {
             "server": "127.0.0.2",
@@ -223,7 +223,7 @@ async def test_the_secondary_server_is_for_when_the_primary_cannot_be_reached(tm
 
 
 async def test_a_refusal_does_not_lead_to_the_secondary_server(tmp_path: Path) -> None:
-    async with outbox(tmp_path) as (box, sandbox):
+    async with run_sending_device(tmp_path) as (box, sandbox):
         box.device.records.change("smtp", {"secondary_server": "127.0.0.1"}, {})
         sandbox.rules.senders[SENDER] = "451 4.3.0 not now"
         job = await box.accept()
@@ -237,21 +237,21 @@ async def test_a_refusal_does_not_lead_to_the_secondary_server(tmp_path: Path) -
 
 def test_backoff_grows_to_a_limit() -> None:
     now = 0.0
-    gate = CircuitBreaker(lambda: now, lambda: 0.5)
+    breaker = CircuitBreaker(lambda: now, lambda: 0.5)
     trouble = DeliveryFailure("back_off", "server_busy", "It is busy.")
     rests = []
     for _ in range(9):
-        rest = gate.trip(trouble)
+        rest = breaker.trip(trouble)
         assert rest is not None
         rests.append(rest)
-        assert not gate.may_try
-        assert gate.remaining() == rest
+        assert not breaker.may_try
+        assert breaker.remaining() == rest
         now += rest
-        assert gate.may_try
+        assert breaker.may_try
     assert rests == [*BACKOFF, BACKOFF[-1], BACKOFF[-1]]
-    assert gate.reset()
-    assert not gate.reset()
-    assert gate.trip(trouble) == BACKOFF[0]
+    assert breaker.reset()
+    assert not breaker.reset()
+    assert breaker.trip(trouble) == BACKOFF[0]
 
 
 @pytest.mark.parametrize(("random", "least", "most"), [(0.0, 0.79, 0.81), (1.0, 1.19, 1.21)])
@@ -261,29 +261,29 @@ def test_backoff_has_jitter(random: float, least: float, most: float) -> None:
     assert least <= rest / BACKOFF[0] <= most
 
 
-def test_a_daily_limit_is_not_asked_about_every_minute() -> None:
+def test_a_daily_limit_is_not_probed_every_minute() -> None:
     rest = CircuitBreaker(lambda: 0.0, lambda: 0.5).trip(DeliveryFailure("back_off", "sending_limit_reached", ""))
     assert rest == 3600
 
 
-def test_an_administrator_may_have_acted_and_nobody_told_us() -> None:
+def test_held_jobs_are_probed_occasionally() -> None:
     now = 0.0
-    gate = CircuitBreaker(lambda: now, lambda: 0.5)
-    gate.trip(DeliveryFailure("hold", "smtp_auth_disabled", "", by_administrator=True))
-    assert (gate.needs_operator, gate.may_try) == (True, False)
+    breaker = CircuitBreaker(lambda: now, lambda: 0.5)
+    breaker.trip(DeliveryFailure("hold", "smtp_auth_disabled", "", by_administrator=True))
+    assert (breaker.needs_operator, breaker.may_try) == (True, False)
     now = PROBE_AFTER
-    assert gate.may_try
-    gate.trip(DeliveryFailure("hold", "token_update_failed", ""))
-    assert (gate.needs_operator, gate.may_try) == (True, False)
+    assert breaker.may_try
+    breaker.trip(DeliveryFailure("hold", "token_update_failed", ""))
+    assert (breaker.needs_operator, breaker.may_try) == (True, False)
     now += PROBE_AFTER
-    assert gate.may_try
-    gate.trip(DeliveryFailure("hold", "password_refused", ""))
+    assert breaker.may_try
+    breaker.trip(DeliveryFailure("hold", "password_refused", ""))
     now += 1e9
-    assert not gate.may_try
-    assert gate.remaining() is None
+    assert not breaker.may_try
+    assert breaker.remaining() is None
 
 
-async def test_an_administrator_acts_at_the_server(tmp_path: Path) -> None:
+async def test_a_fix_at_the_server_is_noticed(tmp_path: Path) -> None:
     async with run_sandbox() as sandbox:
         records = set_up(tmp_path, secured(sandbox, tmp_path, authentication="password"), password="open sesame")
         words = b"535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant.\r\n"
@@ -295,7 +295,7 @@ async def test_an_administrator_acts_at_the_server(tmp_path: Path) -> None:
             await box.until(job, "sent")
 
 
-async def test_a_single_odd_refusal_of_the_token_service_holds_nothing(tmp_path: Path) -> None:
+async def test_a_single_unexpected_token_refusal_holds_no_jobs(tmp_path: Path) -> None:
     async with run_sandbox() as sandbox:
         sandbox.provider.rotation = "strict"
         records = set_up(tmp_path, oauth(sandbox, tmp_path))
@@ -307,7 +307,7 @@ async def test_a_single_odd_refusal_of_the_token_service_holds_nothing(tmp_path:
         assert sandbox.token_service.requests == ["token refresh_token 400", "token refresh_token 200"]
 
 
-async def test_a_token_service_that_recovers_lets_what_was_held_leave(tmp_path: Path) -> None:
+async def test_a_recovered_token_service_releases_held_jobs(tmp_path: Path) -> None:
     """Nobody does anything here, and it is asked no more than once an hour."""
     async with run_sandbox() as sandbox:
         sandbox.provider.rotation = "strict"
@@ -327,7 +327,7 @@ async def test_a_token_service_that_recovers_lets_what_was_held_leave(tmp_path: 
         assert len(sandbox.token_service.requests) == 3
 
 
-async def test_a_device_that_has_moved(tmp_path: Path) -> None:
+async def test_a_moved_device(tmp_path: Path) -> None:
     """What a copy holds leaves once a person says that it is none; nobody asks the token service before."""
     async with run_sandbox() as sandbox:
         sandbox.provider.rotation = "strict"
@@ -351,7 +351,7 @@ def refused(sandbox: Sandbox, times: int) -> None:
     sandbox.token_service.faults += [replace(no, nth=number + 1) for number in range(times)]
 
 
-async def test_a_source_of_tokens_outside_of_the_device_works_again(tmp_path: Path) -> None:
+async def test_an_external_token_source_that_works_again(tmp_path: Path) -> None:
     """Nothing on the device changes when somebody else writes a new token into a file."""
     async with run_sandbox() as sandbox:
         good, dead = sandbox.provider.issue(SENDER), sandbox.provider.issue(SENDER)

@@ -14,7 +14,7 @@ from mailslot.message import Message
 from mailslot.spool.recovery import Recovery
 from mailslot.spool.spool import Spool
 from mailslot_plugins.sandbox import Fault, Sandbox, run_sandbox
-from service.outbox import ALICE, OPEN, SENDER, FastClocks, outbox, received
+from service.sending_device import ALICE, OPEN, SENDER, FastClocks, received, run_sending_device
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mailslot_plugins.sandbox.personality import Personality
-    from service.outbox import SendingDevice
+    from service.sending_device import SendingDevice
 
-    Office = Callable[..., AbstractAsyncContextManager[tuple[SendingDevice, Sandbox]]]
+    RunSendingDevice = Callable[..., AbstractAsyncContextManager[tuple[SendingDevice, Sandbox]]]
 
 pytestmark = pytest.mark.virtual_time
 
@@ -39,9 +39,9 @@ async def running(anyio_backend: object) -> AsyncIterator[Sandbox]:
 
 
 @pytest.fixture
-def office(running: Sandbox) -> Office:
+def sending_device(running: Sandbox) -> RunSendingDevice:
     """Opens a device that sends to it."""
-    return partial(outbox, sandbox=running)
+    return partial(run_sending_device, sandbox=running)
 
 
 def offering(*more: str) -> Personality:
@@ -61,10 +61,10 @@ class CountingRules(dict[str, str]):
         return super().get(key) or default
 
 
-async def test_a_job_is_sent_and_its_octets_are_those_that_were_accepted(office: Office, tmp_path: Path) -> None:
+async def test_a_job_is_sent_with_the_accepted_octets(sending_device: RunSendingDevice, tmp_path: Path) -> None:
     content = Message(sender=SENDER, to=[ALICE], subject="A page", text=".\n..\nEnd")
     frozen = b"".join([piece async for piece in content.chunks()])
-    async with office(tmp_path) as (box, sandbox):
+    async with sending_device(tmp_path) as (box, sandbox):
         job = await box.accept(content=content)
         await box.deliver_due()
         job = await box.job(job)
@@ -96,8 +96,10 @@ async def test_a_job_is_sent_and_its_octets_are_those_that_were_accepted(office:
         ("content", "552 5.3.4 Too large", "failed", "message_too_large"),
     ],
 )
-async def test_a_refusal(office: Office, tmp_path: Path, where: str, reply: str, state: str, cause: str) -> None:
-    async with office(tmp_path) as (box, sandbox):
+async def test_a_refused_job(
+    sending_device: RunSendingDevice, tmp_path: Path, where: str, reply: str, state: str, cause: str
+) -> None:
+    async with sending_device(tmp_path) as (box, sandbox):
         if where == "content":
             sandbox.rules.content = reply
         else:
@@ -113,8 +115,10 @@ async def test_a_refusal(office: Office, tmp_path: Path, where: str, reply: str,
         assert not sandbox.submissions
 
 
-async def test_one_is_taken_one_is_refused_one_is_asked_again(office: Office, tmp_path: Path) -> None:
-    async with office(tmp_path) as (box, sandbox):
+async def test_recipients_that_are_accepted_refused_and_deferred(
+    sending_device: RunSendingDevice, tmp_path: Path
+) -> None:
+    async with sending_device(tmp_path) as (box, sandbox):
         sandbox.rules.recipients = {BOB: "550 5.1.1 No such user", CAROL: "450 4.2.0 Greylisted"}
         job = await box.accept(ALICE, BOB, CAROL)
         await box.deliver_due()
@@ -130,9 +134,11 @@ async def test_one_is_taken_one_is_refused_one_is_asked_again(office: Office, tm
 
 
 @pytest.mark.parametrize("offers", [["LIMITS RCPTMAX=100"], []], ids=["told", "not told"])
-async def test_300_recipients_in_further_transactions(office: Office, tmp_path: Path, offers: list[str]) -> None:
+async def test_300_recipients_in_further_transactions(
+    sending_device: RunSendingDevice, tmp_path: Path, offers: list[str]
+) -> None:
     people = [f"user{number}@example.com" for number in range(300)]
-    async with office(tmp_path, personality=offering(*offers)) as (box, sandbox):
+    async with sending_device(tmp_path, personality=offering(*offers)) as (box, sandbox):
         rules = CountingRules({people[5]: "450 4.2.0 Greylisted", people[250]: "550 5.1.1 No such user"})
         sandbox.rules.recipients = rules
         job = await box.accept(*people)
@@ -152,10 +158,12 @@ async def test_300_recipients_in_further_transactions(office: Office, tmp_path: 
 @pytest.mark.parametrize(
     "extra", ["452 4.5.3 Too many recipients", "452 Too many", "552 5.5.3 Too many", "552 no more"]
 )
-async def test_a_server_that_takes_fewer_than_it_says(office: Office, tmp_path: Path, extra: str) -> None:
+async def test_a_server_with_a_lower_recipient_limit_than_announced(
+    sending_device: RunSendingDevice, tmp_path: Path, extra: str
+) -> None:
     """The limit is learned, and the rest goes at once (RFC 5321 section 4.5.3.1.10)."""
     people = [f"user{number}@example.com" for number in range(25)]
-    async with office(tmp_path) as (box, sandbox):
+    async with sending_device(tmp_path) as (box, sandbox):
         words = extra.encode() + b"\r\n"
         sandbox.faults += [Fault("RCPT", nth, act=False, replace=words) for nth in range(11, 26)]
         job = await box.accept(*people)
@@ -165,9 +173,9 @@ async def test_a_server_that_takes_fewer_than_it_says(office: Office, tmp_path: 
         assert (job.state, job.attempts) == ("sent", 1)
 
 
-async def test_not_one_of_many_is_taken_for_too_many(office: Office, tmp_path: Path) -> None:
+async def test_refusing_all_recipients_is_no_recipient_limit(sending_device: RunSendingDevice, tmp_path: Path) -> None:
     """A server that refuses the first recipient so has another reason; it is not asked in a circle."""
-    async with office(tmp_path) as (box, sandbox):
+    async with sending_device(tmp_path) as (box, sandbox):
         sandbox.rules.recipients = dict.fromkeys([ALICE, BOB], "452 4.5.3 Too many recipients")
         job = await box.accept(ALICE, BOB)
         await box.deliver_due()
@@ -175,8 +183,8 @@ async def test_not_one_of_many_is_taken_for_too_many(office: Office, tmp_path: P
         assert sandbox.transcript.count("MAIL FROM") == 1
 
 
-async def test_a_server_that_takes_so_many_messages_a_session(office: Office, tmp_path: Path) -> None:
-    async with office(tmp_path, personality=offering("LIMITS MAILMAX=3")) as (box, sandbox):
+async def test_a_limit_of_messages_per_session(sending_device: RunSendingDevice, tmp_path: Path) -> None:
+    async with sending_device(tmp_path, personality=offering("LIMITS MAILMAX=3")) as (box, sandbox):
         for number in range(8):
             await box.accept(text=str(number))
         await box.deliver_due()
@@ -185,9 +193,9 @@ async def test_a_server_that_takes_so_many_messages_a_session(office: Office, tm
         assert "421" not in sandbox.transcript
 
 
-async def test_a_server_that_takes_so_many_domains_a_session(office: Office, tmp_path: Path) -> None:
+async def test_a_limit_of_domains_per_session(sending_device: RunSendingDevice, tmp_path: Path) -> None:
     people = [f"user@{name}.example" for name in "abcde"]
-    async with office(tmp_path, personality=offering("LIMITS RCPTDOMAINMAX=2")) as (box, sandbox):
+    async with sending_device(tmp_path, personality=offering("LIMITS RCPTDOMAINMAX=2")) as (box, sandbox):
         job = await box.accept(*people)
         await box.deliver_due()
         assert (await box.job(job)).state == "sent"
@@ -195,8 +203,8 @@ async def test_a_server_that_takes_so_many_domains_a_session(office: Office, tmp
         assert len(sandbox.dialogues) == 3
 
 
-async def test_two_spellings_of_one_address(office: Office, tmp_path: Path) -> None:
-    async with office(tmp_path) as (box, sandbox):
+async def test_two_spellings_of_an_address(sending_device: RunSendingDevice, tmp_path: Path) -> None:
+    async with sending_device(tmp_path) as (box, sandbox):
         job = await box.accept("alice@example.com", "alice@EXAMPLE.com")
         await box.deliver_due()
         job = await box.job(job)
@@ -210,8 +218,10 @@ MOMENTS = ["greeting", "EHLO", "MAIL", "RCPT", "DATA", "content"]
 
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("what", ["close", "reset", "421", "nonsense"])
-async def test_a_loss_before_the_end_is_no_doubt(office: Office, tmp_path: Path, moment: str, what: str) -> None:
-    async with office(tmp_path) as (box, sandbox):
+async def test_a_connection_lost_before_the_end_is_not_in_doubt(
+    sending_device: RunSendingDevice, tmp_path: Path, moment: str, what: str
+) -> None:
+    async with sending_device(tmp_path) as (box, sandbox):
         says = {"421": b"421 4.3.2 closing\r\n", "nonsense": b"What?\r\n"}.get(what)
         sandbox.faults.append(Fault(moment, act=False, replace=says, ending="reset" if what == "reset" else "close"))
         job = await box.accept(text="x" * 300_000)
@@ -233,11 +243,11 @@ async def test_a_loss_before_the_end_is_no_doubt(office: Office, tmp_path: Path,
     ("pipeline", "again"),
     [("scan", True), ("alerts", True), ("status", True), ("print", True), ("somebody-elses", False)],
 )
-async def test_a_loss_after_the_end_is_a_doubt(
-    office: Office, tmp_path: Path, size: int, pipeline: str, again: bool, act: bool
+async def test_a_connection_lost_after_the_end_is_in_doubt(
+    sending_device: RunSendingDevice, tmp_path: Path, size: int, pipeline: str, again: bool, act: bool
 ) -> None:
     clocks = FastClocks()
-    async with office(tmp_path, clocks) as (box, sandbox):
+    async with sending_device(tmp_path, clocks) as (box, sandbox):
         sandbox.faults.append(Fault("message", connection=1, act=act, keep=0 if act else None, ending="close"))
         job = await box.accept(text="x" * size, pipeline=pipeline)
         await box.deliver_due()
@@ -249,7 +259,7 @@ async def test_a_loss_after_the_end_is_a_doubt(
         await box.deliver_due()
         assert (await box.job(job)).state == "in_doubt"
     clocks.speed = 3000
-    async with office(tmp_path, clocks) as (box, sandbox), box.delivering():
+    async with sending_device(tmp_path, clocks) as (box, sandbox), box.delivering():
         if not again:
             await box.until(await box.accept(text="another"), "sent")
             await box.device.sleep(1200)
@@ -263,9 +273,9 @@ async def test_a_loss_after_the_end_is_a_doubt(
         assert taken == act
 
 
-async def test_what_awaits_its_answer_is_not_sent_again(office: Office, tmp_path: Path) -> None:
-    """Whoever asks, in this process or another; once the delivery has given up, it is."""
-    async with office(tmp_path, grace=0.3) as (box, sandbox), Spool(tmp_path) as other:
+async def test_a_message_awaiting_its_reply_is_not_resent(sending_device: RunSendingDevice, tmp_path: Path) -> None:
+    """In this and in other processes; it is resent once the delivery has given up."""
+    async with sending_device(tmp_path, grace=0.3) as (box, sandbox), Spool(tmp_path) as other:
         box.device.records.change("smtp", {"timeout": 600}, {})
         sandbox.faults.append(Fault("message", connection=1, delay=math.inf))
         job = await box.accept()
@@ -287,8 +297,10 @@ async def test_what_awaits_its_answer_is_not_sent_again(office: Office, tmp_path
 
 
 @pytest.mark.parametrize("pipeline", ["scan", "alerts", "status", "print", "somebody-elses"])
-async def test_when_a_job_in_doubt_is_sent_again_is_shown(office: Office, tmp_path: Path, pipeline: str) -> None:
-    async with office(tmp_path) as (box, sandbox):
+async def test_the_time_of_resending_a_job_in_doubt_is_shown(
+    sending_device: RunSendingDevice, tmp_path: Path, pipeline: str
+) -> None:
+    async with sending_device(tmp_path) as (box, sandbox):
         sandbox.faults.append(Fault("message", connection=1, keep=0, ending="close"))
         job = await box.accept(pipeline=pipeline)
         await box.deliver_due()
@@ -297,9 +309,9 @@ async def test_when_a_job_in_doubt_is_sent_again_is_shown(office: Office, tmp_pa
         assert job.next_attempt == (None if pipeline == "somebody-elses" else job.changed_at + 600)
 
 
-async def test_a_second_doubt_is_left_to_a_person(office: Office, tmp_path: Path) -> None:
+async def test_a_second_doubt_needs_a_person(sending_device: RunSendingDevice, tmp_path: Path) -> None:
     clocks = FastClocks(3000)
-    async with office(tmp_path, clocks) as (box, sandbox):
+    async with sending_device(tmp_path, clocks) as (box, sandbox):
         sandbox.faults.append(Fault("message", keep=0, ending="close"))
         job = await box.accept()
         async with box.delivering():
@@ -316,10 +328,10 @@ async def test_a_second_doubt_is_left_to_a_person(office: Office, tmp_path: Path
             assert len(identities) == 1
 
 
-async def test_a_session_that_the_server_ended_while_it_was_idle_costs_no_attempt(
-    office: Office, tmp_path: Path
+async def test_an_idle_session_closed_by_the_server_costs_no_attempt(
+    sending_device: RunSendingDevice, tmp_path: Path
 ) -> None:
-    async with office(tmp_path) as (box, sandbox):
+    async with sending_device(tmp_path) as (box, sandbox):
         # The second message of the first connection meets a farewell.
         sandbox.faults.append(Fault("MAIL", 2, connection=1, act=False, replace=b"421 4.4.2 idle\r\n", ending="close"))
         first, second = await box.accept(text="1"), await box.accept(text="2")
@@ -329,8 +341,8 @@ async def test_a_session_that_the_server_ended_while_it_was_idle_costs_no_attemp
         assert len(sandbox.dialogues) == 2
 
 
-async def test_a_message_that_has_gone_fails_alone(office: Office, tmp_path: Path) -> None:
-    async with office(tmp_path) as (box, sandbox):
+async def test_a_missing_message_file_fails_only_its_job(sending_device: RunSendingDevice, tmp_path: Path) -> None:
+    async with sending_device(tmp_path) as (box, sandbox):
         lost, kept = await box.accept(text="lost" * 10), await box.accept(text="kept")
         # `recover` finds what is missing at the start; this one is cut while the worker runs.
         path = next(file for file in (tmp_path / "spool").glob("*.job") if b"lost" in file.read_bytes())
@@ -346,10 +358,8 @@ async def test_a_message_that_has_gone_fails_alone(office: Office, tmp_path: Pat
         assert len(sandbox.submissions) == 1
 
 
-async def test_a_job_whose_recipients_all_have_their_answer_is_not_tried_for_ever(
-    office: Office, tmp_path: Path
-) -> None:
-    async with office(tmp_path) as (box, sandbox):
+async def test_a_job_with_all_replies_is_finished(sending_device: RunSendingDevice, tmp_path: Path) -> None:
+    async with sending_device(tmp_path) as (box, sandbox):
         job = await box.accept()
         answered = '[["alice@example.com", "accepted", "250 ok", null]]'
         await box.spool._database.write(lambda database: database.execute("UPDATE jobs SET recipients = ?", [answered]))
@@ -362,9 +372,9 @@ async def _nothing() -> Recovery:
     return Recovery()
 
 
-async def test_progress(office: Office, tmp_path: Path) -> None:
+async def test_progress(sending_device: RunSendingDevice, tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
-    async with office(tmp_path) as (box, _sandbox):
+    async with sending_device(tmp_path) as (box, _sandbox):
         job = await box.accept(text="x" * 1_000_000)
         job = await box.worker.deliver(job.id, lambda sent, size: told.append((sent, size)))
         assert job.state == "sent"

@@ -12,7 +12,7 @@ from anyio.to_thread import run_sync
 from mailslot.message import Message
 from mailslot.slots.records import Records
 from mailslot.spool.job import NewJob
-from service.outbox import FastClocks, opened
+from service.sending_device import FastClocks, opened
 from test_token_commands import Shell
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from lab.postfix import Postfix
     from lab.provider import Provider
     from mailslot.spool.job import Job
-    from service.outbox import SendingDevice
+    from service.sending_device import SendingDevice
 
 ALICE, BOB = "alice@example.test", "bob@example.test"
 
@@ -66,7 +66,7 @@ class LabDevice:
 
 
 @pytest.fixture
-def office(tmp_path: Path, provider: Provider, postfix: Postfix, dovecot: Dovecot, ca: trustme.CA) -> LabDevice:
+def lab_device(tmp_path: Path, provider: Provider, postfix: Postfix, dovecot: Dovecot, ca: trustme.CA) -> LabDevice:
     for user in (ALICE, BOB):
         dovecot.empty(user)
     (tmp_path / "ca.pem").write_bytes(ca.cert_pem.bytes())
@@ -85,11 +85,11 @@ async def arrived(dovecot: Dovecot, user: str, number: int = 1) -> list[bytes]:
     return found
 
 
-async def test_a_scan_waits_for_its_token_and_arrives(office: LabDevice, dovecot: Dovecot) -> None:
-    async with office.open() as box, box.delivering():
+async def test_a_scan_waits_for_its_token_and_arrives(lab_device: LabDevice, dovecot: Dovecot) -> None:
+    async with lab_device.open() as box, box.delivering():
         job = await box.until(await scan(box, ALICE, BOB, size=300_000), "held")
         assert job.cause == "token_not_retrieved"
-        await office.get_token()
+        await lab_device.get_token()
         job = await box.until(job, "sent")
         assert {each.state for each in job.recipients} == {"accepted"}
         for user in (ALICE, BOB):
@@ -97,16 +97,16 @@ async def test_a_scan_waits_for_its_token_and_arrives(office: LabDevice, dovecot
             assert b"Subject: A page" in mail
             assert mail.count(b"x") >= 300_000
         # The token goes away while the service runs, and comes again.
-        await office.delete_token()
+        await lab_device.delete_token()
         job = await box.until(await scan(box, ALICE, subject="Another"), "held")
-        await office.get_token()
+        await lab_device.get_token()
         await box.until(job, "sent")
         await arrived(dovecot, ALICE, 2)
 
 
-async def test_postfix_refuses_one_and_puts_one_off(office: LabDevice, dovecot: Dovecot) -> None:
-    await office.get_token()
-    async with office.open() as box:
+async def test_postfix_refuses_one_recipient_and_defers_one(lab_device: LabDevice, dovecot: Dovecot) -> None:
+    await lab_device.get_token()
+    async with lab_device.open() as box:
         job = await scan(box, ALICE, "nobody@example.test", "later@example.test")
         await box.deliver_due()
         job = await box.job(job)
@@ -124,9 +124,9 @@ async def test_postfix_refuses_one_and_puts_one_off(office: LabDevice, dovecot: 
         assert len(dovecot.messages(ALICE)) == 1
 
 
-async def test_postfix_refuses_the_sender_and_the_size(office: LabDevice, postfix: Postfix) -> None:
-    await office.get_token()
-    async with office.open() as box:
+async def test_postfix_refuses_the_sender_and_the_size(lab_device: LabDevice, postfix: Postfix) -> None:
+    await lab_device.get_token()
+    async with lab_device.open() as box:
         foreign = await scan(box, ALICE, sender=BOB)
         large = await scan(box, ALICE, size=postfix.size_limit + 1)
         good = await scan(box, ALICE)
@@ -138,9 +138,9 @@ async def test_postfix_refuses_the_sender_and_the_size(office: LabDevice, postfi
         assert job.cause in {"sender_refused", "recipient_refused"}
 
 
-async def test_many_jobs_take_one_session(office: LabDevice, postfix: Postfix, dovecot: Dovecot) -> None:
-    await office.get_token()
-    async with office.open() as box:
+async def test_many_jobs_share_one_session(lab_device: LabDevice, postfix: Postfix, dovecot: Dovecot) -> None:
+    await lab_device.get_token()
+    async with lab_device.open() as box:
         before = postfix.log_text().count("sasl_username=alice")
         connects = postfix.log_text().count(": connect from")
         for number in range(25):

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
+from command_line import no_service
 from mailslot.message import Message
 from mailslot.slots.records import Records
 from mailslot.spool.job import NewJob, RecipientRefusal
 from mailslot.spool.spool import Spool
 from mailslot_plugins.sandbox import DOVECOT, run_sandbox
-from service.maildrop import RECORD, USER, mail, pop_settings
-from service.served import mailslot
-from typed import no_service
+from service.polling_device import RECORD, USER, mail, pop_settings
+from service.service_process import mailslot
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,7 +76,7 @@ async def test_the_queue_and_a_jobs_details(tmp_path: Path) -> None:
     assert json.loads(out)["reply"] == "250 2.0.0 Ok"
 
 
-async def test_a_person_has_a_job_sent_again_or_cancelled(tmp_path: Path) -> None:
+async def test_resend_and_cancel(tmp_path: Path) -> None:
     async with Spool(tmp_path) as spool:
         for subject in ("one", "two", "three"):
             await accept(spool, subject)
@@ -102,7 +102,7 @@ async def test_a_home_without_jobs(tmp_path: Path) -> None:
     assert (await mailslot(tmp_path, "jobs", "--json"))[1] == "[]\n"
 
 
-async def test_a_poll_by_hand(tmp_path: Path) -> None:
+async def test_a_manual_poll(tmp_path: Path) -> None:
     async with run_sandbox(personality=replace(DOVECOT)) as sandbox:
         records = Records(tmp_path)
         records.change(RECORD, pop_settings(sandbox, tmp_path), {})
@@ -129,7 +129,7 @@ async def test_a_poll_by_hand(tmp_path: Path) -> None:
         assert "mailslot_token_" not in out
 
 
-async def test_a_poll_that_cannot_be(tmp_path: Path) -> None:
+async def test_a_manual_poll_that_fails(tmp_path: Path) -> None:
     assert await mailslot(tmp_path, "poll", "status.pop") == (1, "", "The mail server is not set.\n")
     assert (await mailslot(tmp_path, "poll", "network.smtp"))[0] == 2
     assert (await mailslot(tmp_path, "poll", "nowhere"))[0] == 2

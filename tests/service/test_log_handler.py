@@ -1,4 +1,4 @@
-"""A log that nobody reads, or that cannot be written, blocks nobody."""
+"""A log that is not read or cannot be written blocks nothing."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def log(handler: LogHandler, words: str) -> None:
 
 
 @pytest.mark.parametrize("blocking", [True, False])
-def test_nobody_waits_for_whoever_reads(pipe: tuple[int, int], blocking: bool) -> None:
+def test_a_slow_log_reader_blocks_nobody(pipe: tuple[int, int], blocking: bool) -> None:
     reading, writing = pipe
     filled = fill(writing)
     os.set_blocking(writing, blocking)
@@ -76,7 +76,7 @@ def test_nobody_waits_for_whoever_reads(pipe: tuple[int, int], blocking: bool) -
     assert b'"done"' in os.read(reading, 10_000)
 
 
-def test_a_disk_that_is_full_and_then_is_not(pipe: tuple[int, int]) -> None:
+def test_a_full_disk_that_is_freed(pipe: tuple[int, int]) -> None:
     reading, writing = pipe
     descriptor = os.open(FULL_DISK, os.O_WRONLY)
     handler = handler_on(descriptor)

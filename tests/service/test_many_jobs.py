@@ -1,4 +1,4 @@
-"""Many jobs at once. Some task always works, so that this is not for virtual time."""
+"""Many jobs at once. Some task is always busy, so this module does not use virtual time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import tracemalloc
 from typing import TYPE_CHECKING
 
 from mailslot.spool.limits import SpoolLimits
-from service.outbox import outbox
+from service.sending_device import run_sending_device
 
 if TYPE_CHECKING:
     import sqlite3
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from mailslot.spool.spool import Spool
 
 
-async def test_ten_thousand_jobs_take_no_more_memory_than_ten(tmp_path: Path) -> None:
-    async with outbox(tmp_path) as (box, sandbox):
+async def test_memory_does_not_grow_with_the_number_of_jobs(tmp_path: Path) -> None:
+    async with run_sending_device(tmp_path) as (box, sandbox):
         job = await box.accept()
         await _multiply(box.spool, tmp_path / "spool", job, SpoolLimits().max_jobs)
         assert (await box.spool.count_by_state())["queued"] == 10_000

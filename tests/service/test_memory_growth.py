@@ -17,8 +17,8 @@ from mailslot.slots.records import Records
 from mailslot.spool.limits import SpoolLimits
 from mailslot.spool.spool import Spool
 from mailslot_plugins.sandbox import run_sandbox
-from service.maildrop import RECORD, USER, RecordingPipeline, mail, pop_settings
-from service.outbox import OPEN, FastClocks, SendingDevice, sandbox_settings
+from service.polling_device import RECORD, USER, RecordingPipeline, mail, pop_settings
+from service.sending_device import OPEN, FastClocks, SendingDevice, sandbox_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +31,7 @@ TIGHT = SpoolLimits(
 )
 
 
-async def test_a_day_of_operation_grows_nothing(tmp_path: Path) -> None:
+async def test_memory_does_not_grow_in_a_day_of_operation(tmp_path: Path) -> None:
     """A poll every ten minutes, a mail in it every hour, a job every half hour."""
     async with run_sandbox(personality=OPEN) as sandbox:
         records = Records(tmp_path)

@@ -19,7 +19,7 @@ from mailslot.service.sending_quota import SendingQuota
 from mailslot.service.wall_clock import WallClock
 from mailslot.spool.spool import Spool
 from mailslot.wire.reply import Reply
-from service.outbox import FastClocks
+from service.sending_device import FastClocks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -47,7 +47,7 @@ async def test_a_retry_policy(name: str) -> None:
     assert policy.delay(0, lambda: 0.5) == delays[0]
 
 
-async def test_who_is_sent_again_after_a_doubt() -> None:
+async def test_recipients_to_resend_after_a_doubt() -> None:
     """All of ours may arrive twice rather than not at all; of others nobody knows."""
     policies = RetryPolicies()
     assert {(await policies.of(each.name)).resubmit_after for each in find_pipelines()} == {600.0}
@@ -56,7 +56,7 @@ async def test_who_is_sent_again_after_a_doubt() -> None:
 
 
 @pytest.mark.parametrize("given", [{"delays": ()}, {"delays": (1.0, 0.0)}, {"resubmit_after": -1.0}])
-def test_a_retry_policy_that_would_never_wait(given: dict[str, Any]) -> None:
+def test_a_retry_policy_without_delay_is_refused(given: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="above 0"):
         RetryPolicy(**given)
 
@@ -68,7 +68,7 @@ def said(cause: str, error: MailError) -> Disposition:
     return classify_failure(error, explain(Diagnosis(cause))).disposition
 
 
-def test_every_cause_of_the_catalogue_at_a_sign_in_leaves_the_jobs_alone() -> None:
+def test_no_authentication_failure_fails_a_job() -> None:
     """Whatever is wrong with the record, its jobs are kept."""
     for cause in causes():
         for retryable in (True, False):
@@ -76,7 +76,7 @@ def test_every_cause_of_the_catalogue_at_a_sign_in_leaves_the_jobs_alone() -> No
             assert said(cause, error) in {"hold", "back_off"}, cause
 
 
-def test_a_failure_of_the_record_or_of_the_job() -> None:
+def test_failures_of_the_record_and_of_the_job() -> None:
     """What the catalogue calls the network's or a matter of waiting passes; what wants somebody at work is held."""
     for cause, follows in causes().items():
         assert follows.disposition != "hold" or follows.actor not in {"wait", None}, cause
@@ -107,7 +107,7 @@ def test_a_failure_of_the_record_or_of_the_job() -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else f"{value.stage}-{value.cause}",
 )
-def test_a_disposition(error: MailError, disposition: Disposition) -> None:
+def test_dispositions(error: MailError, disposition: Disposition) -> None:
     assert said(error.cause, error) == disposition
 
 
@@ -132,7 +132,7 @@ async def test_thirty_messages_a_minute(spool: Spool) -> None:
     assert allowance.wait(1060.0) == 0.0
 
 
-async def test_recipients_a_day_are_known_after_a_restart(spool: Spool) -> None:
+async def test_daily_recipient_counts_survive_a_restart(spool: Spool) -> None:
     store = spool.store("delivery")
     allowance = SendingQuota(EXCHANGE, store, "a")
     now = 1_000_000.0
@@ -153,7 +153,7 @@ async def test_recipients_a_day_are_known_after_a_restart(spool: Spool) -> None:
     assert SendingQuota(EXCHANGE, store, "b").remaining_recipients(now) == 10_000
 
 
-async def test_a_crash_forgets_no_more_than_the_last_seconds(spool: Spool) -> None:
+async def test_a_crash_loses_the_counts_of_the_last_seconds_at_most(spool: Spool) -> None:
     store = spool.store("delivery")
     allowance = SendingQuota(EXCHANGE, store, "a")
     for second in range(100):
@@ -165,7 +165,7 @@ async def test_a_crash_forgets_no_more_than_the_last_seconds(spool: Spool) -> No
     assert 9_900 <= left <= 9_906
 
 
-async def test_counts_stay_small(spool: Spool) -> None:
+async def test_counts_use_bounded_memory(spool: Spool) -> None:
     store = spool.store("delivery")
     allowance = SendingQuota(EXCHANGE, store, "a")
     for bucket in range(400):
@@ -185,7 +185,7 @@ async def test_messages_a_day(spool: Spool) -> None:
     assert allowance.remaining_recipients(0.0) is None
 
 
-async def test_counts_go_along_with_a_clock_that_is_set(spool: Spool) -> None:
+async def test_counts_follow_a_clock_change(spool: Spool) -> None:
     allowance = SendingQuota(EXCHANGE, spool.store("delivery"), "a")
     for _ in range(30):
         await allowance.count(1000.0, 1)
@@ -195,7 +195,7 @@ async def test_counts_go_along_with_a_clock_that_is_set(spool: Spool) -> None:
     assert allowance.wait(1000.0) == pytest.approx(60.0)
 
 
-async def test_without_limits_nothing_is_kept(spool: Spool) -> None:
+async def test_without_limits_nothing_is_counted(spool: Spool) -> None:
     allowance = SendingQuota(Limits(), spool.store("delivery"), "a")
     await allowance.load(0.0)
     for _ in range(1000):
@@ -207,7 +207,7 @@ async def test_without_limits_nothing_is_kept(spool: Spool) -> None:
 # The wall clock.
 
 
-def test_a_clock_that_is_set() -> None:
+def test_a_clock_change() -> None:
     clocks = FastClocks(0)
     watched = WallClock(clocks.clocks)
     assert watched.step() == 0.0
@@ -222,7 +222,7 @@ def test_a_clock_that_is_set() -> None:
     assert watched.step() == pytest.approx(1e9)
 
 
-def test_a_clock_that_was_set_back_while_the_device_was_off() -> None:
+def test_a_clock_set_back_while_the_device_was_off() -> None:
     clocks = FastClocks(0)
     watched = WallClock(clocks.clocks, clocks.wall() + 1e9)
     assert watched.step() == pytest.approx(-1e9)
@@ -230,7 +230,7 @@ def test_a_clock_that_was_set_back_while_the_device_was_off() -> None:
     assert WallClock(clocks.clocks, clocks.wall() - 1e9).step() == 0.0
 
 
-def test_time_that_a_device_was_off_does_not_count_at_once() -> None:
+def test_time_while_the_device_was_off_is_not_counted_at_once() -> None:
     clocks = FastClocks(0)
     last = clocks.wall()
     clocks.set(3 * DAY)

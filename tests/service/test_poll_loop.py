@@ -1,4 +1,4 @@
-"""When a record is polled: at its interval, after failures, and when somebody changes the settings."""
+"""When a record is polled: at its interval, after failures, and after a change of settings."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from mailslot.service.device import Device
 from mailslot.service.pipeline import Later
 from mailslot.service.poll_loop import PollLoop
 from mailslot_plugins.sandbox import DOVECOT, GMAIL, Fault
-from service.maildrop import RECORD, PollingDevice, postbox
-from service.outbox import FastClocks
+from service.polling_device import RECORD, PollingDevice, run_polling_device
+from service.sending_device import FastClocks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -53,7 +53,7 @@ async def until(test: Callable[[], bool]) -> None:
 
 
 async def test_it_polls_at_the_start_and_at_the_interval(tmp_path: Path) -> None:
-    async with postbox(tmp_path, check_interval=1) as box, polling(box, speed=120):
+    async with run_polling_device(tmp_path, check_interval=1) as box, polling(box, speed=120):
         box.add("one")
         await until(lambda: box.keeper.subjects == ["one"])
         began, polls = box.clocks.monotonic(), len(box.sandbox.dialogues)
@@ -63,8 +63,8 @@ async def test_it_polls_at_the_start_and_at_the_interval(tmp_path: Path) -> None
         assert box.clocks.monotonic() - began > 3 * 60 - 5
 
 
-async def test_a_clock_that_is_set_changes_no_interval(tmp_path: Path) -> None:
-    async with postbox(tmp_path, check_interval=1) as box, polling(box, speed=120):
+async def test_a_clock_change_does_not_change_the_interval(tmp_path: Path) -> None:
+    async with run_polling_device(tmp_path, check_interval=1) as box, polling(box, speed=120):
         await until(lambda: len(box.sandbox.dialogues) == 1)
         for seconds in (10 * 365 * 86_400, -20 * 365 * 86_400):
             polls, began = len(box.sandbox.dialogues), box.clocks.monotonic()
@@ -73,8 +73,8 @@ async def test_a_clock_that_is_set_changes_no_interval(tmp_path: Path) -> None:
             assert 50 < box.clocks.monotonic() - began < 300
 
 
-async def test_by_hand_only(tmp_path: Path) -> None:
-    async with postbox(tmp_path, check_interval=0) as box:
+async def test_polling_on_request_only(tmp_path: Path) -> None:
+    async with run_polling_device(tmp_path, check_interval=0) as box:
         box.add("one")
         async with polling(box, speed=10_000):
             await anyio.sleep(0.3)
@@ -84,7 +84,7 @@ async def test_by_hand_only(tmp_path: Path) -> None:
             await until(lambda: box.keeper.subjects == ["one"])
 
 
-async def test_what_is_due_later_is_handled_without_a_poll(tmp_path: Path) -> None:
+async def test_postponed_mail_is_handled_without_a_poll(tmp_path: Path) -> None:
     asked: list[float] = []
 
     async def answer(mail: Incoming, subject: str) -> Handled:
@@ -93,7 +93,7 @@ async def test_what_is_due_later_is_handled_without_a_poll(tmp_path: Path) -> No
             box.keeper.answer = None
         return Later(100, "The printer is off.")
 
-    async with postbox(tmp_path, check_interval=1440) as box:
+    async with run_polling_device(tmp_path, check_interval=1440) as box:
         box.keeper.answer = answer
         box.add("one")
         async with polling(box, speed=400):
@@ -102,8 +102,8 @@ async def test_what_is_due_later_is_handled_without_a_poll(tmp_path: Path) -> No
         assert all(100 <= later - sooner < 200 for sooner, later in pairwise(asked))
 
 
-async def test_a_failure_that_may_pass_is_tried_again_soon(tmp_path: Path) -> None:
-    async with postbox(tmp_path, check_interval=60) as box:
+async def test_a_temporary_failure_is_retried_soon(tmp_path: Path) -> None:
+    async with run_polling_device(tmp_path, check_interval=60) as box:
         box.sandbox.faults.append(Fault("greeting", replace=b"-ERR [SYS/TEMP] Busy\r\n", ending="close"))
         box.add("one")
         async with polling(box, speed=600):
@@ -114,16 +114,16 @@ async def test_a_failure_that_may_pass_is_tried_again_soon(tmp_path: Path) -> No
             assert box.clocks.monotonic() - began < 1500
 
 
-async def test_the_server_wants_more_time_than_the_interval(tmp_path: Path) -> None:
-    async with postbox(tmp_path, GMAIL, check_interval=1) as box, polling(box, speed=600):
+async def test_the_servers_login_delay_exceeds_the_interval(tmp_path: Path) -> None:
+    async with run_polling_device(tmp_path, GMAIL, check_interval=1) as box, polling(box, speed=600):
         await until(lambda: len(box.sandbox.dialogues) == 1)
         began = box.clocks.monotonic()
         await until(lambda: len(box.sandbox.dialogues) == 3)
         assert box.clocks.monotonic() - began > 590
 
 
-async def test_another_process_that_polls_is_waited_for(tmp_path: Path) -> None:
-    async with postbox(tmp_path, replace(DOVECOT), check_interval=1) as box:
+async def test_polling_waits_for_another_process(tmp_path: Path) -> None:
+    async with run_polling_device(tmp_path, replace(DOVECOT), check_interval=1) as box:
         box.add("one")
         async with box.device.spool.ledger.polling_lock(RECORD), polling(box, speed=60):
             await anyio.sleep(0.3)
@@ -133,7 +133,7 @@ async def test_another_process_that_polls_is_waited_for(tmp_path: Path) -> None:
 
 
 async def test_a_server_that_gives_an_octet_now_and_then_does_not_keep_a_poll_going(tmp_path: Path) -> None:
-    async with postbox(tmp_path) as box:
+    async with run_polling_device(tmp_path) as box:
         box.add("one", size=5_000)
         box.sandbox.faults.append(Fault("RETR", split=True, pause=2.0))
         began = box.clocks.monotonic()
@@ -147,7 +147,7 @@ async def test_a_server_that_gives_an_octet_now_and_then_does_not_keep_a_poll_go
 
 
 async def test_a_slow_line_is_no_fault(tmp_path: Path) -> None:
-    async with postbox(tmp_path) as box:
+    async with run_polling_device(tmp_path) as box:
         box.add("one")
         box.sandbox.faults.append(Fault("RETR", split=True, pause=2.0))
         assert (await box.poll()).fetched == 1
@@ -156,7 +156,7 @@ async def test_a_slow_line_is_no_fault(tmp_path: Path) -> None:
 async def test_a_header_without_end_does_not_keep_a_poll_going(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(poller, "MAX_MAIL_OCTETS", 50_000)
     monkeypatch.setattr(poller, "_MAX_HEADER_OCTETS", 100_000)
-    async with postbox(tmp_path) as box:
+    async with run_polling_device(tmp_path) as box:
         box.add("enormous", size=60_000)
         box.add("small")
         endless = b"+OK\r\n" + b"X-Line: of a header\r\n" * 100_000

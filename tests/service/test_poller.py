@@ -1,4 +1,4 @@
-"""A poll: what is fetched, deleted, kept, passed over and handled."""
+"""A poll: which mails are fetched, deleted, kept, skipped and handled."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mailslot.slots.slot import find_slot
 from mailslot.spool.errors import full_error
 from mailslot.spool.files import NewFile
 from mailslot_plugins.sandbox import DOVECOT, EXCHANGE, GMAIL, Fault
-from service.maildrop import RECORD, mail, postbox
+from service.polling_device import RECORD, mail, run_polling_device
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,8 +27,8 @@ personalities = pytest.mark.parametrize("personality", [DOVECOT, EXCHANGE, GMAIL
 
 
 @personalities
-async def test_what_came_is_fetched_deleted_and_handled_once(tmp_path: Path, personality: Personality) -> None:
-    async with postbox(tmp_path, personality) as box:
+async def test_new_mail_is_fetched_deleted_and_handled_once(tmp_path: Path, personality: Personality) -> None:
+    async with run_polling_device(tmp_path, personality) as box:
         box.add("one", "two", "three")
         report = await box.poll()
         assert (report.ok, report.listed, report.fetched, report.deleted) == (True, 3, 3, 3)
@@ -44,8 +44,8 @@ async def test_what_came_is_fetched_deleted_and_handled_once(tmp_path: Path, per
         assert not list((tmp_path / "spool").glob("*.mail"))
 
 
-async def test_a_mail_is_deleted_only_once_it_is_safe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with postbox(tmp_path) as box:
+async def test_a_mail_is_deleted_after_it_is_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with run_polling_device(tmp_path) as box:
         box.add("one", "two")
         ledger = box.device.spool.ledger
         told = ledger.mark_deleted
@@ -62,7 +62,7 @@ async def test_a_mail_is_deleted_only_once_it_is_safe(tmp_path: Path, monkeypatc
 
 
 async def test_quit_commits_deletions_every_twenty_messages(tmp_path: Path) -> None:
-    async with postbox(tmp_path) as box:
+    async with run_polling_device(tmp_path) as box:
         box.add(*(f"mail {number}" for number in range(45)))
         report = await box.poll()
         assert (report.fetched, report.deleted, report.left) == (45, 45, 0)
@@ -73,14 +73,14 @@ async def test_quit_commits_deletions_every_twenty_messages(tmp_path: Path) -> N
 
 async def test_large_mails_are_committed_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mailslot.service.poll_plan._BATCH_OCTETS", 100_000)
-    async with postbox(tmp_path) as box:
+    async with run_polling_device(tmp_path) as box:
         box.add("one", "two", "three", size=60_000)
         assert (await box.poll()).fetched == 3
         assert [verbs.count("DELE") for verbs in box.verbs] == [1, 1, 1]
 
 
-async def test_what_is_kept_on_the_server_is_handled_once(tmp_path: Path) -> None:
-    async with postbox(tmp_path, after_fetch="keep") as box:
+async def test_mail_kept_on_the_server_is_handled_once(tmp_path: Path) -> None:
+    async with run_polling_device(tmp_path, after_fetch="keep") as box:
         box.add("one", "two")
         assert (await box.poll()).deleted == 0
         box.add("three")
@@ -91,8 +91,8 @@ async def test_what_is_kept_on_the_server_is_handled_once(tmp_path: Path) -> Non
         assert not any("DELE" in verbs for verbs in box.verbs)
 
 
-async def test_mail_that_was_kept_is_deleted_once_the_setting_says_so(tmp_path: Path) -> None:
-    async with postbox(tmp_path, after_fetch="keep") as box:
+async def test_kept_mail_is_deleted_after_the_setting_changes(tmp_path: Path) -> None:
+    async with run_polling_device(tmp_path, after_fetch="keep") as box:
         box.add("one", "two")
         await box.poll()
         box.set(after_fetch="delete")
@@ -101,8 +101,8 @@ async def test_mail_that_was_kept_is_deleted_once_the_setting_says_so(tmp_path: 
         assert box.keeper.subjects == ["one", "two"]
 
 
-async def test_the_first_poll_only_notes_what_is_there(tmp_path: Path) -> None:
-    async with postbox(tmp_path, first_poll="new") as box:
+async def test_the_first_poll_only_records_existing_mail(tmp_path: Path) -> None:
+    async with run_polling_device(tmp_path, first_poll="new") as box:
         box.add("old", "older")
         report = await box.poll()
         assert (report.fetched, report.deleted, report.passed_over) == (0, 0, 2)
@@ -115,7 +115,7 @@ async def test_the_first_poll_only_notes_what_is_there(tmp_path: Path) -> None:
 
 async def test_another_mailbox_is_polled_for_the_first_time(tmp_path: Path) -> None:
     """Unique-ids of one mailbox mean nothing in another one; those of the sandbox are alike."""
-    async with postbox(tmp_path, first_poll="new") as box:
+    async with run_polling_device(tmp_path, first_poll="new") as box:
         await box.poll()
         box.add("one")
         await box.poll()
@@ -129,8 +129,8 @@ async def test_another_mailbox_is_polled_for_the_first_time(tmp_path: Path) -> N
         assert [b"there before" in each.content for each in other.messages] == [True]
 
 
-async def test_what_the_server_does_not_delete_is_not_told_as_deleted(tmp_path: Path) -> None:
-    async with postbox(tmp_path) as box:
+async def test_undeleted_mail_is_not_reported_as_deleted(tmp_path: Path) -> None:
+    async with run_polling_device(tmp_path) as box:
         box.add("one", "two", "three")
         box.sandbox.faults.append(Fault("DELE", 2, act=False, replace=b"-ERR no\r\n"))
         report = await box.poll()
@@ -143,8 +143,8 @@ async def test_what_the_server_does_not_delete_is_not_told_as_deleted(tmp_path: 
         assert (report.fetched, report.deleted, box.maildrop.messages) == (0, 1, [])
 
 
-async def test_a_quit_whose_answer_is_lost_makes_nothing_twice(tmp_path: Path) -> None:
-    async with postbox(tmp_path) as box:
+async def test_a_lost_reply_to_quit_duplicates_nothing(tmp_path: Path) -> None:
+    async with run_polling_device(tmp_path) as box:
         box.add("one", "two")
         box.sandbox.faults.append(Fault("QUIT", act=False, ending="close"))
         report = await box.poll()
@@ -159,8 +159,10 @@ async def test_a_quit_whose_answer_is_lost_makes_nothing_twice(tmp_path: Path) -
 
 @personalities
 @pytest.mark.parametrize("keep", [0, 1, 40, 20_000])
-async def test_a_line_that_breaks_in_a_mail_loses_nothing(tmp_path: Path, personality: Personality, keep: int) -> None:
-    async with postbox(tmp_path, personality) as box:
+async def test_a_connection_lost_during_a_mail_loses_nothing(
+    tmp_path: Path, personality: Personality, keep: int
+) -> None:
+    async with run_polling_device(tmp_path, personality) as box:
         box.add("one", "two", "three", size=100_000)
         box.sandbox.faults.append(Fault("RETR", 2, keep=keep, ending="reset"))
         report = await box.poll()
@@ -177,7 +179,7 @@ async def test_a_line_that_breaks_in_a_mail_loses_nothing(tmp_path: Path, person
 
 async def test_a_full_disk_ends_the_session_without_quit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Gmail takes a mail out of the maildrop once it was retrieved and QUIT was said."""
-    async with postbox(tmp_path, GMAIL) as box:
+    async with run_polling_device(tmp_path, GMAIL) as box:
         box.add("one", "two", size=600_000)
         real, writes = NewFile.write, 0
 
@@ -199,8 +201,8 @@ async def test_a_full_disk_ends_the_session_without_quit(tmp_path: Path, monkeyp
         assert sorted(box.keeper.subjects) == ["one", "two"]
 
 
-async def test_the_mailbox_is_in_use(tmp_path: Path) -> None:
-    async with postbox(tmp_path) as box:
+async def test_the_maildrop_is_locked(tmp_path: Path) -> None:
+    async with run_polling_device(tmp_path) as box:
         box.add("one")
         box.maildrop.locked = True
         report = await box.poll()
@@ -210,29 +212,29 @@ async def test_the_mailbox_is_in_use(tmp_path: Path) -> None:
 
 
 async def test_another_process_polls_the_same_record(tmp_path: Path) -> None:
-    async with postbox(tmp_path) as box, box.device.spool.ledger.polling_lock(RECORD):
+    async with run_polling_device(tmp_path) as box, box.device.spool.ledger.polling_lock(RECORD):
         with pytest.raises(MailError, match="polling this mailbox") as caught:
             await box.poll()
         assert caught.value.cause == "spool_busy"
 
 
 async def test_nothing_is_set_up(tmp_path: Path) -> None:
-    async with postbox(tmp_path) as box:
+    async with run_polling_device(tmp_path) as box:
         box.set(server=None)
         report = await box.poll()
         assert (report.cause, report.sentence) == ("not_configured", "The mail server is not set.")
 
 
-async def test_how_to_sign_in_is_not_set(tmp_path: Path) -> None:
-    async with postbox(tmp_path) as box:
+async def test_the_sign_in_method_is_not_set(tmp_path: Path) -> None:
+    async with run_polling_device(tmp_path) as box:
         box.set(authentication=None)
         report = await box.poll()
         assert report.cause == "not_configured"
         assert "set authentication to oauth2 or password" in report.sentence
 
 
-async def test_the_words_are_those_of_the_connection_test(tmp_path: Path) -> None:
-    async with postbox(tmp_path) as box:
+async def test_errors_have_the_text_of_the_connection_test(tmp_path: Path) -> None:
+    async with run_polling_device(tmp_path) as box:
         (tmp_path / "token").write_text("an-old-token-that-is-none")
         report = await box.poll()
         tested = await connection_test(box.device.connector, find_slot("status.pop"))
@@ -240,8 +242,8 @@ async def test_the_words_are_those_of_the_connection_test(tmp_path: Path) -> Non
         assert report.sentence == explain(tested.diagnosis).message
 
 
-async def test_the_server_does_not_give_one_mail(tmp_path: Path) -> None:
-    async with postbox(tmp_path) as box:
+async def test_one_mail_cannot_be_retrieved(tmp_path: Path) -> None:
+    async with run_polling_device(tmp_path) as box:
         box.add("one", "bad", "three")
         box.sandbox.faults.append(Fault("RETR", 2, act=False, replace=b"-ERR [SYS/TEMP] Not now\r\n"))
         report = await box.poll()
@@ -263,9 +265,9 @@ async def test_the_server_does_not_give_one_mail(tmp_path: Path) -> None:
         assert box.maildrop.messages == []
 
 
-async def test_a_mail_over_the_bound_is_looked_at_and_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_mail_over_the_limit_is_recorded_and_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(poller, "MAX_MAIL_OCTETS", 50_000)
-    async with postbox(tmp_path) as box:
+    async with run_polling_device(tmp_path) as box:
         box.add("small")
         box.add("enormous", size=200_000)
         box.add("small too")
@@ -280,7 +282,7 @@ async def test_a_mail_over_the_bound_is_looked_at_and_left(tmp_path: Path, monke
 
 async def test_a_mail_longer_than_the_server_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(poller, "MAX_MAIL_OCTETS", 50_000)
-    async with postbox(tmp_path, GMAIL) as box:
+    async with run_polling_device(tmp_path, GMAIL) as box:
         box.add("endless", size=2_000_000)
         box.add("small")
         listing = b"+OK\r\n1 10\r\n2 10\r\n.\r\n"
@@ -302,11 +304,9 @@ async def test_a_mail_longer_than_the_server_said(tmp_path: Path, monkeypatch: p
         assert sum(verbs.count("RETR") for verbs in box.verbs[sessions:]) == 2
 
 
-async def test_a_server_that_gives_too_long_mails_ever_new_unique_ids(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_too_large_mails_with_changing_unique_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(poller, "MAX_MAIL_OCTETS", 50_000)
-    async with postbox(tmp_path) as box:
+    async with run_polling_device(tmp_path) as box:
         box.add("endless", size=200_000)
         box.sandbox.faults.append(Fault("LIST", replace=b"+OK\r\n1 10\r\n.\r\n"))
         for number in range(1, 40):
@@ -317,16 +317,14 @@ async def test_a_server_that_gives_too_long_mails_ever_new_unique_ids(
         assert report.refused == len(box.verbs) == poller._MAX_OVERSIZED
 
 
-async def test_a_maildrop_that_fails_in_a_way_of_its_own_keeps_no_mail_waiting(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_unexpected_maildrop_error_delays_no_mail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def later(_mail: object, _subject: str) -> Later:
         return Later(1.0, "not yet")
 
     def broken(_access: object) -> None:
         raise KeyError("hunter2")
 
-    async with postbox(tmp_path) as box:
+    async with run_polling_device(tmp_path) as box:
         box.add("one")
         box.keeper.answer = later
         assert (await box.poll()).fetched == 1

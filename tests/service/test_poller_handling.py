@@ -1,4 +1,4 @@
-"""What a pipeline makes of a mail, and what becomes of one that it cannot handle."""
+"""The results of handling a mail, and mails that a pipeline cannot handle."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mailslot.service.header_summary import summarize_header
 from mailslot.service.log import describe_error
 from mailslot.service.pipeline import Done, Later, SetAside
 from mailslot.spool.errors import full_error
-from service.maildrop import RECORD, postbox
+from service.polling_device import RECORD, run_polling_device
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,7 @@ async def test_a_mail_that_fails_is_set_aside_after_three_tries(
             raise ValueError("the password is hunter2")
         return Done()
 
-    async with postbox(tmp_path) as box:
+    async with run_polling_device(tmp_path) as box:
         box.keeper.answer = answer
         box.add("poison", "two")
         report = await box.poll()
@@ -56,12 +56,12 @@ async def test_a_mail_that_fails_is_set_aside_after_three_tries(
         assert [each.outcome for each in (await box.poll(again=True)).handled] == ["done"]
 
 
-async def test_later_is_no_try(tmp_path: Path) -> None:
+async def test_postponing_is_not_counted_as_an_attempt(tmp_path: Path) -> None:
     async def answer(mail: Incoming, subject: str) -> Handled:
         assert mail.tries == 1
         return Later(30, "The printer is off.")
 
-    async with postbox(tmp_path) as box:
+    async with run_polling_device(tmp_path) as box:
         box.keeper.answer = answer
         box.add("one")
         await box.poll()
@@ -74,11 +74,11 @@ async def test_later_is_no_try(tmp_path: Path) -> None:
         assert [each.outcome for each in await handle_waiting(box.device, RECORD, box.keeper)] == ["done"]
 
 
-async def test_a_full_disk_is_no_fault_of_the_mail(tmp_path: Path) -> None:
+async def test_a_full_disk_is_not_counted_as_an_attempt(tmp_path: Path) -> None:
     async def answer(mail: Incoming, subject: str) -> Handled:
         raise full_error("The disk is full.")
 
-    async with postbox(tmp_path) as box:
+    async with run_polling_device(tmp_path) as box:
         box.keeper.answer = answer
         box.add("one")
         await box.poll()
@@ -92,7 +92,7 @@ async def test_a_pipeline_sets_a_mail_aside(tmp_path: Path) -> None:
     async def answer(mail: Incoming, subject: str) -> Handled:
         return SetAside("It holds no pages.")
 
-    async with postbox(tmp_path) as box:
+    async with run_polling_device(tmp_path) as box:
         box.keeper.answer = answer
         box.add("one")
         report = await box.poll()
@@ -100,7 +100,7 @@ async def test_a_pipeline_sets_a_mail_aside(tmp_path: Path) -> None:
         assert box.maildrop.messages == []
 
 
-async def test_a_device_that_stops_amid_a_mail_counts_no_try(tmp_path: Path) -> None:
+async def test_a_stop_during_a_mail_is_not_counted_as_an_attempt(tmp_path: Path) -> None:
     begun = anyio.Event()
 
     async def answer(mail: Incoming, subject: str) -> Handled:
@@ -108,7 +108,7 @@ async def test_a_device_that_stops_amid_a_mail_counts_no_try(tmp_path: Path) -> 
         await anyio.sleep_forever()
         raise AssertionError
 
-    async with postbox(tmp_path) as box:
+    async with run_polling_device(tmp_path) as box:
         box.keeper.answer = answer
         box.add("one")
         for _ in range(4):
@@ -125,7 +125,7 @@ async def test_a_device_that_stops_amid_a_mail_counts_no_try(tmp_path: Path) -> 
 
 
 async def test_a_mail_that_ends_the_process_is_set_aside(tmp_path: Path) -> None:
-    async with postbox(tmp_path) as box:
+    async with run_polling_device(tmp_path) as box:
         box.add("one")
         box.keeper.answer = _stop
         await box.poll()
@@ -165,7 +165,7 @@ async def _stop(mail: Incoming, subject: str) -> Handled:
         ),
     ],
 )
-def test_a_summary_of_any_header(octets: bytes, sender: str, subject: str) -> None:
+def test_any_header_has_a_summary(octets: bytes, sender: str, subject: str) -> None:
     found = summarize_header(octets)
     assert (found.sender, found.subject) == (sender, subject)
 
@@ -173,11 +173,11 @@ def test_a_summary_of_any_header(octets: bytes, sender: str, subject: str) -> No
 @pytest.mark.parametrize(
     "date", ["", "yesterday", "Tue, 99 Nov 2026 10:00:00 +0000", "Tue, 24 Nov 99999 10:00:00 +0000", "\x00", "1" * 5000]
 )
-def test_a_date_that_is_none(date: str) -> None:
+def test_an_invalid_date(date: str) -> None:
     assert summarize_header(f"Date: {date}\r\n\r\n".encode()).received_at is None
 
 
-def test_what_a_log_says_of_an_error_that_is_not_ours() -> None:
+def test_the_log_of_a_foreign_error() -> None:
     with pytest.raises(KeyError) as caught:
         raise KeyError("secret-token")
     said = describe_error(caught.value)

@@ -14,7 +14,7 @@ from mailslot.service.poller import poll_once
 from mailslot.slots.connector import Connector
 from mailslot.slots.records import Records
 from mailslot.spool.spool import Spool
-from service.maildrop import RECORD, RecordingPipeline, mail
+from service.polling_device import RECORD, RecordingPipeline, mail
 
 if TYPE_CHECKING:
     import ssl
@@ -99,7 +99,7 @@ async def test_many_mails_in_batches(tmp_path: Path, dovecot: Dovecot, provider:
         assert dovecot.messages(ALICE) == []
 
 
-async def test_new_mail_alone_and_mail_that_is_kept(
+async def test_new_mail_only_and_kept_mail(
     tmp_path: Path, dovecot: Dovecot, provider: Provider, ca: trustme.CA
 ) -> None:
     dovecot.empty(ALICE)

@@ -15,7 +15,7 @@ from mailslot.service import poller
 from mailslot.service.poll_plan import plan_poll
 from mailslot.spool.incoming import KnownUid
 from mailslot_plugins.sandbox import DOVECOT, GMAIL, Fault
-from service.maildrop import mail, postbox
+from service.polling_device import mail, run_polling_device
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,8 +30,8 @@ def renumber(maildrop: Maildrop, prefix: str) -> None:
     maildrop.messages = [replace(message, uid=f"{prefix}{message.uid}") for message in maildrop.messages]
 
 
-async def test_new_unique_ids_for_known_mails_make_nothing_twice(tmp_path: Path) -> None:
-    async with postbox(tmp_path, after_fetch="keep") as box:
+async def test_new_unique_ids_for_known_mails_duplicate_nothing(tmp_path: Path) -> None:
+    async with run_polling_device(tmp_path, after_fetch="keep") as box:
         box.add("one", "two")
         await box.poll()
         renumber(box.maildrop, "new-")
@@ -44,7 +44,7 @@ async def test_new_unique_ids_for_known_mails_make_nothing_twice(tmp_path: Path)
 
 async def test_new_unique_ids_do_not_make_old_mails_new(tmp_path: Path) -> None:
     """What was passed over at the first poll was never read; only its date tells that it is old."""
-    async with postbox(tmp_path, first_poll="new") as box:
+    async with run_polling_device(tmp_path, first_poll="new") as box:
         box.add("old", "older")
         await box.poll()
         renumber(box.maildrop, "new-")
@@ -57,9 +57,9 @@ async def test_new_unique_ids_do_not_make_old_mails_new(tmp_path: Path) -> None:
         assert (report.fetched, report.passed_over, report.notes) == (0, 2, [])
 
 
-async def test_one_unique_id_for_copies(tmp_path: Path) -> None:
+async def test_one_unique_id_for_identical_mails(tmp_path: Path) -> None:
     """RFC 1939 section 7 allows it."""
-    async with postbox(tmp_path) as box:
+    async with run_polling_device(tmp_path) as box:
         for _ in range(3):
             box.maildrop.add(mail("one"), uid="same")
         report = await box.poll()
@@ -69,7 +69,7 @@ async def test_one_unique_id_for_copies(tmp_path: Path) -> None:
 
 
 async def test_one_unique_id_for_different_mails(tmp_path: Path) -> None:
-    async with postbox(tmp_path) as box:
+    async with run_polling_device(tmp_path) as box:
         for name in ("one", "two", "three"):
             box.maildrop.add(mail(name), uid="same")
         assert (await box.poll()).fetched == 3
@@ -82,9 +82,9 @@ async def test_one_unique_id_for_different_mails(tmp_path: Path) -> None:
         assert box.maildrop.messages == []
 
 
-async def test_a_unique_id_that_was_a_deleted_mails_before(tmp_path: Path) -> None:
+async def test_a_unique_id_reused_after_deletion(tmp_path: Path) -> None:
     """RFC 1939 section 7 forbids that only as long as the mail exists: some servers number what is there."""
-    async with postbox(tmp_path) as box:
+    async with run_polling_device(tmp_path) as box:
         for name in ("one", "two"):
             box.maildrop.add(mail(name), uid="1")
             assert (await box.poll()).fetched == 1
@@ -97,9 +97,9 @@ async def test_a_unique_id_that_was_a_deleted_mails_before(tmp_path: Path) -> No
         assert box.maildrop.messages == []
 
 
-async def test_a_mail_that_comes_again_after_it_was_deleted(tmp_path: Path) -> None:
+async def test_a_mail_that_reappears_after_deletion(tmp_path: Path) -> None:
     """Such as from a backup of the server, whether or not somebody has looked in between."""
-    async with postbox(tmp_path) as box:
+    async with run_polling_device(tmp_path) as box:
         for look in (True, False):
             box.maildrop.add(mail("one"), uid="1")
             report = await box.poll()
@@ -110,8 +110,8 @@ async def test_a_mail_that_comes_again_after_it_was_deleted(tmp_path: Path) -> N
         assert box.maildrop.messages == []
 
 
-async def test_a_server_that_deletes_nothing_is_not_asked_for_everything_at_each_poll(tmp_path: Path) -> None:
-    async with postbox(tmp_path) as box:
+async def test_a_server_that_never_deletes_is_not_refetched_at_each_poll(tmp_path: Path) -> None:
+    async with run_polling_device(tmp_path) as box:
         box.maildrop.add(mail("one"), uid="1")
         there = list(box.maildrop.messages)
         for _ in range(3):
@@ -122,7 +122,7 @@ async def test_a_server_that_deletes_nothing_is_not_asked_for_everything_at_each
 
 
 async def test_no_unique_ids_at_all(tmp_path: Path) -> None:
-    async with postbox(tmp_path) as box:
+    async with run_polling_device(tmp_path) as box:
         box.sandbox.faults.append(NO_UIDL)
         box.add("one", "two")
         assert (await box.poll()).deleted == 2
@@ -137,7 +137,7 @@ async def test_no_unique_ids_at_all(tmp_path: Path) -> None:
 async def test_too_large_and_without_a_unique_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The ledger cannot note it, and the listing does not tell its size: it is fetched once a poll, not for ever."""
     monkeypatch.setattr(poller, "MAX_MAIL_OCTETS", 50_000)
-    async with postbox(tmp_path) as box:
+    async with run_polling_device(tmp_path) as box:
         box.add("one")
         box.add("endless", size=200_000)
         box.add("two")
@@ -150,9 +150,9 @@ async def test_too_large_and_without_a_unique_id(tmp_path: Path, monkeypatch: py
         assert len(box.sandbox.dialogues) == 2
 
 
-async def test_mails_that_the_server_does_not_give_keep_no_others_waiting(tmp_path: Path) -> None:
+async def test_unretrievable_mails_do_not_delay_others(tmp_path: Path) -> None:
     """Without unique-ids nothing counts how often each was tried: they are asked for once a poll, not for ever."""
-    async with postbox(tmp_path) as box:
+    async with run_polling_device(tmp_path) as box:
         for number in range(25):
             box.add(f"mail {number}")
         refused = [Fault("RETR", n, connection=1, act=False, replace=b"-ERR no\r\n") for n in range(1, 23)]
@@ -167,10 +167,10 @@ async def test_mails_that_the_server_does_not_give_keep_no_others_waiting(tmp_pa
     ("settings", "setting"),
     [({"after_fetch": "keep"}, "after_fetch to delete"), ({"first_poll": "new"}, "first_poll to all")],
 )
-async def test_without_unique_ids_what_cannot_be_done_is_refused(
+async def test_without_unique_ids_keeping_mail_is_refused(
     tmp_path: Path, settings: dict[str, str], setting: str
 ) -> None:
-    async with postbox(tmp_path, **settings) as box:
+    async with run_polling_device(tmp_path, **settings) as box:
         box.sandbox.faults.append(NO_UIDL)
         box.add("one")
         report = await box.poll()
@@ -180,9 +180,9 @@ async def test_without_unique_ids_what_cannot_be_done_is_refused(
         assert box.keeper.subjects == []
 
 
-async def test_the_server_tells_how_often_it_may_be_asked(tmp_path: Path) -> None:
+async def test_the_announced_login_delay_is_respected(tmp_path: Path) -> None:
     """Gmail says LOGIN-DELAY 300: one session fetches all, and the next poll is refused here, not there."""
-    async with postbox(tmp_path, GMAIL) as box:
+    async with run_polling_device(tmp_path, GMAIL) as box:
         box.add(*(f"mail {number}" for number in range(30)))
         report = await box.poll()
         assert (report.fetched, report.pause) == (30, 305)
@@ -197,8 +197,8 @@ async def test_the_server_tells_how_often_it_may_be_asked(tmp_path: Path) -> Non
         assert (await box.poll()).ok
 
 
-async def test_the_server_never_told_and_refuses(tmp_path: Path) -> None:
-    async with postbox(tmp_path, replace(DOVECOT, login_delay=60)) as box:
+async def test_an_unannounced_login_delay(tmp_path: Path) -> None:
+    async with run_polling_device(tmp_path, replace(DOVECOT, login_delay=60)) as box:
         box.add(*(f"mail {number}" for number in range(30)))
         report = await box.poll()
         assert (report.fetched, report.deleted, report.cause) == (20, 20, "login_delay")

@@ -20,9 +20,9 @@ from mailslot.slots.records import Records
 from mailslot.spool.job import NewJob
 from mailslot.spool.spool import Spool
 from mailslot_plugins.sandbox import Fault, run_sandbox
-from service.maildrop import RECORD, USER, mail, pop_settings
-from service.outbox import ALICE, OPEN, SENDER, sandbox_settings
-from service.served import command, mailslot, serving
+from service.polling_device import RECORD, USER, mail, pop_settings
+from service.sending_device import ALICE, OPEN, SENDER, sandbox_settings
+from service.service_process import command, mailslot, serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -40,7 +40,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
 
 
 @asynccontextmanager
-async def office(home: Path, **settings: object) -> AsyncIterator[Sandbox]:
+async def run_device_home(home: Path, **settings: object) -> AsyncIterator[Sandbox]:
     """A sandbox, and a home that is set up for it; the mailbox is polled once a minute, and at the start."""
     async with run_sandbox(personality=OPEN) as sandbox:
         records = Records(home)
@@ -76,8 +76,8 @@ async def until_empty(sandbox: Sandbox) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_it_delivers_and_polls_until_it_is_told_to_stop(tmp_path: Path, backend: str, number: int) -> None:
-    async with office(tmp_path) as sandbox:
+async def test_it_delivers_and_polls_until_it_is_stopped(tmp_path: Path, backend: str, number: int) -> None:
+    async with run_device_home(tmp_path) as sandbox:
         sandbox.maildrops[USER].add(mail("one"))
         early = await accept(tmp_path, "early")
         async with serving(tmp_path, "--backend", backend, WATCHDOG_USEC="400000") as service:
@@ -96,8 +96,8 @@ async def test_it_delivers_and_polls_until_it_is_told_to_stop(tmp_path: Path, ba
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-async def test_it_stops_amid_a_transaction_that_does_not_end(tmp_path: Path, backend: str) -> None:
-    async with office(tmp_path, check_interval=0) as sandbox:
+async def test_it_stops_during_a_hanging_transaction(tmp_path: Path, backend: str) -> None:
+    async with run_device_home(tmp_path, check_interval=0) as sandbox:
         sandbox.faults.append(Fault("RCPT", delay=60))
         job_id = await accept(tmp_path, "stuck")
         async with serving(tmp_path, "--backend", backend) as service:
@@ -109,8 +109,8 @@ async def test_it_stops_amid_a_transaction_that_does_not_end(tmp_path: Path, bac
         assert len(sandbox.submissions) == 1
 
 
-async def test_killed_and_started_again(tmp_path: Path) -> None:
-    async with office(tmp_path) as sandbox:
+async def test_a_killed_service_continues_after_a_restart(tmp_path: Path) -> None:
+    async with run_device_home(tmp_path) as sandbox:
         async with serving(tmp_path) as service:
             service.process.kill()
             await service.process.wait()
@@ -123,16 +123,16 @@ async def test_killed_and_started_again(tmp_path: Path) -> None:
         assert len(sandbox.submissions) == 1
 
 
-async def test_one_service_for_a_home(tmp_path: Path) -> None:
-    async with office(tmp_path), serving(tmp_path) as service:
+async def test_only_one_service_per_home(tmp_path: Path) -> None:
+    async with run_device_home(tmp_path), serving(tmp_path) as service:
         code, _, said = await mailslot(tmp_path, "serve", "--log", "plain")
         assert code == 1
         assert said.splitlines()[-1] == f"Another process of mailslot serves {tmp_path} already."
         assert await service.stop() == 0
 
 
-async def test_settings_that_are_changed_by_hand(tmp_path: Path) -> None:
-    async with office(tmp_path, check_interval=0) as sandbox, serving(tmp_path) as service:
+async def test_settings_edited_while_running(tmp_path: Path) -> None:
+    async with run_device_home(tmp_path, check_interval=0) as sandbox, serving(tmp_path) as service:
         sandbox.maildrops[USER].add(mail("one"))
         file = tmp_path / "mailslot.toml"
         text = file.read_text()
@@ -148,7 +148,7 @@ async def test_settings_that_are_changed_by_hand(tmp_path: Path) -> None:
 
 
 async def test_broken_settings_at_the_start(tmp_path: Path) -> None:
-    async with office(tmp_path):
+    async with run_device_home(tmp_path):
         file = tmp_path / "mailslot.toml"
         file.write_text(file.read_text() + '\n[nonsense]\na = 1\n[records.smtp2]\nport = "x"\n')
         code, out, said = await mailslot(tmp_path, "serve", "--log", "json")
@@ -179,7 +179,7 @@ async def test_a_disk_that_is_full_for_a_while(tmp_path: Path) -> None:
     """The spool wants 64 MB to stay free, so that a disk of 60 MB is full, and one of 200 MB is not."""
     home = tmp_path / "home"
     with disk(home, "60m") as resize:
-        async with office(home) as sandbox:
+        async with run_device_home(home) as sandbox:
             sandbox.maildrops[USER].add(mail("one"))
             async with serving(home) as service:
                 # The service's own poll is over then, and its next one a minute away.
@@ -196,9 +196,9 @@ async def test_a_disk_that_is_full_for_a_while(tmp_path: Path) -> None:
                 assert await service.stop() == 0
 
 
-async def test_what_answers_on_the_network(tmp_path: Path) -> None:
+async def test_it_listens_only_where_configured(tmp_path: Path) -> None:
     [port] = free_ports(1)
-    async with office(tmp_path) as sandbox:
+    async with run_device_home(tmp_path) as sandbox:
         sandbox.maildrops[USER].add(mail("one"))
         for backend in BACKENDS:
             async with serving(tmp_path, "--listen", str(port), "--backend", backend) as service:
@@ -217,7 +217,7 @@ async def test_what_answers_on_the_network(tmp_path: Path) -> None:
                 assert await service.stop() == 0
 
 
-async def test_an_address_that_is_none(tmp_path: Path) -> None:
+async def test_an_invalid_address(tmp_path: Path) -> None:
     for address in ("here", "127.0.0.1:", ":99999", "127.0.0.1:http"):
         code, _, said = await mailslot(tmp_path, "serve", "--listen", address)
         assert code == 2, address
@@ -225,10 +225,10 @@ async def test_an_address_that_is_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["removed", "replaced", "overwritten", "log removed"])
-async def test_a_list_of_jobs_that_is_lost_while_it_serves(tmp_path: Path, how: str) -> None:
+async def test_a_job_database_lost_while_running(tmp_path: Path, how: str) -> None:
     """It ends with an exit code that has it started again, says so in few words, and has the list again then."""
     home, path = tmp_path / "home", tmp_path / "home" / "spool" / "spool.db"
-    async with office(home) as sandbox:
+    async with run_device_home(home) as sandbox:
         sandbox.rules.content = "451 4.7.1 Come back"
         job = await accept(home, "one")
         copy = path.read_bytes()
@@ -269,7 +269,7 @@ async def test_a_list_of_jobs_that_is_lost_while_it_serves(tmp_path: Path, how: 
 
 async def test_a_home_that_goes_while_it_serves(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    async with office(home), serving(home) as served:
+    async with run_device_home(home), serving(home) as served:
         home.rename(tmp_path / "elsewhere")
         with anyio.fail_after(120):
             assert await served.process.wait() == 1
@@ -287,9 +287,9 @@ async def test_a_home_without_settings_is_told_of(tmp_path: Path) -> None:
         assert len([line for line in served.lines if line.get("level") == "warning"]) == 1
 
 
-async def test_a_damaged_message_whose_list_is_lost_is_told_of(tmp_path: Path) -> None:
+async def test_a_damaged_message_without_database_is_reported(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    async with office(home):
+    async with run_device_home(home):
         await accept(home, "cut short")
         [file] = (home / "spool").glob("*.job")
         file.chmod(0o600)
@@ -313,10 +313,10 @@ async def test_a_damaged_message_whose_list_is_lost_is_told_of(tmp_path: Path) -
         assert 'mailslot_jobs{pipeline="scan",state="failed"} 1\n' in out
 
 
-async def test_commands_say_that_no_service_runs(tmp_path: Path) -> None:
+async def test_commands_report_that_no_service_is_running(tmp_path: Path) -> None:
     home = tmp_path / "my home"
     said_line = f"No service runs that sends what waits and polls: start it with: mailslot --home '{home}' serve\n"
-    async with office(home) as sandbox:
+    async with run_device_home(home) as sandbox:
         (tmp_path / "page.pdf").write_bytes(b"%PDF-1.4\n%%EOF\n")
         scan = ("scan", str(tmp_path / "page.pdf"), "--to", ALICE)
         for command, expected in (
@@ -346,10 +346,10 @@ async def test_commands_say_that_no_service_runs(tmp_path: Path) -> None:
                 assert (code, said) == (0, "")
 
 
-async def test_nobody_reads_the_log(tmp_path: Path) -> None:
+async def test_an_unread_log_does_not_block(tmp_path: Path) -> None:
     """Such as ``mailslot serve 2>&1 | less``: what is written there must not hold up the rest, nor the end."""
     home = tmp_path / "home"
-    async with office(home):
+    async with run_device_home(home):
         reading, writing = os.pipe()
         os.set_blocking(writing, False)
         with suppress(BlockingIOError):

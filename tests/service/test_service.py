@@ -1,4 +1,4 @@
-"""The service within: tasks that fail, what the service manager is told, and how lines are logged."""
+"""The service: failing tasks, notifications to the service manager, and log formats."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from mailslot.service.log import JsonLines, PlainLines, set_up_logging
 from mailslot.service.service import Service
 from mailslot.service.systemd import ServiceManager
 from mailslot.spool.errors import SpoolError
-from service.maildrop import RecordingPipeline
-from service.outbox import FastClocks, opened, outbox
+from service.polling_device import RecordingPipeline
+from service.sending_device import FastClocks, opened, run_sending_device
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +35,7 @@ async def run(service: Service, stop: anyio.Event) -> None:
         await service.run(stop.wait)
 
 
-async def test_a_task_that_fails_takes_no_other_down(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_failing_task_does_not_stop_the_others(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     began: list[float] = []
 
     async def failing() -> None:
@@ -44,7 +44,7 @@ async def test_a_task_that_fails_takes_no_other_down(tmp_path: Path, caplog: pyt
             raise ValueError("the token is hunter2")
         stop.set()
 
-    async with outbox(tmp_path, FastClocks(100)) as (box, _):
+    async with run_sending_device(tmp_path, FastClocks(100)) as (box, _):
         device = box.device
         job = await box.accept()
         stop = anyio.Event()
@@ -74,10 +74,10 @@ class WorkingPipeline(RecordingPipeline):
         await anyio.sleep_forever()
 
 
-async def test_a_pipeline_works_and_one_that_polls_what_is_no_pop_record_is_told(
+async def test_a_pipeline_runs_and_one_that_polls_a_non_pop_record_is_reported(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with outbox(tmp_path, FastClocks(100)) as (box, _):
+    async with run_sending_device(tmp_path, FastClocks(100)) as (box, _):
         stop = anyio.Event()
         pipeline = WorkingPipeline(stop)
         await run(Service(box.device, [pipeline], ServiceManager(), worker=box.worker), stop)
@@ -85,8 +85,8 @@ async def test_a_pipeline_works_and_one_that_polls_what_is_no_pop_record_is_told
         assert "wants to poll smtp, which is no POP record" in caplog.text
 
 
-async def test_one_service_for_a_home(tmp_path: Path) -> None:
-    async with outbox(tmp_path) as (box, _), anyio.create_task_group() as group:
+async def test_only_one_service_per_home(tmp_path: Path) -> None:
+    async with run_sending_device(tmp_path) as (box, _), anyio.create_task_group() as group:
         stop, ready = anyio.Event(), anyio.Event()
         group.start_soon(Service(box.device, [], ServiceManager()).run, stop.wait, ready.set)
         await ready.wait()
@@ -112,7 +112,7 @@ def heard(manager: socket.socket) -> list[str]:
     return found
 
 
-def test_what_the_service_manager_is_told(manager: socket.socket) -> None:
+def test_service_manager_notifications(manager: socket.socket) -> None:
     told = ServiceManager.from_environment({"NOTIFY_SOCKET": f"@mailslot-test-manager-{os.getpid()}"}, 7)
     told.ready()
     told.status("1 job waits")
@@ -126,7 +126,7 @@ def test_what_the_service_manager_is_told(manager: socket.socket) -> None:
     ("pause", "process", "kept"),
     [("20000", "7", True), ("20000", "8", False), ("20000", None, True), ("x", "7", False)],
 )
-async def test_the_watchdog_is_told_twice_in_its_period(
+async def test_the_watchdog_is_notified_twice_per_period(
     manager: socket.socket, pause: str, process: str | None, kept: bool
 ) -> None:
     environment = {"NOTIFY_SOCKET": f"@mailslot-test-manager-{os.getpid()}", "WATCHDOG_USEC": pause}
@@ -138,7 +138,7 @@ async def test_the_watchdog_is_told_twice_in_its_period(
     assert (len(heard(manager)) > 3) is kept
 
 
-async def test_nobody_listens() -> None:
+async def test_no_service_manager() -> None:
     for address in ("", "@mailslot-nobody", "/nowhere/at/all"):
         ServiceManager(address, 0.01).ready()
 
@@ -149,14 +149,14 @@ def record_of(message: str, *arguments: object, level: int = logging.INFO, **ext
     return made
 
 
-def test_a_line_for_machines() -> None:
+def test_the_json_log_format() -> None:
     line = json.loads(JsonLines().format(record_of("Sent to %s\nnow", "ä", job=7, record="smtp", other=1)))
     assert (line["message"], line["job"], line["record"], line["level"]) == ("Sent to ä now", 7, "smtp", "info")
     assert "other" not in line
     assert line["time"].endswith("+00:00")
 
 
-def test_a_line_for_people() -> None:
+def test_the_text_log_format() -> None:
     line = PlainLines().format(record_of("Sent", level=logging.WARNING, job=7, cause=None))
     assert line.endswith("warning: Sent  (job=7)")
 
@@ -169,14 +169,14 @@ def test_a_line_for_people() -> None:
         "1//0gLu8Abcdefghijklmnopqrs",
     ],
 )
-def test_what_looks_like_a_token_is_masked(secret: str) -> None:
+def test_token_like_text_is_masked(secret: str) -> None:
     for formatter in (JsonLines(), PlainLines()):
         line = formatter.format(record_of("The server said %s.", secret))
         assert secret not in line
         assert "•••" in line
 
 
-def test_an_error_is_told_without_its_words_and_without_a_traceback() -> None:
+def test_a_foreign_error_is_logged_without_its_text_and_traceback() -> None:
     made = record_of("It failed", level=logging.ERROR)
     try:
         raise ValueError("hunter2")
@@ -188,7 +188,7 @@ def test_an_error_is_told_without_its_words_and_without_a_traceback() -> None:
     assert json.loads(line)["message"].startswith("It failed (ValueError, raised at test_service.py:")
 
 
-def test_set_up_writes_ours_and_of_others_what_is_amiss(tmp_path: Path) -> None:
+def test_logging_keeps_our_records_and_others_warnings(tmp_path: Path) -> None:
     root = logging.getLogger()
     before = (
         root.handlers,

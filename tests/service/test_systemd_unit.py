@@ -22,7 +22,7 @@ def test_systemd_understands_the_unit(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_what_the_unit_runs_is_a_command() -> None:
+def test_the_unit_runs_an_existing_command() -> None:
     [command] = re.findall(r"^ExecStart=/usr/bin/mailslot (.+)$", UNIT.read_text(), re.MULTILINE)
     assert command.split() == ["serve", "--listen", "127.0.0.1:8025"]
     assert "LoadCredentialEncrypted=mailslot.key:" in UNIT.read_text()

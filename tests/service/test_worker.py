@@ -1,4 +1,4 @@
-"""The worker over hours and days, on clocks that run fast and are set; what it does when it is told to stop."""
+"""The worker over hours and days, with fast and changed clocks, and how it stops."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from mailslot.service.delivery import Delivery
 from mailslot.spool.errors import SpoolError
 from mailslot.spool.spool import Spool
 from mailslot_plugins.sandbox import Fault, Sandbox, run_sandbox
-from service.outbox import OPEN, FastClocks, opened, outbox, received, sandbox_settings, set_up
+from service.sending_device import OPEN, FastClocks, opened, received, run_sending_device, sandbox_settings, set_up
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
-    from service.outbox import SendingDevice
+    from service.sending_device import SendingDevice
 
-    Office = Callable[..., AbstractAsyncContextManager[tuple[SendingDevice, Sandbox]]]
+    RunSendingDevice = Callable[..., AbstractAsyncContextManager[tuple[SendingDevice, Sandbox]]]
 
 pytestmark = pytest.mark.virtual_time
 
@@ -39,12 +39,12 @@ async def running(anyio_backend: object) -> AsyncIterator[Sandbox]:
 
 
 @pytest.fixture
-def office(running: Sandbox) -> Office:
+def sending_device(running: Sandbox) -> RunSendingDevice:
     """Opens a device that sends to it."""
-    return partial(outbox, sandbox=running)
+    return partial(run_sending_device, sandbox=running)
 
 
-async def test_a_server_that_is_down_for_the_length_of_a_schedule(tmp_path: Path) -> None:
+async def test_a_server_that_is_down_for_the_whole_retry_schedule(tmp_path: Path) -> None:
     """All jobs are given up at their time, each with the reason; none before."""
     clocks = FastClocks(40_000)
     async with opened(set_up(tmp_path, REFUSED), clocks) as box:
@@ -77,11 +77,11 @@ async def test_a_server_that_comes_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seconds", [400 * DAY, -400 * DAY, 30 * DAY, -2 * HOUR])
-async def test_a_clock_that_is_set_neither_stalls_jobs_nor_ends_them(
-    office: Office, tmp_path: Path, seconds: float
+async def test_a_clock_change_neither_stalls_nor_expires_jobs(
+    sending_device: RunSendingDevice, tmp_path: Path, seconds: float
 ) -> None:
     clocks = FastClocks(2000)
-    async with office(tmp_path, clocks) as (box, sandbox):
+    async with sending_device(tmp_path, clocks) as (box, sandbox):
         sandbox.rules.content = "451 4.7.1 Come back"
         jobs = [await box.accept(text=str(number)) for number in range(10)]
         async with box.delivering():
@@ -102,20 +102,22 @@ async def test_a_clock_that_is_set_neither_stalls_jobs_nor_ends_them(
 
 
 @pytest.mark.parametrize("days", [-10_000, 3])
-async def test_a_clock_that_was_set_while_the_device_was_off(office: Office, tmp_path: Path, days: int) -> None:
+async def test_a_clock_change_while_the_device_was_off(
+    sending_device: RunSendingDevice, tmp_path: Path, days: int
+) -> None:
     clocks = FastClocks(600)
-    async with office(tmp_path, clocks) as (box, sandbox):
+    async with sending_device(tmp_path, clocks) as (box, sandbox):
         sandbox.rules.content = "451 4.7.1 Come back"
         job = await box.accept()
         async with box.delivering():
             await box.until(job, "deferred")
     clocks.set(days * DAY)
-    async with office(tmp_path, clocks) as (box, sandbox), box.delivering():
+    async with sending_device(tmp_path, clocks) as (box, sandbox), box.delivering():
         job = await box.until(job, "sent")
         assert job.attempts >= 2
 
 
-async def test_many_messages_a_minute_wait_for_the_next(tmp_path: Path) -> None:
+async def test_messages_over_the_limit_per_minute_wait(tmp_path: Path) -> None:
     clocks = FastClocks(150)
     async with run_sandbox(personality=OPEN) as sandbox:
         records = set_up(tmp_path, {**sandbox_settings(sandbox), "provider": "microsoft365"})
@@ -129,7 +131,7 @@ async def test_many_messages_a_minute_wait_for_the_next(tmp_path: Path) -> None:
         assert len({subject for subject, _ in received(sandbox)}) == 70
 
 
-async def test_recipients_beyond_a_day_wait_for_the_next(tmp_path: Path) -> None:
+async def test_recipients_over_the_daily_limit_wait(tmp_path: Path) -> None:
     clocks = FastClocks(40_000)
     async with run_sandbox(personality=OPEN) as sandbox:
         records = set_up(tmp_path, {**sandbox_settings(sandbox), "provider": "microsoft365"})
@@ -149,8 +151,8 @@ async def test_recipients_beyond_a_day_wait_for_the_next(tmp_path: Path) -> None
 # Stopping.
 
 
-async def test_a_transaction_that_goes_on_is_finished(office: Office, tmp_path: Path) -> None:
-    async with office(tmp_path) as (box, sandbox):
+async def test_stopping_finishes_a_running_transaction(sending_device: RunSendingDevice, tmp_path: Path) -> None:
+    async with sending_device(tmp_path) as (box, sandbox):
         sandbox.faults.append(Fault("message", delay=0.5))
         jobs = [await box.accept(text=str(number)) for number in range(3)]
         async with box.delivering():
@@ -164,10 +166,10 @@ async def test_a_transaction_that_goes_on_is_finished(office: Office, tmp_path: 
     [("greeting", "queued"), ("MAIL", "queued"), ("content", "in_doubt"), ("message", "in_doubt")],
 )
 @pytest.mark.parametrize("how", ["stop", "cancel"])
-async def test_one_that_does_not_end_is_broken_off(
-    office: Office, tmp_path: Path, moment: str, state: str, how: str
+async def test_stopping_aborts_a_hanging_transaction(
+    sending_device: RunSendingDevice, tmp_path: Path, moment: str, state: str, how: str
 ) -> None:
-    async with office(tmp_path, grace=0.3) as (box, sandbox):
+    async with sending_device(tmp_path, grace=0.3) as (box, sandbox):
         box.device.records.change("smtp", {"timeout": 60}, {})
         sandbox.faults.append(Fault(moment, delay=math.inf))
         job = await box.accept()
@@ -190,8 +192,8 @@ async def test_one_that_does_not_end_is_broken_off(
             pass
 
 
-async def test_it_stops_at_once_where_nothing_goes_on(office: Office, tmp_path: Path) -> None:
-    async with office(tmp_path) as (box, _sandbox):
+async def test_an_idle_worker_stops_at_once(sending_device: RunSendingDevice, tmp_path: Path) -> None:
+    async with sending_device(tmp_path) as (box, _sandbox):
         await box.accept()
         async with box.delivering():
             await box.until_true(lambda: _sandbox.submissions)
@@ -202,8 +204,8 @@ async def test_it_stops_at_once_where_nothing_goes_on(office: Office, tmp_path: 
 # One process at a time.
 
 
-async def test_only_one_delivers(office: Office, tmp_path: Path) -> None:
-    async with office(tmp_path) as (box, sandbox), Spool(tmp_path) as other:
+async def test_only_one_process_delivers(sending_device: RunSendingDevice, tmp_path: Path) -> None:
+    async with sending_device(tmp_path) as (box, sandbox), Spool(tmp_path) as other:
         job = await box.accept()
         async with other.delivery_lock():
             with pytest.raises(SpoolError) as caught:
@@ -215,8 +217,10 @@ async def test_only_one_delivers(office: Office, tmp_path: Path) -> None:
         assert (await box.worker.deliver(job.id)).state == "sent"
 
 
-async def test_the_service_waits_for_a_scan_that_delivers_itself(office: Office, tmp_path: Path) -> None:
-    async with office(tmp_path) as (box, _sandbox), Spool(tmp_path) as other:
+async def test_the_service_waits_for_a_scan_command_that_delivers(
+    sending_device: RunSendingDevice, tmp_path: Path
+) -> None:
+    async with sending_device(tmp_path) as (box, _sandbox), Spool(tmp_path) as other:
         job = await box.accept()
         async with anyio.create_task_group() as group:
             async with other.delivery_lock():
@@ -227,8 +231,8 @@ async def test_the_service_waits_for_a_scan_that_delivers_itself(office: Office,
             await box.worker.stop()
 
 
-async def test_one_job_by_itself(office: Office, tmp_path: Path) -> None:
-    async with office(tmp_path) as (box, sandbox):
+async def test_delivering_a_single_job(sending_device: RunSendingDevice, tmp_path: Path) -> None:
+    async with sending_device(tmp_path) as (box, sandbox):
         older, job = await box.accept(text="older"), await box.accept(text="this one")
         assert (await box.worker.deliver(job.id)).state == "sent"
         assert (await box.job(older)).state == "queued"
@@ -243,8 +247,8 @@ async def test_one_job_by_itself(office: Office, tmp_path: Path) -> None:
             await box.worker.deliver(99)
 
 
-async def test_a_job_of_another_kind_is_left_alone(office: Office, tmp_path: Path) -> None:
-    async with office(tmp_path) as (box, _sandbox):
+async def test_a_job_of_another_kind_is_left_alone(sending_device: RunSendingDevice, tmp_path: Path) -> None:
+    async with sending_device(tmp_path) as (box, _sandbox):
         job = await box.accept(via="printer:office")
         await box.deliver_due()
         assert (await box.worker.deliver(job.id)).state == "queued"
@@ -253,10 +257,10 @@ async def test_a_job_of_another_kind_is_left_alone(office: Office, tmp_path: Pat
 # Faults of our own.
 
 
-async def test_a_full_disk_at_the_end_of_a_message_hands_nothing_over(
-    office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_a_full_disk_before_the_end_of_a_message_sends_nothing(
+    sending_device: RunSendingDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with office(tmp_path, FastClocks(60)) as (box, sandbox):
+    async with sending_device(tmp_path, FastClocks(60)) as (box, sandbox):
         job = await box.accept()
         spool, full = box.spool, [True, True]
         hand_over, settle = spool.hand_over, spool.record_replies
@@ -283,10 +287,10 @@ async def test_a_full_disk_at_the_end_of_a_message_hands_nothing_over(
         assert len(sandbox.submissions) == 1
 
 
-async def test_a_fault_of_ours_with_one_job_does_not_stop_the_others(
-    office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_an_internal_error_with_one_job_does_not_stop_others(
+    sending_device: RunSendingDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with office(tmp_path, FastClocks(60)) as (box, _sandbox):
+    async with sending_device(tmp_path, FastClocks(60)) as (box, _sandbox):
         bad, good = await box.accept(text="bad"), await box.accept(text="good")
         submit = Delivery._submit
 
@@ -303,11 +307,11 @@ async def test_a_fault_of_ours_with_one_job_does_not_stop_the_others(
             assert "log" in job.sentence
 
 
-async def test_a_fault_once_a_message_is_out_does_not_send_it_again(
-    office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_an_internal_error_after_sending_does_not_resend(
+    sending_device: RunSendingDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody else's submitter, say, has handed it over and then fails in a way of its own."""
-    async with office(tmp_path, FastClocks(60)) as (box, sandbox):
+    async with sending_device(tmp_path, FastClocks(60)) as (box, sandbox):
         bad, good = await box.accept(text="bad"), await box.accept(text="good")
         submit, before = Delivery._submit, len(sandbox.submissions)
 

@@ -41,7 +41,7 @@ def change(home: Path, how: str) -> None:
 
 
 def state(home: Path) -> tuple[str | None, str | None]:
-    """The server and its password, as whoever comes next finds them."""
+    """Return the server and its password as the next process reads them."""
     records = Records(home)
     password = records.vault.read("smtp", "password")
     return records.settings.load()["smtp"].server, None if password is None else password.reveal()
@@ -80,7 +80,7 @@ def die_at(step: int) -> None:
 @pytest.mark.parametrize("how", CHANGES)
 def test_killed_at_every_step(tmp_path: Path, how: str) -> None:
     """By a process of its own, since it forks and patches the system calls."""
-    code = "import sys; from slots.test_together import killed_at_every_step as k; k(*sys.argv[1:])"
+    code = "import sys; from slots.test_atomic_changes import killed_at_every_step as k; k(*sys.argv[1:])"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     command = [sys.executable, "-c", code, str(tmp_path), how]
     ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300, env=environment)
@@ -173,7 +173,7 @@ def test_a_full_disk(small_home: Path, how: str) -> None:
     assert left_over(small_home) == []
 
 
-def test_a_home_that_was_moved_in_between(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_home_moved_between_journal_and_recovery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home, moved = tmp_path / "home", tmp_path / "moved"
     begin(home)
     with monkeypatch.context() as patch:
@@ -185,14 +185,14 @@ def test_a_home_that_was_moved_in_between(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("garbage", [b"", b"[", b"7", b"[[1, 2]]", b'{"a": 1}', b"null", b"\xff"])
-def test_a_journal_that_is_none(tmp_path: Path, garbage: bytes) -> None:
+def test_an_invalid_journal(tmp_path: Path, garbage: bytes) -> None:
     begin(tmp_path)
     (tmp_path / journal.JOURNAL_NAME).write_bytes(garbage)
     assert state(tmp_path) == BEFORE
     assert left_over(tmp_path) == []
 
 
-def test_settings_that_are_a_link(tmp_path: Path) -> None:
+def test_a_symbolic_link_to_the_settings(tmp_path: Path) -> None:
     begin(tmp_path / "home")
     target, link = tmp_path / "etc.toml", tmp_path / "home" / "mailslot.toml"
     link.replace(target)

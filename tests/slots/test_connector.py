@@ -15,7 +15,7 @@ from mailslot.slots.connector import Connector, open_smtp
 from mailslot.slots.maildrop import open_maildrop
 from mailslot.slots.records import Records
 from mailslot_plugins.sandbox import run_sandbox
-from vault.conftest import largest_file
+from vault.conftest import limit_file_size
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -38,8 +38,8 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 
 async def test_sessions(device: Device, sandbox: Sandbox) -> None:
-    await device.use(SMTP, sandbox)
-    await device.use(POP, sandbox)
+    await device.set_up_slot(SMTP, sandbox)
+    await device.set_up_slot(POP, sandbox)
     async with Connector(device.records) as connector:
         profile = await connector.profile("smtp")
         assert (profile.record, profile.protocol, profile.timeout) == ("smtp", "SMTP", 10.0)
@@ -54,8 +54,8 @@ async def test_sessions(device: Device, sandbox: Sandbox) -> None:
             assert (await pop.stat())[0] == 1
 
 
-async def test_one_source_for_all_that_is_the_same(device: Device, sandbox: Sandbox) -> None:
-    await device.use(SMTP, sandbox)
+async def test_equal_settings_share_one_token_source(device: Device, sandbox: Sandbox) -> None:
+    await device.set_up_slot(SMTP, sandbox)
     async with Connector(device.records) as connector:
         first = (await connector.profile("smtp")).token_source
         assert (await connector.profile("smtp")).token_source is first
@@ -66,12 +66,12 @@ async def test_one_source_for_all_that_is_the_same(device: Device, sandbox: Sand
         assert (await connector.profile("smtp")).token_source is not second
 
 
-async def test_a_token_that_is_in_memory_only_outlives_a_change_of_settings(device: Device, sandbox: Sandbox) -> None:
-    await device.use(SMTP, sandbox)
+async def test_an_unsaved_token_survives_a_change_of_settings(device: Device, sandbox: Sandbox) -> None:
+    await device.set_up_slot(SMTP, sandbox)
     async with Connector(device.records) as connector:
         first = (await connector.profile("smtp")).token_source
         assert isinstance(first, GrantSource)
-        with largest_file(10):
+        with limit_file_size(10):
             renewed = await first.token(force=True)
         assert first.save_error is not None
         device.set("install.quick", timeout=2)
@@ -82,23 +82,23 @@ async def test_a_token_that_is_in_memory_only_outlives_a_change_of_settings(devi
         assert second.save_error is None
 
 
-async def test_a_token_that_comes_later_is_used(device: Device, sandbox: Sandbox) -> None:
-    await device.use(SMTP, sandbox, keep=False)
+async def test_a_token_obtained_later_is_used(device: Device, sandbox: Sandbox) -> None:
+    await device.set_up_slot(SMTP, sandbox, keep=False)
     async with Connector(device.records) as connector:
         profile = await connector.profile("smtp")
         with pytest.raises(MailError) as caught:
             async with open_smtp(profile):
                 pass
         assert (caught.value.stage, caught.value.cause) == ("token", "token_not_retrieved")
-        await device.keep(SMTP, sandbox.provider.issue(SCANNER).value.reveal())
+        await device.store_token(SMTP, sandbox.provider.issue(SCANNER).value.reveal())
         async with open_smtp(await connector.profile("smtp")):
             pass
 
 
-async def test_a_change_by_hand_is_taken_over_and_a_broken_file_is_not(
+async def test_manual_edits_are_loaded_and_broken_files_ignored(
     device: Device, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await device.use(SMTP, sandbox)
+    await device.set_up_slot(SMTP, sandbox)
     path = device.home / "mailslot.toml"
     good = path.read_text()
     async with Connector(Records(device.home)) as connector:
@@ -125,7 +125,7 @@ async def test_a_change_by_hand_is_taken_over_and_a_broken_file_is_not(
 async def test_the_secondary_server(device: Device, sandbox: Sandbox, port: str) -> None:
     # The name is not found; or the port is closed at the first address and open at the second one.
     first = "mail.invalid" if port == "open" else "127.0.0.3"
-    await device.use(SMTP, sandbox, server=first, secondary_server="localhost")
+    await device.set_up_slot(SMTP, sandbox, server=first, secondary_server="localhost")
     async with Connector(device.records) as connector:
         profile = await connector.profile("smtp")
         async with open_smtp(profile) as smtp:
@@ -134,8 +134,8 @@ async def test_the_secondary_server(device: Device, sandbox: Sandbox, port: str)
             await smtp.noop()
 
 
-async def test_the_secondary_server_is_for_reaching_not_for_refusing(device: Device, sandbox: Sandbox) -> None:
-    await device.use(SMTP, sandbox, security="tls", secondary_server="localhost")
+async def test_a_refusal_does_not_lead_to_the_secondary_server(device: Device, sandbox: Sandbox) -> None:
+    await device.set_up_slot(SMTP, sandbox, security="tls", secondary_server="localhost")
     async with Connector(device.records) as connector:
         with pytest.raises(NetworkError) as caught:
             async with open_smtp(await connector.profile("smtp")):
@@ -144,8 +144,8 @@ async def test_the_secondary_server_is_for_reaching_not_for_refusing(device: Dev
     assert len(sandbox.dialogues) == 1
 
 
-async def test_of_two_that_cannot_be_reached_the_first_is_told(device: Device, sandbox: Sandbox) -> None:
-    await device.use(SMTP, sandbox, server="mail.invalid", secondary_server="127.0.0.1", port=1)
+async def test_if_both_are_unreachable_the_primary_is_reported(device: Device, sandbox: Sandbox) -> None:
+    await device.set_up_slot(SMTP, sandbox, server="mail.invalid", secondary_server="127.0.0.1", port=1)
     async with Connector(device.records) as connector:
         with pytest.raises(NetworkError) as caught:
             async with open_smtp(await connector.profile("smtp")):
@@ -153,8 +153,8 @@ async def test_of_two_that_cannot_be_reached_the_first_is_told(device: Device, s
     assert caught.value.cause == "name_not_found"
 
 
-async def test_a_failure_in_the_session_is_no_reason_for_the_other_server(device: Device, sandbox: Sandbox) -> None:
-    await device.use(SMTP, sandbox, secondary_server="localhost")
+async def test_a_failure_in_the_session_does_not_lead_to_the_secondary_server(device: Device, sandbox: Sandbox) -> None:
+    await device.set_up_slot(SMTP, sandbox, secondary_server="localhost")
     async with Connector(device.records) as connector:
         with pytest.raises(ZeroDivisionError):
             async with open_smtp(await connector.profile("smtp")):
@@ -163,7 +163,7 @@ async def test_a_failure_in_the_session_is_no_reason_for_the_other_server(device
 
 
 async def test_a_password(device: Device, sandbox: Sandbox) -> None:
-    await device.use(SMTP, sandbox, keep=False)
+    await device.set_up_slot(SMTP, sandbox, keep=False)
     device.set(SMTP, authentication="password")
     async with Connector(device.records) as connector:
         with pytest.raises(NotConfiguredError) as caught:
@@ -177,8 +177,8 @@ async def test_a_password(device: Device, sandbox: Sandbox) -> None:
             pass
 
 
-async def test_a_file_of_authorities(device: Device, sandbox: Sandbox) -> None:
-    await device.use(SMTP, sandbox)
+async def test_a_ca_file(device: Device, sandbox: Sandbox) -> None:
+    await device.set_up_slot(SMTP, sandbox)
     async with Connector(device.records) as connector:
         first = (await connector.profile("smtp")).ssl_context
         assert (await connector.profile("smtp")).ssl_context is first
@@ -187,7 +187,7 @@ async def test_a_file_of_authorities(device: Device, sandbox: Sandbox) -> None:
             await connector.profile("smtp")
 
 
-async def test_a_preset_fills_in_what_is_not_set(device: Device) -> None:
+async def test_a_preset_fills_in_missing_settings(device: Device) -> None:
     device.set(SMTP, provider="microsoft365", authentication="none", account="a@example.com")
     async with Connector(device.records) as connector:
         profile = await connector.profile("smtp")

@@ -62,7 +62,7 @@ def test_sender_from_the_account() -> None:
     assert effective_settings(own, "SMTP").sender_address == "copier@example.com"
 
 
-def test_where_a_value_is_from() -> None:
+def test_the_origin_of_a_value() -> None:
     assert value_sources(Settings(provider="google", account="a@example.com"), "SMTP") == {
         "server": "Google",
         "port": "Google",
@@ -74,6 +74,6 @@ def test_where_a_value_is_from() -> None:
     assert value_sources(Settings(security=TLS), "SMTP") == {"port": "the encryption"}
 
 
-def test_what_is_set_is_never_replaced() -> None:
+def test_explicit_settings_are_never_replaced() -> None:
     settings = Settings(server="x.example", port=1, security=NONE, provider="google", sender_address="a@b.example")
     assert effective_settings(settings, "SMTP") == settings

@@ -37,7 +37,7 @@ def test_schemas(key: Key, expected: dict[str, Any]) -> None:
     assert schema(key) == {**expected, "description": key.allowed}
 
 
-def test_what_a_schema_bounds_is_bound() -> None:
+def test_list_lengths_are_bounded() -> None:
     known = {"list": Key("at most two", keys.list_of(keys.text, max_items=2))}
     assert parse_value(known, "list", ["a", "b", "a"]) == ("a", "b")
     with pytest.raises(InputError, match="at most two"):

@@ -1,4 +1,4 @@
-"""What people enter for a server, and what they mean."""
+"""Normalization of what people enter for a server."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_addresses(protocol: Protocol, entered: str, expected: dict[str, object]
         ({"server": "mail.example.com:smtp"}, "host name"),
     ],
 )
-def test_what_means_nothing_changes_nothing(records: Records, values: dict[str, str], says: str) -> None:
+def test_meaningless_addresses_change_nothing(records: Records, values: dict[str, str], says: str) -> None:
     with pytest.raises(InputError, match=says) as raised:
         records.change("smtp", values, {"password": Secret("x")})
     assert "geheim" not in str(raised.value)
@@ -78,7 +78,7 @@ def test_what_means_nothing_changes_nothing(records: Records, values: dict[str, 
     assert records.vault.fields("smtp") == frozenset()
 
 
-def test_what_was_set_before_makes_way(records: Records) -> None:
+def test_conflicting_older_settings_are_removed(records: Records) -> None:
     records.change("smtp", {"port": "587", "security": "starttls"}, {})
     changed = records.change("smtp", {"server": "smtps://mail.example.com"}, {})
     assert (changed.settings.port, changed.settings.security) == (465, Security.TLS)
@@ -88,7 +88,7 @@ def test_what_was_set_before_makes_way(records: Records) -> None:
 
 
 @pytest.mark.parametrize("unset", [{"security": None}, {"port": None}, {"port": None, "security": None}])
-def test_what_is_unset_at_once_contradicts_nothing(records: Records, unset: dict[str, None]) -> None:
+def test_settings_unset_in_the_same_change_do_not_conflict(records: Records, unset: dict[str, None]) -> None:
     records.change("smtp", {"port": "587", "security": "starttls"}, {})
     changed = records.change("smtp", {"server": "smtps://mail.example.com", **unset}, {})
     assert (changed.settings.port, changed.settings.security) == (465, Security.TLS)
@@ -112,7 +112,7 @@ def test_secondary_server(records: Records) -> None:
         {"provider": "microsoft365-china", "port": "465", "security": "tls"},
     ],
 )
-def test_microsoft_never_on_465(records: Records, values: dict[str, str]) -> None:
+def test_microsoft_is_moved_from_port_465(records: Records, values: dict[str, str]) -> None:
     changed = records.change("smtp", values, {})
     assert (changed.settings.port, changed.settings.security) == (587, Security.STARTTLS)
     assert "Microsoft" in changed.notes[-1]
@@ -129,7 +129,7 @@ def test_microsoft_never_on_465(records: Records, values: dict[str, str]) -> Non
         ("fax-pop", {"provider": "microsoft365", "security": "tls"}),
     ],
 )
-def test_others_are_left_alone(records: Records, record: str, values: dict[str, str]) -> None:
+def test_other_servers_are_unchanged(records: Records, record: str, values: dict[str, str]) -> None:
     changed = records.change(record, values, {})
     assert changed.notes == ()
     assert changed.settings.port == (int(values["port"]) if "port" in values else None)
@@ -155,7 +155,7 @@ def test_combinations(records: Records, record: str, values: dict[str, str], say
     assert records.vault.fields(record) == frozenset()
 
 
-def test_names_of_providers(records: Records) -> None:
+def test_provider_names(records: Records) -> None:
     assert records.change("smtp", {"provider": "Gmail"}, {}).settings.provider == "google"
     assert records.effective("smtp").server == "smtp.gmail.com"
     assert records.change("smtp", {"authentication": "pop_before_smtp", "pop_slot": "fax.pop"}, {}).notes == ()

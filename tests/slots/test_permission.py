@@ -1,4 +1,4 @@
-"""Who may set which key: each key of each table has a decision, and a new one has to be added here."""
+"""Who may set each key; a new key has to be added here."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def tables() -> dict[str, dict[str, Key]]:
     return {"record": dict(KEYS), **ours}
 
 
-def test_every_key_has_decided() -> None:
+def test_every_key_declares_its_permission() -> None:
     for table, known in tables().items():
         groups = {"api_key": ANYBODY, "administrator": ADMINISTRATOR, "local": LOCAL, "value": BY_VALUE}
         decided = {key: group for group, names in groups.items() for key in names.get(table, "").split()}
@@ -103,7 +103,7 @@ def test_who_may_set_a_value(section: str, key: str, value: object, expected: Se
     assert required_role(found.keys[key], parse_value(found.keys, key, value), before.get(key)) == expected
 
 
-def test_the_path_of_a_plugin_is_local_by_itself() -> None:
+def test_paths_of_plugins_are_local_by_default() -> None:
     known = {"file": Key("the path of a file", keys.path), "name": Key("a text", keys.text)}
     for by in ("api_key", "administrator"):
         with pytest.raises(NotPermittedError) as caught:

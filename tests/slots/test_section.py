@@ -92,7 +92,7 @@ def test_plugins_are_loaded_for_their_own_table_only(tmp_path: Path, monkeypatch
     assert file.section(DEVICE)["name"] == "x"
 
 
-def test_sections_that_are_handed_over(tmp_path: Path) -> None:
+def test_explicit_sections(tmp_path: Path) -> None:
     key = Key("addresses", list_of(text), default=())
     section = Section(
         "own", {"to": key, "loud": Key("yes or no", flag), "many": Key("1 to 9", number(1, 9), default=3)}
@@ -104,6 +104,6 @@ def test_sections_that_are_handed_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["", " , ", [], [1], None.__class__, {"a": 1}])
-def test_lists_hold_something(value: object) -> None:
+def test_invalid_lists(value: object) -> None:
     with pytest.raises(ValueError):
         list_of(text)(value)

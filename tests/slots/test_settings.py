@@ -1,4 +1,4 @@
-"""Settings in ``mailslot.toml``: what is taken, what is refused, and what a change leaves alone."""
+"""Settings in ``mailslot.toml``: accepted and refused values, and what a change keeps."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_unknown_slot_suggests_the_nearest() -> None:
         find_slot("fax.pip")
 
 
-def test_nothing_is_set_at_first(settings: SettingsFile) -> None:
+def test_defaults_are_unset(settings: SettingsFile) -> None:
     assert settings.load() == dict.fromkeys(PROTOCOLS, Settings())
     assert not settings.path.exists()
 
@@ -90,7 +90,7 @@ def test_change_keeps_comments_and_order(settings: SettingsFile) -> None:
         ("smtp", "nonsense", None),
     ],
 )
-def test_what_is_not_allowed_changes_nothing(settings: SettingsFile, record: str, key: str, value: object) -> None:
+def test_invalid_values_change_nothing(settings: SettingsFile, record: str, key: str, value: object) -> None:
     settings.change(record, {"server": "before.example"})
     before = settings.path.read_bytes()
     with pytest.raises(InputError):
@@ -105,7 +105,7 @@ def test_no_credentials_without_tls(settings: SettingsFile, authentication: str)
         settings.change("smtp", {"authentication": authentication})
 
 
-def test_all_faults_of_a_file_at_once(settings: SettingsFile) -> None:
+def test_all_errors_of_a_file_are_reported_at_once(settings: SettingsFile) -> None:
     write(settings, "x = 1\n[records.smtp]\nserver = 5\nport = 'abc'\nfoo = 1\n[records.zzz]\n[records.print-pop]\n")
     with pytest.raises(InputError) as faults:
         settings.load()
@@ -124,13 +124,13 @@ def test_broken_files_are_left_alone(settings: SettingsFile, content: bytes) -> 
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_folder_that_cannot_be_written(settings: SettingsFile) -> None:
+def test_an_unwritable_folder(settings: SettingsFile) -> None:
     settings.path.parent.mkdir(mode=0o500)
     with pytest.raises(InputError, match="cannot be written"):
         settings.change("smtp", {"port": "25"})
 
 
-def test_home_that_is_a_file(tmp_path: Path) -> None:
+def test_a_home_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("")
     with pytest.raises(InputError, match="cannot be"):
         SettingsFile(tmp_path / "home").change("smtp", {"port": "25"})
@@ -141,7 +141,7 @@ def test_every_setting_says_what_is_allowed() -> None:
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_tokens_from_elsewhere_are_not_missed(tmp_path: Path) -> None:
+async def test_other_token_sources_need_no_flow(tmp_path: Path) -> None:
     records = Records(tmp_path)
     settings = replace(Settings(), authentication="oauth2", token_source="file /run/token")
     assert await records.tokens.status("smtp", settings, 0.0) == ("Not Retrieved", None)

@@ -1,4 +1,4 @@
-"""Faults in ``mailslot.toml``: all at once, each with its line and what is allowed."""
+"""Errors in ``mailslot.toml``: all at once, each with its line and the allowed values."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def faults(home: Path, text: str | bytes) -> list[str]:
     return [line.removeprefix(f"{home}/") for line in raised.value.detail.splitlines()]
 
 
-def test_all_at_once(tmp_path: Path) -> None:
+def test_all_errors_at_once(tmp_path: Path) -> None:
     text = """\
 prot = 1
 [records.smtp]
@@ -60,7 +60,7 @@ language = "tlh"
     ]
 
 
-def test_one_is_one_sentence(tmp_path: Path) -> None:
+def test_one_error_is_one_sentence(tmp_path: Path) -> None:
     file = SettingsFile(tmp_path)
     file.path.write_text("[records.smtp]\nport = 0\n")
     with pytest.raises(SettingsFileError) as raised:
@@ -104,14 +104,14 @@ def test_lines(tmp_path: Path, text: str, line: int, says: str) -> None:
     assert "hunter2" not in said[0]
 
 
-def test_what_is_no_toml_hides_nothing_else(tmp_path: Path) -> None:
+def test_a_syntax_error_hides_no_other_error(tmp_path: Path) -> None:
     said = faults(tmp_path, "[records.smtp]\nserver = x y\nport = 0\nport = 1\n[records.fax-pop]\nport = 70000\n")
     assert [line.partition(" ")[0] for line in said] == [
         f"mailslot.toml:{number}:" for number in (2, 3, 4, 6)
     ]  # fmt: skip
 
 
-def test_nothing_is_made_up_behind_what_never_closes(tmp_path: Path) -> None:
+def test_no_errors_are_invented_after_an_unclosed_string(tmp_path: Path) -> None:
     assert len(faults(tmp_path, "[records.smtp]\nscopes = [\nport = 587\n[records.fax-pop]\nport = 995\n")) == 1
     assert len(faults(tmp_path, '[records.smtp]\nsender_name = """\nport = 587\n')) == 1
 
@@ -127,19 +127,19 @@ def test_nothing_is_made_up_behind_what_never_closes(tmp_path: Path) -> None:
         (b"a\xff", ":1: this is not UTF-8"),
     ],
 )
-def test_what_no_parser_takes(tmp_path: Path, text: bytes, says: str) -> None:
+def test_unparsable_files(tmp_path: Path, text: bytes, says: str) -> None:
     file = SettingsFile(tmp_path)
     file.path.write_bytes(text)
     with pytest.raises(SettingsFileError, match=says):
         file.load()
 
 
-def test_many_faults_are_bounded(tmp_path: Path) -> None:
+def test_the_number_of_errors_is_bounded(tmp_path: Path) -> None:
     assert len(faults(tmp_path, "".join(f"k{number} = 1\n" for number in range(5000)))) == 100
     assert len(faults(tmp_path, "".join(f"k{number} = \n" for number in range(500)))) == 100
 
 
-def test_bom_and_crlf_are_taken_and_kept(tmp_path: Path) -> None:
+def test_bom_and_crlf_are_preserved(tmp_path: Path) -> None:
     file = SettingsFile(tmp_path)
     file.path.write_bytes(b"\xef\xbb\xbf# by hand\r\n[records.smtp]\r\nport = 25 # c\r\n")
     assert file.load()["smtp"].port == 25
@@ -148,7 +148,7 @@ def test_bom_and_crlf_are_taken_and_kept(tmp_path: Path) -> None:
     assert file.load()["smtp"].security is Security.STARTTLS
 
 
-def test_no_file_at_all(tmp_path: Path) -> None:
+def test_a_missing_file(tmp_path: Path) -> None:
     (tmp_path / "mailslot.toml").mkdir()
     with pytest.raises(SettingsFileError, match="Is a directory"):
         SettingsFile(tmp_path).load()

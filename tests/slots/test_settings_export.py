@@ -67,7 +67,7 @@ def test_export_and_import(records: Records, other: Records) -> None:
     assert export_settings(other.settings.current()) == text
 
 
-def test_left_out_here_and_kept_there(records: Records, other: Records) -> None:
+def test_omitted_keys_are_kept_at_the_target(records: Records, other: Records) -> None:
     other.settings.change("smtp", {"account": "mine@example.com", "sender_name": "Mine", "port": "25"})
     other.settings.change_section(DEVICE, {"name": "Mine", "webhook": "https://mine.example/"})
     text = exported(records, "account", "sender_address", "device", "serial_number")
@@ -81,7 +81,7 @@ def test_left_out_here_and_kept_there(records: Records, other: Records) -> None:
     assert (device["name"], device["webhook"]) == ("Mine", "https://mine.example/")
 
 
-def test_tables_that_are_not_there_stay(records: Records, other: Records) -> None:
+def test_missing_tables_are_kept(records: Records, other: Records) -> None:
     other.settings.change("status-pop", {"server": "status.example"})
     other.settings.change("smtp", {"timeout": "5", "security": "none"})
     taken(other, "[mailslot]\nexport = 1\n[records.smtp]\nport = 2525\n")
@@ -90,7 +90,7 @@ def test_tables_that_are_not_there_stay(records: Records, other: Records) -> Non
     assert (found["smtp"].port, found["smtp"].timeout, found["smtp"].security) == (2525, 30, None)
 
 
-def test_comments_stay(records: Records, other: Records) -> None:
+def test_comments_are_kept(records: Records, other: Records) -> None:
     other.settings.path.parent.mkdir()
     other.settings.path.write_text("# mine\n[records.smtp] # too\nport = 25 # and this\n")
     taken(other, "[mailslot]\nexport = 1\n[records.smtp]\nport = 2525\n")
@@ -119,7 +119,7 @@ def test_comments_stay(records: Records, other: Records) -> None:
         ),
     ],
 )
-def test_anything_wrong_changes_nothing(other: Records, text: str, says: str) -> None:
+def test_an_invalid_import_changes_nothing(other: Records, text: str, says: str) -> None:
     other.settings.change("fax-pop", {"port": "995"})
     before = other.settings.path.read_bytes()
     with pytest.raises(SettingsFileError, match=says) as raised:
@@ -128,7 +128,7 @@ def test_anything_wrong_changes_nothing(other: Records, text: str, says: str) ->
     assert other.settings.path.read_bytes() == before
 
 
-def test_from_windows(other: Records) -> None:
+def test_a_file_from_windows(other: Records) -> None:
     taken(other, "\ufeff[mailslot]\r\nexport = 1\r\n[records.smtp]\r\nport = 26\r\n")
     assert other.settings.load()["smtp"].port == 26
 
@@ -139,7 +139,7 @@ def test_names_to_leave_out_are_checked(records: Records) -> None:
     assert "[records.fax-pop]" not in exported(records, "records.fax-pop")
 
 
-def test_what_is_not_set_can_be_left_out(tmp_path: Path) -> None:
+def test_unset_keys_may_be_omitted(tmp_path: Path) -> None:
     records = Records(tmp_path)
     records.change("smtp", {"account": "scan@example.com"}, {})
     assert "scan@" not in exported(records, "account", "sender_address", "device", "serial_number", "records.fax-pop")

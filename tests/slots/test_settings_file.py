@@ -61,7 +61,7 @@ def settle(file: SettingsFile, *, ago: float = 10.0) -> None:
         ),
     ],
 )
-def test_only_what_was_asked_for_changes(file: SettingsFile, before: str, after: str) -> None:
+def test_only_the_requested_settings_change(file: SettingsFile, before: str, after: str) -> None:
     file.path.write_text(before)
     file.change("smtp", {"port": "587", "server": "new.example"})
     if not after.endswith("\n"):
@@ -69,7 +69,7 @@ def test_only_what_was_asked_for_changes(file: SettingsFile, before: str, after:
     assert file.path.read_text().rstrip("\n") == after.rstrip("\n")
 
 
-def test_what_is_unset_takes_its_line_along(file: SettingsFile) -> None:
+def test_unsetting_removes_the_line(file: SettingsFile) -> None:
     file.path.write_text("[records.smtp]\n# why\nport = 25 # so\nserver = 'x'\n")
     file.change("smtp", {"port": None, "timeout": None})
     assert file.path.read_text() == "[records.smtp]\n# why\nserver = 'x'\n"
@@ -83,8 +83,8 @@ def test_reading_creates_nothing(file: SettingsFile, tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
-def test_what_we_cannot_change_is_left(file: SettingsFile, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Should the editor ever err, the file stays as it is."""
+def test_an_editor_error_leaves_the_file_unchanged(file: SettingsFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the editor makes a mistake, the file is kept."""
     file.path.write_text("[records.smtp]\nport = 25\n")
     monkeypatch.setattr("mailslot.slots.toml_edit.edit_toml", lambda text, _: text + "\n[records.fax-pop]\nport = 1\n")
     with pytest.raises(SettingsFileError, match="by hand"):
@@ -95,7 +95,7 @@ def test_what_we_cannot_change_is_left(file: SettingsFile, monkeypatch: pytest.M
     assert file.path.read_text() == "[records.smtp]\nport = 25\n"
 
 
-def test_a_link_stays_one(file: SettingsFile, tmp_path: Path) -> None:
+def test_a_symbolic_link_is_kept(file: SettingsFile, tmp_path: Path) -> None:
     elsewhere = tmp_path / "etc"
     elsewhere.mkdir()
     (elsewhere / "real.toml").write_text("[records.smtp]\nport = 25\n")
@@ -105,7 +105,7 @@ def test_a_link_stays_one(file: SettingsFile, tmp_path: Path) -> None:
     assert (elsewhere / "real.toml").read_text() == "[records.smtp]\nport = 26\n"
 
 
-def test_before_write_may_refuse(file: SettingsFile) -> None:
+def test_before_write_can_refuse(file: SettingsFile) -> None:
     file.change("smtp", {"port": 25})
     before = file.path.read_bytes()
 
@@ -118,14 +118,14 @@ def test_before_write_may_refuse(file: SettingsFile) -> None:
     file.change("smtp", {"port": 27})
 
 
-def test_changed_by_hand_while_in_use(file: SettingsFile) -> None:
+def test_a_file_edited_while_in_use(file: SettingsFile) -> None:
     file.path.write_text("[records.smtp]\nport = 25\n")
     assert file.current().records["smtp"].port == 25
     file.path.write_text("[records.smtp]\nport = 26\n")
     assert file.current().records["smtp"].port == 26
 
 
-def test_a_broken_one_never_replaces_a_good_one(file: SettingsFile) -> None:
+def test_a_broken_file_never_replaces_valid_settings(file: SettingsFile) -> None:
     file.path.write_text("[records.smtp]\nport = 25\n[device]\nname = 'a'\n")
     assert file.current().fault == ""
     file.path.write_text("[records.smtp]\nport = 0\n[device]\nname = 'b'\n")
@@ -144,7 +144,7 @@ def test_a_broken_one_never_replaces_a_good_one(file: SettingsFile) -> None:
     assert file.current().records["smtp"].port is None
 
 
-def test_a_broken_one_from_the_start(file: SettingsFile) -> None:
+def test_a_file_broken_from_the_start(file: SettingsFile) -> None:
     file.path.write_text("[")
     with pytest.raises(SettingsFileError, match="not TOML"):
         file.current()
@@ -191,7 +191,7 @@ for number in range(25):
 """
 
 
-def test_processes_and_threads_lose_nothing(file: SettingsFile, tmp_path: Path) -> None:
+def test_concurrent_processes_and_threads_lose_nothing(file: SettingsFile, tmp_path: Path) -> None:
     """Two processes and two threads change a key each; what one wrote is never undone by another."""
     file.path.write_text("# kept\n")
     wanted = [("smtp", "port"), ("smtp", "timeout"), ("fax-pop", "port"), ("fax-pop", "timeout")]
@@ -219,7 +219,7 @@ names = st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "S", "Zs
 
 
 @given(names, names)
-def test_every_text_comes_back(tmp_path_factory: pytest.TempPathFactory, first: str, second: str) -> None:
+def test_every_string_survives_a_round_trip(tmp_path_factory: pytest.TempPathFactory, first: str, second: str) -> None:
     file = SettingsFile(tmp_path_factory.mktemp("home"))
     file.change("smtp", {"sender_name": first})
     file.change("smtp", {"sender_name": second, "account": first})

@@ -1,4 +1,4 @@
-"""An export from a stranger: what it may not do, which secrets it removes, and that it does all or nothing."""
+"""Import of an untrusted export: what it may not change, which secrets it removes, and that it is atomic."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_settings_that_need_a_login_are_named(tmp_path: Path, table: str) -> Non
     assert emptied.changes
 
 
-def test_settings_that_were_changed_meanwhile(records: Records) -> None:
+def test_settings_changed_during_the_import(records: Records) -> None:
     plan = plan_import(records, HEAD + SAME.replace("mail.example.com", "new.example"), "e.toml")
     records.change("fax-pop", {"timeout": 7}, {})
     before = records.settings.path.read_bytes()
@@ -116,8 +116,8 @@ def test_settings_that_were_changed_meanwhile(records: Records) -> None:
     assert kept(records, "fax-pop") == BOTH
 
 
-def test_a_password_that_was_entered_meanwhile(records: Records) -> None:
-    """It was entered for the server of before, and whoever was asked has not seen that it would be removed."""
+def test_a_password_entered_during_the_import(records: Records) -> None:
+    """It was entered for the previous server, and the confirmation did not mention its removal."""
     records.change("fax-pop", {}, {"password": None})
     plan = plan_import(records, HEAD + SAME.replace("mail.example.com", "new.example"), "e.toml")
     records.change("fax-pop", {}, {"password": Secret("geheim-3")})
@@ -128,7 +128,7 @@ def test_a_password_that_was_entered_meanwhile(records: Records) -> None:
     assert kept(records, "fax-pop") == BOTH
 
 
-def test_a_vault_that_cannot_be_written(records: Records) -> None:
+def test_an_unwritable_vault(records: Records) -> None:
     """Nothing changes: no setting, and no secret of another record."""
     moved = SAME.replace("mail.example.com", "new.example")
     plan = plan_import(records, f"{HEAD}{moved.replace('fax-pop', 'smtp')}{moved}", "e.toml")
@@ -141,7 +141,7 @@ def test_a_vault_that_cannot_be_written(records: Records) -> None:
     assert records.vault.read("smtp", "password") == Secret("geheim-1")
 
 
-def test_settings_that_cannot_be_written(records: Records) -> None:
+def test_unwritable_settings(records: Records) -> None:
     plan = plan_import(records, HEAD + SAME.replace("mail.example.com", "new.example"), "e.toml")
     before = records.settings.path.read_bytes()
     (records.home / "mailslot.toml.next").mkdir()
@@ -154,7 +154,7 @@ def test_settings_that_cannot_be_written(records: Records) -> None:
     assert kept(records, "fax-pop") == {"client_secret"}
 
 
-def test_a_file_that_is_nested_too_deeply(records: Records) -> None:
+def test_a_file_nested_too_deeply(records: Records) -> None:
     """Each of these ends at once, in a sentence."""
     deep = HEAD + "x = " + "[" * 50_000 + "]" * 50_000
     dotted = HEAD + ".".join(["a"] * 400_000) + " = 1\n"
@@ -178,12 +178,12 @@ def test_a_file_that_is_nested_too_deeply(records: Records) -> None:
 
 
 @pytest.mark.parametrize("name", ["sërver", "server\\u202e", "SERVER", "\\uff53erver", "__class__", ""])
-def test_keys_that_look_like_others(records: Records, name: str) -> None:
+def test_lookalike_keys(records: Records, name: str) -> None:
     with pytest.raises(SettingsFileError, match="there is no setting"):
         plan_import(records, f'{HEAD}[records.smtp]\n"{name}" = "x"\n', "e.toml")
 
 
-def test_the_umask_does_not_matter(records: Records) -> None:
+def test_the_umask_has_no_effect(records: Records) -> None:
     mask = os.umask(0)
     try:
         apply_import(records, plan_import(records, HEAD + SAME.replace("mail.example.com", "new.example"), "e.toml"))

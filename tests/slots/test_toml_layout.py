@@ -37,7 +37,7 @@ def test_lines(text: str, path: tuple[str, ...], line: int) -> None:
     assert layout(text).lines[path] == line
 
 
-def test_ends_of_tables() -> None:
+def test_table_ends() -> None:
     text = "[a]\nx = 1\ny = [\n 1,\n] # c\n\n# about b\n[b]\n\n[c]\n# nothing\n"
     assert layout(text).ends == {("a",): 5, ("b",): 8, ("c",): 10}
 
@@ -53,7 +53,7 @@ values = st.recursive(
 
 
 @given(st.lists(st.tuples(keys, st.lists(st.tuples(keys, values), max_size=4)), max_size=4))
-def test_whatever_is_written(tables: list[tuple[str, list[tuple[str, str]]]]) -> None:
+def test_any_document(tables: list[tuple[str, list[tuple[str, str]]]]) -> None:
     """Every key of a valid document is found, and on the line where it was put."""
     lines: list[str] = []
     expected: dict[tuple[str, ...], int] = {}

@@ -64,7 +64,7 @@ async def session(
         yield smtp, server
 
 
-class Wire:
+class ServerConnection:
     """The server's side of one connection.
 
     Attributes:
@@ -148,18 +148,21 @@ class Server:
 
     def __init__(self, port: int, security: Security) -> None:
         self.endpoint = Endpoint("127.0.0.1", port, security)
-        self.wires: list[Wire] = []
+        self.wires: list[ServerConnection] = []
 
 
 @asynccontextmanager
 async def serving(
-    handler: Callable[[Wire], Awaitable[None]], security: Security = Security.NONE, *, receive_buffer: int = 0
+    handler: Callable[[ServerConnection], Awaitable[None]],
+    security: Security = Security.NONE,
+    *,
+    receive_buffer: int = 0,
 ) -> AsyncIterator[Server]:
     """Serve clients until the context is left; a client that goes away is no failure."""
     failures: list[BaseException] = []
 
     async def serve(stream: ByteStream) -> None:
-        wire = Wire(stream)
+        wire = ServerConnection(stream)
         server.wires.append(wire)
         try:
             await handler(wire)

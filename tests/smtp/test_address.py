@@ -129,7 +129,7 @@ INJECTIONS = [
 
 
 @pytest.mark.parametrize("given_", INJECTIONS, ids=ascii)
-def test_what_is_no_address(given_: str) -> None:
+def test_invalid_addresses(given_: str) -> None:
     with pytest.raises(InputError) as caught:
         parse_address(given_, "recipient")
     error = caught.value
@@ -142,7 +142,7 @@ def test_what_is_no_address(given_: str) -> None:
 
 
 @pytest.mark.parametrize("given_", [None, 7, b"a@example.com", ["a@example.com"], object()])
-def test_what_is_no_text(given_: object) -> None:
+def test_values_that_are_not_strings(given_: object) -> None:
     with pytest.raises(InputError, match="not text"):
         parse_address(given_, "recipient")  # type: ignore[arg-type]  # that is what is tested
     with pytest.raises(InputError):
@@ -167,7 +167,7 @@ pieces = st.one_of(
 
 
 @given(pieces, pieces, st.booleans())
-def test_whatever_is_taken_is_one_line_that_the_core_sends(local: str, domain: str, quoted: bool) -> None:
+def test_accepted_addresses_are_one_sendable_line(local: str, domain: str, quoted: bool) -> None:
     given_ = f'"{local}"@{domain}' if quoted else f"{local}@{domain}"
     try:
         address = parse_address(given_, "recipient")

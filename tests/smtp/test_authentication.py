@@ -115,7 +115,7 @@ async def attempt(
         (HELLO + FIRST.replace("S: 334 ", "S: 334") + OK, [False], None),
     ],
 )
-async def test_how_often(
+async def test_how_often_a_token_is_tried(
     dialogue: str,
     asked: list[bool],
     outcome: str | None,
@@ -137,7 +137,7 @@ async def test_how_often(
     assert isinstance(error, ServerError if cause == "protocol_error" else SignInError)
 
 
-async def test_the_first_refusal_stands_where_the_same_token_would_be_tried_on_a_connection_that_fails(
+async def test_the_first_refusal_stands_if_the_second_connection_fails(
     client_context: ssl.SSLContext, server_context: ssl.SSLContext
 ) -> None:
     dialogue = HELLO + FIRST + "S: 535 5.7.3 first\n!close\n!connection\n!tls\n!close\n"
@@ -153,7 +153,9 @@ async def test_the_first_refusal_stands_where_the_same_token_would_be_tried_on_a
     assert error.retryable
 
 
-async def test_the_reasons_are_told(client_context: ssl.SSLContext, server_context: ssl.SSLContext) -> None:
+async def test_the_error_challenge_is_in_the_error(
+    client_context: ssl.SSLContext, server_context: ssl.SSLContext
+) -> None:
     reasons = 'S: 334 {b64:{"status":"403","scope":"mail","schemes":"bearer","n":[1]}}\nC: \n'
     error = await attempt(
         HELLO + FIRST + reasons + NO, OAuth(USER, ListedTokenSource("token-one")), client_context, server_context
@@ -162,7 +164,7 @@ async def test_the_reasons_are_told(client_context: ssl.SSLContext, server_conte
     assert error.challenge == {"status": "403", "scope": "mail", "schemes": "bearer", "n": "[1]"}
 
 
-async def test_a_second_try_that_is_lost_is_not_made_again(
+async def test_a_lost_second_attempt_is_not_repeated(
     client_context: ssl.SSLContext, server_context: ssl.SSLContext
 ) -> None:
     """The server has got the new token; on a new connection it would get it a second time."""
@@ -194,7 +196,7 @@ class Failing:
 
 @pytest.mark.parametrize("at", [0, 1])
 @pytest.mark.parametrize("error", [TokenError("no", cause="token_update_failed"), ValueError("token-one-leaks")])
-async def test_a_source_that_fails(
+async def test_a_failing_token_source(
     error: Exception, at: int, client_context: ssl.SSLContext, server_context: ssl.SSLContext
 ) -> None:
     source = Failing(error, at=at)
@@ -227,7 +229,7 @@ async def test_a_password_is_tried_once(
 
 
 @pytest.mark.parametrize("length", [367, 368, 369, 370, 371])
-async def test_an_initial_response_goes_along_up_to_512_octets(
+async def test_initial_responses_up_to_512_octets_are_sent_with_the_command(
     length: int, client_context: ssl.SSLContext, server_context: ssl.SSLContext
 ) -> None:
     """``AUTH PLAIN `` and CRLF leave 499 octets, which is 372 before base64, of which 3 are the user's and two NULs."""
@@ -246,7 +248,7 @@ async def test_a_token_of_ten_thousand_octets(client_context: ssl.SSLContext, se
     assert await attempt(HELLO + FIRST + OK, auth, client_context, server_context, tokens=(token,)) is None
 
 
-async def test_oauth_never_falls_back_to_a_password_s_mechanism(
+async def test_oauth_never_falls_back_to_a_password_mechanism(
     client_context: ssl.SSLContext, server_context: ssl.SSLContext
 ) -> None:
     source = ListedTokenSource("token-one")
@@ -259,7 +261,9 @@ async def test_oauth_never_falls_back_to_a_password_s_mechanism(
 
 
 @pytest.mark.parametrize("silence", [HELLO + "C: AUTH XOAUTH2\n", HELLO + FIRST, HELLO + FIRST + NO + SECOND])
-async def test_silence(silence: str, client_context: ssl.SSLContext, server_context: ssl.SSLContext) -> None:
+async def test_a_timeout_during_authentication(
+    silence: str, client_context: ssl.SSLContext, server_context: ssl.SSLContext
+) -> None:
     """A server that falls silent is not asked again on another connection."""
     source = ListedTokenSource("token-one", "token-two")
     error = await attempt(silence + "!silence", OAuth(USER, source), client_context, server_context, timeout=0.2)
@@ -269,7 +273,7 @@ async def test_silence(silence: str, client_context: ssl.SSLContext, server_cont
     assert not error.in_doubt
 
 
-async def test_the_dialogue_as_it_is_noted(client_context: ssl.SSLContext, server_context: ssl.SSLContext) -> None:
+async def test_the_recorded_transcript(client_context: ssl.SSLContext, server_context: ssl.SSLContext) -> None:
     notes = Transcript()
     dialogue = HELLO + FIRST + REASONS % "401" + NO + SECOND + OK
     header = f"# Source: a test\n# Protocol: smtp\n# Auth: oauth user={USER} token=token-one,token-two\n# Expect: ok\n"

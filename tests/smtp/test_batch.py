@@ -20,7 +20,7 @@ from mailslot import (
     Transcript,
     connect_smtp,
 )
-from smtp.servers import MESSAGE, SENDER, TO, Server, Stream, Wire, long, serving, unstuffed
+from smtp.servers import MESSAGE, SENDER, TO, Server, ServerConnection, Stream, long, serving, unstuffed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +50,7 @@ class Store:
         self.commands: list[str] = []
         self.turns = 0
 
-    async def __call__(self, wire: Wire) -> None:
+    async def __call__(self, wire: ServerConnection) -> None:
         await wire.greet(*self.offers)
         sender = spoiled = False
         recipients = 0
@@ -120,7 +120,7 @@ WAYS = pytest.mark.parametrize(
 
 
 @WAYS
-async def test_all_are_taken_once_and_in_order(offers: tuple[str, ...], chunking: bool) -> None:
+async def test_all_messages_are_sent_once_in_order(offers: tuple[str, ...], chunking: bool) -> None:
     store = Store(*offers)
     messages = [message(number, size=[10, 30_000, 16_300, 0][number % 4]) for number in range(60)]
     async with serving(store) as running, connected(running, chunking=chunking) as smtp:
@@ -132,7 +132,7 @@ async def test_all_are_taken_once_and_in_order(offers: tuple[str, ...], chunking
     assert store.stored == [*messages, message(999)]
 
 
-async def test_round_trips_are_saved() -> None:
+async def test_pipelining_saves_round_trips() -> None:
     turns = {}
     for offers, chunking in (((), False), (("PIPELINING",), False), (("PIPELINING", "CHUNKING"), True)):
         store = Store(*offers, counts=True)
@@ -170,7 +170,7 @@ def mixed() -> list[tuple[Submission, type[Receipt | MailError], str]]:
 
 
 @WAYS
-async def test_each_has_a_result_of_its_own(offers: tuple[str, ...], chunking: bool) -> None:
+async def test_each_message_has_its_own_result(offers: tuple[str, ...], chunking: bool) -> None:
     cases = mixed()
     store = Store(*offers)
     async with serving(store) as running, connected(running, chunking=chunking) as smtp:
@@ -193,7 +193,9 @@ async def test_each_has_a_result_of_its_own(offers: tuple[str, ...], chunking: b
 @WAYS
 @pytest.mark.parametrize("ending", ["421", "lost"])
 @pytest.mark.parametrize("where", ["sender", "recipient", "message"])
-async def test_a_loss_in_the_middle(offers: tuple[str, ...], chunking: bool, ending: str, where: str) -> None:
+async def test_a_connection_lost_in_the_middle(
+    offers: tuple[str, ...], chunking: bool, ending: str, where: str
+) -> None:
     """What was taken is a receipt; what may have been is in doubt; what was not sent is neither."""
     store = Store(*offers)
     submissions = [Submission(SENDER, TO, message(number)) for number in range(100)]
@@ -241,11 +243,11 @@ def _way(offers: tuple[str, ...], chunking: bool) -> str:
 
 
 @WAYS
-async def test_silence_in_the_middle(offers: tuple[str, ...], chunking: bool) -> None:
+async def test_a_timeout_in_the_middle(offers: tuple[str, ...], chunking: bool) -> None:
     store = Store(*offers)
     taken = 0
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         nonlocal taken
         say = wire.say
 
@@ -272,8 +274,8 @@ async def test_silence_in_the_middle(offers: tuple[str, ...], chunking: bool) ->
     assert not any(isinstance(result, ServerError) for result in results)
 
 
-async def test_a_server_that_breaks_the_protocol_in_a_window() -> None:
-    async def server(wire: Wire) -> None:
+async def test_a_protocol_error_in_a_pipelined_group() -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING", "CHUNKING")
         await wire.lines(3)
         # One answer is missing: a later one is taken for it, and that is found out at the first RSET refused.
@@ -289,7 +291,7 @@ async def test_a_server_that_breaks_the_protocol_in_a_window() -> None:
 
 
 @WAYS
-async def test_a_stream_that_lies_hurts_nobody_else(offers: tuple[str, ...], chunking: bool) -> None:
+async def test_a_stream_of_the_wrong_size_affects_no_other_message(offers: tuple[str, ...], chunking: bool) -> None:
     """A long one is found out when it has been sent: what was taken before stays so, what comes after is lost."""
     store = Store(*offers)
     liar = Stream(*long(0.2)._pieces, size=7)
@@ -305,7 +307,7 @@ async def test_a_stream_that_lies_hurts_nobody_else(offers: tuple[str, ...], chu
 
 
 @WAYS
-async def test_no_message_is_read_before_its_turn_or_kept_open(offers: tuple[str, ...], chunking: bool) -> None:
+async def test_messages_are_opened_in_turn_and_closed(offers: tuple[str, ...], chunking: bool) -> None:
     contents = [Stream(message(number)) for number in range(6)]
     taken: list[int] = []
 
@@ -322,7 +324,7 @@ async def test_no_message_is_read_before_its_turn_or_kept_open(offers: tuple[str
 
 
 @WAYS
-async def test_the_caller_s_own_exception_costs_no_result(offers: tuple[str, ...], chunking: bool) -> None:
+async def test_an_exception_of_the_caller_loses_no_result(offers: tuple[str, ...], chunking: bool) -> None:
     def submissions() -> Iterator[Submission]:
         yield Submission(SENDER, TO, message(1))
         raise KeyError("no more")
@@ -344,7 +346,7 @@ class Unreadable(list[str]):
 
 
 @WAYS
-async def test_what_is_no_submission_costs_no_other_result(offers: tuple[str, ...], chunking: bool) -> None:
+async def test_an_invalid_submission_affects_no_other_result(offers: tuple[str, ...], chunking: bool) -> None:
     given: list[Any] = [
         Submission(SENDER, TO, message(1)),
         Submission(SENDER, cast("Any", None), message(2)),
@@ -361,7 +363,7 @@ async def test_what_is_no_submission_costs_no_other_result(offers: tuple[str, ..
     assert all(isinstance(result, InputError) for result in wrong)
 
 
-async def test_mailmax_is_heeded() -> None:
+async def test_mailmax_is_respected() -> None:
     store = Store("PIPELINING", "LIMITS MAILMAX=3")
     async with serving(store) as running, connected(running, chunking=False) as smtp:
         results = await smtp.submit_many([Submission(SENDER, TO, message(number)) for number in range(5)])
@@ -371,15 +373,15 @@ async def test_mailmax_is_heeded() -> None:
     assert sum(command.startswith("MAIL") for command in store.commands) == 3
 
 
-async def test_none_at_all() -> None:
+async def test_no_messages() -> None:
     store = Store("PIPELINING")
     async with serving(store) as running, connected(running, chunking=False) as smtp:
         assert await smtp.submit_many([]) == []
         assert smtp.usable
 
 
-async def test_a_server_that_stops_reading_in_a_window() -> None:
-    async def server(wire: Wire) -> None:
+async def test_a_server_that_stops_reading_in_a_pipelined_group() -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING", "CHUNKING")
         await anyio.sleep_forever()
 
@@ -420,7 +422,7 @@ class OneByOne:
         self._refuses = refuses
         self._lost = b"Subject: %d\r\n" % lost_at
 
-    async def __call__(self, wire: Wire) -> None:
+    async def __call__(self, wire: ServerConnection) -> None:
         await wire.greet("PIPELINING", *["CHUNKING"] if self._refuses in {"window", "all"} else [])
         while (line := await wire.line()) != "QUIT":
             match line.split()[0]:
@@ -438,13 +440,13 @@ class OneByOne:
                 case _:
                     await wire.say("250 ok")
 
-    async def _chunk(self, wire: Wire, line: str) -> bytes:
+    async def _chunk(self, wire: ServerConnection, line: str) -> bytes:
         octets = b""
         while len(octets) < int(line.split()[1]):
             octets += await wire.octets(int(line.split()[1]) - len(octets))
         return octets
 
-    async def _taken(self, wire: Wire, data: bytes) -> None:
+    async def _taken(self, wire: ServerConnection, data: bytes) -> None:
         behind = bool(wire._heard)
         self.refused += behind
         if behind and self._refuses == "end":
@@ -463,8 +465,8 @@ REFUSALS = pytest.mark.parametrize("refusal", ["503 nested MAIL", "503 5.5.1 out
 
 @REFUSALS
 @pytest.mark.parametrize(("refuses", "most"), [("behind", 1), ("end", 1), ("window", 10), ("all", 10)])
-async def test_no_batch_fails_for_having_been_one(refusal: str, refuses: str, most: int) -> None:
-    """What is refused for its company is sent again by itself, and nothing is sent along from then on."""
+async def test_messages_refused_in_a_batch_are_retried_singly(refusal: str, refuses: str, most: int) -> None:
+    """A message refused in a group is sent again alone, and later messages are sent singly."""
     server = OneByOne(refusal, refuses)
     messages = [message(number) for number in range(10)]
     async with serving(server) as running, connected(running, chunking=refuses in {"window", "all"}) as smtp:
@@ -479,7 +481,7 @@ async def test_no_batch_fails_for_having_been_one(refusal: str, refuses: str, mo
 
 
 @pytest.mark.parametrize("refuses", ["behind", "end"])
-async def test_where_it_is_lost_while_it_is_sent_again(refuses: str) -> None:
+async def test_a_connection_lost_during_the_retry(refuses: str) -> None:
     again = 1 if refuses == "behind" else 0
     server = OneByOne("503 out of order", refuses, lost_at=again)
     async with serving(server) as running, connected(running, chunking=False) as smtp:
@@ -495,10 +497,10 @@ async def test_where_it_is_lost_while_it_is_sent_again(refuses: str) -> None:
     assert server.stored == [message(1 - again), message(again)]
 
 
-async def test_where_it_is_lost_before_it_can_be_sent_again() -> None:
+async def test_a_connection_lost_before_the_retry() -> None:
     """The message is refused for what came behind it, which is what the connection is lost with."""
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING")
         await wire.envelope()
         await wire.message()
@@ -513,7 +515,7 @@ async def test_where_it_is_lost_before_it_can_be_sent_again() -> None:
 
 
 @pytest.mark.parametrize("chunking", [False, True])
-async def test_what_is_refused_by_itself_too_is_refused(chunking: bool) -> None:
+async def test_messages_refused_singly_too_are_refused(chunking: bool) -> None:
     """It was not for its company, which others may still have."""
     store = Store("PIPELINING", "CHUNKING")
     addresses = ["503@example.com" if number == 3 else TO[0] for number in range(8)]
@@ -527,11 +529,11 @@ async def test_what_is_refused_by_itself_too_is_refused(chunking: bool) -> None:
     assert store.stored == [message(number) for number in range(8) if number != 3]
 
 
-async def test_nobody_gets_an_empty_message_where_a_sender_was_refused_and_a_recipient_taken() -> None:
+async def test_no_empty_message_is_sent_if_the_sender_was_refused_and_a_recipient_accepted() -> None:
     """As where a server has forgotten nothing of the message before when it takes the next one's commands."""
     ends = 0
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         nonlocal ends
         await wire.greet("PIPELINING")
         await wire.envelope()

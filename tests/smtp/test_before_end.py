@@ -1,4 +1,4 @@
-"""What is done right before the end of a message goes out: once, in time, and never for nothing."""
+"""The hook before the end of a message: it runs once, in time, and only if the end is sent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from mailslot import InputError, MailError, RefusedError, connect_smtp
 from mailslot_plugins.conformance.doubles import RecordingHook
-from smtp.servers import SENDER, TO, Stream, Wire, long, serving
+from smtp.servers import SENDER, TO, ServerConnection, Stream, long, serving
 
 pytestmark = pytest.mark.virtual_time
 
@@ -22,7 +22,7 @@ def message(megabytes: float) -> Stream:
     return long(megabytes) if megabytes >= 0.1 else Stream(SMALL * (1 + int(megabytes * 1_000_000) // len(SMALL)))
 
 
-async def take(wire: Wire, *, chunking: bool) -> bool:
+async def take(wire: ServerConnection, *, chunking: bool) -> bool:
     """Take a message; tell whether all of it came."""
     if not chunking:
         while not re.search(rb"(?:^|\r\n)\.\r\n$", bytes(wire.received)):
@@ -43,11 +43,11 @@ async def take(wire: Wire, *, chunking: bool) -> bool:
 
 @pytest.mark.parametrize("chunking", [False, True])
 @pytest.mark.parametrize("megabytes", SIZES)
-async def test_it_is_done_once_while_the_server_cannot_have_the_message(megabytes: float, chunking: bool) -> None:
+async def test_the_hook_runs_once_before_the_final_octets(megabytes: float, chunking: bool) -> None:
     whole = False
     seen: list[tuple[bool, int]] = []
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         nonlocal whole
         await wire.greet("PIPELINING", "CHUNKING")
         await wire.lines(2 if chunking else 3)
@@ -80,10 +80,10 @@ async def test_it_is_done_once_while_the_server_cannot_have_the_message(megabyte
 
 @pytest.mark.parametrize("at", ["MAIL", "RCPT", "DATA"])
 @pytest.mark.parametrize("pipelining", [False, True])
-async def test_it_is_not_done_where_the_server_refuses_before(at: str, pipelining: bool) -> None:
+async def test_the_hook_does_not_run_after_a_refused_envelope(at: str, pipelining: bool) -> None:
     hook = RecordingHook()
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet(*["PIPELINING"] if pipelining else [])
         refused = False
         while (line := await wire.line()) != "QUIT":
@@ -98,10 +98,10 @@ async def test_it_is_not_done_where_the_server_refuses_before(at: str, pipelinin
 
 
 @pytest.mark.parametrize("chunking", [False, True])
-async def test_it_is_not_done_where_the_server_refuses_in_the_middle(chunking: bool) -> None:
+async def test_the_hook_does_not_run_after_a_refusal_during_the_content(chunking: bool) -> None:
     hook = RecordingHook()
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING", "CHUNKING")
         await wire.lines(2 if chunking else 3)
         await wire.say("250 ok", "250 ok", *[] if chunking else ["354 go"])
@@ -117,12 +117,12 @@ async def test_it_is_not_done_where_the_server_refuses_in_the_middle(chunking: b
 
 @pytest.mark.parametrize("size", [10, -10])
 @pytest.mark.parametrize("megabytes", SIZES)
-async def test_it_is_not_done_where_the_message_is_another(megabytes: float, size: int) -> None:
+async def test_the_hook_does_not_run_for_a_message_of_the_wrong_size(megabytes: float, size: int) -> None:
     hook = RecordingHook()
     content = message(megabytes)
     content.size += size
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING")
         await wire.lines(3)
         await wire.say("250 ok", "250 ok", "354 go")
@@ -147,13 +147,13 @@ async def test_it_is_not_done_where_the_message_is_another(megabytes: float, siz
     ],
     ids=lambda error: type(error).__name__,
 )
-async def test_what_it_raises_is_raised_and_nothing_was_handed_over(
+async def test_an_error_of_the_hook_is_raised_and_nothing_was_sent(
     error: Exception, megabytes: float, chunking: bool
 ) -> None:
     hook = RecordingHook(error)
     content = message(megabytes)
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING", "CHUNKING")
         await wire.lines(2 if chunking else 3)
         await wire.say("250 ok", "250 ok", *[] if chunking else ["354 go"])
@@ -172,10 +172,10 @@ async def test_what_it_raises_is_raised_and_nothing_was_handed_over(
 
 
 @pytest.mark.parametrize("megabytes", [0, 1])
-async def test_its_time_is_no_fault_of_the_servers(megabytes: float) -> None:
+async def test_a_slow_hook_is_not_a_server_timeout(megabytes: float) -> None:
     hook = RecordingHook(pause=0.5)
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING")
         await wire.envelope()
         await wire.message()
@@ -188,8 +188,8 @@ async def test_its_time_is_no_fault_of_the_servers(megabytes: float) -> None:
 
 
 @pytest.mark.parametrize("megabytes", [0, 1])
-async def test_a_cancellation_in_it_hands_nothing_over(megabytes: float) -> None:
-    async def server(wire: Wire) -> None:
+async def test_a_cancellation_in_the_hook_sends_nothing(megabytes: float) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING")
         await wire.envelope()
         wire.received += await wire.gone()
@@ -209,11 +209,11 @@ async def test_a_cancellation_in_it_hands_nothing_over(megabytes: float) -> None
 
 
 @pytest.mark.parametrize("megabytes", [0, 1])
-async def test_a_connection_that_breaks_meanwhile_leaves_no_doubt(megabytes: float) -> None:
+async def test_a_connection_lost_during_the_hook_is_not_in_doubt(megabytes: float) -> None:
     """The system takes nothing for it any more, so the end is not out."""
     broken = anyio.Event()
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING")
         await wire.envelope()
         await ending.wait()
@@ -233,11 +233,11 @@ async def test_a_connection_that_breaks_meanwhile_leaves_no_doubt(megabytes: flo
 
 
 @pytest.mark.parametrize("chunking", [False, True])
-async def test_a_server_that_is_silent_after_the_end_is_not_waited_for_without_end(chunking: bool) -> None:
+async def test_the_wait_for_the_final_reply_is_bounded(chunking: bool) -> None:
     """While it runs, the ear for the server listens anew: its time is up, or a chunk's answer comes."""
     ending, anew = anyio.Event(), anyio.Event()
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING", "CHUNKING")
         await wire.lines(2 if chunking else 3)
         await wire.say("250 ok", "250 ok", *[] if chunking else ["354 go"])

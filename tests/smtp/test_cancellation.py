@@ -12,7 +12,7 @@ import trio
 
 from mailslot import AccessToken, InputError, OAuth, Security, Submission, connect_smtp
 from mailslot_plugins.conformance.doubles import ListedTokenSource
-from smtp.servers import MESSAGE, SENDER, TO, Stream, Wire, long, serving
+from smtp.servers import MESSAGE, SENDER, TO, ServerConnection, Stream, long, serving
 
 if TYPE_CHECKING:
     import ssl
@@ -61,7 +61,7 @@ STAGES = [
 ]
 
 
-async def play(wire: Wire, stage: Stage, context: ssl.SSLContext) -> None:
+async def play(wire: ServerConnection, stage: Stage, context: ssl.SSLContext) -> None:
     """Play along up to `stage`; raises `Hanging` there."""
 
     async def here(name: str) -> None:
@@ -112,12 +112,12 @@ async def play(wire: Wire, stage: Stage, context: ssl.SSLContext) -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: f"{stage.name} {stage.security.value}")
-async def test_cancelled_while_the_server_says_nothing(
+async def test_cancelled_while_the_server_is_silent(
     stage: Stage, client_context: ssl.SSLContext, server_context: ssl.SSLContext
 ) -> None:
     hanging, gone = anyio.Event(), anyio.Event()
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         try:
             await play(wire, stage, server_context)
         except Hanging:
@@ -160,8 +160,8 @@ async def test_cancelled_while_the_server_says_nothing(
 
 
 @pytest.mark.parametrize("size", [0.001, 5])
-async def test_a_timeout_of_the_caller_is_the_caller_s(size: float) -> None:
-    async def server(wire: Wire) -> None:
+async def test_a_timeout_of_the_caller_propagates(size: float) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING")
         await wire.envelope()
         await wire.gone()
@@ -189,12 +189,10 @@ class Asleep:
         pass
 
 
-async def test_cancelled_while_the_token_source_thinks(
-    client_context: ssl.SSLContext, server_context: ssl.SSLContext
-) -> None:
+async def test_cancelled_during_a_token_request(client_context: ssl.SSLContext, server_context: ssl.SSLContext) -> None:
     gone = anyio.Event()
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.start_tls(server_context)
         await wire.greet("AUTH XOAUTH2")
         await wire.gone()
@@ -216,11 +214,11 @@ async def test_cancelled_while_the_token_source_thinks(
 
 
 @pytest.mark.parametrize("begun", [False, True])
-async def test_cancelled_while_the_message_is_read(begun: bool) -> None:
+async def test_cancelled_during_reading_of_the_message(begun: bool) -> None:
     """Before anything was sent, the session is untouched; in the middle of the content it is closed."""
     content = Stream(b"Subject: x\r\n\r\n", b"x" * 99_998 + b"\r\n" if begun else b"", 9.0, b"end\r\n")
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING")
         if begun:
             await wire.envelope()
@@ -238,11 +236,11 @@ async def test_cancelled_while_the_message_is_read(begun: bool) -> None:
             await smtp.noop()
 
 
-async def test_cancelled_while_another_task_has_its_turn() -> None:
+async def test_cancelled_while_waiting_for_another_task() -> None:
     """The other's submission is not touched."""
     release = anyio.Event()
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING")
         await wire.envelope()
         await wire.message()
@@ -264,13 +262,13 @@ async def test_cancelled_while_another_task_has_its_turn() -> None:
 
 @pytest.mark.parametrize("chunking", [False, True])
 @pytest.mark.parametrize("hang", ["envelope", "answer"])
-async def test_cancelled_among_many(chunking: bool, hang: str) -> None:
+async def test_cancelled_in_a_batch(chunking: bool, hang: str) -> None:
     contents = [Stream(b"Subject: x\r\n\r\n", b"y" * (30_000 if number == 2 else 10)) for number in range(100)]
     for content in contents:
         content.size += 2
     gone = anyio.Event()
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING", "CHUNKING")
         if hang == "answer":
             if chunking:
@@ -291,10 +289,10 @@ async def test_cancelled_among_many(chunking: bool, hang: str) -> None:
             await gone.wait()
 
 
-async def test_cancelled_while_it_is_left() -> None:
+async def test_cancelled_during_quit() -> None:
     """QUIT is said to a server that has stopped reading; leaving gives up at once."""
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING")
         await wire.gone()
 
@@ -306,8 +304,8 @@ async def test_cancelled_while_it_is_left() -> None:
 
 
 @pytest.mark.parametrize("to_do", ["submit", "submit_many"])
-async def test_no_exception_group_comes_out(to_do: str) -> None:
-    async def server(wire: Wire) -> None:
+async def test_no_exception_group_is_raised(to_do: str) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING", "CHUNKING")
         await wire.gone()
 
@@ -331,13 +329,13 @@ async def test_no_exception_group_comes_out(to_do: str) -> None:
             assert [type(result).__name__ for result in results] == ["NetworkError", "InputError"]
 
 
-async def test_cancelled_at_every_single_step(client_context: ssl.SSLContext, server_context: ssl.SSLContext) -> None:
+async def test_cancelled_at_every_step(client_context: ssl.SSLContext, server_context: ssl.SSLContext) -> None:
     """From the name to QUIT, at each point where the scheduler could cancel; trio tells of each step."""
     if sniffio.current_async_library() != "trio":
         pytest.skip("asyncio does not tell of its steps")
     stored = 0
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         nonlocal stored
         await wire.say("220 mail.example.com")
         await wire.line()

@@ -19,7 +19,7 @@ def test_keywords_and_parameters() -> None:
     assert Capabilities() == {}
 
 
-def test_mechanisms_however_they_are_written() -> None:
+def test_mechanisms_in_all_notations() -> None:
     offered = Capabilities("mail\nAUTH plain XOAUTH2\nAUTH=LOGIN PLAIN\nauth")
     assert offered.mechanisms == {"PLAIN", "XOAUTH2", "LOGIN"}
     assert Capabilities("mail\nAUTH=").mechanisms == {""} or Capabilities("mail\nAUTH=").mechanisms == frozenset()

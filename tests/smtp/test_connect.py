@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from mailslot import ClosedError, Endpoint, InputError, Password, Security, connect_smtp
-from smtp.servers import HELLO, MESSAGE, SENDER, TAKEN, TO, Wire, serving, session
+from smtp.servers import HELLO, MESSAGE, SENDER, TAKEN, TO, ServerConnection, serving, session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,8 +36,8 @@ CONTEXTLESS: list[tuple[Callable[[Endpoint], Any], str]] = [
 
 
 @pytest.mark.parametrize(("connect", "why"), CONTEXTLESS)
-async def test_what_cannot_be_connected_makes_no_connection(connect: Callable[[Endpoint], Any], why: str) -> None:
-    async def server(_: Wire) -> None:
+async def test_invalid_arguments_open_no_connection(connect: Callable[[Endpoint], Any], why: str) -> None:
+    async def server(_: ServerConnection) -> None:
         raise AssertionError("a connection was made")
 
     async with serving(server) as running:
@@ -48,7 +48,7 @@ async def test_what_cannot_be_connected_makes_no_connection(connect: Callable[[E
 
 
 @pytest.mark.parametrize("name", ["scanner.example.com", "[192.0.2.7]"])
-async def test_the_local_name_is_said(name: str) -> None:
+async def test_the_local_name_is_sent(name: str) -> None:
     async with session(HELLO.replace("{any}", name) + "C: QUIT", local_name=name):
         pass
 
@@ -61,7 +61,7 @@ async def test_the_local_name_is_our_address_where_none_is_given() -> None:
 @pytest.mark.parametrize(
     "answered", ["S: 221 bye", "S: 421 bye", "S: 500 what", "S: nonsense", "!reset", "!silence", "!close"]
 )
-async def test_how_quit_is_answered_changes_nothing(answered: str) -> None:
+async def test_the_reply_to_quit_is_ignored(answered: str) -> None:
     with anyio.fail_after(20):
         async with session(HELLO + TAKEN + "C: QUIT\n" + answered) as (smtp, _):
             receipt = await smtp.submit(SENDER, TO, MESSAGE)
@@ -69,20 +69,20 @@ async def test_how_quit_is_answered_changes_nothing(answered: str) -> None:
 
 
 @pytest.mark.parametrize("ending", ["!close", "!reset"])
-async def test_a_server_that_has_gone_before_quit_changes_nothing(ending: str) -> None:
+async def test_a_disconnect_before_quit_is_ignored(ending: str) -> None:
     async with session(HELLO + TAKEN + ending) as (smtp, _):
         receipt = await smtp.submit(SENDER, TO, MESSAGE)
         await anyio.sleep(0.02)
     assert receipt.accepted
 
 
-async def test_leaving_by_an_exception_says_nothing() -> None:
+async def test_leaving_by_an_exception_sends_no_quit() -> None:
     with pytest.raises(KeyError):
         async with session(HELLO) as (smtp, _):
             raise KeyError(smtp)
 
 
-async def test_a_session_that_was_left_is_closed() -> None:
+async def test_a_session_is_closed_after_its_context() -> None:
     async with session(HELLO + "C: QUIT") as (smtp, _):
         pass
     assert not smtp.usable

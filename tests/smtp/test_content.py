@@ -1,4 +1,4 @@
-"""Whatever is handed over as a message."""
+"""Everything that may be given as a message."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ messages = st.lists(
 
 
 @given(messages)
-def test_blind_copies_leave_whatever_the_line_ends(data: bytes) -> None:
+def test_bcc_is_removed_with_any_line_ends(data: bytes) -> None:
     content = BytesContent(data)
     sent = canonical(content.data)
     assert content.size == len(sent)
@@ -83,7 +83,7 @@ def test_blind_copies_leave_whatever_the_line_ends(data: bytes) -> None:
     ],
 )
 @pytest.mark.parametrize("place", [b"{f}{e}Subject: x", b"Subject: x{e}{f}", b"Subject: x{e}{f}{e}To: y@example.com"])
-async def test_blind_copies(place: bytes, field: bytes, tail: bytes, end: bytes) -> None:
+async def test_bcc_fields_are_removed(place: bytes, field: bytes, tail: bytes, end: bytes) -> None:
     data = (place.replace(b"{f}", field) + tail).replace(b"{e}", end)
     content = to_content(data)
     sent = canonical(await octets_of(content))
@@ -104,11 +104,11 @@ async def test_blind_copies(place: bytes, field: bytes, tail: bytes, end: bytes)
         b"Bccx: k\r\n",
     ],
 )
-async def test_what_is_no_blind_copy_stays(data: bytes) -> None:
+async def test_other_fields_and_the_text_keep_bcc(data: bytes) -> None:
     assert await octets_of(to_content(data)) == data
 
 
-async def test_long_octets_come_in_pieces() -> None:
+async def test_long_content_comes_in_chunks() -> None:
     data = b"Subject: x\n\n" + b"0123456789abcdef\n" * 40_000
     content = to_content(data)
     pieces = [piece async for piece in content.chunks()]
@@ -119,7 +119,7 @@ async def test_long_octets_come_in_pieces() -> None:
 
 
 @given(st.binary(max_size=60))
-def test_the_size_is_what_is_sent(data: bytes) -> None:
+def test_the_size_equals_the_octets_sent(data: bytes) -> None:
     content = BytesContent(b"\r\n" + data)
     stuffer = DotStuffer()
     stuffer.feed(content.data)
@@ -128,11 +128,11 @@ def test_the_size_is_what_is_sent(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("given_", [bytearray(b"a\r\n"), memoryview(b"a\r\n"), b"a\r\n"])
-async def test_all_kinds_of_octets(given_: bytes) -> None:
+async def test_any_octets(given_: bytes) -> None:
     assert await octets_of(to_content(given_)) == b"a\r\n"
 
 
-def test_what_the_octets_are() -> None:
+def test_eight_bit_and_smtputf8_are_detected() -> None:
     assert not to_content(b"Subject: x\r\n\r\nplain\r\n").eight_bit
     body = to_content("Subject: x\r\n\r\nGrüße\r\n".encode())
     assert body.eight_bit
@@ -184,7 +184,7 @@ async def test_an_old_message_of_the_standard_library() -> None:
     assert sent.endswith(b"\r\n\r\nFrom here\r\n.\r\n")
 
 
-def test_a_message_that_cannot_be_put_into_octets() -> None:
+def test_an_unserializable_message() -> None:
     given_ = EmailMessage()
     given_["From"] = "a@example.com"
     given_.set_payload("\ud800")
@@ -194,7 +194,7 @@ def test_a_message_that_cannot_be_put_into_octets() -> None:
 
 
 @pytest.mark.parametrize("given_", ["text", None, 7, ["a"], object()])
-def test_what_is_no_message(given_: object) -> None:
+def test_invalid_messages(given_: object) -> None:
     with pytest.raises(InputError, match="must be bytes"):
         to_content(given_)  # type: ignore[arg-type]  # that is what is tested
 
@@ -225,7 +225,7 @@ class Broken:
 
 
 @pytest.mark.parametrize("error", [OSError("disk"), EOFError("short"), ValueError("bad"), TimeoutError()])
-async def test_a_stream_that_fails(error: Exception) -> None:
+async def test_a_failing_stream(error: Exception) -> None:
     content = Broken(error)
     with pytest.raises(InputError, match="cannot be read") as caught:
         await octets_of(content)
@@ -234,7 +234,7 @@ async def test_a_stream_that_fails(error: Exception) -> None:
 
 
 @pytest.mark.parametrize("piece", ["text", None, 7])
-async def test_a_stream_of_something_else(piece: object) -> None:
+async def test_a_stream_of_the_wrong_type(piece: object) -> None:
     class Odd(Broken):
         async def chunks(self) -> AsyncIterator[bytes]:
             yield piece  # type: ignore[misc]  # that is what is tested
@@ -243,7 +243,7 @@ async def test_a_stream_of_something_else(piece: object) -> None:
         await octets_of(Odd(OSError()))
 
 
-async def test_a_stream_without_end_is_given_up() -> None:
+async def test_an_endless_stream_is_abandoned() -> None:
     class Endless(Broken):
         async def chunks(self) -> AsyncIterator[bytes]:
             while True:
@@ -253,14 +253,14 @@ async def test_a_stream_without_end_is_given_up() -> None:
         await octets_of(Endless(OSError()))
 
 
-async def test_an_error_of_ours_stays_as_it_is() -> None:
+async def test_mail_errors_are_raised_unchanged() -> None:
     error = InputError("The file is gone.", stage="data")
     with pytest.raises(InputError) as caught:
         await octets_of(Broken(error))
     assert caught.value is error
 
 
-async def test_a_stream_that_is_left_is_closed() -> None:
+async def test_an_abandoned_stream_is_closed() -> None:
     content = Broken(OSError())
     pieces = read_content(content)
     await anext(pieces)

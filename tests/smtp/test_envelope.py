@@ -1,4 +1,4 @@
-"""The envelope, and what is asked for beside it (ST-18, ST-19)."""
+"""The envelope and the delivery status request (ST-18, ST-19)."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def test_xtext(text: str, coded: str) -> None:
 
 
 @given(st.text(st.characters(max_codepoint=127)))
-def test_xtext_comes_back(text: str) -> None:
+def test_xtext_survives_a_round_trip(text: str) -> None:
     coded = xtext(text)
     assert re.fullmatch(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*", coded)
     assert re.sub(r"\+(..)", lambda match: chr(int(match[1], 16)), coded) == text
 
 
-def test_recipients_once_each() -> None:
+def test_duplicate_recipients_are_merged() -> None:
     envelope = Envelope("a@x.example", ["b@x.example", "c@x.example", "b@x.example"], None)
     assert [address.wire for address in envelope.recipients] == ["b@x.example", "c@x.example"]
     assert envelope.sender.wire == "a@x.example"
@@ -57,12 +57,12 @@ def test_recipients_once_each() -> None:
         ("a b@x.example", ["b@x.example"], "sender address"),
     ],
 )
-def test_what_is_no_envelope(sender: str, recipients: list[str], why: str) -> None:
+def test_invalid_envelopes(sender: str, recipients: list[str], why: str) -> None:
     with pytest.raises(InputError, match=why):
         Envelope(sender, recipients, None)
 
 
-def test_what_is_no_delivery_status() -> None:
+def test_invalid_delivery_status_requests() -> None:
     with pytest.raises(InputError, match="DeliveryStatus"):
         Envelope("a@x.example", ["b@x.example"], "FAILURE")  # type: ignore[arg-type]  # that is what is tested
 
@@ -75,7 +75,7 @@ def parameters(
     return mail, envelope.rcpt_parameters(envelope.recipients[0], offered)
 
 
-def test_parameters_are_those_offered() -> None:
+def test_only_offered_parameters_are_sent() -> None:
     everything = DeliveryStatus(("SUCCESS", "DELAY"), whole_message=True, envelope_id="a b")
     assert parameters(NOTHING, everything) == ("", "")
     assert parameters(NOTHING, everything, eight_bit=True) == ("", "")
@@ -122,7 +122,7 @@ def test_an_original_recipient_is_never_too_long() -> None:
         {"envelope_id": "+" * 34},
     ],
 )
-def test_what_cannot_be_asked(arguments: dict[str, object]) -> None:
+def test_invalid_delivery_status(arguments: dict[str, object]) -> None:
     with pytest.raises(InputError):
         DeliveryStatus(**arguments)  # type: ignore[arg-type]  # that is what is tested
 

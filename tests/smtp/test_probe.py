@@ -20,7 +20,7 @@ RSET = "C: RSET\nS: 250 ok\n"
 QUIT = "C: QUIT\n"
 
 
-async def test_taken() -> None:
+async def test_accepted() -> None:
     once = f"{MAIL}S: 250 ok\n{RCPT}S: 250 ok\n{RSET}"
     async with session(HELLO + once + once + QUIT) as (smtp, _):
         await smtp.probe(SENDER, TO)
@@ -53,7 +53,7 @@ async def test_one_of_two_is_enough() -> None:
 
 
 @pytest.mark.parametrize("at", [MAIL, f"{MAIL}S: 250 ok\n{RCPT}"])
-async def test_farewell(at: str) -> None:
+async def test_a_421_reply(at: str) -> None:
     async with session(f"{HELLO}{at}S: 421 4.3.2 going down\n") as (smtp, _):
         with pytest.raises(RefusedError) as caught:
             await smtp.probe(SENDER, TO)
@@ -69,7 +69,7 @@ async def test_an_international_address() -> None:
 
 
 @pytest.mark.parametrize(("sender", "recipients"), [("a b", TO), (SENDER, []), (SENDER, ["a\r\nb@example.com"])])
-async def test_bad_input_says_nothing(sender: str, recipients: list[str]) -> None:
+async def test_invalid_input_sends_nothing(sender: str, recipients: list[str]) -> None:
     async with session(f"{HELLO}{QUIT}") as (smtp, _):
         with pytest.raises(InputError):
             await smtp.probe(sender, recipients)

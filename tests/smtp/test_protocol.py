@@ -1,4 +1,4 @@
-"""The core: what goes out, what comes in, and what it refuses to send or to believe."""
+"""The core: what it sends, what it accepts, and what it refuses."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_auth(initial: bytes | None) -> None:
     assert line == b"AUTH PLAIN" + argument + b"\r\n"
 
 
-def test_a_sign_in() -> None:
+def test_authentication() -> None:
     core = ready("AUTH XOAUTH2")
     core.auth("XOAUTH2")
     core.receive(b"334 \r\n")
@@ -93,7 +93,7 @@ def test_a_sign_in() -> None:
         core.auth("XOAUTH2")
 
 
-def test_a_yes_to_a_cancellation_is_no_sign_in() -> None:
+def test_success_after_a_cancellation_is_an_error() -> None:
     core = ready("AUTH XOAUTH2")
     core.auth("XOAUTH2")
     core.receive(b"334 \r\n")
@@ -121,7 +121,7 @@ def test_starttls_forgets_everything() -> None:
         core.starttls()
 
 
-def test_starttls_is_not_asked_where_it_was_not_offered() -> None:
+def test_starttls_requires_its_capability() -> None:
     with pytest.raises(LocalProtocolError, match="not offered"):
         ready("AUTH PLAIN").starttls()
     with pytest.raises(LocalProtocolError, match="without STARTTLS"):
@@ -130,7 +130,7 @@ def test_starttls_is_not_asked_where_it_was_not_offered() -> None:
 
 @pytest.mark.parametrize("spare", [b"2", b"250 ok\r\n", b"\0"])
 @pytest.mark.parametrize("later", [False, True])
-def test_octets_ahead_of_the_handshake(spare: bytes, later: bool) -> None:
+def test_octets_before_the_handshake(spare: bytes, later: bool) -> None:
     core = ready("STARTTLS")
     core.starttls()
     core.receive(b"220 go\r\n" + (b"" if later else spare))
@@ -144,7 +144,7 @@ def test_octets_ahead_of_the_handshake(spare: bytes, later: bool) -> None:
     assert not core.encrypted
 
 
-def test_a_reply_in_several_lines_before_the_handshake_is_no_injection() -> None:
+def test_a_multiline_reply_before_the_handshake_is_not_an_injection() -> None:
     core = ready("STARTTLS")
     core.starttls()
     for octet in b"220-go\r\n220 ahead\r\n":
@@ -153,7 +153,7 @@ def test_a_reply_in_several_lines_before_the_handshake_is_no_injection() -> None
     core.tls_started()
 
 
-def test_an_answer_before_anything_was_asked() -> None:
+def test_an_unsolicited_reply() -> None:
     core = ready("PIPELINING")
     assert core.unread_octets == 0
     core.receive(b"2")
@@ -163,14 +163,14 @@ def test_an_answer_before_anything_was_asked() -> None:
     assert core.pending == 0
 
 
-def test_a_reply_too_many() -> None:
+def test_an_extra_reply() -> None:
     core = ready("PIPELINING")
     core.receive(b"250 ok\r\n")
     with pytest.raises(RemoteProtocolError, match="a reply too many: 250"):
         core.next_event()
 
 
-def test_a_farewell() -> None:
+def test_an_unsolicited_421() -> None:
     core = ready("PIPELINING")
     core.receive(b"421 bye\r\n")
     event = core.next_event()
@@ -181,7 +181,7 @@ def test_a_farewell() -> None:
         core.noop()
 
 
-def test_421_ends_a_group() -> None:
+def test_a_421_ends_a_group() -> None:
     core = ready("PIPELINING")
     core.mail(A)
     core.rcpt(A)
@@ -194,7 +194,7 @@ def test_421_ends_a_group() -> None:
 
 
 @pytest.mark.parametrize("reply", [b"554 no\r\n", b"452 full\r\n", b"421 bye\r\n"])
-def test_a_refusal_in_the_middle_of_the_content(reply: bytes) -> None:
+def test_a_refusal_during_the_content(reply: bytes) -> None:
     core = content()
     core.content(b"a")
     core.receive(reply)
@@ -208,7 +208,7 @@ def test_a_refusal_in_the_middle_of_the_content(reply: bytes) -> None:
         core.end_of_data()
 
 
-def test_a_yes_in_the_middle_of_the_content() -> None:
+def test_a_success_reply_during_the_content() -> None:
     core = content()
     core.content(b"a")
     core.receive(b"250 queued\r\n")
@@ -216,7 +216,7 @@ def test_a_yes_in_the_middle_of_the_content() -> None:
         core.next_event()
 
 
-def test_a_yes_that_came_with_the_354_is_not_believed() -> None:
+def test_a_success_reply_together_with_354_is_an_error() -> None:
     core = ready("PIPELINING")
     core.mail(A)
     core.rcpt(A)
@@ -228,7 +228,7 @@ def test_a_yes_that_came_with_the_354_is_not_believed() -> None:
         core.end_of_data()
 
 
-def test_content_only_where_it_is_due() -> None:
+def test_content_only_after_354() -> None:
     with pytest.raises(LocalProtocolError):
         ready().content(b"a")
     with pytest.raises(LocalProtocolError):
@@ -279,7 +279,7 @@ def test_rset_forgets_half_a_chunk() -> None:
     assert core.bdat(b"\n", last=True) == b"BDAT 2 LAST\r\n\r\n"
 
 
-def test_no_chunk_where_it_was_not_offered() -> None:
+def test_bdat_requires_its_capability() -> None:
     core = ready("PIPELINING")
     core.mail(A)
     core.rcpt(A)
@@ -288,7 +288,7 @@ def test_no_chunk_where_it_was_not_offered() -> None:
 
 
 @pytest.mark.parametrize("name", ["a\r\nMAIL FROM:<>", "a\nb", "a\rb", "a\0b", "a\x7fb", "a\u2028b", "a\x85b"])
-def test_nothing_in_a_command_ends_it(name: str) -> None:
+def test_commands_cannot_contain_line_breaks(name: str) -> None:
     core = SmtpProtocol()
     core.receive(b"220 mail\r\n")
     core.next_event()
@@ -308,7 +308,7 @@ def test_nothing_in_a_command_ends_it(name: str) -> None:
     assert core.pending == 1
 
 
-def test_the_limits_of_commands() -> None:
+def test_command_length_limits() -> None:
     core = SmtpProtocol()
     core.receive(b"220 mail\r\n")
     core.next_event()
@@ -366,7 +366,7 @@ moves = st.lists(
 
 
 @given(moves)
-def test_whatever_both_sides_do_ends_in_an_event_or_a_protocol_error(script: list[str | int | bytes]) -> None:
+def test_any_sequence_is_an_event_or_a_protocol_error(script: list[str | int | bytes]) -> None:
     """And a message is only ever answered with yes where its end was given out."""
     core = ready("PIPELINING", "CHUNKING", "AUTH X")
     said: list[str] = []

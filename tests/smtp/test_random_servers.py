@@ -16,7 +16,7 @@ import pytest
 from mailslot import MailError, Receipt, RefusedError, Submission, connect_smtp
 from mailslot.smtp.replies import ReplyParser
 from mailslot.wire.protocol_error import RemoteProtocolError
-from smtp.servers import SENDER, Wire, serving, unstuffed
+from smtp.servers import SENDER, ServerConnection, serving, unstuffed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +67,7 @@ class RandomServer:
             yield octets[:size]
             octets = octets[size:]
 
-    async def say(self, wire: Wire, good: int) -> int:
+    async def say(self, wire: ServerConnection, good: int) -> int:
         """Answer; return the code that was said, or raise `EOFError` where it says nothing more."""
         octets, code = self.answer(good)
         for piece in self.pieces(octets):
@@ -78,7 +78,7 @@ class RandomServer:
             raise EOFError
         return code
 
-    async def serve(self, wire: Wire) -> None:
+    async def serve(self, wire: ServerConnection) -> None:
         await wire.greet(*self.offers)
         recipients: list[str] = []
         sender = spoiled = False
@@ -118,7 +118,7 @@ class RandomServer:
                 case "QUIT":
                     return
 
-    async def take(self, wire: Wire, message: bytes, recipients: list[str]) -> int:
+    async def take(self, wire: ServerConnection, message: bytes, recipients: list[str]) -> int:
         """Take a message, perhaps, and answer; a message may be taken and the answer lost."""
         octets, code = self.answer(250 if recipients else 554)
         if self.dice.random() < self.untold:
@@ -162,7 +162,7 @@ def hold(server: RandomServer, subject: bytes, result: Receipt | MailError, reci
 
 
 @pytest.mark.parametrize("seed", range(40))
-async def test_one_after_the_other(seed: int) -> None:
+async def test_messages_sent_singly(seed: int) -> None:
     dice = random.Random(seed)
     server = RandomServer(dice, dice.choice([(), ("PIPELINING",)]))
     async with serving(server.serve) as running, connect_smtp(running.endpoint, timeout=2, final_timeout=2) as smtp:
@@ -181,7 +181,7 @@ async def test_one_after_the_other(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(40))
-async def test_many_at_once(seed: int) -> None:
+async def test_messages_sent_in_batches(seed: int) -> None:
     dice = random.Random(seed)
     chunking = dice.random() < 0.6
     server = RandomServer(dice, ("PIPELINING", *(["CHUNKING"] if chunking else [])))

@@ -26,7 +26,7 @@ texts = st.text(st.characters(exclude_characters="\r\n", codec="utf-8"), max_siz
 
 
 @given(st.lists(st.tuples(st.integers(200, 599), st.lists(texts, min_size=1, max_size=4)), max_size=4), st.data())
-def test_any_cut_gives_the_same_replies(said: list[tuple[int, list[str]]], data: st.DataObject) -> None:
+def test_any_fragmentation_gives_the_same_replies(said: list[tuple[int, list[str]]], data: st.DataObject) -> None:
     wire = b"".join(
         b"".join(f"{code}-{line}\r\n".encode() for line in lines[:-1]) + f"{code} {lines[-1]}\r\n".encode()
         for code, lines in said
@@ -87,7 +87,7 @@ def test_replies(octets: bytes, reply: Reply) -> None:
         b"250-a\r\nHTTP/1.1\r\n",
     ],
 )
-def test_what_is_no_reply(octets: bytes) -> None:
+def test_invalid_replies(octets: bytes) -> None:
     with pytest.raises(RemoteProtocolError):
         replies_in(octets)
     with pytest.raises(RemoteProtocolError):
@@ -95,20 +95,20 @@ def test_what_is_no_reply(octets: bytes) -> None:
 
 
 @pytest.mark.parametrize("octets", [b"x", b"6", b"09", b"25x", b"250_", b"\x00", b"HTTP/1.1 400", b"\x16\x03\x01"])
-def test_what_can_never_become_one_is_told_without_its_end(octets: bytes) -> None:
+def test_invalid_prefixes_are_refused_early(octets: bytes) -> None:
     with pytest.raises(RemoteProtocolError):
         replies_in(octets)
 
 
 @pytest.mark.parametrize("octets", [b"", b"2", b"25", b"250", b"250 ", b"250-", b"250-a\r\n", b"250-a\r\n2", b"250\r"])
-def test_what_can_still_become_one_is_waited_for(octets: bytes) -> None:
+def test_valid_prefixes_wait_for_more(octets: bytes) -> None:
     reader = ReplyParser()
     reader.feed(octets)
     assert reader.next() is None
     assert len(reader) == len(octets)
 
 
-def test_the_limits() -> None:
+def test_length_limits() -> None:
     line = b"250 " + b"x" * (MAX_REPLY_LINE - 6) + b"\r\n"
     assert len(replies_in(line)) == 1
     with pytest.raises(RemoteProtocolError, match="line of over"):

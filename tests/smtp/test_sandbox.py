@@ -58,12 +58,12 @@ def replies_in(octets: bytes) -> list[Reply]:
     return list(iter(reader.next, None))
 
 
-def test_there_are_some() -> None:
+def test_there_are_transcripts() -> None:
     assert {transcript.header["sandbox"] for transcript in TRANSCRIPTS} == {"DOVECOT", "EXCHANGE", "GMAIL"}
 
 
 @pytest.mark.parametrize("transcript", TRANSCRIPTS, ids=lambda transcript: transcript.name)
-async def test_the_sandbox_says_the_same(transcript: Transcript) -> None:
+async def test_the_sandbox_gives_the_same_replies(transcript: Transcript) -> None:
     personality = getattr(sandboxes, transcript.header["sandbox"])
     async with sandboxes.run_sandbox(personality=personality) as sandbox:
         played = with_real_tokens(transcript, sandbox)
@@ -109,7 +109,7 @@ MESSAGE = b"Subject: x\nBcc: secret@example.com\n\n.\n..\nend"
         ("GMAIL", "OAUTHBEARER"),
     ],
 )
-async def test_a_session_by_each_mechanism(personality: str, mechanism: str, security: str) -> None:
+async def test_a_session_with_each_mechanism(personality: str, mechanism: str, security: str) -> None:
     character = getattr(sandboxes, personality)
     if mechanism in {"PLAIN", "LOGIN"}:
         offers = tuple(f"AUTH {mechanism}" if o.startswith("AUTH ") else o for o in character.smtp.capabilities_tls)

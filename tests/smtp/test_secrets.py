@@ -1,4 +1,4 @@
-"""Secrets that a server echoes: nowhere to be seen, neither in clear nor in base64."""
+"""Secrets that a server echoes are shown neither in clear nor in base64."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from mailslot import MailError, OAuth, Password, Security, Transcript, connect_smtp
 from mailslot_plugins.conformance.doubles import ListedTokenSource
-from smtp.servers import MESSAGE, SENDER, TO, Wire, serving
+from smtp.servers import MESSAGE, SENDER, TO, ServerConnection, serving
 
 if TYPE_CHECKING:
     import ssl
@@ -75,7 +75,7 @@ def chain(error: BaseException | None) -> str:
 @pytest.mark.parametrize("kind", ["token", "password"])
 @pytest.mark.parametrize("echo", ECHOES)
 @pytest.mark.parametrize("place", PLACES)
-async def test_what_a_server_echoes(
+async def test_secrets_echoed_by_the_server_are_masked(
     place: str,
     echo: str,
     kind: str,
@@ -87,7 +87,7 @@ async def test_what_a_server_echoes(
     secrets: tuple[str, ...] = TOKENS if kind == "token" else (PASSWORD,)
     said = ""
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         nonlocal said
         await wire.start_tls(server_context)
         await wire.greet("AUTH XOAUTH2 PLAIN", "PIPELINING")

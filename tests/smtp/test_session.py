@@ -19,7 +19,20 @@ from mailslot import (
     ServerError,
     connect_smtp,
 )
-from smtp.servers import GROUP, HELLO, MESSAGE, SENDER, TAKEN, TO, Stream, Wire, long, serving, session, unstuffed
+from smtp.servers import (
+    GROUP,
+    HELLO,
+    MESSAGE,
+    SENDER,
+    TAKEN,
+    TO,
+    ServerConnection,
+    Stream,
+    long,
+    serving,
+    session,
+    unstuffed,
+)
 from wire.test_dot_stuffing import SMUGGLING, canonical, cut
 
 if TYPE_CHECKING:
@@ -50,7 +63,9 @@ SILENT = "!silence\n"
         (SENDER, TO, Stream(b"", size=2), "data"),
     ],
 )
-async def test_bad_input_is_told_before_an_octet_leaves(sender: str, to: list[str], message: Any, stage: str) -> None:
+async def test_invalid_input_is_refused_before_anything_is_sent(
+    sender: str, to: list[str], message: Any, stage: str
+) -> None:
     async with session(HELLO + TAKEN + "C: QUIT") as (smtp, _):
         with pytest.raises(InputError) as caught:
             await smtp.submit(sender, to, message)
@@ -67,11 +82,11 @@ async def test_bad_input_is_told_before_an_octet_leaves(sender: str, to: list[st
 
 
 @pytest.mark.parametrize("chunking", [False, True])
-async def test_a_stream_may_have_any_line_ends_if_it_counts_them_as_two(chunking: bool) -> None:
+async def test_a_stream_with_other_line_ends_counts_them_as_crlf(chunking: bool) -> None:
     content = Stream(b"Subject: x\n", b"\r", b"\nHello\r", b".\n", b".", size=26)
     wires = b"Subject: x\r\n\r\nHello\r\n.\r\n.\r\n"
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING", "CHUNKING")
         if chunking:
             await wire.lines(2)
@@ -93,7 +108,7 @@ async def test_a_stream_may_have_any_line_ends_if_it_counts_them_as_two(chunking
     assert content.closed == 1
 
 
-async def test_the_receipt_tells_of_each_address_as_it_was_given() -> None:
+async def test_the_receipt_has_each_address_as_given() -> None:
     dialogue = (
         HELLO
         + """C: MAIL FROM:<>
@@ -165,7 +180,7 @@ async def test_a_refusal_leaves_the_session_usable(said: str, stage: str, kind: 
         ("S: 250 ok\nS: 250 ok\nS: 354 go\nC: {message}\nS: 421 bye\n!silence", RefusedError, False),
     ],
 )
-async def test_anything_else_closes_it(said: str, kind: type[MailError], in_doubt: bool) -> None:
+async def test_other_errors_close_the_session(said: str, kind: type[MailError], in_doubt: bool) -> None:
     async with session(HELLO + GROUP + said) as (smtp, _):
         with pytest.raises(kind) as caught:
             await smtp.submit(SENDER, TO, MESSAGE)
@@ -181,7 +196,7 @@ async def test_anything_else_closes_it(said: str, kind: type[MailError], in_doub
 
 
 @pytest.mark.parametrize("final", [False, True])
-async def test_silence_closes_it(final: bool) -> None:
+async def test_a_timeout_closes_the_session(final: bool) -> None:
     said = "S: 250 ok\nS: 250 ok\nS: 354 go\nC: {message}\n!silence" if final else "S: 250 ok\n!silence"
     timeouts = {"timeout": 5, "final_timeout": 0.1} if final else {"timeout": 0.1}
     async with session(HELLO + GROUP + said, **timeouts) as (smtp, _):
@@ -192,8 +207,8 @@ async def test_silence_closes_it(final: bool) -> None:
         assert not smtp.usable
 
 
-async def test_time_is_measured_for_each_answer_and_not_for_a_group() -> None:
-    async def server(wire: Wire) -> None:
+async def test_the_timeout_applies_to_each_reply_of_a_group() -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING")
         await wire.lines(6)
         for code in (250, 250, 250, 250, 250, 354):
@@ -208,8 +223,8 @@ async def test_time_is_measured_for_each_answer_and_not_for_a_group() -> None:
     assert len(receipt.accepted) == 4
 
 
-async def test_an_answer_that_trickles_in_for_ever_is_silence() -> None:
-    async def server(wire: Wire) -> None:
+async def test_a_trickling_reply_times_out() -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING")
         await wire.lines(3)
         while True:
@@ -223,11 +238,11 @@ async def test_an_answer_that_trickles_in_for_ever_is_silence() -> None:
                     await smtp.submit(SENDER, TO, MESSAGE)
 
 
-async def test_two_hundred_recipients_go_out_in_groups() -> None:
+async def test_two_hundred_recipients_are_sent_in_groups() -> None:
     recipients = [f"r{number}@example.com" for number in range(200)]
     heard: list[str] = []
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING")
         heard.append(await wire.line())
         await wire.say("250 ok")
@@ -253,7 +268,7 @@ async def test_two_hundred_recipients_go_out_in_groups() -> None:
 async def test_several_tasks_take_turns() -> None:
     stored: list[bytes] = []
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING")
         for _ in range(5):
             await wire.envelope()
@@ -274,11 +289,11 @@ async def test_several_tasks_take_turns() -> None:
 
 
 @pytest.mark.parametrize("chunking", [False, True])
-async def test_without_pipelining_each_command_waits(chunking: bool) -> None:
+async def test_without_pipelining_each_command_waits_for_its_reply(chunking: bool) -> None:
     """CHUNKING alone is not used: chunks, too, would have to wait for each other."""
     content = long(1)
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("CHUNKING")
         for command, answer in (("MAIL", "250 ok"), ("RCPT", "250 ok"), ("RCPT", "250 ok"), ("DATA", "354 go")):
             assert (await wire.line()).startswith(command)
@@ -293,7 +308,7 @@ async def test_without_pipelining_each_command_waits(chunking: bool) -> None:
         assert (await smtp.submit(SENDER, [*TO, "bob@example.com"], content)).reply.code == 250
 
 
-async def test_what_the_server_cannot_take_is_told_without_asking_it() -> None:
+async def test_server_limits_are_reported_without_a_command() -> None:
     hello = HELLO.replace("S: 250-CHUNKING", "S: 250-SIZE 30")
     mail = TAKEN.replace("C: MAIL FROM:<scanner@example.com>", "C: MAIL FROM:<scanner@example.com> SIZE={size}")
     cases: list[tuple[str, list[str], bytes, str]] = [
@@ -318,7 +333,7 @@ async def test_what_the_server_cannot_take_is_told_without_asking_it() -> None:
         await smtp.submit(SENDER, TO, b"Subject: x\r\n\r\n")
 
 
-async def test_capabilities_are_told() -> None:
+async def test_capabilities_are_available() -> None:
     async with session(HELLO + "C: QUIT") as (smtp, _):
         assert "pipelining" in smtp.capabilities
 
@@ -345,7 +360,7 @@ class Stubborn(Stream):
             raise OSError("cannot be closed")
 
 
-async def test_a_stream_that_cannot_be_closed_hides_no_answer() -> None:
+async def test_an_error_when_closing_a_stream_hides_no_reply() -> None:
     refused = GROUP + "S: 550 no\nS: 503 no\nS: 503 no\n"
     async with session(HELLO + refused + TAKEN + "C: QUIT") as (smtp, _):
         with pytest.raises(RefusedError):
@@ -355,7 +370,7 @@ async def test_a_stream_that_cannot_be_closed_hides_no_answer() -> None:
 
 
 @pytest.mark.parametrize("pipelining", [False, True])
-async def test_421_to_the_reset_that_an_open_transaction_needs(pipelining: bool) -> None:
+async def test_a_421_to_a_necessary_rset(pipelining: bool) -> None:
     hello = HELLO if pipelining else HELLO.replace("S: 250 PIPELINING", "S: 250 HELP")
     if pipelining:
         refused = GROUP + "S: 250 ok\nS: 250 ok\nS: 451 no\nC: RSET\n" + GROUP
@@ -385,12 +400,12 @@ async def test_noop_after_a_refused_chunk() -> None:
 
 
 @pytest.mark.parametrize("chunking", [False, True])
-async def test_whatever_is_in_a_message_only_its_end_ends_it(chunking: bool) -> None:
+async def test_no_content_ends_a_message_early(chunking: bool) -> None:
     """ST-13: what could be taken for an end or a command, in every cut, as the server gets it."""
     bodies = [b"\r\n" + body for body in SMUGGLING]
     wires: list[bytes] = []
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING", "8BITMIME", "CHUNKING")
         while (line := await wire.line()) != "QUIT":
             if line == "RSET":
@@ -424,7 +439,7 @@ async def test_whatever_is_in_a_message_only_its_end_ends_it(chunking: bool) -> 
         assert not re.search(rb"(?<!\r)\n|\r(?!\n)", wire)
 
 
-async def test_a_farewell_that_came_with_an_answer_is_what_the_next_command_meets() -> None:
+async def test_a_421_behind_a_reply_is_raised_by_the_next_command() -> None:
     async with session(HELLO + TAKEN + "S: 421 4.3.2 and now goodbye\n!silence") as (smtp, _):
         assert (await smtp.submit(SENDER, TO, MESSAGE)).accepted
         with pytest.raises(RefusedError) as caught:
@@ -435,7 +450,7 @@ async def test_a_farewell_that_came_with_an_answer_is_what_the_next_command_meet
         assert not smtp.usable
 
 
-async def test_delivery_status_is_asked_for_where_it_is_offered() -> None:
+async def test_delivery_status_is_requested_if_offered() -> None:
     hello = HELLO.replace("CHUNKING", "DSN")
     group = TAKEN.replace("example.com>\nC: RCPT", "example.com> RET=HDRS ENVID=7\nC: RCPT", 1).replace(
         "alice@example.com>", "alice@example.com> NOTIFY=FAILURE,DELAY ORCPT=rfc822;alice@example.com"

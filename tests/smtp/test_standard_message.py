@@ -21,7 +21,7 @@ from mailslot.smtp import standard_message
 from mailslot.smtp.content import BytesContent, Content, flatten, to_content
 from mailslot.smtp.standard_message import prepare_content, stream_message
 from mailslot.wire.dot_stuffing import LineEndNormalizer
-from smtp.servers import SENDER, TO, Wire, serving, unstuffed
+from smtp.servers import SENDER, TO, ServerConnection, serving, unstuffed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -151,7 +151,7 @@ async def test_the_octets_are_those_of_the_standard_library(shape: str) -> None:
 
 @pytest.mark.usefixtures("short")
 @pytest.mark.parametrize("shape", ["attachments", "forwarded", "old", "8bit", "8bit, by the old policy", "empty lines"])
-async def test_these_are_streamed(shape: str) -> None:
+async def test_messages_that_are_streamed(shape: str) -> None:
     content = await stream_message(SHAPES[shape]())
     assert not isinstance(content, BytesContent)
 
@@ -160,7 +160,7 @@ async def test_these_are_streamed(shape: str) -> None:
     st.lists(st.text(st.sampled_from("aü.\r\n€ "), min_size=21, max_size=400), min_size=1, max_size=4),
     st.booleans(),
 )
-async def test_any_text(texts: list[str], eight_bit: bool) -> None:
+async def test_any_text_equals_the_standard_library(texts: list[str], eight_bit: bool) -> None:
     def made() -> EmailMessage:
         whole = message()
         whole.make_mixed(boundary="b")
@@ -184,7 +184,7 @@ async def test_any_text(texts: list[str], eight_bit: bool) -> None:
 
 
 @pytest.mark.usefixtures("short")
-async def test_a_boundary_that_is_not_set_is_chosen() -> None:
+async def test_a_missing_boundary_is_generated() -> None:
     given_ = message()
     given_.set_content("A body that is long enough.\n")
     given_.add_attachment("another one that is\n" * 9)
@@ -197,7 +197,7 @@ async def test_a_boundary_that_is_not_set_is_chosen() -> None:
 
 
 @pytest.mark.usefixtures("short")
-async def test_what_the_standard_library_cannot_write_is_the_caller_s_fault() -> None:
+async def test_a_message_that_the_standard_library_cannot_write_is_an_input_error() -> None:
     given_ = Message()
     given_["Content-Type"] = "text/plain"
     given_.set_payload("ü" * 40)
@@ -206,7 +206,7 @@ async def test_what_the_standard_library_cannot_write_is_the_caller_s_fault() ->
 
 
 @pytest.mark.parametrize("data", [b"Subject: x\n\nshort\n", b"Subject: x\n\n" + b"long\n" * 300_000])
-async def test_octets(data: bytes) -> None:
+async def test_messages_given_as_octets(data: bytes) -> None:
     for given_ in (data, bytearray(data), memoryview(data)):
         assert await octets_of(await prepare_content(given_)) == data.replace(b"\n", b"\r\n")
     content = to_content(data)
@@ -216,7 +216,7 @@ async def test_octets(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("kind", ["pdf", "text", "8bit", "octets"])
-async def test_others_have_their_turns(kind: str) -> None:
+async def test_other_tasks_run_meanwhile(kind: str) -> None:
     """40 MB, and 50 ms on a quiet machine: what counts is the time that this thread works in one go."""
     given_ = message()
     given_.set_content("A body.\n")
@@ -248,12 +248,12 @@ async def test_others_have_their_turns(kind: str) -> None:
     assert longest < 0.25
 
 
-async def test_it_is_sent_as_it_is() -> None:
+async def test_the_message_is_sent_unchanged() -> None:
     given_ = with_attachments()
     given_.add_attachment(b"x" * 300_000, maintype="image", subtype="tiff", filename="page.tif")
     expected = await octets_of(BytesContent(flatten(given_)))
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING", "SIZE")
         await wire.envelope()
         wire.received[:] = unstuffed(await wire.message())

@@ -1,4 +1,4 @@
-"""Every state and every verb: what may be said, and what an answer does."""
+"""Every state and every command: what is allowed, and the effect of each reply."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def at(state: State) -> SmtpProtocol:
 
 @pytest.mark.parametrize("name", SAY)
 @pytest.mark.parametrize("state", WAYS, ids=lambda state: state.name)
-def test_what_may_be_said(state: State, name: str) -> None:
+def test_commands_allowed_in_each_state(state: State, name: str) -> None:
     core = at(state)
     waiting = core.pending
     if name in MAY[state].split():
@@ -117,7 +117,7 @@ def test_what_may_be_said(state: State, name: str) -> None:
     [(state, name) for state, names in MAY.items() for name in names.split()],
     ids=lambda value: getattr(value, "name", value),
 )
-def test_what_an_answer_does(state: State, name: str, code: int) -> None:
+def test_transitions_by_replies(state: State, name: str, code: int) -> None:
     core = at(state)
     SAY[name](core)
     core.receive(b"%d ok\r\n" % code)
@@ -146,7 +146,7 @@ def test_what_an_answer_does(state: State, name: str, code: int) -> None:
     assert core.pending == 0
 
 
-def test_the_tables_agree() -> None:
+def test_the_tables_are_consistent() -> None:
     """What may be said has an answer, and each state is reached and left as the tables say."""
     assert set(PERMITTED) == set(State)
     for state, verbs in PERMITTED.items():
@@ -162,7 +162,7 @@ def test_the_tables_agree() -> None:
                 assert (after, behind) in TRANSITIONS, (state, verb, after, behind)
 
 
-def test_groups_are_only_sent_where_they_may_be() -> None:
+def test_groups_require_pipelining() -> None:
     core = at(State.READY)
     core.mail(A)
     with pytest.raises(LocalProtocolError, match="RCPT before MAIL was answered"):
@@ -170,7 +170,7 @@ def test_groups_are_only_sent_where_they_may_be() -> None:
 
 
 @pytest.mark.parametrize("last", ["data", "noop", "quit", "ehlo", "auth", "starttls"])
-def test_what_ends_a_group_is_followed_by_nothing(last: str) -> None:
+def test_the_last_command_of_a_group(last: str) -> None:
     core = SmtpProtocol()
     core.receive(b"220 mail\r\n")
     core.next_event()
@@ -186,7 +186,7 @@ def test_what_ends_a_group_is_followed_by_nothing(last: str) -> None:
             say(core)
 
 
-def test_a_whole_transaction_and_the_next_one_in_groups() -> None:
+def test_two_transactions_in_groups() -> None:
     core = SmtpProtocol()
     core.receive(b"220 mail\r\n")
     core.next_event()
@@ -217,7 +217,7 @@ def test_a_whole_transaction_and_the_next_one_in_groups() -> None:
     assert event.verb is Verb.END_OF_DATA
 
 
-def test_the_answer_to_mail_decides_what_the_rest_of_a_group_means() -> None:
+def test_the_reply_to_mail_decides_the_meaning_of_the_group() -> None:
     core = SmtpProtocol()
     core.receive(b"220 mail\r\n")
     core.next_event()
@@ -240,7 +240,7 @@ def test_the_answer_to_mail_decides_what_the_rest_of_a_group_means() -> None:
 
 
 @pytest.mark.parametrize("taken", [b"250 ok\r\n", b"354 go\r\n"])
-def test_a_last_chunk_for_nobody_is_never_taken(taken: bytes) -> None:
+def test_a_last_chunk_without_recipients_is_never_accepted(taken: bytes) -> None:
     core = SmtpProtocol()
     core.receive(b"220 mail\r\n")
     core.next_event()

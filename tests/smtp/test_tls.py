@@ -1,4 +1,4 @@
-"""TLS: what is verified, what is refused, and what each fault is called."""
+"""TLS: what is verified and refused, and the cause of each failure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from mailslot import (
 )
 from mailslot.net.tls import default_context
 from mailslot_plugins.conformance.doubles import ListedTokenSource
-from smtp.servers import Wire, serving
+from smtp.servers import ServerConnection, serving
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -43,10 +43,10 @@ def server_side(certificate: trustme.LeafCert) -> ssl.SSLContext:
     return context
 
 
-def encrypting(security: Security, context: ssl.SSLContext) -> Callable[[Wire], Awaitable[None]]:
+def encrypting(security: Security, context: ssl.SSLContext) -> Callable[[ServerConnection], Awaitable[None]]:
     """Return a server that greets over TLS, and that says so where anything but TLS comes."""
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         if security is Security.STARTTLS:
             await wire.greet("STARTTLS")
             assert await wire.line() == "STARTTLS"
@@ -78,7 +78,7 @@ async def fault(
 
 
 @BOTH
-async def test_a_good_certificate(
+async def test_a_valid_certificate(
     security: Security, client_context: ssl.SSLContext, server_context: ssl.SSLContext
 ) -> None:
     assert await fault(security, server_context, client_context) is None
@@ -86,7 +86,7 @@ async def test_a_good_certificate(
 
 
 @BOTH
-async def test_faults_of_certificates(security: Security, ca: trustme.CA, client_context: ssl.SSLContext) -> None:
+async def test_invalid_certificates(security: Security, ca: trustme.CA, client_context: ssl.SSLContext) -> None:
     cases = {
         "certificate_expired": ca.issue_cert("localhost", not_before=NOW - 9 * DAY, not_after=NOW - DAY),
         "certificate_not_yet_valid": ca.issue_cert("localhost", not_before=NOW + DAY, not_after=NOW + 9 * DAY),
@@ -105,7 +105,7 @@ async def test_faults_of_certificates(security: Security, ca: trustme.CA, client
 
 
 @BOTH
-async def test_the_default_context_trusts_no_authority_of_a_test(
+async def test_the_default_context_does_not_trust_the_test_ca(
     security: Security, server_context: ssl.SSLContext
 ) -> None:
     error = await fault(security, server_context, None)
@@ -122,7 +122,7 @@ def test_the_default_context() -> None:
 
 
 @BOTH
-async def test_old_tls(
+async def test_old_tls_versions(
     security: Security, certificate: trustme.LeafCert, client_context: ssl.SSLContext, ca: trustme.CA
 ) -> None:
     old = server_side(certificate)
@@ -143,8 +143,8 @@ async def test_old_tls(
     assert "too old" in str(error)
 
 
-async def test_tls_where_starttls_is_spoken(client_context: ssl.SSLContext) -> None:
-    async def server(wire: Wire) -> None:
+async def test_tls_to_a_starttls_port(client_context: ssl.SSLContext) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.say("220 mail.example.com ESMTP")
         await wire.gone()
 
@@ -156,7 +156,7 @@ async def test_tls_where_starttls_is_spoken(client_context: ssl.SSLContext) -> N
     assert not caught.value.retryable
 
 
-async def test_starttls_where_tls_is_spoken(client_context: ssl.SSLContext, server_context: ssl.SSLContext) -> None:
+async def test_starttls_to_a_tls_port(client_context: ssl.SSLContext, server_context: ssl.SSLContext) -> None:
     """Both sides wait for the other to begin."""
     async with serving(encrypting(Security.TLS, server_context), Security.STARTTLS) as running:
         with pytest.raises(NetworkError) as caught:
@@ -167,8 +167,8 @@ async def test_starttls_where_tls_is_spoken(client_context: ssl.SSLContext, serv
 
 @BOTH
 @pytest.mark.parametrize("silent", [False, True])
-async def test_a_handshake_that_does_not_come(security: Security, silent: bool, client_context: ssl.SSLContext) -> None:
-    async def server(wire: Wire) -> None:
+async def test_a_missing_handshake(security: Security, silent: bool, client_context: ssl.SSLContext) -> None:
+    async def server(wire: ServerConnection) -> None:
         if security is Security.STARTTLS:
             await wire.greet("STARTTLS")
             await wire.line()
@@ -189,13 +189,13 @@ async def test_a_handshake_that_does_not_come(security: Security, silent: bool, 
     "injected", [b"250 mail\r\n", b"2", b"\x16", b"\x00", b"x" * 65_536, b"250-mail\r\n250 AUTH PLAIN\r\n"]
 )
 @pytest.mark.parametrize("delay", [None, 0.0, 0.01])
-async def test_octets_that_slip_in_before_tls(
+async def test_octets_injected_before_tls(
     injected: bytes, delay: float | None, client_context: ssl.SSLContext, server_context: ssl.SSLContext
 ) -> None:
     """In the same segment, in the next one, or while our handshake is on its way: never believed, no secret sent."""
     heard = b""
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         nonlocal heard
         await wire.greet("STARTTLS")
         await wire.line()
@@ -246,7 +246,7 @@ async def test_plain_text_in_answer_to_a_client_hello_is_a_refusal(
     """A server whose own TLS is broken says so in clear; nobody has inserted anything."""
     hello = b""
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         nonlocal hello
         await wire.greet("STARTTLS")
         await wire.line()
@@ -273,12 +273,12 @@ async def test_plain_text_in_answer_to_a_client_hello_is_a_refusal(
 @pytest.mark.parametrize(
     "credentials", [OAuth("u", ListedTokenSource("t")), Password("u", "p")], ids=["token", "password"]
 )
-async def test_a_secret_needs_tls_that_is_verified(security: Security, credentials: OAuth | Password) -> None:
+async def test_credentials_need_verified_tls(security: Security, credentials: OAuth | Password) -> None:
     unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     unverified.check_hostname = False
     unverified.verify_mode = ssl.CERT_NONE
 
-    async def server(_: Wire) -> None:
+    async def server(_: ServerConnection) -> None:
         raise AssertionError("a connection was made")
 
     async with serving(server, security) as running:
@@ -288,7 +288,7 @@ async def test_a_secret_needs_tls_that_is_verified(security: Security, credentia
         await anyio.sleep(0.01)
 
 
-async def test_a_secret_needs_the_server_s_name_in_the_certificate() -> None:
+async def test_credentials_need_a_matching_host_name() -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     with pytest.raises(InputError):
@@ -297,7 +297,7 @@ async def test_a_secret_needs_the_server_s_name_in_the_certificate() -> None:
 
 
 @BOTH
-async def test_without_a_secret_an_unverified_server_may_be_talked_to(
+async def test_without_credentials_an_unverified_server_is_allowed(
     security: Security, server_context: ssl.SSLContext
 ) -> None:
     unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -36,7 +36,7 @@ def outcome(transcript: Transcript, feed: Any) -> list[Any]:
 
 
 @every
-def test_core_hears_the_same_octet_by_octet(transcript: Transcript) -> None:
+def test_core_yields_the_same_events_octet_by_octet(transcript: Transcript) -> None:
     def bytewise(octets: bytes, _: int) -> list[bytes]:
         return [octets[at : at + 1] for at in range(len(octets))]
 
@@ -45,7 +45,7 @@ def test_core_hears_the_same_octet_by_octet(transcript: Transcript) -> None:
 
 @every
 @pytest.mark.parametrize("spare", [b"250 2.0.0 spare\r\n", b"2"], ids=["a reply", "an octet"])
-def test_core_never_swallows_octets_to_spare(transcript: Transcript, spare: bytes) -> None:
+def test_core_keeps_surplus_octets(transcript: Transcript, spare: bytes) -> None:
     for steps in transcript.connections:
         for at, step in enumerate(steps):
             asks_on = any(later.kind in {"expect", "starttls"} for later in steps[at:])

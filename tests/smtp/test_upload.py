@@ -1,4 +1,4 @@
-"""Long messages: progress, refusals in the middle, streams that are not what they said (ST-10 to ST-12, ST-22)."""
+"""Long messages: progress, early refusals, and streams of the wrong size (ST-10 to ST-12, ST-22)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from mailslot import InputError, MailError, NetworkError, RefusedError, ServerError, Submission, connect_smtp
-from smtp.servers import SENDER, TO, Server, Stream, Wire, long, serving, unstuffed
+from smtp.servers import SENDER, TO, Server, ServerConnection, Stream, long, serving, unstuffed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -26,14 +26,14 @@ def connected(server: Server, **arguments: object) -> AbstractAsyncContextManage
     return connect_smtp(server.endpoint, **{"timeout": 0.2, "final_timeout": 2, **arguments})  # type: ignore[arg-type]  # they are
 
 
-async def slowly(wire: Wire) -> None:
+async def slowly(wire: ServerConnection) -> None:
     """Take what comes at 20 kB a second, for four seconds."""
     for _ in range(80):
         await anyio.sleep(0.05)
         wire._heard += await wire.stream.receive(1024)
 
 
-async def chunks_of(wire: Wire) -> AsyncGenerator[tuple[int, bool]]:
+async def chunks_of(wire: ServerConnection) -> AsyncGenerator[tuple[int, bool]]:
     """Take chunks; give the size of each and whether it was the last."""
     last = False
     while not last:
@@ -52,7 +52,7 @@ async def chunks_of(wire: Wire) -> AsyncGenerator[tuple[int, bool]]:
 async def test_every_octet_arrives(size: int, chunking: bool) -> None:
     data = (b"." * 997 + b"\r\n") * (size // 999) + b"x" * max(size % 999 - 2, 0) + b"\r\n" * (size % 999 >= 2)
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet(*CAPABILITIES)
         if chunking:
             await wire.lines(2)
@@ -73,11 +73,11 @@ async def test_every_octet_arrives(size: int, chunking: bool) -> None:
 
 @pytest.mark.parametrize("reply", ["550 5.7.1 no more", "452 4.3.1 disk full", "421 4.3.2 bye"])
 @pytest.mark.parametrize("reads_on", [False, True])
-async def test_a_refusal_in_the_middle_stops_the_stream_at_once(reply: str, reads_on: bool) -> None:
+async def test_a_refusal_during_the_content_stops_the_stream(reply: str, reads_on: bool) -> None:
     content = long(50)
     refused_at = 0.0
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         nonlocal refused_at
         await wire.greet(*CAPABILITIES)
         await wire.envelope()
@@ -103,8 +103,8 @@ async def test_a_refusal_in_the_middle_stops_the_stream_at_once(reply: str, read
     assert content.closed == 1
 
 
-async def test_a_refusal_is_worth_more_than_the_broken_pipe_behind_it() -> None:
-    async def server(wire: Wire) -> None:
+async def test_a_refusal_outranks_the_broken_pipe_after_it() -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet(*CAPABILITIES)
         await wire.envelope()
         await wire.octets()
@@ -118,8 +118,8 @@ async def test_a_refusal_is_worth_more_than_the_broken_pipe_behind_it() -> None:
 
 
 @pytest.mark.parametrize("chunking", [False, True])
-async def test_a_server_that_reads_no_more_is_dead(chunking: bool) -> None:
-    async def server(wire: Wire) -> None:
+async def test_a_server_that_stops_reading_times_out(chunking: bool) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet(*CAPABILITIES)
         if chunking:
             await wire.lines(2)
@@ -141,10 +141,10 @@ async def test_a_server_that_reads_no_more_is_dead(chunking: bool) -> None:
 
 
 @pytest.mark.parametrize("chunking", [False, True])
-async def test_a_slow_but_steady_reader_is_no_fault(chunking: bool) -> None:
+async def test_a_slow_but_steady_reader_is_served(chunking: bool) -> None:
     content = long(10)
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet(*CAPABILITIES)
         if chunking:
             await wire.lines(2)
@@ -170,8 +170,8 @@ async def test_a_slow_but_steady_reader_is_no_fault(chunking: bool) -> None:
         assert anyio.current_time() - began == pytest.approx(4)
 
 
-async def test_the_last_answer_may_take_longer_than_any_other() -> None:
-    async def server(wire: Wire) -> None:
+async def test_the_final_reply_has_a_longer_timeout() -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet(*CAPABILITIES)
         await wire.envelope()
         await wire.message()
@@ -186,8 +186,8 @@ async def test_the_last_answer_may_take_longer_than_any_other() -> None:
 @pytest.mark.parametrize("answer", ["", "2", "25", "250", "250 2.0.0 Ok", "250-2.0.0 Ok\r\n", "nonsense\r\n"])
 @pytest.mark.parametrize("ending", ["close", "reset"])
 @pytest.mark.parametrize("size", [0.001, 1])
-async def test_without_the_last_answer_there_is_doubt(answer: str, ending: str, size: float) -> None:
-    async def server(wire: Wire) -> None:
+async def test_a_missing_final_reply_is_in_doubt(answer: str, ending: str, size: float) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet(*CAPABILITIES)
         await wire.envelope()
         await wire.message()
@@ -206,8 +206,8 @@ async def test_without_the_last_answer_there_is_doubt(answer: str, ending: str, 
 
 @pytest.mark.parametrize("ending", ["close", "reset"])
 @pytest.mark.parametrize("chunking", [False, True])
-async def test_a_loss_before_the_end_went_out_leaves_no_doubt(ending: str, chunking: bool) -> None:
-    async def server(wire: Wire) -> None:
+async def test_a_connection_lost_before_the_end_is_not_in_doubt(ending: str, chunking: bool) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet(*CAPABILITIES)
         if chunking:
             await wire.lines(2)
@@ -239,13 +239,13 @@ async def test_a_loss_before_the_end_went_out_leaves_no_doubt(ending: str, chunk
         (lambda full: Stream(*full._pieces, InputError("gone", stage="data")), "gone"),
     ],
 )
-async def test_a_stream_that_is_not_what_it_said_is_never_completed(
+async def test_a_stream_of_the_wrong_size_is_never_completed(
     make: Callable[[Stream], Stream], why: str, chunking: bool
 ) -> None:
     content = make(long(1))
     heard = anyio.Event()
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet(*CAPABILITIES)
         if chunking:
             await wire.lines(2)
@@ -271,10 +271,10 @@ async def test_a_stream_that_is_not_what_it_said_is_never_completed(
     assert content.closed == 1
 
 
-async def test_a_refused_chunk_ends_the_session_and_nothing_is_sent_behind_it() -> None:
+async def test_a_refused_chunk_ends_the_session() -> None:
     """Between chunks of an upload nobody knows how much of the next one is out: RSET could fall into it."""
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet(*CAPABILITIES)
         await wire.lines(2)
         await wire.say("250 ok", "250 ok")
@@ -296,10 +296,10 @@ async def test_a_refused_chunk_ends_the_session_and_nothing_is_sent_behind_it() 
 
 
 @pytest.mark.parametrize("refused", [1, 2, 3])
-async def test_answers_to_chunks_that_come_late_are_not_taken_for_others(refused: int) -> None:
+async def test_late_replies_to_chunks_are_matched_correctly(refused: int) -> None:
     """All chunks are out before the first is refused; the answers to the others must not meet the next message."""
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet(*CAPABILITIES)
         await wire.lines(2)
         await wire.say("250 ok", "250 ok")
@@ -324,12 +324,12 @@ async def test_answers_to_chunks_that_come_late_are_not_taken_for_others(refused
             await smtp.submit(SENDER, TO, b"Subject: x\r\n\r\n")
 
 
-async def test_an_answer_to_the_message_before_what_goes_behind_it_is_out() -> None:
+async def test_a_reply_to_the_message_before_the_next_command_is_sent() -> None:
     """The envelope of the next message is still on its way when the server takes this one; it must get there whole."""
     recipients = ["x" * 60 + f"{number}@" + "y" * 60 + ".example" for number in range(100)]
     stored = 0
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         nonlocal stored
         await wire.greet("PIPELINING")
         await wire.envelope(100)

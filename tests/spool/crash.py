@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import anyio
 
-from child import fork, status
+from child_process import fork_child, wait_for_exit
 from mailslot.smtp.content import BytesContent
 from mailslot.spool.job import NewJob
 from mailslot.spool.spool import Spool
@@ -160,8 +160,8 @@ def run(work: Callable[..., Awaitable[None]], *arguments: object) -> Callable[[]
     return lambda: anyio.run(work, *arguments, backend=BACKEND)
 
 
-def die_at(step: int) -> None:
-    """Let this process be killed at its system call or commit number `step`; half of a write is done."""
+def kill_at(step: int) -> None:
+    """Make this process kill itself at system call or commit number `step`; of a write, half is done."""
     left = step
 
     def count() -> None:
@@ -205,9 +205,11 @@ def killed_at_every_step(folder: Path) -> None:
         mails = ["u1", "u2"]
         for uid in mails:
             server.add(uid)
-        ended = status(fork(lambda home=home, server=server, step=step: (die_at(step), run(journey, home, server)())))
+        ended = wait_for_exit(
+            fork_child(lambda home=home, server=server, step=step: (kill_at(step), run(journey, home, server)()))
+        )
         assert ended in (0, -signal.SIGKILL), ended
-        assert status(fork(run(recovered, home, server, mails))) == 0
+        assert wait_for_exit(fork_child(run(recovered, home, server, mails))) == 0
         shutil.rmtree(home)
         if ended == 0:
             break
@@ -257,7 +259,7 @@ def killed_at_random_times(folder: Path, rounds: int = 50) -> None:
     for _ in range(rounds):
         reading, writing = os.pipe()
         heard, server.bell = os.pipe()
-        children = [fork(run(accept_on, number, writing)), fork(run(deliver_on))]
+        children = [fork_child(run(accept_on, number, writing)), fork_child(run(deliver_on))]
         os.close(writing)
         # By work done rather than by time, which on a busy machine is no work at all.
         for _ in range(random.randrange(8)):
@@ -270,7 +272,7 @@ def killed_at_random_times(folder: Path, rounds: int = 50) -> None:
         for child in children:
             os.kill(child, signal.SIGKILL)
             time.sleep(random.uniform(0, 0.02))
-        assert [status(child) for child in children] == [-signal.SIGKILL] * 2
+        assert [wait_for_exit(child) for child in children] == [-signal.SIGKILL] * 2
         with os.fdopen(reading, "rb") as pipe:
             for line in pipe.read().decode().splitlines():
                 name, _, job_id = line.partition(" ")
@@ -279,12 +281,12 @@ def killed_at_random_times(folder: Path, rounds: int = 50) -> None:
                     number = int(name.removeprefix("scan-")) + 1
                 else:
                     mails.append(name)
-        assert status(fork(run(check, home, server, accepted, mails))) == 0
+        assert wait_for_exit(fork_child(run(check, home, server, accepted, mails))) == 0
     print(f"{2 * rounds} kills, {len(accepted)} accepted, {len(server.delivered())} delivered, {len(mails)} mails")
     assert len(accepted) > rounds
     assert len(server.delivered()) > rounds
-    assert status(fork(run(journey, home, server))) == 0
-    assert status(fork(run(check, home, server, accepted, mails))) == 0
+    assert wait_for_exit(fork_child(run(journey, home, server))) == 0
+    assert wait_for_exit(fork_child(run(check, home, server, accepted, mails))) == 0
     assert server.listing() == []
 
 
@@ -300,9 +302,9 @@ def one_delivers_at_a_time(folder: Path, processes: int = 4) -> None:
                     await spool.recover()
                     await deliver(spool, server)
 
-    children = [fork(run(work, name)) for name in "abcdefgh"[:processes]]
-    assert [status(child) for child in children] == [0] * processes
-    assert status(fork(run(check, home, server, {}, []))) == 0
+    children = [fork_child(run(work, name)) for name in "abcdefgh"[:processes]]
+    assert [wait_for_exit(child) for child in children] == [0] * processes
+    assert wait_for_exit(fork_child(run(check, home, server, {}, []))) == 0
     assert sorted(server.delivered()) == list(range(1, 10 * processes + 1))
 
 

@@ -40,7 +40,7 @@ class Stream:
             yield piece
 
 
-async def test_a_job(spool: Spool, home: Path) -> None:
+async def test_a_job_is_accepted(spool: Spool, home: Path) -> None:
     job = await spool.accept(
         new("a@example.com", "b@example.com", "a@example.com", subject="Scan", lifetime=60.0, notes={"file": "x.pdf"}),
         message(),
@@ -83,7 +83,7 @@ async def test_line_ends_become_crlf(spool: Spool, text: bytes) -> None:
     assert job.size == len(kept)
 
 
-async def test_what_the_message_needs_is_remembered(spool: Spool) -> None:
+async def test_required_extensions_are_stored(spool: Spool) -> None:
     original = EmailMessage()
     original["From"] = "jörg@example.com"
     original.set_content("ä")
@@ -93,7 +93,7 @@ async def test_what_the_message_needs_is_remembered(spool: Spool) -> None:
     assert spool.content(job).smtputf8
 
 
-async def test_the_same_key_again(spool: Spool, home: Path) -> None:
+async def test_a_repeated_key_is_the_same_job(spool: Spool, home: Path) -> None:
     first = await spool.accept(new(key="page-1"), message())
     second = await spool.accept(new("other@example.com", key="page-1"), message(b"other\r\n"))
     assert second == first
@@ -103,7 +103,7 @@ async def test_the_same_key_again(spool: Spool, home: Path) -> None:
     assert (await spool.accept(new(key="page-1"), message())).state == "cancelled"
 
 
-async def test_the_same_key_at_once(spool: Spool, home: Path, clock: Clock) -> None:
+async def test_the_same_key_concurrently(spool: Spool, home: Path, clock: Clock) -> None:
     found: list[int] = []
     async with Spool(home, clock=clock) as other, anyio.create_task_group() as group:
 
@@ -127,7 +127,7 @@ async def test_the_same_key_at_once(spool: Spool, home: Path, clock: Clock) -> N
         (Stream(10, "text"), "cannot be read"),
     ],
 )
-async def test_a_message_that_is_not_what_it_says(spool: Spool, home: Path, stream: Stream, sentence: str) -> None:
+async def test_a_message_of_the_wrong_size(spool: Spool, home: Path, stream: Stream, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         await spool.accept(new(), stream)
     assert await spool.jobs() == []
@@ -147,14 +147,14 @@ async def test_a_message_that_is_not_what_it_says(spool: Spool, home: Path, stre
         new(notes={"a": "b" * 5_000_000}),
     ],
 )
-async def test_what_cannot_become_a_job(spool: Spool, home: Path, job: object) -> None:
+async def test_invalid_jobs(spool: Spool, home: Path, job: object) -> None:
     with pytest.raises(InputError) as caught:
         await spool.accept(job, message())
     assert caught.value.stage == "spool"
     assert files(home) == []
 
 
-async def test_broken_characters_do_no_harm(spool: Spool) -> None:
+async def test_lone_surrogates_are_replaced(spool: Spool) -> None:
     """As in a file name that is no UTF-8."""
     job = await spool.accept(new(subject="page-\udcff.pdf", notes={"file": "page-\udcff.pdf"}), message())
     assert (job.subject, job.notes) == ("page-?.pdf", {"file": "page-\udcff.pdf"})
@@ -168,7 +168,7 @@ async def test_no_recipient(spool: Spool) -> None:
             await spool.accept(type(new())("scan", "smtp", "", recipients), message())
 
 
-async def test_given_up_while_it_is_read(spool: Spool, home: Path) -> None:
+async def test_acceptance_aborted_while_reading(spool: Spool, home: Path) -> None:
     class Endless(Stream):
         async def chunks(self) -> AsyncIterator[bytes]:
             for _ in range(3):
@@ -186,14 +186,14 @@ async def test_given_up_while_it_is_read(spool: Spool, home: Path) -> None:
     assert await spool.jobs() == []
 
 
-async def test_a_message_given_up_while_it_is_sent(spool: Spool) -> None:
+async def test_sending_aborted_closes_the_file(spool: Spool) -> None:
     job = await spool.accept(new(), message(b"x" * 70 + b"\r\n"))
     async with aclosing(spool.content(job).chunks()) as pieces:
         async for _ in pieces:
             break
 
 
-async def test_a_file_that_lost_its_end(spool: Spool, home: Path) -> None:
+async def test_a_truncated_message_file(spool: Spool, home: Path) -> None:
     job = await spool.accept(new(), message())
     path = home / "spool" / files(home)[0]
     os.truncate(path, path.stat().st_size - 1)
@@ -206,7 +206,7 @@ async def test_a_file_that_lost_its_end(spool: Spool, home: Path) -> None:
     assert caught.value.cause == "spool_unreadable"
 
 
-async def test_the_file_carries_its_envelope(spool: Spool, home: Path) -> None:
+async def test_the_file_contains_its_envelope(spool: Spool, home: Path) -> None:
     await spool.accept(new("jörg@example.com", subject="Grüße", key="k"), message())
     line, rest = (home / "spool" / files(home)[0]).read_bytes().split(b"\n", 1)
     assert rest == MESSAGE

@@ -34,7 +34,7 @@ async def in_order(spool: Spool, home: Path, accepted: int) -> None:
         assert await spool.recover() == Recovery()
 
 
-async def test_cancelled_by_a_scope(spool: Spool, home: Path) -> None:
+async def test_cancelled_by_a_cancel_scope(spool: Spool, home: Path) -> None:
     accepted = 0
 
     async def work(n: int) -> None:
@@ -52,7 +52,7 @@ async def test_cancelled_by_a_scope(spool: Spool, home: Path) -> None:
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], scope="module")
-async def test_cancelled_as_asyncio_does_it(spool: Spool, home: Path) -> None:
+async def test_cancelled_by_asyncio(spool: Spool, home: Path) -> None:
     """No scope shields from it: the caller is gone while its thread still writes."""
     accepted = 0
 
@@ -74,7 +74,7 @@ async def test_cancelled_as_asyncio_does_it(spool: Spool, home: Path) -> None:
     assert await spool.store("x").get("n") == TIMES - 1
 
 
-async def test_what_is_written_is_flushed_before_it_counts(
+async def test_data_is_flushed_before_it_is_acknowledged(
     spool: Spool, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The file before it is renamed, its folder after it, and only then the row."""
@@ -109,7 +109,7 @@ async def test_what_is_written_is_flushed_before_it_counts(
     assert events == [("flush", ".status-pop.mail.new"), ("rename", "status-pop.mail"), ("flush", ""), ("commit", "")]
 
 
-async def test_closed_while_others_use_it(home: Path, clock: Clock) -> None:
+async def test_closed_while_in_use(home: Path, clock: Clock) -> None:
     async with Spool(home, clock=clock) as spool, anyio.create_task_group() as group:
         for _ in range(5):
             group.start_soon(spool.accept, new(), message())

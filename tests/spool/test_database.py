@@ -61,7 +61,7 @@ def spoil_a_page(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [overwrite, cut, empty, spoil_a_page])
-async def test_a_damaged_list_is_set_aside_and_made_anew(
+async def test_a_damaged_database_is_set_aside_and_rebuilt(
     home: Path, clock: Clock, damage: Callable[[Path], None]
 ) -> None:
     await fill(home, clock)
@@ -97,7 +97,7 @@ async def test_a_damaged_list_is_set_aside_and_made_anew(
             assert (await spool.recover()).files == 0
 
 
-async def test_a_list_that_is_missing(home: Path, clock: Clock) -> None:
+async def test_a_missing_database(home: Path, clock: Clock) -> None:
     await fill(home, clock)
     (home / "spool" / database.NAME).unlink()
     # Beside the list, the log of another one.
@@ -108,7 +108,7 @@ async def test_a_list_that_is_missing(home: Path, clock: Clock) -> None:
         assert len(await spool.jobs()) == 2
 
 
-async def test_a_file_that_cannot_be_understood_is_kept(home: Path, clock: Clock) -> None:
+async def test_an_unreadable_message_file_is_kept(home: Path, clock: Clock) -> None:
     await fill(home, clock)
     (home / "spool" / database.NAME).unlink()
     half, short = [home / "spool" / name for name in files(home, ".job")]
@@ -125,7 +125,9 @@ async def test_a_file_that_cannot_be_understood_is_kept(home: Path, clock: Clock
     assert kept == {f"{half.name}.damaged", f"{short.name}.damaged", "0.job.damaged", "1.job.damaged"}
 
 
-async def test_damage_while_another_has_it_open(home: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_damage_while_another_process_has_it_open(
+    home: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(database, "_BUSY_TIMEOUT", 0.1)
     async with Spool(home, clock=clock) as spool:
         await spool.accept(new(), message())
@@ -141,7 +143,7 @@ async def test_damage_while_another_has_it_open(home: Path, clock: Clock, monkey
         assert len(await spool.jobs()) == 1
 
 
-async def test_two_find_none_and_one_is_quicker(home: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_two_processes_create_the_database(home: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """The other one has it open from then on, and is no reason to call the list damaged."""
     monkeypatch.setattr(database, "_BUSY_TIMEOUT", 0.5)
     take, quicker = database.Database._try_lock, Spool(home, clock=clock)
@@ -162,7 +164,7 @@ async def test_two_find_none_and_one_is_quicker(home: Path, clock: Clock, monkey
         quicker._database.close()
 
 
-async def test_while_another_puts_it_in_order(home: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_another_process_is_rebuilding_it(home: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     await fill(home, clock)
     monkeypatch.setattr(database, "_BUSY_TIMEOUT", 0.1)
     with (home / "spool" / "open.lock").open() as lock:
@@ -175,7 +177,7 @@ async def test_while_another_puts_it_in_order(home: Path, clock: Clock, monkeypa
         assert len(await spool.jobs()) == 3
 
 
-async def test_damage_that_shows_later(home: Path, clock: Clock) -> None:
+async def test_damage_found_later(home: Path, clock: Clock) -> None:
     async with Spool(home, clock=clock) as spool:
         await spool.accept(new(), message())
     async with Spool(home, clock=clock) as spool:
@@ -224,7 +226,7 @@ async def test_a_newer_version(home: Path, clock: Clock) -> None:
     assert len(files(home)) == 3
 
 
-async def test_an_older_version_is_brought_up(home: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_older_version_is_migrated(home: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     await fill(home, clock)
     step = ("ALTER TABLE jobs ADD COLUMN colour TEXT", "UPDATE jobs SET colour = 'grey'")
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, step))
@@ -241,7 +243,7 @@ async def test_an_older_version_is_brought_up(home: Path, clock: Clock, monkeypa
         assert connection.execute("PRAGMA user_version").fetchone() == (len(schema.MIGRATIONS),)
 
 
-async def test_a_step_that_fails_leaves_the_old_version(
+async def test_a_failed_migration_keeps_the_old_version(
     home: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await fill(home, clock)
@@ -254,7 +256,7 @@ async def test_a_step_that_fails_leaves_the_old_version(
         assert (await spool.count_by_state())["sent"] == 1
 
 
-async def test_a_home_that_was_moved(home: Path, clock: Clock, tmp_path: Path) -> None:
+async def test_a_moved_home(home: Path, clock: Clock, tmp_path: Path) -> None:
     await fill(home, clock)
     shutil.move(home, tmp_path / "elsewhere")
     async with Spool(tmp_path / "elsewhere", clock=clock) as spool, spool.delivery_lock():
@@ -274,7 +276,7 @@ async def test_a_relative_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert len(files(home)) == 1
 
 
-async def test_opened_by_many_for_the_first_time(home: Path, clock: Clock) -> None:
+async def test_many_processes_open_it_for_the_first_time(home: Path, clock: Clock) -> None:
     async def accept() -> None:
         async with Spool(home, clock=clock) as spool:
             await spool.accept(new(), message())
@@ -287,7 +289,7 @@ async def test_opened_by_many_for_the_first_time(home: Path, clock: Clock) -> No
     assert aside(home) == []
 
 
-async def test_a_transaction_that_fails_leaves_nothing(spool: Spool) -> None:
+async def test_a_failed_transaction_changes_nothing(spool: Spool) -> None:
     def work(connection: sqlite3.Connection) -> None:
         connection.execute("INSERT INTO losses (at) VALUES (1)")
         raise KeyError
@@ -297,7 +299,7 @@ async def test_a_transaction_that_fails_leaves_nothing(spool: Spool) -> None:
     assert not await spool._database.read(lambda connection: connection.execute("SELECT * FROM losses").fetchall())
 
 
-async def test_another_process_that_does_not_finish(spool: Spool, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_another_process_holds_the_lock(spool: Spool, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "_BUSY_TIMEOUT", 0.1)
     async with Spool(home) as other:
         with closing(sqlite3.connect(home / "spool" / database.NAME, isolation_level=None)) as connection:
@@ -311,7 +313,7 @@ async def test_another_process_that_does_not_finish(spool: Spool, home: Path, mo
         assert files(home) == []
 
 
-async def test_used_when_it_is_closed(home: Path) -> None:
+async def test_use_after_close(home: Path) -> None:
     spool = Spool(home)
     with pytest.raises(RuntimeError, match="not open"):
         await spool.jobs()

@@ -23,7 +23,7 @@ async def delivering(spool: Spool) -> AsyncIterator[None]:
         yield
 
 
-async def test_the_oldest_first_of_each_record(spool: Spool) -> None:
+async def test_oldest_first_for_each_record(spool: Spool) -> None:
     for via in ("smtp", "alert-smtp", "smtp"):
         await spool.accept(new(via=via), message())
     first, second = await spool.claim("smtp"), await spool.claim("smtp")
@@ -39,7 +39,7 @@ async def test_the_oldest_first_of_each_record(spool: Spool) -> None:
     assert await spool.first_due_times() == {}
 
 
-async def test_a_deferred_job_is_due_later(spool: Spool, clock: Clock) -> None:
+async def test_deferred_jobs_are_due_later(spool: Spool, clock: Clock) -> None:
     job = await spool.accept(new(), message())
     await spool.claim("smtp")
     job = await spool.defer(job.id, NOON + 300, "server_busy", "The server is busy.", "421 busy")
@@ -57,7 +57,7 @@ async def test_a_deferred_job_is_due_later(spool: Spool, clock: Clock) -> None:
     assert (claimed.attempts, claimed.next_attempt) == (2, None)
 
 
-async def test_a_clock_that_was_set_back_delays_nothing(spool: Spool, clock: Clock) -> None:
+async def test_a_clock_set_back_delays_nothing(spool: Spool, clock: Clock) -> None:
     job = await spool.accept(new(), message())
     await spool.claim("smtp")
     await spool.defer(job.id, NOON + 300, "server_busy", "")
@@ -65,7 +65,7 @@ async def test_a_clock_that_was_set_back_delays_nothing(spool: Spool, clock: Clo
     assert await spool.claim("smtp") is not None
 
 
-async def test_only_who_delivers_may_claim(home: Path, spool: Spool, clock: Clock) -> None:
+async def test_only_the_deliverer_may_claim(home: Path, spool: Spool, clock: Clock) -> None:
     async with Spool(home, clock=clock) as other:
         with pytest.raises(RuntimeError):
             await other.claim("smtp")
@@ -93,7 +93,7 @@ async def test_sent(spool: Spool, home: Path) -> None:
         [_ async for _ in spool.content(job).chunks()]
 
 
-async def test_some_are_refused(spool: Spool) -> None:
+async def test_some_recipients_are_refused(spool: Spool) -> None:
     job = await spool.accept(new("a@example.com", "b@example.com", "c@example.com"), message())
     await spool.claim("smtp")
     await spool.hand_over(job.id)
@@ -119,7 +119,7 @@ async def test_some_are_refused(spool: Spool) -> None:
     assert job.sentence == "1 of 3 recipients refused: b@example.com (550 5.1.1 nobody)."
 
 
-async def test_more_than_a_transaction_takes(spool: Spool) -> None:
+async def test_more_recipients_than_a_transaction_allows(spool: Spool) -> None:
     job = await spool.accept(new(*[f"{n}@example.com" for n in range(5)]), message())
     for start in (0, 2):
         await spool.claim("smtp")
@@ -129,7 +129,7 @@ async def test_more_than_a_transaction_takes(spool: Spool) -> None:
     assert (await spool.record_replies(job.id, accepted=["4@example.com"])).state == "sent"
 
 
-async def test_all_are_refused(spool: Spool, home: Path) -> None:
+async def test_all_recipients_are_refused(spool: Spool, home: Path) -> None:
     job = await spool.accept(new(), message())
     await spool.claim("smtp")
     job = await spool.record_replies(job.id, refused={"to@example.com": RecipientRefusal("552 full", "mailbox_full")})
@@ -160,7 +160,7 @@ async def test_held_until_the_record_works_again(spool: Spool) -> None:
     assert await spool.release("smtp") == 0
 
 
-async def test_time_stands_still_for_a_job_that_is_held(spool: Spool, clock: Clock) -> None:
+async def test_held_jobs_do_not_age(spool: Spool, clock: Clock) -> None:
     job = await spool.accept(new(lifetime=60.0), message())
     await spool.hold(job.id, "token_update_failed", "")
     clock.now += 1000
@@ -169,7 +169,7 @@ async def test_time_stands_still_for_a_job_that_is_held(spool: Spool, clock: Clo
     assert (await spool.job(job.id)).expires_at == NOON + 1060
 
 
-async def test_one_attempt_on_behalf_of_all(spool: Spool, clock: Clock) -> None:
+async def test_one_failure_suspends_all_jobs_of_the_record(spool: Spool, clock: Clock) -> None:
     for _ in range(4):
         await spool.accept(new(), message())
     await spool.defer(1, NOON + 500, "mailbox_full", "")
@@ -183,7 +183,7 @@ async def test_one_attempt_on_behalf_of_all(spool: Spool, clock: Clock) -> None:
     assert await spool.suspend("alert-smtp", "token_update_failed", "") == 0
 
 
-async def test_a_clock_that_was_set_forth_ends_nothing(spool: Spool, clock: Clock) -> None:
+async def test_a_clock_set_forward_expires_nothing(spool: Spool, clock: Clock) -> None:
     await spool.accept(new(lifetime=60.0), message())
     await spool.claim("smtp")
     await spool.defer(1, NOON + 30, "server_busy", "")
@@ -218,7 +218,7 @@ async def test_too_late_to_cancel(spool: Spool) -> None:
     assert (await spool.job(job.id)).state == "in_doubt"
 
 
-async def test_sent_again_as_a_person_asks(spool: Spool, clock: Clock) -> None:
+async def test_resent_on_request(spool: Spool, clock: Clock) -> None:
     job = await spool.accept(new("a@example.com", "b@example.com", lifetime=60.0), message())
     await spool.claim("smtp")
     await spool.hand_over(job.id)
@@ -232,7 +232,7 @@ async def test_sent_again_as_a_person_asks(spool: Spool, clock: Clock) -> None:
     assert (job.state, job.waiting, job.expires_at, job.doubts) == ("queued", ("b@example.com",), clock.now + 60, 1)
 
 
-async def test_what_a_delivery_holds_is_not_sent_again(home: Path, spool: Spool, clock: Clock) -> None:
+async def test_a_claimed_job_cannot_be_resent(home: Path, spool: Spool, clock: Clock) -> None:
     """Neither in the process that delivers nor in another, as long as that one lives; and not in another state."""
     job = await spool.accept(new(), message())
     await spool.claim("smtp")
@@ -252,7 +252,7 @@ async def test_what_a_delivery_holds_is_not_sent_again(home: Path, spool: Spool,
         assert (job.state, job.doubts, job.delivering) == ("sent", 0, False)
 
 
-async def test_what_a_delivery_has_given_up_is_sent_again(spool: Spool) -> None:
+async def test_an_abandoned_job_can_be_resent(spool: Spool) -> None:
     job = await spool.accept(new(), message())
     await spool.claim("smtp")
     await spool.hand_over(job.id)
@@ -263,7 +263,7 @@ async def test_what_a_delivery_has_given_up_is_sent_again(spool: Spool) -> None:
 
 
 @pytest.mark.parametrize("state", ["sending", "in_doubt"])
-async def test_a_delivery_that_died_holds_nothing(tmp_path: Path, clock: Clock, state: str) -> None:
+async def test_a_dead_process_holds_no_claim(tmp_path: Path, clock: Clock, state: str) -> None:
     async with Spool(tmp_path, clock=clock) as spool:
         job = await spool.accept(new(), message())
         async with spool.delivery_lock():
@@ -277,7 +277,7 @@ async def test_a_delivery_that_died_holds_nothing(tmp_path: Path, clock: Clock, 
             assert (await spool.cancel(job.id)).state == "cancelled"
 
 
-async def test_a_message_that_is_gone_cannot_be_sent_again(spool: Spool, home: Path) -> None:
+async def test_a_job_without_message_cannot_be_resent(spool: Spool, home: Path) -> None:
     job = await spool.accept(new(), message())
     await spool.fail(job.id, "content_refused", "No.")
     (home / "spool" / files(home)[0]).unlink()
@@ -287,7 +287,7 @@ async def test_a_message_that_is_gone_cannot_be_sent_again(spool: Spool, home: P
 
 
 @pytest.mark.parametrize("number", [17, 0, 2**63 - 1, 2**63, -(2**63) - 1, 10**40])
-async def test_no_such_job(spool: Spool, number: int) -> None:
+async def test_an_unknown_job(spool: Spool, number: int) -> None:
     """Whether or not the database could have such a number."""
     for call in (spool.job, spool.cancel, spool.retry, spool.hand_over, spool.record_replies, spool.requeue):
         with pytest.raises(InputError, match=rf"^There is no job {number}\.$") as caught:
@@ -295,7 +295,7 @@ async def test_no_such_job(spool: Spool, number: int) -> None:
         assert caught.value.cause == "unknown_job"
 
 
-async def test_lists(spool: Spool) -> None:
+async def test_listing_jobs(spool: Spool) -> None:
     for n in range(6):
         await spool.accept(new(pipeline="fax" if n % 2 else "scan"), message())
     await spool.cancel(2)

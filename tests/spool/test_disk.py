@@ -13,7 +13,7 @@ from mailslot.spool.errors import SpoolError
 from mailslot.spool.recovery import Recovery
 from mailslot.spool.spool import Spool
 from spool.conftest import MESSAGE, SMALL, Clock, files, message, new, octets
-from vault.conftest import without_rights
+from vault.conftest import drop_privileges
 from vault.test_disk import fill
 
 if TYPE_CHECKING:
@@ -49,7 +49,9 @@ async def test_a_full_disk(home: Path, clock: Clock, small_disk: Callable[[str],
         assert len(files(home)) == 3
 
 
-async def test_a_disk_that_fills_at_any_point(home: Path, clock: Clock, small_disk: Callable[[str], None]) -> None:
+async def test_a_disk_that_becomes_full_at_any_point(
+    home: Path, clock: Clock, small_disk: Callable[[str], None]
+) -> None:
     """With ever more room the same steps get ever further; what was acknowledged is there each time."""
     async with Spool(home, limits=SMALL, clock=clock) as spool, spool.delivery_lock():
         await spool.store("x").put("a", 1)
@@ -108,7 +110,7 @@ async def test_a_read_only_disk(home: Path, clock: Clock, small_disk: Callable[[
     await open_it()
 
 
-async def test_a_folder_without_the_right_to_write(home: Path, clock: Clock) -> None:
+async def test_an_unwritable_folder(home: Path, clock: Clock) -> None:
     async with Spool(home, limits=SMALL, clock=clock) as spool:
         await spool.accept(new(), message())
 
@@ -128,7 +130,7 @@ def out_of_reach(folder: Path) -> Iterator[None]:
         if path.owner() == "root" and path.stat().st_mode & 0o077 == 0:
             path.chmod(0o711)
     folder.chmod(0o500)
-    with without_rights(folder.parent, folder, *folder.rglob("*")):
+    with drop_privileges(folder.parent, folder, *folder.rglob("*")):
         yield
     folder.chmod(0o700)
 
@@ -151,7 +153,7 @@ async def test_a_home_that_is_a_file(occupied_home: Path) -> None:
 
 @pytest.mark.parametrize("call", ["fsync", "rename", "write"])
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS])
-async def test_each_call_that_may_fail(
+async def test_every_system_call_that_can_fail(
     spool: Spool, home: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
 ) -> None:
     await spool.accept(new(), message())

@@ -1,4 +1,4 @@
-"""The table of transitions, and what answers make of a job."""
+"""The table of transitions, and the effect of replies on a job."""
 
 from __future__ import annotations
 
@@ -66,13 +66,13 @@ def reachable(start: State, *, without: frozenset[Event] = frozenset()) -> set[S
     return seen
 
 
-def test_every_state_and_event_stands_in_the_table() -> None:
+def test_every_state_and_event_is_in_the_table() -> None:
     assert set(TRANSITIONS) == set(STATES) == set(get_args(State))
     assert {event for events in TRANSITIONS.values() for event in events} == set(EVENTS)
     assert reachable("queued") == set(STATES)
 
 
-def test_what_must_never_be() -> None:
+def test_forbidden_transitions() -> None:
     for state, events in TRANSITIONS.items():
         for event, to in events.items():
             # Nothing is sent that no session had, and nothing in doubt is tried again but as somebody says.
@@ -91,7 +91,7 @@ def test_what_must_never_be() -> None:
 
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("event", EVENTS)
-def test_what_is_not_in_the_table_is_refused_in_words(state: State, event: Event) -> None:
+def test_missing_transitions_are_refused_with_a_sentence(state: State, event: Event) -> None:
     if event in TRANSITIONS[state]:
         assert next_state(event, state, 7) == TRANSITIONS[state][event]
         return
@@ -101,7 +101,7 @@ def test_what_is_not_in_the_table_is_refused_in_words(state: State, event: Event
     assert caught.value.stage == "spool"
 
 
-def test_who_cannot_be_called_back_is_told_why() -> None:
+def test_cancelling_too_late_is_explained() -> None:
     with pytest.raises(InputError, match="is being sent at this moment and cannot be cancelled"):
         next_state("cancel", "sending", 1)
     with pytest.raises(InputError, match="whose answer never came: nobody can know"):
@@ -129,7 +129,7 @@ STEPS: dict[Event, Callable[[Job, float], Job]] = {
 
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("event", EVENTS)
-def test_each_step_is_a_row_of_the_table(state: State, event: Event) -> None:
+def test_each_transition_is_a_row_of_the_table(state: State, event: Event) -> None:
     before = job([Recipient("a@example.com")], state)
     if event not in TRANSITIONS[state]:
         with pytest.raises(InputError):
@@ -156,7 +156,7 @@ recipients = st.lists(st.sampled_from(ADDRESSES), min_size=1, unique=True).flatm
     st.dictionaries(st.sampled_from(ADDRESSES), st.builds(RecipientRefusal, st.just("550 no"))),
     st.none() | st.just(100.0),
 )
-def test_answers(
+def test_recording_replies(
     before: tuple[Recipient, ...], accepted: set[str], refused: dict[str, RecipientRefusal], until: float | None
 ) -> None:
     new = apply_replies(job(before), 50.0, RecipientReplies(accepted, refused, "250 ok", until))
@@ -182,7 +182,7 @@ def test_answers(
 
 
 @given(recipients)
-def test_sent_again(before: tuple[Recipient, ...]) -> None:
+def test_resending(before: tuple[Recipient, ...]) -> None:
     new = retry(job(before, "failed"), 50.0, lifetime=100.0)
     assert (new.state, new.expires_at) == ("queued", 150.0)
     assert new.attempts == 0

@@ -106,7 +106,7 @@ anyio.run(main)
 """
 
 
-def test_memory_is_flat(home: Path) -> None:
+def test_memory_is_constant(home: Path) -> None:
     ended = subprocess.run(
         [sys.executable, "-c", LARGE, str(home)], check=False, capture_output=True, text=True, timeout=900
     )

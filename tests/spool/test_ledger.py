@@ -1,4 +1,4 @@
-"""Each mail once, whatever the server numbers it by."""
+"""Each mail is handled once, also if the server changes its unique identifiers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def receive(ledger: Ledger, uid: str, mail: bytes = MESSAGE, record: str =
     return file
 
 
-async def test_received(ledger: Ledger, home: Path) -> None:
+async def test_receiving_a_mail(ledger: Ledger, home: Path) -> None:
     mail = b"Subject: x\r\n\r\n" + b"y" * 1_000_000
     file = await receive(ledger, "u1", mail)
     assert file.mail is not None
@@ -59,7 +59,7 @@ async def test_received(ledger: Ledger, home: Path) -> None:
     assert (known.mail, known.state, known.deleted) == (file.mail.id, "fetched", False)
 
 
-async def test_nothing_is_left_of_one_that_broke_off(ledger: Ledger, home: Path) -> None:
+async def test_an_aborted_fetch_leaves_no_file(ledger: Ledger, home: Path) -> None:
     async def lose_the_line() -> None:
         async with ledger.receive(RECORD, "u1") as file:
             await file.write(b"x" * 1_000_000)
@@ -78,7 +78,7 @@ async def test_nothing_is_left_of_one_that_broke_off(ledger: Ledger, home: Path)
     assert await ledger.waiting(RECORD) == []
 
 
-async def test_the_same_mail_again(ledger: Ledger, home: Path) -> None:
+async def test_receiving_the_same_mail_again(ledger: Ledger, home: Path) -> None:
     first = await receive(ledger, "u1")
     volatile = b"X-UIDL: 7\r\nStatus: RO\r\n\tfolded\r\n" + MESSAGE
     for uid in ("u1", "u2", "", ""):
@@ -91,7 +91,7 @@ async def test_the_same_mail_again(ledger: Ledger, home: Path) -> None:
     assert not (await receive(ledger, "u1", record="fax-pop")).duplicate
 
 
-async def test_a_server_that_numbers_anew(ledger: Ledger) -> None:
+async def test_new_unique_ids_for_the_same_mail(ledger: Ledger) -> None:
     mails = [b"Message-ID: <%d@x>\r\n\r\nbody\r\n" % n for n in range(20)]
     for n, mail in enumerate(mails):
         received = await receive(ledger, f"old-{n}", mail)
@@ -123,7 +123,7 @@ async def test_handled(ledger: Ledger, home: Path) -> None:
         await ledger.begin_handling(9)
 
 
-async def test_later(ledger: Ledger, clock: Clock) -> None:
+async def test_postponing(ledger: Ledger, clock: Clock) -> None:
     await receive(ledger, "u1")
     await receive(ledger, "u2", b"Subject: other\r\n\r\n")
     mail = await ledger.postpone(1, NOON + 60, "no paper")
@@ -135,7 +135,7 @@ async def test_later(ledger: Ledger, clock: Clock) -> None:
     assert [each.id for each in await ledger.waiting(RECORD)] == [1, 2]
 
 
-async def test_set_aside(ledger: Ledger, home: Path) -> None:
+async def test_setting_aside(ledger: Ledger, home: Path) -> None:
     await receive(ledger, "u1")
     for _ in range(3):
         await ledger.begin_handling(1)
@@ -150,7 +150,7 @@ async def test_set_aside(ledger: Ledger, home: Path) -> None:
     assert await ledger.waiting(RECORD) == [mail]
 
 
-async def test_counted_before_it_is_fetched(ledger: Ledger) -> None:
+async def test_fetches_are_counted_in_advance(ledger: Ledger) -> None:
     assert [await ledger.count_fetch(RECORD, "u1") for _ in range(3)] == [1, 2, 3]
     assert [await ledger.count_fetch(RECORD, "") for _ in range(2)] == [1, 1]
     known = (await ledger.known_uids(RECORD))["u1"]
@@ -169,7 +169,7 @@ async def test_counted_before_it_is_fetched(ledger: Ledger) -> None:
     assert received.mail.path is not None
 
 
-async def test_the_first_poll_passes_over_what_was_there(ledger: Ledger) -> None:
+async def test_the_first_poll_skips_existing_mail(ledger: Ledger) -> None:
     assert not await ledger.has_polled(RECORD)
     assert not await ledger.was_lost()
     await ledger.record_first_poll(RECORD, ["a", "b", ""])
@@ -196,7 +196,7 @@ async def test_another_maildrop(ledger: Ledger) -> None:
     assert len(await ledger.known_uids("fax-pop")) == 1
 
 
-async def test_forgotten_once_the_server_lists_it_no_more(home: Path, clock: Clock) -> None:
+async def test_mails_no_longer_listed_are_forgotten(home: Path, clock: Clock) -> None:
     async with Spool(
         home, limits=replace(SMALL, uid_retention=30 * DAY, set_aside_retention=20 * DAY), clock=clock
     ) as spool:
@@ -240,7 +240,7 @@ async def test_bounds(home: Path, clock: Clock) -> None:
         assert len(files(home)) == 2
 
 
-async def test_one_polls_at_a_time(ledger: Ledger, home: Path, clock: Clock) -> None:
+async def test_only_one_process_polls(ledger: Ledger, home: Path, clock: Clock) -> None:
     async with ledger.polling_lock(RECORD), ledger.polling_lock("fax-pop"), Spool(home, clock=clock) as other:
         with pytest.raises(SpoolError, match="polling this mailbox") as caught:
             async with other.ledger.polling_lock(RECORD):
@@ -249,7 +249,7 @@ async def test_one_polls_at_a_time(ledger: Ledger, home: Path, clock: Clock) -> 
 
 
 @pytest.mark.parametrize("record", ["", "../x", "A", "a.b", "x" * 65])
-async def test_what_is_no_record(ledger: Ledger, record: str) -> None:
+async def test_invalid_record_names(ledger: Ledger, record: str) -> None:
     with pytest.raises(InputError, match="cannot name a record"):
         await receive(ledger, "u", record=record)
 
@@ -274,7 +274,7 @@ def test_the_digest(fields: list[bytes], body: bytes, data: st.DataObject) -> No
     assert pieces.hexdigest() == whole.hexdigest() == without
 
 
-def test_the_digest_of_a_header_without_end() -> None:
+def test_the_digest_of_an_endless_header() -> None:
     digest = MailDigest()
     mail = b"Status: RO\r\n" + b"X: y\r\n" * MAX_HEADER
     for start in range(0, len(mail), 1000):

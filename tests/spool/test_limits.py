@@ -52,7 +52,7 @@ async def test_too_many_octets(home: Path, clock: Clock) -> None:
         assert caught.value.cause == "message_too_large"
 
 
-async def test_bounds_hold_for_those_who_come_at_once(home: Path, clock: Clock) -> None:
+async def test_limits_hold_for_concurrent_jobs(home: Path, clock: Clock) -> None:
     async with Spool(home, limits=replace(SMALL, max_jobs=3), clock=clock) as spool, anyio.create_task_group() as group:
         full: list[SpoolError] = []
 
@@ -68,7 +68,7 @@ async def test_bounds_hold_for_those_who_come_at_once(home: Path, clock: Clock) 
     assert len(files(home)) == 3
 
 
-async def test_the_disk_is_looked_at_before_a_message_is_read(home: Path, clock: Clock) -> None:
+async def test_free_space_is_checked_before_a_message_is_read(home: Path, clock: Clock) -> None:
     class Untouched:
         size = 1000
         eight_bit = smtputf8 = False
@@ -87,7 +87,7 @@ async def test_the_disk_is_looked_at_before_a_message_is_read(home: Path, clock:
                 raise AssertionError
 
 
-async def test_what_waited_too_long_is_given_up(home: Path, clock: Clock) -> None:
+async def test_expired_jobs_fail(home: Path, clock: Clock) -> None:
     limits = replace(SMALL, max_lifetime=2 * DAY)
     async with Spool(home, limits=limits, clock=clock) as spool, spool.delivery_lock():
         untried, tried, held, doubtful, patient = [
@@ -118,7 +118,7 @@ async def test_what_waited_too_long_is_given_up(home: Path, clock: Clock) -> Non
         assert failed.sentence == "It could not be delivered within 48 hours. Obtain the token again."
 
 
-async def test_what_ended_is_forgotten_file_first(home: Path, clock: Clock) -> None:
+async def test_finished_jobs_are_deleted_file_first(home: Path, clock: Clock) -> None:
     limits = replace(SMALL, sent_retention=30 * DAY, failed_retention=7 * DAY, key_retention=400 * DAY)
     async with Spool(home, limits=limits, clock=clock) as spool, spool.delivery_lock():
         sent = await spool.accept(new(key="sent"), message())
@@ -153,7 +153,7 @@ async def test_what_ended_is_forgotten_file_first(home: Path, clock: Clock) -> N
         assert (await spool.accept(new(key="sent"), message())).id > waiting.id
 
 
-async def test_only_so_many_are_remembered(home: Path, clock: Clock) -> None:
+async def test_the_number_of_finished_jobs_is_bounded(home: Path, clock: Clock) -> None:
     limits = replace(SMALL, max_finished_jobs=3, max_keys=4)
     async with Spool(home, limits=limits, clock=clock) as spool:
         for n in range(10):
@@ -169,7 +169,7 @@ async def test_only_so_many_are_remembered(home: Path, clock: Clock) -> None:
         assert (await spool.accept(new(key="5"), message())).id == 11
 
 
-async def test_a_refusal_that_is_long(spool: Spool) -> None:
+async def test_a_long_refusal(spool: Spool) -> None:
     everybody = [f"{n}@example.com" for n in range(100)]
     job = await spool.accept(new(*everybody), message())
     async with spool.delivery_lock():
@@ -178,7 +178,7 @@ async def test_a_refusal_that_is_long(spool: Spool) -> None:
     assert job.sentence.endswith(" and 95 more.")
 
 
-def test_sizes_as_people_read_them() -> None:
+def test_human_readable_sizes() -> None:
     assert [format_size(n) for n in (0, 1500, 99_999, 25_300_000, 12_345_678_901)] == [
         "0.0 kB",
         "1.5 kB",

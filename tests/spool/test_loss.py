@@ -1,4 +1,4 @@
-"""The list of jobs is removed, replaced or damaged: no accepted job goes without a word, and no number comes twice."""
+"""The database is removed, replaced or damaged: no accepted job is lost silently, and no number is reused."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ CUTS: dict[str, Callable[[int, int], int]] = {
 
 
 @pytest.mark.parametrize("cut", CUTS)
-async def test_a_damaged_message_without_its_list_is_a_job_that_has_failed(home: Path, clock: Clock, cut: str) -> None:
+async def test_a_damaged_message_without_database_becomes_a_failed_job(home: Path, clock: Clock, cut: str) -> None:
     left = CUTS[cut](*await lengths(home, clock))
     [name] = files(home, ".job")
     (home / "spool" / name).chmod(0o600)
@@ -87,7 +87,7 @@ async def test_a_damaged_message_without_its_list_is_a_job_that_has_failed(home:
 
 
 @pytest.mark.parametrize("how", ["removed", "truncated", "overwritten"])
-async def test_numbers_go_on_where_the_list_is_lost(home: Path, clock: Clock, how: str) -> None:
+async def test_job_numbers_continue_after_a_lost_database(home: Path, clock: Clock, how: str) -> None:
     async with Spool(home, clock=clock) as spool:
         for number in range(1, 8):
             job = await spool.accept(new(), message())
@@ -109,7 +109,7 @@ async def test_numbers_go_on_where_the_list_is_lost(home: Path, clock: Clock, ho
         assert await spool.ledger.was_lost()
 
 
-async def test_a_list_that_is_lost_with_nothing_left_is_a_loss(home: Path, clock: Clock) -> None:
+async def test_a_lost_database_without_messages_is_reported(home: Path, clock: Clock) -> None:
     """What was handled must not be fetched and handled again by a first poll that takes everything."""
     async with Spool(home, clock=clock) as spool:
         await spool.cancel((await spool.accept(new(), message())).id)
@@ -120,7 +120,7 @@ async def test_a_list_that_is_lost_with_nothing_left_is_a_loss(home: Path, clock
         assert (await spool.accept(new(), message())).id == 2
 
 
-async def test_an_older_copy_loses_no_job_and_gives_no_number_again(home: Path, clock: Clock) -> None:
+async def test_an_older_copy_of_the_database_loses_no_job_and_reuses_no_number(home: Path, clock: Clock) -> None:
     await accept(home, clock, "before", "sent since")
     path = home / "spool" / database.NAME
     shutil.copy(path, home / "copy")
@@ -147,7 +147,7 @@ async def test_an_older_copy_loses_no_job_and_gives_no_number_again(home: Path, 
         assert await spool.recover() == Recovery()
 
 
-async def test_a_damaged_message_that_an_older_copy_lacks(home: Path, clock: Clock) -> None:
+async def test_a_damaged_message_missing_in_an_older_database(home: Path, clock: Clock) -> None:
     await accept(home, clock)
     shutil.copy(home / "spool" / database.NAME, home / "copy")
     await accept(home, clock, "since")
@@ -160,7 +160,7 @@ async def test_a_damaged_message_that_an_older_copy_lacks(home: Path, clock: Clo
         assert (job.state, job.id) == ("failed", 2)
 
 
-async def test_what_was_set_aside_by_an_earlier_version_is_told_of(home: Path, clock: Clock) -> None:
+async def test_files_set_aside_by_an_earlier_version_are_reported(home: Path, clock: Clock) -> None:
     await accept(home, clock)
     envelope = {"version": 1, "pipeline": "fax", "via": "smtp"}
     (home / "spool" / "0.job.damaged").write_bytes(json.dumps(envelope).encode())
@@ -171,8 +171,8 @@ async def test_what_was_set_aside_by_an_earlier_version_is_told_of(home: Path, c
         assert await spool.recover() == Recovery()
 
 
-async def test_replaced_while_it_is_open(home: Path, clock: Clock) -> None:
-    """The log of the one that is gone does not spoil the one that took its place."""
+async def test_the_database_is_replaced_while_open(home: Path, clock: Clock) -> None:
+    """The write-ahead log of the old database does not damage its replacement."""
     await accept(home, clock, "one")
     path = home / "spool" / database.NAME
     copy = path.read_bytes()
@@ -249,7 +249,7 @@ async def test_a_spool_of_an_earlier_version(home: Path, clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("garbage", [b"", b"jobs", b"jobs 99999999999999999999\n", b"\0" * 50, b"other 7\n", b"\xff\n"])
-async def test_numbers_that_cannot_be_read(home: Path, clock: Clock, garbage: bytes) -> None:
+async def test_an_unreadable_number_file(home: Path, clock: Clock, garbage: bytes) -> None:
     await accept(home, clock, "one")
     (home / "spool" / "numbers").write_bytes(garbage)
     await accept(home, clock, "two")
@@ -260,7 +260,7 @@ async def test_numbers_that_cannot_be_read(home: Path, clock: Clock, garbage: by
 @pytest.mark.parametrize(
     "damage", ["recipients = '['", "notes = 'x'", "state = 'quoted'", "subject = CAST(x'ff' AS TEXT)"]
 )
-async def test_a_row_that_is_damaged(home: Path, clock: Clock, damage: str) -> None:
+async def test_a_damaged_row(home: Path, clock: Clock, damage: str) -> None:
     """Which the database does not notice: no job goes, and the others can still be read."""
     await accept(home, clock, "one", "two")
     with closing(sqlite3.connect(home / "spool" / database.NAME)) as connection, connection:
@@ -272,7 +272,7 @@ async def test_a_row_that_is_damaged(home: Path, clock: Clock, damage: str) -> N
         assert {each.address for job in jobs for each in job.recipients} == {"a@example.com"}
 
 
-async def test_a_mail_that_is_known_by_its_octets_is_not_found_twice(home: Path, clock: Clock) -> None:
+async def test_a_mail_recognized_by_its_digest_is_not_recovered_twice(home: Path, clock: Clock) -> None:
     async with Spool(home, clock=clock) as spool, spool.delivery_lock():
         async with spool.ledger.receive("status-pop", "u1") as file:
             await file.write(MESSAGE)

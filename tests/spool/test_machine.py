@@ -1,4 +1,4 @@
-"""Whatever happens to jobs in whatever order: the disk says the same as the table, also after a crash."""
+"""Any sequence of operations on jobs: the disk agrees with the table, also after a crash."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a process that died has left is put in order, and nobody who lives is disturbed."""
+"""Recovery after a dead process, without disturbing living ones."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ async def receive(spool: Spool, uid: str) -> Incoming:
     return file.mail
 
 
-async def test_nothing_to_do(spool: Spool) -> None:
+async def test_nothing_to_recover(spool: Spool) -> None:
     await spool.accept(new(), message())
     await receive(spool, "u1")
     assert await spool.recover() == Recovery()
 
 
-async def test_what_was_being_sent_is_queued_and_what_is_in_doubt_stays(spool: Spool) -> None:
+async def test_interrupted_jobs_are_queued_and_jobs_in_doubt_unchanged(spool: Spool) -> None:
     for _ in range(3):
         await spool.accept(new("a@example.com", "b@example.com", "c@example.com"), message())
     for _ in range(2):
@@ -64,7 +64,7 @@ async def test_what_was_being_sent_is_queued_and_what_is_in_doubt_stays(spool: S
     assert [each.state for each in before.recipients] == ["accepted", "refused", "waiting"]
 
 
-async def test_files_that_nobody_knows(spool: Spool, home: Path) -> None:
+async def test_unknown_files(spool: Spool, home: Path) -> None:
     await spool.accept(new(), message())
     for name in ("a.job", "b.job.new", "c.status-pop.mail", "d.status-pop.mail.new"):
         (home / "spool" / name).write_bytes(b"x" * 100)
@@ -75,7 +75,7 @@ async def test_files_that_nobody_knows(spool: Spool, home: Path) -> None:
     assert (home / "spool" / "notes.txt").exists()
 
 
-async def test_files_that_somebody_is_writing(spool: Spool, home: Path) -> None:
+async def test_files_being_written(spool: Spool, home: Path) -> None:
     unfinished, finished = NewFile(home / "spool", ".job"), NewFile(home / "spool", ".job")
     unfinished.write(b"x")
 
@@ -90,7 +90,7 @@ async def test_files_that_somebody_is_writing(spool: Spool, home: Path) -> None:
     assert files(home) == []
 
 
-async def test_while_others_accept(spool: Spool, home: Path, clock: Clock) -> None:
+async def test_recovery_while_others_accept(spool: Spool, home: Path, clock: Clock) -> None:
     done = 0
 
     async def accept(through: Spool, name: str) -> None:
@@ -115,7 +115,7 @@ async def test_while_others_accept(spool: Spool, home: Path, clock: Clock) -> No
 
 
 @pytest.mark.parametrize("missing", [True, False])
-async def test_a_message_that_is_missing_or_cut(spool: Spool, home: Path, missing: bool) -> None:
+async def test_a_missing_or_truncated_message(spool: Spool, home: Path, missing: bool) -> None:
     for n in range(6):
         await spool.accept(new(via=str(n)), message())
     await spool.claim("1")
@@ -147,7 +147,7 @@ async def test_a_message_that_is_missing_or_cut(spool: Spool, home: Path, missin
     assert await spool.recover() == Recovery()
 
 
-async def test_a_mail_that_is_missing(spool: Spool, home: Path) -> None:
+async def test_a_missing_mail(spool: Spool, home: Path) -> None:
     mails = [await receive(spool, f"u{n}") for n in range(4)]
     await spool.ledger.begin_handling(mails[1].id)
     await spool.ledger.mark_deleted("status-pop", ["u2"])
@@ -170,7 +170,9 @@ async def test_a_mail_that_is_missing(spool: Spool, home: Path) -> None:
     assert await spool.recover() == Recovery()
 
 
-async def test_a_file_whose_end_was_not_noticed(spool: Spool, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_file_whose_deletion_was_not_completed(
+    spool: Spool, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The process died after the job had ended and before its file was gone."""
     await spool.accept(new(), message())
     monkeypatch.setattr("mailslot.spool.transaction.remove_file", lambda path: None)

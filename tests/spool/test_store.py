@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-async def test_values(spool: Spool, home: Path) -> None:
+async def test_stored_values(spool: Spool, home: Path) -> None:
     store = spool.store("alerts")
     assert await store.get("a") is None
     assert await store.get("a", 5) == 5
@@ -32,7 +32,7 @@ async def test_values(spool: Spool, home: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [object(), float("nan"), "x" * MAX_VALUE, {1, 2}])
-async def test_what_cannot_be_kept(spool: Spool, value: object) -> None:
+async def test_values_that_cannot_be_stored(spool: Spool, value: object) -> None:
     store = spool.store("alerts")
     await store.put("a", 1)
     with pytest.raises(InputError, match="The value of a"):

@@ -1,4 +1,4 @@
-"""Whoever waits for a job learns of it, whichever process changed it."""
+"""Changes of a job are noticed, whichever process made them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def test_a_job_is_watched_from_another_process(spool: Spool, home: Path, c
     assert states == ["queued", "sending", "in_doubt", "sent"]
 
 
-async def test_changes(spool: Spool) -> None:
+async def test_changes_are_noticed(spool: Spool) -> None:
     async with aclosing(spool.changes()) as changes:
         await anext(changes)
         await spool.accept(new(), message())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from alerts.devices import SETTINGS, Clock, device_in, sent
+from alerts.devices import SETTINGS, Clock, run_device, sent_messages
 from mailslot.service.pipeline import Done, Later, SetAside
 from mailslot.spool.incoming import Incoming
 from mailslot_plugins.status.pipeline import pipeline
@@ -44,10 +44,10 @@ def request(subject: str = "status all", text: str = "", identifier: str = "<1@e
 
 async def test_an_answer_in_full(tmp_path: Path, mailed: Callable[[str], Incoming]) -> None:
     token = '[records.fax-pop]\nauthentication = "oauth2"\nsecurity = "tls"\n'
-    async with device_in(tmp_path / "home", SETTINGS + STATUS + token) as device:
+    async with run_device(tmp_path / "home", SETTINGS + STATUS + token) as device:
         assert await pipeline.handle(mailed(request()), device) == Done("answered by job 1")
         [job] = await device.spool.jobs()
-        [mail] = await sent(device)
+        [mail] = await sent_messages(device)
     assert (job.pipeline, job.via, job.sender) == ("status", "alert-smtp", "copier@example.test")
     assert [recipient.address for recipient in job.recipients] == ["alice@example.test"]
     assert mail["To"] == "alice@example.test"
@@ -69,7 +69,7 @@ async def test_an_answer_in_full(tmp_path: Path, mailed: Callable[[str], Incomin
 
 
 async def test_the_same_mail_twice_has_one_answer(tmp_path: Path, mailed: Callable[[str], Incoming]) -> None:
-    async with device_in(tmp_path / "home", SETTINGS + STATUS) as device:
+    async with run_device(tmp_path / "home", SETTINGS + STATUS) as device:
         first = await pipeline.handle(mailed(request()), device)
         assert await pipeline.handle(mailed(request()), device) == first, "after a crash"
         assert await pipeline.handle(mailed(request() + "\nforwarded once more"), device) == first, (
@@ -81,9 +81,9 @@ async def test_the_same_mail_twice_has_one_answer(tmp_path: Path, mailed: Callab
 
 
 async def test_an_unknown_request_gets_help(tmp_path: Path, mailed: Callable[[str], Incoming]) -> None:
-    async with device_in(tmp_path / "home", SETTINGS + STATUS) as device:
+    async with run_device(tmp_path / "home", SETTINGS + STATUS) as device:
         await pipeline.handle(mailed(request("reboot now", "#SetMsgAddr evil@example.test\n#Password geheim")), device)
-        [mail] = await sent(device)
+        [mail] = await sent_messages(device)
     text = mail.get_content()
     assert "Not understood: #setmsgaddr" in text
     assert "Nothing can be changed by mail." in text
@@ -104,7 +104,7 @@ async def test_an_unknown_request_gets_help(tmp_path: Path, mailed: Callable[[st
 )
 async def test_senders_that_are_not_answered(tmp_path: Path, mailed: Callable[[str], Incoming], text: str) -> None:
     allowed = '[status]\nallowed_senders = ["alice@example.test", "copier@example.test"]\n'
-    async with device_in(tmp_path / "home", SETTINGS + allowed) as device:
+    async with run_device(tmp_path / "home", SETTINGS + allowed) as device:
         handled = await pipeline.handle(mailed(text), device)
         assert isinstance(handled, Done)
         assert handled.note.startswith("not answered: ")
@@ -112,7 +112,7 @@ async def test_senders_that_are_not_answered(tmp_path: Path, mailed: Callable[[s
 
 
 async def test_a_report_about_an_answer_is_shown_on_it(tmp_path: Path, mailed: Callable[[str], Incoming]) -> None:
-    async with device_in(tmp_path / "home", SETTINGS + STATUS) as device:
+    async with run_device(tmp_path / "home", SETTINGS + STATUS) as device:
         await pipeline.handle(mailed(request()), device)
         [job] = await device.spool.jobs()
         report = (
@@ -131,18 +131,18 @@ async def test_a_request_in_html_alone(tmp_path: Path, mailed: Callable[[str], I
         '<div style="display:none">What is new</div><table><tr><td>status jobs</td></tr></table></body></html>',
         1,
     )
-    async with device_in(tmp_path / "home", SETTINGS + STATUS) as device:
+    async with run_device(tmp_path / "home", SETTINGS + STATUS) as device:
         assert await pipeline.handle(mailed(text), device) == Done("answered by job 1")
-        [mail] = await sent(device)
+        [mail] = await sent_messages(device)
     assert "Mail jobs:" in mail.get_content()
     assert "Not understood" not in mail.get_content()
 
 
 async def test_our_own_answer_is_not_answered(tmp_path: Path, mailed: Callable[[str], Incoming]) -> None:
     everybody = '[status]\nallowed_senders = ["@example.test"]\n'
-    async with device_in(tmp_path / "home", SETTINGS + everybody) as device:
+    async with run_device(tmp_path / "home", SETTINGS + everybody) as device:
         await pipeline.handle(mailed(request()), device)
-        [answer] = await sent(device)
+        [answer] = await sent_messages(device)
         # As if it came back by way of somebody who forwards everything.
         back = answer.as_string().replace("copier@example.test", "alice@example.test")
         handled = await pipeline.handle(mailed("Return-Path: <alice@example.test>\n" + back), device)
@@ -150,7 +150,7 @@ async def test_our_own_answer_is_not_answered(tmp_path: Path, mailed: Callable[[
 
 
 async def test_without_a_list_nobody_is_answered(tmp_path: Path, mailed: Callable[[str], Incoming]) -> None:
-    async with device_in(tmp_path / "home", SETTINGS) as device:
+    async with run_device(tmp_path / "home", SETTINGS) as device:
         assert "not an allowed sender" in str(await pipeline.handle(mailed(request()), device))
 
 
@@ -160,7 +160,7 @@ async def test_replies_per_hour_are_limited(tmp_path: Path, mailed: Callable[[st
     async def ask(device: Device, number: int) -> str:
         return str(await pipeline.handle(mailed(request(identifier=f"<{number}@x>")), device))
 
-    async with device_in(tmp_path / "home", SETTINGS + STATUS + "answers_per_sender = 2\n", clock) as device:
+    async with run_device(tmp_path / "home", SETTINGS + STATUS + "answers_per_sender = 2\n", clock) as device:
         said = [await ask(device, number) for number in range(4)]
         clock.now += 3600
         said.append(await ask(device, 9))
@@ -168,7 +168,7 @@ async def test_replies_per_hour_are_limited(tmp_path: Path, mailed: Callable[[st
 
 
 async def test_it_waits_while_alert_smtp_is_not_set_up(tmp_path: Path, mailed: Callable[[str], Incoming]) -> None:
-    async with device_in(tmp_path / "home", STATUS) as device:
+    async with run_device(tmp_path / "home", STATUS) as device:
         handled = await pipeline.handle(mailed(request()), device)
     assert isinstance(handled, Later)
     assert "alert.smtp has no sender address" in handled.why
@@ -176,7 +176,7 @@ async def test_it_waits_while_alert_smtp_is_not_set_up(tmp_path: Path, mailed: C
 
 async def test_an_unreadable_mail_is_set_aside(tmp_path: Path, mailed: Callable[[str], Incoming]) -> None:
     deep = "".join(f"Content-Type: multipart/mixed; boundary=b{n}\n\n--b{n}\n" for n in range(500))
-    async with device_in(tmp_path / "home", SETTINGS + STATUS) as device:
+    async with run_device(tmp_path / "home", SETTINGS + STATUS) as device:
         handled = await pipeline.handle(mailed(request().split("\n\n", 1)[0] + "\n" + deep), device)
         assert handled == SetAside("The mail is nested more than 10 levels deep.")
         gone = mailed(request())
@@ -187,8 +187,8 @@ async def test_an_unreadable_mail_is_set_aside(tmp_path: Path, mailed: Callable[
 
 async def test_a_hostile_subject_cannot_inject_lines(tmp_path: Path, mailed: Callable[[str], Incoming]) -> None:
     evil = "=?utf-8?Q?status_all=0D=0ABcc:_all=40example.test=E2=80=AE?="
-    async with device_in(tmp_path / "home", SETTINGS + STATUS) as device:
+    async with run_device(tmp_path / "home", SETTINGS + STATUS) as device:
         await pipeline.handle(mailed(request(evil)), device)
-        [mail] = await sent(device)
+        [mail] = await sent_messages(device)
     assert mail["Bcc"] is None
     assert mail["Subject"] == "Auto: Re: status all Bcc: all@example.test"

@@ -1,4 +1,4 @@
-"""aiosmtplib where servers, readers and callers are at their worst: our own client's tests, and what is its own."""
+"""aiosmtplib with hostile servers, readers and callers: our own client's tests, and some more."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import virtual_time
 from mailslot import InputError, MailError, NetworkError, OAuth, Security
 from mailslot_plugins.aiosmtplib.submitter import connect
 from mailslot_plugins.conformance.doubles import ListedTokenSource
-from smtp import test_cancellation, test_ending, test_upload
-from smtp.servers import MESSAGE, SENDER, TO, Stream, Wire, long, serving
+from smtp import test_before_end, test_cancellation, test_upload
+from smtp.servers import MESSAGE, SENDER, TO, ServerConnection, Stream, long, serving
 
 if TYPE_CHECKING:
     import ssl
@@ -28,23 +28,23 @@ pytestmark = pytest.mark.virtual_time
 BORROWED: list[Callable[[], Awaitable[None]]] = [
     partial(test_upload.test_every_octet_arrives, 3_000_000, chunking=False),
     partial(test_upload.test_every_octet_arrives, 65_536, chunking=False),
-    partial(test_upload.test_a_refusal_in_the_middle_stops_the_stream_at_once, "550 5.7.1 no more", reads_on=True),
-    partial(test_upload.test_a_refusal_in_the_middle_stops_the_stream_at_once, "421 4.3.2 bye", reads_on=True),
-    test_upload.test_a_refusal_is_worth_more_than_the_broken_pipe_behind_it,
-    partial(test_upload.test_a_server_that_reads_no_more_is_dead, chunking=False),
-    partial(test_upload.test_a_slow_but_steady_reader_is_no_fault, chunking=False),
-    test_upload.test_the_last_answer_may_take_longer_than_any_other,
-    partial(test_upload.test_without_the_last_answer_there_is_doubt, "250-2.0.0 Ok\r\n", "reset", 1),
-    partial(test_upload.test_without_the_last_answer_there_is_doubt, "nonsense\r\n", "close", 0.001),
-    partial(test_upload.test_a_loss_before_the_end_went_out_leaves_no_doubt, "close", chunking=False),
-    partial(test_upload.test_a_loss_before_the_end_went_out_leaves_no_doubt, "reset", chunking=False),
-    partial(test_ending.test_it_is_not_done_where_the_server_refuses_before, "DATA", pipelining=False),
-    partial(test_ending.test_its_time_is_no_fault_of_the_servers, 1),
-    partial(test_ending.test_a_cancellation_in_it_hands_nothing_over, 1),
-    partial(test_cancellation.test_a_timeout_of_the_caller_is_the_caller_s, 5),
-    partial(test_cancellation.test_cancelled_while_the_message_is_read, begun=True),
-    test_cancellation.test_cancelled_while_another_task_has_its_turn,
-    test_cancellation.test_cancelled_while_it_is_left,
+    partial(test_upload.test_a_refusal_during_the_content_stops_the_stream, "550 5.7.1 no more", reads_on=True),
+    partial(test_upload.test_a_refusal_during_the_content_stops_the_stream, "421 4.3.2 bye", reads_on=True),
+    test_upload.test_a_refusal_outranks_the_broken_pipe_after_it,
+    partial(test_upload.test_a_server_that_stops_reading_times_out, chunking=False),
+    partial(test_upload.test_a_slow_but_steady_reader_is_served, chunking=False),
+    test_upload.test_the_final_reply_has_a_longer_timeout,
+    partial(test_upload.test_a_missing_final_reply_is_in_doubt, "250-2.0.0 Ok\r\n", "reset", 1),
+    partial(test_upload.test_a_missing_final_reply_is_in_doubt, "nonsense\r\n", "close", 0.001),
+    partial(test_upload.test_a_connection_lost_before_the_end_is_not_in_doubt, "close", chunking=False),
+    partial(test_upload.test_a_connection_lost_before_the_end_is_not_in_doubt, "reset", chunking=False),
+    partial(test_before_end.test_the_hook_does_not_run_after_a_refused_envelope, "DATA", pipelining=False),
+    partial(test_before_end.test_a_slow_hook_is_not_a_server_timeout, 1),
+    partial(test_before_end.test_a_cancellation_in_the_hook_sends_nothing, 1),
+    partial(test_cancellation.test_a_timeout_of_the_caller_propagates, 5),
+    partial(test_cancellation.test_cancelled_during_reading_of_the_message, begun=True),
+    test_cancellation.test_cancelled_while_waiting_for_another_task,
+    test_cancellation.test_cancelled_during_quit,
 ]
 HANGING = [stage for stage in test_cancellation.STAGES if not stage.offers and stage.name != "noop"]
 
@@ -62,35 +62,35 @@ def through_aiosmtplib(monkeypatch: pytest.MonkeyPatch) -> None:
         assert not chunking
         return connect(*args, **arguments)
 
-    async def envelope(wire: Wire, recipients: int = 1) -> None:
+    async def envelope(wire: ServerConnection, recipients: int = 1) -> None:
         for code in (*[250] * (1 + recipients), 354):
             await wire.line()
             await wire.say(f"{code} ok")
 
-    for module in (test_cancellation, test_ending, test_upload):
+    for module in (test_cancellation, test_before_end, test_upload):
         monkeypatch.setattr(module, "connect_smtp", connected)
-    monkeypatch.setattr(Wire, "envelope", envelope)
+    monkeypatch.setattr(ServerConnection, "envelope", envelope)
 
 
 @pytest.mark.parametrize("test", BORROWED, ids=lambda test: getattr(test, "func", test).__name__[5:])
-async def test_as_our_own(test: Callable[[], Awaitable[None]]) -> None:
+async def test_the_same_results_as_our_own_client(test: Callable[[], Awaitable[None]]) -> None:
     await test()
 
 
 @pytest.mark.parametrize("stage", HANGING, ids=lambda stage: f"{stage.name} {stage.security.value}")
-async def test_cancelled_while_the_server_says_nothing(
+async def test_cancelled_while_the_server_is_silent(
     stage: test_cancellation.Stage, client_context: ssl.SSLContext, server_context: ssl.SSLContext
 ) -> None:
-    await test_cancellation.test_cancelled_while_the_server_says_nothing(stage, client_context, server_context)
+    await test_cancellation.test_cancelled_while_the_server_is_silent(stage, client_context, server_context)
 
 
 @pytest.mark.parametrize("stage", ["EHLO", "MAIL"])
-async def test_a_cancellation_leaves_the_number_of_the_socket_to_others(
+async def test_cancellation_does_not_close_a_reused_file_descriptor(
     stage: str, client_context: ssl.SSLContext, server_context: ssl.SSLContext
 ) -> None:
     """asyncio keeps a list of its sockets by number; one that was closed behind its back would spoil the next."""
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.start_tls(server_context)
         if stage == "MAIL":
             await wire.greet("PIPELINING")
@@ -104,11 +104,11 @@ async def test_a_cancellation_leaves_the_number_of_the_socket_to_others(
 
 
 @pytest.mark.parametrize("when", ["with the greeting", "with an answer", "before the next"])
-async def test_an_answer_too_many_is_never_taken_for_the_next(when: str) -> None:
+async def test_an_extra_reply_is_never_matched_to_the_next_command(when: str) -> None:
     """aiosmtplib keeps what comes behind an answer, and takes it for the answer to the next command."""
     heard: list[str] = []
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         extra = ["250 mail.example.com"] if when == "with the greeting" else []
         await wire.say("220 mail.example.com", *extra)
         for _ in range(4):
@@ -131,10 +131,10 @@ async def test_an_answer_too_many_is_never_taken_for_the_next(when: str) -> None
 
 
 async def test_memory_does_not_grow_with_the_message() -> None:
-    """By itself, aiosmtplib holds a message five times."""
+    """Without our changes, aiosmtplib keeps five copies of a message."""
     content = Stream(*[(b"." + b"x" * 97 + b"\r\n") * 600] * 160)
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("SIZE")
         await wire.envelope()
         tail = b""
@@ -151,11 +151,11 @@ async def test_memory_does_not_grow_with_the_message() -> None:
     assert peak < 2_500_000 < content.size
 
 
-async def test_a_long_piece_holds_nobody_up() -> None:
+async def test_a_long_chunk_does_not_block_other_tasks() -> None:
     """Others get their turn while forty megabytes go out at once."""
     turns = 0
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("SIZE")
         await wire.envelope()
         await wire.message()
@@ -181,10 +181,10 @@ async def test_a_long_piece_holds_nobody_up() -> None:
     assert turns > 100
 
 
-async def test_the_log_of_asyncio_itself_holds_no_token(
+async def test_the_asyncio_log_contains_no_token(
     caplog: pytest.LogCaptureFixture, client_context: ssl.SSLContext, server_context: ssl.SSLContext
 ) -> None:
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.start_tls(server_context)
         await wire.greet("AUTH XOAUTH2")
         await wire.line()
@@ -201,7 +201,7 @@ async def test_the_log_of_asyncio_itself_holds_no_token(
     assert "a-token-that-is-long" not in caplog.text + repr(caught.value) + caught.value.detail
 
 
-async def test_what_is_no_timeout_is_told_before_anything_is_done() -> None:
+async def test_an_invalid_timeout_is_refused_immediately() -> None:
     async with serving(lambda wire: wire.gone()) as running:  # type: ignore[arg-type,return-value]  # it is awaited
         for wrong in ({"timeout": 0}, {"final_timeout": -1}):
             with pytest.raises(InputError):

@@ -1,4 +1,4 @@
-"""What aiosmtplib and asyncio would do with a connection: hold more than they should, or let go of it too late."""
+"""Connections of aiosmtplib: bounded buffers, and closing in time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import virtual_time
 from mailslot import MailError, Security
 from mailslot_plugins.aiosmtplib.submitter import connect
-from smtp.servers import MESSAGE, SENDER, TO, Wire, long, serving
+from smtp.servers import MESSAGE, SENDER, TO, ServerConnection, long, serving
 
 if TYPE_CHECKING:
     import ssl
@@ -25,7 +25,7 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
     return virtual_time.backend("asyncio")
 
 
-async def taking(wire: Wire) -> None:
+async def taking(wire: ServerConnection) -> None:
     """Take everything but the message."""
     await wire.greet()
     for code in (250, 250, 354):
@@ -33,7 +33,7 @@ async def taking(wire: Wire) -> None:
         await wire.say(f"{code} ok")
 
 
-async def test_cancelled_before_the_connection_is_handed_over() -> None:
+async def test_cancelled_before_the_connection_is_returned() -> None:
     """A socket that nobody has closed would be told as a warning once it is collected."""
 
     def cancel(begun: str) -> None:
@@ -48,10 +48,10 @@ async def test_cancelled_before_the_connection_is_handed_over() -> None:
         gc.collect()
 
 
-async def test_an_answer_too_many_hides_starttls() -> None:
+async def test_an_extra_reply_before_starttls() -> None:
     """aiosmtplib takes what came with the greeting for the answer to EHLO; the fault is the server's."""
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.say("220 mail.example.com", "250 mail.example.com")
         await wire.line()
         await wire.say("250-mail.example.com", "250 STARTTLS")
@@ -65,11 +65,11 @@ async def test_an_answer_too_many_hides_starttls() -> None:
 
 
 @pytest.mark.parametrize("reset", [False, True])
-async def test_a_loss_right_before_the_end_leaves_no_doubt(*, reset: bool) -> None:
+async def test_a_connection_lost_before_the_end_is_not_in_doubt(*, reset: bool) -> None:
     """Nobody has the end of a message that was to go out when the connection was gone already."""
     ending = anyio.Event()
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await taking(wire)
         await ending.wait()
         if reset:
@@ -85,10 +85,10 @@ async def test_a_loss_right_before_the_end_leaves_no_doubt(*, reset: bool) -> No
     assert (caught.value.cause, caught.value.in_doubt, caught.value.retryable) == ("connection_lost", False, True)
 
 
-async def test_half_a_reply_that_trickles_in_is_no_progress() -> None:
+async def test_a_trickling_partial_reply_is_no_progress() -> None:
     """The server takes nothing of the message, and says an octet of a refusal now and then."""
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await taking(wire)
         await wire.stream.send(b"552-")
         while True:
@@ -104,12 +104,12 @@ async def test_half_a_reply_that_trickles_in_is_no_progress() -> None:
     assert (caught.value.cause, caught.value.in_doubt) == ("connection_lost", False)
 
 
-async def test_words_without_end_that_nobody_asked_for_end_the_connection() -> None:
+async def test_endless_unsolicited_output_closes_the_connection() -> None:
     """asyncio reads on while nobody waits for anything."""
     opened, flooded = anyio.Event(), anyio.Event()
     said = 0
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         nonlocal said
         await wire.greet()
         await opened.wait()
@@ -143,13 +143,13 @@ class Counted:
             yield piece
 
 
-async def test_what_was_sent_is_with_the_system(client_context: ssl.SSLContext, server_context: ssl.SSLContext) -> None:
-    """By itself, asyncio holds half a megabyte back in TLS: a line that is dead would seem to go on."""
+async def test_sent_data_is_in_the_socket(client_context: ssl.SSLContext, server_context: ssl.SSLContext) -> None:
+    """By default, asyncio buffers half a megabyte in TLS, so that a dead connection would seem alive."""
     given_up, over = anyio.Event(), anyio.Event()
     message = Counted()
     arrived = 0
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         nonlocal arrived
         await wire.start_tls(server_context)
         await taking(wire)

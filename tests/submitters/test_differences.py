@@ -1,4 +1,4 @@
-"""The differences that are listed: each is measured, so that one that is gone, or another one, is told."""
+"""The documented differences: each is measured, so that a change is noticed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import virtual_time
 from mailslot import MailError, OAuth, Security, StaticToken, connect_smtp
 from mailslot_plugins.aiosmtplib.submitter import connect
 from mailslot_plugins.sandbox import Fault, run_sandbox
-from smtp.servers import MESSAGE, SENDER, Wire, serving
+from smtp.servers import MESSAGE, SENDER, ServerConnection, serving
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -53,7 +53,7 @@ async def round_trips(submitter: Submitter) -> str:
     """Count how often the server gets nothing more before it has answered."""
     waits = 0
 
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         nonlocal waits
         await wire.greet("PIPELINING")
         answers: list[str] = []
@@ -77,7 +77,7 @@ async def round_trips(submitter: Submitter) -> str:
 
 
 async def takes(submitter: Submitter, *answer: str) -> bool:
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("PIPELINING")
         await wire.line()
         await wire.say(*answer)
@@ -116,7 +116,7 @@ async def tls_and_greeting(submitter: Submitter) -> str:
 
 
 async def words_instead_of_tls(submitter: Submitter) -> str:
-    async def server(wire: Wire) -> None:
+    async def server(wire: ServerConnection) -> None:
         await wire.greet("STARTTLS")
         await wire.line()
         await wire.say("220 go")
@@ -136,12 +136,12 @@ MEASURES: dict[str, Callable[[Submitter], Awaitable[str]]] = {
 }
 
 
-def test_all_are_measured() -> None:
+def test_every_difference_is_measured() -> None:
     assert set(MEASURES) == set(LISTED)
 
 
 @pytest.mark.parametrize("name", LISTED)
-async def test_it_is_still_there(name: str) -> None:
+async def test_the_difference_still_exists(name: str) -> None:
     row = LISTED[name]
     assert row["mailslot"] != row["aiosmtplib"]
     assert row["reason"]

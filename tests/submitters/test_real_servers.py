@@ -13,26 +13,26 @@ import pytest
 from lab import test_journey
 from lab.test_journey import (
     empty_maildrops,
+    test_a_scanned_page_arrives_unchanged,
     test_international_recipient_and_delivery_report,
     test_no_token_is_in_any_log,
-    test_page_arrives_octet_by_octet,
     test_passwords_by_scram,
     test_refused_sender_recipients_and_size,
+    test_submission_without_authentication,
     test_untrusted_certificate,
-    test_without_signing_in,
     test_wrong_port_and_encryption,
 )
 from mailslot_plugins.aiosmtplib.submitter import connect
-from smtp import test_sign_in, test_tls
+from smtp import test_authentication, test_tls
 from smtp.test_authentication import (
-    test_how_often,
-    test_oauth_never_falls_back_to_a_password_s_mechanism,
+    test_how_often_a_token_is_tried,
+    test_oauth_never_falls_back_to_a_password_mechanism,
 )
 from smtp.test_tls import (
-    test_a_good_certificate,
-    test_faults_of_certificates,
-    test_octets_that_slip_in_before_tls,
-    test_old_tls,
+    test_a_valid_certificate,
+    test_invalid_certificates,
+    test_octets_injected_before_tls,
+    test_old_tls_versions,
 )
 
 if TYPE_CHECKING:
@@ -50,32 +50,32 @@ def anyio_backend() -> str:
 
 @pytest.fixture(autouse=True)
 def through_aiosmtplib(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (test_journey, test_sign_in, test_tls):
+    for module in (test_journey, test_authentication, test_tls):
         monkeypatch.setattr(module, "connect_smtp", connect)
 
 
 @test_journey.mechanisms
-async def test_a_bad_token_is_refused_twice_and_no_more(
+async def test_a_bad_token_is_tried_twice_at_most(
     provider: Provider, dovecot: Dovecot, postfix: Postfix, lab_context: ssl.SSLContext, mechanism: str
 ) -> None:
-    check = test_journey.test_bad_tokens_are_refused_twice_and_no_more
+    check = test_journey.test_a_bad_token_is_tried_twice_at_most
     await check(provider, dovecot, postfix, lab_context, "foreign", mechanism)
 
 
 __all__ = [
     "empty_maildrops",
-    "test_a_good_certificate",
-    "test_faults_of_certificates",
-    "test_how_often",
+    "test_a_scanned_page_arrives_unchanged",
+    "test_a_valid_certificate",
+    "test_how_often_a_token_is_tried",
     "test_international_recipient_and_delivery_report",
+    "test_invalid_certificates",
     "test_no_token_is_in_any_log",
-    "test_oauth_never_falls_back_to_a_password_s_mechanism",
-    "test_octets_that_slip_in_before_tls",
-    "test_old_tls",
-    "test_page_arrives_octet_by_octet",
+    "test_oauth_never_falls_back_to_a_password_mechanism",
+    "test_octets_injected_before_tls",
+    "test_old_tls_versions",
     "test_passwords_by_scram",
     "test_refused_sender_recipients_and_size",
+    "test_submission_without_authentication",
     "test_untrusted_certificate",
-    "test_without_signing_in",
     "test_wrong_port_and_encryption",
 ]

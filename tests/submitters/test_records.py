@@ -12,7 +12,7 @@ from mailslot.diagnosis.catalogue import explain
 from mailslot.slots.connector import Connector, open_smtp
 from mailslot_plugins.aiosmtplib.session import AiosmtplibSession
 from mailslot_plugins.sandbox import Fault, run_sandbox
-from service.outbox import ALICE, opened, received
+from service.sending_device import ALICE, opened, received
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -32,11 +32,11 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 @pytest.fixture
 async def device(tmp_path: Path, sandbox: Sandbox) -> Device:
     device = Device(tmp_path / "home")
-    await device.use(SMTP, sandbox, submitter="aiosmtplib")
+    await device.set_up_slot(SMTP, sandbox, submitter="aiosmtplib")
     return device
 
 
-def test_choosing_one(tmp_path: Path) -> None:
+def test_choosing_a_submitter(tmp_path: Path) -> None:
     device = Device(tmp_path)
     device.set(SMTP, submitter="AIOSMTPLIB")
     assert device.records.settings.load()["smtp"].submitter == "aiosmtplib"
@@ -99,7 +99,7 @@ async def test_jobs_are_delivered(device: Device, sandbox: Sandbox, anyio_backen
     assert not sandbox.violations
 
 
-async def test_it_is_that_client(device: Device, anyio_backend: str) -> None:
+async def test_the_chosen_client_is_used(device: Device, anyio_backend: str) -> None:
     async with Connector(device.records) as connector:
         profile = await connector.profile("smtp")
         if anyio_backend == "trio":
@@ -112,8 +112,8 @@ async def test_it_is_that_client(device: Device, anyio_backend: str) -> None:
             await session.submit(SCANNER, [ALICE], b"Subject: x\r\n\r\n")
 
 
-async def test_a_client_that_is_not_there_any_more(device: Device, sandbox: Sandbox) -> None:
-    """The settings can be read as before, and whoever would send says what is missing."""
+async def test_an_uninstalled_client(device: Device, sandbox: Sandbox) -> None:
+    """The settings can still be read, and sending reports what is missing."""
     path = device.home / "mailslot.toml"
     path.write_text(path.read_text().replace('"aiosmtplib"', '"gone"'))
     result = await device.test(SMTP)

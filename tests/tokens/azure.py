@@ -171,7 +171,7 @@ class EntraServer:
         known = {"authorization_endpoint": f"{tenant}/oauth2/v2.0/authorize", "token_endpoint": self.address}
 
         async def metadata(_: Request) -> Response:
-            return await self.service._amiss("metadata", "", lambda: said(JSONResponse(known)))
+            return await self.service._with_faults("metadata", "", lambda: said(JSONResponse(known)))
 
         async def said(response: Response) -> Response:
             return response

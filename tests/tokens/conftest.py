@@ -24,7 +24,7 @@ SCOPES = "openid email offline_access mail.pop mail.send"
 
 @pytest.fixture
 async def http() -> AsyncIterator[TokenHttp]:
-    """What asks; in virtual time, silence does not take long."""
+    """The HTTP client; in virtual time, its timeout takes no real time."""
     async with TokenHttp(timeout=30, trust_env=False) as http:
         yield http
 

@@ -1,4 +1,4 @@
-"""People who sign in: nobody, somebody who does what a test says, and Chromium."""
+"""Implementations of `Person`: one that must not be used, a scripted one, and Chromium."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ USER = "scanner@example.com"
 
 
 @dataclass
-class Nobody:
-    """Whom no flow should ask for anything; keeps what is told."""
+class NoPrompt:
+    """A person whom no flow may ask for anything; records the messages."""
 
     told: list[str] = field(default_factory=list)
 
@@ -39,8 +39,8 @@ class Nobody:
 
 
 @dataclass
-class Somebody(Nobody):
-    """Does one thing with an address: opens it, or says what there is to paste."""
+class ScriptedPerson(NoPrompt):
+    """Does one thing with an address: opens it, or returns the text to paste."""
 
     act: Callable[[str], Awaitable[str | None]] | None = None
     addresses: list[str] = field(default_factory=list)
@@ -57,7 +57,7 @@ class Somebody(Nobody):
 
 
 @dataclass
-class InChromium(Nobody):
+class ChromiumUser(NoPrompt):
     """A person with a browser at the lab's provider.
 
     Attributes:
@@ -115,7 +115,7 @@ class InChromium(Nobody):
 
 
 async def until(done: Callable[[], bool]) -> None:
-    """Wait for what a server does in its own time."""
+    """Wait until a condition is true."""
     with anyio.fail_after(120):
         while not done():  # noqa: ASYNC110 - it is another process
             await anyio.sleep(0.02)

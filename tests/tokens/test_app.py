@@ -24,7 +24,7 @@ from mailslot.wire.secret import Secret
 from mailslot_plugins.sandbox import ENTRA, GOOGLE, WebFault
 from mailslot_plugins.tokens.app import AppFlow
 from mailslot_plugins.tokens.service_account import ServiceAccountFlow
-from tokens.people import USER, Nobody
+from tokens.people import USER, NoPrompt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -92,7 +92,7 @@ async def test_with_a_secret(sandbox: Sandbox, app: OAuthClient, http: TokenHttp
     quirks = replace(app.provider.quirks, client_authentication=way)
     client = replace(app, provider=replace(app.provider, quirks=quirks))
     flow = AppFlow()
-    grant = await flow.obtain(client, http, Nobody())
+    grant = await flow.obtain(client, http, NoPrompt())
     assert (grant.flow, grant.refresh_token, grant.scopes) == ("app", None, ("mail.send",))
     renewed = await flow.refresh(client, http, grant)
     assert renewed.access_token not in {None, grant.access_token}
@@ -101,14 +101,14 @@ async def test_with_a_secret(sandbox: Sandbox, app: OAuthClient, http: TokenHttp
     assert sandbox.provider.check(renewed.access_token.reveal(), USER, "mail.send") is None
 
 
-async def test_default_asks_for_all(sandbox: Sandbox, app: OAuthClient, http: TokenHttp) -> None:
-    grant = await AppFlow().obtain(replace(app, scopes=("https://outlook.office365.com/.default",)), http, Nobody())
+async def test_default_scope_requests_all_permissions(sandbox: Sandbox, app: OAuthClient, http: TokenHttp) -> None:
+    grant = await AppFlow().obtain(replace(app, scopes=("https://outlook.office365.com/.default",)), http, NoPrompt())
     assert set(grant.scopes) == sandbox.provider.scopes
 
 
 async def test_without_a_secret(panel: OAuthClient, http: TokenHttp) -> None:
     with pytest.raises(InputError, match="needs a client secret or a certificate"):
-        await AppFlow().obtain(panel, http, Nobody())
+        await AppFlow().obtain(panel, http, NoPrompt())
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "PS256"])
@@ -118,7 +118,7 @@ async def test_with_a_certificate(
     quirks = replace(certified.provider.quirks, assertion_algorithm=algorithm)
     client = replace(certified, provider=replace(certified.provider, quirks=quirks))
     flow = AppFlow()
-    grant = await flow.obtain(client, http, Nobody())
+    grant = await flow.obtain(client, http, NoPrompt())
     for _ in range(2):
         grant = await flow.refresh(client, http, grant)
     assertions = sandbox.token_service.assertions
@@ -134,11 +134,11 @@ async def test_with_a_certificate(
     assert sandbox.token_service.requests == ["token client_credentials 200"] * 3
 
 
-async def test_with_somebody_elses_certificate(sandbox: Sandbox, certified: OAuthClient, http: TokenHttp) -> None:
+async def test_with_another_applications_certificate(sandbox: Sandbox, certified: OAuthClient, http: TokenHttp) -> None:
     other = make_key_pair("other")
     client = replace(certified, certificate=ClientCertificate(Secret(other.key), other.certificate))
     with pytest.raises(TokenServiceError) as refused:
-        await AppFlow().obtain(client, http, Nobody())
+        await AppFlow().obtain(client, http, NoPrompt())
     assert (refused.value.cause, refused.value.remedy) == ("app_secret_invalid", Remedy.CONFIGURATION)
     assert not sandbox.token_service.assertions.claims
 
@@ -152,7 +152,7 @@ async def test_with_a_wrong_clock(
     client = certified if who == "certified" else robot
     sandbox.provider.clock_ahead = hours * 3600.0
     flow = AppFlow() if who == "certified" else ServiceAccountFlow()
-    grant = await flow.obtain(client, http, Nobody())
+    grant = await flow.obtain(client, http, NoPrompt())
     assert abs(grant.skew - hours * 3600) < 5
     await flow.refresh(client, http, grant)
     assert [request.rpartition(" ")[2] for request in sandbox.token_service.requests] == [
@@ -164,7 +164,7 @@ async def test_with_a_wrong_clock(
 
 async def test_a_service_account(sandbox: Sandbox, robot: OAuthClient, http: TokenHttp) -> None:
     flow = ServiceAccountFlow()
-    grant = await flow.obtain(robot, http, Nobody())
+    grant = await flow.obtain(robot, http, NoPrompt())
     assert (grant.flow, grant.refresh_token, grant.scopes) == ("service_account", None, ("mail.send",))
     renewed = await flow.refresh(robot, http, grant)
     assert renewed.access_token not in {None, grant.access_token}
@@ -180,7 +180,7 @@ async def test_a_service_account(sandbox: Sandbox, robot: OAuthClient, http: Tok
     assert sandbox.token_service.requests == ["token urn:ietf:params:oauth:grant-type:jwt-bearer 200"] * 2
 
 
-async def test_the_key_file_never_leaves(robot: OAuthClient) -> None:
+async def test_the_key_file_is_never_sent(robot: OAuthClient) -> None:
     sent: list[tuple[dict[str, str | Secret], OAuthClient | None]] = []
 
     class Watched(TokenHttp):
@@ -191,16 +191,16 @@ async def test_the_key_file_never_leaves(robot: OAuthClient) -> None:
             return await super().post(url, form, client=client)
 
     async with Watched(trust_env=False) as http:
-        await ServiceAccountFlow().obtain(robot, http, Nobody())
+        await ServiceAccountFlow().obtain(robot, http, NoPrompt())
     [(form, client)] = sent
     assert set(form) == {"grant_type", "assertion"}
     assert client is not None
     assert (client.client_id, client.client_secret, client.certificate) == ("", None, None)
 
 
-async def test_a_service_account_for_a_mailbox_that_is_not_delegated(robot: OAuthClient, http: TokenHttp) -> None:
+async def test_a_service_account_without_delegation(robot: OAuthClient, http: TokenHttp) -> None:
     with pytest.raises(TokenServiceError) as refused:
-        await ServiceAccountFlow().obtain(replace(robot, account="boss@example.com"), http, Nobody())
+        await ServiceAccountFlow().obtain(replace(robot, account="boss@example.com"), http, NoPrompt())
     assert (refused.value.cause, refused.value.remedy) == ("consent_missing", Remedy.CONFIGURATION)
 
 
@@ -217,12 +217,12 @@ async def test_a_service_account_for_a_mailbox_that_is_not_delegated(robot: OAut
         lambda pair: key_file(pair, private_key=5),
     ],
 )
-async def test_what_is_no_key_file(
+async def test_invalid_key_files(
     sandbox: Sandbox, panel: OAuthClient, http: TokenHttp, key_pair: KeyPair, file: Callable[[KeyPair], str]
 ) -> None:
     secret = file(key_pair)
     with pytest.raises(InputError, match="the whole JSON that Google Cloud gave") as refused:
-        await ServiceAccountFlow().obtain(robot_of(panel, secret), http, Nobody())
+        await ServiceAccountFlow().obtain(robot_of(panel, secret), http, NoPrompt())
     assert refused.value.cause == "app_secret_invalid"
     assert refused.value.__cause__ is None
     assert not sandbox.token_service.requests
@@ -233,7 +233,7 @@ async def test_a_key_file_without_a_key(
 ) -> None:
     file = key_file(key_pair, private_key=key_pair.key.replace("\n", "\nA", 1))
     with pytest.raises(InputError) as refused:
-        await ServiceAccountFlow().obtain(robot_of(panel, file), http, Nobody())
+        await ServiceAccountFlow().obtain(robot_of(panel, file), http, NoPrompt())
     assert refused.value.cause == "app_secret_invalid"
     assert not sandbox.token_service.requests
 
@@ -258,12 +258,12 @@ async def test_refusals(
     assert said.source
     sandbox.token_service.faults.append(WebFault("token", act=False, answer=said))
     with pytest.raises(TokenServiceError) as refused:
-        await AppFlow().obtain(app, http, Nobody())
+        await AppFlow().obtain(app, http, NoPrompt())
     assert (refused.value.cause, refused.value.remedy) == (cause, kind)
 
 
-async def test_where_it_is_not_allowed(app: OAuthClient, http: TokenHttp) -> None:
+async def test_providers_that_do_not_allow_it(app: OAuthClient, http: TokenHttp) -> None:
     for flow in (AppFlow(), ServiceAccountFlow()):
         provider = replace(app.provider, refused_flows={flow.name: "Somebody has to sign in."})
         with pytest.raises(InputError, match="Somebody has to sign in"):
-            await flow.obtain(replace(app, provider=provider), http, Nobody())
+            await flow.obtain(replace(app, provider=provider), http, NoPrompt())

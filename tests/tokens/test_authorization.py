@@ -41,7 +41,7 @@ def asked(attempt: AuthorizationAttempt) -> dict[str, str]:
     return {name: value for name, [value] in parse_qs(urlsplit(attempt.url).query, strict_parsing=True).items()}
 
 
-def test_the_address() -> None:
+def test_the_authorization_url() -> None:
     attempt = AuthorizationAttempt(CLIENT, HERE)
     assert attempt.url.startswith(f"{ISSUER}/authorize?keep=this&")
     parameters = asked(attempt)
@@ -73,7 +73,7 @@ def test_no_nonce_without_openid_and_no_consent_without_need() -> None:
     assert "prompt" not in parameters
 
 
-def test_google_gets_what_it_wants_and_microsoft_no_prompt_of_ours() -> None:
+def test_prompts_by_provider() -> None:
     google = preset("google")
     parameters = asked(AuthorizationAttempt(replace(CLIENT, provider=google, scopes=google.scopes("pop")), HERE))
     assert parameters["access_type"] == "offline"
@@ -151,14 +151,14 @@ def test_the_issuer_is_compared_exactly(
         ({"error": "\x1b[31mnonsense", "code": "c"}, "unknown"),
     ],
 )
-def test_answers_without_a_code(parameters: dict[str, str], cause: str) -> None:
+def test_responses_without_a_code(parameters: dict[str, str], cause: str) -> None:
     with pytest.raises(TokenError) as refused:
         AuthorizationAttempt(CLIENT, HERE).code({**parameters, "iss": ISSUER})
     assert refused.value.cause == cause
     assert "\x1b" not in f"{refused.value} {refused.value.detail}"
 
 
-def test_no_parameter_comes_twice() -> None:
+def test_duplicate_parameters_are_refused() -> None:
     assert parse_parameters("a=1&b=&c=%C3%BC") == {"a": "1", "b": "", "c": "ü"}
     assert parse_parameters("code=mine&code=theirs") is None
 

@@ -16,7 +16,7 @@ from mailslot.oauth.token_errors import TokenServiceError
 from mailslot_plugins.tokens import loopback
 from mailslot_plugins.tokens.browser import BrowserFlow
 from mailslot_plugins.tokens.loopback import open_loopback
-from tokens.people import USER, Nobody, Somebody, get, sign_in
+from tokens.people import USER, NoPrompt, ScriptedPerson, get, sign_in
 
 if TYPE_CHECKING:
     import httpx2
@@ -60,7 +60,7 @@ async def test_a_sign_in(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp) 
         redirects.append(await sign_in(address))
         pages.append(await get(redirects[0]))
 
-    grant = await FLOW.obtain(panel, http, Somebody(act=act))
+    grant = await FLOW.obtain(panel, http, ScriptedPerson(act=act))
     assert (grant.flow, grant.account) == ("browser", USER)
     assert grant.access_token
     assert sandbox.provider.check(grant.access_token.reveal(), USER, "mail.send") is None
@@ -75,18 +75,18 @@ async def test_a_sign_in(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp) 
     assert await refuses_connections(redirects[0])
 
 
-async def test_a_port_that_is_set(panel: OAuthClient, http: TokenHttp) -> None:
+async def test_a_configured_port(panel: OAuthClient, http: TokenHttp) -> None:
     async with open_loopback("127.0.0.1") as free:
         port = urlsplit(free.redirect_uri).port
         with pytest.raises(TokenError, match=rf"The port {port} that is set \(redirect_port\) cannot be opened"):
-            await FLOW.obtain(replace(panel, redirect_port=port), http, Nobody())
+            await FLOW.obtain(replace(panel, redirect_port=port), http, NoPrompt())
     for _ in range(2):  # at once again, although connections to it have just ended
 
         async def act(address: str) -> None:
             assert query(address)["redirect_uri"] == f"http://127.0.0.1:{port}"
             await get(await sign_in(address))
 
-        assert (await FLOW.obtain(replace(panel, redirect_port=port), http, Somebody(act=act))).access_token
+        assert (await FLOW.obtain(replace(panel, redirect_port=port), http, ScriptedPerson(act=act))).access_token
 
 
 async def test_other_requests_change_nothing(panel: OAuthClient, http: TokenHttp) -> None:
@@ -121,7 +121,7 @@ async def test_other_requests_change_nothing(panel: OAuthClient, http: TokenHttp
                 await stream.send(nothing)
         answers.append(await exchange(base, b"GET /?" + right + b" HTTP/1.1\r\n" + host + b"\r\n"))
 
-    grant = await FLOW.obtain(panel, http, Somebody(act=act))
+    grant = await FLOW.obtain(panel, http, ScriptedPerson(act=act))
     assert grant.access_token
     *others, last = [answer.partition(b"\r\n")[0] for answer in answers]
     assert last == b"HTTP/1.1 200 OK"
@@ -131,7 +131,7 @@ async def test_other_requests_change_nothing(panel: OAuthClient, http: TokenHttp
     assert b"another sign-in" in answers[7]
 
 
-async def test_exactly_one_answer_counts(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp) -> None:
+async def test_exactly_one_response_is_accepted(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp) -> None:
     pages: list[str] = []
 
     async def act(address: str) -> None:
@@ -142,7 +142,7 @@ async def test_exactly_one_answer_counts(sandbox: Sandbox, panel: OAuthClient, h
             except OSError:
                 pages.append("")
 
-    grant = await FLOW.obtain(panel, http, Somebody(act=act))
+    grant = await FLOW.obtain(panel, http, ScriptedPerson(act=act))
     assert grant.account == USER
     assert "You have signed in" in pages[0]
     assert "You have signed in" not in pages[1]
@@ -150,7 +150,7 @@ async def test_exactly_one_answer_counts(sandbox: Sandbox, panel: OAuthClient, h
 
 
 @pytest.mark.parametrize("way", ["declined", "other issuer"])
-async def test_the_page_says_when_it_did_not_work(panel: OAuthClient, http: TokenHttp, way: str) -> None:
+async def test_the_page_shows_failures(panel: OAuthClient, http: TokenHttp, way: str) -> None:
     pages: list[str] = []
 
     async def act(address: str) -> None:
@@ -161,13 +161,13 @@ async def test_the_page_says_when_it_did_not_work(panel: OAuthClient, http: Toke
         pages.append((await get(there)).text)
 
     with pytest.raises(TokenError) as refused:
-        await FLOW.obtain(panel, http, Somebody(act=act))
+        await FLOW.obtain(panel, http, ScriptedPerson(act=act))
     assert refused.value.cause == "token_not_retrieved"
     assert "The sign-in did not work" in pages[0]
     assert str(refused.value) in pages[0]
 
 
-async def test_nothing_in_the_page_acts(panel: OAuthClient, http: TokenHttp) -> None:
+async def test_the_page_has_no_active_content(panel: OAuthClient, http: TokenHttp) -> None:
     pages: list[str] = []
 
     async def act(address: str) -> None:
@@ -175,22 +175,22 @@ async def test_nothing_in_the_page_acts(panel: OAuthClient, http: TokenHttp) -> 
         pages.append((await get(there.replace("error=access_denied", "error=%3Cscript%3E"))).text)
 
     with pytest.raises(TokenServiceError):
-        await FLOW.obtain(panel, http, Somebody(act=act))
+        await FLOW.obtain(panel, http, ScriptedPerson(act=act))
     assert "<script" not in pages[0]
 
 
-async def test_nobody_comes(panel: OAuthClient, http: TokenHttp) -> None:
+async def test_a_timeout_waiting_for_the_browser(panel: OAuthClient, http: TokenHttp) -> None:
     async def act(address: str) -> None:
         pass
 
-    person = Somebody(act=act)
+    person = ScriptedPerson(act=act)
     with pytest.raises(TokenError, match="Nobody finished the sign-in") as refused:
         await BrowserFlow(timeout=0.1).obtain(panel, http, person)
     assert refused.value.cause == "token_not_retrieved"
     assert await refuses_connections(query(person.addresses[0])["redirect_uri"])
 
 
-async def test_a_browser_that_is_slow_to_leave(panel: OAuthClient, http: TokenHttp) -> None:
+async def test_a_browser_that_keeps_its_connection_open(panel: OAuthClient, http: TokenHttp) -> None:
     """The answer counts once it was sent, whatever the browser does with the page."""
 
     async def act(address: str) -> None:
@@ -201,12 +201,10 @@ async def test_a_browser_that_is_slow_to_leave(panel: OAuthClient, http: TokenHt
         await anyio.aclose_forcefully(stream)
 
     with anyio.fail_after(60):
-        assert (await FLOW.obtain(panel, http, Somebody(act=act))).access_token
+        assert (await FLOW.obtain(panel, http, ScriptedPerson(act=act))).access_token
 
 
-async def test_connections_that_nobody_uses(
-    panel: OAuthClient, http: TokenHttp, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_unused_connections(panel: OAuthClient, http: TokenHttp, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many are open, each has its time, and then it is another's turn."""
     monkeypatch.setattr(loopback, "_CONNECTION_TIMEOUT", 0.1)
 
@@ -220,7 +218,7 @@ async def test_connections_that_nobody_uses(
             assert (await get(there)).status_code == 200
 
     with anyio.fail_after(60):
-        assert (await FLOW.obtain(panel, http, Somebody(act=act))).access_token
+        assert (await FLOW.obtain(panel, http, ScriptedPerson(act=act))).access_token
 
 
 async def test_cancellation_closes_the_listener(panel: OAuthClient, http: TokenHttp) -> None:
@@ -230,7 +228,7 @@ async def test_cancellation_closes_the_listener(panel: OAuthClient, http: TokenH
         shown.set()
         await anyio.sleep_forever()
 
-    person = Somebody(act=act)
+    person = ScriptedPerson(act=act)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(FLOW.obtain, panel, http, person)
         await shown.wait()
@@ -240,15 +238,15 @@ async def test_cancellation_closes_the_listener(panel: OAuthClient, http: TokenH
     assert await refuses_connections(base)
 
 
-async def test_who_cannot_show_the_address_says_so(panel: OAuthClient, http: TokenHttp) -> None:
+async def test_a_failure_to_show_the_address(panel: OAuthClient, http: TokenHttp) -> None:
     async def act(address: str) -> None:
         raise KeyError(address)
 
     with pytest.raises(KeyError):
-        await FLOW.obtain(panel, http, Somebody(act=act))
+        await FLOW.obtain(panel, http, ScriptedPerson(act=act))
 
 
-async def test_the_name_localhost_is_for_the_provider_alone() -> None:
+async def test_localhost_is_used_only_in_the_redirect_uri() -> None:
     async with open_loopback("localhost") as door:
         port = urlsplit(door.redirect_uri).port
         assert port
@@ -260,7 +258,7 @@ async def test_the_name_localhost_is_for_the_provider_alone() -> None:
             await anyio.connect_tcp("127.0.0.2", port)
 
 
-async def test_no_port_to_be_had() -> None:
+async def test_no_free_port() -> None:
     _, hard = limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
     try:
@@ -271,7 +269,7 @@ async def test_no_port_to_be_had() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
-async def test_a_provider_that_does_not_allow_it(panel: OAuthClient, http: TokenHttp) -> None:
+async def test_a_provider_without_loopback_redirects(panel: OAuthClient, http: TokenHttp) -> None:
     provider = replace(panel.provider, refused_flows={"browser": "Not here."})
     with pytest.raises(InputError, match="Not here"):
-        await FLOW.obtain(replace(panel, provider=provider), http, Nobody())
+        await FLOW.obtain(replace(panel, provider=provider), http, NoPrompt())

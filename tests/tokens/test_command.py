@@ -1,4 +1,4 @@
-"""A token from another program: what it may print, and how it is ended."""
+"""A token from another program: its output, and how it is stopped."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def ask(settings: Mapping[str, object]) -> AccessToken:
         ({"expires_in": True}, None),
     ],
 )
-async def test_what_it_prints(printed: str | dict[str, object], lifetime: float | None) -> None:
+async def test_output_of_the_command(printed: str | dict[str, object], lifetime: float | None) -> None:
     now = time.time()
     if isinstance(printed, dict):
         members = {"access_token": TOKEN, **printed}
@@ -79,7 +79,7 @@ async def test_what_it_prints(printed: str | dict[str, object], lifetime: float 
         (json.dumps({"access_token": TOKEN, "expires_at": 1}), "has expired", "token_source_failed"),
     ],
 )
-async def test_what_is_no_token(printed: str, sentence: str, cause: str) -> None:
+async def test_output_that_is_no_token(printed: str, sentence: str, cause: str) -> None:
     with pytest.raises(TokenError, match=sentence) as refused:
         await ask({"command": ["/bin/echo", printed]})
     assert refused.value.cause == cause
@@ -87,7 +87,7 @@ async def test_what_is_no_token(printed: str, sentence: str, cause: str) -> None
     assert TOKEN not in f"{refused.value} {refused.value.detail}"
 
 
-async def test_no_shell_unless_asked(tmp_path: Path) -> None:
+async def test_no_shell_unless_configured(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     for command in (f"/bin/echo {TOKEN}; touch {victim}", ["/bin/echo", f"{TOKEN}; touch {victim}"]):
         with pytest.raises(TokenError, match="something other"):
@@ -99,7 +99,7 @@ async def test_no_shell_unless_asked(tmp_path: Path) -> None:
     assert victim.exists()
 
 
-async def test_it_fails() -> None:
+async def test_the_command_fails() -> None:
     program = f"import sys; print('{TOKEN}'); print('cannot reach {TOKEN} at host', file=sys.stderr); sys.exit(3)"
     with pytest.raises(TokenError, match="failed with exit code 3") as refused:
         await ask({"command": python(program)})
@@ -107,7 +107,7 @@ async def test_it_fails() -> None:
     assert refused.value.cause == "token_source_failed"
 
 
-async def test_secrets_that_nobody_knows_are_not_shown_either() -> None:
+async def test_unknown_secrets_are_masked_too() -> None:
     secrets = [
         "1//0gAbCdEfGhIjKlMnOpQ",
         "GOCSPX-abcdef0123456789",
@@ -124,7 +124,7 @@ async def test_secrets_that_nobody_knows_are_not_shown_either() -> None:
     assert detail.isprintable()
 
 
-async def test_a_secret_that_is_cut_by_our_limit_is_not_shown() -> None:
+async def test_a_secret_truncated_by_the_limit_is_masked() -> None:
     secret = "1//0gAbCdEfGhIjKlMnOpQ"
     program = f"import sys; sys.stderr.write('{secret}' + ' ' * 1987 + 'end'); sys.exit(1)"
     with pytest.raises(TokenError) as refused:
@@ -132,7 +132,7 @@ async def test_a_secret_that_is_cut_by_our_limit_is_not_shown() -> None:
     assert refused.value.detail == "end"
 
 
-async def test_it_is_not_there() -> None:
+async def test_a_missing_command() -> None:
     with pytest.raises(TokenError, match="The command /no/such/program cannot be run: No such file") as refused:
         await ask({"command": ["/no/such/program", "secret-argument"]})
     assert "secret-argument" not in f"{refused.value} {refused.value.detail}"
@@ -146,7 +146,7 @@ async def test_endless_output_is_ended(stream: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["time", "cancellation"])
-async def test_it_is_ended_with_all_that_it_started(tmp_path: Path, way: str) -> None:
+async def test_its_child_processes_are_killed_too(tmp_path: Path, way: str) -> None:
     note = tmp_path / "pids"
     command = f"sleep 300 & echo $! $$ > {note}.tmp; mv {note}.tmp {note}; wait"
     if way == "time":
@@ -165,11 +165,11 @@ async def test_it_is_ended_with_all_that_it_started(tmp_path: Path, way: str) ->
         await ended(pid)
 
 
-async def test_what_it_leaves_behind_does_not_hold_us_up() -> None:
+async def test_leftover_processes_do_not_block() -> None:
     assert (await ask({"command": f"sleep 300 & echo {TOKEN}", "shell": True})).value == TOKEN
 
 
-async def test_it_gets_no_input() -> None:
+async def test_it_has_no_standard_input() -> None:
     ours, there = os.pipe()
     kept = os.dup(0)
     os.dup2(ours, 0)
@@ -185,7 +185,7 @@ async def reads_to_its_end() -> None:
     assert (await ask({"command": python(f"import sys; print('{TOKEN}' + sys.stdin.read())")})).value == TOKEN
 
 
-async def test_it_is_run_no_more_often_than_need_be(tmp_path: Path) -> None:
+async def test_it_is_run_only_when_needed(tmp_path: Path) -> None:
     count = tmp_path / "count"
     count.touch()
     once = f"echo x >> {count}; echo "
@@ -227,7 +227,7 @@ async def test_it_is_run_no_more_often_than_need_be(tmp_path: Path) -> None:
         {"command": "echo", "timeout": 601},
     ],
 )
-def test_settings_that_cannot_be_used(settings: Mapping[str, object]) -> None:
+def test_unusable_settings(settings: Mapping[str, object]) -> None:
     with pytest.raises(InputError):
         source(settings)
 

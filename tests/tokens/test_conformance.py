@@ -29,7 +29,7 @@ from mailslot_plugins.tokens.device import DeviceFlow
 from mailslot_plugins.tokens.msal import MsalToken
 from mailslot_plugins.tokens.msal_credentials import ManagedIdentityCredential
 from tokens.azure import RESOURCE, AzureMachine, run_machine
-from tokens.people import USER, Nobody, enter_code
+from tokens.people import USER, NoPrompt, enter_code
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -165,7 +165,7 @@ class MemoryStore:
 
 @pytest.fixture
 async def app(sandbox: Sandbox, http: TokenHttp) -> OAuthClient:
-    """An application that signs in by itself."""
+    """An application with client credentials."""
     sandbox.provider.register("app", SECRET, [USER])
     provider = await complete_provider(custom_provider(issuer=sandbox.issuer), http)
     return OAuthClient(provider, "app", USER, ("mail.send",), client_secret=Secret(SECRET))
@@ -175,7 +175,7 @@ class TestGrantSource(TokenSourceSuite):
     @pytest.fixture
     async def source(self, app: OAuthClient, http: TokenHttp) -> TokenSource:
         source = GrantSource("smtp", MemoryStore(), AppFlow(), app, http)
-        await source.obtain(Nobody())
+        await source.obtain(NoPrompt())
         return source
 
     @pytest.fixture
@@ -205,7 +205,7 @@ class TestAppFlow(FlowSuite):
         return (SECRET,)
 
 
-class EntersCode(Nobody):
+class EntersCode(NoPrompt):
     async def show_code(self, code: UserCode) -> None:
         await enter_code(code)
 
@@ -309,7 +309,7 @@ async def forgets(bad: FaultySource, _: object) -> None:
         ("", forgets, KeyError),
     ],
 )
-async def test_a_bad_source_is_found_out(
+async def test_a_faulty_source_fails_the_suite(
     fault: str, test: Callable[..., Awaitable[None]], found: type[Exception], caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(found):

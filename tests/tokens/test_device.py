@@ -1,4 +1,4 @@
-"""The device flow at the sandbox: how often it asks, what stops it, and what it makes of odd answers."""
+"""The device flow at the sandbox: polling intervals, its ends, and odd responses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mailslot.oauth.token_errors import TokenServiceError
 from mailslot.wire.secret import Secret
 from mailslot_plugins.sandbox import GOOGLE, PORTAL, ScriptedResponse, WebFault
 from mailslot_plugins.tokens.device import DeviceFlow
-from tokens.people import USER, Nobody, enter_code, until
+from tokens.people import USER, NoPrompt, enter_code, until
 
 if TYPE_CHECKING:
     from mailslot.oauth.client import OAuthClient
@@ -30,7 +30,7 @@ TOKEN = "token urn:ietf:params:oauth:grant-type:device_code"
 
 
 @dataclass
-class KeepsCode(Nobody):
+class KeepsCode(NoPrompt):
     """Keeps the code that is shown, and does nothing with it."""
 
     shown: list[UserCode] = field(default_factory=list)
@@ -120,7 +120,7 @@ async def test_the_intervals(patient: Sandbox, panel: OAuthClient, http: TokenHt
     assert played.waits == [5, 5, 10, 10, 15, 30, 60, 60, 77]
 
 
-async def test_silence_counts_as_no_answer(patient: Sandbox, panel: OAuthClient) -> None:
+async def test_a_timeout_is_treated_as_pending(patient: Sandbox, panel: OAuthClient) -> None:
     from mailslot.oauth.http import TokenHttp  # noqa: PLC0415 - one with even less patience
 
     patient.token_service.faults.append(WebFault("token", nth=1, act=False, delay=math.inf))
@@ -190,7 +190,7 @@ async def test_google_calls_it_verification_url(patient: Sandbox, panel: OAuthCl
     assert played.person.shown[0].verification_uri_complete is None
 
 
-async def test_a_complete_address_that_cannot_be_trusted(patient: Sandbox, panel: OAuthClient, http: TokenHttp) -> None:
+async def test_an_untrusted_verification_uri_complete(patient: Sandbox, panel: OAuthClient, http: TokenHttp) -> None:
     there = "http://evil.example/device?user_code=X"
     patient.token_service.faults.insert(
         0, WebFault("device_authorization", alter=lambda answer: {**answer, "verification_uri_complete": there})
@@ -213,7 +213,7 @@ async def test_a_complete_address_that_cannot_be_trusted(patient: Sandbox, panel
         {"verification_uri": "javascript:alert(1)"},
     ],
 )
-async def test_answers_without_what_is_needed(
+async def test_responses_with_missing_members(
     sandbox: Sandbox, panel: OAuthClient, http: TokenHttp, changed: dict[str, object]
 ) -> None:
     sandbox.token_service.faults.append(WebFault("device_authorization", alter=lambda answer: {**answer, **changed}))
@@ -234,7 +234,7 @@ async def test_answers_without_what_is_needed(
         (PORTAL, "not_a_token_service"),
     ],
 )
-async def test_no_code_is_given(
+async def test_the_device_code_request_is_refused(
     sandbox: Sandbox, panel: OAuthClient, http: TokenHttp, answer: ScriptedResponse, cause: str
 ) -> None:
     sandbox.token_service.faults.append(WebFault("device_authorization", act=False, answer=answer))
@@ -293,7 +293,7 @@ async def test_the_code_expires(sandbox: Sandbox, panel: OAuthClient, http: Toke
     assert "code" in str(refused.value)
 
 
-async def test_who_is_done_in_the_last_moment_is_not_lost(
+async def test_an_authorization_at_the_last_moment_is_accepted(
     sandbox: Sandbox, panel: OAuthClient, http: TokenHttp
 ) -> None:
     """The last question comes when the code ends, not an interval before."""
@@ -319,7 +319,7 @@ async def test_cancellation_ends_it(patient: Sandbox, panel: OAuthClient, http: 
     assert len(patient.token_service.requests) == asked
 
 
-async def test_a_confidential_client_proves_itself(patient: Sandbox, panel: OAuthClient, http: TokenHttp) -> None:
+async def test_a_confidential_client_authenticates(patient: Sandbox, panel: OAuthClient, http: TokenHttp) -> None:
     patient.provider.register("kiosk", "s3cret")
     played = VirtualDeviceFlow()
     played.events[1] = played.approve
@@ -330,7 +330,7 @@ async def test_a_confidential_client_proves_itself(patient: Sandbox, panel: OAut
     assert refused.value.cause == "app_secret_invalid"
 
 
-async def test_where_it_is_not_allowed(panel: OAuthClient, http: TokenHttp) -> None:
+async def test_providers_that_do_not_allow_it(panel: OAuthClient, http: TokenHttp) -> None:
     without = replace(panel.provider, endpoints=replace(panel.provider.endpoints, device_authorization=None))
     refusing = replace(panel.provider, refused_flows={"device": "Google does not allow it."})
     unknown = replace(panel.provider, endpoints=Endpoints(issuer="https://login.example"))  # before discovery

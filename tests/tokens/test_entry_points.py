@@ -21,12 +21,12 @@ def load(name: str) -> Any:
     return EntryPoint(name, TABLE[name], "mailslot.token_sources").load()
 
 
-def test_all_are_there() -> None:
+def test_all_entry_points_exist() -> None:
     assert set(TABLE) == FLOWS | {"command", "file", "static", "msal"}
 
 
 @pytest.mark.parametrize("name", sorted(FLOWS))
-def test_a_flow(name: str) -> None:
+def test_a_flow_by_entry_point(name: str) -> None:
     flow = load(name)
     assert isinstance(flow, Flow)
     assert flow.name == name
@@ -35,6 +35,6 @@ def test_a_flow(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(TABLE) - FLOWS))
-def test_another_source(name: str) -> None:
+def test_a_token_source_by_entry_point(name: str) -> None:
     assert list(inspect.signature(load(name)).parameters) == ["settings"]
     assert not isinstance(load(name), Flow)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-async def test_it_always_gives_what_is_there_now(tmp_path: Path) -> None:
+async def test_the_file_is_read_at_each_request(tmp_path: Path) -> None:
     path = tmp_path / "token"
     source = file.source({"path": str(path)})
     with pytest.raises(TokenError, match=r"cannot be read: there is no such file\.") as refused:
@@ -35,7 +35,7 @@ async def test_it_always_gives_what_is_there_now(tmp_path: Path) -> None:
     assert path.exists()
 
 
-async def test_expires_in_counts_from_when_it_was_written(tmp_path: Path) -> None:
+async def test_expires_in_counts_from_the_modification_time(tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text(json.dumps({"access_token": "T", "expires_in": 3600}))
     written = time.time() - 3000
@@ -61,7 +61,7 @@ async def test_expires_in_counts_from_when_it_was_written(tmp_path: Path) -> Non
         (b"x" * 65_537, "more than 64 KiB"),
     ],
 )
-async def test_what_is_no_token(tmp_path: Path, content: bytes, sentence: str) -> None:
+async def test_output_that_is_no_token(tmp_path: Path, content: bytes, sentence: str) -> None:
     path = tmp_path / "token"
     path.write_bytes(content)
     with pytest.raises(TokenError, match=sentence) as refused:
@@ -69,7 +69,7 @@ async def test_what_is_no_token(tmp_path: Path, content: bytes, sentence: str) -
     assert str(path) in str(refused.value)
 
 
-async def test_what_is_no_file(tmp_path: Path) -> None:
+async def test_paths_that_are_not_regular_files(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path, tmp_path / "pipe"):
         with pytest.raises(TokenError, match="cannot be read"):
@@ -77,7 +77,7 @@ async def test_what_is_no_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("settings", [{}, {"path": ""}, {"path": "relative"}, {"path": 5}])
-def test_paths_that_cannot_be_used(settings: dict[str, object]) -> None:
+def test_unusable_paths(settings: dict[str, object]) -> None:
     with pytest.raises(InputError):
         file.source(settings)
 

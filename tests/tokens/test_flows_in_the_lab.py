@@ -16,7 +16,7 @@ from mailslot_plugins.tokens.app import AppFlow
 from mailslot_plugins.tokens.browser import BrowserFlow
 from mailslot_plugins.tokens.device import DeviceFlow
 from mailslot_plugins.tokens.paste import PasteFlow
-from tokens.people import InChromium, Nobody, Somebody, until
+from tokens.people import ChromiumUser, NoPrompt, ScriptedPerson, until
 
 if TYPE_CHECKING:
     import ssl
@@ -50,7 +50,7 @@ async def test_a_person_signs_in(
     lab_panel: OAuthClient,
     http: TokenHttp,
 ) -> None:
-    person = InChromium(browser=browser)
+    person = ChromiumUser(browser=browser)
     grant = await flow.obtain(lab_panel, http, person)
     assert grant.flow == flow.name
     assert grant.account == "alice@example.test"
@@ -67,20 +67,20 @@ async def test_a_person_signs_in(
     assert not any(secret in page for secret in secrets for page in person.pages)
 
 
-async def test_a_provider_that_compares_the_redirect_address_exactly(
+async def test_a_provider_that_compares_redirect_uris_exactly(
     browser: Browser, lab_panel: OAuthClient, http: TokenHttp
 ) -> None:
     """As oidc-provider does for web applications (RFC 9700 section 2.1)."""
     flow = PasteFlow()
     exact = replace(lab_panel, client_id="exact", redirect_uri="https://printer.example.test/signed-in")
-    grant = await flow.obtain(exact, http, InChromium(browser=browser))
+    grant = await flow.obtain(exact, http, ChromiumUser(browser=browser))
     assert (grant.flow, grant.account) == ("paste", "alice@example.test")
     assert (await flow.refresh(exact, http, grant)).access_token
     for other in ("https://printer.example.test/signed-in/", "http://127.0.0.1:8765", None):
-        person = InChromium(browser=browser)
+        person = ChromiumUser(browser=browser)
         client = replace(exact, redirect_uri=other)
 
-        async def refused(address: str, person: InChromium = person) -> str:
+        async def refused(address: str, person: ChromiumUser = person) -> str:
             def act(page: Page) -> str:
                 page.goto(address)
                 return page.inner_text("body")
@@ -89,14 +89,14 @@ async def test_a_provider_that_compares_the_redirect_address_exactly(
             return ""
 
         with pytest.raises(TokenError):
-            await flow.obtain(client, http, Somebody(act=refused))
+            await flow.obtain(client, http, ScriptedPerson(act=refused))
         assert "redirect_uri" in person.pages[0]
 
 
 async def test_a_person_declines(
     flow: BrowserFlow | PasteFlow | DeviceFlow, browser: Browser, lab_panel: OAuthClient, http: TokenHttp
 ) -> None:
-    person = InChromium(browser=browser, agrees=False)
+    person = ChromiumUser(browser=browser, agrees=False)
     with pytest.raises(TokenServiceError) as refused:
         await flow.obtain(lab_panel, http, person)
     assert refused.value.cause == "token_not_retrieved"
@@ -106,8 +106,8 @@ async def test_a_person_declines(
         assert "did not work" in person.pages[0]
 
 
-async def test_somebody_else_signs_in(browser: Browser, lab_panel: OAuthClient, http: TokenHttp) -> None:
-    grant = await BrowserFlow().obtain(lab_panel, http, InChromium(browser=browser, user="bob"))
+async def test_another_user_signs_in(browser: Browser, lab_panel: OAuthClient, http: TokenHttp) -> None:
+    grant = await BrowserFlow().obtain(lab_panel, http, ChromiumUser(browser=browser, user="bob"))
     assert grant.account == "bob@example.test"
     assert lab_panel.account == "alice@example.test"
 
@@ -117,7 +117,7 @@ async def test_without_offline_access_there_is_no_refresh_token(
 ) -> None:
     scopes = tuple(scope for scope in lab_panel.scopes if scope != "offline_access")
     flow = BrowserFlow()
-    grant = await flow.obtain(replace(lab_panel, scopes=scopes), http, InChromium(browser=browser))
+    grant = await flow.obtain(replace(lab_panel, scopes=scopes), http, ChromiumUser(browser=browser))
     assert grant.access_token
     assert grant.refresh_token is None
     with pytest.raises(TokenError) as refused:
@@ -125,11 +125,11 @@ async def test_without_offline_access_there_is_no_refresh_token(
     assert refused.value.cause == "token_not_renewable"
 
 
-async def test_refresh_rotates_and_reuse_ends_it_all(
+async def test_refresh_rotates_and_reuse_revokes_the_grant(
     provider: Provider, browser: Browser, lab_panel: OAuthClient, http: TokenHttp
 ) -> None:
     flow = PasteFlow()
-    first = await flow.obtain(lab_panel, http, InChromium(browser=browser))
+    first = await flow.obtain(lab_panel, http, ChromiumUser(browser=browser))
     second = await flow.refresh(lab_panel, http, first)
     assert second.refresh_token not in {None, first.refresh_token}
     assert second.previous_refresh_token == first.refresh_token
@@ -149,7 +149,7 @@ async def test_revocation_is_noticed(
     provider: Provider, browser: Browser, lab_panel: OAuthClient, http: TokenHttp
 ) -> None:
     flow = BrowserFlow()
-    grant = await flow.obtain(lab_panel, http, InChromium(browser=browser))
+    grant = await flow.obtain(lab_panel, http, ChromiumUser(browser=browser))
     assert grant.refresh_token
     assert grant.access_token
     endpoint = lab_panel.provider.endpoints.revocation
@@ -162,7 +162,7 @@ async def test_revocation_is_noticed(
     assert refused.value.cause == "token_update_failed"
 
 
-async def test_an_application_signs_in_by_itself(provider: Provider, lab_panel: OAuthClient, http: TokenHttp) -> None:
+async def test_client_credentials(provider: Provider, lab_panel: OAuthClient, http: TokenHttp) -> None:
     flow = AppFlow()
     key_pair = provider.certified
     bob = replace(lab_panel, client_id="bob", client_secret=Secret("bob-secret"), scopes=("mail.pop", "mail.send"))
@@ -173,7 +173,7 @@ async def test_an_application_signs_in_by_itself(provider: Provider, lab_panel: 
         certificate=ClientCertificate(Secret(key_pair.key), key_pair.certificate),
     )
     for client, user in ((bob, "bob"), (certified, "carol")):
-        grant = await flow.obtain(client, http, Nobody())
+        grant = await flow.obtain(client, http, NoPrompt())
         assert grant.refresh_token is None
         renewed = await flow.refresh(client, http, grant)  # a jti that came twice would be refused
         assert renewed.access_token not in {None, grant.access_token}
@@ -181,12 +181,12 @@ async def test_an_application_signs_in_by_itself(provider: Provider, lab_panel: 
         assert renewed.access_token
         assert provider.introspect(renewed.access_token.reveal())["email"] == f"{user}@example.test"
     with pytest.raises(TokenServiceError) as refused:
-        await flow.obtain(replace(bob, client_secret=Secret("alice-secret")), http, Nobody())
+        await flow.obtain(replace(bob, client_secret=Secret("alice-secret")), http, NoPrompt())
     assert (refused.value.cause, refused.value.remedy) == ("app_secret_invalid", Remedy.CONFIGURATION)
     assert "alice-secret" not in f"{refused.value} {refused.value.detail}"
 
 
-async def test_an_application_signs_with_its_secret(
+async def test_client_credentials_with_client_secret_jwt(
     provider: Provider, lab_panel: OAuthClient, http: TokenHttp
 ) -> None:
     quirks = replace(lab_panel.provider.quirks, client_authentication="client_secret_jwt")
@@ -197,18 +197,18 @@ async def test_an_application_signs_with_its_secret(
         client_secret=Secret("the secret that signing signs with"),
         scopes=("mail.send",),
     )
-    grant = await AppFlow().obtain(signing, http, Nobody())
+    grant = await AppFlow().obtain(signing, http, NoPrompt())
     renewed = await AppFlow().refresh(signing, http, grant)
     assert renewed.access_token
     assert provider.introspect(renewed.access_token.reveal())["client_id"] == "signing"
     with pytest.raises(TokenServiceError) as refused:
         await AppFlow().obtain(
-            replace(signing, client_secret=Secret("another secret of the same length")), http, Nobody()
+            replace(signing, client_secret=Secret("another secret of the same length")), http, NoPrompt()
         )
     assert refused.value.cause == "app_secret_invalid"
 
 
-async def test_the_mail_servers_take_what_came(
+async def test_the_mail_servers_accept_the_tokens(
     flow: BrowserFlow | PasteFlow | DeviceFlow,
     browser: Browser,
     dovecot: Dovecot,
@@ -217,7 +217,7 @@ async def test_the_mail_servers_take_what_came(
     lab_panel: OAuthClient,
     http: TokenHttp,
 ) -> None:
-    grant = await flow.obtain(lab_panel, http, InChromium(browser=browser, user="bob"))
+    grant = await flow.obtain(lab_panel, http, ChromiumUser(browser=browser, user="bob"))
     renewed = await flow.refresh(lab_panel, http, grant)
     assert renewed.access_token
     auth = OAuth("bob@example.test", StaticToken(renewed.access_token))

@@ -1,4 +1,4 @@
-"""Microsoft's library as a token source: managed identity, certificate, federation, and what goes wrong with each."""
+"""MSAL as a token source: managed identity, certificate, federation, and their failures."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ async def test_a_virtual_machine(machine: AzureMachine, tmp_path: Path, record: 
     assert (await source.token()).value == machine.tokens[2]
 
 
-async def test_a_cloud_of_its_own(machine: AzureMachine, tmp_path: Path) -> None:
+async def test_a_national_cloud(machine: AzureMachine, tmp_path: Path) -> None:
     await source_of(tmp_path, "msal managed_identity", **{**MICROSOFT, "provider": "microsoft365-us"}).token()
     assert machine.asked[0]["resource"] == "https://outlook.office365.us"
 
@@ -116,7 +116,7 @@ async def test_app_service(app_service: AzureMachine, tmp_path: Path) -> None:
     assert app_service.asked == [{"api-version": "2019-08-01", "resource": RESOURCE}]
 
 
-async def test_a_server_that_arc_looks_after(arc: AzureMachine, tmp_path: Path) -> None:
+async def test_an_azure_arc_server(arc: AzureMachine, tmp_path: Path) -> None:
     source = source_of(tmp_path, "msal managed_identity", **MICROSOFT)
     assert (await source.token()).value == arc.tokens[0]
     arc.answers = [(403, {"echo": ARC_KEY})]
@@ -124,9 +124,7 @@ async def test_a_server_that_arc_looks_after(arc: AzureMachine, tmp_path: Path) 
     assert ARC_KEY not in f"{error} {error.detail}"
 
 
-async def test_a_key_of_arcs_that_cannot_be_read(
-    arc: AzureMachine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_unreadable_arc_key(arc: AzureMachine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(msal.managed_identity._supported_arc_platforms_and_their_prefixes, "linux", "/nowhere")
     error = await refusal(source_of(tmp_path, "msal managed_identity", **MICROSOFT))
     assert (error.cause, "No such file" in str(error)) == ("token_source_failed", True)
@@ -134,7 +132,7 @@ async def test_a_key_of_arcs_that_cannot_be_read(
 
 
 @pytest.mark.parametrize("kind", ["machine", "app_service"])
-async def test_an_identity_that_the_machine_does_not_have(
+async def test_an_identity_not_assigned_to_the_machine(
     kind: str, request: pytest.FixtureRequest, machine: AzureMachine, tmp_path: Path
 ) -> None:
     request.getfixturevalue(kind)
@@ -164,7 +162,7 @@ async def test_an_identity_that_the_machine_does_not_have(
         (200, {"access_token": "x" * 70_000}, "token_service_unreachable"),
     ],
 )
-async def test_what_a_machine_may_answer_instead(
+async def test_error_responses_of_the_machine(
     machine: AzureMachine, tmp_path: Path, status: int, said: object, cause: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -176,13 +174,13 @@ async def test_what_a_machine_may_answer_instead(
     assert not any(part in shown for part in ("cut-off", "under-another", "xxxxxx"))
 
 
-async def test_what_is_sent_and_comes_back_is_masked(app_service: AzureMachine, tmp_path: Path) -> None:
+async def test_echoed_secrets_are_masked(app_service: AzureMachine, tmp_path: Path) -> None:
     app_service.answers = [(400, {"statusCode": 400, "message": f"bad header {IDENTITY_HEADER}"})]
     error = await refusal(source_of(tmp_path, "msal managed_identity", **MICROSOFT))
     assert IDENTITY_HEADER not in f"{error} {error.detail}"
 
 
-async def test_no_machine_of_azures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_outside_of_azure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in AZURES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:1")
@@ -191,7 +189,7 @@ async def test_no_machine_of_azures(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert str(error).startswith("No managed identity is offered on this machine.")
 
 
-async def test_a_token_that_cannot_be_refreshed_is_given_while_it_lasts(machine: AzureMachine, tmp_path: Path) -> None:
+async def test_a_valid_token_is_returned_if_the_refresh_fails(machine: AzureMachine, tmp_path: Path) -> None:
     machine.lifetime = 250  # MSAL wants another one for the last five minutes
     source = source_of(tmp_path, "msal managed_identity", **MICROSOFT)
     token = await source.token()
@@ -206,7 +204,7 @@ async def test_a_token_that_cannot_be_refreshed_is_given_while_it_lasts(machine:
     assert (await refusal(source)).cause == "token_service_busy"
 
 
-async def test_several_who_were_refused_get_one_new_token(machine: AzureMachine, tmp_path: Path) -> None:
+async def test_concurrent_refused_tasks_share_one_new_token(machine: AzureMachine, tmp_path: Path) -> None:
     source = source_of(tmp_path, "msal managed_identity", **MICROSOFT)
     await source.token()
     async with anyio.create_task_group() as tasks:
@@ -215,7 +213,7 @@ async def test_several_who_were_refused_get_one_new_token(machine: AzureMachine,
     assert len(machine.tokens) == 2
 
 
-async def test_cancelled_while_it_waits(machine: AzureMachine, tmp_path: Path) -> None:
+async def test_cancelled_while_waiting(machine: AzureMachine, tmp_path: Path) -> None:
     source = source_of(tmp_path, "msal managed_identity", **MICROSOFT)
     machine.silent = True
     with anyio.move_on_after(0.3) as scope:
@@ -251,7 +249,7 @@ def pem(key_pair: KeyPair) -> str:
     return f"{key_pair.key}\n{key_pair.certificate}"
 
 
-async def test_a_certificate(entra: EntraServer, tmp_path: Path, key_pair: KeyPair) -> None:
+async def test_client_credentials_with_a_certificate(entra: EntraServer, tmp_path: Path, key_pair: KeyPair) -> None:
     source = source_of(tmp_path, "msal certificate", **at(entra, client_secret=pem(key_pair)))
     token = await source.token()
     issued = entra.provider.find(token.value.reveal())
@@ -266,7 +264,7 @@ async def test_a_certificate(entra: EntraServer, tmp_path: Path, key_pair: KeyPa
     assert entra.service.assertions.claims[0]["aud"] == entra.address
 
 
-async def test_a_workload(entra: EntraServer, tmp_path: Path) -> None:
+async def test_workload_identity(entra: EntraServer, tmp_path: Path) -> None:
     file = tmp_path / "assertion"
     source = source_of(tmp_path, f"msal workload_identity {file}", **at(entra))
     error = await refusal(source)
@@ -295,7 +293,7 @@ async def test_a_workload(entra: EntraServer, tmp_path: Path) -> None:
         (ScriptedResponse(200, {"token_type": "Bearer"}), "unknown", True),
     ],
 )
-async def test_what_entra_may_answer_instead(
+async def test_error_responses_of_entra(
     entra: EntraServer, tmp_path: Path, key_pair: KeyPair, fault: ScriptedResponse, cause: str, retryable: bool
 ) -> None:
     source = source_of(tmp_path, "msal certificate", **at(entra, client_secret=pem(key_pair)))
@@ -307,7 +305,7 @@ async def test_what_entra_may_answer_instead(
         assert await source.token()
 
 
-async def test_a_tenant_that_entra_does_not_know(entra: EntraServer, tmp_path: Path, key_pair: KeyPair) -> None:
+async def test_an_unknown_tenant(entra: EntraServer, tmp_path: Path, key_pair: KeyPair) -> None:
     said = ScriptedResponse(
         400, {"error": "invalid_tenant", "error_description": "AADSTS90002: Tenant 'contoso' not found."}
     )
@@ -316,7 +314,7 @@ async def test_a_tenant_that_entra_does_not_know(entra: EntraServer, tmp_path: P
     assert (await refusal(source)).cause == "app_or_tenant_unknown"
 
 
-async def test_a_certificate_that_is_none(entra: EntraServer, tmp_path: Path, key_pair: KeyPair) -> None:
+async def test_an_invalid_certificate(entra: EntraServer, tmp_path: Path, key_pair: KeyPair) -> None:
     other = replace(key_pair, key=make_key_pair("other").key)
     for secret, sentence in ((pem(other), "does not belong"), ("s3cret", "needs a private key and its certificate")):
         source = source_of(tmp_path, "msal certificate", **at(entra, client_secret=secret))
@@ -339,7 +337,7 @@ async def test_a_certificate_that_is_none(entra: EntraServer, tmp_path: Path, ke
         ("msal managed_identity", {"provider": "microsoft365"}, "account"),
     ],
 )
-async def test_settings_that_cannot_be_used(
+async def test_unusable_settings(
     tmp_path: Path, key_pair: KeyPair, token_source: str, settings: dict[str, object], sentence: str
 ) -> None:
     with pytest.raises(InputError, match=sentence):

@@ -12,7 +12,7 @@ import pytest
 from mailslot import InputError, TokenError
 from mailslot_plugins.tokens.authorization import AuthorizationAttempt
 from mailslot_plugins.tokens.paste import PasteFlow, UnusablePasteError, parse_pasted
-from tokens.people import USER, Nobody, Somebody, sign_in
+from tokens.people import USER, NoPrompt, ScriptedPerson, sign_in
 from tokens.test_authorization import CLIENT, HERE, ISSUER
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def state_of(attempt: AuthorizationAttempt) -> str:
         "HTTP://127.0.0.1:50000/?{query}",
     ],
 )
-def test_it_is_understood_however_it_was_copied(shape: str) -> None:
+def test_a_redirect_url_copied_in_any_form(shape: str) -> None:
     attempt = AuthorizationAttempt(CLIENT, HERE)
     answer = {"code": "4/0A%b+c=d ü", "state": state_of(attempt), "iss": ISSUER}
     whole = f"{HERE}/?{urlencode(answer)}"
@@ -84,7 +84,7 @@ def test_it_is_understood_however_it_was_copied(shape: str) -> None:
         ("evil.example/?code=c&state={state}", "not the whole address"),
     ],
 )
-def test_what_cannot_be_used_is_told_apart(shape: str, sentence: str) -> None:
+def test_unusable_input_is_distinguished(shape: str, sentence: str) -> None:
     attempt = AuthorizationAttempt(CLIENT, HERE)
     with pytest.raises(UnusablePasteError, match=sentence):
         parse_pasted(shape.format(here=HERE, state=state_of(attempt), address=attempt.url), attempt)
@@ -97,7 +97,7 @@ def test_an_endless_paste() -> None:
 
 
 async def test_a_sign_in(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp) -> None:
-    person = Somebody(act=sign_in)
+    person = ScriptedPerson(act=sign_in)
     grant = await FLOW.obtain(panel, http, person)
     assert (grant.flow, grant.account) == ("paste", USER)
     assert grant.access_token
@@ -105,7 +105,7 @@ async def test_a_sign_in(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp) 
     assert len(person.addresses) == 1
 
 
-async def test_a_wrong_paste_is_explained_and_asked_for_again(panel: OAuthClient, http: TokenHttp) -> None:
+async def test_invalid_input_is_explained_and_requested_again(panel: OAuthClient, http: TokenHttp) -> None:
     earlier: list[str] = []
 
     async def act(address: str) -> str:
@@ -118,7 +118,7 @@ async def test_a_wrong_paste_is_explained_and_asked_for_again(panel: OAuthClient
             case _:
                 return await sign_in(address)
 
-    person = Somebody(act=act)
+    person = ScriptedPerson(act=act)
     assert (await FLOW.obtain(panel, http, person)).access_token
     assert len(set(earlier)) == 1
     assert [text.split(".")[0] for text in person.told] == [
@@ -139,14 +139,14 @@ async def test_giving_up(panel: OAuthClient, http: TokenHttp, pastes: list[str],
     async def act(address: str) -> str:
         return pastes[len(person.addresses) - 1]
 
-    person = Somebody(act=act)
+    person = ScriptedPerson(act=act)
     with pytest.raises(TokenError, match=sentence) as refused:
         await FLOW.obtain(panel, http, person)
     assert refused.value.cause == "token_not_retrieved"
     assert len(person.addresses) == asked
 
 
-async def test_a_refusal_is_not_asked_for_again(panel: OAuthClient, http: TokenHttp) -> None:
+async def test_a_refusal_is_final(panel: OAuthClient, http: TokenHttp) -> None:
     async def declined(address: str) -> str:
         return await sign_in(address, decision="deny")
 
@@ -154,7 +154,7 @@ async def test_a_refusal_is_not_asked_for_again(panel: OAuthClient, http: TokenH
         return (await sign_in(address)).replace("iss=http", "iss=https")
 
     for act, sentence in ((declined, "declined"), (other_issuer, "not from the provider")):
-        person = Somebody(act=act)
+        person = ScriptedPerson(act=act)
         with pytest.raises(TokenError, match=sentence):
             await FLOW.obtain(panel, http, person)
         assert len(person.addresses) == 1
@@ -166,23 +166,23 @@ async def test_nobody_pastes(panel: OAuthClient, http: TokenHttp) -> None:
         return address
 
     with pytest.raises(TokenError, match="Nobody finished the sign-in"), anyio.fail_after(60):
-        await PasteFlow(timeout=0.05).obtain(panel, http, Somebody(act=act))
+        await PasteFlow(timeout=0.05).obtain(panel, http, ScriptedPerson(act=act))
 
 
-async def test_fewer_scopes_are_kept_and_told(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp) -> None:
+async def test_fewer_scopes_are_kept_and_reported(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp) -> None:
     async def act(address: str) -> str:
         return await sign_in(address, scope="openid mail.pop")
 
-    grant = await FLOW.obtain(panel, http, Somebody(act=act))
+    grant = await FLOW.obtain(panel, http, ScriptedPerson(act=act))
     assert grant.scopes == ("mail.pop",)
     assert grant.access_token
     assert sandbox.provider.check(grant.access_token.reveal(), USER, "mail.pop") is None
     assert grant.refresh_token is None
 
 
-async def test_localhost_where_the_provider_wants_it(panel: OAuthClient, http: TokenHttp) -> None:
+async def test_localhost_if_the_provider_requires_it(panel: OAuthClient, http: TokenHttp) -> None:
     provider = replace(panel.provider, quirks=replace(panel.provider.quirks, loopback_host="localhost"))
-    person = Somebody(act=sign_in)
+    person = ScriptedPerson(act=sign_in)
     assert (await FLOW.obtain(replace(panel, provider=provider), http, person)).access_token
     assert "redirect_uri=http%3A%2F%2Flocalhost%3A" in person.addresses[0]
 
@@ -200,7 +200,7 @@ EXACT = "https://Printer.example:443/Signed/In?from=printer"
         "{query}",
     ],
 )
-def test_a_redirect_address_that_is_set(shape: str) -> None:
+def test_a_configured_redirect_uri(shape: str) -> None:
     attempt = AuthorizationAttempt(CLIENT, EXACT)
     assert parse_qs(urlsplit(attempt.url).query)["redirect_uri"] == [EXACT]
     answer = {"code": "c", "state": state_of(attempt), "iss": ISSUER}
@@ -220,15 +220,13 @@ def test_a_redirect_address_that_is_set(shape: str) -> None:
         "https://printer.example@evil.example/Signed/In",
     ],
 )
-def test_another_one_than_is_set(address: str) -> None:
+def test_a_different_redirect_uri(address: str) -> None:
     attempt = AuthorizationAttempt(CLIENT, EXACT)
     with pytest.raises(UnusablePasteError, match="another address"):
         parse_pasted(f"{address}?code=c&state={state_of(attempt)}", attempt)
 
 
-async def test_a_sign_in_with_a_redirect_address_that_is_set(
-    sandbox: Sandbox, panel: OAuthClient, http: TokenHttp
-) -> None:
+async def test_signing_in_with_a_configured_redirect_uri(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp) -> None:
     exact = "http://127.0.0.1:8765"
     redirects: list[str] = []
 
@@ -236,12 +234,12 @@ async def test_a_sign_in_with_a_redirect_address_that_is_set(
         redirects.append(await sign_in(address))
         return redirects[0]
 
-    grant = await FLOW.obtain(replace(panel, redirect_uri=exact), http, Somebody(act=act))
+    grant = await FLOW.obtain(replace(panel, redirect_uri=exact), http, ScriptedPerson(act=act))
     assert grant.access_token
     assert redirects[0].startswith(f"{exact}?")
 
 
-async def test_a_provider_that_does_not_allow_it(panel: OAuthClient, http: TokenHttp) -> None:
+async def test_a_provider_without_loopback_redirects(panel: OAuthClient, http: TokenHttp) -> None:
     provider = replace(panel.provider, refused_flows={"paste": "Not here."})
     with pytest.raises(InputError, match="Not here"):
-        await FLOW.obtain(replace(panel, provider=provider), http, Nobody())
+        await FLOW.obtain(replace(panel, provider=provider), http, NoPrompt())

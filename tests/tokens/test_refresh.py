@@ -1,4 +1,4 @@
-"""Refreshing with a refresh token at the sandbox: every kind of rotation, and what is kept whatever goes wrong."""
+"""Refreshing at the sandbox: every kind of rotation, and what is kept after a failure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mailslot.oauth.token_error_table import Remedy
 from mailslot.oauth.token_errors import TokenServiceError
 from mailslot_plugins.sandbox import ENTRA, GOOGLE, PORTAL, ScriptedResponse, WebFault
 from mailslot_plugins.tokens.paste import PasteFlow
-from tokens.people import USER, Somebody, sign_in
+from tokens.people import USER, ScriptedPerson, sign_in
 
 if TYPE_CHECKING:
     from mailslot.oauth.client import OAuthClient
@@ -30,7 +30,7 @@ REFRESH = "refresh_token"
 
 @pytest.fixture
 async def grant(panel: OAuthClient, http: TokenHttp) -> Grant:
-    return await FLOW.obtain(panel, http, Somebody(act=sign_in))
+    return await FLOW.obtain(panel, http, ScriptedPerson(act=sign_in))
 
 
 def is_good(sandbox: Sandbox, grant: Grant) -> bool:
@@ -38,7 +38,7 @@ def is_good(sandbox: Sandbox, grant: Grant) -> bool:
     return sandbox.provider.check(grant.access_token.reveal(), USER, "mail.send") is None
 
 
-async def test_none_comes_back_and_the_old_one_is_kept(
+async def test_no_new_refresh_token_keeps_the_old_one(
     sandbox: Sandbox, panel: OAuthClient, http: TokenHttp, grant: Grant
 ) -> None:
     without = WebFault("token", REFRESH, alter=lambda answer: {k: v for k, v in answer.items() if k != REFRESH})
@@ -50,14 +50,16 @@ async def test_none_comes_back_and_the_old_one_is_kept(
     assert is_good(sandbox, await FLOW.refresh(panel, http, renewed))
 
 
-async def test_the_same_one_comes_back(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp, grant: Grant) -> None:
+async def test_the_same_refresh_token_is_returned(
+    sandbox: Sandbox, panel: OAuthClient, http: TokenHttp, grant: Grant
+) -> None:
     renewed = await FLOW.refresh(panel, http, grant)
     assert renewed.refresh_token == grant.refresh_token
     assert renewed.previous_refresh_token is None
     assert is_good(sandbox, renewed)
 
 
-async def test_a_new_one_comes_and_the_old_one_stays_good(
+async def test_a_new_refresh_token_while_the_old_one_stays_valid(
     sandbox: Sandbox, panel: OAuthClient, http: TokenHttp, grant: Grant
 ) -> None:
     sandbox.provider.rotation = "lax"
@@ -68,7 +70,7 @@ async def test_a_new_one_comes_and_the_old_one_stays_good(
         assert is_good(sandbox, await FLOW.refresh(panel, http, still_good))
 
 
-async def test_a_new_one_comes_and_reuse_ends_it_all(
+async def test_a_new_refresh_token_and_reuse_revokes_the_grant(
     sandbox: Sandbox, panel: OAuthClient, http: TokenHttp, grant: Grant
 ) -> None:
     sandbox.provider.rotation = "strict"
@@ -80,7 +82,7 @@ async def test_a_new_one_comes_and_reuse_ends_it_all(
     assert not is_good(sandbox, renewed)
 
 
-async def test_there_is_none(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp, grant: Grant) -> None:
+async def test_without_a_refresh_token(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp, grant: Grant) -> None:
     sandbox.token_service.requests.clear()
     with pytest.raises(TokenError) as refused:
         await FLOW.refresh(panel, http, replace(grant, refresh_token=None))
@@ -99,7 +101,7 @@ async def test_the_scopes_are_those_that_were_granted(
 
 @pytest.mark.parametrize("rotation", ["lax", "strict"])
 @pytest.mark.parametrize("way", ["cut", "silence"])
-async def test_the_service_has_acted_and_its_answer_is_lost(
+async def test_a_response_lost_after_the_service_acted(
     sandbox: Sandbox, panel: OAuthClient, grant: Grant, rotation: str, way: str
 ) -> None:
     """The error says so; whether the old token is good for another try, only the service knows."""
@@ -119,12 +121,12 @@ async def test_the_service_has_acted_and_its_answer_is_lost(
             assert refused.value.remedy is Remedy.NEW_GRANT
 
 
-async def test_a_slow_answer_is_waited_for(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp, grant: Grant) -> None:
+async def test_a_slow_response_is_awaited(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp, grant: Grant) -> None:
     sandbox.token_service.faults.append(WebFault("token", REFRESH, delay=0.5))
     assert is_good(sandbox, await FLOW.refresh(panel, http, grant))
 
 
-async def test_a_wrong_clock_is_learnt(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp, grant: Grant) -> None:
+async def test_a_clock_skew_is_learnt(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp, grant: Grant) -> None:
     assert abs(grant.skew) < 2
     sandbox.provider.clock_ahead = -86_400
     renewed = await FLOW.refresh(panel, http, grant)
@@ -168,7 +170,7 @@ async def test_refusals(
     assert is_good(sandbox, await FLOW.refresh(panel, http, grant))
 
 
-async def test_the_token_is_not_in_what_is_said(
+async def test_errors_do_not_contain_the_token(
     sandbox: Sandbox, panel: OAuthClient, http: TokenHttp, grant: Grant
 ) -> None:
     assert grant.refresh_token

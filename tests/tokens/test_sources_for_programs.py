@@ -58,9 +58,9 @@ class RecordingOwner:
 def refresh_token(sandbox: Sandbox) -> str:
     """Return the refresh token of a sign-in, as a program has it from before; used twice, it ends the grant."""
     sandbox.provider.rotation = "strict"
-    issued = sandbox.provider.signed_in(USER, sandbox.provider.register("panel"), SCOPES)
-    assert issued.renewal is not None
-    return issued.renewal.reveal()
+    issued = sandbox.provider.complete_sign_in(USER, sandbox.provider.register("panel"), SCOPES)
+    assert issued.refresh_token is not None
+    return issued.refresh_token.reveal()
 
 
 def authlib_client(
@@ -198,7 +198,7 @@ def hold_rotation(source: TokenSource, keep: Any) -> None:
         source._source._store._on_rotation = keep  # type: ignore[attr-defined]
 
 
-async def test_an_owner_that_cannot_keep_it(sandbox: Sandbox, source: TokenSource, owner: RecordingOwner) -> None:
+async def test_a_store_callback_that_fails(sandbox: Sandbox, source: TokenSource, owner: RecordingOwner) -> None:
     """The new refresh token is used from memory, and offered again."""
     owner.failure = OSError("disk full")
     token = await source.token()
@@ -217,7 +217,7 @@ async def test_an_owner_that_cannot_keep_it(sandbox: Sandbox, source: TokenSourc
         (ScriptedResponse(503, {}), "token_service_busy", True),
     ],
 )
-async def test_refusals_are_told_apart(
+async def test_refusals_are_distinguished(
     sandbox: Sandbox, source: TokenSource, fault: ScriptedResponse, cause: str, *, retryable: bool
 ) -> None:
     sandbox.token_service.faults.append(WebFault("token", act=False, answer=fault))
@@ -269,7 +269,7 @@ async def test_authlib_with_a_page_instead_of_a_token(sandbox: Sandbox, by_authl
         {"expires_in": "x"},
     ],
 )
-async def test_authlib_with_an_answer_that_holds_no_token(
+async def test_authlib_with_a_response_without_a_token(
     sandbox: Sandbox, by_authlib: AuthlibSource, members: dict[str, object]
 ) -> None:
     sandbox.token_service.faults.append(WebFault("token", act=False, answer=ScriptedResponse(200, members)))
@@ -282,7 +282,7 @@ async def test_authlib_with_an_answer_that_holds_no_token(
     await by_authlib.token()
 
 
-async def test_authlib_tells_of_a_revocation_that_was_refused(sandbox: Sandbox, owner: RecordingOwner) -> None:
+async def test_authlib_reports_a_refused_revocation(sandbox: Sandbox, owner: RecordingOwner) -> None:
     held = expired(refresh_token(sandbox))
     sandbox.token_service.faults.append(WebFault("revoke", act=False, answer=ScriptedResponse(503, {})))
     async with authlib_client(sandbox, held, owner, revocation_endpoint=f"{sandbox.issuer}/revoke") as client:
@@ -292,7 +292,7 @@ async def test_authlib_tells_of_a_revocation_that_was_refused(sandbox: Sandbox, 
     assert caught.value.cause == "token_service_busy"
 
 
-async def test_authlib_and_a_port_where_nobody_listens(free_tcp_port: int, owner: RecordingOwner) -> None:
+async def test_authlib_with_a_refused_connection(free_tcp_port: int, owner: RecordingOwner) -> None:
     endpoint = f"http://127.0.0.1:{free_tcp_port}/token"
     async with AsyncOAuth2Client("panel", token=expired("x"), token_endpoint=endpoint, trust_env=False) as client:
         with pytest.raises(TokenError) as caught:
@@ -300,14 +300,14 @@ async def test_authlib_and_a_port_where_nobody_listens(free_tcp_port: int, owner
     assert (caught.value.cause, caught.value.retryable) == ("token_service_unreachable", True)
 
 
-async def test_they_sign_in(sandbox: Sandbox, source: TokenSource) -> None:
+async def test_tokens_authenticate_at_the_mail_server(sandbox: Sandbox, source: TokenSource) -> None:
     trusts = sandbox.client_context()
     async with connect_smtp(sandbox.smtps, OAuth(USER, source), ssl_context=trusts, timeout=60) as smtp:
         await smtp.submit(USER, ["alice@example.com"], b"Subject: Hello\r\n\r\nHello.\r\n")
     assert len(sandbox.submissions) == 1
 
 
-async def test_a_provider_by_name_and_a_file_of_authorities(tmp_path: Path) -> None:
+async def test_a_provider_by_name_with_a_ca_file(tmp_path: Path) -> None:
     async with RefreshTokenSource("microsoft365", "id", "token", tenant="contoso.example"):
         pass
     with pytest.raises(MailError, match=r"none\.pem"):

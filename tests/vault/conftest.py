@@ -53,8 +53,8 @@ def small_disk(home: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def largest_file(octets: int) -> Iterator[None]:
-    """Let no file of this process grow over a size."""
+def limit_file_size(octets: int) -> Iterator[None]:
+    """Limit the size of files that this process writes."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (octets, before[1]))
     try:
@@ -64,8 +64,8 @@ def largest_file(octets: int) -> Iterator[None]:
 
 
 @contextmanager
-def without_rights(*owned: Path) -> Iterator[None]:
-    """Be a user without special rights, who owns these files and folders."""
+def drop_privileges(*owned: Path) -> Iterator[None]:
+    """Switch to an unprivileged user who owns these files and folders."""
     if os.geteuid() != 0:
         yield
         return

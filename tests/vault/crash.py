@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from child import fork, status
+from child_process import fork_child, wait_for_exit
 from mailslot import Secret
 from mailslot.vault.keys import KeyRing
 from mailslot.vault.lock import blocking_lock
@@ -57,32 +57,32 @@ def begin(home: Path) -> None:
 
 
 def killed_at_random_times(folder: Path, rounds: int = 120) -> None:
-    """One process writes, another turns the key; both are killed. What was acknowledged is never lost."""
+    """One process writes, another rotates the key; both are killed. Acknowledged values are never lost."""
     home = folder / "home"
     begin(home)
     number, turned = 0, 0
     for _ in range(rounds):
         written, acknowledge = os.pipe()
 
-        def write_on(number: int = number, acknowledge: int = acknowledge) -> None:
+        def write_repeatedly(number: int = number, acknowledge: int = acknowledge) -> None:
             while True:
                 number += 1
                 write(home, number)
                 os.write(acknowledge, b"%d\n" % number)
 
-        def turn_on() -> None:
+        def rotate_repeatedly() -> None:
             keys = KeyRing.load(home, None)
             while True:
                 keys.add_new_key()
                 Vault(home / "vault", keys).rotate()
 
         before = (home / "key").read_bytes()
-        children = [fork(write_on), fork(turn_on)]
+        children = [fork_child(write_repeatedly), fork_child(rotate_repeatedly)]
         os.close(acknowledge)
         for child in children:
             time.sleep(random.uniform(0, 0.04))
             os.kill(child, signal.SIGKILL)
-        assert [status(child) for child in children] == [-signal.SIGKILL] * 2
+        assert [wait_for_exit(child) for child in children] == [-signal.SIGKILL] * 2
         with os.fdopen(written, "rb") as pipe:
             acknowledged = pipe.read().split()
         last = int(acknowledged[-1]) if acknowledged else number
@@ -99,8 +99,8 @@ def killed_at_random_times(folder: Path, rounds: int = 120) -> None:
 SYSTEM_CALLS = ("open", "write", "fsync", "close", "replace", "unlink", "mkdir")
 
 
-def die_at(step: int) -> None:
-    """Let this process end at its system call number `step`; half of a write is done."""
+def kill_at(step: int) -> None:
+    """Make this process kill itself at system call number `step`; of a write, half is done."""
     left = step
 
     def dying(call: Callable[..., object], *, half: bool) -> Callable[..., object]:
@@ -137,7 +137,7 @@ def killed_at_every_step(folder: Path) -> None:
             shutil.copytree(start, home)
             if change is delete:
                 Vault(home / "vault", KeyRing.load(home, None)).write("spare", {"grant": value(1)})
-            ended = status(fork(lambda home=home, step=step, change=change: (die_at(step), change(home))))
+            ended = wait_for_exit(fork_child(lambda home=home, step=step, change=change: (kill_at(step), change(home))))
             assert ended in (0, 9), ended
             spare = Vault(home / "vault", KeyRing.load(home, None)).read("spare", "grant")
             assert spare is None or (change is delete and ended and spare == value(1))
@@ -155,7 +155,7 @@ def killed_at_every_step_of_the_first_write(folder: Path) -> None:
     """Nothing is there, not even the home folder."""
     for step in range(1, 1000):
         home = folder / f"home-{step}"
-        ended = status(fork(lambda home=home, step=step: (die_at(step), write(home, 1))))
+        ended = wait_for_exit(fork_child(lambda home=home, step=step: (kill_at(step), write(home, 1))))
         assert ended in (0, 9), ended
         vault = Vault(home / "vault", KeyRing.load(home, None))
         assert vault.read("smtp", "grant") in ((value(1),) if ended == 0 else (None, value(1)))
@@ -167,7 +167,7 @@ def killed_at_every_step_of_the_first_write(folder: Path) -> None:
     assert step > 15
 
 
-def started_at_once(folder: Path, processes: int = 8) -> None:
+def concurrent_key_creation(folder: Path, processes: int = 8) -> None:
     """Processes that find no key agree on one, and none overwrites what another one wrote."""
     for attempt in range(10):
         home = folder / f"home-{attempt}"
@@ -180,10 +180,10 @@ def started_at_once(folder: Path, processes: int = 8) -> None:
             for number in range(5):
                 vault.write("smtp", {name: value(number)})
 
-        children = [fork(lambda name=name: work(name)) for name in LETTERS[:processes]]
+        children = [fork_child(lambda name=name: work(name)) for name in LETTERS[:processes]]
         os.close(gate)
         os.close(opened)
-        assert [status(child) for child in children] == [0] * processes
+        assert [wait_for_exit(child) for child in children] == [0] * processes
         vault = Vault(home / "vault", KeyRing.load(home, None))
         assert {name: vault.read("smtp", name) for name in LETTERS[:processes]} == dict.fromkeys(
             LETTERS[:processes], value(4)
@@ -191,8 +191,8 @@ def started_at_once(folder: Path, processes: int = 8) -> None:
         assert len((home / "key").read_bytes().splitlines()) == 1
 
 
-def turned_at_once(folder: Path, processes: int = 4, times: int = 25) -> None:
-    """No process drops a key that another one has added."""
+def concurrent_rotations(folder: Path, processes: int = 4, times: int = 25) -> None:
+    """No process loses a key that another process has added."""
     home = folder / "home"
     begin(home)
 
@@ -200,22 +200,22 @@ def turned_at_once(folder: Path, processes: int = 4, times: int = 25) -> None:
         for _ in range(times):
             KeyRing.load(home, None).add_new_key()
 
-    assert [status(child) for child in [fork(turn) for _ in range(processes)]] == [0] * processes
+    assert [wait_for_exit(child) for child in [fork_child(turn) for _ in range(processes)]] == [0] * processes
     assert len((home / "key").read_bytes().splitlines()) == 1 + processes * times
 
 
-def read_while_the_key_is_turned(folder: Path) -> None:
+def read_during_rotation(folder: Path) -> None:
     """A reader takes no lock, and never notices."""
     home = folder / "home"
     begin(home)
 
-    def turn_on() -> None:
+    def rotate_repeatedly() -> None:
         keys = KeyRing.load(home, None)
         while True:
             keys.add_new_key()
             Vault(home / "vault", keys).rotate()
 
-    child = fork(turn_on)
+    child = fork_child(rotate_repeatedly)
     vault = Vault(home / "vault", KeyRing.load(home, None))
     keys, reads = set(), 0
     end = time.monotonic() + 120
@@ -226,7 +226,7 @@ def read_while_the_key_is_turned(folder: Path) -> None:
             reads += 1
     finally:
         os.kill(child, signal.SIGKILL)
-        assert status(child) == -signal.SIGKILL
+        assert wait_for_exit(child) == -signal.SIGKILL
     print(f"{reads} reads over {len(keys)} states of the key file")
     assert len(keys) > 20
 
@@ -234,7 +234,7 @@ def read_while_the_key_is_turned(folder: Path) -> None:
 def forked_while_held(folder: Path) -> None:
     """A child that was forked while the lock was held does not keep it."""
     with blocking_lock(folder / "lock", timeout=0):
-        child = fork(lambda: time.sleep(60))
+        child = fork_child(lambda: time.sleep(60))
     try:
         with blocking_lock(folder / "lock", timeout=0):
             pass
@@ -247,9 +247,9 @@ PROOFS = (
     killed_at_random_times,
     killed_at_every_step,
     killed_at_every_step_of_the_first_write,
-    started_at_once,
-    turned_at_once,
-    read_while_the_key_is_turned,
+    concurrent_key_creation,
+    concurrent_rotations,
+    read_during_rotation,
     forked_while_held,
 )
 

@@ -1,4 +1,4 @@
-"""Killed at any instruction, the vault reads: as it was, or as it was to be."""
+"""A vault killed at any instruction is readable: with the old or the new values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A damaged record is told, and left as it is."""
+"""A damaged record is reported and kept."""
 
 from __future__ import annotations
 
@@ -86,13 +86,13 @@ def test_garbage(vault: Vault, path: Path, octets: bytes) -> None:
 
 
 @pytest.mark.parametrize(("steps", "value"), STRUCTURE)
-def test_a_wrong_structure(vault: Vault, path: Path, steps: tuple[str, ...], value: object) -> None:
+def test_an_invalid_structure(vault: Vault, path: Path, steps: tuple[str, ...], value: object) -> None:
     path.write_bytes(damaged(json.loads(path.read_bytes()), *steps, value=value))
     refused(vault, path, writes=True)
 
 
 @pytest.mark.parametrize("value", ["", "AAAA", "A" * 64])
-def test_a_ciphertext_that_is_none(vault: Vault, path: Path, value: str) -> None:
+def test_an_invalid_ciphertext(vault: Vault, path: Path, value: str) -> None:
     path.write_bytes(damaged(json.loads(path.read_bytes()), "fields", "grant", "ciphertext", value=value))
     refused(vault, path, writes=False)
     assert vault.read("smtp", "password") == "hunter2"
@@ -116,7 +116,7 @@ def test_every_truncation(vault: Vault, path: Path) -> None:
         assert path.read_bytes() == whole[:size]
 
 
-def test_every_octet_changed(vault: Vault, path: Path) -> None:
+def test_every_changed_octet_is_detected(vault: Vault, path: Path) -> None:
     """A changed name of a field hides it; nothing else than the right value is ever read."""
     whole = path.read_bytes()
     outcomes: dict[str, int] = {}
@@ -141,7 +141,7 @@ def test_a_huge_file_is_not_read(vault: Vault, path: Path) -> None:
     assert path.stat().st_size == 1 << 40
 
 
-def test_a_folder_or_a_pipe_in_its_place(vault: Vault, path: Path) -> None:
+def test_a_folder_or_pipe_instead_of_the_file(vault: Vault, path: Path) -> None:
     path.unlink()
     path.mkdir()
     for attempt in (lambda: vault.read("smtp", "grant"), lambda: vault.write("smtp", {"grant": TOKEN})):
@@ -154,7 +154,7 @@ def test_a_folder_or_a_pipe_in_its_place(vault: Vault, path: Path) -> None:
         vault.read("smtp", "grant")
 
 
-def test_a_person_can_delete_it(vault: Vault, path: Path) -> None:
+def test_a_damaged_record_can_be_deleted(vault: Vault, path: Path) -> None:
     path.write_bytes(b"{")
     vault.delete("smtp")
     vault.write("smtp", {"grant": TOKEN})
@@ -162,7 +162,7 @@ def test_a_person_can_delete_it(vault: Vault, path: Path) -> None:
     assert vault.read("smtp", "password") is None
 
 
-def test_other_files_are_not_ours(home: Path, vault: Vault, path: Path) -> None:
+def test_other_files_are_left_unchanged(home: Path, vault: Vault, path: Path) -> None:
     for name in ("README", "smtp.json.new", "Other.json", ".json", "smtp.json~"):
         (home / "vault" / name).write_bytes(b"x")
     assert vault.rotate() == 0

@@ -1,4 +1,4 @@
-"""A disk that takes no more: one sentence, and what was there before still reads."""
+"""A full or read-only disk: one sentence, and earlier values stay readable."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from mailslot import Secret
 from mailslot.vault.errors import VaultError
 from mailslot.vault.lock import process_lock
-from vault.conftest import contents, largest_file, without_rights
+from vault.conftest import contents, drop_privileges, limit_file_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -62,7 +62,7 @@ def test_a_full_disk(small_disk: Path, vault: Vault, keys: KeyRing) -> None:
     assert vault.read("smtp", "password") == "a"
 
 
-def test_a_disk_that_fills_while_everything_moves_to_a_new_key(small_disk: Path, vault: Vault, keys: KeyRing) -> None:
+def test_a_disk_that_becomes_full_during_key_rotation(small_disk: Path, vault: Vault, keys: KeyRing) -> None:
     records = [f"record-{number}" for number in range(4)]
     for record in records:
         vault.write(record, {"grant": TOKEN})
@@ -86,10 +86,10 @@ def test_a_read_only_file_system(small_disk: Path, vault: Vault, keys: KeyRing) 
 
 
 @pytest.mark.parametrize("limit", [0, 1, 44, 100])
-def test_a_file_cut_short_while_it_is_written(home: Path, vault: Vault, keys: KeyRing, limit: int) -> None:
+def test_an_incomplete_write(home: Path, vault: Vault, keys: KeyRing, limit: int) -> None:
     vault.write("smtp", {"grant": TOKEN, "password": Secret("a")})
     before = contents(home)
-    with largest_file(limit):
+    with limit_file_size(limit):
         for change in changes(vault):
             unwritable(change, "larger than allowed")
         if limit < 90:
@@ -100,21 +100,21 @@ def test_a_file_cut_short_while_it_is_written(home: Path, vault: Vault, keys: Ke
     assert vault.read("smtp", "password") == "a"
 
 
-def test_no_key_can_be_made(home: Path, vault: Vault) -> None:
-    with largest_file(10):
+def test_key_creation_fails(home: Path, vault: Vault) -> None:
+    with limit_file_size(10):
         unwritable(lambda: vault.write("smtp", {"grant": TOKEN}), "larger than allowed")
     assert contents(home) == {"key.lock": b""}
     vault.write("smtp", {"grant": TOKEN})
     assert vault.read("smtp", "grant") == TOKEN
 
 
-def test_folders_without_the_right_to_write(home: Path, vault: Vault, keys: KeyRing) -> None:
+def test_unwritable_folders(home: Path, vault: Vault, keys: KeyRing) -> None:
     vault.write("smtp", {"grant": TOKEN, "password": Secret("a")})
     everything = [home, *home.rglob("*")]
     for folders in ([home / "vault"], [home]):
         for folder in folders:
             folder.chmod(0o500)
-        with without_rights(*everything):
+        with drop_privileges(*everything):
             before = contents(home)
             for change in [*changes(vault), lambda: vault.delete("smtp")]:
                 if folders == [home]:
@@ -129,21 +129,21 @@ def test_folders_without_the_right_to_write(home: Path, vault: Vault, keys: KeyR
             folder.chmod(0o700)
 
 
-def test_a_home_that_cannot_be_made(home: Path, vault: Vault) -> None:
+def test_home_creation_fails(home: Path, vault: Vault) -> None:
     home.write_bytes(b"")
     unwritable(lambda: vault.write("smtp", {"grant": TOKEN}), "cannot be written")
     home.unlink()
     home.parent.chmod(0o555)
-    with without_rights(home.parent):
+    with drop_privileges(home.parent):
         unwritable(lambda: vault.write("smtp", {"grant": TOKEN}), "this user has no right to it")
     assert not home.exists()
 
 
-def test_a_record_that_cannot_be_opened(home: Path, vault: Vault) -> None:
+def test_an_unreadable_record(home: Path, vault: Vault) -> None:
     vault.write("smtp", {"grant": TOKEN})
     path = home / "vault" / "smtp.json"
     path.chmod(0)
-    with without_rights(home, *home.rglob("*")):
+    with drop_privileges(home, *home.rglob("*")):
         for attempt in (
             lambda: vault.read("smtp", "grant"),
             lambda: vault.write("smtp", {"grant": TOKEN}),
@@ -158,18 +158,18 @@ def test_a_record_that_cannot_be_opened(home: Path, vault: Vault) -> None:
 @pytest.fixture
 def read_only_home(home: Path) -> Iterator[Path]:
     home.mkdir(mode=0o500)
-    with without_rights(home):
+    with drop_privileges(home):
         yield home
 
 
-async def test_a_lock_that_cannot_be_made(read_only_home: Path) -> None:
+async def test_lock_creation_fails(read_only_home: Path) -> None:
     with pytest.raises(VaultError, match="this user has no right to it") as caught:
         async with process_lock(read_only_home / "smtp.lock", timeout=1):
             raise AssertionError
     assert caught.value.cause == "token_store_unwritable"
 
 
-def test_what_is_written_is_flushed_before_it_counts(
+def test_data_is_flushed_before_it_is_acknowledged(
     home: Path, vault: Vault, keys: KeyRing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each file before it is renamed, its folder after it; and a key before anything is encrypted with it."""

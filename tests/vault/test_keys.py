@@ -12,7 +12,7 @@ from mailslot import Secret
 from mailslot.vault.errors import VaultError
 from mailslot.vault.keys import Key, KeyRing
 from mailslot.vault.vault import Vault
-from vault.conftest import NOBODY, contents, without_rights
+from vault.conftest import NOBODY, contents, drop_privileges
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +24,7 @@ def lines(*keys: bytes) -> bytes:
     return b"".join(b64encode(key) + b"\n" for key in keys)
 
 
-def test_a_key_is_made_when_the_first_secret_is_kept(home: Path, vault: Vault) -> None:
+def test_a_key_is_created_with_the_first_secret(home: Path, vault: Vault) -> None:
     assert not (home / "key").exists()
     vault.write("smtp", {"grant": TOKEN})
     key = (home / "key").read_bytes()
@@ -41,7 +41,7 @@ def test_every_home_has_a_key_of_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602, 0o610, 0o644, 0o777])
-def test_a_key_open_to_others_is_refused(home: Path, vault: Vault, mode: int) -> None:
+def test_a_key_readable_by_others_is_refused(home: Path, vault: Vault, mode: int) -> None:
     vault.write("smtp", {"grant": TOKEN})
     (home / "key").chmod(mode)
     before = contents(home)
@@ -67,10 +67,10 @@ def test_a_key_of_another_user_is_refused(home: Path, vault: Vault) -> None:
     assert caught.value.cause == "token_store_unreadable"
 
 
-def test_a_key_that_cannot_be_opened_is_refused(home: Path, vault: Vault) -> None:
+def test_an_unreadable_key_is_refused(home: Path, vault: Vault) -> None:
     vault.write("smtp", {"grant": TOKEN})
     (home / "key").chmod(0)
-    with without_rights(home / "key", home), pytest.raises(VaultError, match="no right") as caught:
+    with drop_privileges(home / "key", home), pytest.raises(VaultError, match="no right") as caught:
         KeyRing.load(home, None)
     assert caught.value.cause == "token_store_unreadable"
 
@@ -91,7 +91,7 @@ def test_a_key_that_cannot_be_opened_is_refused(home: Path, vault: Vault) -> Non
         lines(b"k" * 32) * 2000,
     ],
 )
-def test_a_damaged_key_is_refused_left_alone_and_not_told(home: Path, vault: Vault, octets: bytes) -> None:
+def test_a_damaged_key_is_refused_kept_and_not_shown(home: Path, vault: Vault, octets: bytes) -> None:
     vault.write("smtp", {"grant": TOKEN})
     (home / "key").write_bytes(octets)
     before = contents(home)
@@ -121,7 +121,7 @@ def test_a_key_that_is_a_folder_or_a_pipe_is_refused(home: Path) -> None:
         KeyRing.load(home, None)
 
 
-def test_turning_the_key(home: Path, vault: Vault, keys: KeyRing) -> None:
+def test_rotating_the_key(home: Path, vault: Vault, keys: KeyRing) -> None:
     vault.write("smtp", {"grant": TOKEN, "password": Secret("a")})
     vault.write("fax-pop", {"grant": Secret("b")})
     first = keys.newest()
@@ -147,7 +147,7 @@ def test_turning_the_key(home: Path, vault: Vault, keys: KeyRing) -> None:
     assert vault.read("print-pop", "grant") == "c"
 
 
-def test_another_process_that_turned_the_key_is_noticed(home: Path, vault: Vault) -> None:
+def test_rotation_by_another_process_is_noticed(home: Path, vault: Vault) -> None:
     other_keys = KeyRing.load(home, None)
     other = Vault(home / "vault", other_keys)
     vault.write("smtp", {"grant": TOKEN})
@@ -159,7 +159,7 @@ def test_another_process_that_turned_the_key_is_noticed(home: Path, vault: Vault
     assert other.read("smtp", "password") == TOKEN
 
 
-def test_a_key_turned_between_reading_the_record_and_the_key(home: Path, vault: Vault) -> None:
+def test_rotation_between_reading_the_record_and_the_key(home: Path, vault: Vault) -> None:
     vault.write("smtp", {"grant": TOKEN})
     turns = 0
 
@@ -177,7 +177,7 @@ def test_a_key_turned_between_reading_the_record_and_the_key(home: Path, vault: 
 
 
 @pytest.mark.parametrize("damage", [b"{", b""])
-def test_no_key_goes_while_something_cannot_be_read(home: Path, vault: Vault, keys: KeyRing, damage: bytes) -> None:
+def test_no_key_is_deleted_while_a_record_is_unreadable(home: Path, vault: Vault, keys: KeyRing, damage: bytes) -> None:
     for record in ("alert-smtp", "fax-pop", "smtp"):
         vault.write(record, {"grant": TOKEN})
     first = keys.newest()
@@ -198,7 +198,7 @@ def test_no_key_goes_while_something_cannot_be_read(home: Path, vault: Vault, ke
     assert keys.find(first.id) is None
 
 
-def test_no_key_goes_while_a_value_does_not_open(home: Path, vault: Vault, keys: KeyRing) -> None:
+def test_no_key_is_deleted_while_a_value_cannot_be_decrypted(home: Path, vault: Vault, keys: KeyRing) -> None:
     vault.write("smtp", {"grant": TOKEN, "password": Secret("a")})
     vault.write("fax-pop", {"grant": Secret("b")})
     first = keys.newest()
@@ -216,7 +216,7 @@ def test_no_key_goes_while_a_value_does_not_open(home: Path, vault: Vault, keys:
     assert vault.read("smtp", "grant") == TOKEN
 
 
-def test_a_lost_key_is_told_and_a_new_secret_can_be_kept(home: Path, vault: Vault) -> None:
+def test_a_lost_key_is_reported_and_new_secrets_can_be_saved(home: Path, vault: Vault) -> None:
     vault.write("smtp", {"grant": TOKEN, "password": Secret("a")})
     lost = (home / "key").read_bytes()
     (home / "key").unlink()
@@ -250,7 +250,7 @@ class TestServiceManager:
         (folder / "mailslot.key").chmod(0o440)
         return folder
 
-    def test_its_key_is_used_and_none_is_made(self, home: Path, credentials: Path) -> None:
+    def test_the_credential_is_used_and_no_key_is_created(self, home: Path, credentials: Path) -> None:
         keys = KeyRing.load(home, credentials)
         vault = Vault(home / "vault", keys)
         vault.write("smtp", {"grant": TOKEN})
@@ -258,17 +258,17 @@ class TestServiceManager:
         assert keys.newest() == Key(b"s" * 32)
         assert vault.read("smtp", "grant") == TOKEN
 
-    def test_without_it_nothing_opens(self, home: Path, credentials: Path) -> None:
+    def test_without_the_credential_nothing_can_be_decrypted(self, home: Path, credentials: Path) -> None:
         Vault(home / "vault", KeyRing.load(home, credentials)).write("smtp", {"grant": TOKEN})
         with pytest.raises(VaultError, match="not here"):
             Vault(home / "vault", KeyRing.load(home, None)).read("smtp", "grant")
 
-    def test_other_credentials_mean_nothing(self, home: Path, tmp_path: Path) -> None:
+    def test_other_credentials_are_ignored(self, home: Path, tmp_path: Path) -> None:
         vault = Vault(home / "vault", KeyRing.load(home, tmp_path))
         vault.write("smtp", {"grant": TOKEN})
         assert (home / "key").exists()
 
-    def test_moving_over_from_the_home_folder(self, home: Path, vault: Vault, credentials: Path) -> None:
+    def test_migration_from_the_key_in_the_home_folder(self, home: Path, vault: Vault, credentials: Path) -> None:
         vault.write("smtp", {"grant": TOKEN})
         keys = KeyRing.load(home, credentials)
         moved = Vault(home / "vault", keys)
@@ -278,7 +278,7 @@ class TestServiceManager:
         assert moved.read("smtp", "grant") == TOKEN
         assert moved.rotate() == 0
 
-    def test_only_the_service_manager_turns_its_key(self, home: Path, credentials: Path) -> None:
+    def test_a_key_of_the_service_manager_is_not_rotated(self, home: Path, credentials: Path) -> None:
         keys = KeyRing.load(home, credentials)
         vault = Vault(home / "vault", keys)
         vault.write("smtp", {"grant": TOKEN})
@@ -293,7 +293,7 @@ class TestServiceManager:
         (credentials / "mailslot.key").write_bytes(lines(b"t" * 32))
         assert vault.read("smtp", "grant") == TOKEN
 
-    def test_a_damaged_one_is_refused(self, home: Path, credentials: Path) -> None:
+    def test_a_damaged_credential_is_refused(self, home: Path, credentials: Path) -> None:
         (credentials / "mailslot.key").chmod(0o600)
         (credentials / "mailslot.key").write_bytes(b"s" * 32)
         with pytest.raises(VaultError, match="damaged"):

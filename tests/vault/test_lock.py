@@ -1,4 +1,4 @@
-"""One at a time, and nobody waits for the dead."""
+"""The lock is exclusive, and a dead holder does not block."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ async def test_threads_and_tasks_exclude_each_other(path: Path) -> None:
 
 
 @pytest.mark.parametrize("timeout", [0, 0.2])
-async def test_waiting_ends(path: Path, timeout: float) -> None:
+async def test_waiting_times_out(path: Path, timeout: float) -> None:
     async with process_lock(path, timeout=1):
         files = open_files()
         start = time.monotonic()
@@ -106,12 +106,12 @@ async def test_waiting_ends(path: Path, timeout: float) -> None:
     assert str(path) in caught.value.detail
 
 
-async def test_the_timeout_is_for_waiting_not_for_holding(path: Path) -> None:
+async def test_the_timeout_limits_waiting_only(path: Path) -> None:
     async with process_lock(path, timeout=0.05):
         await anyio.sleep(0.15)
 
 
-async def test_an_exception_gives_it_up(path: Path) -> None:
+async def test_an_exception_releases_the_lock(path: Path) -> None:
     with pytest.raises(KeyError):
         async with process_lock(path, timeout=1):
             raise KeyError
@@ -141,7 +141,7 @@ async def test_cancelled_while_holding(path: Path) -> None:
     assert await is_free(path)
 
 
-async def test_cancelled_beforehand(path: Path) -> None:
+async def test_cancelled_before_acquiring(path: Path) -> None:
     with anyio.CancelScope() as scope:
         scope.cancel()
         async with process_lock(path, timeout=1):
@@ -149,7 +149,7 @@ async def test_cancelled_beforehand(path: Path) -> None:
     assert await is_free(path)
 
 
-async def test_the_loop_goes_on_while_a_task_waits(path: Path) -> None:
+async def test_waiting_does_not_block_the_event_loop(path: Path) -> None:
     async def wait() -> None:
         async with process_lock(path, timeout=300):
             raise AssertionError
@@ -162,7 +162,7 @@ async def test_the_loop_goes_on_while_a_task_waits(path: Path) -> None:
             group.cancel_scope.cancel()
 
 
-async def test_a_holder_that_ends_lets_the_next_one_in(path: Path) -> None:
+async def test_an_exited_holder_releases_the_lock(path: Path) -> None:
     with holder(path) as process:
         assert not await is_free(path)
         process.stdin.close()
@@ -170,7 +170,7 @@ async def test_a_holder_that_ends_lets_the_next_one_in(path: Path) -> None:
             pass
 
 
-async def test_a_holder_that_is_killed_lets_the_next_one_in(path: Path) -> None:
+async def test_a_killed_holder_releases_the_lock(path: Path) -> None:
     with holder(path) as process:
         async with anyio.create_task_group() as group:
             held = anyio.Event()
@@ -186,7 +186,7 @@ async def test_a_holder_that_is_killed_lets_the_next_one_in(path: Path) -> None:
             await held.wait()
 
 
-def test_a_child_does_not_keep_it(path: Path) -> None:
+def test_a_forked_child_does_not_hold_the_lock(path: Path) -> None:
     with blocking_lock(path, timeout=1):
         child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
     with child, blocking_lock(path, timeout=0):
@@ -194,7 +194,7 @@ def test_a_child_does_not_keep_it(path: Path) -> None:
         child.kill()
 
 
-def test_the_file_is_empty_and_stays(path: Path) -> None:
+def test_the_lock_file_is_empty_and_kept(path: Path) -> None:
     for _ in range(2):
         with blocking_lock(path, timeout=0):
             pass
@@ -208,7 +208,7 @@ def folder_in_its_place(path: Path) -> Path:
     return path
 
 
-async def test_something_else_in_its_place(folder_in_its_place: Path) -> None:
+async def test_a_folder_instead_of_the_lock_file(folder_in_its_place: Path) -> None:
     with pytest.raises(VaultError) as caught:
         async with process_lock(folder_in_its_place, timeout=1):
             raise AssertionError

@@ -1,4 +1,4 @@
-"""What is kept comes back, under its own name alone, and nothing tells it in clear."""
+"""Values are read back under their own name only, and never shown in clear."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 TOKEN = Secret("1//renewal-token-of-the-scanner")
 
 
-def test_nothing_is_there_at_first_and_looking_makes_nothing(home: Path, vault: Vault) -> None:
+def test_reading_creates_nothing(home: Path, vault: Vault) -> None:
     assert vault.read("smtp", "grant") is None
     assert vault.fields("smtp") == frozenset()
     assert not home.exists()
 
 
-def test_what_is_written_is_read(home: Path, vault: Vault) -> None:
+def test_written_values_are_read_back(home: Path, vault: Vault) -> None:
     vault.write("smtp", {"grant": TOKEN, "client_secret": Secret("ä\ud800 \0\n"), "empty": Secret("")})
 
     again = Vault(home / "vault", KeyRing.load(home, None))
@@ -41,7 +41,7 @@ def test_what_is_written_is_read(home: Path, vault: Vault) -> None:
     assert again.read("fax-pop", "grant") is None
 
 
-def test_a_write_changes_the_fields_that_it_names(vault: Vault) -> None:
+def test_a_write_changes_only_its_fields(vault: Vault) -> None:
     vault.write("smtp", {"grant": TOKEN, "password": Secret("a"), "client_secret": Secret("b")})
     vault.write("smtp", {"grant": Secret("new"), "password": None, "absent": None})
 
@@ -66,7 +66,7 @@ def test_a_record_is_deleted(home: Path, vault: Vault) -> None:
     assert vault.read("smtp", "grant") is None
 
 
-def test_files_and_folders_are_their_owners_alone(home: Path, vault: Vault) -> None:
+def test_files_and_folders_are_private(home: Path, vault: Vault) -> None:
     before = os.umask(0)
     try:
         vault.write("smtp", {"grant": TOKEN})
@@ -76,14 +76,14 @@ def test_files_and_folders_are_their_owners_alone(home: Path, vault: Vault) -> N
     assert modes == {"home": 0o700, "vault": 0o700, "key": 0o600, "key.lock": 0o600, "smtp.json": 0o600}
 
 
-def test_a_folder_that_is_there_keeps_its_mode(home: Path, vault: Vault) -> None:
+def test_an_existing_folder_keeps_its_mode(home: Path, vault: Vault) -> None:
     home.mkdir()
     home.chmod(0o750)
     vault.write("smtp", {"grant": TOKEN})
     assert home.stat().st_mode & 0o777 == 0o750
 
 
-def test_nothing_tells_a_secret_or_the_key(
+def test_nothing_shows_a_secret_or_the_key(
     home: Path, vault: Vault, keys: KeyRing, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -128,7 +128,7 @@ def test_no_nonce_is_used_twice(home: Path, vault: Vault) -> None:
         "a" * 65,
     ],
 )
-def test_a_name_cannot_lead_elsewhere(home: Path, vault: Vault, name: str) -> None:
+def test_names_cannot_contain_paths(home: Path, vault: Vault, name: str) -> None:
     for attempt in (
         lambda: vault.read(name, "grant"),
         lambda: vault.read("smtp", name),
@@ -143,7 +143,7 @@ def test_a_name_cannot_lead_elsewhere(home: Path, vault: Vault, name: str) -> No
     assert not (home / "vault").exists() or not list((home / "vault").iterdir())
 
 
-def test_secrets_that_are_too_long_are_refused_and_not_told(vault: Vault) -> None:
+def test_too_long_secrets_are_refused_and_not_shown(vault: Vault) -> None:
     vault.write("smtp", {"grant": TOKEN})
     with pytest.raises(InputError, match="too long") as caught:
         vault.write("smtp", {"grant": Secret("x" * 1024 * 1024)})
@@ -157,7 +157,7 @@ places = st.tuples(st.text(max_size=6), st.text(max_size=6))
 
 
 @given(placed=places, elsewhere=places)
-def test_a_value_opens_in_its_own_place_alone(placed: tuple[str, str], elsewhere: tuple[str, str]) -> None:
+def test_a_value_decrypts_only_in_its_own_field(placed: tuple[str, str], elsewhere: tuple[str, str]) -> None:
     key = Key(bytes(32))
     sealed = seal(TOKEN, key, *placed)
     assert parse(dump({"grant": sealed})) == {"grant": sealed}

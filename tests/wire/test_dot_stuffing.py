@@ -1,4 +1,4 @@
-"""Line ends and dots, against the plainest words for what they have to be, at any cut."""
+"""Line ends and dot-stuffing, compared with a simple reference implementation, at any fragmentation."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def assert_harmless(wire: bytes, message: bytes) -> None:
 
 @pytest.mark.parametrize("message", SMUGGLING)
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 1000])
-def test_nothing_can_be_smuggled(message: bytes, size: int) -> None:
+def test_smtp_smuggling_is_impossible(message: bytes, size: int) -> None:
     wire, counted = stuffed(message, [size] * len(message))
     assert_harmless(wire, message)
     assert counted == len(canonical(message))
@@ -95,7 +95,7 @@ def test_nothing_can_be_smuggled(message: bytes, size: int) -> None:
 @given(octets, st.lists(st.integers(0, 7)))
 @example(b"\r\n", [1])
 @example(b"a\r.", [2])
-def test_any_cut_stuffs_the_same(message: bytes, sizes: list[int]) -> None:
+def test_stuffing_is_independent_of_fragmentation(message: bytes, sizes: list[int]) -> None:
     wire, counted = stuffed(message, sizes)
     assert wire == stuffed(message, [])[0]
     assert_harmless(wire, message)
@@ -103,7 +103,7 @@ def test_any_cut_stuffs_the_same(message: bytes, sizes: list[int]) -> None:
 
 
 @given(octets, st.lists(st.integers(0, 7)))
-def test_any_cut_is_canonical(message: bytes, sizes: list[int]) -> None:
+def test_line_end_conversion_is_independent_of_fragmentation(message: bytes, sizes: list[int]) -> None:
     lines = LineEndNormalizer()
     out = b"".join([*map(lines.feed, cut(message, sizes)), lines.finish()])
     assert out == canonical(message)
@@ -112,7 +112,7 @@ def test_any_cut_is_canonical(message: bytes, sizes: list[int]) -> None:
 
 
 @given(octets, octets, st.lists(st.integers(1, 7)))
-def test_any_cut_unstuffs_the_same(message: bytes, rest: bytes, sizes: list[int]) -> None:
+def test_unstuffing_is_independent_of_fragmentation(message: bytes, rest: bytes, sizes: list[int]) -> None:
     """Whatever lines are in it: only CRLF . CRLF ends it, and what follows stays."""
     body = re.sub(rb"\A\.|(?<=\r\n)\.", b"..", message + b"\r\n")
     wire = body + b".\r\n" + rest
@@ -133,7 +133,7 @@ def test_any_cut_unstuffs_the_same(message: bytes, rest: bytes, sizes: list[int]
     "body",
     [b"\n.\r\n", b"a\n.\r\nb\r\n", b"a\r.\r\nb\r\n", b"a\r\n.\nb\r\n", b"a\r\n.\rb\r\n", b"\r\n.\r\r\n", b".\r\r\n"],
 )
-def test_only_crlf_dot_crlf_ends_what_comes(body: bytes, size: int) -> None:
+def test_only_crlf_dot_crlf_ends_a_message(body: bytes, size: int) -> None:
     received = DotUnstuffer()
     out = b"".join(map(received.feed, cut(body, [size] * 100)))
     assert not received.done
@@ -142,7 +142,7 @@ def test_only_crlf_dot_crlf_ends_what_comes(body: bytes, size: int) -> None:
     assert out == re.sub(rb"(?:\A|(?<=\r\n))\.", b"", body) + b"\r\n"
 
 
-def test_nothing_is_taken_after_the_end() -> None:
+def test_octets_after_the_end_are_not_consumed() -> None:
     received = DotUnstuffer()
     assert received.feed(b".\r\n+OK") == b""
     assert received.trailing == b"+OK"

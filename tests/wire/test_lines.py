@@ -23,14 +23,14 @@ def lines_of(*pieces: bytes, limit: int = LIMIT) -> list[bytes]:
 
 
 @given(st.lists(st.binary(max_size=LIMIT - 2).map(lambda line: line.replace(b"\n", b"n").rstrip(b"\r"))), st.data())
-def test_any_cut_gives_the_same_lines(lines: list[bytes], data: st.DataObject) -> None:
+def test_lines_are_independent_of_fragmentation(lines: list[bytes], data: st.DataObject) -> None:
     wire = b"".join(line + b"\r\n" for line in lines)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(wire)))))
     pieces = [wire[start:end] for start, end in zip([0, *cuts], [*cuts, len(wire)], strict=True)]
     assert lines_of(*pieces) == lines
 
 
-def test_the_rest_is_kept() -> None:
+def test_an_incomplete_line_is_kept() -> None:
     buffer = LineBuffer()
     buffer.feed(b"one\r\ntwo\r\nthr")
     assert buffer.next_line(LIMIT) == b"one"
@@ -43,7 +43,7 @@ def test_the_rest_is_kept() -> None:
     assert buffer.next_line(LIMIT) == b"ee"
 
 
-def test_octets_are_taken_up_to_a_mark_and_given_back() -> None:
+def test_taking_octets_and_pushing_them_back() -> None:
     buffer = LineBuffer()
     buffer.feed(b"+OK\r\nbody\r\n.\r\n+OK rest\r\n")
     assert buffer.next_line(LIMIT) == b"+OK"
@@ -62,7 +62,7 @@ def test_a_bare_lf_ends_no_line(pieces: tuple[bytes, ...]) -> None:
         lines_of(*pieces)
 
 
-def test_a_bare_cr_is_an_octet_like_others() -> None:
+def test_a_bare_cr_is_an_ordinary_octet() -> None:
     assert lines_of(b"a\rb\r\r\n") == [b"a\rb\r"]
 
 
@@ -72,13 +72,13 @@ def test_the_limit_counts_crlf() -> None:
         lines_of(b"x" * (LIMIT - 1) + b"\r\n")
 
 
-def test_a_line_without_end_is_given_up_at_the_limit() -> None:
+def test_an_endless_line_is_refused_at_the_limit() -> None:
     assert lines_of(b"x" * (LIMIT - 1)) == []
     with pytest.raises(RemoteProtocolError, match="over 20 octets"):
         lines_of(*[b"x"] * LIMIT)
 
 
-def test_many_lines_at_once_take_linear_time_and_let_go_of_what_was_read() -> None:
+def test_many_lines_take_linear_time_and_free_memory() -> None:
     buffer = LineBuffer()
     buffer.feed(b"0123456789\r\n" * 100_000)
     for _ in range(99_000):

@@ -1,4 +1,4 @@
-"""Secrets in what a server says back."""
+"""Masking of secrets in what a server echoes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def assert_masked(masked: str, secret: str, words: int = 12) -> None:
 
 
 @given(tokens, st.data())
-def test_whole_or_cut_in_any_case(token: str, data: st.DataObject) -> None:
+def test_complete_or_truncated_in_any_case(token: str, data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(token) - 12))
     end = data.draw(st.integers(start + 12, len(token)))
     change = data.draw(st.sampled_from([str, str.upper, str.lower, str.swapcase]))
@@ -53,7 +53,7 @@ def test_base64_at_any_alignment(token: str, before: bytes, after: bytes, change
 
 
 @given(tokens, st.integers(0, 2), st.data())
-def test_a_piece_of_base64(token: str, lead: int, data: st.DataObject) -> None:
+def test_a_fragment_of_base64(token: str, lead: int, data: st.DataObject) -> None:
     coded = base64.b64encode(b"x" * lead + token.encode()).decode()
     start = data.draw(st.integers(3, len(coded) - 12 - 4))
     masked = knowing(token).mask(f"what is {coded[start : start + 12]}?")
@@ -70,14 +70,14 @@ def test_a_response_of_xoauth2() -> None:
 
 
 @pytest.mark.parametrize("token", ["opaque|token|of|a|service", "semi;colon:token,with{all}!of#them%there"])
-def test_a_cut_token_of_other_characters(token: str) -> None:
+def test_a_truncated_token_of_other_characters(token: str) -> None:
     masked = knowing(token).mask(f"I do not know {token[3:20]}")
     assert_masked(masked, token)
     assert "•••" in masked
 
 
 @pytest.mark.parametrize("password", ["tiger", "open sesame", "pä$$wörd", "correct horse battery staple"])
-def test_a_password_stands_exactly(password: str) -> None:
+def test_a_password_is_masked_only_exactly(password: str) -> None:
     coded = base64.b64encode(password.encode()).decode()
     masked = knowing(password).mask(f"no: {password}, {coded}")
     assert password not in masked
@@ -85,18 +85,18 @@ def test_a_password_stands_exactly(password: str) -> None:
 
 
 @given(tokens, st.text(max_size=60))
-def test_other_words_stay(token: str, text: str) -> None:
+def test_other_text_is_kept(token: str, text: str) -> None:
     if len(text) < 5 or not any(text[at : at + 5].casefold() in token.casefold() for at in range(len(text))):
         assert knowing("0" * 40).mask(text) == text or "0" in text
         assert Redactor().mask(text) == text
 
 
-def test_ordinary_words_stay() -> None:
+def test_ordinary_text_is_kept() -> None:
     text = "5.7.8 Username and Password not accepted: https://support.google.com/mail/?p=BadCredentials"
     assert knowing("ya29.vF9dft4qmTc2Nvb3RlckBhdHRhdmlzdGEuY29tCg", "tiger").mask(text) == text
 
 
-def test_nothing_is_known_of_an_empty_secret() -> None:
+def test_an_empty_secret_masks_nothing() -> None:
     assert knowing("").mask("anything") == "anything"
 
 
@@ -109,7 +109,7 @@ def test_several_secrets_and_one_within_another() -> None:
 
 
 @pytest.mark.parametrize("cut", ["{} {}", "{}\n{}", "{} \n {}"])
-def test_a_token_cut_by_blanks_or_over_lines(cut: str) -> None:
+def test_a_token_split_by_blanks_or_lines(cut: str) -> None:
     token = "abcdefghijklmnopqrst"
     pieces = [token[at : at + 5] for at in range(0, len(token), 5)]
     masked = knowing(token).mask("no: " + cut.format(" ".join(pieces[:2]), " ".join(pieces[2:])))
@@ -117,13 +117,13 @@ def test_a_token_cut_by_blanks_or_over_lines(cut: str) -> None:
 
 
 @pytest.mark.parametrize("said", ["PASSWORT: STRASSE-7", "weiß: STRASSE-7", "straße-7"])
-def test_a_letter_that_is_two_in_the_other_case(said: str) -> None:
+def test_a_letter_whose_uppercase_is_two_letters(said: str) -> None:
     masked = knowing("straße-7").mask(said)
     assert "•••" in masked
     assert "7" not in masked
 
 
-def test_a_reply_is_masked_in_words_and_code() -> None:
+def test_a_reply_is_masked_in_text_and_enhanced_code() -> None:
     redactor = knowing("tiger-tiger")
     plain = Reply(535, "5.7.8", "no", positive=False)
     assert redactor.mask_reply(plain) is plain

@@ -19,7 +19,7 @@ SECRET = Secret("hunter2")
     "shown",
     [str(SECRET), repr(SECRET), f"{SECRET}", f"{SECRET!r:>40}", f"{SECRET:>20}", "%s %r" % (SECRET, [SECRET])],  # noqa: UP031 - meant
 )
-def test_no_way_to_text_shows_it(shown: str) -> None:
+def test_no_conversion_to_text_shows_it(shown: str) -> None:
     assert "hunter2" not in shown
     assert "•••" in shown
 
@@ -59,7 +59,7 @@ def test_comparison() -> None:
     assert {Secret("a"): 1}[Secret("a")] == 1
 
 
-def test_what_is_equal_has_the_same_hash() -> None:
+def test_equal_secrets_have_equal_hashes() -> None:
     assert {"a": 1}.get(Secret("a")) == 1  # type: ignore[call-overload]  # equal to a text, so found by it
 
 

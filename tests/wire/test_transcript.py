@@ -1,4 +1,4 @@
-"""What is kept of a dialogue, replies in words, and who answered."""
+"""The recorded dialogue, the text of replies, and detection of other protocols."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_it_is_bounded() -> None:
     assert transcript.lines[-2:] == ["C: " + "x" * MAX_LINE, "S: " + "x" * MAX_LINE + "…"]
 
 
-def test_nothing_in_it_moves_a_cursor_or_begins_a_line() -> None:
+def test_control_characters_are_replaced() -> None:
     transcript = Transcript()
     transcript.client("a\r\nS: forged\x1b[2J\u2028\x85\0")
     transcript.server("a\x1b\r")
@@ -53,7 +53,7 @@ def test_nothing_in_it_moves_a_cursor_or_begins_a_line() -> None:
         (Reply(None, None, "hello", positive=True), "+OK hello"),
     ],
 )
-def test_a_reply_in_words(reply: Reply, words: str) -> None:
+def test_reply_formatting(reply: Reply, words: str) -> None:
     assert str(reply) == words
 
 
@@ -66,7 +66,7 @@ def test_a_reply_in_words(reply: Reply, words: str) -> None:
         (Reply(None, None, "", positive=False), "no reason given"),
     ],
 )
-def test_the_words_of_a_reply(reply: Reply, words: str) -> None:
+def test_the_text_of_a_reply(reply: Reply, words: str) -> None:
     assert reply.one_line == words
 
 
@@ -85,7 +85,7 @@ def test_the_words_of_a_reply(reply: Reply, words: str) -> None:
         (b"\xff\x00hello", "protocol_error"),
     ],
 )
-def test_strangers(octets: bytes, cause: str) -> None:
+def test_other_protocols_are_detected(octets: bytes, cause: str) -> None:
     error = not_a_reply_error(octets)
     assert isinstance(error, RemoteProtocolError)
     assert error.cause == cause
@@ -94,10 +94,10 @@ def test_strangers(octets: bytes, cause: str) -> None:
 
 
 @pytest.mark.parametrize("octets", [b"", b"\x15", b"\x16", b"H", b"HTTP", b"S", b"*"])
-def test_too_few_to_tell(octets: bytes) -> None:
+def test_too_few_octets_to_decide(octets: bytes) -> None:
     assert may_be_other_protocol(octets)
 
 
 @pytest.mark.parametrize("octets", [b"\x15\x01", b"Hello", b"x", b"SMTP"])
-def test_enough_to_tell(octets: bytes) -> None:
+def test_enough_octets_to_decide(octets: bytes) -> None:
     assert not may_be_other_protocol(octets)

@@ -44,9 +44,9 @@ async def forget_capabilities(store: Store, address: str) -> None:
     await store.delete(_key(address))
 
 
-async def best_coding(store: Store, parse_addresses: Iterable[str]) -> Coding:
+async def best_coding(store: Store, recipients: Iterable[str]) -> Coding:
     """Return the best coding that all recipients are known to accept; MH if one is unknown."""
-    for address in parse_addresses:
+    for address in recipients:
         if await store.get(_key(address)) is None:
             return "MH"
     return "MMR"

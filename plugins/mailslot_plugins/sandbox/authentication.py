@@ -59,7 +59,7 @@ class SaslExchange:
             on_result: called with the key of the reply and the authenticated user, or None.
 
         Raises:
-            Hangup: the connection ends.
+            ConnectionEndedError: the connection ends.
         """
         user: str | None = None
         reply_key = "signed_in"

@@ -28,7 +28,7 @@ _MAX_LINE: Final = 65_536
 _RESET: Final = struct.pack("ii", 1, 0)
 
 
-class Hangup(Exception):  # noqa: N818 - it ends a connection and is no error
+class ConnectionEndedError(Exception):
     """The connection is closed, by either side."""
 
     def __init__(self, ending: ConnectionEnd = "close") -> None:
@@ -127,7 +127,7 @@ class Connection:
         """Return the next line without its CRLF; pending output is sent before waiting for it.
 
         Raises:
-            Hangup: the client closed the connection.
+            ConnectionEndedError: the client closed the connection.
             RemoteProtocolError: the line ends with a bare LF, or is longer than 64 KiB.
         """
         while (read_line := self._received.next_line(_MAX_LINE)) is None:
@@ -161,7 +161,7 @@ class Connection:
         self._unsent += data
         if fault is not None and fault.keep is not None and not self._octets_left and fault.ending:
             self.dialogue.transcript.event(f"a fault cuts the answer after {fault.keep} octets")
-            raise Hangup(fault.ending)
+            raise ConnectionEndedError(fault.ending)
 
     async def flush(self) -> None:
         """Send the pending output."""
@@ -174,7 +174,7 @@ class Connection:
                     await anyio.sleep(fault.pause)
                 await self._stream.send(data[start : start + step])
         except (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError):
-            raise Hangup from None
+            raise ConnectionEndedError from None
 
     async def perform(self, moment: str, act: Callable[[], Awaitable[None]]) -> None:
         """Run the action of a moment, with the fault that is planned for it."""
@@ -186,12 +186,12 @@ class Connection:
         outer, self._fault, self._octets_left = self._fault, fault, fault.keep or 0
         await self.flush()
         await anyio.sleep(fault.delay)
-        hangup: Hangup | None = None
+        ended_error: ConnectionEndedError | None = None
         try:
             if fault.act:
                 await act()
-        except Hangup as raised:
-            hangup = raised
+        except ConnectionEndedError as raised:
+            ended_error = raised
         if read_octets := (fault.replace or b"") + fault.append:
             self.dialogue.transcript.event(f"a fault sends {len(read_octets)} octets")
             self._unsent += read_octets
@@ -199,15 +199,15 @@ class Connection:
         self._fault = outer
         if fault.ending:
             self.dialogue.transcript.event(f"a fault ends the connection: {fault.ending}")
-            raise Hangup(fault.ending)
-        if hangup is not None:
-            raise hangup
+            raise ConnectionEndedError(fault.ending)
+        if ended_error is not None:
+            raise ended_error
 
     async def start_tls(self, context: ssl.SSLContext) -> None:
         """Perform the TLS handshake.
 
         Raises:
-            Hangup: it failed.
+            ConnectionEndedError: it failed.
         """
         await self.flush()
         try:
@@ -216,7 +216,7 @@ class Connection:
             )
         except (OSError, anyio.BrokenResourceError, anyio.EndOfStream) as error:
             self.dialogue.transcript.event(f"TLS failed: {error}")
-            raise Hangup from None
+            raise ConnectionEndedError from None
         self.dialogue.tls = True
         self.dialogue.transcript.event("TLS is up")
 
@@ -233,7 +233,7 @@ class Connection:
         try:
             return await self._stream.receive(_CHUNK_SIZE)
         except (OSError, anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
-            raise Hangup from None
+            raise ConnectionEndedError from None
 
     def _find_fault(self, moment: str, nth: int) -> Fault | None:
         for fault in self._faults:

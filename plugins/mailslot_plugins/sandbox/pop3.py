@@ -11,7 +11,7 @@ from mailslot.wire.dot_stuffing import DotStuffer
 from mailslot.wire.protocol_error import RemoteProtocolError
 from mailslot.wire.secret import MASK
 from mailslot_plugins.sandbox.authentication import SaslExchange, mask_auth_command
-from mailslot_plugins.sandbox.connection import Hangup
+from mailslot_plugins.sandbox.connection import ConnectionEndedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -71,7 +71,7 @@ class Pop3Session:
         """Serve until either side closes the connection; without QUIT nothing is deleted.
 
         Raises:
-            Hangup: the connection is closed.
+            ConnectionEndedError: the connection is closed.
         """
         try:
             await self._connection.perform("greeting", self._greet)
@@ -80,7 +80,7 @@ class Pop3Session:
         except RemoteProtocolError as error:
             self._dialogue.add_violation(str(error))
             self._connection.reply(f"-ERR {error}")
-            raise Hangup from None
+            raise ConnectionEndedError from None
         finally:
             if self._maildrop is not None:
                 self._maildrop.locked = False
@@ -119,7 +119,7 @@ class Pop3Session:
     def _reply(self, reply_key: str) -> None:
         self._connection.reply(self._behavior.replies[reply_key])
         if reply_key in self._behavior.closes_after:
-            raise Hangup
+            raise ConnectionEndedError
 
     # AUTHORIZATION state
 
@@ -136,7 +136,7 @@ class Pop3Session:
             # These octets could be mistaken for octets received inside TLS.
             self._dialogue.add_violation("something was sent behind STLS before it was answered")
             self._connection.reply("-ERR Something was sent behind STLS.")
-            raise Hangup
+            raise ConnectionEndedError
         else:
             self._reply("starttls")
             self._next_step = partial(self._connection.perform, "TLS", self._handshake)
@@ -252,4 +252,4 @@ class Pop3Session:
             removed = self._deleted | self._retrieved if removes else self._deleted
             self._maildrop.remove(self._messages[number - 1] for number in removed)
         self._reply("quit")
-        raise Hangup
+        raise ConnectionEndedError

@@ -14,7 +14,7 @@ from anyio.abc import Listener, SocketAttribute, SocketStream
 
 from mailslot.plugin import Endpoint, Secret, Security
 from mailslot_plugins.sandbox.certificates import CertificateAuthority
-from mailslot_plugins.sandbox.connection import Connection, Hangup
+from mailslot_plugins.sandbox.connection import Connection, ConnectionEndedError
 from mailslot_plugins.sandbox.http_server import SocketConfig, serve_http
 from mailslot_plugins.sandbox.maildrop import Maildrop
 from mailslot_plugins.sandbox.personality import DOVECOT, Personality
@@ -142,10 +142,10 @@ async def _serve(state: SandboxState, protocol: str, tls: bool, stream: SocketSt
             if tls:
                 await connection.perform("TLS", partial(connection.start_tls, state.tls))
             await session(state, connection).run()
-        except Hangup as hangup:
-            ending = hangup.ending
+        except ConnectionEndedError as ended_error:
+            ending = ended_error.ending
             await connection.flush()
-    except Hangup:
+    except ConnectionEndedError:
         pass
     except Exception as error:
         state.errors.append(error)

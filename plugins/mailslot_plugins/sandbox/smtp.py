@@ -10,7 +10,7 @@ from mailslot.wire.dot_stuffing import DotUnstuffer
 from mailslot.wire.protocol_error import RemoteProtocolError
 from mailslot.wire.secret import MASK
 from mailslot_plugins.sandbox.authentication import SaslExchange, mask_auth_command
-from mailslot_plugins.sandbox.connection import Hangup
+from mailslot_plugins.sandbox.connection import ConnectionEndedError
 from mailslot_plugins.sandbox.smtp_syntax import MalformedCommand, find_violations, parse_path
 from mailslot_plugins.sandbox.state import EnvelopePath, SubmittedMessage
 
@@ -74,7 +74,7 @@ class SmtpSession:
         """Serve until either side closes the connection.
 
         Raises:
-            Hangup: the connection is closed.
+            ConnectionEndedError: the connection is closed.
         """
         try:
             await self._connection.perform("greeting", self._greet)
@@ -123,12 +123,12 @@ class SmtpSession:
     def _reply(self, reply_key: str) -> None:
         self._connection.reply(self._behavior.replies[reply_key])
         if reply_key in self._behavior.closes_after:
-            raise Hangup
+            raise ConnectionEndedError
 
     def _reply_refusal(self, reply: str) -> None:
         self._connection.reply(reply)
         if reply.startswith(("421", "521")):
-            raise Hangup
+            raise ConnectionEndedError
 
     # Session
 
@@ -158,7 +158,7 @@ class SmtpSession:
         elif self._connection.buffered:
             # These octets could be mistaken for octets received inside TLS (RFC 3207 section 6).
             self._connection.reply("554 5.5.1 Error: something was sent behind STARTTLS")
-            raise Hangup
+            raise ConnectionEndedError
         else:
             self._reply("starttls")
             self._next_step = partial(self._connection.perform, "TLS", self._handshake)
@@ -195,7 +195,7 @@ class SmtpSession:
 
     async def _quit(self, _argument: str) -> None:
         self._reply("quit")
-        raise Hangup
+        raise ConnectionEndedError
 
     # Envelope
 
@@ -299,7 +299,7 @@ class SmtpSession:
         match = _BDAT.fullmatch(argument)
         if match is None or self._capability("CHUNKING") is None:
             self._connection.reply("501 5.5.4 Syntax: BDAT size [LAST]")
-            raise Hangup  # nobody knows where the chunk ends
+            raise ConnectionEndedError  # nobody knows where the chunk ends
         size, chunk = int(match[1]), bytearray()
         while len(chunk) < size:
             chunk += await self._connection.read_octets()

@@ -1,4 +1,4 @@
-"""A token service on loopback that sends what a test writes, octet for octet, and records its requests."""
+"""A token service on loopback that sends exactly what a test gives it, and records its requests."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
     from anyio.abc import ByteStream
 
-Answer = bytes | Literal["reset", "silence", "drip"]
+ScriptedAnswer = bytes | Literal["reset", "silence", "drip"]
 
 
 @dataclass
 class Request:
-    """What was asked."""
+    """A received request."""
 
     line: str
     headers: Mapping[str, str]
@@ -45,12 +45,12 @@ class Request:
 
 
 @dataclass
-class Service:
+class ScriptedService:
     """A service that is listening.
 
     Attributes:
         url: its address.
-        requests: what it was asked.
+        requests: the received requests.
         open: how many connections are open.
     """
 
@@ -63,8 +63,8 @@ class Service:
         return self.requests[-1]
 
 
-def reply(body: bytes | str | object = b"", status: int = 200, **headers: str) -> bytes:
-    """An HTTP answer; what is neither octets nor text is sent as JSON."""
+def http_response(body: bytes | str | object = b"", status: int = 200, **headers: str) -> bytes:
+    """Return an HTTP response; a body that is neither octets nor text is sent as JSON."""
     if not isinstance(body, bytes | str):
         body, headers = json.dumps(body), {"content_type": "application/json", **headers}
     octets = body.encode() if isinstance(body, str) else body
@@ -74,13 +74,15 @@ def reply(body: bytes | str | object = b"", status: int = 200, **headers: str) -
 
 
 @asynccontextmanager
-async def answering(
-    *answers: Answer | Callable[[Request], Answer], context: ssl.SSLContext | None = None, greeting: bytes = b""
-) -> AsyncIterator[Service]:
-    """Serve until the context is left: the n-th request gets the n-th answer, and the last one over and over."""
+async def run_scripted_service(
+    *answers: ScriptedAnswer | Callable[[Request], ScriptedAnswer],
+    context: ssl.SSLContext | None = None,
+    greeting: bytes = b"",
+) -> AsyncIterator[ScriptedService]:
+    """Serve while the block runs: the n-th request gets the n-th answer, later ones the last."""
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1", backlog=8)
     port = listener.extra(SocketAttribute.local_port)
-    service = Service(f"{'https' if context else 'http'}://localhost:{port}")
+    service = ScriptedService(f"{'https' if context else 'http'}://localhost:{port}")
     failure: BaseException | None = None
 
     async def serve(stream: ByteStream) -> None:
@@ -122,7 +124,7 @@ async def _read(stream: ByteStream) -> Request:
     return Request(line, headers, body)
 
 
-async def _answer(stream: ByteStream, answer: Answer) -> None:
+async def _answer(stream: ByteStream, answer: ScriptedAnswer) -> None:
     if isinstance(answer, bytes):
         await stream.send(answer)
     elif answer == "silence":

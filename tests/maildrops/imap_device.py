@@ -31,8 +31,8 @@ RECORD = "fax-pop"
 
 
 @dataclass
-class Office:
-    """What the tests of IMAP share.
+class ImapDevice:
+    """A device and the Dovecot that it polls.
 
     Attributes:
         home: the device's home folder.
@@ -90,9 +90,9 @@ class Office:
             yield Device(self.records, connector, spool)
 
 
-def open_office(
+def open_imap_device(
     home: Path, dovecot: Dovecot, provider: Provider, ca: trustme.CA, *, record: str = RECORD, **settings: object
-) -> Office:
+) -> ImapDevice:
     """Set a device up, and empty Alice's mailbox."""
     home.mkdir(parents=True, exist_ok=True)
     ca.cert_pem.write_to_path(str(home / "ca.pem"))
@@ -101,9 +101,9 @@ def open_office(
     for folder in dovecot.maildir(ALICE).glob(".*"):
         shutil.rmtree(folder)
     dovecot.empty(ALICE)
-    office = Office(home, dovecot, token, Records(home))
+    imap_device = ImapDevice(home, dovecot, token, Records(home))
     # Its list of files may be a moment behind.
-    office.renumber()
+    imap_device.renumber()
     values = {
         "server": "localhost",
         "port": dovecot.imaps.port,
@@ -115,5 +115,5 @@ def open_office(
         "ca_file": str(home / "ca.pem"),
         "first_poll": "all",
     }
-    office.records.change(record, {**values, **settings}, {})
-    return office
+    imap_device.records.change(record, {**values, **settings}, {})
+    return imap_device

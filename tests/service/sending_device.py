@@ -1,4 +1,4 @@
-"""A device that sends, with clocks that run as fast as a test wants and can be set."""
+"""A device that sends mail, with clocks of adjustable speed."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class FastClocks:
         return self._base + (self._loop() - self._began) * self.speed
 
     def set(self, seconds: float) -> None:
-        """Set the wall clock forth, or back."""
+        """Set the wall clock forward or back."""
         self._base += seconds
 
     @property
@@ -114,7 +114,7 @@ class SendingDevice:
 
     @asynccontextmanager
     async def delivering(self) -> AsyncIterator[None]:
-        """Have the worker run beside the block."""
+        """Run the worker while the block runs."""
         failure: BaseException | None = None
         async with anyio.create_task_group() as group:
             group.start_soon(self.worker.run)
@@ -157,7 +157,7 @@ async def opened(records: Records, clocks: FastClocks | None = None, **options: 
 
 
 @asynccontextmanager
-async def outbox(
+async def run_sending_device(
     home: Path,
     clocks: FastClocks | None = None,
     *,
@@ -165,7 +165,7 @@ async def outbox(
     sandbox: Sandbox | None = None,
     **options: Any,
 ) -> AsyncIterator[tuple[SendingDevice, Sandbox]]:
-    """A device, and the sandbox that it sends to: one that runs already, as good as new, or one of its own."""
+    """Run a device and the sandbox that it sends to: a given one, which is reset, or a new one."""
     async with AsyncExitStack() as stack:
         if sandbox is None:
             sandbox = await stack.enter_async_context(run_sandbox())
@@ -178,7 +178,7 @@ async def outbox(
 
 
 def received(sandbox: Sandbox) -> list[tuple[str, tuple[str, ...]]]:
-    """What the server took: the subject, and for whom."""
+    """Return subject and recipients of every message that the server accepted."""
     return [(_subject(each.content), tuple(path.address for path in each.recipients)) for each in sandbox.submissions]
 
 

@@ -1,4 +1,4 @@
-"""A server on loopback that says whatever a test wants, when it wants."""
+"""A POP3 server on loopback that sends what a test wants, at the time it wants."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
 
     from anyio.abc import ByteStream
 
-    Part = Callable[["Client"], Awaitable[None]]
+    Handler = Callable[["ServerConnection"], Awaitable[None]]
 
-_LOST = (OSError, EOFError, anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError)
+_DISCONNECTED = (OSError, EOFError, anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError)
 
 AUTH = Password("scanner@example.com", "correct-horse")
 
 
-class Client:
-    """The client, as the server sees it.
+class ServerConnection:
+    """The server's side of one connection.
 
     Attributes:
-        heard: all that it sent.
-        gone: set once it has closed its side.
+        received: all that it sent.
+        disconnected: set once it has closed its side.
     """
 
     def __init__(self, stream: ByteStream) -> None:
-        self.heard = b""
-        self.gone = anyio.Event()
+        self.received = b""
+        self.disconnected = anyio.Event()
         self._stream = stream
         self._socket: socket.socket = stream.extra(SocketAttribute.raw_socket)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -45,31 +45,31 @@ class Client:
     @property
     def lines(self) -> list[str]:
         """The lines that it sent."""
-        return self.heard.decode("utf-8", "replace").split("\r\n")[:-1]
+        return self.received.decode("utf-8", "replace").split("\r\n")[:-1]
 
-    async def say(self, *octets: bytes) -> None:
+    async def send(self, *octets: bytes) -> None:
         await self._stream.send(b"".join(octets))
 
     async def trickle(self, octets: bytes, seconds: float) -> None:
-        """Say octets one by one."""
+        """Send octets one by one."""
         for at in range(len(octets)):
-            await self.say(octets[at : at + 1])
+            await self.send(octets[at : at + 1])
             await anyio.sleep(seconds)
 
     async def forever(self, octets: bytes) -> None:
-        """Say the same until the client is gone."""
+        """Send the same until the client disconnects."""
         while True:
-            await self.say(octets)
+            await self.send(octets)
 
     async def receive(self) -> None:
-        """Hear some octets."""
-        self.heard += await self._stream.receive()
+        """Receive some octets."""
+        self.received += await self._stream.receive()
 
-    async def hear(self) -> str:
+    async def read_line(self) -> str:
         """Return its next line."""
-        while (end := self.heard.find(b"\r\n", self._read)) < 0:
+        while (end := self.received.find(b"\r\n", self._read)) < 0:
             await self.receive()
-        line = self.heard[self._read : end]
+        line = self.received[self._read : end]
         self._read = end + 2
         return line.decode()
 
@@ -86,22 +86,22 @@ class Client:
         await self.close()
 
     async def sign_in(self, capabilities: bytes = b"") -> None:
-        """Greet, and let anybody in by USER and PASS."""
-        await self.say(b"+OK ready\r\n")
-        while (line := await self.hear()) != "PASS correct-horse":
+        """Greet, and accept any USER and PASS."""
+        await self.send(b"+OK ready\r\n")
+        while (line := await self.read_line()) != "PASS correct-horse":
             if line == "CAPA":
-                await self.say(b"+OK\r\n" + capabilities + b".\r\n" if capabilities else b"-ERR\r\n")
+                await self.send(b"+OK\r\n" + capabilities + b".\r\n" if capabilities else b"-ERR\r\n")
             else:
-                await self.say(b"+OK\r\n")
-        await self.say(b"+OK\r\n")
+                await self.send(b"+OK\r\n")
+        await self.send(b"+OK\r\n")
 
     async def drain(self) -> None:
-        """Hear all that it says until it is gone."""
+        """Receive everything until the client disconnects."""
         try:
             while True:
-                self.heard += await self._stream.receive()
-        except _LOST:
-            self.gone.set()
+                self.received += await self._stream.receive()
+        except _DISCONNECTED:
+            self.disconnected.set()
 
 
 class Server:
@@ -112,9 +112,11 @@ class Server:
         clients: those who connected, in order.
     """
 
-    def __init__(self, parts: tuple[Part, ...], context: ssl.SSLContext | None, port: int, security: Security) -> None:
+    def __init__(
+        self, parts: tuple[Handler, ...], context: ssl.SSLContext | None, port: int, security: Security
+    ) -> None:
         self.endpoint = Endpoint("localhost", port, security)
-        self.clients: list[Client] = []
+        self.clients: list[ServerConnection] = []
         self._parts = parts
         self._context = context
         self._streams: list[ByteStream] = []
@@ -125,13 +127,13 @@ class Server:
         return self._serve(stream)
 
     async def _serve(self, stream: ByteStream) -> None:
-        client = Client(stream)
+        client = ServerConnection(stream)
         self.clients.append(client)
         try:
             if self.endpoint.security is Security.TLS and self._context is not None:
                 await client.start_tls(self._context)
             await self._parts[len(self.clients) - 1](client)
-        except _LOST:
+        except _DISCONNECTED:
             pass
         await client.drain()
         await client.close()
@@ -141,22 +143,22 @@ class Server:
         for stream in self._streams:
             await anyio.aclose_forcefully(stream)
 
-    async def left(self) -> None:
+    async def wait_for_disconnects(self) -> None:
         """Wait until all clients have closed their connections."""
         with anyio.fail_after(60):
             for client in self.clients:
-                await client.gone.wait()
+                await client.disconnected.wait()
 
     @property
-    def client(self) -> Client:
+    def client(self) -> ServerConnection:
         """The only one."""
         (client,) = self.clients
         return client
 
 
 @asynccontextmanager
-async def serving(
-    *parts: Part, context: ssl.SSLContext | None = None, security: Security = Security.TLS
+async def run_hostile_server(
+    *parts: Handler, context: ssl.SSLContext | None = None, security: Security = Security.TLS
 ) -> AsyncIterator[Server]:
     """Serve until the context is left, and see to it that the client has closed all its connections by then.
 
@@ -172,7 +174,7 @@ async def serving(
             group.start_soon(listener.serve, server.serve)
             try:
                 yield server
-                await server.left()
+                await server.wait_for_disconnects()
             except BaseException as error:  # noqa: BLE001 - raised below, so that the task group does not wrap it
                 failure = error
             group.cancel_scope.cancel()

@@ -1,4 +1,4 @@
-"""``mailslot serve`` as a process of its own, with the sandbox beside it."""
+"""Runs ``mailslot serve`` in a separate process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import anyio
 import anyio.to_thread
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-import typed
+import command_line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -32,17 +32,17 @@ def command(home: Path, *arguments: str) -> list[str]:
 
 async def mailslot(home: Path, *arguments: str) -> tuple[int, str, str]:
     """Run a command; return its exit code and what it wrote."""
-    done = await anyio.to_thread.run_sync(lambda: typed.mailslot("--home", home, *arguments))
+    done = await anyio.to_thread.run_sync(lambda: command_line.mailslot("--home", home, *arguments))
     return done.returncode, done.stdout, done.stderr
 
 
 class ServiceProcess:
-    """A service that runs.
+    """A running service.
 
     Attributes:
         process: its process.
         lines: what it has logged.
-        told: what it told the service manager.
+        told: its notifications to the service manager.
     """
 
     def __init__(self, process: Process, manager: socket.socket) -> None:
@@ -85,7 +85,7 @@ class ServiceProcess:
             return await self.process.wait()
 
     def hear(self) -> list[str]:
-        """Return all that the service manager was told."""
+        """Return all notifications to the service manager."""
         with suppress(BlockingIOError):
             while True:
                 self.told.append(self._manager.recv(4096).decode())

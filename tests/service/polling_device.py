@@ -13,7 +13,7 @@ from mailslot.slots.connector import Connector
 from mailslot.slots.records import Records
 from mailslot.spool.spool import Spool
 from mailslot_plugins.sandbox import DOVECOT, Sandbox, run_sandbox
-from service.outbox import FastClocks
+from service.sending_device import FastClocks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -87,7 +87,7 @@ class PollingDevice:
         return report
 
     def sign_in(self, user: str) -> None:
-        """Have the device sign in as somebody else."""
+        """Let the device authenticate as another user."""
         write_token(self.sandbox, self.device.home, user)
         self.set(account=user)
 
@@ -127,7 +127,7 @@ def write_token(sandbox: Sandbox, home: Path, user: str) -> None:
 
 
 @asynccontextmanager
-async def postbox(
+async def run_polling_device(
     home: Path, personality: Personality = DOVECOT, *, limits: SpoolLimits | None = None, **settings: object
 ) -> AsyncIterator[PollingDevice]:
     async with run_sandbox(personality=personality) as sandbox:

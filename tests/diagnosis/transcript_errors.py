@@ -1,4 +1,4 @@
-"""Transcripts played by a real session, for what goes wrong in them and under which circumstances."""
+"""The errors of transcripts that are played by a real session, with the context for their diagnosis."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 _AUTHENTICATIONS = {"oauth": "oauth2", "password": "password", "none": "none"}
 
 
-async def errors_of(transcript: Transcript, client: ssl.SSLContext, server: ssl.SSLContext) -> list[MailError]:
-    """Return what fails where a session does what a transcript says, in order."""
+async def errors_of_transcript(
+    transcript: Transcript, client: ssl.SSLContext, server: ssl.SSLContext
+) -> list[MailError]:
+    """Return the errors of a session that plays a transcript, in order."""
     async with playing(transcript, server) as peer:
         if transcript.header["protocol"] == "smtp":
             auth, _ = smtp.credentials(transcript)
@@ -48,8 +50,8 @@ async def errors_of(transcript: Transcript, client: ssl.SSLContext, server: ssl.
         return found
 
 
-def circumstances(transcript: Transcript) -> DiagnosisContext:
-    """Return what is known in a transcript besides the error."""
+def context_of_transcript(transcript: Transcript) -> DiagnosisContext:
+    """Return the context that a transcript's header gives."""
     auth = transcript.auth
     senders = [call.arguments["sender"] for call in transcript.calls if "sender" in call.arguments]
     return DiagnosisContext(

@@ -19,12 +19,12 @@ LOST = (OSError, anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceEr
 
 
 @dataclass
-class Web:
-    """The received requests and the responses.
+class WebhookServer:
+    """An HTTP server with scripted responses, which records the bodies of requests.
 
     Attributes:
-        answers: what is said, one after the other; the last one again and again.
-        bodies: what was heard.
+        answers: the responses in order; the last one is repeated.
+        bodies: the bodies of the received requests.
     """
 
     answers: list[bytes]
@@ -47,10 +47,10 @@ class Web:
 
 
 @asynccontextmanager
-async def serving(*answers: bytes) -> AsyncGenerator[Web]:
-    """Run it."""
+async def run_webhook_server(*answers: bytes) -> AsyncGenerator[WebhookServer]:
+    """Run the server while the block runs."""
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-    web = Web(list(answers), listener.extra(SocketAttribute.local_port))
+    web = WebhookServer(list(answers), listener.extra(SocketAttribute.local_port))
     async with listener, anyio.create_task_group() as group:
         group.start_soon(listener.serve, web.handle)
         yield web

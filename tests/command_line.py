@@ -25,7 +25,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 SECONDS = 300
-CODE = "import sys, typed; typed.fork_commands(int(sys.argv[1])); from mailslot.cli import main; main()"
+CODE = "import sys, command_line; command_line.fork_commands(int(sys.argv[1])); from mailslot.cli import main; main()"
 LOADED_LATE = (
     "anyio._backends._asyncio",
     "rich.console",

@@ -11,7 +11,7 @@ from mailslot_plugins.intake.mail import OpenedMail, opened_mail_from_json
 from mailslot_plugins.intake.mime import read_mail
 
 
-def opened(octets: bytes) -> OpenedMail:
+def open_mail(octets: bytes) -> OpenedMail:
     """Return an opened mail; the files of its parts are deleted."""
     with TemporaryDirectory() as name, chdir(name):
         folder = Path(name)

@@ -1,4 +1,4 @@
-"""An IMAP server that says what it is told to, whatever the protocol would have it say."""
+"""An IMAP server that sends scripted replies, also wrong ones."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ NOISE = b"%noise"
 
 Answer = bytes | list[bytes]
 
-USUAL: dict[str, Answer] = {
+DEFAULT_REPLIES: dict[str, Answer] = {
     "greeting": b"* OK ready\r\n",
     "CAPABILITY": b"* CAPABILITY IMAP4rev1 AUTH=PLAIN UIDPLUS MOVE IDLE\r\n%t OK done\r\n",
     "STARTTLS": b"%t OK go on\r\n",
@@ -57,14 +57,14 @@ USUAL: dict[str, Answer] = {
 
 
 @dataclass
-class Played:
-    """A server, and a device's way to it.
+class ScriptedImapServer:
+    """A server, and a device's connection profile for it.
 
     Attributes:
-        access: the way.
+        profile: the connection profile.
         maildrop: IMAP.
         options: its options.
-        heard: the lines that the server was told.
+        heard: the received lines.
     """
 
     answers: Mapping[str, Answer]
@@ -123,7 +123,7 @@ class Played:
 
 
 def verb(line: bytes) -> str:
-    """The command on a line; a listing is none of its own, and told apart all the same."""
+    """Return the command on a line; ``listing`` for the FETCH that lists the folder."""
     words: Sequence[str] = line.decode("latin-1").upper().split(" ")
     if "RFC822.SIZE" in line.decode("latin-1"):
         return "listing"
@@ -131,14 +131,14 @@ def verb(line: bytes) -> str:
 
 
 @asynccontextmanager
-async def played(
+async def run_scripted_imap(
     home: Path,
     ca: trustme.CA,
     context: ssl.SSLContext,
-    answers: Mapping[str, Answer] = USUAL,
+    answers: Mapping[str, Answer] = DEFAULT_REPLIES,
     **settings: object,
-) -> AsyncIterator[Played]:
-    """Run a server beside the block.
+) -> AsyncIterator[ScriptedImapServer]:
+    """Run a server while the block runs.
 
     Args:
         home: a folder for the device.
@@ -149,7 +149,7 @@ async def played(
     """
     ca.cert_pem.write_to_path(str(home / "ca.pem"))
     records = Records(home)
-    server = Played({**USUAL, **answers}, context)
+    server = ScriptedImapServer({**DEFAULT_REPLIES, **answers}, context)
     failure: BaseException | None = None
     async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
         port = listener.extra(SocketAttribute.local_port)

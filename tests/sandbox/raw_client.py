@@ -37,7 +37,7 @@ def oauthbearer(token: str, port: int, user: str = USER) -> str:
     return b64(f"n,a={user},\x01host=localhost\x01port={port}\x01auth=Bearer {token}\x01\x01")
 
 
-class Raw:
+class RawClient:
     """A connection in octets and lines."""
 
     def __init__(self, sandbox: Sandbox, endpoint: Endpoint, *, greeted: bool = True) -> None:
@@ -83,36 +83,36 @@ class Raw:
             lines.append(self.line())
         return lines
 
-    def ask(self, command: str) -> str:
+    def execute(self, command: str) -> str:
         """Send a command and return its (SMTP or one-line) answer."""
         self.send(command.encode() + b"\r\n")
         return self.reply()
 
-    def ask_lines(self, command: str) -> list[str]:
+    def execute_multiline(self, command: str) -> list[str]:
         self.send(command.encode() + b"\r\n")
         return self.lines()
 
     @property
-    def at_end(self) -> bool:
+    def is_closed(self) -> bool:
         """Whether the server has ended the connection."""
         return self.file.read(1) == b""
 
 
-def smtp(sandbox: Sandbox, *, authenticated: bool = True) -> Raw:
+def smtp(sandbox: Sandbox, *, authenticated: bool = True) -> RawClient:
     """Return a client of the submission server inside TLS, after EHLO."""
-    client = Raw(sandbox, sandbox.smtps)
-    client.ask("EHLO [127.0.0.1]")
+    client = RawClient(sandbox, sandbox.smtps)
+    client.execute("EHLO [127.0.0.1]")
     if authenticated:
         token = sandbox.provider.issue(USER).value.reveal()
-        client.ask("AUTH XOAUTH2")
-        assert client.ask(xoauth2(token)).startswith("235")
+        client.execute("AUTH XOAUTH2")
+        assert client.execute(xoauth2(token)).startswith("235")
     return client
 
 
-def pop3(sandbox: Sandbox, user: str = USER) -> Raw:
+def pop3(sandbox: Sandbox, user: str = USER) -> RawClient:
     """Return a client of the POP3 server that has signed in."""
-    client = Raw(sandbox, sandbox.pop3s)
+    client = RawClient(sandbox, sandbox.pop3s)
     token = sandbox.provider.issue(user).value.reveal()
-    client.ask("AUTH XOAUTH2")
-    assert client.ask(xoauth2(token, user)).startswith("+OK")
+    client.execute("AUTH XOAUTH2")
+    assert client.execute(xoauth2(token, user)).startswith("+OK")
     return client

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 
-def fork(work: Callable[[], object]) -> int:
-    """Run something in a child; 0 is its status if it ends by itself."""
+def fork_child(work: Callable[[], object]) -> int:
+    """Run a function in a forked child, whose exit code is 0 if the function returns."""
     # What is still in the buffer would be written by both.
     sys.stdout.flush()
     if child := os.fork():
@@ -26,17 +26,17 @@ def fork(work: Callable[[], object]) -> int:
     os._exit(ended)
 
 
-def status(child: int) -> int:
-    """Wait for a child; return how it ended, less than 0 for a signal."""
+def wait_for_exit(child: int) -> int:
+    """Wait for a child; return its exit code, or the negative number of the signal that ended it."""
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def die_at(step: int, moments: Iterable[tuple[object, str]]) -> None:
-    """Have this process killed at the `step`-th call, counted from 0, of any of some functions.
+def kill_at(step: int, functions: Iterable[tuple[object, str]]) -> None:
+    """Make this process kill itself at the `step`-th call, counted from 0, of any of `functions`.
 
     Args:
         step: which call.
-        moments: the functions, each as its owner, a class or a module, and its name.
+        functions: the functions, each as its owner, a class or a module, and its name.
     """
     left = step
 
@@ -50,5 +50,5 @@ def die_at(step: int, moments: Iterable[tuple[object, str]]) -> None:
 
         return guarded
 
-    for owner, name in moments:
+    for owner, name in functions:
         setattr(owner, name, guard(getattr(owner, name)))

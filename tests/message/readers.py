@@ -1,4 +1,4 @@
-"""How the tests read what was built: by the standard library, and as two kinds of mail program do."""
+"""Reads built messages with the standard library and as two kinds of mail program do."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 async def octets(message: Message) -> bytes:
-    """Take the whole message and hold it against its size."""
+    """Return the whole message; check it against its announced size."""
     data = b"".join([chunk async for chunk in message.chunks()])
     assert len(data) == message.size
     return data
@@ -41,7 +41,7 @@ def field(data: bytes, name: str) -> str:
 
 
 def decoded(value: str) -> str:
-    """Decode encoded words as RFC 2047 has it; the newer parser of the library changes white space."""
+    """Decode encoded words (RFC 2047); the newer parser of the standard library changes white space."""
     return str(make_header(decode_header(value)))
 
 
