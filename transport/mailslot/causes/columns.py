@@ -28,7 +28,9 @@ def texts(value: object) -> tuple[str, ...]:
 
 
 def among(value: object, allowed: Collection[str]) -> tuple[str, ...]:
-    """Return the texts in a list, all of which are among those `allowed`."""
+    """Return the texts in a list, all of which are among those `allowed`; a text stands for a list of one."""
+    if isinstance(value, str):
+        value = [value]
     if not isinstance(value, list) or not value:
         raise TypeError(f"{value!r} is no list")
     found = tuple(cast("list[object]", value))
