@@ -37,16 +37,16 @@ def all_causes() -> str:
 
 def _section(cause: str) -> str:
     said = messages("en")[cause]
-    sentences = "\n>\n".join(f"> {_shown(each)}" for each in texts(said["sentence"]))
+    sentences = "\n>\n".join(f"> {_as_markdown(each)}" for each in texts(said["sentence"]))
     follows = causes()[cause]
     rows = [
         ("When", follows.when),
-        ("What to do", " *Or:* ".join(_shown(each) for each in texts(said["advice"]))),
+        ("What to do", " *Or:* ".join(_as_markdown(each) for each in texts(said["advice"]))),
         (label("who_must_act"), actor_name(follows.actor) if follows.actor else "Nobody"),
         (label("get_token"), label("helps" if follows.token_helps else "helps_not")),
     ]
     return f"### `{cause}` {{ #{cause} }}\n\n{sentences}\n\n{table(('', ''), rows)}"
 
 
-def _shown(text: str) -> str:
+def _as_markdown(text: str) -> str:
     return _FACT.sub(lambda found: f"*{found[1].replace('_', ' ')}*", text)

@@ -83,14 +83,14 @@ def diagram(title: str, states: Sequence[str], transitions: Iterable[Transition]
         transitions: the transitions.
     """
     loops, lines = _lines(transitions)
-    boxes, height = _place(states, loops, lines)
+    boxes, height = _set_heights(states, loops, lines)
     lanes = _assign(lines)
     width = _BOX + _EVENTS + (lanes + 1) * _LANE + 2 * _MARGIN
     parts = [
         f'<svg class="states" role="img" viewBox="0 0 {width} {height}" width="{width}" xmlns="http://www.w3.org/2000/svg">',
         f"<title>{escape(title)}</title>",
-        *[_drawn(line, _COLOURS[number % len(_COLOURS)]) for number, line in enumerate(lines)],
-        *[_box(state, top, bottom, loops.get(state, [])) for state, (top, bottom) in boxes.items()],
+        *[_draw_line(line, _COLOURS[number % len(_COLOURS)]) for number, line in enumerate(lines)],
+        *[_draw_box(state, top, bottom, loops.get(state, [])) for state, (top, bottom) in boxes.items()],
         "</svg>",
     ]
     return f'<figure class="states">{"".join(parts)}</figure>\n'
@@ -113,7 +113,7 @@ def _lines(transitions: Iterable[Transition]) -> tuple[dict[str, list[str]], lis
     return loops, list(lines.values())
 
 
-def _place(
+def _set_heights(
     states: Sequence[str], loops: Mapping[str, list[str]], lines: Sequence[_Line]
 ) -> tuple[dict[str, tuple[int, int]], int]:
     """Set the heights of each line; return the top and bottom of each box, and the total height."""
@@ -155,7 +155,7 @@ def _assign(lines: Sequence[_Line]) -> int:
     return len(taken)
 
 
-def _drawn(line: _Line, colour: str) -> str:
+def _draw_line(line: _Line, colour: str) -> str:
     begin = _MARGIN + _BOX
     lane = begin + _EVENTS + (line.lane + 1) * _LANE
     low, high = line.span
@@ -173,7 +173,7 @@ def _drawn(line: _Line, colour: str) -> str:
     )
 
 
-def _box(state: str, top: int, bottom: int, loops: Sequence[str]) -> str:
+def _draw_box(state: str, top: int, bottom: int, loops: Sequence[str]) -> str:
     middle = (top + bottom) // 2
     stays = (
         f'<text x="{_MARGIN + _BOX + 14}" y="{top + _ROW // 2}">⟲ {escape(", ".join(loops))}</text>' if loops else ""

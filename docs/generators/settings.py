@@ -22,11 +22,11 @@ def slot_settings() -> str:
     """Return the settings of slots in Markdown."""
     defaults = Settings()
     rows = [
-        (_anchored(name, name), _label(name, key), _described(name, key), _default(getattr(defaults, name)))
+        (_with_anchor(name, name), _label(name, key), _description(name, key), _default(getattr(defaults, name)))
         for name, key in KEYS.items()
     ]
     rows += [
-        (_anchored(name, name), label(name, "SMTP", "en"), f"{SETTINGS.get(name, '')} Kept in the vault.", "")
+        (_with_anchor(name, name), label(name, "SMTP", "en"), f"{SETTINGS.get(name, '')} Kept in the vault.", "")
         for name in SECRETS
     ]
     return table(_HEADINGS, rows)
@@ -42,7 +42,7 @@ def _section(name: str) -> str:
     assert section is not None  # noqa: S101 - it was named by the same function
     rows = [
         (
-            _anchored(f"{name}-{key}", key),
+            _with_anchor(f"{name}-{key}", key),
             section_text(name, "setting", "en", key) or "",
             _sentence(each.allowed),
             _default(each.default),
@@ -59,7 +59,7 @@ def _section(name: str) -> str:
     return "\n".join([f"### [{name}] {title} {{ #section-{name} }}", "", example, "", table(_HEADINGS, rows)])
 
 
-def _anchored(anchor: str, name: str) -> str:
+def _with_anchor(anchor: str, name: str) -> str:
     return f'<span id="{anchor}"></span>`{name}`'
 
 
@@ -67,7 +67,7 @@ def _label(name: str, key: Key) -> str:
     return " / ".join(dict.fromkeys(label(name, protocol, "en") for protocol in key.protocols))
 
 
-def _described(name: str, key: Key) -> str:
+def _description(name: str, key: Key) -> str:
     only = "" if len(key.protocols) == 2 else f" {key.protocols[0]} only."
     return f"{SETTINGS.get(name, '')} {_sentence(key.allowed)}{only}"
 

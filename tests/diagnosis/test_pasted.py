@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_most_of_what_is_shown_is_told_rightly() -> None:
+def test_most_displayed_texts_get_the_right_cause() -> None:
     told = [(explain_pasted(each.text), each) for each in displayed_texts("seen")]
     right = [each for found, each in told if (found.cause if found else "unknown") in each.accepted_causes]
     assert len(right) / len(told) >= 0.95

@@ -132,7 +132,7 @@ async def test_polling_waits_for_another_process(tmp_path: Path) -> None:
             await until(lambda: box.keeper.subjects == ["one"])
 
 
-async def test_a_server_that_gives_an_octet_now_and_then_does_not_keep_a_poll_going(tmp_path: Path) -> None:
+async def test_a_trickling_server_does_not_prolong_a_poll(tmp_path: Path) -> None:
     async with run_polling_device(tmp_path) as box:
         box.add("one", size=5_000)
         box.sandbox.faults.append(Fault("RETR", split=True, pause=2.0))
@@ -146,7 +146,7 @@ async def test_a_server_that_gives_an_octet_now_and_then_does_not_keep_a_poll_go
         assert box.maildrop.messages == []
 
 
-async def test_a_slow_line_is_no_fault(tmp_path: Path) -> None:
+async def test_a_slow_connection_is_no_error(tmp_path: Path) -> None:
     async with run_polling_device(tmp_path) as box:
         box.add("one")
         box.sandbox.faults.append(Fault("RETR", split=True, pause=2.0))

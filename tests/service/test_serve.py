@@ -267,7 +267,7 @@ async def test_a_job_database_lost_while_running(tmp_path: Path, how: str) -> No
         assert ("mailslot_jobs_lost_timestamp_seconds " in out) == (not kept)
 
 
-async def test_a_home_that_goes_while_it_serves(tmp_path: Path) -> None:
+async def test_a_home_removed_while_running(tmp_path: Path) -> None:
     home = tmp_path / "home"
     async with run_device_home(home), serving(home) as served:
         home.rename(tmp_path / "elsewhere")
@@ -278,7 +278,7 @@ async def test_a_home_that_goes_while_it_serves(tmp_path: Path) -> None:
         assert not any("damaged" in line["message"] for line in served.lines)
 
 
-async def test_a_home_without_settings_is_told_of(tmp_path: Path) -> None:
+async def test_a_home_without_settings_is_reported(tmp_path: Path) -> None:
     async with serving(tmp_path / "home") as served:
         line = await served.said("There are no settings")
         assert line["level"] == "warning"

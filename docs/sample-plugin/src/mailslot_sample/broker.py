@@ -45,21 +45,21 @@ class BrokerToken:
         refused = self._last if force else None
         async with self._lock:  # only one task requests a token at a time
             last = self._last
-            ends = last.expires_at if last is not None else None
-            if last is None or last is refused or (ends is not None and ends - MARGIN <= time.time()):
-                self._last = last = await self._ask()
+            expires_at = last.expires_at if last is not None else None
+            if last is None or last is refused or (expires_at is not None and expires_at - MARGIN <= time.time()):
+                self._last = last = await self._request_token()
             return last
 
     async def forget(self) -> None:
         """Delete the cached token; the broker keeps its own."""
         self._last = None
 
-    async def _ask(self) -> AccessToken:
-        asked = time.time()
+    async def _request_token(self) -> AccessToken:
+        sent_at = time.time()
         async with TokenHttp(ca_file=self._ca_file, timeout=self._timeout) as http:
             answer = await http.get(self._address)
         response = parse_token_response(answer, ())
-        return AccessToken(response.access_token, None if response.lifetime is None else asked + response.lifetime)
+        return AccessToken(response.access_token, None if response.lifetime is None else sent_at + response.lifetime)
 
 
 def source(settings: Mapping[str, Any]) -> BrokerToken:

@@ -40,9 +40,7 @@ class Journal:
             return SetAside("its file is missing")
         try:
             with TemporaryDirectory() as folder:
-                opened = await open_mail(
-                    mail.path, Path(folder)
-                )  # in a confined process, because the mail may be hostile
+                opened = await open_mail(mail.path, Path(folder))  # in a confined process: the mail may be hostile
         except IntakeError as error:
             return SetAside(str(error))
         values = device.settings(SECTION)

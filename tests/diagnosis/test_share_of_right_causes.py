@@ -1,4 +1,4 @@
-"""How many of the collected refusals are told rightly: counted, for neither half may tune a row to a single text."""
+"""The share of the collected refusals that get the right cause: counted only, so that no rule is tuned to a text."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def is_right(cause: str, right: frozenset[str]) -> bool:
 
 
 @pytest.mark.parametrize("half", LEAST)
-def test_most_are_told_rightly(half: Half) -> None:
+def test_most_refusals_get_the_right_cause(half: Half) -> None:
     told = list(chain(told_over_smtp(half), told_over_pop3(half), told_by_token_services(half)))
     assert len(told) > 550
     rate = sum(is_right(*each) for each in told) / len(told)
