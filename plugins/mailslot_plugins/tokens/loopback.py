@@ -98,8 +98,8 @@ class _RedirectHandler:
     """Answers every request, and accepts the redirect.
 
     Attributes:
-        outcome: what the one brought; None as long as it has not come.
-        answered: set once the one has its page.
+        outcome: the authorization code or the error of the redirect; None until it arrives.
+        redirect_answered: set once the redirect has its page.
     """
 
     def __init__(self, attempt: AuthorizationAttempt) -> None:

@@ -3,11 +3,11 @@
 ``token_source`` is one of
 
 - ``msal certificate``: with the key and the certificate that were set as ``client_secret``;
-- ``msal managed_identity``, or ``msal managed_identity CLIENT_ID``: what Azure gives the machine, or one of several;
+- ``msal managed_identity``, or ``msal managed_identity CLIENT_ID``: the machine's managed identity, or one of several;
 - ``msal workload_identity FILE``: with the token in that file, by workload identity federation.
 
-MSAL blocks, so it runs in a thread. Its tokens are in memory alone. What an application needs so that Exchange lets it
-in: Microsoft, "Authenticate an IMAP, POP or SMTP connection using OAuth"; it is the same for a managed identity.
+MSAL blocks, so it runs in a thread. Its tokens are kept in memory only. For the permissions that Exchange
+requires, also of a managed identity, see Microsoft, "Authenticate an IMAP, POP or SMTP connection using OAuth".
 """
 
 from __future__ import annotations

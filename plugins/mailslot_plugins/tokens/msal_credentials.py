@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mailslot_plugins.tokens.msal_http import MsalHttp
 
 LOCAL_TIMEOUT: Final = 10.0
-"""Seconds for what is on the machine itself, or is not."""
+"""Seconds for a request to the machine itself."""
 
 _ENDPOINT: Final = "/oauth2/v2.0/token"  # behind the authority, as MSAL calls a tenant's address
 
@@ -26,7 +26,7 @@ class MsalCredential(Protocol):
 
     @property
     def http(self) -> MsalHttp:
-        """What it asks over."""
+        """The HTTP client that MSAL uses."""
         ...
 
     def acquire(self) -> Mapping[str, Any]:

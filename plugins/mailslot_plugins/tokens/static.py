@@ -18,7 +18,7 @@ class StoredToken:
     """Returns the token that was set as a slot's ``client_secret``, and is stored in the vault.
 
     Args:
-        read: returns it, None where none is set; it blocks.
+        read: returns the stored token, or None if none is set; it blocks.
     """
 
     def __init__(self, read: Callable[[], Secret | None]) -> None:
@@ -40,7 +40,7 @@ class StoredToken:
         return AccessToken(stored.reveal().strip())
 
     async def forget(self) -> None:
-        """Do nothing: what was set stays until it is set otherwise."""
+        """Do nothing: the token stays stored until another is set."""
 
 
 def source(settings: Mapping[str, object]) -> TokenSource:

@@ -88,10 +88,10 @@ class CircuitBreaker:
 
     def reset(self) -> bool:
         """Allow attempts again; return whether they were stopped."""
-        was_closed = self.failure is not None
+        was_open = self.failure is not None
         self.failure = self._until = None
         self._failures = 0
-        return was_closed
+        return was_open
 
 
 class SettingsWatch:

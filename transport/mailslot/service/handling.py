@@ -43,10 +43,12 @@ async def handle_waiting(device: Device, record: str, pipeline: Pipeline) -> lis
         SpoolError: what came of one could not be noted.
     """
     found: list[HandlingResult] = []
-    summary: set[int] = set()
-    while mails := [mail for mail in await device.spool.ledger.waiting(record, device.now()) if mail.id not in summary]:
+    handled_ids: set[int] = set()
+    while mails := [
+        mail for mail in await device.spool.ledger.waiting(record, device.now()) if mail.id not in handled_ids
+    ]:
         for mail in mails:
-            summary.add(mail.id)
+            handled_ids.add(mail.id)
             found.append(await _handle(device, mail, pipeline))
     return found
 

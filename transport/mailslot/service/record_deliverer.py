@@ -42,7 +42,7 @@ IDLE_TIMEOUT: Final = 5.0
 _SHORT_WAIT: Final = 60.0
 _PAUSE_AFTER_FAULT: Final = 10.0
 _RETURN_TIMEOUT: Final = 3.0
-"""Seconds that a line may take to put its job in order when it is cancelled."""
+"""Seconds that a deliverer has to return its job when it is cancelled."""
 
 _OUR_FAULT: Final = "It could not be sent because of a fault of mailslot, or of a plugin; the log says more."
 

@@ -192,10 +192,10 @@ class Worker:
             await self._stopping.wait()
             for deliverer in self._deliverers.values():
                 deliverer.stop()
-            # Ends at once where no line has anything to finish.
+            # Ends at once if no deliverer has a job to finish.
             group.cancel_scope.deadline = anyio.current_time() + self._grace
 
-    # Beside the lines.
+    # Tasks that run beside the deliverers.
 
     async def _restart_on_error(self, task: Callable[[], Awaitable[None]]) -> None:
         """Run a task that must not end before the worker does."""
@@ -210,7 +210,7 @@ class Worker:
                         "The spool cannot be used, and is tried again: %s", error, extra={"cause": error.cause}
                     )
             except Exception:
-                # What goes on beside the lines must not end them.
+                # A fault here must not end the deliverers.
                 logger.exception("A part of delivery has failed, and begins again")
             await self._device.sleep(_TICK)
 
@@ -266,7 +266,7 @@ class Worker:
         rather than not at all. A second doubt is left to a person.
         """
         jobs = await self._spool.jobs(states={"in_doubt"}, limit=1000)
-        # Asked after the list was read: whatever a line takes up from now on is not in it.
+        # Asked after the list was read: a job that a deliverer claims from now on is not in it.
         under_way = {deliverer.job.id for deliverer in self._deliverers.values() if deliverer.job is not None}
         for job in jobs:
             with suppress(InputError):  # its message is gone, or a person was quicker
@@ -275,7 +275,7 @@ class Worker:
 
     async def _resubmit(self, job: Job) -> None:
         if job.delivering:
-            # The line that waited for its answer could not note that it gave up.
+            # The deliverer that waited for the reply could not record that it gave up.
             job = await self._spool.abandon(job.id)
         wait = (await self._policies.of(job.pipeline)).resubmit_after
         if wait is None or job.doubts != 1:

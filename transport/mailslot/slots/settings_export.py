@@ -60,7 +60,7 @@ def export_settings(settings: CurrentSettings, without: Iterable[str] = ()) -> s
     return "\n".join(lines)
 
 
-def tables_of(contents: SettingsDocument) -> Tables:
+def tables_of(document: SettingsDocument) -> Tables:
     """Return what is set, by table."""
     unset = Settings()
     records = {
@@ -69,9 +69,9 @@ def tables_of(contents: SettingsDocument) -> Tables:
             for key in keys_for(PROTOCOLS[record])
             if getattr(settings, key) != getattr(unset, key)
         }
-        for record, settings in contents.records.items()
+        for record, settings in document.records.items()
     }
-    return records | {(name,): dict(values) for name, values in contents.sections.items() if name != "mailslot"}
+    return records | {(name,): dict(values) for name, values in document.sections.items() if name != "mailslot"}
 
 
 def exported(tables: Tables, without: Iterable[str]) -> Tables:
