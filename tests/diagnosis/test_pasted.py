@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -77,8 +78,16 @@ def test_the_command_reads_standard_input_and_speaks_the_language(tmp_path: Path
     assert "Der Mailserver lehnt Verbindungen ab." in done.stdout
 
 
+def test_the_command_prints_json(tmp_path: Path) -> None:
+    done = mailslot("--home", tmp_path, "explain", "--json", "550 5.1.1 User unknown")
+    document = json.loads(done.stdout)
+    assert (document["cause"], document["actor"], document["token_helps"]) == ("recipient_refused", "operator", False)
+    unknown = mailslot("--home", tmp_path, "explain", "--json", "The moon is in the wrong phase.")
+    assert (json.loads(unknown.stdout), unknown.returncode) == ({"cause": None}, 1)
+
+
 def test_nothing_is_made_up(tmp_path: Path) -> None:
     done = mailslot("--home", tmp_path, "explain", "The moon is in the wrong phase.")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "Nothing is known of this." in done.stderr
+    assert "Nothing is known about this." in done.stderr
     assert mailslot("--home", tmp_path, "explain", "--language", "tlh", "x").returncode == 2

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +13,7 @@ from rich.markup import escape
 from mailslot.cli.console import make_console, print_error
 from mailslot.cli.home import open_records
 from mailslot.cli.language import chosen_language
+from mailslot.cli.settings import AsJson
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +26,7 @@ def explain(
     ] = None,
     *,
     language: Annotated[str | None, typer.Option(help="The language to answer in; else the device's.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Say what a fault means that a copier's panel, a log or another mail client shows, and who must act."""
     from mailslot.diagnosis.catalogue import actor_name, label  # noqa: PLC0415 - only where something is said
@@ -34,9 +38,15 @@ def explain(
     shown = " ".join(text) if text else sys.stdin.read(MAX_TEXT)
     diagnosis = explain_pasted(shown)
     if diagnosis is None:
-        print_error("Nothing is known of this.")
+        if as_json:
+            sys.stdout.write(json.dumps({"cause": None}) + "\n")
+        else:
+            print_error("Nothing is known about this.")
         raise typer.Exit(1)
     found = explain_cause(diagnosis, spoken)
+    if as_json:
+        sys.stdout.write(json.dumps(asdict(found), indent=2) + "\n")
+        return
     helps = label("helps" if found.token_helps else "helps_not", spoken)
     parts = [f"[bold]{escape(found.message)}[/bold]", escape(found.advice)]
     if found.actor is not None:
