@@ -38,7 +38,7 @@ class FetchCommand(PendingCommand):
         self.octets = 0
         self._uid = uid
         self._found = False
-        self._answer = b""
+        self._response = b""
         self._holds_body = False
         self._in_body = False
 
@@ -49,9 +49,9 @@ class FetchCommand(PendingCommand):
         """
         if is_fetch(line):
             self._check_end()
-            self._answer, self._holds_body = b"", False
-        self._answer += line + b" "
-        if len(self._answer) > MAX_LINE:
+            self._response, self._holds_body = b"", False
+        self._response += line + b" "
+        if len(self._response) > MAX_LINE:
             raise RemoteProtocolError("a FETCH answer without end")
         self._in_body, self.max_literal = False, MAX_LITERAL
         if (match := _BODY.search(line)) is not None:
@@ -62,7 +62,7 @@ class FetchCommand(PendingCommand):
                 self._in_body, self.max_literal = True, MAX_MAIL
             if match[1].startswith(b'"'):
                 self._keep(_ESCAPE.sub(rb"\1", match[1][1:-1]))
-        if self._holds_body and parse_uid(self._answer) not in {None, self._uid}:
+        if self._holds_body and parse_uid(self._response) not in {None, self._uid}:
             raise RemoteProtocolError("another mail than was asked for")
 
     def receive_octets(self, data: bytes) -> None:
@@ -107,8 +107,8 @@ class Retrieval:
         self._dialogue = dialogue
         self._entry = entry
         self._make_command = fetch
-        self._occupy = set_reader
-        self._finished = on_complete
+        self._set_reader = set_reader
+        self._on_complete = on_complete
         self._command: FetchCommand | None = None
         self.complete = False
 
@@ -126,7 +126,7 @@ class Retrieval:
             raise StopAsyncIteration
         async with self._dialogue.exclusive_use("transaction"):
             if self._command is None:
-                self._occupy(self)
+                self._set_reader(self)
                 self._command = self._make_command()
                 await self._dialogue.send_command(self._command)
             if (piece := await self._next(self._command)) is not None:
@@ -142,14 +142,14 @@ class Retrieval:
         if fetch.pieces:
             return fetch.pieces.popleft()
         self.complete = True
-        self._occupy(None)
+        self._set_reader(None)
         reply = await self._dialogue.read_tagged_response(fetch)
         if not reply.positive:
             raise self._dialogue.refusal(reply, f"does not give mail {self._entry.number}")
         if not fetch.octets and (self._entry.size or reply.enhanced == "EXPUNGEISSUED"):
             # For mail that another client has expunged, servers send nothing, NIL or "" (RFC 2180 section 4.1).
             raise _gone_error(self._dialogue, self._entry, reply)
-        self._finished(self._entry)
+        self._on_complete(self._entry)
         return None
 
 

@@ -136,7 +136,7 @@ class GrantSource(Generic[P]):
             grant = self._newest(await self._load())
             if not self._schedule.is_usable(grant, refused):
                 raise
-            logger.info("%s: the token was not renewed, and is used while it lasts: %s", self._record, error)
+            logger.info("%s: the token was not refreshed, and is used while it lasts: %s", self._record, error)
             return self._access_token(grant)
 
     async def refresh_if_idle(self) -> bool:
@@ -275,28 +275,28 @@ class GrantSource(Generic[P]):
         here = await self._location()
         # The lifetime begins when the token is issued: before the response comes, but not before the request.
         issued, issued_at = self._clocks.monotonic(), self._clocks.wall()
-        renewed: Grant | None = None
+        refreshed: Grant | None = None
         try:
             with anyio.move_on_after(_ATTEMPT_TIMEOUT):
                 client = await self._discovered_client()
                 if (refusal := origin_mismatch(requested, client.provider)) is not None:
                     raise refusal
-                renewed = bind_origin(await self._flow.refresh(client, self._http, requested), client.provider)
+                refreshed = bind_origin(await self._flow.refresh(client, self._http, requested), client.provider)
         except TokenServiceError as error:
             if (rotated := requested.with_refresh_token(error.refresh_token)) is not requested:
                 await self._save(replace(rotated, settings=self._settings_digest))
             raise
-        if renewed is None:
+        if refreshed is None:
             raise TokenServiceError(
                 f"The token service did not finish its answer within {_ATTEMPT_TIMEOUT:.0f} seconds.",
                 cause="token_service_unreachable",
                 remedy=Remedy.WAIT,
                 response_lost=True,
             )
-        seconds = lifetime(renewed)
-        rotated = replace(requested, previous_refresh_token=None).with_refresh_token(renewed.refresh_token)
-        renewed = replace(
-            renewed,
+        seconds = lifetime(refreshed)
+        rotated = replace(requested, previous_refresh_token=None).with_refresh_token(refreshed.refresh_token)
+        refreshed = replace(
+            refreshed,
             expires_at=None if seconds is None else issued_at + seconds,
             renewed_at=issued_at,
             refresh_token=rotated.refresh_token,
@@ -308,10 +308,10 @@ class GrantSource(Generic[P]):
             # A revocation endpoint that the settings name only now was not known when the grant was issued.
             revocation_origin=requested.revocation_origin,
         )
-        self._schedule.record(renewed, TokenTiming.from_lifetime(issued, seconds, self._random()))
-        await self._save(renewed)
-        logger.info("%s: the token was renewed", self._record)
-        return renewed
+        self._schedule.record(refreshed, TokenTiming.from_lifetime(issued, seconds, self._random()))
+        await self._save(refreshed)
+        logger.info("%s: the token was refreshed", self._record)
+        return refreshed
 
     async def _location(self) -> Location | None:
         return None if self._locate is None else await run_sync(self._locate)
@@ -356,7 +356,7 @@ class GrantSource(Generic[P]):
 
     async def _note_failure(self, error: TokenError) -> None:
         """Under the lock: store why a refresh failed. No token is dropped."""
-        logger.warning("%s: the token could not be renewed (%s): %s", self._record, error.cause, error)
+        logger.warning("%s: the token could not be refreshed (%s): %s", self._record, error.cause, error)
         await self._save_failure(self._backoff.next_failure(self._relevant_failure(self._newest(self._stored)), error))
 
     async def _save_failure(self, failure: RefreshFailure) -> None:

@@ -40,7 +40,7 @@ class Retrieval:
     def __init__(self, pipeline: PipelinedRetrieval, entry: Entry) -> None:
         self.entry = entry
         self.complete = False
-        self._fetch = pipeline
+        self._pipeline = pipeline
 
     def __aiter__(self) -> Retrieval:
         return self
@@ -52,7 +52,7 @@ class Retrieval:
             RefusedError: the server refuses this message; the session can continue.
             MailError: the session broke; the message is incomplete.
         """
-        if not self.complete and (data := await self._fetch.read(self)):
+        if not self.complete and (data := await self._pipeline.read(self)):
             return data
         raise StopAsyncIteration
 
@@ -191,7 +191,7 @@ class SingleRetrieval(Retrieval):
     async def __anext__(self) -> bytes:
         """Return the next octets, as `Retrieval` does."""
         if self._inner is None:
-            self._inner = await anext(self._fetch, None)
+            self._inner = await anext(self._pipeline, None)
         if self._inner is None:
             raise _abandoned_error()
         return await self._inner.__anext__()

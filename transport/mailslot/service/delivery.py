@@ -164,7 +164,7 @@ class Delivery:
             if isinstance(result, _RecipientReplies):
                 if result.accepted:
                     await self._count(quota, len(result.accepted))
-                job = await self._settle(job, usage, addresses, result, deferred)
+                job = await self._record_outcome(job, usage, addresses, result, deferred)
                 if job.state != "queued":
                     return DeliveryOutcome("answered")
                 # Some could not be named in this transaction: a further one, at once.
@@ -196,7 +196,7 @@ class Delivery:
             return error
         return _RecipientReplies(receipt.accepted, receipt.refused, str(receipt.reply))
 
-    async def _settle(
+    async def _record_outcome(
         self,
         job: Job,
         usage: SessionUsage,

@@ -98,14 +98,14 @@ def parse_settings_document(text: str, path: str, find: Callable[[str], Section 
         SettingsFileError: something in it is not allowed; all of it is named, as ``PATH:LINE: [TABLE] WHAT``.
     """
     readable, faults = _without_broken_lines(text)
-    contents, mendable = SettingsDocument(), None
+    document, mendable = SettingsDocument(), None
     if readable is not None:
         check = _DocumentChecker(layout(readable).lines, find)
-        contents = check.document(cast("dict[str, object]", tomllib.loads(readable)))
-        mendable = contents if not faults and check.faults == check.combinations else None
+        document = check.document(cast("dict[str, object]", tomllib.loads(readable)))
+        mendable = document if not faults and check.faults == check.combinations else None
         faults += check.faults
     if not faults:
-        return contents
+        return document
     faults = sorted(faults, key=lambda fault: fault.line or 0)[:_MAX_FAULTS]
     lines = [f"{path}:{fault.line}: {fault}" if fault.line else f"{path}: {fault}" for fault in faults]
     sentence = lines[0] if len(lines) == 1 else "\n".join([f"{path} has {len(lines)} faults:", *lines])

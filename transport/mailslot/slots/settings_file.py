@@ -100,12 +100,12 @@ class SettingsFile:
             SettingsFileError: it is broken, and was never read when it was not.
         """
         try:
-            contents, fault = self._document(), ""
+            document, fault = self._document(), ""
         except SettingsFileError as error:
             if self._last_good is None:
                 raise
-            contents, fault = self._last_good, str(error)
-        return CurrentSettings(contents.records, contents.sections, fault)
+            document, fault = self._last_good, str(error)
+        return CurrentSettings(document.records, document.sections, fault)
 
     def section(self, section: Section) -> dict[str, Any]:
         """Return the settings of a section, with defaults where nothing is set.
@@ -197,16 +197,16 @@ class SettingsFile:
         with self._exclusive():
             self._finish_interrupted_change()
             text, newline = self._text()
-            contents = self._changed_document(partial(self._parse, text), parsed)
+            document = self._changed_document(partial(self._parse, text), parsed)
             if before_write is not None:
                 before_write()
-            octets = self._octets(self._edit_text(text, parsed, contents), newline) if any(parsed.values()) else None
+            octets = self._octets(self._edit_text(text, parsed, document), newline) if any(parsed.values()) else None
             with nullcontext(dict[Path, bytes | None]()) if other_files is None else other_files() as others:
                 if octets is not None:
                     # A link stays one.
                     others[Path(os.path.realpath(self.path))] = octets
                 self._write(others)
-        return contents
+        return document
 
     def _parsed(self, changes: Changes) -> dict[Table, Values]:
         return {table: self._values(table, values) for table, values in changes.items()}
@@ -222,17 +222,17 @@ class SettingsFile:
     ) -> SettingsDocument:
         """Return the settings after a change, which must leave no earlier fault."""
         before, fault = _read_mendable(read)
-        contents = self._apply(before, changes)
+        document = self._apply(before, changes)
         if fault is not None:
-            for record, settings in contents.records.items():
+            for record, settings in document.records.items():
                 try:
                     check_combination(settings, PROTOCOLS[record])
                 except InputError:
                     raise fault from None
-        return contents
+        return document
 
-    def _apply(self, contents: SettingsDocument, changes: Mapping[Table, Values]) -> SettingsDocument:
-        records, sections = dict(contents.records), dict(contents.sections)
+    def _apply(self, document: SettingsDocument, changes: Mapping[Table, Values]) -> SettingsDocument:
+        records, sections = dict(document.records), dict(document.sections)
         for table, values in changes.items():
             if table[0] == "records":
                 records[table[1]] = _changed_record(table[1], records[table[1]], values)
@@ -378,5 +378,5 @@ def _same(one: SettingsDocument, other: SettingsDocument) -> bool:
     return one.records == other.records and _set(one) == _set(other)
 
 
-def _set(contents: SettingsDocument) -> dict[str, Mapping[str, Any]]:
-    return {name: values for name, values in contents.sections.items() if values}
+def _set(document: SettingsDocument) -> dict[str, Mapping[str, Any]]:
+    return {name: values for name, values in document.sections.items() if values}
