@@ -102,7 +102,7 @@ def test_typed_input_that_is_not_utf_8(environment: dict[str, str]) -> None:
     assert b"Traceback" not in ran.stderr
 
 
-@pytest.mark.parametrize("module", ["mailslot.cli.app", "typer", "mailslot.cli.jobs", "rich.table"])
+@pytest.mark.parametrize("module", ["mailslot.cli.app", "typer", "mailslot.cli.slots", "rich.table"])
 def test_ctrl_c_during_the_start(environment: dict[str, str], module: str) -> None:
     interrupting = (
         "import os, signal, sys\n"

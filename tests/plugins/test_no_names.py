@@ -29,8 +29,6 @@ SOMETHING_ELSE = {
     ("transport/mailslot/service/service.py", "status"),  # a task of the service
     ("plugins/mailslot_plugins/panel/monitoring/page.py", "status"),  # members of JSON
     ("plugins/mailslot_plugins/panel/problem.py", "status"),
-    # The API has its resource /alerts, as the commands have `alert`; that is no page of a pipeline.
-    ("plugins/mailslot_plugins/panel/api/document.py", "alerts"),
 }
 
 

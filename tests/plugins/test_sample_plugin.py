@@ -143,7 +143,7 @@ async def test_the_panel_shows_its_page(tmp_path: Path) -> None:
 
         assert re.search(r'<a href="/journal">.*<span>Journal</span></a>', await page("/"), re.DOTALL)
         assert '<a class="button" href="/settings/journal">' in await page("/slots/print.pop")
-        assert "Wo Mails notiert werden" in await page("/slots/print.pop", "de")
+        assert "Journal empfangener Mails" in await page("/slots/print.pop", "de")
         assert "/settings/journal" not in await page("/slots/fax.pop")
         settings = await page("/settings/journal")
         assert "<h1>Journal of received mails</h1>" in settings
