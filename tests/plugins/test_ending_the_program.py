@@ -77,8 +77,8 @@ class Drop:
     def mailbox_id(self, options):
         return ""
     @asynccontextmanager
-    async def open(self, access, options, *, transcript=None, on_stage=None):
-        async with mailslot.connect_pop3(access.endpoint, access.auth, ssl_context=access.context) as session:
+    async def open(self, profile, options, *, transcript=None, on_stage=None):
+        async with mailslot.connect_pop3(profile.endpoint, profile.auth, ssl_context=profile.ssl_context) as session:
             yield Session(session, "listing", self._name)
 
 class Source:

@@ -150,7 +150,7 @@ async def test_the_panel_shows_its_page(tmp_path: Path) -> None:
         assert '<label for="report_to">Notify</label>' in settings
         assert 'class="back" href="/journal"' in settings
         assert "Journal of received mails" in await page("/administration", "ja"), "English stands for what is missing"
-        assert "Es wurde noch keine Mail notiert." in await page("/journal", "de")
+        assert "Es wurde noch keine Mail aufgezeichnet." in await page("/journal", "de")
         (panel.device.home / "journal.txt").write_text("1\tx\t<b>\n")
         assert "&lt;b&gt;" in await page("/journal")
         message = Message(sender=ALICE, to=[ALICE], subject="Told", text="x")

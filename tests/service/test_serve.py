@@ -56,12 +56,16 @@ async def accept(home: Path, subject: str) -> int:
         return (await spool.accept(NewJob("scan", "smtp", SENDER, [ALICE], subject), message)).id
 
 
-async def until_sent(home: Path, job_id: int) -> None:
+async def until_state(home: Path, job_id: int, state: str) -> None:
     async with Spool(home) as spool:
         with anyio.fail_after(120):
             async for job in spool.watch(job_id):
-                if job.state == "sent":
+                if job.state == state:
                     return
+
+
+async def until_sent(home: Path, job_id: int) -> None:
+    await until_state(home, job_id, "sent")
 
 
 async def until_true(test: Callable[[], bool]) -> None:
@@ -234,6 +238,7 @@ async def test_a_job_database_lost_while_running(tmp_path: Path, how: str) -> No
         copy = path.read_bytes()
         async with serving(home) as served:
             await served.said("Come back")
+            await until_state(home, job, "deferred")
             if how == "removed":
                 path.unlink()
             elif how == "log removed":

@@ -93,8 +93,9 @@ def _run() -> int | str | None:
 
 def _fault(error: Exception) -> str:
     """Return what a person is told of a fault that only whoever made the program can mend, or of a missing package."""
-    if isinstance(error, ModuleNotFoundError) and (extra := own_extra_for(error.name or "")):
-        return f"This needs {error.name}: pip install '{extra}'."
+    package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if package and (extra := own_extra_for(package)):
+        return f"This needs {package}: pip install '{extra}'."
     from mailslot.service.log import describe_error  # noqa: PLC0415 - it is hardly ever needed
 
     return f"It did not work because of a fault of mailslot, or of a plugin: {describe_error(error)}."
