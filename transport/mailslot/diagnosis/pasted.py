@@ -38,10 +38,10 @@ _SIGN_IN: Final = re.compile(r"auth|sasl|log ?in|sign ?in|password|credential", 
 
 
 def explain_pasted(text: str) -> Diagnosis | None:
-    """Return what a text that somebody has copied means; None where nothing is known of it.
+    """Return what a copied text means; None if nothing is known about it.
 
-    The server's words are looked for first, whoever quotes them; then a token service's; then the client's own. What
-    looks like a secret is not shown again.
+    A token service's error is looked for first, then a mail server's reply, whoever quotes it, then the client's own
+    words. What looks like a secret is masked.
     """
     text = text[:MAX_TEXT]
     cause = _of_token_service(text) or _of_server(text)
@@ -86,12 +86,7 @@ def _refusals(text: str) -> Iterator[Refusal]:
     for pattern, protocol in ((_POP3, "POP3"), (_IMAP, "IMAP")):
         if match := pattern.search(text):
             reply = Reply(None, match[1], match[2], positive=False)
-            for stage, presented in (
-                ("sign_in", "password"),
-                ("sign_in", "token"),
-                ("transaction", None),
-                ("greeting", None),
-            ):
+            for stage, presented in _POP3_STAGES:
                 yield Refusal(
                     protocol=cast("Any", protocol),
                     stage=cast("Any", stage),

@@ -47,12 +47,12 @@ _MAX_OVERSIZED: Final = 10
 _MAX_HEADER_OCTETS: Final = 4_000_000
 """Octets of a mail's header, of which only the first are looked at, that are read over."""
 
-_PATIENCE: Final = 600.0
+_MAIL_TIMEOUT: Final = 600.0
 """Seconds that a mail may take, however small it is."""
 
-_SLOWEST: Final = 1000.0
-"""Octets a second that have to come after that, on average. Silence the session itself does not bear for long, but a
-server that gives an octet now and then would keep a poll going for years, whatever is set meanwhile."""
+_MIN_OCTETS_PER_SECOND: Final = 1000.0
+"""The average rate that a mail must reach after that. The session's own timeout starts again with each octet: without
+this, a server that sends one now and then would keep a poll going for years."""
 
 STORE: Final = "polling"
 """The memory where the last poll of each record is kept, under the record's name."""
@@ -303,7 +303,7 @@ class _Poll:
             NetworkError: it does.
         """
         seconds = self._device.monotonic() - began
-        if seconds > _PATIENCE + octets / _SLOWEST:
+        if seconds > _MAIL_TIMEOUT + octets / _MIN_OCTETS_PER_SECOND:
             sentence = f"The mail server gives a mail too slowly: {octets} octets in {seconds:.0f} seconds."
             raise NetworkError(sentence, stage="transaction", cause="connection_lost", retryable=True, detail=sentence)
 
