@@ -48,6 +48,7 @@ def prepare(folder: Path, count: int) -> Path:
 
 async def look(home: Path, times: int = 1) -> None:
     async with open_device(Records(home), [SECTION]) as device:
+        await device.remove_abandoned_folders()  # as the service does
         folder_watcher = watcher.FolderWatcher(device)
         for _ in range(times):
             await folder_watcher.check_folder()
@@ -60,7 +61,7 @@ async def jobs(home: Path) -> list[Job]:
 
 def check(home: Path, count: int, backend: str) -> None:
     """Every file was removed, and mailed complete and once."""
-    left = sorted(path.name for folder in ("in", "scan") for path in (home / folder).iterdir())
+    left = sorted(path.name for folder in ("in", "work") for path in (home / folder).iterdir())
     assert left == [], left
     subjects = sorted(job.subject for job in anyio.run(jobs, home, backend=backend))
     whole = [subject for subject in subjects if "(" not in subject]

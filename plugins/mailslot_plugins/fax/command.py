@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import anyio
@@ -18,6 +17,8 @@ from mailslot.service.json_documents import job_document
 from mailslot_plugins.sending.outcome import EXIT_LATER, print_outcome
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mailslot.service.device import Device
     from mailslot.slots.records import Records
     from mailslot.spool.job import Job
@@ -96,17 +97,14 @@ async def _send(records: Records, options: _SendOptions, progress: Progress) -> 
 
 
 async def _enqueue(device: Device, options: _SendOptions, progress: Progress) -> Job:
-    from tempfile import TemporaryDirectory  # noqa: PLC0415 - not needed for --help
-
-    from mailslot_plugins.fax.enqueue import enqueue_fax, parse_recipients  # noqa: PLC0415 - likewise
+    from mailslot_plugins.fax.enqueue import enqueue_fax, parse_recipients  # noqa: PLC0415 - not needed for --help
     from mailslot_plugins.scan.sources import from_files  # noqa: PLC0415 - likewise
     from mailslot_plugins.sending.account import sending_settings  # noqa: PLC0415 - likewise
 
     # Whatever can be wrong is found before a page is made.
     settings = await sending_settings(device)
     to = parse_recipients(options.to)
-    with TemporaryDirectory(prefix="mailslot-fax-") as path:
-        folder = Path(path)
+    async with device.working_folder() as folder:
         documents = await from_files(options.files, folder)
         progress.start_waiting("Making the pages …")
         return await enqueue_fax(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 from mailslot.errors import InputError
@@ -25,6 +23,8 @@ from mailslot_plugins.intake.thumbnails import Thumbnails
 from mailslot_plugins.printers.journal import Journal
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mailslot.service.device import Device
     from mailslot.service.pipeline import Handled
     from mailslot.spool.incoming import Incoming
@@ -48,8 +48,7 @@ async def receive(mail: Incoming, path: Path, device: Device) -> Handled:
         device: the device.
     """
     settings = device.settings(SECTION)
-    with TemporaryDirectory(prefix="mailslot-fax-") as name:
-        folder = Path(name)
+    async with device.working_folder() as folder:
         try:
             opened = await open_mail(path, folder)
         except IntakeError as error:

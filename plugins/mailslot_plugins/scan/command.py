@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import anyio
@@ -18,6 +17,8 @@ from mailslot.service.json_documents import job_document
 from mailslot_plugins.sending.outcome import EXIT_LATER, print_outcome
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mailslot.service.device import Device
     from mailslot.slots.records import Records
     from mailslot.spool.job import Job
@@ -136,9 +137,7 @@ async def _scan(records: Records, options: _ScanOptions, progress: Progress) -> 
 
 
 async def _enqueue(device: Device, options: _ScanOptions, progress: Progress) -> list[Job]:
-    from tempfile import TemporaryDirectory  # noqa: PLC0415 - not needed for --help
-
-    from mailslot_plugins.scan.compose import compose  # noqa: PLC0415 - likewise
+    from mailslot_plugins.scan.compose import compose  # noqa: PLC0415 - not needed for --help
     from mailslot_plugins.scan.enqueue import enqueue_scan  # noqa: PLC0415 - likewise
     from mailslot_plugins.scan.prepare import current_size_limit, prepare_scan_message  # noqa: PLC0415 - likewise
     from mailslot_plugins.scan.section import SECTION  # noqa: PLC0415 - likewise
@@ -161,8 +160,7 @@ async def _enqueue(device: Device, options: _ScanOptions, progress: Progress) ->
         text=options.text,
         name=_name_pattern(options, section["name"]),
     )
-    with TemporaryDirectory(prefix="mailslot-scan-") as path:
-        folder = Path(path)
+    async with device.working_folder() as folder:
         scan_message = replace(scan_message, documents=await _documents(options, folder, progress))
         may_split = section["oversize"] == "split" if options.split is None else options.split
         progress.start_waiting("Composing …")

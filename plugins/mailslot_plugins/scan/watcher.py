@@ -9,18 +9,14 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from secrets import token_hex
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
 from anyio import to_thread
 
 from mailslot.errors import InputError, MailError
-from mailslot.spool.errors import writing
-from mailslot.vault import durable
 from mailslot_plugins.scan.compose import compose
 from mailslot_plugins.scan.document import FileChangedError, changed_error, inspect_file
 from mailslot_plugins.scan.enqueue import PIPELINE, enqueue_scan
@@ -64,7 +60,6 @@ class FolderWatcher:
         self._device = device
         self._folder: WatchedFolder | None = None
         self._configured: tuple[Path, float] | None = None
-        self._parts_folder = device.home / "scan"
         self._problem = ""
         self._needs_cleanup = True
         self._is_shared = False
@@ -83,7 +78,6 @@ class FolderWatcher:
         try:
             found = await to_thread.run_sync(folder.list_complete, abandon_on_cancel=True)
             if self._needs_cleanup:
-                await to_thread.run_sync(self._clear_parts)
                 await self._delete_stale_plans(folder)
                 self._needs_cleanup = False
             if found:
@@ -175,8 +169,8 @@ class FolderWatcher:
             at=plan.at,
             counter=plan.counter,
         )
-        with TemporaryDirectory(dir=self._parts_folder) as parts:
-            mails = await compose(scan, plan.limit, Path(parts), may_split=plan.split)
+        async with device.working_folder() as parts:
+            mails = await compose(scan, plan.limit, parts, may_split=plan.split)
             jobs = await enqueue_scan(
                 device.spool, scan, mails, lifetime=device.settings(SECTION)["lifetime"] * HOUR, key=plan.key
             )
@@ -205,12 +199,6 @@ class FolderWatcher:
         )
         await store.put(_plan_key(digest), asdict(plan))
         return plan
-
-    def _clear_parts(self) -> None:
-        """Delete parts of split files that were left when the device stopped."""
-        shutil.rmtree(self._parts_folder, ignore_errors=True)
-        with writing(self._parts_folder):
-            durable.make_folder(self._parts_folder)
 
     async def _delete_stale_plans(self, folder: WatchedFolder) -> None:
         """Delete plans of files that are gone, left when the device stopped."""

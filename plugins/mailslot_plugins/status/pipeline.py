@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 from anyio.to_thread import run_sync
@@ -60,8 +58,8 @@ class StatusPipeline:
         if mail.path is None:
             return SetAside("its file is missing")
         try:
-            with TemporaryDirectory(prefix="mailslot-status-") as folder:
-                request_mail = await open_mail(mail.path, Path(folder))
+            async with device.working_folder() as folder:
+                request_mail = await open_mail(mail.path, folder)
         except IntakeError as error:
             return SetAside(str(error))
         if request_mail.report is not None:

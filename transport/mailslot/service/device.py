@@ -15,10 +15,12 @@ from mailslot.oauth.timing import Clocks
 from mailslot.slots.connector import Connector
 from mailslot.slots.section import DEVICE
 from mailslot.spool.spool import Spool
+from mailslot.spool.working_folders import remove_abandoned_folders, working_folder
 from mailslot.vault import durable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from mailslot.slots.records import Records
@@ -121,6 +123,22 @@ class Device:
             location=values["location"] or "",
             language=values["language"] or "en",
         )
+
+    def working_folder(self) -> AbstractAsyncContextManager[Path]:
+        """Return a temporary folder in the home folder, to be used with ``async with``.
+
+        Raises:
+            SpoolError: it cannot be created.
+        """
+        return working_folder(self._working_folders)
+
+    async def remove_abandoned_folders(self) -> None:
+        """Remove the working folders of processes that were killed."""
+        await run_sync(remove_abandoned_folders, self._working_folders)
+
+    @property
+    def _working_folders(self) -> Path:
+        return self.home / "work"
 
     def store(self, name: str) -> Store:
         """Return a pipeline's key-value store.

@@ -96,6 +96,7 @@ class Service:
                 exclusive_lock(service_lock(home), sentence, timeout=LOCK_TIMEOUT),
                 anyio.create_task_group() as group,
             ):
+                await self._device.remove_abandoned_folders()
                 group.start_soon(self._watch_spool, group.cancel_scope, ending)
                 for name, work in self._tasks():
                     group.start_soon(self._supervise, name, work)
