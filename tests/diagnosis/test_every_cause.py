@@ -23,7 +23,7 @@ ELSEWHERE = {"connection_timeout": "test_black_hole", "token_store_busy": "test_
 """Causes that need more than a sandbox, and the test below that reaches each."""
 
 OF_JOBS = {
-    *("spool_full", "spool_unwritable", "spool_unreadable", "spool_busy", "output_unwritable"),
+    *("spool_full", "spool_unwritable", "spool_unreadable", "spool_busy", "queue_copied", "output_unwritable"),
     *("unknown_job", "unknown_mail", "job_state", "mail_state", "expired"),
     *("printer_unreachable", "printer_stopped", "printer_refused", "document_unprintable"),
 }

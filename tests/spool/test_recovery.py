@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from mailslot import InputError
+from mailslot.oauth.location import locate
 from mailslot.spool.files import NewFile
 from mailslot.spool.job import RecipientRefusal
 from mailslot.spool.recovery import Recovery, recover
@@ -80,7 +81,8 @@ async def test_files_being_written(spool: Spool, home: Path) -> None:
     unfinished.write(b"x")
 
     def recovered_before_it_is_known() -> None:
-        assert recover(spool._database, home / "spool", Clock()) == Recovery()
+        here = locate(home / "spool" / "delivery.lock")
+        assert recover(spool._database, home / "spool", Clock(), here) == Recovery()
         assert len(files(home)) == 2
 
     finished.commit(b"x", recovered_before_it_is_known)

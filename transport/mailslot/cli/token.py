@@ -133,7 +133,7 @@ def moved(
     *,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Say that the device has moved, and was not copied: its tokens are renewed here from now on.
+    """Say that the device has moved, and was not copied: its tokens are renewed here from now on, and its jobs sent.
 
     Only where nothing renews them elsewhere any more: two devices with one token end it for each other.
     """
@@ -145,6 +145,8 @@ def moved(
             raise typer.BadParameter("nobody is there to be asked; add --yes", param_hint="--yes")
         typer.confirm("Is the device that this home folder was on out of use, or was it this one?", abort=True)
     anyio.run(_moved, records, slots)
+    if slot is None:
+        anyio.run(_move_queue, records.home)
 
 
 async def _moved(records: Records, slots: tuple[Slot, ...]) -> None:
@@ -154,6 +156,14 @@ async def _moved(records: Records, slots: tuple[Slot, ...]) -> None:
     ]
     names = " and ".join(slot.id for slot in SLOTS if slot.record in found)
     console.print(f"The token of {names} is renewed here from now on." if found else "There is no token.")
+
+
+async def _move_queue(home: Path) -> None:
+    from mailslot.spool.spool import Spool  # noqa: PLC0415 - the other commands do not need it
+
+    if (home / "spool").exists():
+        async with Spool(home) as spool:
+            await spool.move_here()
 
 
 @app.command("rotate-key")

@@ -152,6 +152,11 @@ class Worker:
         found = await self._spool.recover()
         for job_id in found.requeued:
             logger.info("Delivery was broken off before anything left, and begins again", extra={"job": job_id})
+        if found.copied:
+            logger.warning(
+                "This home folder is a copy: %d jobs that waited in it have failed, since the original may send them",
+                len(found.copied),
+            )
         for job_id in found.failed:
             logger.error("The message of a job is gone from the spool", extra={"job": job_id})
         if found.found:

@@ -24,15 +24,15 @@ class DeliveryClaims:
     """The delivery lock of a spool, and the jobs that this process has claimed.
 
     Args:
-        path: the lock file.
+        lock_file: the lock file.
         job: returns a job.
         reclaim: takes a job back from a delivery that has died.
     """
 
     def __init__(
-        self, path: Path, job: Callable[[int], Awaitable[Job]], reclaim: Callable[[int], Awaitable[object]]
+        self, lock_file: Path, job: Callable[[int], Awaitable[Job]], reclaim: Callable[[int], Awaitable[object]]
     ) -> None:
-        self._path = path
+        self.lock_file: Final = lock_file
         self._job = job
         self._reclaim = reclaim
         self._holds_lock = False
@@ -41,7 +41,7 @@ class DeliveryClaims:
     @asynccontextmanager
     async def lock(self, timeout: float) -> AsyncGenerator[None]:
         """Hold the delivery lock; see `mailslot.spool.spool.Spool.delivery_lock`."""
-        async with exclusive_lock(self._path, _BUSY, timeout=timeout):
+        async with exclusive_lock(self.lock_file, _BUSY, timeout=timeout):
             self._holds_lock = True
             try:
                 yield

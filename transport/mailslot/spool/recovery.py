@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from mailslot.spool import job_rows, mail_rows, transitions
 from mailslot.spool.adoption import DAMAGED, adopt_file
+from mailslot.spool.copied_spool import fail_copied_jobs
 from mailslot.spool.errors import writing
 from mailslot.spool.files import is_marked_registered, mark_registered, remove_abandoned
 from mailslot.spool.job import UNFINISHED
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from mailslot.oauth.location import Location
     from mailslot.spool.database import Database
     from mailslot.spool.incoming import MailState
 
@@ -42,6 +44,7 @@ class Recovery:
     Attributes:
         requeued: the jobs that were being sent and are queued again.
         failed: the jobs whose message is missing or incomplete.
+        copied: the jobs that failed because the spool is a copy; they may be sent from the original.
         lost_mails: the mails whose file is missing or incomplete; they are fetched again or set aside.
         found: how many files were adopted that had been registered in another database.
         files: how many unregistered files were removed.
@@ -50,14 +53,15 @@ class Recovery:
 
     requeued: tuple[int, ...] = ()
     failed: tuple[int, ...] = ()
+    copied: tuple[int, ...] = ()
     lost_mails: tuple[int, ...] = ()
     found: int = 0
     files: int = 0
     octets: int = 0
 
 
-def recover(database: Database, folder: Path, clock: Callable[[], float]) -> Recovery:
-    """Recover the spool. Blocks.
+def recover(database: Database, folder: Path, clock: Callable[[], float], here: Location) -> Recovery:
+    """Recover the spool, which is at `here`. Blocks.
 
     Raises:
         SpoolError: it could not be read or written.
@@ -67,7 +71,7 @@ def recover(database: Database, folder: Path, clock: Callable[[], float]) -> Rec
         listed = {path.name: _stat(path) for path in folder.iterdir() if path.name.endswith(_SUFFIXES)}
     states = {name: state for name, state in listed.items() if state is not None}
     sizes = {name: state.st_size for name, state in states.items()}
-    result = run_transaction(database, folder, clock(), partial(_put_in_order, sizes, folder))
+    result = run_transaction(database, folder, clock(), partial(_put_in_order, sizes, folder, here))
     known = database.read_blocking(_known_files)
     for name in known & states.keys():
         # Its writer died before it marked the file, or was an older version that did not mark files.
@@ -85,7 +89,7 @@ def recover(database: Database, folder: Path, clock: Callable[[], float]) -> Rec
     return replace(result, found=len(found), files=len(octets), octets=sum(octets))
 
 
-def _put_in_order(sizes: dict[str, int], folder: Path, transaction: SpoolTransaction) -> Recovery:
+def _put_in_order(sizes: dict[str, int], folder: Path, here: Location, transaction: SpoolTransaction) -> Recovery:
     connection = transaction.connection
 
     def is_whole(file: str, size: int) -> bool:
@@ -97,6 +101,7 @@ def _put_in_order(sizes: dict[str, int], folder: Path, transaction: SpoolTransac
         transaction.step(row["id"], transitions.reclaim)
         if row["state"] == "sending":
             requeued.append(row["id"])
+    copied = fail_copied_jobs(transaction, here)
     failed: list[int] = []
     for row in connection.execute("SELECT * FROM jobs WHERE file IS NOT NULL ORDER BY id").fetchall():
         if is_whole(row["file"], row["start"] + row["size"]):
@@ -112,7 +117,8 @@ def _put_in_order(sizes: dict[str, int], folder: Path, transaction: SpoolTransac
         if not is_whole(row["file"], row["size"]):
             _lose_mail(transaction, row["id"], folder)
             lost.append(row["id"])
-    return Recovery(tuple(requeued), tuple(failed), tuple(lost))
+    requeued = [job for job in requeued if job not in copied]
+    return Recovery(tuple(requeued), tuple(failed), copied, tuple(lost))
 
 
 def _keep_damaged_file(transaction: SpoolTransaction, path: Path, job_id: int) -> bool:

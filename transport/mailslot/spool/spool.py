@@ -16,11 +16,14 @@ import anyio
 import anyio.to_thread
 
 from mailslot.errors import InputError
+from mailslot.oauth.location import locate
 from mailslot.spool import job_rows, recovery, retention, transitions
 from mailslot.spool.acceptance import Acceptance
 from mailslot.spool.adoption import DAMAGED, adopt_all, losses
+from mailslot.spool.copied_spool import save_location
 from mailslot.spool.database import Database
 from mailslot.spool.delivery_claims import DeliveryClaims
+from mailslot.spool.errors import SpoolError
 from mailslot.spool.ledger import Ledger
 from mailslot.spool.limits import SpoolLimits
 from mailslot.spool.spooled_message import SpooledMessage
@@ -37,7 +40,6 @@ if TYPE_CHECKING:
 
     from mailslot.smtp.content import Content
     from mailslot.spool.adoption import DatabaseLoss
-    from mailslot.spool.errors import SpoolError
     from mailslot.spool.job import Job, NewJob, RecipientRefusal, State
     from mailslot.spool.recovery import Recovery
 
@@ -200,7 +202,22 @@ class Spool:
     async def recover(self) -> Recovery:
         """Recover what a crashed process has left. Needs the delivery lock."""
         self._claims.require_lock()
-        return await anyio.to_thread.run_sync(recovery.recover, self._database, self._folder, self._clock)
+        return await anyio.to_thread.run_sync(self._recover)
+
+    def _recover(self) -> Recovery:
+        here = locate(self._claims.lock_file)
+        return recovery.recover(self._database, self._folder, self._clock, here)
+
+    async def move_here(self) -> None:
+        """Remember that the spool is here and no copy, wherever it was before: a person says that it was moved."""
+        try:
+            async with self.delivery_lock():
+                here = await anyio.to_thread.run_sync(locate, self._claims.lock_file)
+                await self._database.write(lambda connection: save_location(connection, here))
+        except SpoolError as error:
+            # If somebody delivers here, that has been remembered.
+            if error.cause != "spool_busy":
+                raise
 
     async def claim(self, via: str, now: float | None = None, *, job_id: int | None = None) -> Job | None:
         """Return the oldest due job of a record, in state `sending`; None if there is none. Needs the delivery lock.
