@@ -53,36 +53,52 @@ class Acceptance:
             created_at=self.clock(),
             lifetime=new.lifetime or self.limits.max_lifetime,
         )
-        if (existing := await self.database.read(partial(self._check_admission, envelope))) is not None:
+        if (existing := await self.check_admission(envelope)) is not None:
             return existing
         file = NewFile(self.folder, ".job")
         try:
             line = envelope.encode()
             rest = await _write(message, line, file)
-            insert = partial(self._insert, replace(envelope, line_length=len(line)), file)
+            insert = partial(self.insert, replace(envelope, line_length=len(line)), file)
             return await anyio.to_thread.run_sync(
                 file.commit, rest, partial(register_file, self.database, file, insert)
             )
-        except _DuplicateKeyError as error:
+        except DuplicateKeyError as error:
             return error.job
         finally:
             if not file.closed:
                 with anyio.CancelScope(shield=True):
                     await anyio.to_thread.run_sync(file.discard)
 
-    def _check_admission(self, envelope: JobEnvelope, connection: sqlite3.Connection) -> Job | None:
-        """Return the existing job with this key, or None after checking that there is room for another job."""
-        limits, size = self.limits, envelope.size
-        if envelope.new.key is not None and (existing := job_rows.find_by_key(connection, envelope.new)) is not None:
-            return existing
-        if size > limits.max_message_size:
+    async def check_admission(self, envelope: JobEnvelope) -> Job | None:
+        """Return the existing job with this key, or None after checking that there is room for another job.
+
+        Raises:
+            InputError: `message_too_large`.
+            SpoolError: `spool_full`.
+        """
+        return await self.database.read(partial(self._check_admission, envelope))
+
+    def check_size(self, size: int) -> None:
+        """Check that a message of this size may be accepted.
+
+        Raises:
+            InputError: `message_too_large`.
+        """
+        if size > self.limits.max_message_size:
+            largest = format_size(self.limits.max_message_size)
             raise InputError(
-                f"The message has {format_size(size)}; at most {format_size(limits.max_message_size)} are possible.",
+                f"The message has {format_size(size)}; at most {largest} are possible.",
                 stage="spool",
                 cause="message_too_large",
             )
-        self._check_room(connection, size)
-        check_free_space(self.folder, size, limits.disk_reserve)
+
+    def _check_admission(self, envelope: JobEnvelope, connection: sqlite3.Connection) -> Job | None:
+        if envelope.new.key is not None and (existing := job_rows.find_by_key(connection, envelope.new)) is not None:
+            return existing
+        self.check_size(envelope.size)
+        self._check_room(connection, envelope.size)
+        check_free_space(self.folder, envelope.size, self.limits.disk_reserve)
         return None
 
     def _check_room(self, connection: sqlite3.Connection, size: int) -> None:
@@ -99,7 +115,8 @@ class Acceptance:
                 "deliver or cancel some first."
             )
 
-    def _insert(self, envelope: JobEnvelope, file: NewFile, connection: sqlite3.Connection) -> Job:
+    def insert(self, envelope: JobEnvelope, file: NewFile, connection: sqlite3.Connection) -> Job:
+        """Insert the row of a job whose file is complete; raises `DuplicateKeyError` if its key is known."""
         if file.size != envelope.line_length + envelope.size:
             raise InputError(
                 "The message has another size than it said.",
@@ -108,14 +125,18 @@ class Acceptance:
             )
         # Another task or process may have accepted something meanwhile.
         if envelope.new.key is not None and (existing := job_rows.find_by_key(connection, envelope.new)) is not None:
-            raise _DuplicateKeyError(existing)
+            raise DuplicateKeyError(existing)
         self._check_room(connection, envelope.size)
         job_id = job_rows.insert(connection, envelope, file=file.name, now=self.clock())
         return job_rows.load(connection, job_id)
 
 
-class _DuplicateKeyError(Exception):
-    """There is a job with this key already."""
+class DuplicateKeyError(Exception):
+    """There is a job with this key already.
+
+    Attributes:
+        job: that job.
+    """
 
     def __init__(self, job: Job) -> None:
         super().__init__(job.id)

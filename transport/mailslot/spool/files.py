@@ -62,6 +62,18 @@ class NewFile:
         with self._mutex:
             self._write(data)
 
+    def write_at_start(self, data: bytes) -> None:
+        """Overwrite octets at the start of the file, which must have been written.
+
+        Raises:
+            SpoolError: they cannot be written.
+        """
+        with self._mutex, writing(self._folder):
+            rest, offset = memoryview(data), 0
+            while rest:
+                written = os.pwrite(self._open(), rest, offset)
+                rest, offset = rest[written:], offset + written
+
     def commit(self, data: bytes, commit: Callable[[], T]) -> T:
         """Append the last octets, sync and rename the file, and call `commit`, which registers it.
 

@@ -24,6 +24,7 @@ from mailslot.spool.copied_spool import save_location
 from mailslot.spool.database import Database
 from mailslot.spool.delivery_claims import DeliveryClaims
 from mailslot.spool.errors import SpoolError
+from mailslot.spool.job_file import JobFile
 from mailslot.spool.ledger import Ledger
 from mailslot.spool.limits import SpoolLimits
 from mailslot.spool.spooled_message import SpooledMessage
@@ -136,6 +137,21 @@ class Spool:
             SpoolError: `spool_full`, with the numbers; nothing was accepted.
         """
         return await self._acceptance.accept(new, message)
+
+    async def receive(self, new: NewJob, size: int = 0) -> JobFile:
+        """Begin to accept a message that arrives as a stream; the caller ends it with `JobFile.commit` or `discard`.
+
+        Args:
+            new: the job as far as it is known.
+            size: the octets that the message will have, as far as is known.
+
+        Raises:
+            InputError: the job is not valid, or `message_too_large`.
+            SpoolError: `spool_full`, with the numbers.
+        """
+        file = JobFile(self._acceptance, new)
+        await file.check_admission(size)
+        return file
 
     async def job(self, job_id: int) -> Job:
         """Return a job as it is now."""

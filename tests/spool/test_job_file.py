@@ -1,0 +1,131 @@
+"""A message that arrives as a stream of unknown size is a job like any other, once it is committed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+
+from mailslot import InputError
+from mailslot.spool.errors import SpoolError
+from mailslot.spool.limits import SpoolLimits
+from mailslot.spool.spool import Spool
+from spool.conftest import MESSAGE, NOON, Clock, files, message, new, octets
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.anyio
+
+
+async def receive(spool: Spool, *pieces: bytes, key: str | None = None, subject: str = "") -> object:
+    file = await spool.receive(new())
+    for piece in pieces:
+        await file.write(piece)
+    return await file.commit(new(key=key, subject=subject), smtputf8=False)
+
+
+@pytest.mark.parametrize("pieces", [[MESSAGE], [MESSAGE[i : i + 1] for i in range(len(MESSAGE))], []])
+async def test_it_is_stored_as_it_came(spool: Spool, home: Path, pieces: list[bytes]) -> None:
+    file = await spool.receive(new())
+    for piece in pieces:
+        await file.write(piece)
+    assert await spool.jobs() == []
+    job = await file.commit(new(notes={"device": "hall"}), smtputf8=False)
+    assert (job.state, job.size, job.eight_bit, job.notes) == (
+        "queued",
+        len(b"".join(pieces)),
+        False,
+        {"device": "hall"},
+    )
+    assert await octets(spool.content(job)) == b"".join(pieces)
+    assert job == await spool.job(job.id)
+    assert len(files(home)) == 1
+
+
+async def test_a_large_one_is_streamed(spool: Spool, clock: Clock) -> None:
+    piece = b"\xe4" * 65_534 + b"\r\n"
+    file = await spool.receive(new())
+    for _ in range(32):
+        await file.write(piece)
+        assert sum(map(len, file._pending)) < 300_000
+    clock.now += 1 / 3
+    job = await file.commit(new(subject=""), smtputf8=False)
+    assert (job.size, job.eight_bit, job.created_at) == (32 * len(piece), True, NOON + 1 / 3)
+    assert await octets(spool.content(job)) == 32 * piece
+
+
+async def test_the_job_survives_the_loss_of_the_list(home: Path, clock: Clock) -> None:
+    async with Spool(home, clock=clock) as spool:
+        job = await receive(spool, MESSAGE, key="k" * 64)
+    for path in (home / "spool").glob("spool.db*"):
+        path.unlink()
+    async with Spool(home, clock=clock) as spool:
+        [found] = await spool.jobs()
+        assert found.recipients == job.recipients
+        assert await octets(spool.content(found)) == MESSAGE
+
+
+async def test_the_same_key_is_one_job(spool: Spool, home: Path) -> None:
+    first = await receive(spool, MESSAGE, key="k")
+    assert await receive(spool, MESSAGE, key="k") == first
+    assert (await spool.accept(new(key="k"), message())).id == first.id
+    assert len(files(home)) == 1
+
+
+async def test_in_parallel_too(spool: Spool, home: Path) -> None:
+    found: list[object] = []
+
+    async def work() -> None:
+        found.append(await receive(spool, MESSAGE, key="k"))
+
+    async with anyio.create_task_group() as group:
+        for _ in range(10):
+            group.start_soon(work)
+    assert len({job.id for job in found}) == 1
+    assert len(files(home)) == 1
+
+
+async def test_what_is_discarded_leaves_nothing(spool: Spool, home: Path) -> None:
+    file = await spool.receive(new())
+    await file.write(b"x" * 1_000_000)
+    await file.discard()
+    await file.discard()
+    assert files(home) == []
+    assert await spool.jobs() == []
+
+
+async def test_a_longer_envelope_is_refused(spool: Spool, home: Path) -> None:
+    file = await spool.receive(new())
+    await file.write(MESSAGE)
+    with pytest.raises(InputError, match="too long"):
+        await file.commit(new(subject="x" * 300), smtputf8=False)
+    await file.discard()
+    assert files(home) == []
+
+
+async def test_no_room(home: Path, clock: Clock) -> None:
+    limits = SpoolLimits(disk_reserve=0, max_message_size=1000, max_total_size=1500)
+    async with Spool(home, clock=clock, limits=limits) as spool:
+        with pytest.raises(InputError, match=r"at most 1\.0 kB") as caught:
+            await spool.receive(new(), 1001)
+        assert caught.value.cause == "message_too_large"
+        file = await spool.receive(new(), 1000)
+        await file.write(b"x" * 1000)
+        with pytest.raises(InputError, match=r"at most 1\.0 kB"):
+            await file.write(b"x")
+        await file.discard()
+        await receive(spool, b"x" * 1000)
+        with pytest.raises(SpoolError, match="deliver or cancel"):
+            await spool.receive(new(), 501)
+        # Nobody knew how large it would become.
+        file = await spool.receive(new())
+        await file.write(b"x" * 501)
+        with pytest.raises(SpoolError, match="deliver or cancel"):
+            await file.commit(new(), smtputf8=False)
+        assert len(files(home)) == 1
+    with pytest.raises(SpoolError, match="must stay free"):
+        async with Spool(home, clock=clock, limits=replace(limits, disk_reserve=10**18)) as spool:
+            await spool.receive(new())

@@ -1,0 +1,134 @@
+"""A job whose message arrives as a stream, with a size that nobody knows before its end.
+
+Its file begins with the job's envelope, in which the message's size stands. So room is left for that line, which is
+written last; blanks fill the room that it does not need.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import anyio
+from anyio.to_thread import run_sync
+
+from mailslot.errors import InputError
+from mailslot.spool.acceptance import DuplicateKeyError
+from mailslot.spool.files import NewFile, check_free_space, register_file
+from mailslot.spool.job_envelope import JobEnvelope, check_new_job
+
+if TYPE_CHECKING:
+    from mailslot.spool.acceptance import Acceptance
+    from mailslot.spool.job import Job, NewJob
+
+_PIECE_SIZE: Final = 262_144
+_CHECK_INTERVAL: Final = 16 * 1024 * 1024
+"""Octets after which the free space is checked again."""
+
+_LARGEST: Final = 10**15
+_KEY_LENGTH: Final = 100
+_SPARE: Final = 32
+"""Octets for a time that is longer when written."""
+
+
+class JobFile:
+    """The file of a job that is being received; made by `Spool.receive`. Ends with `commit` or `discard`.
+
+    The message must have CRLF line ends already.
+    """
+
+    def __init__(self, acceptance: Acceptance, new: NewJob) -> None:
+        self._acceptance = acceptance
+        self._new = check_new_job(new, acceptance.limits)
+        self._file = NewFile(acceptance.folder, ".job")
+        self._ascii = True
+        largest = self._envelope(replace(self._new, key="0" * _KEY_LENGTH), _LARGEST, smtputf8=False)
+        self._room = len(largest.encode()) + _SPARE
+        self._pending = [b" " * self._room]
+        self._pending_size = 0
+        self._size = 0
+        self._next_check = 0
+
+    @property
+    def size(self) -> int:
+        """The octets of the message so far."""
+        return self._size
+
+    async def check_admission(self, size: int) -> None:
+        """Check that there is room for a message of this size.
+
+        Raises:
+            InputError: `message_too_large`.
+            SpoolError: `spool_full`.
+        """
+        envelope = self._envelope(replace(self._new, key=None), size, smtputf8=False)
+        await self._acceptance.check_admission(envelope)
+
+    async def write(self, data: bytes) -> None:
+        """Append octets of the message.
+
+        Raises:
+            InputError: `message_too_large`.
+            SpoolError: they cannot be written.
+        """
+        self._pending.append(data)
+        self._pending_size += len(data)
+        self._size += len(data)
+        self._ascii = self._ascii and data.isascii()
+        self._acceptance.check_size(self._size)
+        if self._pending_size >= _PIECE_SIZE:
+            await run_sync(self._write)
+
+    async def commit(self, new: NewJob, *, smtputf8: bool) -> Job:
+        """Store the job durably, and return it; or the job that was accepted with the same key before.
+
+        Args:
+            new: the job, whose envelope may be shorter than at the beginning, but not longer, apart from a key of up to
+                100 characters.
+            smtputf8: whether the message's header contains octets over 127.
+
+        Raises:
+            InputError: the envelope is longer.
+            SpoolError: it cannot be stored; nothing is kept.
+        """
+        new = check_new_job(new, self._acceptance.limits)
+        envelope = self._envelope(new, self._size, smtputf8=smtputf8)
+        line = envelope.encode()
+        if len(line) > self._room:
+            raise InputError("The job's envelope has become too long.", stage="spool", detail=f"{len(line)} octets")
+        line = line[:-1].ljust(self._room - 1) + b"\n"
+        return await run_sync(self._commit, replace(envelope, line_length=len(line)), line)
+
+    async def discard(self) -> None:
+        """Remove the file unless it was committed."""
+        if not self._file.closed:
+            with anyio.CancelScope(shield=True):
+                await run_sync(self._file.discard)
+
+    def _envelope(self, new: NewJob, size: int, *, smtputf8: bool) -> JobEnvelope:
+        return JobEnvelope(
+            new,
+            size=size,
+            eight_bit=not self._ascii,
+            smtputf8=smtputf8,
+            created_at=self._acceptance.clock(),
+            lifetime=new.lifetime or self._acceptance.limits.max_lifetime,
+        )
+
+    def _write(self) -> None:
+        data, self._pending, self._pending_size = b"".join(self._pending), [], 0
+        if self._file.size >= self._next_check:
+            check_free_space(self._acceptance.folder, len(data), self._acceptance.limits.disk_reserve)
+            self._next_check = self._file.size + _CHECK_INTERVAL
+        self._file.write(data)
+
+    def _commit(self, envelope: JobEnvelope, line: bytes) -> Job:
+        self._write()
+        self._file.write_at_start(line)
+        acceptance = self._acceptance
+        insert = partial(acceptance.insert, envelope, self._file)
+        try:
+            return self._file.commit(b"", partial(register_file, acceptance.database, self._file, insert))
+        except DuplicateKeyError as error:
+            return error.job
