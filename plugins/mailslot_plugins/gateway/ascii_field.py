@@ -1,0 +1,71 @@
+"""Header fields with raw octets over 127, as old devices write them, in the form that every mail server takes.
+
+Such octets need SMTPUTF8 (RFC 6531), which hardly any device means and few servers offer. So text becomes encoded words
+(RFC 2047), names in addresses too; a file name in quotes becomes one as well, which mail programs understand although
+no standard has it.
+"""
+
+from __future__ import annotations
+
+import re
+from email.utils import getaddresses
+from typing import TYPE_CHECKING, Final
+
+from mailslot.errors import InputError
+from mailslot.message.header import mailboxes_field, text_field
+from mailslot.message.mailbox import Mailbox
+
+if TYPE_CHECKING:
+    from mailslot_plugins.gateway.header import HeaderField
+
+_ADDRESSES: Final = re.compile(
+    r"(?:resent-)?(?:from|sender|to|cc|reply-to)|disposition-notification-to|return-receipt-to"
+)
+_STRUCTURED: Final = re.compile(
+    r"content-.*|mime-version|(?:resent-)?(?:message-id|date)|in-reply-to|references|received|dkim-signature|arc-.*"
+)
+_QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_CONTROL: Final = re.compile(r"[\0-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def to_ascii(field: HeaderField) -> bytes:
+    """Return a field in ASCII; one that is in ASCII already is returned as it is, to the octet."""
+    if field.raw.isascii():
+        return field.raw
+    name = field.raw.partition(b":")[0].strip().decode("ascii")
+    text = _CONTROL.sub(" ", _decode(field.value))
+    if _ADDRESSES.fullmatch(field.name):
+        converted = _addresses(name, text)
+    elif _STRUCTURED.fullmatch(field.name):
+        converted = f"{name}: {_QUOTED.sub(_encode_quoted, text)}\r\n"
+    else:
+        converted = text_field(name, text)
+    return converted.encode("ascii", "replace")
+
+
+def _decode(value: bytes) -> str:
+    """Return raw octets as text: UTF-8 where they are valid, else Windows-1252, which old programs write."""
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("cp1252", "replace")
+
+
+def _addresses(name: str, text: str) -> str:
+    found: list[Mailbox] = []
+    for display_name, address in getaddresses([text]):
+        try:
+            mailbox = Mailbox(address, display_name)
+        except InputError:
+            continue
+        if not mailbox.smtputf8:
+            found.append(mailbox)
+    return mailboxes_field(name, found) if found else f"{name}: {text}\r\n"
+
+
+def _encode_quoted(quoted: re.Match[str]) -> str:
+    content = re.sub(r"\\(.)", r"\1", quoted[1])
+    if content.isascii():
+        return quoted[0]
+    encoded = text_field("X", content).removeprefix("X:").split()
+    return f'"{" ".join(encoded)}"'

@@ -1,0 +1,168 @@
+"""The header with which a device's message is sent on.
+
+The account that sends it may not send as the device, so its address goes into From and the device's into Reply-To. What
+a device has left out is added (RFC 6409 section 8); Bcc is taken out. Every other field in ASCII stays as it is, to the octet.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from email.utils import getaddresses
+from typing import TYPE_CHECKING, Final, Literal
+
+from mailslot.errors import InputError
+from mailslot.message.header import ascii_field, date_field, mailboxes_field
+from mailslot.message.mailbox import Mailbox
+from mailslot_plugins.gateway.ascii_field import to_ascii
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from datetime import datetime
+
+    from mailslot_plugins.gateway.header import HeaderField
+
+TRACE: Final = "X-Mailslot-Gateway"
+"""The field by which this gateway recognises a message that it has sent on before."""
+
+MAX_RECEIVED: Final = 30
+"""As many Received fields are a loop (RFC 5321 section 6.3)."""
+
+_DROPPED: Final = frozenset({"bcc", "resent-bcc", "return-path"})
+_MESSAGE_ID: Final = re.compile(rb"<[!-;=?-~]{1,990}>")
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who stands in From.
+
+    Attributes:
+        mode: ``"keep"`` leaves From as it is; ``"account"`` writes `address`, and the device's own into Reply-To.
+        address: the account's address, or another one that it may send as.
+        name: the device's name.
+    """
+
+    mode: Literal["account", "keep"]
+    address: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What the gateway adds about itself.
+
+    Attributes:
+        received: the value of the Received field.
+        identifier: the value of `TRACE`.
+        message_id: the identifier, ``<…@…>``, for a message without one.
+        at: when it was received, with a time zone.
+    """
+
+    received: str
+    identifier: str
+    message_id: str
+    at: datetime
+
+
+def rewrite_header(
+    fields: Sequence[HeaderField], sender: Sender, trace: Trace, *, envelope_sender: str, recipients: Sequence[str]
+) -> bytes:
+    """Return the header to send, with the empty line at its end.
+
+    Args:
+        fields: the header as the device sent it.
+        sender: who stands in From.
+        trace: what is added.
+        envelope_sender: the device's reverse-path; empty for the null sender.
+        recipients: the recipients in the envelope.
+    """
+    kept = [field for field in fields if field.name not in _DROPPED]
+    names = {field.name for field in kept}
+    added = [ascii_field("Received", trace.received), ascii_field(TRACE, trace.identifier)]
+    if "from" not in names or sender.mode == "account":
+        added += _from_fields(kept, sender, envelope_sender)
+        replaced = {"from", "sender"} if sender.mode == "account" else set[str]()
+        kept = [field for field in kept if field.name not in replaced]
+    kept = _without_repeated(kept, {"reply-to", "message-id", "date"})
+    if "to" not in names:
+        added.append(_to_field(recipients, hidden="bcc" in {field.name for field in fields} or "cc" in names))
+    if "date" not in names:
+        added.append(date_field(trace.at))
+    if "message-id" not in names:
+        added.append(ascii_field("Message-ID", trace.message_id))
+    return b"".join([*(text.encode("ascii", "replace") for text in added), *map(to_ascii, kept), b"\r\n"])
+
+
+def message_id_of(fields: Iterable[HeaderField]) -> str:
+    """Return the message's identifier, ``<…>``; empty without a valid one."""
+    for field in fields:
+        if field.name == "message-id" and (found := _MESSAGE_ID.search(field.value)):
+            return found[0].decode("ascii")
+    return ""
+
+
+def is_loop(fields: Sequence[HeaderField], is_own: Callable[[str], bool]) -> bool:
+    """Whether the message has passed through too many servers, or through this gateway before.
+
+    Args:
+        fields: its header.
+        is_own: tells whether this gateway has made a value of `TRACE`.
+    """
+    return sum(field.name == "received" for field in fields) >= MAX_RECEIVED or any(map(is_own, _traces(fields)))
+
+
+def _traces(fields: Iterable[HeaderField]) -> list[str]:
+    return [field.value.decode("ascii", "replace") for field in fields if field.name == TRACE.lower()]
+
+
+def device_address(fields: Iterable[HeaderField], envelope_sender: str) -> str:
+    """Return the address that the device sends from: the first valid one in From, else the envelope's; may be empty."""
+    values = [field.value.decode("utf-8", "replace") for field in fields if field.name == "from"]
+    for candidate in [*(address for _, address in getaddresses(values)), envelope_sender]:
+        if _mailbox(candidate) is not None:
+            return candidate
+    return ""
+
+
+def _from_fields(fields: Iterable[HeaderField], sender: Sender, envelope_sender: str) -> list[str]:
+    own = device_address(fields, envelope_sender)
+    if sender.mode == "keep":
+        # The device has left it out.
+        return [mailboxes_field("From", [Mailbox(own or sender.address, sender.name)])]
+    added = [mailboxes_field("From", [Mailbox(sender.address, sender.name)])]
+    reply_to = _mailbox(own)
+    if reply_to is not None and own.lower() != sender.address.lower() and not _has(fields, "reply-to"):
+        added.append(mailboxes_field("Reply-To", [reply_to]))
+    return added
+
+
+def _to_field(recipients: Sequence[str], *, hidden: bool) -> str:
+    """Return To: the only recipient, or a group without members, so that nobody learns of the others."""
+    only = _mailbox(recipients[0]) if len(recipients) == 1 and not hidden else None
+    return mailboxes_field("To", [only]) if only is not None else ascii_field("To", "undisclosed-recipients:;")
+
+
+def _without_repeated(fields: Iterable[HeaderField], names: set[str]) -> list[HeaderField]:
+    """Return the fields, of each of these names only the first (RFC 5322 section 3.6)."""
+    kept: list[HeaderField] = []
+    seen: set[str] = set()
+    for field in fields:
+        if field.name in names:
+            if field.name in seen:
+                continue
+            seen.add(field.name)
+        kept.append(field)
+    return kept
+
+
+def _has(fields: Iterable[HeaderField], name: str) -> bool:
+    return any(field.name == name for field in fields)
+
+
+def _mailbox(address: str) -> Mailbox | None:
+    """Return the mailbox; None for what is no address, or would need SMTPUTF8."""
+    try:
+        mailbox = Mailbox(address)
+    except InputError:
+        return None
+    return None if mailbox.smtputf8 else mailbox
