@@ -1,7 +1,8 @@
 """The header with which a device's message is sent on.
 
 The account that sends it may not send as the device, so its address goes into From and the device's into Reply-To. What
-a device has left out is added (RFC 6409 section 8); Bcc is taken out. Every other field in ASCII stays as it is, to the octet.
+a device has left out is added (RFC 6409 section 8), and Bcc is taken out. Every other field stays as it is, to the
+octet, if it is in ASCII.
 """
 
 from __future__ import annotations
