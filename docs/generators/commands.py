@@ -24,6 +24,7 @@ EXAMPLES: Final[Mapping[str, str]] = {
     "import": "mailslot import settings.toml --dry-run\nmailslot import settings.toml --yes",
     "report": "mailslot report report.zip",
     "explain": 'mailslot explain "535 5.7.139 Authentication unsuccessful"\nmailslot explain --language de < mail.log',
+    "decode": "mailslot decode < token.txt\nmailslot decode --json < dialogue.log",
     "plugins": "mailslot plugins",
     "poll": "mailslot poll fax.pop\nmailslot poll print.pop --again",
     "received": "mailslot received\nmailslot received --record print-pop --state set_aside",

@@ -45,6 +45,7 @@ class Claims:
         application: ``client_id`` (RFC 9068 section 2.2), ``azp`` or Entra's ``appid``.
         expires_at: ``exp``, in seconds since the epoch.
         not_before: ``nbf``, likewise.
+        issued_at: ``iat``, likewise.
     """
 
     issuer: str | None = None
@@ -56,6 +57,7 @@ class Claims:
     application: str | None = None
     expires_at: float | None = None
     not_before: float | None = None
+    issued_at: float | None = None
 
     def user(self, account: str = "") -> str | None:
         """Return who signed in: `account` where that is among the names, else an address, else any name."""
@@ -103,6 +105,7 @@ def parse_claims(token: Secret | str | None) -> Claims | None:
         application=next(filter(None, map(_text, map(members.get, ("client_id", "azp", "appid")))), None),
         expires_at=_time(members.get("exp")),
         not_before=_time(members.get("nbf")),
+        issued_at=_time(members.get("iat")),
     )
 
 
