@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from generators.quotations import quotations
 from generators.tables import quoted, table
+from mailslot.causes.maker_codes import maker_codes
 from mailslot.oauth.token_error_table import error_table
 
 
@@ -39,6 +40,20 @@ def token_errors() -> str:
         for error, meaning in sorted(error_table().errors.items())
     ]
     return table(("`error`", "Cause", "Source"), rows)
+
+
+def panel_codes() -> str:
+    """Return a table of the codes that makers' devices show."""
+    rows = [
+        (
+            each.maker,
+            _anchor(f"{each.maker.lower()}-{each.code.lower()}", each.code),
+            _link(each.cause),
+            quoted(each.source),
+        )
+        for each in sorted(maker_codes(), key=lambda each: (each.maker, each.code))
+    ]
+    return table(("Maker", "Code", "Cause", "Source"), rows)
 
 
 def texts(kind: str) -> str:

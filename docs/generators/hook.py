@@ -22,6 +22,7 @@ GENERATORS: Final[Mapping[str, Callable[..., str]]] = {
     "causes": causes.all_causes,
     "commands": commands.all_commands,
     "library": library.reference,
+    "panel-codes": codes.panel_codes,
     "provider": providers.facts,
     "providers": providers.all_providers,
     "section-settings": settings.section_settings,

@@ -79,10 +79,10 @@ def _of_transcripts() -> Iterator[Quotation]:
         text = path.read_text("utf-8")
         expected = dict(_EXPECTED.findall(" ".join(_EXPECT.findall(text))))
         source = _SOURCE.search(text)
-        said = dict.fromkeys(reply for reply in _REFUSING.findall(text) if _is_expected(reply, expected))
+        said = list(dict.fromkeys(reply for reply in _REFUSING.findall(text) if _is_expected(reply, expected)))
         # Of several refusals in a dialogue, nobody can tell here which one the cause is about.
         if "cause" in expected and source and len(said) == 1:
-            yield _of_reply(*said, expected["cause"], source[1])
+            yield _of_reply(said[0], expected["cause"], source[1])
 
 
 def _is_expected(reply: str, expected: Mapping[str, str]) -> bool:

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from mailslot.causes.judge import judge
+from mailslot.causes.maker_codes import find_maker_codes
 from mailslot.causes.refusal import Refusal
 from mailslot.causes.shown import find_shown
 from mailslot.diagnosis.diagnosis import Diagnosis
@@ -40,17 +41,20 @@ _SIGN_IN: Final = re.compile(r"auth|sasl|log ?in|sign ?in|password|credential", 
 def explain_pasted(text: str) -> Diagnosis | None:
     """Return what a copied text means; None if nothing is known about it.
 
-    A token service's error is looked for first, then a mail server's reply, whoever quotes it, then the client's own
-    words. What looks like a secret is masked.
+    A token service's error is looked for first, then a mail server's reply, whoever quotes it, then a maker's code,
+    then the client's own words. What looks like a secret is masked. The fact ``maker`` says whose code it is.
     """
     text = text[:MAX_TEXT]
-    cause = _of_token_service(text) or _of_server(text)
+    cause, maker = _of_token_service(text) or _of_server(text), ""
+    codes = find_maker_codes(text) if cause is None else []
+    if len({each.maker for each in codes}) == 1:
+        cause, maker = codes[0].cause, codes[0].maker
     if cause is None and (row := find_shown(text)) is not None:
         cause = row.cause
     if cause is None:
         return None
-    words = for_people(_SECRET.sub("•••", " ".join(_quoted(text).split())))
-    return Diagnosis(cause, {"words": printable(words[:MAX_WORDS])} if words else {})
+    words = printable(for_people(_SECRET.sub("•••", " ".join(_quoted(text).split())))[:MAX_WORDS])
+    return Diagnosis(cause, {name: value for name, value in (("words", words), ("maker", maker)) if value})
 
 
 def _of_token_service(text: str) -> str | None:
