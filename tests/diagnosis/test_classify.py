@@ -141,7 +141,7 @@ def test_the_account_of_the_token_is_shown() -> None:
     token = jwt(aud="https://outlook.office.com", upn="boss@example.com", scp="SMTP.Send")
     known = replace(KNOWN, provider=preset("microsoft365"), token=token)
     said = explain(diagnose(refused(), known))
-    assert said.message == "The token belongs to boss@example.com, and the account is scanner@example.com."
+    assert said.message == "The token belongs to boss@example.com, but the account that is set is scanner@example.com."
     assert (said.actor, said.token_helps) == ("operator", True)
 
 
