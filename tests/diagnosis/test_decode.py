@@ -146,6 +146,10 @@ CASES: dict[str, tuple[str, set[str]]] = {
         {"command", "empty_challenge", "xoauth2", "sasl_user", "access_token"},
     ),
     "IMAP": (f"a1 AUTHENTICATE XOAUTH2 {xoauth2(OF_GOOGLE)}", {"command", "xoauth2", "sasl_user", "access_token"}),
+    "OAUTHBEARER refused": (
+        f"AUTH OAUTHBEARER {oauthbearer(OF_GOOGLE)}\n334 eyJzdGF0dXMiOiJpbnZhbGlkX3Rva2VuIn0=\nAQ==\nQUIT",
+        {"command", "oauthbearer", "error_challenge", "acknowledgement"},
+    ),
     "a challenge of no kind": (f"334 {b64(b'???')}", {"other_challenge"}),
     "a message of no kind": (f"AUTH PLAIN\n334 \n{b64('???????')}", {"command", "empty_challenge", "other_message"}),
     "a response of a token service": (
@@ -315,6 +319,26 @@ def test_no_secret_is_shown(secret: str, layout: Any, harm: Any) -> None:
     assert SIGNATURE[:20] not in shown
 
 
+def test_commands_after_the_sign_in_are_no_messages() -> None:
+    text = f"AUTH PLAIN {b64(chr(0) + 'scanner' + chr(0) + 'sesame')}\n235 OK\nNOOP\nRSET\nQUIT\nSTAT"
+    assert len(decode_pasted(text, NOW)) == 1
+
+
+def test_a_token_that_the_server_repeats_is_masked() -> None:
+    token = "0123456789abcdef0123456789"
+    repeated = b64(json.dumps({"status": "400", "scope": f"not {token}"}))
+    shown = said(f"AUTH XOAUTH2 {xoauth2(token)}\n334 {repeated}")
+    assert token not in shown
+    assert "400" in shown
+
+
+@pytest.mark.parametrize("host", ["smtp.office365.com", "localhost", "192.0.2.1", "[2001:db8::1]"])
+def test_the_server_is_shown(host: str) -> None:
+    message = b64(f"n,a={USER},\x01host={host}\x01port=587\x01auth=Bearer {OF_GOOGLE}\x01\x01")
+    assert f"{host}, port 587" in said(message)
+    assert "0123456789abcdef01234" not in said(message.replace(host, "0123456789abcdef01234"))
+
+
 def test_a_secret_in_a_claim_is_masked() -> None:
     shown = said(jwt({**MAIL, "upn": f"me {OF_GOOGLE}", "tid": "0123456789abcdef" * 5}))
     assert OF_GOOGLE not in shown
@@ -427,10 +451,21 @@ def test_a_file_of_powershell(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "octets", [b"\0" * (MAX_INPUT + 9), bytes(range(256)) * 2048, b"eyJ" * MAX_INPUT, b"=\n" * MAX_INPUT]
+    "octets",
+    [
+        b"\0",
+        bytes(range(256)),
+        b"eyJ",
+        b"=\n",
+        b"bearer ",
+        b"eyJ-",
+        b"eyJ-.a",
+        b"Bearer a.bcdefghi ",
+        b"AUTH XOAUTH2\n",
+    ],
 )
 def test_huge_and_binary_input(tmp_path: Path, octets: bytes) -> None:
-    done = mailslot("--home", tmp_path, "decode", typed=octets)
+    done = mailslot("--home", tmp_path, "decode", typed=octets * (MAX_INPUT // len(octets) + 1))
     assert done.returncode in {0, 1}
     assert f"Only the first {MAX_INPUT:,} octets were looked at." in done.stderr
     assert "fault of mailslot" not in done.stderr

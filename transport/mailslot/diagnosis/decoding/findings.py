@@ -11,17 +11,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.diagnosis.decoding.shapes import token_shapes
 from mailslot.oauth.token_errors import shorten
-from mailslot.wire.redact import Redactor
 from mailslot.wire.secret import MASK, Secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from mailslot.wire.redact import Redactor
 
 MAX_FACT: Final = 255
 """Characters of the longest value that is shown."""
 
 MAX_LIST: Final = 20
 """Values of the longest list that is shown."""
+
+MAX_HIDDEN: Final = 4_096
+"""Characters of a secret that values are searched for."""
 
 _LONG: Final = re.compile(r"[A-Za-z0-9+_=-]{60,}|eyJ[\w-]{8,}\.[\w-]+")
 """What nobody's name or address looks like, and a secret does."""
@@ -54,11 +58,19 @@ class Piece:
     """The findings in one message or token. The first one says what it is.
 
     Every value is shortened, made printable, and masked if it is or contains a secret.
+
+    Args:
+        redactor: knows the secrets in the text that this is a piece of; it gets those of this piece.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, redactor: Redactor) -> None:
         self._found: list[tuple[str, dict[str, object]]] = []
-        self._redactor = Redactor()
+        self._redactor = redactor
+
+    @property
+    def ids(self) -> set[str]:
+        """The ids of the findings."""
+        return {finding for finding, _ in self._found}
 
     def add(self, finding: str, **facts: object) -> None:
         """Add a finding with the values of its sentence: texts, or lists of texts."""
@@ -72,7 +84,7 @@ class Piece:
 
     def hide(self, secret: str) -> None:
         """Mask a secret wherever it occurs in a value."""
-        self._redactor.add(Secret(secret))
+        self._redactor.add(Secret(secret[:MAX_HIDDEN]))
 
     def findings(self) -> list[Finding]:
         """Return all findings, in order."""

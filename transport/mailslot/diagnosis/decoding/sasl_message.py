@@ -23,6 +23,7 @@ _FIELD: Final = "auth="
 _SCHEME: Final = re.compile(r"\s*bearer(?:\s+|$)", re.IGNORECASE)
 _GS2_USER: Final = re.compile(r"a=([^,\x01]*)")
 _ADDRESS: Final = re.compile(r"[\w.+'=-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
+_HOST: Final = re.compile(r"[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}\.?|\[?[\da-fA-F:.]{2,45}\]?")
 _SCRAM: Final = re.compile(r"[nyp][^,]*,(?:a=[^,]*)?,n=([^,]*),r=")
 _USER_PROMPT: Final = re.compile(r"\s*user ?name:?\s*\0?|\s*login:?\s*", re.IGNORECASE)
 _PASSWORD_PROMPT: Final = re.compile(r"\s*pass ?word:?\s*\0?", re.IGNORECASE)
@@ -83,7 +84,9 @@ def _add_user(piece: Piece, user: str) -> None:
 def _add_server(piece: Piece, head: str) -> None:
     fields = dict(part.split("=", 1) for part in head.split("\x01")[1:] if "=" in part)
     if "host" in fields:
-        piece.add("server", host=fields["host"], port=fields.get("port", "?"))
+        host, port = fields["host"], fields.get("port", "")
+        is_name = len(host) <= MAX_USER or _HOST.fullmatch(host)
+        piece.add("server", host=host if is_name else MASK, port=port if port.isdecimal() else "?")
 
 
 def _describe_field(piece: Piece, value: str, user: str, now: float) -> None:
@@ -101,7 +104,7 @@ def _describe_field(piece: Piece, value: str, user: str, now: float) -> None:
         piece.add("token_quoted")
     if len(token.split()) > 1 or value != value.strip():
         piece.add("token_with_blanks")
-    describe_token(piece, "".join(token.split()), now, user=user, used_as_access_token=True)
+    describe_token(piece, "".join(token.split()), now, user=shown_user(user), used_as_access_token=True)
 
 
 def describe_octets(piece: Piece, octets: bytes, now: float) -> bool:

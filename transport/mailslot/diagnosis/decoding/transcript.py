@@ -18,6 +18,7 @@ from mailslot.diagnosis.decoding.sasl_message import (
 )
 from mailslot.diagnosis.decoding.token import describe_token, is_token
 from mailslot.oauth.response_body import parse_json_object
+from mailslot.wire.redact import Redactor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,8 +50,9 @@ _AUTH: Final = re.compile(
 )
 _CHALLENGE: Final = re.compile(r"^(?:334|\+)(?:[ -](\S*))?$")
 _WORD: Final = re.compile(r"[A-Za-z0-9+/=_.~!*$%-]{4,}")
-_BEARER: Final = re.compile(r"((?:\bbearer\s+)+)([\w.~+/=!*$-]{8,})", re.IGNORECASE)
-_JWT: Final = re.compile(r"\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*){0,3}")
+_BEARER: Final = re.compile(r"((?:\bbearer\s+){1,3})([\w.~+/=!*$-]{8,})", re.IGNORECASE)
+_EMBEDDED: Final = re.compile(r"[\w.~+/!*$%-]{8,}")
+_ACKNOWLEDGEMENT: Final = b"\x01"
 _CONTINUES: Final = 40
 """Characters of a line from which on the next one may be its continuation."""
 
@@ -67,22 +69,23 @@ def decode_pasted(text: str, now: float) -> list[list[Finding]]:
         now: the time, in seconds since the epoch.
     """
     text = text.strip("\ufeff \t\r\n")
-    whole = _describe_json(text, now) or _describe_unencoded(text, now)
-    pieces = whole or _Dialogue(now).read(text)
+    redactor = Redactor()
+    whole = _describe_json(text, now, redactor) or _describe_unencoded(text, now, redactor)
+    pieces = whole or _Dialogue(now, redactor).read(text)
     return [found for piece in pieces[:MAX_PIECES] if (found := piece.findings())]
 
 
-def _describe_json(text: str, now: float) -> list[Piece]:
+def _describe_json(text: str, now: float, redactor: Redactor) -> list[Piece]:
     members = parse_json_object(text.encode("utf-8", "replace")) if text.startswith("{") else None
     if members is None:
         return []
-    challenge = Piece()
+    challenge = Piece(redactor)
     if describe_challenge(challenge, json.dumps(members).encode()) and not members.keys() & set(_TOKENS):
         return [challenge]
     pieces: list[Piece] = []
     for name in _TOKENS:
         if isinstance(token := members.get(name), str) and token:
-            piece = Piece()
+            piece = Piece(redactor)
             piece.add(f"member_{name}")
             describe_token(piece, token.strip(), now, used_as_access_token=name == "access_token")
             pieces.append(piece)
@@ -91,10 +94,10 @@ def _describe_json(text: str, now: float) -> list[Piece]:
     return pieces
 
 
-def _describe_unencoded(text: str, now: float) -> list[Piece]:
+def _describe_unencoded(text: str, now: float, redactor: Redactor) -> list[Piece]:
     if not looks_like_bearer(text):
         return []
-    piece = Piece()
+    piece = Piece(redactor)
     describe_bearer(piece, text, now)
     piece.add("not_in_base64")
     return [piece]
@@ -103,12 +106,14 @@ def _describe_unencoded(text: str, now: float) -> list[Piece]:
 class _Dialogue:
     """Reads line by line, and knows what the line before was."""
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, redactor: Redactor) -> None:
         self._now = now
+        self._redactor = redactor
         self._pieces: list[Piece] = []
         self._mechanism = ""
         self._role: Role = ""
         self._user = ""
+        self._is_due = False
 
     def read(self, text: str) -> list[Piece]:
         """Return the pieces in a text."""
@@ -126,15 +131,16 @@ class _Dialogue:
         return self._pieces
 
     def _command(self, mechanism: str, response: str | None) -> None:
-        piece = Piece()
+        piece = Piece(self._redactor)
         piece.add("command", mechanism=mechanism)
         self._mechanism, self._role = mechanism, "user" if mechanism == "LOGIN" else ""
+        self._is_due = True
         if response is not None and response != "=":
             self._describe(piece, response)
         self._pieces.append(piece)
 
     def _challenge(self, text: str) -> None:
-        piece = Piece()
+        piece = Piece(self._redactor)
         decoded = decode_base64(text)
         if not text:
             piece.add("empty_challenge")
@@ -142,12 +148,14 @@ class _Dialogue:
             piece.add("other_challenge")
         else:
             piece.add_all(decoded[1])
-        found = {finding.id for finding in piece.findings()}
-        self._role = "user" if "user_prompt" in found else "password" if "password_prompt" in found else self._role
+        self._is_due = True
+        self._role = (
+            "user" if "user_prompt" in piece.ids else "password" if "password_prompt" in piece.ids else self._role
+        )
         self._pieces.append(piece)
 
     def _message(self, text: str) -> None:
-        piece = Piece()
+        piece = Piece(self._redactor)
         if self._describe(piece, text):
             self._pieces.append(piece)
 
@@ -155,6 +163,7 @@ class _Dialogue:
         """Describe a client's message, or a token; return whether it was recognised."""
         joined = "".join(text.split())
         role, self._role = self._role, "password" if self._role == "user" else ""
+        is_due, self._is_due = self._is_due, False
         if is_token(joined):
             describe_token(piece, joined, self._now, used_as_access_token=bool(self._mechanism))
             if joined != text:
@@ -166,8 +175,8 @@ class _Dialogue:
         if decoded is None:
             return False
         known = self._describe_login(piece, decoded[0], role) or describe_octets(piece, decoded[0], self._now)
-        if not known and self._mechanism:
-            piece.add("other_message")
+        if not known and is_due:
+            piece.add("acknowledgement" if decoded[0] == _ACKNOWLEDGEMENT else "other_message")
             known = True
         if known:
             piece.add_all(decoded[1])
@@ -201,22 +210,22 @@ class _Dialogue:
 
     def _compare(self, piece: Piece) -> None:
         """Add whether another mechanism was named than the one whose message it is."""
-        found = {finding.id for finding in piece.findings()} & {"xoauth2", "oauthbearer", "plain"}
+        found = piece.ids & {"xoauth2", "oauthbearer", "plain"}
         if self._mechanism and found and self._mechanism.lower() not in found:
             piece.add("other_mechanism", named=self._mechanism, sent=found.pop().upper())
 
     def _embedded(self, line: str) -> None:
         """Describe tokens within other text, such as a header."""
-        for schemes, token in _BEARER.findall(line):
-            piece = Piece()
+        for schemes, token in _BEARER.findall(line)[:MAX_PIECES]:
+            piece = Piece(self._redactor)
             describe_token(piece, token, self._now, used_as_access_token=True)
             if len(schemes.split()) > 1:
                 piece.add("bearer_twice")
             self._pieces.append(piece)
-            line = line.replace(token, "")
-        words = [*_JWT.findall(line), *(word for word in line.split() if is_token(word.strip("\"',;:()<>")))]
-        for token in dict.fromkeys(word.strip("\"',;:()<>") for word in words):
-            piece = Piece()
+        sent = {token for _, token in _BEARER.findall(line)}
+        words = [word for word in _EMBEDDED.findall(line) if word not in sent and is_token(word)]
+        for token in list(dict.fromkeys(words))[:MAX_PIECES]:
+            piece = Piece(self._redactor)
             describe_token(piece, token, self._now)
             self._pieces.append(piece)
 
