@@ -11,6 +11,7 @@ from mailslot.causes.refusal import Refusal
 from mailslot.causes.shown import find_shown
 from mailslot.diagnosis.diagnosis import Diagnosis
 from mailslot.diagnosis.server_words import for_people
+from mailslot.oauth.resources import find_foreign_resource
 from mailslot.oauth.response import TokenServiceResponse
 from mailslot.oauth.token_error_table import error_table
 from mailslot.oauth.token_errors import classify_error
@@ -50,7 +51,9 @@ def explain_pasted(text: str) -> Diagnosis | None:
     if cause is None:
         return None
     words = for_people(_SECRET.sub("•••", " ".join(_quoted(text).split())))
-    return Diagnosis(cause, {"words": printable(words[:MAX_WORDS])} if words else {})
+    resource = find_foreign_resource(text)
+    facts = {"words": printable(words[:MAX_WORDS]), "resource": "" if resource is None else resource.name}
+    return Diagnosis(cause, {name: value for name, value in facts.items() if value})
 
 
 def _of_token_service(text: str) -> str | None:

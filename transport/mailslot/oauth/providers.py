@@ -52,7 +52,7 @@ class Service:
         app_scopes: what to ask for when the application signs in by itself; empty where it cannot.
         app_roles: what its own token has to bear in ``roles``, any of them; empty where that is not known.
         mechanisms: the bearer mechanisms that it takes; the best first.
-        audiences: what a token for it has in ``aud``, any of them; empty where that is not known.
+        resource: what tokens for it are for, by its id in ``resources.toml``; None where that is not known.
         token_limit: characters of the longest access token that the servers take; None where not known.
     """
 
@@ -61,7 +61,7 @@ class Service:
     app_scopes: tuple[str, ...] = ()
     app_roles: tuple[str, ...] = ()
     mechanisms: tuple[str, ...] = ("XOAUTH2", "OAUTHBEARER")
-    audiences: tuple[str, ...] = ()
+    resource: str | None = None
     token_limit: int | None = None
 
 
