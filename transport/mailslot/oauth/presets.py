@@ -210,6 +210,7 @@ def _quirks(table: _Table) -> Quirks:
         closed=table.flag("closed"),
         shared_tenants=table.texts("shared_tenants"),
         disuse_days=table.number("disuse_days"),
+        blockable_flows=table.texts("blockable_flows"),
         testing_days=table.number("testing_days"),
     )
     table.end()
