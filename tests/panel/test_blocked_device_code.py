@@ -20,6 +20,7 @@ from mailslot.oauth.flow import UserCode
 from mailslot.sasl.credentials import AccessToken
 from mailslot.spool.job import NewJob
 from mailslot_plugins.panel.security.keys import ApiKeys
+from mailslot_plugins.panel.translations import LANGUAGES, translate
 from mailslot_plugins.sandbox import WebFault
 from mailslot_plugins.tokens import device as device_flow
 from panel.browser_client import BrowserClient, words
@@ -185,3 +186,16 @@ async def test_a_sign_in_by_device_code_that_is_blocked(tmp_path: Path, monkeypa
                 assert (refused.status_code, refused.json()["cause"]) == (409, "device_code_blocked")
             assert "The organisation no longer lets anybody sign in" in text
             assert re.findall(r'name="way" value="(\w+)"', text) == ["browser", "paste"]
+
+
+async def test_device_codes_come_last_with_a_warning_where_they_may_be_blocked(tmp_path: Path) -> None:
+    async with sandbox_home(tmp_path), run_panel(tmp_path) as panel, BrowserClient(panel.address) as admin:
+        await admin.sign_in()
+        assert translate("token", "way_can_be_blocked", "en") not in words(await admin.get(PAGE))
+        panel.device.records.change("smtp", {"provider": "microsoft365"}, {})
+        for language in LANGUAGES:
+            page = await admin.get(PAGE, headers={"accept-language": language})
+            assert re.findall(r'name="way" value="(\w+)"', page.text) == ["browser", "paste", "device"]
+            shown = words(page)
+            assert shown.count(translate("token", "way_can_be_blocked", language)) == 1
+            assert translate("token", "best", language) in shown
