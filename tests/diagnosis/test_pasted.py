@@ -14,6 +14,7 @@ from diagnosis.collected_answers import displayed_texts
 from mailslot.causes.cause import causes
 from mailslot.causes.maker_codes import MakerCode, find_maker_codes, maker_codes, makers_of, parse_maker_codes
 from mailslot.causes.shown import parse_shown, shown_rows
+from mailslot.diagnosis.catalogue import explain
 from mailslot.diagnosis.pasted import explain_pasted
 
 if TYPE_CHECKING:
@@ -40,6 +41,33 @@ def test_who_is_quoted_counts_first(text: str, cause: str) -> None:
     found = explain_pasted(text)
     assert found is not None
     assert found.cause == cause
+
+
+@pytest.mark.parametrize(
+    ("text", "cause", "says"),
+    [
+        (
+            "The audience claim value is invalid for current resource. Audience claim is 'https://graph.microsoft.com/'.",
+            "token_for_other_service",
+            "The token is for Microsoft Graph,",
+        ),
+        (
+            "Access token validation failure. Invalid audience.",
+            "token_for_other_service",
+            "The token is for another service,",
+        ),
+        (
+            "AADSTS650057: Invalid resource. Resource app ID: 00000002-0000-0000-c000-000000000000.",
+            "scope_wrong",
+            "are for Azure AD Graph,",
+        ),
+    ],
+)
+def test_a_wrong_resource_is_named(text: str, cause: str, says: str) -> None:
+    found = explain_pasted(text)
+    assert found is not None
+    assert found.cause == cause
+    assert says in explain(found).message
 
 
 @given(st.text(max_size=300))

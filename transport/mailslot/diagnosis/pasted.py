@@ -12,6 +12,7 @@ from mailslot.causes.refusal import Refusal
 from mailslot.causes.shown import find_shown
 from mailslot.diagnosis.diagnosis import Diagnosis
 from mailslot.diagnosis.server_words import for_people
+from mailslot.oauth.resources import find_foreign_resource
 from mailslot.oauth.response import TokenServiceResponse
 from mailslot.oauth.token_error_table import error_table
 from mailslot.oauth.token_errors import classify_error
@@ -53,8 +54,14 @@ def explain_pasted(text: str) -> Diagnosis | None:
         cause = row.cause
     if cause is None:
         return None
-    words = printable(for_people(_SECRET.sub("•••", " ".join(_quoted(text).split())))[:MAX_WORDS])
-    return Diagnosis(cause, {name: value for name, value in (("words", words), ("maker", maker)) if value})
+    words = for_people(_SECRET.sub("•••", " ".join(_quoted(text).split())))
+    resource = find_foreign_resource(text)
+    facts = {
+        "words": printable(words[:MAX_WORDS]),
+        "maker": maker,
+        "resource": "" if resource is None else resource.name,
+    }
+    return Diagnosis(cause, {name: value for name, value in facts.items() if value})
 
 
 def _of_token_service(text: str) -> str | None:
