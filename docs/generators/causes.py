@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from generators.tables import table
 from mailslot.causes.cause import causes
-from mailslot.diagnosis.catalogue import actor_name, label, messages, texts
+from mailslot.diagnosis.catalogue import actor_name, label, messages, variants
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,11 +37,11 @@ def all_causes() -> str:
 
 def _section(cause: str) -> str:
     said = messages("en")[cause]
-    sentences = "\n>\n".join(f"> {_as_markdown(each)}" for each in texts(said["sentence"]))
+    sentences = "\n>\n".join(f"> {_as_markdown(each)}" for each in variants(said["sentence"]))
     follows = causes()[cause]
     rows = [
         ("When", follows.when),
-        ("What to do", " *Or:* ".join(_as_markdown(each) for each in texts(said["advice"]))),
+        ("What to do", " *Or:* ".join(_as_markdown(each) for each in variants(said["advice"]))),
         (label("who_must_act"), actor_name(follows.actor) if follows.actor else "Nobody"),
         (label("get_token"), label("helps" if follows.token_helps else "helps_not")),
     ]

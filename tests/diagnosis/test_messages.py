@@ -18,8 +18,8 @@ from mailslot.diagnosis.catalogue import (
     label,
     languages,
     messages,
-    needs,
-    texts,
+    needed_facts,
+    variants,
 )
 from mailslot.diagnosis.diagnosis import Diagnosis
 
@@ -85,7 +85,7 @@ def all_texts(language: str) -> list[tuple[str, str, int, str]]:
         for cause, table in messages(language).items()
         if cause != WORDS
         for part in ("sentence", "advice")
-        for number, text in enumerate(texts(table[part]))
+        for number, text in enumerate(variants(table[part]))
     ]
 
 
@@ -97,8 +97,8 @@ def test_the_causes_match_the_design_document(cause: str, actor: str | None, hel
 @every_language
 def test_every_language_is_complete(language: str) -> None:
     assert set(messages(language)) == {*causes(), WORDS}
-    english = {(cause, part, number): needs(text) for cause, part, number, text in all_texts("en")}
-    found = {(cause, part, number): needs(text) for cause, part, number, text in all_texts(language)}
+    english = {(cause, part, number): needed_facts(text) for cause, part, number, text in all_texts("en")}
+    found = {(cause, part, number): needed_facts(text) for cause, part, number, text in all_texts(language)}
     assert found == english
     assert {cause for cause in causes() if set(messages(language)[cause]) != {"sentence", "advice"}} == set()
     words: Any = messages(language)[WORDS]
@@ -132,7 +132,7 @@ def test_every_text_is_translated() -> None:
 
 def test_the_last_variant_needs_no_facts() -> None:
     lasts = {(cause, part): text for cause, part, _, text in all_texts("en")}
-    assert {key: text for key, text in lasts.items() if needs(text)} == {}
+    assert {key: text for key, text in lasts.items() if needed_facts(text)} == {}
 
 
 def test_token_update_failed_has_the_quoted_text() -> None:
@@ -153,7 +153,9 @@ def test_german_keeps_sharp_s() -> None:
 @pytest.mark.parametrize("cause", causes())
 def test_no_placeholder_is_left_empty(cause: str, language: str) -> None:
     table = messages(language)[cause]
-    wanted = sorted(set().union(*(needs(text) for part in ("sentence", "advice") for text in texts(table[part]))))
+    wanted = sorted(
+        set().union(*(needed_facts(text) for part in ("sentence", "advice") for text in variants(table[part])))
+    )
     for size in range(len(wanted) + 1):
         for known in combinations(wanted, size):
             said = explain(Diagnosis(cause, {name: f"<{name}>" for name in known}), language)
@@ -170,8 +172,8 @@ def test_no_placeholder_is_left_empty(cause: str, language: str) -> None:
 @pytest.mark.parametrize("cause", causes())
 def test_known_facts_are_shown(cause: str, language: str) -> None:
     """With all facts, the first text is said."""
-    first = texts(messages(language)[cause]["sentence"])[0]
-    facts = {name: f"<{name}>" for name in needs(first)}
+    first = variants(messages(language)[cause]["sentence"])[0]
+    facts = {name: f"<{name}>" for name in needed_facts(first)}
     said = explain(Diagnosis(cause, facts), language).message
     assert all(name.startswith("security_") or f"<{name}>" in said for name in facts)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mailslot.diagnosis.server_words import for_people
+from mailslot.diagnosis.server_words import without_internals
 
 
 @pytest.mark.parametrize(
@@ -24,4 +24,4 @@ from mailslot.diagnosis.server_words import for_people
     ],
 )
 def test_what_is_left(said: str, left: str) -> None:
-    assert for_people(said) == left
+    assert without_internals(said) == left

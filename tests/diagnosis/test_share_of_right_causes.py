@@ -12,7 +12,7 @@ from diagnosis.collected import smtp_refusals
 from diagnosis.collected_answers import pop3_refusals, token_service_refusals
 from mailslot.causes.cause import causes
 from mailslot.causes.judge import judge
-from mailslot.causes.refinement import Circumstances
+from mailslot.causes.refinement import RefinementContext
 from mailslot.causes.refusal import Refusal
 from mailslot.causes.rules import table
 from mailslot.oauth.response import TokenServiceResponse
@@ -52,7 +52,7 @@ Told = tuple[str, frozenset[str]]
 
 def refined(cause: str, authentication: str, protocol: Any) -> str:
     """Return the cause in view of what is set; nothing is known of the token and of the provider."""
-    known = Circumstances(
+    known = RefinementContext(
         protocol=protocol,
         authentication=authentication,
         token_length=100,

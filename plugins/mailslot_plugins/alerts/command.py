@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from mailslot.cli.console import print_json
 from mailslot.cli.home import open_records
 from mailslot.cli.service_hint import warn_if_no_service
 from mailslot.cli.settings import AsJson  # noqa: TC001 - typer reads it
@@ -71,7 +71,7 @@ def list_(context: typer.Context, *, as_json: AsJson = False) -> None:
     home: Path = context.obj
     waiting_reason, rows = anyio.run(_with_alarms, home, incident_rows)
     if as_json:
-        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+        print_json(rows)
         return
     console = Console()
     if not rows:

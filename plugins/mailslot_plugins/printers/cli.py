@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -12,7 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from mailslot.cli.console import make_console
+from mailslot.cli.console import make_console, print_json
 from mailslot.cli.home import open_records
 from mailslot.cli.settings import AsJson  # noqa: TC001 - typer reads it
 from mailslot.plugin import InputError
@@ -38,7 +37,7 @@ def certificates(context: typer.Context, *, as_json: AsJson = False) -> None:
     home: Path = context.obj
     pins = anyio.run(_with_pins, home, StoredPins.all)
     if as_json:
-        sys.stdout.write(json.dumps([asdict(pin) for pin in pins], indent=2) + "\n")
+        print_json([asdict(pin) for pin in pins])
         return
     console = make_console()
     if not pins:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from mailslot.cli.console import make_console, print_error
+from mailslot.cli.console import make_console, print_error, print_json
 from mailslot.cli.home import open_records
 from mailslot.cli.language import chosen_language
 from mailslot.cli.settings import AsJson
@@ -45,7 +45,7 @@ def explain(
         raise typer.Exit(1)
     found = explain_cause(diagnosis, spoken)
     if as_json:
-        sys.stdout.write(json.dumps(asdict(found), indent=2) + "\n")
+        print_json(asdict(found))
         return
     helps = label("helps" if found.token_helps else "helps_not", spoken)
     parts = [f"[bold]{escape(found.message)}[/bold]", escape(found.advice)]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -12,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from mailslot.cli.console import make_console
+from mailslot.cli.console import make_console, print_json
 from mailslot.cli.service_hint import warn_if_no_service
 from mailslot.cli.settings import AsJson
 from mailslot.service.json_documents import job_document
@@ -66,7 +64,7 @@ def jobs(
 
     found = _with_spool(context, listed)
     if as_json:
-        sys.stdout.write(json.dumps([job_document(job) for job in found], indent=2) + "\n")
+        print_json([job_document(job) for job in found])
     else:
         _list(found)
     warn_if_no_service(context.obj)
@@ -109,7 +107,7 @@ def show(context: typer.Context, number: Number, *, as_json: AsJson = False) -> 
     """Show a job's story: who gets it, what the server said, how often it was tried, and when it is tried next."""
     job = _with_spool(context, lambda spool: spool.job(number))
     if as_json:
-        sys.stdout.write(json.dumps(job_document(job), indent=2) + "\n")
+        print_json(job_document(job))
         return
     console = make_console()
     console.print(f"[bold]Job {job.id}[/bold]: {escape(job.subject or 'without a subject')}", highlight=False)

@@ -1,8 +1,7 @@
-"""``mailslot poll``: poll now, once, and hand the mail to its pipeline."""
+"""``mailslot poll``: poll once, and pass the mail to its pipeline."""
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from mailslot.cli.console import make_console
+from mailslot.cli.console import make_console, print_json
 from mailslot.cli.home import open_records
 from mailslot.cli.settings import AsJson, SlotName
 from mailslot.errors import InputError
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from mailslot.slots.records import Records
 
 _WAIT = 30.0
-"""Seconds to wait for a service that polls the same slot at this moment."""
+"""Seconds to wait for a service that is polling the same slot."""
 
 _COLOURS = {"done": "green", "set aside": "red", "later": "yellow"}
 
@@ -54,7 +53,7 @@ def poll(
         )
     report = anyio.run(_poll, open_records(home), found.record, pipeline, again)
     if as_json:
-        sys.stdout.write(json.dumps(poll_document(found, report), indent=2) + "\n")
+        print_json(poll_document(found, report))
     else:
         _show(report)
     if not report.ok:

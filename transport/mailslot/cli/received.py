@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from mailslot.cli.console import make_console
+from mailslot.cli.console import make_console, print_json
 from mailslot.cli.settings import AsJson
 from mailslot.service.json_documents import mail_document
 from mailslot.timestamps import short_local_time
@@ -46,7 +44,7 @@ def received(
     home: Path = context.obj
     found = anyio.run(_found, home, record, states, most)
     if as_json:
-        sys.stdout.write(json.dumps([mail_document(each) for each in found], indent=2) + "\n")
+        print_json([mail_document(each) for each in found])
         return
     console = make_console()
     if not found:

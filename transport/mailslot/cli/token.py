@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from datetime import datetime
@@ -14,7 +13,7 @@ from anyio.to_thread import run_sync
 from rich.markup import escape
 from rich.table import Table
 
-from mailslot.cli.console import make_console
+from mailslot.cli.console import make_console, print_json
 from mailslot.cli.home import open_records
 from mailslot.cli.service_hint import warn_if_no_service
 from mailslot.cli.settings import AsJson, SlotName
@@ -192,7 +191,7 @@ def status(
     slots = SLOTS if slot is None else (find_slot(slot),)
     rows = anyio.run(token_rows, open_records(home), slots)
     if as_json:
-        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+        print_json(rows)
         return
     table = Table()
     for heading in ("Slot", "Token", "Health", "Account", "Expires", "Renewed"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from mailslot.cli.console import make_console
+from mailslot.cli.console import make_console, print_json
 from mailslot.cli.home import open_records
 from mailslot.cli.output import write_output
 from mailslot.cli.settings import AsJson
@@ -90,7 +89,7 @@ def import_(
     if not dry_run:
         apply_import(records, plan)
     if as_json:
-        sys.stdout.write(json.dumps(_document(plan, taken_over=bool(plan.changes) and not dry_run), indent=2) + "\n")
+        print_json(_document(plan, taken_over=bool(plan.changes) and not dry_run))
         return
     summary = "Nothing to change: all of it is set so already."
     if plan.changes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from mailslot.diagnosis.clock import is_wrong, measure_clock_skew
+from mailslot.diagnosis.clock import is_clock_wrong, measure_clock_skew
 from mailslot.errors import MailError
 
 if TYPE_CHECKING:
@@ -41,4 +41,4 @@ async def check_clock(device: Device, record: str, check: ClockCheck) -> None:
         return
     skew, _ = await measure_clock_skew(device.connector, profile, _LONGEST)
     if skew is not None:
-        check.state, check.seconds = "wrong" if is_wrong(skew) else "right", round(skew)
+        check.state, check.seconds = "wrong" if is_clock_wrong(skew) else "right", round(skew)
