@@ -25,9 +25,9 @@ from fax.faxes import (
 from fax.pages import text_page
 from mailslot.service.pipeline import Done, Later, SetAside
 from mailslot_plugins.fax import section
-from mailslot_plugins.fax.fax_reader import read_pages
 from mailslot_plugins.fax.pipeline import pipeline
 from mailslot_plugins.fax.profile import STANDARD
+from mailslot_plugins.fax.received_pages import read_pages
 
 SCAN = Path(__file__).parents[2] / "fixtures" / "scan" / "page.pdf"
 

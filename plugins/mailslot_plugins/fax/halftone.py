@@ -79,8 +79,8 @@ def _paper_tone(grey: Image.Image) -> int:
     histogram = grey.histogram()
     threshold = _PAPER_SHARE * grey.width * grey.height
     for tone in range(255, _LIGHTEST_GREY, -1):
-        padding = histogram[max(0, tone - _SPREAD) : tone + _SPREAD + 1]
-        if sum(padding) >= threshold and histogram[tone] == max(padding):
+        similar = histogram[max(0, tone - _SPREAD) : tone + _SPREAD + 1]
+        if sum(similar) >= threshold and histogram[tone] == max(similar):
             return tone
     return 255
 

@@ -20,11 +20,7 @@ if TYPE_CHECKING:
 
 
 class FileToken:
-    """Reads the file whenever a token is needed, so that it always has the newest.
-
-    Args:
-        path: the file.
-    """
+    """Reads the file whenever a token is needed, so that it always has the newest."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -56,11 +56,7 @@ class PastTest:
 
 
 class History:
-    """The tests of a device: one file for each record, one line for each test, the oldest first.
-
-    Args:
-        home: the home folder.
-    """
+    """The tests of a device: one file for each record, one line for each test, the oldest first."""
 
     def __init__(self, home: Path) -> None:
         self._folder = home / "history"

@@ -19,12 +19,7 @@ _STEP: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """The bar of one test.
-
-    Attributes:
-        x: its left edge.
-        outcome: the test.
-    """
+    """The bar of one test."""
 
     x: int
     outcome: Outcome
@@ -32,14 +27,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """The last tests, the newest on the right.
-
-    Attributes:
-        bars: the bars.
-        width: the total width.
-        passed: the number of passed tests.
-        failed: the number of failed tests.
-    """
+    """The last tests, the newest on the right."""
 
     bars: tuple[Bar, ...]
     width: int

@@ -63,23 +63,13 @@ def start_test(state: State, slot: Slot, *, send: bool = False) -> BackgroundTas
 
 
 def find_test(state: State, slot: Slot) -> BackgroundTask[RunningTest] | None:
-    """Return the newest test of a slot's record; None if there was none since the panel was started.
-
-    Args:
-        state: the application's state.
-        slot: the slot.
-    """
+    """Return the newest test of a slot's record; None if there was none since the panel was started."""
     tasks: BackgroundTasks = state.tasks
     return tasks.find(_key(slot), RunningTest)
 
 
 def cancel_test(state: State, slot: Slot) -> None:
-    """Cancel the test of a slot's record, if one is running.
-
-    Args:
-        state: the application's state.
-        slot: the slot.
-    """
+    """Cancel the test of a slot's record, if one is running."""
     tasks: BackgroundTasks = state.tasks
     tasks.cancel(_key(slot))
 

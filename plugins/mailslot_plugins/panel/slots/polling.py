@@ -74,12 +74,7 @@ class PollStatus:
 
 
 def start_poll(state: State, slot: Slot) -> BackgroundTask[PollRun]:
-    """Start a poll, or return the running one.
-
-    Args:
-        state: the application's state.
-        slot: a POP slot.
-    """
+    """Start a poll, or return the running one."""
     tasks: BackgroundTasks = state.tasks
     before = find_poll(state, slot)
     if before is not None and before.running:
@@ -88,12 +83,7 @@ def start_poll(state: State, slot: Slot) -> BackgroundTask[PollRun]:
 
 
 def find_poll(state: State, slot: Slot) -> BackgroundTask[PollRun] | None:
-    """Return the newest poll that was requested here; None if there was none.
-
-    Args:
-        state: the application's state.
-        slot: a POP slot.
-    """
+    """Return the newest poll that was requested here; None if there was none."""
     tasks: BackgroundTasks = state.tasks
     return tasks.find(_key(slot), PollRun)
 

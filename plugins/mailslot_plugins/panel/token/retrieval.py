@@ -32,13 +32,7 @@ def task_key(record: str) -> tuple[str, ...]:
 
 
 def start_sign_in(state: State, sign_in: SignIn, settings: Settings) -> BackgroundTask[SignIn]:
-    """Start a sign-in; it replaces a running one for the same record.
-
-    Args:
-        state: the application's state.
-        sign_in: a new sign-in.
-        settings: the record's settings.
-    """
+    """Start a sign-in; it replaces a running one for the same record."""
     tasks: BackgroundTasks = state.tasks
     return tasks.start(task_key(sign_in.slot.record), sign_in, partial(_sign_in, state, settings))
 

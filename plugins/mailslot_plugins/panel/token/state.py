@@ -74,11 +74,7 @@ class TokenState:
         return self.health is not None and (self.health.obtained_at is not None or self.health.state == "unreadable")
 
     def sentence(self, language: str) -> str:
-        """Return the most important problem; empty if there is none.
-
-        Args:
-            language: one of the panel's.
-        """
+        """Return the most important problem; empty if there is none."""
         health = self.health
         if health is None:
             return word(FOLDER, "from_elsewhere", language) if self.from_elsewhere else ""
@@ -91,11 +87,7 @@ class TokenState:
         return next(iter(self.notes(language)), health.sentence)
 
     def notes(self, language: str) -> tuple[str, ...]:
-        """Return notes about the token, a sentence each.
-
-        Args:
-            language: one of the panel's.
-        """
+        """Return notes about the token, a sentence each."""
         health = self.health
         if health is None:
             return ()

@@ -55,11 +55,7 @@ def host_and_port(address: str) -> str:
 
 
 def untrusted_sentence(options: PrinterOptions) -> str:
-    """Return why a printer's certificate is not trusted, and what to do if the printer was replaced.
-
-    Args:
-        options: the printer's options.
-    """
+    """Return why a printer's certificate is not trusted, and what to do if the printer was replaced."""
     if options.ca_file is not None:
         return "The printer's certificate was not issued by an authority in ca_file."
     if options.pins is None:
