@@ -144,7 +144,6 @@ class MailPrinting:
             if not ready.ready:
                 raise PrinterError(
                     " ".join(ready.reasons) or "The printer does not accept documents at the moment.",
-                    stage="transaction",
                     cause="printer_stopped",
                     retryable=True,
                 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -10,6 +9,7 @@ import anyio
 
 from mailslot.oauth.token_error_table import Remedy
 from mailslot.oauth.token_errors import DEVICE_CODE_GRANT, TokenServiceError, classify_error, shorten
+from mailslot.oauth.token_response import parse_number
 from mailslot.plugin import InputError, RefreshTokenFlow, Secret, UserCode, check_endpoint_url, new_grant, request_token
 from mailslot_plugins.tokens.authorization import sign_in_incomplete_error
 
@@ -123,14 +123,9 @@ def _url(members: Mapping[str, object], name: str) -> str | None:
 
 
 def _seconds(value: object) -> float | None:
-    """Return a number of seconds, also from text; None for anything else, and for what is not above 0."""
-    if not isinstance(value, int | float | str) or isinstance(value, bool):
-        return None
-    try:
-        seconds = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return seconds if math.isfinite(seconds) and seconds > 0 else None
+    """Return a number of seconds above 0; None for anything else."""
+    seconds = parse_number(value)
+    return seconds if seconds is not None and seconds > 0 else None
 
 
 flow = DeviceFlow()

@@ -12,6 +12,7 @@ from mailslot.errors import MailError
 from mailslot.slots.effective_settings import mail_service
 from mailslot.slots.flows import provider_of
 from mailslot.slots.slot import PROTOCOLS
+from mailslot_plugins.panel.background import tasks_of
 from mailslot_plugins.panel.render import device_of
 from mailslot_plugins.panel.slots.menu import sharing_slots, slot_names
 from mailslot_plugins.panel.token.application import fields_of, steps_of
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from mailslot.slots.records import Records
     from mailslot.slots.settings import Settings
     from mailslot.slots.slot import Slot
-    from mailslot_plugins.panel.background import BackgroundTask, BackgroundTasks
+    from mailslot_plugins.panel.background import BackgroundTask
     from mailslot_plugins.panel.token.sign_in_methods import SignInMethod
 
 Obstacle = Literal["", "not_oauth", "no_provider", "wrong_tenant", "no_account", "no_application"]
@@ -104,14 +105,12 @@ async def settings_of(device: Device, slot: Slot) -> Settings:
 
 def sign_in_of(request: Request, slot: Slot) -> BackgroundTask[SignIn] | None:
     """Return the newest sign-in for a slot's record, from any browser."""
-    tasks: BackgroundTasks = request.app.state.tasks
-    return tasks.find(task_key(slot.record), SignIn)
+    return tasks_of(request.app.state).find(task_key(slot.record), SignIn)
 
 
 def deletion_of(request: Request, slot: Slot) -> BackgroundTask[Deletion] | None:
     """Return the newest deletion of a slot's token; None if a sign-in was started since."""
-    tasks: BackgroundTasks = request.app.state.tasks
-    return tasks.find(task_key(slot.record), Deletion)
+    return tasks_of(request.app.state).find(task_key(slot.record), Deletion)
 
 
 async def page_context(request: Request, slot: Slot, **more: object) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def status_error(status: int, detail: str = "") -> IppStatusError:
     if status in _UNPRINTABLE:
         cause, sentence = "document_unprintable", _UNPRINTABLE[status]
     detail_text = f"IPP status 0x{status:04x}{f', {detail}' if detail else ''}"
-    error = IppStatusError(sentence, stage="transaction", cause=cause, retryable=retryable, detail=detail_text)
+    error = IppStatusError(sentence, cause=cause, retryable=retryable, detail=detail_text)
     error.status = status
     return error
 
