@@ -145,8 +145,8 @@ def test_token_update_failed_has_the_quoted_text() -> None:
 
 def test_german_keeps_sharp_s() -> None:
     """A maker's own panel says it so."""
-    said = explain(Diagnosis("token_update_failed"), "de").message
-    assert said == "Token-Update fehlgeschlagen. Bitte löschen Sie das Token und rufen Sie das Token erneut ab."
+    result = explain(Diagnosis("token_update_failed"), "de").message
+    assert result == "Token-Update fehlgeschlagen. Bitte löschen Sie das Token und rufen Sie das Token erneut ab."
 
 
 @every_language
@@ -158,8 +158,8 @@ def test_no_placeholder_is_left_empty(cause: str, language: str) -> None:
     )
     for size in range(len(wanted) + 1):
         for known in combinations(wanted, size):
-            said = explain(Diagnosis(cause, {name: f"<{name}>" for name in known}), language)
-            for text in (said.message, said.advice):
+            explanation = explain(Diagnosis(cause, {name: f"<{name}>" for name in known}), language)
+            for text in (explanation.message, explanation.advice):
                 assert text
                 assert not set("{}") & set(text)
                 shown = set(re.findall(r"<(\w+)>", text))
@@ -174,8 +174,8 @@ def test_known_facts_are_shown(cause: str, language: str) -> None:
     """With all facts, the first text is said."""
     first = variants(messages(language)[cause]["sentence"])[0]
     facts = {name: f"<{name}>" for name in needed_facts(first)}
-    said = explain(Diagnosis(cause, facts), language).message
-    assert all(name.startswith("security_") or f"<{name}>" in said for name in facts)
+    result = explain(Diagnosis(cause, facts), language).message
+    assert all(name.startswith("security_") or f"<{name}>" in result for name in facts)
 
 
 def test_placeholders_are_plain_fact_names() -> None:
@@ -188,16 +188,16 @@ def test_placeholders_are_plain_fact_names() -> None:
 
 
 def test_braces_in_a_reply_are_not_placeholders() -> None:
-    said = explain(Diagnosis("unknown", {"words": "{host} {0} }{", "host": "h"}))
-    assert said.message == "The mail server said: {host} {0} }{"
+    explanation = explain(Diagnosis("unknown", {"words": "{host} {0} }{", "host": "h"}))
+    assert explanation.message == "The mail server said: {host} {0} }{"
 
 
 @every_language
 def test_unusable_settings_are_not_called_incomplete(language: str) -> None:
     reason = "mailslot.toml has 2 faults:\nmailslot.toml:3: timeout is 0.\nmailslot.toml:4: port is 0."
-    said = explain(Diagnosis("not_configured", {"reason": reason}), language).message
-    assert said.endswith("mailslot.toml has 2 faults.")
-    assert said != explain(Diagnosis("not_configured"), language).message
+    result = explain(Diagnosis("not_configured", {"reason": reason}), language).message
+    assert result.endswith("mailslot.toml has 2 faults.")
+    assert result != explain(Diagnosis("not_configured"), language).message
     missing = {"reason": "The mail server is not set.", "missing": "server"}
     assert "The mail server" not in explain(Diagnosis("not_configured", missing), language).message
 
@@ -205,9 +205,9 @@ def test_unusable_settings_are_not_called_incomplete(language: str) -> None:
 @every_language
 def test_tls_modes_are_translated(language: str) -> None:
     facts = {"host": "h", "port": "25", "security_now": "tls", "security_right": "none"}
-    said = explain(Diagnosis("tls_port_mismatch", facts), language)
-    assert messages(language)[WORDS]["security"]["none"] in said.message
-    assert "SSL/TLS" in said.message
+    explanation = explain(Diagnosis("tls_port_mismatch", facts), language)
+    assert messages(language)[WORDS]["security"]["none"] in explanation.message
+    assert "SSL/TLS" in explanation.message
 
 
 def test_unknown_causes_and_languages() -> None:

@@ -201,9 +201,9 @@ def add_word(data: bytearray, rng: random.Random) -> None:
 
 def check_sentence(error: Exception) -> None:
     """Check that a sentence is fit for a person."""
-    said = str(error)
-    assert said.isprintable(), repr(said)
-    assert 10 < len(said) < 1000
+    result = str(error)
+    assert result.isprintable(), repr(result)
+    assert 10 < len(result) < 1000
 
 
 def check_tiff(octets: bytes) -> None:

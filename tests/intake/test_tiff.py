@@ -207,9 +207,9 @@ async def test_too_large_pages_are_refused_before_decoding(tmp_path: Path) -> No
 )
 def test_sentences_do_not_quote_libraries(octets: bytes) -> None:
     for read in (lambda: list(read_pages(octets)), lambda: list(tiff_pages(octets, "RGB", noun="document"))):
-        with pytest.raises(IntakeRefusedError, match="form that this device does not know") as said:
+        with pytest.raises(IntakeRefusedError, match="form that this device does not know") as raised:
             read()
-        assert not any(word in str(said.value) for word in ("BytesIO", "decoder", "identify", "Error", "0x"))
+        assert not any(word in str(raised.value) for word in ("BytesIO", "decoder", "identify", "Error", "0x"))
 
 
 def test_a_standard_resolution_fax_is_printed_undistorted(tmp_path: Path) -> None:

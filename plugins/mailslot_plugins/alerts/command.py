@@ -56,20 +56,18 @@ def clear(
     part: Annotated[str | None, typer.Option(help="The affected part; without it, all parts.")] = None,
 ) -> None:
     """Clear an alarm."""
-    home: Path = context.obj
     found = find_kind(kind)
 
     async def action(_: Device, alarms: Alarms) -> str:
         return await alarms.clear(found.name, part=part)
 
-    _print_result(f"Recorded: {found.title} is over.", anyio.run(_with_alarms, home, action))
+    _print_result(f"Recorded: {found.title} is over.", anyio.run(_with_alarms, context.obj, action))
 
 
 @app.command("list")
 def list_(context: typer.Context, *, as_json: AsJson = False) -> None:
     """List the open alarms and the state of their mails."""
-    home: Path = context.obj
-    waiting_reason, rows = anyio.run(_with_alarms, home, incident_rows)
+    waiting_reason, rows = anyio.run(_with_alarms, context.obj, incident_rows)
     if as_json:
         print_json(rows)
         return

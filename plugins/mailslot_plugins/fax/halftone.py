@@ -44,11 +44,7 @@ _BAND_HEIGHT: Final = 2_000
 
 
 def to_black_and_white(image: Image.Image) -> Image.Image:
-    """Return an image in mode ``1``: black strokes, dithered areas.
-
-    Args:
-        image: an image of any mode.
-    """
+    """Return an image in mode ``1``: black strokes, dithered areas."""
     if image.mode == "1":
         return image
     grey = image if image.mode == "L" else image.convert("L")

@@ -126,11 +126,7 @@ class Fonts:
 
 
 def missing_font_sentence(characters: str) -> str:
-    """Return a sentence that says which fonts to install; empty if none is missing.
-
-    Args:
-        characters: the characters that no font has.
-    """
+    """Return a sentence that says which fonts to install; empty if none is missing."""
     if not characters:
         return ""
     names = list(dict.fromkeys(name for each in characters if (name := _font_for(each))))

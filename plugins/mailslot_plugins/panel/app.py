@@ -106,13 +106,7 @@ class Panel:
 
 
 def application(device: Device, tasks: BackgroundTasks, security: Security) -> Starlette:
-    """Return the ASGI application.
-
-    Args:
-        device: the device.
-        tasks: the work that outlives a request.
-        security: sessions, password and keys.
-    """
+    """Return the ASGI application."""
     static = StaticFiles(packages=[("mailslot_plugins.panel", "static")])
     routes: list[BaseRoute] = [Mount("/static", static, name="static")]
     for folder in PAGES:

@@ -8,10 +8,15 @@ import json
 import os
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, TextIO, cast
+from typing import TYPE_CHECKING, Final, Literal, TextIO, cast
+
+import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Container, Sequence
+
     from rich.console import Console
+    from rich.table import Table
 
 _ERROR_HANDLER: Final = "mailslot.plainly"
 _ASCII: Final = str.maketrans({"✓": "ok", "✗": "x", "–": "-", "…": "...", "•": "*", "→": "->", "’": "'"})
@@ -30,9 +35,35 @@ def make_console(*, soft_wrap: bool = False) -> Console:
     return Console(emoji=False, soft_wrap=soft_wrap, width=width)
 
 
+def make_list_table(headings: Sequence[str], *, wrapped: Container[str], right: Container[str]) -> Table:
+    """Return the table of a long list.
+
+    Args:
+        headings: the headings of the columns.
+        wrapped: those whose text is wrapped, with an equal share of the width; the others keep one line.
+        right: those that are aligned to the right.
+    """
+    from rich.table import Table  # noqa: PLC0415 - as above
+
+    table = Table(padding=(0, 1, 0, 0))
+    for heading in headings:
+        wraps = heading in wrapped
+        justify: Literal["left", "right"] = "right" if heading in right else "left"
+        table.add_column(heading, overflow="fold", no_wrap=not wraps, ratio=1 if wraps else None, justify=justify)
+    return table
+
+
 def print_json(document: object) -> None:
     """Print one JSON document on standard output."""
     sys.stdout.write(json.dumps(document, indent=2) + "\n")
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask a question on the terminal, unless `yes` answers it; end the command if the answer is no."""
+    if not yes:
+        if not sys.stdin.isatty():
+            raise typer.BadParameter("nobody is there to be asked; add --yes", param_hint="--yes")
+        typer.confirm(question, abort=True)
 
 
 def prepare_streams() -> None:

@@ -16,7 +16,7 @@ from mailslot.cli.language import chosen_language
 from mailslot.cli.settings import AsJson
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    pass
 
 
 def explain(
@@ -33,23 +33,22 @@ def explain(
     from mailslot.diagnosis.catalogue import explain as explain_cause  # noqa: PLC0415 - likewise
     from mailslot.diagnosis.pasted import MAX_TEXT, explain_pasted  # noqa: PLC0415 - likewise
 
-    home: Path = context.obj
-    spoken = chosen_language(open_records(home), language)
-    shown = " ".join(text) if text else sys.stdin.read(MAX_TEXT)
-    diagnosis = explain_pasted(shown)
+    chosen = chosen_language(open_records(context.obj), language)
+    pasted = " ".join(text) if text else sys.stdin.read(MAX_TEXT)
+    diagnosis = explain_pasted(pasted)
     if diagnosis is None:
         if as_json:
             sys.stdout.write(json.dumps({"cause": None}) + "\n")
         else:
             print_error("Nothing is known about this.")
         raise typer.Exit(1)
-    found = explain_cause(diagnosis, spoken)
+    explanation = explain_cause(diagnosis, chosen)
     if as_json:
-        print_json(asdict(found))
+        print_json(asdict(explanation))
         return
-    helps = label("helps" if found.token_helps else "helps_not", spoken)
-    parts = [f"[bold]{escape(found.message)}[/bold]", escape(found.advice)]
-    if found.actor is not None:
-        parts.append(f"{label('who_must_act', spoken)}: {escape(actor_name(found.actor, spoken))}")
-    parts += [f"{label('get_token', spoken)}: {helps}", f"[dim]{found.cause}[/dim]"]
+    helps = label("helps" if explanation.token_helps else "helps_not", chosen)
+    parts = [f"[bold]{escape(explanation.message)}[/bold]", escape(explanation.advice)]
+    if explanation.actor is not None:
+        parts.append(f"{label('who_must_act', chosen)}: {escape(actor_name(explanation.actor, chosen))}")
+    parts += [f"{label('get_token', chosen)}: {helps}", f"[dim]{explanation.cause}[/dim]"]
     make_console().print("\n".join(parts), soft_wrap=True)

@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from mailslot.cli.console import make_console, print_json
+from mailslot.cli.console import make_console, make_list_table, print_json
 from mailslot.cli.service_hint import warn_if_no_service
 from mailslot.cli.settings import AsJson
 from mailslot.service.json_documents import job_document
@@ -18,7 +18,6 @@ from mailslot.timestamps import local_time, short_local_time
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from pathlib import Path
 
     from mailslot.spool.job import Job
     from mailslot.spool.spool import Spool
@@ -75,16 +74,8 @@ def _list(found: list[Job]) -> None:
     if not found:
         console.print("There are no jobs.")
         return
-    table = Table(padding=(0, 1, 0, 0))
-    for heading in ("ID", "Pipeline", "State", "To", "Subject", "Accepted", "Tries", "Next try"):
-        wraps = heading in {"To", "Subject"}
-        table.add_column(
-            heading,
-            overflow="fold",
-            no_wrap=not wraps,
-            ratio=1 if wraps else None,
-            justify="right" if heading in {"ID", "Tries"} else "left",
-        )
+    headings = ("ID", "Pipeline", "State", "To", "Subject", "Accepted", "Tries", "Next try")
+    table = make_list_table(headings, wrapped={"To", "Subject"}, right={"ID", "Tries"})
     for job in found:
         table.add_row(
             str(job.id),
@@ -142,10 +133,8 @@ def cancel(context: typer.Context, number: Number) -> None:
 def _with_spool(context: typer.Context, work: Callable[[Spool], Awaitable[T]]) -> T:
     from mailslot.spool.spool import Spool  # noqa: PLC0415 - sqlite takes a moment to import
 
-    home: Path = context.obj
-
     async def main() -> T:
-        async with Spool(home) as spool:
+        async with Spool(context.obj) as spool:
             return await work(spool)
 
     return anyio.run(main)

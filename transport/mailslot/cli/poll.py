@@ -18,8 +18,6 @@ from mailslot.service.json_documents import poll_document
 from mailslot.slots.slot import find_slot
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from mailslot.service.pipeline import Pipeline
     from mailslot.service.poll_report import PollReport
     from mailslot.slots.records import Records
@@ -40,7 +38,6 @@ def poll(
     ] = False,
 ) -> None:
     """Poll a slot now, once: fetch what is new, and have it handled."""
-    home: Path = context.obj
     found = find_slot(slot)
     if found.protocol != "POP":
         raise InputError(f"{found.id} sends mail; only a POP slot can be polled.", stage="resolve")
@@ -51,7 +48,7 @@ def poll(
         raise InputError(
             f"No pipeline that handles the mail of {found.id} is installed.", stage="resolve", cause="not_configured"
         )
-    report = anyio.run(_poll, open_records(home), found.record, pipeline, again)
+    report = anyio.run(_poll, open_records(context.obj), found.record, pipeline, again)
     if as_json:
         print_json(poll_document(found, report))
     else:

@@ -19,7 +19,6 @@ from mailslot.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from pathlib import Path
 
     from mailslot.service.device import Device
     from mailslot.service.panel import Panel
@@ -53,13 +52,12 @@ def serve(
     from mailslot.service.pipeline import find_pipelines  # noqa: PLC0415
     from mailslot.service.systemd import ServiceManager  # noqa: PLC0415
 
-    home: Path = context.obj
     written = set_up_logging(sys.stderr, plain=sys.stderr.isatty() if log is None else log == "plain")
     manager = ServiceManager.from_environment(os.environ, os.getpid())
     panel_of = find_panel() if listen is not None else None
     pipelines = find_pipelines()
     listener = _listener(listen) if listen is not None else None
-    records = open_records(home)
+    records = open_records(context.obj)
     try:
         anyio.run(_serve, records, pipelines, manager, panel_of, listener, backend=backend)
     except ModuleNotFoundError as error:
@@ -135,10 +133,8 @@ def print_metrics(context: typer.Context) -> None:
     from mailslot.service.device import open_device  # noqa: PLC0415
     from mailslot.service.metrics import metrics  # noqa: PLC0415
 
-    home: Path = context.obj
-
     async def main() -> str:
-        async with open_device(open_records(home)) as device:
+        async with open_device(open_records(context.obj)) as device:
             return await metrics(device)
 
     sys.stdout.write(anyio.run(main))

@@ -40,9 +40,8 @@ def show(context: typer.Context, slot: PlaceName, *, as_json: AsJson = False) ->
     """Show the settings of a slot's record, or of a section such as device: what holds, and where it is from."""
     from mailslot.slots.overview import record_overview, section_overview  # noqa: PLC0415 - cryptography is slow
 
-    home: Path = context.obj
     found = _find(slot)
-    records = open_records(home)
+    records = open_records(context.obj)
     if not isinstance(found, Slot):
         document = {"section": found.name, **section_overview(records, found)}
         _print(document, found.keys, found.name, as_json=as_json)

@@ -24,7 +24,6 @@ from mailslot.slots.slot import SLOTS, find_slot, slots_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from rich.console import RenderableType
 
@@ -54,9 +53,8 @@ def run_test(
 
     Nothing is read and nothing deleted; nothing is sent without --send.
     """
-    home: Path = context.obj
     found = list({slot.id: slot for slot in map(find_slot, slots)}.values())
-    records = open_records(home)
+    records = open_records(context.obj)
     language = chosen_language(records, language)
     progress = _Progress([slot for slot in found if slot == _first_slot(slot, found)])
     console = make_console(soft_wrap=True)

@@ -36,9 +36,8 @@ def export(
     """Write the settings down, without passwords, secrets and tokens, for other devices to import."""
     from mailslot.slots.settings_export import export_settings  # noqa: PLC0415 - cryptography takes a while to import
 
-    home: Path = context.obj
     names = [name for name in without.replace(",", " ").split() if name]
-    text = export_settings(open_records(home).settings.current(), names)
+    text = export_settings(open_records(context.obj).settings.current(), names)
     if file is None:
         sys.stdout.write(text)
         return
@@ -72,8 +71,7 @@ def import_(
 
     if as_json and not (yes or dry_run):
         raise typer.BadParameter("what is read by a program asks nobody; add --yes or --dry-run", param_hint="--json")
-    home: Path = context.obj
-    records = open_records(home)
+    records = open_records(context.obj)
     plan = plan_import(records, _read(file), str(file))
     if not allow_local:
         plan.check_local()

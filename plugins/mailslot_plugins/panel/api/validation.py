@@ -58,10 +58,6 @@ async def read_body(request: Request, schema: Schema) -> dict[str, Any]:
 def read_query(query: QueryParams, schemas: Mapping[str, Schema]) -> dict[str, Any]:
     """Return the query parameters, each with its type.
 
-    Args:
-        query: the query of the request.
-        schemas: the schema of each known parameter.
-
     Raises:
         ProblemError: 422, a parameter is unknown, or does not match its schema.
     """

@@ -21,14 +21,7 @@ _TEXTS: Final = frozenset({"sender_name", "account", "client_id", "tenant"})
 
 
 def find_errors(records: Records, record: str, form_input: FormInput, stored: StoredRecord) -> dict[str, InputError]:
-    """Return all errors in a form, by key; an empty key for errors without a field. Blocks.
-
-    Args:
-        records: the records.
-        record: the name of the record.
-        form_input: the submitted form.
-        stored: the stored record.
-    """
+    """Return all errors in a form, by key; an empty key for errors without a field. Blocks."""
     found = dict[str, InputError]()
     protocol = PROTOCOLS[record]
     for key, text in form_input.changes.items():

@@ -33,11 +33,7 @@ _RESPONSE: Final = frozenset({"code", "error"})
 
 
 class LoopbackRedirects:
-    """Middleware that routes a response at ``/`` to `CALLBACK`: on loopback, redirect URIs have no path.
-
-    Args:
-        app: the next application.
-    """
+    """Middleware that routes a response at ``/`` to `CALLBACK`: on loopback, redirect URIs have no path."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -47,13 +47,7 @@ class Deletion:
 
 
 def start_deletion(state: State, slot: Slot, settings: Settings) -> BackgroundTask[Deletion]:
-    """Start to delete a record's token; a running sign-in for the record is cancelled.
-
-    Args:
-        state: the application's state.
-        slot: a slot of the record.
-        settings: the record's settings.
-    """
+    """Start to delete a record's token; a running sign-in for the record is cancelled."""
     return tasks_of(state).start(task_key(slot.record), Deletion(), partial(_delete, state, slot, settings))
 
 

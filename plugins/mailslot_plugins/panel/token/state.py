@@ -106,10 +106,6 @@ class TokenState:
 async def token_state(device: Device, record: str) -> TokenState:
     """Return the state of a record's token.
 
-    Args:
-        device: the device.
-        record: the name of the record.
-
     Raises:
         InputError: there are no usable settings.
     """

@@ -62,14 +62,7 @@ class SignInOptions:
 
 
 def sign_in_options(records: Records, record: str, settings: Settings, url: URL) -> SignInOptions:
-    """Return how to get a token. Blocks for a moment.
-
-    Args:
-        records: the records.
-        record: the name of the record.
-        settings: its settings.
-        url: the URL of the request to the panel.
-    """
+    """Return how to get a token. Blocks for a moment."""
     if settings.authentication != "oauth2":
         return SignInOptions(obstacle="not_oauth")
     if settings.token_source is not None:

@@ -46,10 +46,6 @@ _POLL_INTERVALS: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0)
 class IppPrinter:
     """An IPP printer.
 
-    Args:
-        uri: its address, ``ipp://…`` or ``ipps://…``.
-        options: its options.
-
     Raises:
         InputError: the address is not valid.
     """
