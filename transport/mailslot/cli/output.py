@@ -35,12 +35,7 @@ def check_output(path: Path, *, force: bool) -> None:
 
 
 def write_output(path: Path, octets: bytes, *, force: bool) -> None:
-    """Write a file that only its owner can read; it is on the disk when this returns.
-
-    Args:
-        path: the file.
-        octets: its content.
-        force: whether it may replace another file.
+    """Write a file that only its owner can read; with `force`, over another one. It is on the disk when this returns.
 
     Raises:
         OutputError: the file exists, or cannot be written; nothing is left behind.

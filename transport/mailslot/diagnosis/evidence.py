@@ -45,10 +45,6 @@ class Evidence:
     Attributes:
         notes: one sentence for each part that could not be read.
         secrets: every secret of the device that could be read.
-
-    Args:
-        records: the device's settings and secrets.
-        now: the current time, in seconds since the epoch.
     """
 
     def __init__(self, records: Records, now: float) -> None:

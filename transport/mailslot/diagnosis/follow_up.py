@@ -44,13 +44,7 @@ class FollowUp:
 
 
 async def follow_up_checks(error: MailError, connector: Connector, profile: ConnectionProfile) -> FollowUp:
-    """Connect again, without encryption or verification, if that may show more; no secret is sent.
-
-    Args:
-        error: the error of the test.
-        connector: the device's connector.
-        profile: the profile that failed.
-    """
+    """Connect again, without encryption or verification, if that may show more; no secret is sent."""
     follow_up = FollowUp(error)
     timeout = min(profile.timeout, _STEP_TIMEOUT)
     if error.cause.startswith("certificate_"):

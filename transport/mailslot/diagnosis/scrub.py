@@ -88,12 +88,7 @@ def secret_parts(secret: Secret) -> list[Secret]:
 
 
 def scrub_result(result: TestResult, secrets: Iterable[Secret]) -> TestResult:
-    """Return a test's result in which texts of servers that contain a piece of a secret are masked.
-
-    Args:
-        result: the result.
-        secrets: the secrets that were used in the test.
-    """
+    """Return a test's result in which texts of servers that contain a piece of a secret are masked."""
     scrubber = Scrubber(secrets)
 
     def clean(diagnosis: Diagnosis) -> Diagnosis:

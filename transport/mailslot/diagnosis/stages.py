@@ -36,11 +36,7 @@ class StageResult:
 
 
 class Stages:
-    """Measures the stages. With STARTTLS their order differs from the one of display, and some come twice.
-
-    Args:
-        notify: called when a stage begins or ends.
-    """
+    """Measures the stages. With STARTTLS their order differs from the one of display, and some come twice."""
 
     def __init__(self, notify: Callable[[StageResult], None] | None = None) -> None:
         self._notify = notify
