@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 def test_most_displayed_texts_get_the_right_cause() -> None:
-    told = [(explain_pasted(each.text), each) for each in displayed_texts("seen")]
-    right = [each for found, each in told if (found.cause if found else "unknown") in each.accepted_causes]
-    assert len(right) / len(told) >= 0.95
+    result = [(explain_pasted(each.text), each) for each in displayed_texts("seen")]
+    right = [each for found, each in result if (found.cause if found else "unknown") in each.accepted_causes]
+    assert len(right) / len(result) >= 0.95
 
 
 @pytest.mark.parametrize(

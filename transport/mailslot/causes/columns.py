@@ -1,4 +1,4 @@
-"""Values of the tables' columns, checked: whatever is wrong in them is a fault of ours, and an error."""
+"""Check the values of the tables' columns. The tables are part of the package, so anything wrong is our own error."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def text(value: object) -> str:
 
 
 def texts(value: object) -> tuple[str, ...]:
-    """Return the texts in a list that is not empty; a text stands for a list of one."""
+    """Return the texts of a list that is not empty; a single text counts as a list."""
     if isinstance(value, str):
         return (text(value),)
     if not isinstance(value, list) or not value:
@@ -27,8 +27,8 @@ def texts(value: object) -> tuple[str, ...]:
     return tuple(text(each) for each in cast("list[object]", value))
 
 
-def among(value: object, allowed: Collection[str]) -> tuple[str, ...]:
-    """Return the texts in a list, all of which are among those `allowed`; a text stands for a list of one."""
+def choices(value: object, allowed: Collection[str]) -> tuple[str, ...]:
+    """Return the texts of a list, if all of them are allowed; a single text counts as a list."""
     if isinstance(value, str):
         value = [value]
     if not isinstance(value, list) or not value:
@@ -40,11 +40,11 @@ def among(value: object, allowed: Collection[str]) -> tuple[str, ...]:
 
 
 def pattern(value: object, terms: Mapping[str, str] | None = None) -> re.Pattern[str]:
-    """Return a regular expression, in any case; of a list, one for any of its members. ``""`` fits only nothing.
+    """Return a regular expression that ignores case; a list matches any of its members, ``""`` only the empty text.
 
     Args:
         value: the column.
-        terms: what a ``<name>`` in it stands for.
+        terms: the expressions that a ``<name>`` in it stands for.
     """
     if value == "":
         return re.compile("")
@@ -53,7 +53,7 @@ def pattern(value: object, terms: Mapping[str, str] | None = None) -> re.Pattern
     return re.compile("|".join(f"(?:{each})" for each in filled), re.IGNORECASE)
 
 
-def only(row: Mapping[str, object], known: Collection[str]) -> None:
-    """Refuse a row with columns that are not known."""
+def check_columns(row: Mapping[str, object], known: Collection[str]) -> None:
+    """Raise ValueError for a row with unknown columns."""
     if not set(row) <= set(known):
         raise ValueError(f"columns {sorted(set(row) - set(known))}")

@@ -1,4 +1,4 @@
-"""What somebody has copied from a panel, a log or another client, and what it means."""
+"""Explains a text copied from a panel, a log or another client."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mailslot.causes.maker_codes import find_maker_codes
 from mailslot.causes.refusal import Refusal
 from mailslot.causes.shown import find_shown
 from mailslot.diagnosis.diagnosis import Diagnosis
-from mailslot.diagnosis.server_words import for_people
+from mailslot.diagnosis.server_words import without_internals
 from mailslot.oauth.resources import find_foreign_resource
 from mailslot.oauth.response import TokenServiceResponse
 from mailslot.oauth.token_error_table import error_table
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_TEXT: Final = 20_000
-"""Characters that are looked at."""
+"""Characters of the text that are searched."""
 
 MAX_WORDS: Final = 160
-"""Characters of the words that are shown again."""
+"""Characters of the text that are quoted."""
 
 _SMTP: Final = re.compile(r"(?<![\d.#:])([45]\d\d)(?:[ -]+#?([45]\.\d{1,3}\.\d{1,3}))?(?=[ \-:])[ \-:]+(.*)", re.DOTALL)
 _ENHANCED: Final = re.compile(r"(?<![\d.])([45]\.\d{1,3}\.\d{1,3})(?![\d.])[ :]*(.*)", re.DOTALL)
@@ -40,13 +40,13 @@ _SIGN_IN: Final = re.compile(r"auth|sasl|log ?in|sign ?in|password|credential", 
 
 
 def explain_pasted(text: str) -> Diagnosis | None:
-    """Return what a copied text means; None if nothing is known about it.
+    """Return the diagnosis of a copied text; None if nothing is known about it.
 
-    A token service's error is looked for first, then a mail server's reply, whoever quotes it, then a maker's code,
-    then the client's own words. What looks like a secret is masked. The fact ``maker`` says whose code it is.
+    A token service's error counts first, then a quoted reply of a mail server, then a maker's code, then the words of
+    the client itself. Anything that looks like a secret is masked. The fact ``maker`` says whose code it is.
     """
     text = text[:MAX_TEXT]
-    cause, maker = _of_token_service(text) or _of_server(text), ""
+    cause, maker = _token_service_cause(text) or _mail_server_cause(text), ""
     codes = find_maker_codes(text) if cause is None else []
     if len({each.maker for each in codes}) == 1:
         cause, maker = codes[0].cause, codes[0].maker
@@ -54,7 +54,7 @@ def explain_pasted(text: str) -> Diagnosis | None:
         cause = row.cause
     if cause is None:
         return None
-    words = for_people(_SECRET.sub("•••", " ".join(_quoted(text).split())))
+    words = without_internals(_SECRET.sub("•••", " ".join(_quoted_reply(text).split())))
     resource = find_foreign_resource(text)
     facts = {
         "words": printable(words[:MAX_WORDS]),
@@ -64,8 +64,8 @@ def explain_pasted(text: str) -> Diagnosis | None:
     return Diagnosis(cause, {name: value for name, value in facts.items() if value})
 
 
-def _of_token_service(text: str) -> str | None:
-    """Return what a token service said."""
+def _token_service_cause(text: str) -> str | None:
+    """Return the cause of a token service's error in the text, if there is one."""
     members: dict[str, Any] = {}
     if match := _JSON.search(text):
         try:
@@ -84,8 +84,8 @@ def _of_token_service(text: str) -> str | None:
     return None if cause == "unknown" else cause
 
 
-def _of_server(text: str) -> str | None:
-    """Return what a mail server said, at the first stage that makes sense of it."""
+def _mail_server_cause(text: str) -> str | None:
+    """Return the cause of a mail server's reply in the text, at the first stage where it is known."""
     for refusal in _refusals(text):
         cause = judge(refusal).cause
         if cause != "unknown":
@@ -105,14 +105,14 @@ def _refusals(text: str) -> Iterator[Refusal]:
                     presented=cast("Any", presented),
                 )
     for reply in _smtp_replies(text):
-        in_sign_in = str(reply.code)[:2] == "53" or (bool(_SIGN_IN.search(text)) and reply.code != 530)
+        sign_in_first = str(reply.code)[:2] == "53" or (bool(_SIGN_IN.search(text)) and reply.code != 530)
         stages = [("envelope", "RCPT"), ("envelope", "MAIL"), ("data", ""), ("greeting", "")]
         if "MAIL FROM" in text:
             stages.insert(0, ("envelope", "MAIL"))
         if "end of DATA" in text or "DATA command" in text:
             stages.insert(0, ("data", ""))
         sign_in = [("sign_in", "password"), ("sign_in", "token")]
-        for stage, detail in [*sign_in, *stages] if in_sign_in else [*stages, *sign_in]:
+        for stage, detail in [*sign_in, *stages] if sign_in_first else [*stages, *sign_in]:
             is_sign_in = stage == "sign_in"
             yield Refusal(
                 protocol="SMTP",
@@ -124,15 +124,15 @@ def _refusals(text: str) -> Iterator[Refusal]:
 
 
 def _smtp_replies(text: str) -> Iterator[Reply]:
-    """Yield the replies that a text may hold, the likeliest first."""
+    """Yield the possible SMTP replies in a text, the likeliest first."""
     for match in _SMTP.finditer(text):
         yield Reply(int(match[1]), match[2], _CONTINUED.sub(" ", match[3]), positive=False)
     if quoted := _ENHANCED.search(text):
         yield Reply(450 if quoted[1].startswith("4") else 550, quoted[1], quoted[2], positive=False)
 
 
-def _quoted(text: str) -> str:
-    """Return the server's own words in a text, or all of it where nobody is quoted."""
+def _quoted_reply(text: str) -> str:
+    """Return the text of a quoted reply, or the whole text if none is quoted."""
     for pattern, group in ((_POP3, 2), (_IMAP, 2), (_SMTP, 3), (_ENHANCED, 2)):
         if match := pattern.search(text):
             return _CONTINUED.sub(" ", match[group])

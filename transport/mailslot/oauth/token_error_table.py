@@ -10,7 +10,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mailslot.causes.columns import only, pattern, text, texts
+from mailslot.causes.columns import check_columns, pattern, text, texts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,7 +78,7 @@ def parse_error_table(written: str) -> ErrorTable:
     """
     found: dict[str, Any] = tomllib.loads(written)
     try:
-        only(found, {"error", "aadsts", "description"})
+        check_columns(found, {"error", "aadsts", "description"})
         errors = {name: _meaning(row, set()) for name, row in found.get("error", {}).items()}
         aadsts: dict[int, ErrorMeaning] = {}
         for row in found.get("aadsts", []):
@@ -102,5 +102,5 @@ def _description(row: Mapping[str, Any]) -> Description:
 
 
 def _meaning(row: Mapping[str, Any], others: set[str]) -> ErrorMeaning:
-    only(row, {"cause", "remedy", "source", *others})
+    check_columns(row, {"cause", "remedy", "source", *others})
     return ErrorMeaning(text(row["cause"]), Remedy[text(row["remedy"]).upper()], text(row["source"]))
