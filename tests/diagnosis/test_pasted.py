@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
 
 import pytest
 from hypothesis import given
@@ -15,8 +18,7 @@ from mailslot.causes.cause import causes
 from mailslot.causes.shown import parse_shown, shown_rows
 from mailslot.diagnosis.pasted import explain_pasted
 
-if TYPE_CHECKING:
-    from pathlib import Path
+CLIENTS: Final[dict[str, list[str]]] = tomllib.loads((Path(__file__).parent / "clients.toml").read_text("utf-8"))
 
 
 def test_most_displayed_texts_get_the_right_cause() -> None:
@@ -41,6 +43,35 @@ def test_who_is_quoted_counts_first(text: str, cause: str) -> None:
     assert found.cause == cause
 
 
+@pytest.mark.parametrize(
+    ("cause", "text"),
+    [(cause, text) for cause, texts in CLIENTS.items() for text in texts],
+)
+def test_what_clients_put_around_a_servers_words_is_taken_off(cause: str, text: str) -> None:
+    found = explain_pasted(text)
+    assert found is not None
+    assert found.cause == cause
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Paper jam in tray 2",
+        "Order 535 shipped",
+        "Invoice 550 from 2024-05-01",
+        "Scan to folder failed: access denied",
+        "The file name is too long",
+        "Password changed successfully",
+        "TLS started with cipher TLSv1.3",
+        "250 2.0.0 OK",
+        "Papierstau",
+        "用紙切れ",
+    ],
+)
+def test_what_is_no_fault_of_mail_is_not_explained(text: str) -> None:
+    assert explain_pasted(text) is None
+
+
 @given(st.text(max_size=300))
 def test_whatever_is_pasted(text: str) -> None:
     found = explain_pasted(text)
@@ -55,6 +86,7 @@ def test_no_secret_is_shown_again() -> None:
 
 
 def test_rows_are_of_the_catalogue_and_have_a_source() -> None:
+    assert parse_shown(files("mailslot.causes").joinpath("shown.toml").read_text("utf-8"))
     assert {row.cause for row in shown_rows()} <= causes().keys()
     assert all(row.source for row in shown_rows())
     for wrong in ("[[shown]]\ncause = 'unknown'", "[[shown]]\ncause = 'unknown'\nsays = ['[']\nsource = 's'"):

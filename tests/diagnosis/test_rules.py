@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -15,6 +16,7 @@ from mailslot.causes import rules
 from mailslot.causes.refusal import Refusal
 from mailslot.causes.rules import find_rule, parse_table, table
 from mailslot.diagnosis.classify import diagnose
+from mailslot.oauth.token_error_table import parse_error_table
 from transcripts import FIXTURES, load, read
 
 if TYPE_CHECKING:
@@ -126,6 +128,13 @@ def test_the_tables_are_loaded_at_the_first_refusal() -> None:
     code = "import sys, mailslot; print([m for m in sys.modules if m in {'tomllib', 'mailslot.causes.rules'}])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_every_pattern_is_one() -> None:
+    """At a refusal each is compiled when it is asked; here all are."""
+    written = files("mailslot.causes").joinpath("rules.toml").read_text("utf-8")
+    assert len(parse_table(written).rules) == len(table().rules)
+    assert parse_error_table(files("mailslot.oauth").joinpath("token_errors.toml").read_text("utf-8")).descriptions
 
 
 def test_every_rule_has_its_transcript() -> None:

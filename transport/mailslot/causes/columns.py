@@ -6,9 +6,41 @@ import re
 from typing import TYPE_CHECKING, Final, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 _TERM: Final = re.compile(r"(?<!\?P)(?<!\(\?)<(\w+)>")
+
+
+class Pattern:
+    """A regular expression in any case, compiled when it is first asked: most rows are never asked.
+
+    Attributes:
+        pattern: as it is written.
+    """
+
+    __slots__ = ("_compiled", "pattern")
+
+    def __init__(self, pattern: str) -> None:
+        self.pattern: Final = pattern
+        self._compiled: re.Pattern[str] | None = None
+
+    def compiled(self) -> re.Pattern[str]:
+        """Return the expression.
+
+        Raises:
+            re.error: it is none.
+        """
+        if self._compiled is None:
+            self._compiled = re.compile(self.pattern, re.IGNORECASE)
+        return self._compiled
+
+    def search(self, words: str) -> re.Match[str] | None:
+        """Return where it is found in `words`."""
+        return self.compiled().search(words)
+
+    def fullmatch(self, words: str) -> re.Match[str] | None:
+        """Return the match where it fits all of `words`."""
+        return self.compiled().fullmatch(words)
 
 
 def text(value: object) -> str:
@@ -39,7 +71,7 @@ def among(value: object, allowed: Collection[str]) -> tuple[str, ...]:
     return cast("tuple[str, ...]", found)
 
 
-def pattern(value: object, terms: Mapping[str, str] | None = None) -> re.Pattern[str]:
+def pattern(value: object, terms: Mapping[str, str] | None = None) -> Pattern:
     """Return a regular expression, in any case; of a list, one for any of its members. ``""`` fits only nothing.
 
     Args:
@@ -47,10 +79,21 @@ def pattern(value: object, terms: Mapping[str, str] | None = None) -> re.Pattern
         terms: what a ``<name>`` in it stands for.
     """
     if value == "":
-        return re.compile("")
+        return Pattern("")
     named = terms or {}
     filled = [_TERM.sub(lambda match: named[match[1]], each) for each in texts(value)]
-    return re.compile("|".join(f"(?:{each})" for each in filled), re.IGNORECASE)
+    return Pattern("|".join(f"(?:{each})" for each in filled))
+
+
+def check(patterns: Iterable[Pattern | None]) -> None:
+    """Refuse what is no regular expression.
+
+    Raises:
+        re.error: one of them is none.
+    """
+    for each in patterns:
+        if each is not None:
+            each.compiled()
 
 
 def only(row: Mapping[str, object], known: Collection[str]) -> None:

@@ -10,14 +10,14 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
 
 from mailslot.causes.cause import causes
-from mailslot.causes.columns import among, only, pattern, text, texts
+from mailslot.causes.columns import Pattern, among, check, only, pattern, text, texts
 from mailslot.causes.refinement import Refinement, parse_refinement
 from mailslot.causes.refusal import Presented, Protocol
 from mailslot.causes.words import enhanced_codes, links, normalize
 from mailslot.errors import Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from mailslot.causes.refusal import Refusal
     from mailslot.wire.reply import Reply
@@ -37,11 +37,11 @@ class Rule:
     stages: tuple[str, ...] = ()
     verbs: tuple[str, ...] = ()
     presented: tuple[str, ...] = ()
-    code: re.Pattern[str] | None = None
-    enhanced: re.Pattern[str] | None = None
-    challenge: Mapping[str, re.Pattern[str]] = field(default_factory=dict[str, re.Pattern[str]])
-    words: re.Pattern[str] | None = None
-    link: re.Pattern[str] | None = None
+    code: Pattern | None = None
+    enhanced: Pattern | None = None
+    challenge: Mapping[str, Pattern] = field(default_factory=dict[str, Pattern])
+    words: Pattern | None = None
+    link: Pattern | None = None
 
     def fits(self, refusal: Refusal, said: Said) -> bool:
         """Tell whether all that the row names fits; the cheapest is asked first."""
@@ -56,6 +56,11 @@ class Rule:
             and (self.words is None or self.words.search(said.words) is not None)
             and (self.link is None or any(self.link.search(link) for link in said.links))
         )
+
+    def patterns(self) -> Iterator[Pattern | None]:
+        """Yield the regular expressions of all columns."""
+        yield from (self.code, self.enhanced, self.words, self.link)
+        yield from self.challenge.values()
 
 
 class Said(NamedTuple):
@@ -88,11 +93,15 @@ def find_rule(refusal: Refusal) -> Rule | None:
 @cache
 def table() -> Table:
     """Return the rows of the file that comes with this package. It is read once, when something is first refused."""
-    return parse_table(files("mailslot.causes").joinpath("rules.toml").read_text("utf-8"))
+    return parse_table(files("mailslot.causes").joinpath("rules.toml").read_text("utf-8"), checked=True)
 
 
-def parse_table(written: str) -> Table:
+def parse_table(written: str, *, checked: bool = False) -> Table:
     """Return the rows in a file's text.
+
+    Args:
+        written: the text.
+        checked: its regular expressions are known to be good, and each is compiled when it is first asked.
 
     Raises:
         ValueError: a column is not known or missing, a value is of the wrong type or none of those there are, a cause
@@ -106,7 +115,9 @@ def parse_table(written: str) -> Table:
         parsed[name] = []
         for number, row in enumerate(found.get(name, []), 1):
             try:
-                parsed[name].append(parse(row, terms))
+                parsed[name].append(parsed_row := parse(row, terms))
+                if isinstance(parsed_row, Rule) and not checked:
+                    check(parsed_row.patterns())
             except (KeyError, TypeError, ValueError, re.error) as error:
                 raise ValueError(f"{name}, row {number}: {error!r}") from error
     result = Table(tuple(parsed["rule"]), tuple(parsed["refinement"]))

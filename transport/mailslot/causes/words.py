@@ -17,6 +17,8 @@ _HOST: Final = re.compile(r"\b(?:[\w](?:[\w\-]*\w)?\.)+(?:[a-z]{2,6}|[A-Z]{2,6}|
 _APOSTROPHE: Final = re.compile(r"(?<=\w)['’`´](?=\w)")
 _CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])")
 _OTHER: Final = re.compile(r"[\W_]+")
+_STROKED: Final = str.maketrans("łøđ", "lod")
+"""Letters whose stroke is no accent of Unicode's."""
 _ENHANCED: Final = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d]|\.\d)")
 
 
@@ -46,5 +48,5 @@ def _without_accents(text: str) -> str:
     """Return a text with Latin letters without their accents; other scripts keep what belongs to their letters."""
     return "".join(
         parts[0] if len(parts := unicodedata.normalize("NFD", letter)) > 1 and parts[0].isascii() else letter
-        for letter in text
+        for letter in text.translate(_STROKED)
     )
