@@ -10,14 +10,14 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
 
 from mailslot.causes.cause import causes
-from mailslot.causes.columns import Pattern, among, check, only, pattern, text, texts
+from mailslot.causes.columns import Pattern, Words, among, only, pattern, text, texts
 from mailslot.causes.refinement import Refinement, parse_refinement
 from mailslot.causes.refusal import Presented, Protocol
 from mailslot.causes.words import enhanced_codes, links, normalize
 from mailslot.errors import Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from mailslot.causes.refusal import Refusal
     from mailslot.wire.reply import Reply
@@ -50,31 +50,36 @@ class Rule:
             and (not self.stages or refusal.stage in self.stages)
             and (not self.verbs or refusal.verb in self.verbs)
             and (not self.presented or refusal.presented in self.presented)
-            and (self.code is None or self.code.fullmatch(str(refusal.reply.code)) is not None)
-            and (self.enhanced is None or any(self.enhanced.fullmatch(code) for code in said.enhanced))
-            and all(each.fullmatch(refusal.challenge.get(name, "")) for name, each in self.challenge.items())
-            and (self.words is None or self.words.search(said.words) is not None)
-            and (self.link is None or any(self.link.search(link) for link in said.links))
+            and (self.code is None or self.code.fits(str(refusal.reply.code)))
+            and (self.enhanced is None or any(self.enhanced.fits(code) for code in said.enhanced))
+            and all(each.fits(refusal.challenge.get(name, "")) for name, each in self.challenge.items())
+            and (self.words is None or self.words.found_in(said.words))
+            and (self.link is None or any(self.link.found_in(link) for link in said.links))
         )
 
-    def patterns(self) -> Iterator[Pattern | None]:
-        """Yield the regular expressions of all columns."""
-        yield from (self.code, self.enhanced, self.words, self.link)
-        yield from self.challenge.values()
+    def check(self) -> None:
+        """Refuse a row with what is no regular expression.
+
+        Raises:
+            re.error: one of its columns is none.
+        """
+        for each in (self.code, self.enhanced, self.words, self.link, *self.challenge.values()):
+            if each is not None:
+                each.check()
 
 
 class Said(NamedTuple):
     """What a reply says, taken apart once for all rows."""
 
     enhanced: tuple[str, ...]
-    words: str
-    links: tuple[str, ...]
+    words: Words
+    links: tuple[Words, ...]
 
     @classmethod
     def of(cls, reply: Reply) -> Said:
         """Return the parts of a reply; no code is ``""``. Codes that SMTP's words quote count, too."""
         codes = (reply.enhanced or "", *enhanced_codes(reply.text)) if reply.code else (reply.enhanced or "",)
-        return cls(codes, normalize(reply.text), links(reply.text))
+        return cls(codes, Words(normalize(reply.text)), tuple(map(Words, links(reply.text))))
 
 
 class Table(NamedTuple):
@@ -117,7 +122,7 @@ def parse_table(written: str, *, checked: bool = False) -> Table:
             try:
                 parsed[name].append(parsed_row := parse(row, terms))
                 if isinstance(parsed_row, Rule) and not checked:
-                    check(parsed_row.patterns())
+                    parsed_row.check()
             except (KeyError, TypeError, ValueError, re.error) as error:
                 raise ValueError(f"{name}, row {number}: {error!r}") from error
     result = Table(tuple(parsed["rule"]), tuple(parsed["refinement"]))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from mailslot.causes.columns import Pattern, check, only, pattern, text
+from mailslot.causes.columns import Pattern, Words, only, pattern, text
 from mailslot.causes.words import MAX_TEXT, normalize
 
 
@@ -46,7 +46,8 @@ def parse_shown(written: str, *, checked: bool = False) -> tuple[Shown, ...]:
             only(row, {"says", "cause", "source"})
         found = tuple(Shown(pattern(row["says"], terms), text(row["cause"]), text(row["source"])) for row in rows)
         if not checked:
-            check(row.says for row in found)
+            for row in found:
+                row.says.check()
     except (KeyError, TypeError, re.error) as error:
         raise ValueError(repr(error)) from error
     return found
@@ -55,5 +56,5 @@ def parse_shown(written: str, *, checked: bool = False) -> tuple[Shown, ...]:
 def find_shown(words: str) -> Shown | None:
     """Return the first row that fits what is shown, as it is or as `normalize` makes it."""
     shown = " ".join(words[:MAX_TEXT].split())
-    alike = normalize(shown)
-    return next((row for row in shown_rows() if row.says.search(shown) or row.says.search(alike)), None)
+    both = Words(shown), Words(normalize(shown))
+    return next((row for row in shown_rows() if any(map(row.says.found_in, both))), None)

@@ -35,7 +35,7 @@ def normalize(text: str) -> str:
 
 def links(text: str) -> tuple[str, ...]:
     """Return the links and hosts in a text: some servers say with them what they do not say in words."""
-    text = text[:MAX_TEXT]
+    text = _ADDRESS.sub(" ", text[:MAX_TEXT])
     return tuple(match[0] for pattern in (LINK, _HOST) for match in pattern.finditer(text))
 
 

@@ -116,4 +116,4 @@ def _distance(rule: Rule) -> int:
     """Return how far a row is from a server's words: a code says less, and the place in the dialogue is a guess."""
     if rule.words is not None or rule.link is not None:
         return 0
-    return 1 if rule.enhanced is not None and rule.enhanced.pattern else 2
+    return 1 if rule.enhanced is not None and not rule.enhanced.fits("") else 2

@@ -10,7 +10,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mailslot.causes.columns import Pattern, check, only, pattern, text, texts
+from mailslot.causes.columns import Pattern, only, pattern, text, texts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,7 +91,8 @@ def parse_error_table(written: str, *, checked: bool = False) -> ErrorTable:
                     raise ValueError(f"AADSTS{code} has two rows")
         descriptions = tuple(_description(row) for row in found.get("description", []))
         if not checked:
-            check(row.words for row in descriptions)
+            for row in descriptions:
+                row.words.check()
     except (KeyError, TypeError, re.error) as error:
         raise ValueError(repr(error)) from error
     return ErrorTable(errors, aadsts, descriptions)
