@@ -6,6 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from mailslot.causes.cause import causes
 from mailslot.causes.rules import find_rule
 from mailslot.causes.shown import find_shown
 from mailslot.diagnosis.diagnosis import Diagnosis
@@ -17,7 +18,7 @@ from mailslot.oauth.token_errors import classify_error
 from mailslot.wire.reply import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from mailslot.causes.refusal import Refusal
     from mailslot.causes.rules import Rule
@@ -37,6 +38,27 @@ _MEMBER: Final = re.compile(
 _HTTP: Final = re.compile(
     r"(?:token|oauth)[^\n]{0,80}\b(?:HTTP|status|fetch token)\D{0,12}(429|5\d\d)\b", re.IGNORECASE
 )
+_TOPIC: Final = re.compile(
+    r"refresh ?token|client ?secret|client[_ ]id|oauth client|application with identifier"
+    r"|\b(?:tenant|consent|admin approval)\b",
+    re.IGNORECASE,
+)
+_SAID_BY_SERVERS_ALONE: Final = frozenset(
+    {
+        "smtp_auth_disabled",
+        "pop_disabled",
+        "app_password_required",
+        "web_login_required",
+        "password_no_longer_accepted",
+        "sign_in_blocked_by_policy",
+        "relay_denied",
+    }
+)
+"""What no client says in words of its own."""
+_SAID_OF_OTHER_THINGS: Final = frozenset(
+    {"password_refused", "mailbox_full", "server_busy", "sign_in_temporarily_unavailable"}
+)
+"""Access is denied to folders, too, passwords are changed, and disks are full: nobody says that it is the server's."""
 _SECRET: Final = re.compile(r"\b(?:Bearer|AUTH \w+|PASS) \S+|[A-Za-z0-9+/_.\-]{60,}={0,2}")
 
 
@@ -48,11 +70,11 @@ def explain_pasted(text: str) -> Diagnosis | None:
     """
     text = unwrapped(text[:MAX_TEXT])
     replies = list(quoted_replies(text))
-    cause = _of_token_service(text) or _of_servers(replies)
+    cause = _of_token_service(text) or _of_servers(replies) or _of_words(text, _SAID_BY_SERVERS_ALONE)
     if cause is None and (row := find_shown(text)) is not None:
         cause = row.cause
     if cause is None:
-        cause = _of_words(spoken_refusals(text))
+        cause = _of_words(text, causes().keys() - _SAID_OF_OTHER_THINGS)
     if cause is None:
         return None
     quoted = next((reply.words for reply in replies if reply.words.strip()), text)
@@ -69,9 +91,12 @@ def _of_token_service(text: str) -> str | None:
         named = [
             error for error in error_table().errors if "_" in error and re.search(rf"\b{re.escape(error)}\b", text)
         ]
-        if not named and not _AADSTS.search(text):
+        if named or _AADSTS.search(text):
+            members = {"error": named[0] if named else "invalid_request", "error_description": text}
+        elif _TOPIC.search(text):
+            members = {"error_description": text}
+        else:
             return None
-        members = {"error": named[0] if named else "invalid_request", "error_description": text}
     elif _AADSTS.search(text) and not _AADSTS.search(str(members.get("error_description"))):
         members["error_description"] = text
     cause = classify_error(TokenServiceResponse(400, members), "refresh_token").cause
@@ -105,11 +130,10 @@ def _rules(refusals: Iterable[Refusal]) -> Iterator[Rule]:
     return (rule for rule in found if rule is not None and rule.cause != "unknown")
 
 
-def _of_words(refusals: Iterable[Refusal]) -> str | None:
-    """Return what the words alone say."""
-    found = (rule.cause for rule in _rules(refusals) if _distance(rule) == 0)
-    # Access is denied to folders, too, and passwords are changed: that it is the mail server's is not said.
-    return next((cause for cause in found if cause != "password_refused"), None)
+def _of_words(text: str, among: Collection[str]) -> str | None:
+    """Return what the words alone say, if it is `among` some causes."""
+    found = (rule.cause for rule in _rules(spoken_refusals(text)) if _distance(rule) == 0)
+    return next((cause for cause in found if cause in among), None)
 
 
 def _distance(rule: Rule) -> int:

@@ -142,7 +142,8 @@ def _over_smtp(reply: Reply, text: str) -> tuple[tuple[Refusal, ...], tuple[Refu
     if str(reply.code)[:2] == "53" and reply.code != 530:
         return (*sign_in, *known), guessed
     if known or reply.code == 530 or not _SIGN_IN.search(text):
-        return known, (*guessed, *sign_in)
+        tls = (Refusal(protocol="SMTP", stage="tls", reply=reply),) if "STARTTLS" in text else ()
+        return known, (*guessed, *tls, *sign_in)
     return sign_in, guessed
 
 
