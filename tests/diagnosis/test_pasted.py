@@ -6,7 +6,7 @@ import json
 import tomllib
 from importlib.resources import files
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
 from hypothesis import given
@@ -18,13 +18,21 @@ from mailslot.causes.cause import causes
 from mailslot.causes.shown import parse_shown, shown_rows
 from mailslot.diagnosis.pasted import explain_pasted
 
+if TYPE_CHECKING:
+    from diagnosis.collected import Half
+
 CLIENTS: Final[dict[str, list[str]]] = tomllib.loads((Path(__file__).parent / "clients.toml").read_text("utf-8"))
 
 
-def test_most_displayed_texts_get_the_right_cause() -> None:
-    told = [(explain_pasted(each.text), each) for each in displayed_texts("seen")]
-    right = [each for found, each in told if (found.cause if found else "unknown") in each.accepted_causes]
-    assert len(right) / len(told) >= 0.95
+def share_of_right_causes(half: Half) -> float:
+    """Return a share, and no text: no row is to be tuned to one of the half that is not looked at."""
+    found = [(explain_pasted(each.text), each.accepted_causes) for each in displayed_texts(half)]
+    return sum((diagnosis.cause if diagnosis else "unknown") in right for diagnosis, right in found) / len(found)
+
+
+@pytest.mark.parametrize(("half", "least"), [("seen", 0.95), ("unseen", 0.80)])
+def test_most_displayed_texts_get_the_right_cause(half: Half, least: float) -> None:
+    assert share_of_right_causes(half) >= least
 
 
 @pytest.mark.parametrize(
