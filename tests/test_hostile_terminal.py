@@ -45,7 +45,14 @@ def test_a_closed_pipe(environment: dict[str, str], arguments: list[str]) -> Non
 @pytest.mark.parametrize("closing", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 @pytest.mark.parametrize(
     ("arguments", "code"),
-    [("slots", 0), ("set device name=x", 0), ("show nonsense", 2), ("import -", 1), ("token delete fax.pop", 2)],
+    [
+        ("slots", 0),
+        ("set device name=x", 0),
+        ("show nonsense", 2),
+        ("import -", 1),
+        ("token delete fax.pop", 2),
+        ("decode", 2),
+    ],
 )
 def test_missing_standard_streams(environment: dict[str, str], closing: str, arguments: str, code: int) -> None:
     line = f'exec "$0" -c "$1" {arguments} {closing}'

@@ -105,7 +105,7 @@ async def test_failure(shell: Shell, sandbox: Sandbox) -> None:
     assert "\n" not in sentence
     out = ran.stdout
     assert sentence in out
-    assert out.index("Who must act:") < out.index("Get Token:") < out.index("What was said")
+    assert out.index("Who must act:") < out.index("Get Token:") < out.index("The dialogue")
     assert "C: AUTH OAUTHBEARER" in out
     assert "•••" in out
     assert re.search(r"token +✗", out)
@@ -227,7 +227,7 @@ async def test_labels_are_translated(shell: Shell, sandbox: Sandbox) -> None:
     assert rows == ["Zuständig", "Token abrufen", "Einzelheiten"]
     assert "Who must act" not in said
     assert "Get Token" not in said
-    assert "What was said" not in said
+    assert "The dialogue" not in said
 
 
 async def test_text_is_not_turned_into_emoji(shell: Shell, sandbox: Sandbox) -> None:

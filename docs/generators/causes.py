@@ -1,4 +1,4 @@
-"""The page of causes, from ``messages.toml`` and ``causes.toml``."""
+"""The page of causes, from ``messages.toml``, ``causes.toml`` and what was really said."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ import re
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
-from generators.tables import table
+from generators.quotations import quotations
+from generators.tables import quoted, table
+from generators.texts import JOBS
 from mailslot.causes.cause import causes
+from mailslot.causes.rules import table as rules
 from mailslot.diagnosis.catalogue import actor_name, label, messages, texts
+from mailslot.oauth.token_error_table import error_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,6 +20,8 @@ if TYPE_CHECKING:
 _HEADING: Final = re.compile(r"# ── (.+?) ─+")
 _TABLE: Final = re.compile(r"\[(\w+)\]")
 _FACT: Final = re.compile(r"\{(\w+)\}")
+_OF_JOBS: Final = frozenset({"Signing in", "Sending", "In the middle"})
+"""The groups whose causes end the delivery of a job also where their rows do not say how."""
 
 
 def groups() -> Iterator[tuple[str, list[str]]]:
@@ -32,10 +38,12 @@ def groups() -> Iterator[tuple[str, list[str]]]:
 
 def all_causes() -> str:
     """Return the causes in Markdown, each with a heading."""
-    return "\n".join(f"## {title}\n\n" + "\n".join(_section(cause) for cause in found) for title, found in groups())
+    return "\n".join(
+        f"## {title}\n\n" + "\n".join(_section(cause, title) for cause in found) for title, found in groups()
+    )
 
 
-def _section(cause: str) -> str:
+def _section(cause: str, group: str) -> str:
     said = messages("en")[cause]
     sentences = "\n>\n".join(f"> {_as_markdown(each)}" for each in texts(said["sentence"]))
     follows = causes()[cause]
@@ -45,7 +53,40 @@ def _section(cause: str) -> str:
         (label("who_must_act"), actor_name(follows.actor) if follows.actor else "Nobody"),
         (label("get_token"), label("helps" if follows.token_helps else "helps_not")),
     ]
-    return f"### `{cause}` {{ #{cause} }}\n\n{sentences}\n\n{table(('', ''), rows)}"
+    if jobs := JOBS.get(cause) or JOBS.get(follows.disposition or ("by_reply" if group in _OF_JOBS else "")):
+        rows.append(("Waiting jobs", jobs))
+    if numbers := sorted(number for number, meaning in error_table().aadsts.items() if meaning.cause == cause):
+        rows.append(("Microsoft's codes", ", ".join(f"[{each}](codes.md#aadsts{each})" for each in numbers)))
+    return f"### `{cause}` {{ #{cause} }}\n\n{sentences}\n\n{table(('', ''), rows)}\n{_seen(cause)}{_sources(cause)}"
+
+
+def _seen(cause: str) -> str:
+    """Return the quotations of a cause, folded."""
+    rows = [
+        (
+            "" if each.kind == "shown" else each.kind.replace("token", "HTTP").upper(),
+            f"<code>{quoted(f'{each.code} {each.text}'.strip())}</code>",
+            quoted(f"{each.who}: {each.source}" if each.who else each.source),
+        )
+        for each in quotations()
+        if each.cause == cause
+    ]
+    return _folded(f"What is seen ({len(rows)})", table(("", "Text", "Source"), rows)) if rows else ""
+
+
+def _sources(cause: str) -> str:
+    """Return where the rows of a cause are from, folded."""
+    meanings = [*error_table().errors.values(), *error_table().aadsts.values()]
+    found = [
+        *(rule.source for rule in rules().rules if rule.cause == cause),
+        *(row.source for row in rules().refinements if row.cause == cause),
+        *(meaning.source for meaning in meanings if meaning.cause == cause),
+    ]
+    return _folded("Sources", "\n".join(f"- {quoted(each)}" for each in dict.fromkeys(found))) if found else ""
+
+
+def _folded(title: str, text: str) -> str:
+    return f'??? quote "{title}"\n\n' + "\n".join(f"    {line}" for line in text.splitlines()) + "\n\n"
 
 
 def _as_markdown(text: str) -> str:

@@ -12,21 +12,26 @@ from typing import TYPE_CHECKING, Any, Final
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from generators import causes, commands, library, providers, settings, slots, states
+from generators import causes, codes, commands, library, providers, settings, slots, states
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 GENERATORS: Final[Mapping[str, Callable[..., str]]] = {
+    "aadsts-codes": codes.aadsts_codes,
     "causes": causes.all_causes,
     "commands": commands.all_commands,
     "library": library.reference,
+    "panel-codes": codes.panel_codes,
     "provider": providers.facts,
     "providers": providers.all_providers,
     "section-settings": settings.section_settings,
     "slots": slots.all_slots,
     "slot-settings": settings.slot_settings,
+    "smtp-codes": codes.smtp_codes,
     "states": states.machine,
+    "texts": codes.texts,
+    "token-errors": codes.token_errors,
 }
 
 _MARK: Final = re.compile(r"^<!-- made: ([\w-]+)((?: [\w-]+)*) -->$", re.MULTILINE)

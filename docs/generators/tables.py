@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+
+_SPECIAL: Final = re.compile(r"[^\w\s.,;:/()=%@'\u00a0-\uffff-]|_")
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -22,6 +26,11 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def code(text: str) -> str:
     """Return a text as code; empty if it is empty."""
     return f"`{text}`" if text else ""
+
+
+def quoted(text: str) -> str:
+    """Return somebody else's text so that nothing in it is taken for Markdown or HTML."""
+    return _SPECIAL.sub(lambda found: f"&#{ord(found[0])};", text)
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -15,3 +15,6 @@ _TEXTS: Final[Mapping[str, Mapping[str, str]]] = tomllib.loads(
 
 SETTINGS: Final = _TEXTS["settings"]
 """The purpose of each setting of a slot."""
+
+JOBS: Final = _TEXTS["jobs"]
+"""What becomes of waiting jobs, by the cause's id or its disposition."""

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from command_line import mailslot
 from diagnosis.collected_answers import displayed_texts
 from mailslot.causes.cause import causes
+from mailslot.causes.maker_codes import MakerCode, find_maker_codes, maker_codes, makers_of, parse_maker_codes
 from mailslot.causes.shown import parse_shown, shown_rows
+from mailslot.diagnosis.catalogue import explain
 from mailslot.diagnosis.pasted import explain_pasted
 
 if TYPE_CHECKING:
@@ -80,6 +82,33 @@ def test_what_is_no_fault_of_mail_is_not_explained(text: str) -> None:
     assert explain_pasted(text) is None
 
 
+@pytest.mark.parametrize(
+    ("text", "cause", "says"),
+    [
+        (
+            "The audience claim value is invalid for current resource. Audience claim is 'https://graph.microsoft.com/'.",
+            "token_for_other_service",
+            "The token is for Microsoft Graph,",
+        ),
+        (
+            "Access token validation failure. Invalid audience.",
+            "token_for_other_service",
+            "The token is for another service,",
+        ),
+        (
+            "AADSTS650057: Invalid resource. Resource app ID: 00000002-0000-0000-c000-000000000000.",
+            "scope_wrong",
+            "are for Azure AD Graph,",
+        ),
+    ],
+)
+def test_a_wrong_resource_is_named(text: str, cause: str, says: str) -> None:
+    found = explain_pasted(text)
+    assert found is not None
+    assert found.cause == cause
+    assert says in explain(found).message
+
+
 @given(st.text(max_size=300))
 def test_whatever_is_pasted(text: str) -> None:
     found = explain_pasted(text)
@@ -91,6 +120,45 @@ def test_no_secret_is_shown_again() -> None:
     found = explain_pasted(f"535 5.7.8 Username and Password not accepted Bearer {secret}")
     assert found is not None
     assert secret[:40] not in str(found.facts)
+
+
+@pytest.mark.parametrize("code", maker_codes(), ids=lambda each: f"{each.maker}-{each.code}")
+def test_a_makers_code(code: MakerCode) -> None:
+    for text in (f"{code.maker} {code.code}", f"{code.maker.upper()}: error {code.code.lower()}."):
+        found = explain_pasted(text)
+        assert found is not None
+        assert found.cause == code.cause in causes()
+        assert found.facts["maker"] == code.maker
+    alone = explain_pasted(f"Error {code.code}")
+    # Another maker may have the same number.
+    assert (alone is None) == code.code.isdecimal()
+    assert makers_of(code.code) == [code.maker]
+    assert code.source
+
+
+@pytest.mark.parametrize("text", ["1102", "at 11020 and 32790.5", "0x80160", "E4210", "16#510DA"])
+def test_a_number_is_not_taken_for_a_code(text: str) -> None:
+    assert find_maker_codes(text) == []
+
+
+def test_a_wrong_row_of_codes_is_refused() -> None:
+    row = "[[code]]\nmaker = 'M'\ncodes = ['1']\ncause = 'unknown'\nsource = 's'\n"
+    assert len(parse_maker_codes(row)) == 1
+    for wrong in (row + row, row + "kind = 1", row.replace("source", "quelle"), ""):
+        with pytest.raises(ValueError, match=r"two rows|columns|KeyError"):
+            parse_maker_codes(wrong)
+
+
+def test_the_maker_is_asked_for(tmp_path: Path) -> None:
+    done = mailslot("--home", tmp_path, "explain", "1102")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "Name the maker as well, such as: mailslot explain Kyocera 1102\n"
+    asked = mailslot("--home", tmp_path, "explain", "--json", "1102")
+    assert json.loads(asked.stdout) == {"cause": None, "makers": ["Kyocera"]}
+    named = mailslot("--home", tmp_path, "explain", "--language", "de", "Kyocera", "1102")
+    assert "Angezeigt von: Kyocera" in named.stdout.splitlines()
+    document = json.loads(mailslot("--home", tmp_path, "explain", "--json", "16#5104").stdout)
+    assert (document["cause"], document["maker"]) == ("connection_refused", "Schneider")
 
 
 def test_rows_are_of_the_catalogue_and_have_a_source() -> None:

@@ -39,6 +39,7 @@ BUILT_IN: Final[Mapping[str, str]] = {
     "import": "transfer:import_",
     "report": "report:report",
     "explain": "explain:explain",
+    "decode": "decode:decode",
     "plugins": "plugins:plugins",
     "poll": "poll:poll",
     "received": "received:received",
@@ -48,6 +49,12 @@ BUILT_IN: Final[Mapping[str, str]] = {
     "jobs": "jobs:app",
 }
 """The built-in commands, which no plugin may take: the module in this package, and the name in it."""
+
+_ANY_WORDS: Final[Mapping[str, Any]] = {"allow_extra_args": True, "ignore_unknown_options": True}
+"""So that typer does not refuse words that a command does not know, and repeats none of them."""
+
+_REFUSES_ITSELF: Final = frozenset({"decode"})
+"""The built-in commands that refuse unknown words themselves: what is passed to them by mistake may be a secret."""
 
 
 class Commands(TyperGroup):
@@ -72,7 +79,8 @@ class Commands(TyperGroup):
 def _load_command(name: str) -> Any:  # noqa: ANN401 - as above
     if name in BUILT_IN:
         module, _, attribute = BUILT_IN[name].partition(":")
-        return _make_command(name, getattr(import_module(f"mailslot.cli.{module}"), attribute))
+        command = getattr(import_module(f"mailslot.cli.{module}"), attribute)
+        return _make_command(name, command, context_settings=_ANY_WORDS if name in _REFUSES_ITSELF else None)
     try:
         return _make_command(name, COMMANDS.find(name))
     except MailError as error:
@@ -83,13 +91,13 @@ def _load_command(name: str) -> Any:  # noqa: ANN401 - as above
             raise reason
 
         refuse.__doc__ = escape(str(reason))
-        return _make_command(name, refuse, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+        return _make_command(name, refuse, context_settings=_ANY_WORDS)
 
 
-def _make_command(name: str, command: Command, context_settings: dict[str, Any] | None = None) -> Any:  # noqa: ANN401 - as above
+def _make_command(name: str, command: Command, context_settings: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 - as above
     holder = typer.Typer()
     if isinstance(command, typer.Typer):
         holder.add_typer(command, name=name)
     else:
-        holder.command(name, context_settings=context_settings)(command)
+        holder.command(name, context_settings=dict(context_settings or {}))(command)
     return get_group(holder).commands[name]

@@ -29,7 +29,8 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Say what a fault means that a copier's panel, a log or another mail client shows, and who must act."""
-    from mailslot.diagnosis.catalogue import actor_name, label  # noqa: PLC0415 - only where something is said
+    from mailslot.causes.maker_codes import makers_of  # noqa: PLC0415 - only where something is said
+    from mailslot.diagnosis.catalogue import actor_name, label  # noqa: PLC0415 - likewise
     from mailslot.diagnosis.catalogue import explain as explain_cause  # noqa: PLC0415 - likewise
     from mailslot.diagnosis.pasted import MAX_TEXT, explain_pasted  # noqa: PLC0415 - likewise
 
@@ -38,18 +39,27 @@ def explain(
     shown = " ".join(text) if text else sys.stdin.read(MAX_TEXT)
     diagnosis = explain_pasted(shown)
     if diagnosis is None:
+        makers = makers_of(shown)
         if as_json:
-            sys.stdout.write(json.dumps({"cause": None}) + "\n")
+            sys.stdout.write(json.dumps({"cause": None, **({"makers": makers} if makers else {})}) + "\n")
+        elif makers:
+            # The number is another maker's for something else.
+            print_error(f"Name the maker as well, such as: mailslot explain {makers[0]} {shown.strip()}")
         else:
             print_error("Nothing is known about this.")
         raise typer.Exit(1)
     found = explain_cause(diagnosis, spoken)
+    maker = diagnosis.facts.get("maker")
     if as_json:
-        sys.stdout.write(json.dumps(asdict(found), indent=2) + "\n")
+        document = asdict(found) | ({"maker": maker} if maker else {})
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")
         return
     helps = label("helps" if found.token_helps else "helps_not", spoken)
     parts = [f"[bold]{escape(found.message)}[/bold]", escape(found.advice)]
     if found.actor is not None:
         parts.append(f"{label('who_must_act', spoken)}: {escape(actor_name(found.actor, spoken))}")
-    parts += [f"{label('get_token', spoken)}: {helps}", f"[dim]{found.cause}[/dim]"]
+    parts.append(f"{label('get_token', spoken)}: {helps}")
+    if maker:
+        parts.append(f"{label('shown_by', spoken)}: {escape(maker)}")
+    parts.append(f"[dim]{found.cause}[/dim]")
     make_console().print("\n".join(parts), soft_wrap=True)

@@ -35,11 +35,17 @@ def slots(context: typer.Context, *, as_json: AsJson = False) -> None:
     for heading in ("Slot, and where it is on the panel", "Sign-in", "Token", "Health", "Last test"):
         table.add_column(heading, overflow="fold")
     for row in rows:
-        health = row["health"]["state"] if row["health"] else "–"
         place = f"[bold]{row['slot']}[/bold]  (record {row['record']})\n[dim]{row['path']}[/dim]"
-        table.add_row(place, row["authentication"], row["token"], health, _last_test(row["last_test"]))
+        table.add_row(place, row["authentication"], row["token"], _health(row["health"]), _last_test(row["last_test"]))
     make_console().print(table)
     warn_if_no_service(home)
+
+
+def _health(health: dict[str, Any] | None) -> str:
+    if health is None:
+        return "–"
+    risk = f"\n[yellow]may be blocked[/yellow]: flow {escape(health['flow'])}" if health["flow_can_be_blocked"] else ""
+    return f"{health['state']}{risk}"
 
 
 def _last_test(test: dict[str, Any] | None) -> str:

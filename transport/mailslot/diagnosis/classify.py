@@ -9,10 +9,11 @@ from mailslot.causes.refinement import Circumstances
 from mailslot.causes.rules import table
 from mailslot.diagnosis.diagnosis import Diagnosis
 from mailslot.diagnosis.server_words import for_people
-from mailslot.diagnosis.token import provider_of, read_token
+from mailslot.diagnosis.token import other_resource_of, provider_of, read_token
 from mailslot.errors import MailError, NetworkError, RecipientsRefusedError, RefusedError
 from mailslot.net.endpoint import Security
 from mailslot.oauth.claims import parse_claims
+from mailslot.oauth.resources import find_foreign_resource
 from mailslot.oauth.token_errors import MAX_SKEW, TokenServiceError
 from mailslot.wire.redact import Redactor
 from mailslot.wire.reply import printable
@@ -100,8 +101,10 @@ def _facts(error: MailError, circumstances: DiagnosisContext) -> dict[str, str |
     }
     if error.reply is not None and not error.reply.positive:
         facts["words"] = for_people(error.reply.one_line)
+        facts["resource"] = other_resource_of(circumstances) or _foreign_resource(error.reply.one_line)
     elif isinstance(error, TokenServiceError):
         said = ": ".join(filter(None, (error.error, error.error_description)))
+        facts["resource"] = _foreign_resource(error.error_description)
         if said or (error.status or 0) >= 300:
             facts["token_words"] = said or f"HTTP {error.status}"
         else:
@@ -116,6 +119,11 @@ def _facts(error: MailError, circumstances: DiagnosisContext) -> dict[str, str |
     if isinstance(error, RecipientsRefusedError):
         facts["recipient"] = next(iter(error.refused))
     return facts
+
+
+def _foreign_resource(said: str) -> str | None:
+    found = find_foreign_resource(said)
+    return None if found is None else found.name
 
 
 def _already(known: DiagnosisContext) -> dict[str, str | None]:

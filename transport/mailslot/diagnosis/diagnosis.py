@@ -22,7 +22,8 @@ class Diagnosis:
             ``hours`` or ``days`` (how wrong the clock is), ``security_now`` and ``security_right`` (``none``,
             ``starttls`` or ``tls``), ``seconds`` (after which a wait was given up), ``seen_name`` (the name in a
             certificate), ``until`` (its end, or its beginning where it is not valid yet), ``size`` and ``limit`` (of
-            a message, with their unit), ``door`` (the host, where it hung up before it greeted); and what is set
+            a message, with their unit), ``resource`` (what the token is or was to be for, where that is not mail, such
+            as ``Microsoft Graph``), ``door`` (the host, where it hung up before it greeted); and what is set
             already: ``own_address`` (the sender's, where it is the account's), ``encrypted_now``, ``signed_in_as``
             and ``oauth_account``.
         detail: for an engineer; may be empty. It bears no secret.

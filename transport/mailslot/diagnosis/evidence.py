@@ -138,6 +138,8 @@ class Evidence:
         account = (grant.account or "").casefold()
         return {
             "flow": grant.flow,
+            "client_id": grant.client_id,
+            "tenant": grant.tenant,
             "obtained_at": iso(grant.obtained_at),
             "renewed_at": iso(grant.renewed_at),
             "expires_at": iso(grant.expires_at),

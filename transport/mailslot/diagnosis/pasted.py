@@ -7,11 +7,13 @@ import re
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from mailslot.causes.cause import causes
+from mailslot.causes.maker_codes import find_maker_codes
 from mailslot.causes.rules import find_rule
 from mailslot.causes.shown import find_shown
 from mailslot.diagnosis.diagnosis import Diagnosis
 from mailslot.diagnosis.quoted_replies import quoted_replies, spoken_refusals, unwrapped
 from mailslot.diagnosis.server_words import for_people
+from mailslot.oauth.resources import find_foreign_resource
 from mailslot.oauth.response import TokenServiceResponse
 from mailslot.oauth.token_error_table import error_table
 from mailslot.oauth.token_errors import classify_error
@@ -65,12 +67,16 @@ _SECRET: Final = re.compile(r"\b(?:Bearer|AUTH \w+|PASS) \S+|[A-Za-z0-9+/_.\-]{6
 def explain_pasted(text: str) -> Diagnosis | None:
     """Return what a copied text means; None if nothing is known about it.
 
-    A token service's error is looked for first, then a mail server's reply, whoever quotes it, then the client's own
-    words, at last what a server says without a code. What looks like a secret is masked.
+    A token service's error is looked for first, then a mail server's reply, whoever quotes it, then a maker's code,
+    then the client's own words, at last what a server says without a code. What looks like a secret is masked. The
+    fact ``maker`` says whose code it is.
     """
     text = unwrapped(text[:MAX_TEXT])
     replies = list(quoted_replies(text))
-    cause = _of_token_service(text) or _of_servers(replies) or _of_words(text, _SAID_BY_SERVERS_ALONE)
+    cause, maker = _of_token_service(text) or _of_servers(replies) or _of_words(text, _SAID_BY_SERVERS_ALONE), ""
+    codes = find_maker_codes(text) if cause is None else []
+    if len({each.maker for each in codes}) == 1:
+        cause, maker = codes[0].cause, codes[0].maker
     if cause is None and (row := find_shown(text)) is not None:
         cause = row.cause
     if cause is None:
@@ -79,7 +85,13 @@ def explain_pasted(text: str) -> Diagnosis | None:
         return None
     quoted = next((reply.words for reply in replies if reply.words.strip()), text)
     words = for_people(_SECRET.sub("•••", " ".join(quoted.split())))
-    return Diagnosis(cause, {"words": printable(words[:MAX_WORDS])} if words else {})
+    resource = find_foreign_resource(text)
+    facts = {
+        "words": printable(words[:MAX_WORDS]),
+        "maker": maker,
+        "resource": "" if resource is None else resource.name,
+    }
+    return Diagnosis(cause, {name: value for name, value in facts.items() if value})
 
 
 def _of_token_service(text: str) -> str | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from mailslot.oauth.claims import find_mismatch, missing_scopes, parse_claims
+from mailslot.oauth.claims import find_mismatch, missing_scopes, other_resource, parse_claims
 from mailslot.oauth.presets import presets
 
 if TYPE_CHECKING:
@@ -21,9 +22,11 @@ _BY_CAUSE: Final[dict[str, TokenReading]] = {
 
 def provider_of(circumstances: DiagnosisContext) -> Provider | None:
     """Return the account's provider: the one that is set, else the one whose server it is."""
-    if circumstances.provider is not None:
-        return circumstances.provider
-    host = circumstances.host.rstrip(".").casefold()
+    return circumstances.provider or _preset_by_host(circumstances.host)
+
+
+def _preset_by_host(name: str) -> Provider | None:
+    host = name.rstrip(".").casefold()
     for provider in presets().values():
         for service in (provider.smtp, provider.pop, provider.imap):
             if service is not None and any(host == server.host for server in service.servers):
@@ -31,10 +34,29 @@ def provider_of(circumstances: DiagnosisContext) -> Provider | None:
     return None
 
 
+def service_of(circumstances: DiagnosisContext) -> Service | None:
+    """Return the mail service that was used; None where the provider is not known or has none.
+
+    A provider of one's own does not say what its tokens are for; the preset whose server it is does.
+    """
+    provider = provider_of(circumstances)
+    service = None if provider is None else provider.service(circumstances.service)
+    if service is not None and service.resource is None:
+        by_host = _preset_by_host(circumstances.host)
+        preset = None if by_host is None else by_host.service(circumstances.service)
+        return service if preset is None else replace(service, resource=preset.resource)
+    return service
+
+
+def other_resource_of(circumstances: DiagnosisContext) -> str | None:
+    """Return what the token is for, in words for people, where that is not the mail service that was used."""
+    claims, service = parse_claims(circumstances.token), service_of(circumstances)
+    return None if claims is None or service is None else other_resource(claims, service)
+
+
 def read_token(circumstances: DiagnosisContext) -> TokenReading | None:
     """Return what is wrong with the token, or that it is an application's own; None where nothing can be told."""
-    token, provider = circumstances.token, provider_of(circumstances)
-    service = None if provider is None else provider.service(circumstances.service)
+    token, service = circumstances.token, service_of(circumstances)
     if token is None:
         return None
     account = circumstances.account or ""

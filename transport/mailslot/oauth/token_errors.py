@@ -25,6 +25,9 @@ MAX_SKEW: Final = 300.0
 DEVICE_CODE_GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
 """The grant type of RFC 8628 section 3.4."""
 
+DEVICE_CODE_BLOCKED: Final = "device_code_blocked"
+"""The cause of a refusal that another flow gets past."""
+
 JWT_BEARER_GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 """The grant type of RFC 7523 section 2.1."""
 
@@ -123,7 +126,7 @@ def classify_error(response: TokenServiceResponse, grant_type: str = "", *, obta
     if cause == "sign_in_blocked_by_policy" and not _BY_DEVICE_CODE.isdisjoint(numbers):
         # The rule is against sign-ins by device code; a grant of another flow gets past it.
         by_device = grant_type == DEVICE_CODE_GRANT or obtained_by == "device"
-        cause, kind = ("device_code_blocked", Remedy.NEW_GRANT) if by_device else (cause, kind)
+        cause, kind = (DEVICE_CODE_BLOCKED, Remedy.NEW_GRANT) if by_device else (cause, kind)
     service = f"token service {response.host}".rstrip()
     text = ": ".join(filter(None, (error, description))) or f"HTTP {response.status}"
     if cause == "clock_wrong":
@@ -148,6 +151,11 @@ def classify_error(response: TokenServiceResponse, grant_type: str = "", *, obta
         retry_after=response.retry_after,
         response_lost=response.status >= 500,
     )
+
+
+def flows_blocked_by(cause: str | None) -> frozenset[str]:
+    """Return the names of the flows that the organisation has blocked, as the cause of a failure shows."""
+    return frozenset({"device"}) if cause == DEVICE_CODE_BLOCKED else frozenset()
 
 
 def shorten(value: object, max_length: int = 300) -> str:

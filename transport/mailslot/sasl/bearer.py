@@ -48,7 +48,7 @@ class _Bearer(Mechanism):
         """
         if self.error_challenge is not None:
             raise MechanismError("a second challenge after the reasons of a refusal")
-        self.error_challenge = _parse_error_challenge(challenge)
+        self.error_challenge = parse_error_challenge(challenge)
         return self._acknowledgement
 
 
@@ -79,7 +79,8 @@ class OAuthBearer(_Bearer):
         return f"n,a={user},\x01{server}\x01auth=Bearer {context.secret.reveal()}\x01\x01".encode()
 
 
-def _parse_error_challenge(challenge: bytes) -> dict[str, str]:
+def parse_error_challenge(challenge: bytes) -> dict[str, str]:
+    """Return the members of an error challenge (RFC 7628 section 3.2.2) as text; empty if it is no JSON object."""
     if len(challenge) > MAX_ERROR_CHALLENGE:
         return {}
     try:

@@ -38,6 +38,7 @@ _WORDS: Final[Mapping[Topic, str]] = {
     "testing": "note_testing",
     "secret_ends": "note_secret_ends",
     "clock": "note_clock",
+    "blockable_flow": "note_blockable_flow",
 }
 
 

@@ -1,0 +1,1 @@
+"""What SASL messages and tokens say of themselves, without the secrets in them."""

@@ -1,0 +1,51 @@
+"""``token_shapes.toml``: by which beginnings tokens that cannot be read are recognised."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Literal
+
+TokenKind = Literal[
+    "access_token",
+    "refresh_token",
+    "authorization_code",
+    "client_secret",
+    "refresh_token_or_code",
+    "access_or_refresh_token",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenShape:
+    """A row.
+
+    Attributes:
+        pattern: fits a whole token; it is also searched for in other text.
+        kind: what such a token is for.
+        provider: who issues it.
+        source: where that is known from.
+    """
+
+    pattern: re.Pattern[str]
+    kind: TokenKind
+    provider: str
+    source: str
+
+
+@cache
+def token_shapes() -> tuple[TokenShape, ...]:
+    """Return the rows of the file that comes with this package."""
+    rows = tomllib.loads(files("mailslot.diagnosis.decoding").joinpath("token_shapes.toml").read_text("utf-8"))
+    return tuple(
+        TokenShape(re.compile(rf"(?<![\w.~/-]){row['begins']}"), row["kind"], row["provider"], row["source"])
+        for row in rows["shape"]
+    )
+
+
+def find_shape(token: str) -> TokenShape | None:
+    """Return the shape of a token; None if no row fits all of it."""
+    return next((shape for shape in token_shapes() if shape.pattern.fullmatch(token)), None)
