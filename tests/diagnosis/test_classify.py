@@ -353,7 +353,7 @@ def test_permissions_of_another_service_say_of_which(code: int, said: str, name:
     assert found.cause == "scope_wrong"
     assert (
         explain(found).message
-        == f"The permissions that are asked for (scopes) are for {name}, not for this mail service."
+        == f"The requested permissions (scopes) are for {name}, not for this mail service."
     )
     for language in languages():
         assert name in explain(found, language).message
@@ -362,4 +362,4 @@ def test_permissions_of_another_service_say_of_which(code: int, said: str, name:
 def test_permissions_of_the_mail_service_itself() -> None:
     said = "AADSTS650057: Resource value from request: https://outlook.office365.com."
     error = classify_error(TokenServiceResponse(400, {"error": "invalid_resource", "error_description": said}))
-    assert explain(diagnose(error, KNOWN)).message == "The permissions that are asked for (scopes) are wrong."
+    assert explain(diagnose(error, KNOWN)).message == "The requested permissions (scopes) are wrong."

@@ -44,7 +44,7 @@ FINER: Final = {
     "web_login_required": {"account_locked", "sign_in_blocked_by_policy"},
 }
 
-LEAST: Final[dict[Half, float]] = {"seen": 0.98, "unseen": 0.88}
+LEAST: Final[dict[Half, float]] = {"seen": 0.98, "unseen": 0.90}
 """How many of a hundred have to be right."""
 
 Told = tuple[str, frozenset[str]]

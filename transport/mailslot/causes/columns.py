@@ -3,12 +3,113 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import TYPE_CHECKING, Final, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
 _TERM: Final = re.compile(r"(?<!\?P)(?<!\(\?)<(\w+)>")
+_TERM_ALONE: Final = re.compile(r"\(\?:<(\w+)>\)(?![?*]|\{0)")
+_NEEDED: Final = re.compile(r"<(\w+)>(?![?*]|\{0)")
+_ESCAPED: Final = re.compile(r"\\.|\[\^?\]?[^\]]*\]")
+_GROUP: Final = re.compile(r"\([^()]*\)")
+
+
+class Words:
+    """Words that patterns are looked for in. It is remembered which terms are among them.
+
+    Attributes:
+        text: the words.
+    """
+
+    __slots__ = ("_terms", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text: Final = text
+        self._terms: dict[str, bool] = {}
+
+    def contain(self, term: str) -> bool:
+        """Return whether a term, which is a regular expression, is among the words."""
+        found = self._terms.get(term)
+        if found is None:
+            found = self._terms[term] = _compiled(term).search(self.text) is not None
+        return found
+
+
+class Pattern:
+    """A regular expression in any case, compiled when it is first needed: most of it never is.
+
+    A member that has terms in it is needed only where all its terms are among the words.
+
+    Attributes:
+        pattern: as it is written, with its terms filled in.
+    """
+
+    __slots__ = ("_compiled", "_members", "pattern")
+
+    def __init__(self, members: Sequence[str], terms: Mapping[str, str] | None = None) -> None:
+        named = terms or {}
+        plain: list[str] = []
+        with_terms: list[tuple[tuple[str, ...], str]] = []
+        for member in members:
+            needed = tuple(named[name] for name in _needed_terms(member))
+            filled = _TERM.sub(lambda match: named[match[1]], member)
+            if needed:
+                with_terms.append((needed, filled))
+            else:
+                plain.append(filled)
+        together = [((), "|".join(f"(?:{each})" for each in plain))] if plain else []
+        self._members: Final[tuple[tuple[tuple[str, ...], str], ...]] = (*together, *with_terms)
+        self._compiled: Final[dict[str, re.Pattern[str]]] = {}
+        self.pattern: Final = "|".join(f"(?:{each})" for each in [*plain, *(filled for _, filled in with_terms)])
+
+    def found_in(self, words: Words) -> bool:
+        """Return whether it is found in words."""
+        return any(
+            all(words.contain(term) for term in terms) and self._compile(member).search(words.text) is not None
+            for terms, member in self._members
+        )
+
+    def fits(self, text: str) -> bool:
+        """Return whether it fits all of a text."""
+        return self._compile(self.pattern).fullmatch(text) is not None
+
+    def check(self) -> None:
+        """Refuse what is no regular expression.
+
+        Raises:
+            re.error: it is none.
+        """
+        self._compile(self.pattern)
+
+    def _compile(self, member: str) -> re.Pattern[str]:
+        compiled = self._compiled.get(member)
+        if compiled is None:
+            compiled = self._compiled[member] = re.compile(member, re.IGNORECASE)
+        return compiled
+
+
+@cache
+def _compiled(term: str) -> re.Pattern[str]:
+    return re.compile(term, re.IGNORECASE)
+
+
+def _needed_terms(member: str) -> tuple[str, ...]:
+    """Return the terms without which a member is never found: those outside of all groups but their own."""
+    outside = _innermost_removed(member)
+    return () if "|" in outside else tuple(dict.fromkeys(_NEEDED.findall(outside)))
+
+
+def _innermost_removed(member: str) -> str:
+    """Return a member without its groups, but for those that hold a term alone, which become ``<name>``."""
+    member = _ESCAPED.sub("_", member)
+    member = _TERM_ALONE.sub(r"<\1>", member)
+    while True:
+        shorter = _GROUP.sub("_", member)
+        if shorter == member:
+            return member
+        member = shorter
 
 
 def text(value: object) -> str:
@@ -39,18 +140,14 @@ def choices(value: object, allowed: Collection[str]) -> tuple[str, ...]:
     return cast("tuple[str, ...]", found)
 
 
-def pattern(value: object, terms: Mapping[str, str] | None = None) -> re.Pattern[str]:
-    """Return a regular expression that ignores case; a list matches any of its members, ``""`` only the empty text.
+def pattern(value: object, terms: Mapping[str, str] | None = None) -> Pattern:
+    """Return a regular expression, in any case; of a list, one for any of its members. ``""`` fits only nothing.
 
     Args:
         value: the column.
         terms: the expressions that a ``<name>`` in it stands for.
     """
-    if value == "":
-        return re.compile("")
-    named = terms or {}
-    filled = [_TERM.sub(lambda match: named[match[1]], each) for each in texts(value)]
-    return re.compile("|".join(f"(?:{each})" for each in filled), re.IGNORECASE)
+    return Pattern([""] if value == "" else texts(value), terms)
 
 
 def check_columns(row: Mapping[str, object], known: Collection[str]) -> None:

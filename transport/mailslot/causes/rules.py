@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
 
 from mailslot.causes.cause import causes
-from mailslot.causes.columns import check_columns, choices, pattern, text, texts
+from mailslot.causes.columns import Pattern, Words, check_columns, choices, pattern, text, texts
 from mailslot.causes.refinement import Refinement, parse_refinement
 from mailslot.causes.refusal import Presented, Protocol
 from mailslot.causes.words import enhanced_codes, links, normalize
@@ -37,11 +37,11 @@ class Rule:
     stages: tuple[str, ...] = ()
     verbs: tuple[str, ...] = ()
     presented: tuple[str, ...] = ()
-    code: re.Pattern[str] | None = None
-    enhanced: re.Pattern[str] | None = None
-    challenge: Mapping[str, re.Pattern[str]] = field(default_factory=dict[str, re.Pattern[str]])
-    words: re.Pattern[str] | None = None
-    link: re.Pattern[str] | None = None
+    code: Pattern | None = None
+    enhanced: Pattern | None = None
+    challenge: Mapping[str, Pattern] = field(default_factory=dict[str, Pattern])
+    words: Pattern | None = None
+    link: Pattern | None = None
 
     def fits(self, refusal: Refusal, parts: ReplyParts) -> bool:
         """Return whether all columns match; the cheapest are compared first."""
@@ -50,26 +50,36 @@ class Rule:
             and (not self.stages or refusal.stage in self.stages)
             and (not self.verbs or refusal.verb in self.verbs)
             and (not self.presented or refusal.presented in self.presented)
-            and (self.code is None or self.code.fullmatch(str(refusal.reply.code)) is not None)
-            and (self.enhanced is None or any(self.enhanced.fullmatch(code) for code in parts.enhanced))
-            and all(each.fullmatch(refusal.challenge.get(name, "")) for name, each in self.challenge.items())
-            and (self.words is None or self.words.search(parts.words) is not None)
-            and (self.link is None or any(self.link.search(link) for link in parts.links))
+            and (self.code is None or self.code.fits(str(refusal.reply.code)))
+            and (self.enhanced is None or any(self.enhanced.fits(code) for code in parts.enhanced))
+            and all(each.fits(refusal.challenge.get(name, "")) for name, each in self.challenge.items())
+            and (self.words is None or self.words.found_in(parts.words))
+            and (self.link is None or any(self.link.found_in(link) for link in parts.links))
         )
+
+    def check(self) -> None:
+        """Refuse a row with what is no regular expression.
+
+        Raises:
+            re.error: one of its columns is none.
+        """
+        for each in (self.code, self.enhanced, self.words, self.link, *self.challenge.values()):
+            if each is not None:
+                each.check()
 
 
 class ReplyParts(NamedTuple):
     """The parts of a reply that rows compare, parsed once for all of them."""
 
     enhanced: tuple[str, ...]
-    words: str
-    links: tuple[str, ...]
+    words: Words
+    links: tuple[Words, ...]
 
     @classmethod
     def of(cls, reply: Reply) -> ReplyParts:
         """Return the parts of a reply; a missing code is ``""``. Codes quoted in an SMTP reply's text count too."""
         codes = (reply.enhanced or "", *enhanced_codes(reply.text)) if reply.code else (reply.enhanced or "",)
-        return cls(codes, normalize(reply.text), links(reply.text))
+        return cls(codes, Words(normalize(reply.text)), tuple(map(Words, links(reply.text))))
 
 
 class Table(NamedTuple):
@@ -87,18 +97,22 @@ def find_rule(refusal: Refusal) -> Rule | None:
 
 @cache
 def table() -> Table:
-    """Return the rows of the package's file. The first refusal reads it."""
-    return parse_table(files("mailslot.causes").joinpath("rules.toml").read_text("utf-8"))
+    """Return the rows of the file that comes with this package. It is read once, when something is first refused."""
+    return parse_table(files("mailslot.causes").joinpath("rules.toml").read_text("utf-8"), checked=True)
 
 
-def parse_table(source: str) -> Table:
+def parse_table(written: str, *, checked: bool = False) -> Table:
     """Return the rows in a file's text.
+
+    Args:
+        written: the text.
+        checked: its regular expressions are known to be good, and each is compiled when it is first asked.
 
     Raises:
         ValueError: a column is unknown or missing, a value has the wrong type or is not allowed, a cause is not in
             ``causes.toml``, or a row has words without stages, or neither fixtures nor examples.
     """
-    found: dict[str, Any] = tomllib.loads(source)
+    found: dict[str, Any] = tomllib.loads(written)
     check_columns(found, {*_PARSERS, "terms"})
     terms = {name: f"(?:{text(value)})" for name, value in found.get("terms", {}).items()}
     parsed: dict[str, list[Any]] = {}
@@ -106,7 +120,9 @@ def parse_table(source: str) -> Table:
         parsed[name] = []
         for number, row in enumerate(found.get(name, []), 1):
             try:
-                parsed[name].append(parse(row, terms))
+                parsed[name].append(parsed_row := parse(row, terms))
+                if isinstance(parsed_row, Rule) and not checked:
+                    parsed_row.check()
             except (KeyError, TypeError, ValueError, re.error) as error:
                 raise ValueError(f"{name}, row {number}: {error!r}") from error
     result = Table(tuple(parsed["rule"]), tuple(parsed["refinement"]))

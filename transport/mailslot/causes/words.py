@@ -17,6 +17,8 @@ _HOST: Final = re.compile(r"\b(?:[\w](?:[\w\-]*\w)?\.)+(?:[a-z]{2,6}|[A-Z]{2,6}|
 _APOSTROPHE: Final = re.compile(r"(?<=\w)['’`´](?=\w)")
 _CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])")
 _OTHER: Final = re.compile(r"[\W_]+")
+_STROKED: Final = str.maketrans("łøđ", "lod")
+"""Letters whose stroke is no accent of Unicode's."""
 _ENHANCED: Final = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d]|\.\d)")
 
 
@@ -32,8 +34,8 @@ def normalize(text: str) -> str:
 
 
 def links(text: str) -> tuple[str, ...]:
-    """Return the links and hosts in a text: with some servers only the link shows the cause."""
-    text = text[:MAX_TEXT]
+    """Return the links and hosts in a text: some servers say with them what they do not say in words."""
+    text = _ADDRESS.sub(" ", text[:MAX_TEXT])
     return tuple(match[0] for pattern in (LINK, _HOST) for match in pattern.finditer(text))
 
 
@@ -46,5 +48,5 @@ def _without_accents(text: str) -> str:
     """Return a text without the accents of Latin letters; other scripts keep their marks."""
     return "".join(
         parts[0] if len(parts := unicodedata.normalize("NFD", letter)) > 1 and parts[0].isascii() else letter
-        for letter in text
+        for letter in text.translate(_STROKED)
     )
