@@ -39,6 +39,8 @@ class Connection:
         tried_user: the last user name with which a sign-in was tried, successful or not; None without one.
         transcript: the last lines of the dialogue, without secrets and without messages.
         ending: how the connection ended; None while it is open.
+        other_protocol: what the client spoke instead of SMTP, ``"TLS"`` or ``"HTTP"``; None for none. ``"TLS"`` means
+            that it began with TLS where this listener speaks in clear first.
     """
 
     peer: Peer
@@ -49,6 +51,7 @@ class Connection:
     tried_user: str | None = None
     transcript: Transcript = field(default_factory=Transcript)
     ending: Ending | None = None
+    other_protocol: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,11 @@ class SmtpServerProtocol:
         """Whether no transaction and nothing else is under way, so that the session can be ended by a 421."""
         return self.state in IDLE and self._message.chunk is None and not self._input
 
+    @property
+    def expects_content(self) -> bool:
+        """Whether the next octets belong to a message, or to a chunk."""
+        return self.state is State.DATA or self._message.chunk is not None
+
     def greet(self, refusal: Reply | None = None) -> None:
         """Greet the client, or refuse to speak with it."""
         if self.state is not State.GREETING:
@@ -199,7 +204,7 @@ class SmtpServerProtocol:
 
     def _advance(self) -> bool:
         """Take something from the input; return False if more octets are needed."""
-        if self.state is State.DATA or self._message.chunk is not None:
+        if self.expects_content:
             return self._read_content()
         if self.state in {State.GREETING, State.UPGRADE}:
             return False
