@@ -67,6 +67,7 @@ class DialogueNotes:
         self._transcript.event(text)
 
     def _record(self, text: str) -> None:
-        # Also within a line that became no AUTH, since its end or its beginning was damaged.
-        text = _INITIAL_RESPONSE.sub(rf"\1{MASK}", text)
+        if "AUTH" in text.upper():
+            # Also within a line that became no AUTH, since its end or its beginning was damaged.
+            text = _INITIAL_RESPONSE.sub(rf"\1{MASK}", text)
         self._transcript.client(text if self._redactor is None else self._redactor.mask(text))

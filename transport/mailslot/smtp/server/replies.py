@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from functools import lru_cache
 from typing import Final
 
 from mailslot.wire.reply import Reply
@@ -13,6 +14,7 @@ def reply(code: int, enhanced: str | None, text: str) -> Reply:
     return Reply(code, enhanced, text, code < 400)
 
 
+@lru_cache(maxsize=256)
 def encode_reply(value: Reply) -> bytes:
     """Return a reply as it is sent, with the enhanced status code in each line (RFC 2034 section 3)."""
     status = f"{value.enhanced} " if value.enhanced else ""

@@ -158,30 +158,27 @@ class SmtpServerSession:
                 if isinstance(event, events.Closing):
                     self.connection.ending = event.ending
                     return
-                await self._react(event)
+                await self._REACTIONS[type(event)](self, event)
                 if core.output_size >= _FLUSH_AT:
                     await self._flush()
-            if await self._flush():
-                self._renew_deadline()
+            await self._flush()
             if self._stopping and core.is_idle:
                 core.close("stopped", replies.STOPPING)
             else:
                 await self._receive()
 
-    def _renew_deadline(self) -> None:
-        if self._core.state is not State.REJECTED:
-            self._deadline = anyio.current_time() + self._settings.idle_timeout
-
-    async def _flush(self) -> bool:
-        """Send the replies that have collected; return whether there were any."""
+    async def _flush(self) -> None:
+        """Send the replies that have collected. Each gives the client new time for its next command."""
         octets = self._core.octets_to_send()
         if not octets:
-            return False
+            return
+        deadline = anyio.current_time() + self._settings.idle_timeout
+        if self._core.state is not State.REJECTED:
+            self._deadline = deadline
         try:
-            await self._channel.send(octets, anyio.current_time() + self._settings.idle_timeout)
+            await self._channel.send(octets, deadline)
         except OSError as error:
             raise _ConnectionLostError from error
-        return True
 
     async def _receive(self) -> None:
         deadline = self._next_deadline()
@@ -219,9 +216,6 @@ class SmtpServerSession:
         return min(now + settings.idle_timeout, self._content_began + longest)
 
     # Events.
-
-    async def _react(self, event: events.Event) -> None:
-        await self._REACTIONS[type(event)](self, event)
 
     async def _mail(self, event: events.Mail) -> None:
         self._core.reply(await self._handler.mail(event.sender, event.parameters))
