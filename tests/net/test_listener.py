@@ -82,7 +82,7 @@ async def test_peers_and_limits() -> None:
             assert await third.receive() == b"full"
             with pytest.raises(anyio.EndOfStream):
                 await third.receive()
-        assert listener.connections == 2
+        assert (listener.connections, listener.refused) == (2, 1)
         assert [peer.address for peer in peers] == ["127.0.0.1"] * 2
         assert [peer.listener for peer in peers] == ["one"] * 2
         local = first.extra(anyio.abc.SocketAttribute.local_address)
@@ -206,6 +206,26 @@ async def test_an_interrupted_wait_loses_nothing() -> None:
     assert seen == [b"interrupted", b"x"]
     # Nobody waits any more.
     connections[0].interrupt()
+
+
+async def test_an_interruption_that_comes_before_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    listener = await open_listener("one", "127.0.0.1", 0)
+    interrupted = anyio.Event()
+
+    async def handle(connection: AcceptedConnection) -> None:
+        async def interrupt_at_the_checkpoint() -> None:
+            connection.interrupt()
+
+        monkeypatch.setattr(connection, "_yield_to_loop", interrupt_at_the_checkpoint)
+        with pytest.raises(InterruptedWaitError):
+            await connection.receive()
+        interrupted.set()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(listener.serve, handle)
+        async with await anyio.connect_tcp("127.0.0.1", listener.port):
+            await interrupted.wait()
+        listener.close()
 
 
 @pytest.mark.parametrize(

@@ -360,6 +360,22 @@ async def test_replies_to_a_flood_do_not_collect() -> None:
             assert (await client.reply()).startswith("250-gate.example")
 
 
+async def test_a_client_that_does_not_read() -> None:
+    memory = Memory()
+    async with serving(memory) as server, connected(server) as client, anyio.create_task_group() as group:
+        group.start_soon(flood, client)
+        await until_closed(memory)
+        group.cancel_scope.cancel()
+    assert memory.connections[0].ending == "idle"
+    assert memory.connections[0].transcript.lines[-1] == "*  the client does not read the replies"
+
+
+async def flood(client: Client) -> None:
+    with suppress(anyio.BrokenResourceError):
+        while True:
+            await client.stream.send(b"EHLO me\r\n" * 1_000)
+
+
 # The end.
 
 

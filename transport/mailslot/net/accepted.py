@@ -80,7 +80,8 @@ class AcceptedConnection(SocketStream):
         """
         with suppress(OSError, ValueError, EOFError):
             if isinstance(self._socket, ssl.SSLSocket):
-                with suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                # It need not be answered, and cannot be sent after a handshake that failed.
+                with suppress(OSError, ValueError):
                     self._socket.unwrap()
             self._socket.shutdown(socket.SHUT_WR)
             deadline, left = anyio.current_time() + _LINGER_TIME, _LINGER_OCTETS

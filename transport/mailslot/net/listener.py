@@ -59,12 +59,14 @@ class Listener:
         name: the name.
         port: the port, also where the system has chosen it.
         limits: how many connections there may be.
+        refused: how many were closed at once since there were too many.
     """
 
     def __init__(self, name: str, sockets: Sequence[socket.socket], limits: ConnectionLimits) -> None:
         """Take over listening sockets that do not block; `open_listener` makes them."""
         self.name = name
         self.limits = limits
+        self.refused = 0
         self.port: int = sockets[0].getsockname()[1]
         self._sockets = list(sockets)
         self._by_address: Counter[str] = Counter()
@@ -150,6 +152,7 @@ class Listener:
                 self._open.add(connection)
                 group.start_soon(self._serve_one, connection, handle)
                 return
+            self.refused += 1
             accepted.send(too_many)
         except OSError:
             pass  # the client has gone already

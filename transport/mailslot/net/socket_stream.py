@@ -68,6 +68,7 @@ class SocketStream:
             TimeoutError: the deadline passed.
             OSError: the connection is broken.
         """
+        self._interrupted = False
         await self._yield_to_loop()
         left = memoryview(data)
         self._octets_until_yield -= _CALL_COST
@@ -92,6 +93,7 @@ class SocketStream:
             TimeoutError: the deadline passed.
             OSError: the connection is broken.
         """
+        self._interrupted = False
         await self._yield_to_loop()
         while True:
             try:
@@ -125,6 +127,8 @@ class SocketStream:
             await anyio.lowlevel.checkpoint()
 
     async def _wait(self, ready: Callable[[socket.socket], Awaitable[None]], deadline: float) -> None:
+        if self._interrupted:
+            raise InterruptedWaitError
         self._octets_until_yield = _YIELD_AFTER
         scope = self._waiting = anyio.CancelScope(deadline=deadline)
         try:
@@ -138,15 +142,12 @@ class SocketStream:
         finally:
             self._waiting = None
         if scope.cancelled_caught:
-            if self._interrupted:
-                self._interrupted = False
-                raise InterruptedWaitError
-            raise TimeoutError
+            raise InterruptedWaitError if self._interrupted else TimeoutError
 
     def interrupt(self) -> None:
-        """End a wait in `receive` or `send` by another task, if there is one, with `InterruptedWaitError`."""
+        """Let another task's call of `receive` or `send` raise `InterruptedWaitError` if it has to wait."""
+        self._interrupted = True
         if self._waiting is not None:
-            self._interrupted = True
             self._waiting.cancel()
 
     def close(self) -> None:

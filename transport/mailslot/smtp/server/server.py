@@ -50,7 +50,10 @@ class SmtpServer:
         await self.listener.serve(self._serve_one, too_many=too_many)
 
     def stop(self) -> None:
-        """Accept nothing more, and end each session between transactions, with ``421 4.3.2``."""
+        """Accept nothing more, and end each session between transactions, with ``421 4.3.2``.
+
+        A client within a transaction may take its time; whoever cannot wait cancels `serve` after a while.
+        """
         self._stopping = True
         self.listener.close()
         for session in self._sessions:

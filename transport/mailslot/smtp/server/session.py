@@ -109,6 +109,8 @@ class SmtpServerSession:
         except TlsHandshakeError as error:
             self.connection.transcript.event(f"TLS failed: {error}")
             self._core.close("tls")
+            # The alert that tells the client why must not be lost.
+            finished = True
         except _ConnectionLostError as error:
             self._record_loss(error.__cause__)
         except Exception:
@@ -130,6 +132,9 @@ class SmtpServerSession:
             # Such as an alert by a client that does not trust our certificate, which comes late in TLS 1.3.
             self.connection.peer.tls_error = tls_error_reason(error)
             self.connection.transcript.event(f"TLS failed: {self.connection.peer.tls_error}")
+        elif isinstance(error, TimeoutError) and error.errno is None:
+            self.connection.transcript.event("the client does not read the replies")
+            self._core.close("idle")
         else:
             self.connection.transcript.event("the client has closed the connection")
         self._core.close("closed")
@@ -340,7 +345,8 @@ class SmtpServerSession:
     async def _close_channel(self, *, finished: bool) -> None:
         if finished:
             with suppress(OSError):
-                await self._channel.send(self._core.octets_to_send(), anyio.current_time() + _LAST_SEND_TIMEOUT)
+                if octets := self._core.octets_to_send():
+                    await self._channel.send(octets, anyio.current_time() + _LAST_SEND_TIMEOUT)
                 if self.connection.ending != "quit":
                     await self._channel.close_gracefully()
         self._channel.close()
