@@ -355,8 +355,8 @@ async def test_a_client_that_sends_on_still_gets_the_last_reply() -> None:
 
 async def test_replies_to_a_flood_do_not_collect() -> None:
     async with serving(Memory()) as server, connected(server) as client, anyio.create_task_group() as group:
-        group.start_soon(client.stream.send, b"EHLO me\r\n" * 20_000)
-        for _ in range(20_000):
+        group.start_soon(client.stream.send, b"EHLO me\r\n" * 4_000)
+        for _ in range(4_000):
             assert (await client.reply()).startswith("250-gate.example")
 
 
