@@ -48,6 +48,8 @@ class Memory:
         connections: those that have ended.
         write_error: raised by each `write`; `commit_error` by `commit`.
         commit_refusal: what `commit` returns instead of an id.
+        authentication: the refusal of every sign-in.
+        may_mail: what `mail` waits for, if there is one.
         committing: set when a `commit` has begun; it then waits for `may_commit`, if there is one.
     """
 
@@ -56,6 +58,8 @@ class Memory:
     max_size: int = 100_000_000
     greeting: Reply | None = None
     refused: dict[str, Reply] = field(default_factory=dict)
+    authentication: Reply | None = None
+    may_mail: anyio.Event | None = None
     begin_refusal: Reply | None = None
     commit_refusal: Reply | None = None
     write_error: OSError | None = None
@@ -95,6 +99,8 @@ class MemoryHandler:
         return self.memory.greeting
 
     async def authenticate(self, user: str, password: Secret) -> Reply | None:
+        if self.memory.authentication is not None:
+            return self.memory.authentication
         if self.memory.passwords.get(user) == password.reveal():
             return None
         return replies.AUTHENTICATION_FAILED
@@ -102,6 +108,8 @@ class MemoryHandler:
     async def mail(self, sender: str, parameters: MailParameters) -> Reply | None:
         if self.memory.fault is not None:
             raise self.memory.fault
+        if self.memory.may_mail is not None:
+            await self.memory.may_mail.wait()
         if self.memory.sign_in_demanded and self.connection.user is None:
             return replies.AUTHENTICATION_REQUIRED
         self.sender, self.recipients = sender, []

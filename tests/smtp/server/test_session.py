@@ -10,16 +10,16 @@ import anyio
 import pytest
 
 from mailslot import Endpoint, MailError, Password, Security, connect_smtp
-from mailslot.net.listener import ConnectionLimits
+from mailslot.net.listener import ConnectionLimits, open_listener
 from mailslot.smtp.server import replies
+from mailslot.smtp.server.server import SmtpServer
+from mailslot.smtp.server.session import SessionSettings
 
 from .memory import Memory, serving
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator
-
-    from mailslot.smtp.server.server import SmtpServer
 
 pytestmark = pytest.mark.virtual_time
 
@@ -182,7 +182,51 @@ async def test_delays_count_over_connections_until_a_sign_in_succeeds() -> None:
                 assert anyio.current_time() - began == pytest.approx(wait, abs=0.5)
 
 
+async def test_passwords_that_cannot_be_read() -> None:
+    memory = Memory(passwords={"scan": "right"}, authentication=replies.AUTHENTICATION_UNAVAILABLE)
+    async with serving(memory) as server, connected(server) as client:
+        await client.ask(b"EHLO me\r\n")
+        began = anyio.current_time()
+        # That is nobody's fault, so it neither counts nor takes time.
+        for _ in range(5):
+            reply = await client.ask(b"AUTH PLAIN AHNjYW4AcmlnaHQ=\r\n")
+            assert reply == "454 4.7.0 Sign-in cannot be checked now"
+        assert anyio.current_time() - began < 1
+        memory.authentication = None
+        assert await client.ask(b"AUTH PLAIN AHNjYW4AcmlnaHQ=\r\n") == "235 2.7.0 Signed in"
+
+
 # TLS.
+
+
+async def test_octets_behind_starttls_that_come_before_its_reply(server_context: ssl.SSLContext) -> None:
+    """In a flight of their own, but while the server is still at work: nobody has asked for them yet."""
+    memory = Memory(may_mail=anyio.Event())
+    async with serving(memory, Security.STARTTLS, server_context) as server, connected(server) as client:
+        await client.ask(b"EHLO me\r\n")
+        await client.stream.send(b"MAIL FROM:<>\r\nRSET\r\nSTARTTLS\r\n")
+        await anyio.sleep(1)
+        await client.stream.send(b"NOOP\r\n")
+        await anyio.sleep(1)
+        memory.may_mail.set()
+        assert await client.reply() == "250 2.1.0 Sender accepted"
+        assert await client.reply() == "250 2.0.0 Done"
+        assert await client.reply() == "554 5.5.0 Wait for the reply before you send on"
+        assert await client.reply() == ""
+
+
+@pytest.mark.parametrize("security", [Security.TLS, Security.STARTTLS])
+async def test_a_client_that_does_not_trust_our_certificate(security: Security, server_context: ssl.SSLContext) -> None:
+    memory = Memory()
+    async with serving(memory, security, server_context) as server:
+        with pytest.raises(MailError) as caught:
+            async with connect_smtp(endpoint(server, security)):
+                pass
+        await until_closed(memory)
+    assert caught.value.cause == "certificate_untrusted"
+    (connection,) = memory.connections
+    assert connection.peer.tls_error == "TLSV1_ALERT_UNKNOWN_CA"
+    assert connection.transcript.lines[-1] == "*  TLS failed: TLSV1_ALERT_UNKNOWN_CA"
 
 
 async def test_octets_behind_starttls_end_the_connection(server_context: ssl.SSLContext) -> None:
@@ -401,13 +445,36 @@ async def test_stopping() -> None:
     assert len(memory.stored) == 1
 
 
+async def test_a_connection_that_comes_as_the_server_stops() -> None:
+    memory = Memory(greeting=None)
+    async with serving(memory) as server, await anyio.connect_tcp("127.0.0.1", server.listener.port) as stream:
+        client = Client(stream)
+        # Accepted by the system, and perhaps not by us yet.
+        server.stop()
+        heard = [await client.reply() for _ in range(2)]
+    assert heard in (
+        ["", ""],
+        ["220 gate.example ESMTP", "421 4.3.2 The server is stopping; try again soon"],
+    )
+
+
 async def test_serving_ends_once_the_last_session_has_ended() -> None:
-    memory = Memory()
-    async with serving(memory) as server, anyio.create_task_group() as group:
-        async with connected(server):
-            server.stop()
-            await until_closed(memory)
+    memory = Memory(may_commit=anyio.Event())
+    listener = await open_listener("scan", "127.0.0.1", 0)
+    server = SmtpServer(listener, SessionSettings("gate.example", Security.NONE), memory)
+    async with anyio.create_task_group() as group:
         group.start_soon(server.serve)
+        async with connected(server) as client:
+            await client.to_data()
+            await client.stream.send(b"x\r\n.\r\n")
+            await memory.committing.wait()
+            server.stop()
+            await anyio.sleep(1)
+            assert listener.connections == 1
+            memory.may_commit.set()
+            assert await client.reply() == "250 2.0.0 queued as J1"
+            assert await client.reply() == "421 4.3.2 The server is stopping; try again soon"
+    assert listener.connections == 0
 
 
 @pytest.mark.parametrize("octets", [b"", b"EHLO me\r\n", b"EHLO me\r\nMAIL FROM:<>\r\nRCPT TO:<b@example.com>\r\n"])

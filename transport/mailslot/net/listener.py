@@ -110,24 +110,22 @@ class Listener:
         too_many: bytes,
         group: TaskGroup,
     ) -> None:
-        try:
-            while True:
+        # `close` may be called at any time.
+        while listening.fileno() >= 0:
+            try:
                 await anyio.wait_readable(listening)
-                for _ in range(_TURN):
-                    try:
-                        accepted, _ = listening.accept()
-                    except BlockingIOError:
-                        break
-                    except OSError as error:
-                        if listening.fileno() < 0:
-                            return
-                        await self._recover(error)
-                        break
-                    self._take(accepted, handle, too_many, group)
-                await anyio.lowlevel.checkpoint()
-        except (anyio.ClosedResourceError, ValueError):
-            # `close` was called, before or while this waited.
-            return
+            except anyio.ClosedResourceError:
+                return
+            for _ in range(_TURN):
+                try:
+                    accepted, _ = listening.accept()
+                except BlockingIOError:
+                    break
+                except OSError as error:
+                    await self._recover(error)
+                    break
+                self._take(accepted, handle, too_many, group)
+            await anyio.lowlevel.checkpoint()
 
     async def _recover(self, error: OSError) -> None:
         # Else the client has gone before it was accepted (accept(2) reports that, too).
