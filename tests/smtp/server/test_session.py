@@ -278,6 +278,21 @@ async def test_what_is_known_before_tls_is_forgotten(
         assert memory.active[0].hello == "again"
 
 
+async def test_what_is_no_tls_any_more(server_context: ssl.SSLContext, client_context: ssl.SSLContext) -> None:
+    memory = Memory()
+    async with serving(memory, Security.TLS, server_context) as server, connected(server, greeted=False) as client:
+        wrapped = await anyio.streams.tls.TLSStream.wrap(
+            client.stream, hostname="localhost", ssl_context=client_context, standard_compatible=False
+        )
+        assert (await wrapped.receive()).startswith(b"220 ")
+        await client.stream.send(b"MAIL FROM:<>\r\n")
+        await until_closed(memory)
+    (connection,) = memory.connections
+    assert connection.ending == "closed"
+    assert connection.peer.tls_error == "WRONG_VERSION_NUMBER"
+    assert connection.transcript.lines[-1] == "*  TLS failed: WRONG_VERSION_NUMBER"
+
+
 # Limits.
 
 
