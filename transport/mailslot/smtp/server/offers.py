@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mailslot.sasl.server import SERVER_MECHANISMS
-from mailslot.smtp.server.replies import reply
+from mailslot.smtp.server.commands import CommandError
+from mailslot.smtp.server.replies import NO_AUTHENTICATION, TLS_REQUIRED, reply
 
 if TYPE_CHECKING:
     from mailslot.wire.reply import Reply
@@ -48,3 +49,17 @@ class Offers:
                 mechanisms = " ".join(SERVER_MECHANISMS)
                 lines += [f"AUTH {mechanisms}", *([f"AUTH={mechanisms}"] if self.obsolete_auth_line else [])]
         return reply(250, None, "\n".join(lines))
+
+    def check_authentication(self, *, encrypted: bool) -> None:
+        """Check that one can sign in now.
+
+        Args:
+            encrypted: whether TLS is in use.
+
+        Raises:
+            CommandError: not without TLS, or not at all.
+        """
+        if not encrypted and not self.clear_text_passwords:
+            raise CommandError(TLS_REQUIRED)
+        if not self.authentication:
+            raise CommandError(NO_AUTHENTICATION)

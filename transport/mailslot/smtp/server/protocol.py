@@ -14,19 +14,9 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mailslot.sasl.server import PlainServer, ServerMechanism, SuppliedPassword
-from mailslot.smtp.server import events, limits, replies
+from mailslot.smtp.server import commands, events, limits, replies
 from mailslot.smtp.server.authentication import Step, begin_exchange, continue_exchange
-from mailslot.smtp.server.commands import (
-    NO_ARGUMENT,
-    STATELESS,
-    VERBS,
-    Command,
-    CommandError,
-    parse_bdat,
-    parse_command,
-    parse_mail,
-    parse_rcpt,
-)
+from mailslot.smtp.server.commands import CommandError
 from mailslot.smtp.server.content import Chunk, IncomingMessage
 from mailslot.smtp.server.input import CommandInput, LineTooLongError
 from mailslot.smtp.server.notes import DialogueNotes
@@ -189,16 +179,12 @@ class SmtpServerProtocol:
         self.state = State.CLOSED
         self._events.append((events.Closing(ending), None))
 
-    def octets_to_send(self) -> bytes:
-        """Return, and forget, what is to be sent."""
-        data = bytes(self._output)
-        self._output.clear()
+    def octets_to_send(self, at_least: int = 1) -> bytes:
+        """Return, and forget, what is to be sent; nothing if it is less than `at_least` octets."""
+        if len(self._output) < at_least:
+            return b""
+        data, self._output = bytes(self._output), bytearray()
         return data
-
-    @property
-    def output_size(self) -> int:
-        """The number of octets to send."""
-        return len(self._output)
 
     # The dialogue.
 
@@ -212,12 +198,11 @@ class SmtpServerProtocol:
             self._end_other_protocol("TLS")
             return True
         try:
-            line = self._input.next_line(
-                limits.MAX_RESPONSE_LINE if self.state is State.AUTH else limits.MAX_COMMAND_LINE
-            )
+            in_exchange = self.state is State.AUTH
+            line = self._input.next_line(limits.MAX_RESPONSE_LINE if in_exchange else limits.MAX_COMMAND_LINE)
             if line is None:
                 return False
-            if self.state is State.AUTH:
+            if in_exchange:
                 self._continue_exchange(line)
             else:
                 self._read_command(line)
@@ -230,11 +215,11 @@ class SmtpServerProtocol:
 
     def _read_command(self, line: bytes) -> None:
         try:
-            command = parse_command(line)
+            command = commands.parse_command(line)
         except CommandError:
             self._notes.other_line(line)
             raise
-        verb = VERBS.get(command.verb)
+        verb = commands.VERBS.get(command.verb)
         if verb is None:
             self._read_other_command(command, line)
             return
@@ -248,10 +233,10 @@ class SmtpServerProtocol:
         else:
             self._refuse_out_of_order(verb, command.argument)
 
-    def _read_other_command(self, command: Command, line: bytes) -> None:
+    def _read_other_command(self, command: commands.Command, line: bytes) -> None:
         if " HTTP/" in command.argument:
             self._end_other_protocol("HTTP", replies.NOT_SMTP)
-        elif (answer := STATELESS.get(command.verb)) is not None:
+        elif (answer := commands.STATELESS.get(command.verb)) is not None:
             self._notes.command(command)
             self._send(answer)
         else:
@@ -305,16 +290,13 @@ class SmtpServerProtocol:
 
     def _starttls(self, argument: str) -> None:
         if argument:
-            raise CommandError(NO_ARGUMENT)
+            raise CommandError(commands.NO_ARGUMENT)
         if self.encrypted or not self.offers.tls:
             raise CommandError(replies.TLS_ACTIVE if self.encrypted else replies.NO_TLS)
         self._events.append((events.StartTls(), Verb.STARTTLS))
 
     def _auth(self, argument: str) -> None:
-        if not self.encrypted and not self.offers.clear_text_passwords:
-            raise CommandError(replies.TLS_REQUIRED)
-        if not self.offers.authentication:
-            raise CommandError(replies.NO_AUTHENTICATION)
+        self.offers.check_authentication(encrypted=self.encrypted)
         if self.signed_in:
             raise CommandError(replies.ALREADY_SIGNED_IN)
         self._mechanism, step = begin_exchange(argument)
@@ -332,7 +314,7 @@ class SmtpServerProtocol:
             self._answer(verb, replies.challenge(step))
 
     def _mail(self, argument: str) -> None:
-        sender, parameters = parse_mail(argument)
+        sender, parameters = commands.parse_mail(argument)
         if (parameters.size or 0) > self.offers.max_size:
             self._answer(Verb.MAIL, replies.TOO_LARGE)
         else:
@@ -340,7 +322,7 @@ class SmtpServerProtocol:
             self._events.append((events.Mail(sender, parameters), Verb.MAIL))
 
     def _rcpt(self, argument: str) -> None:
-        recipient = parse_rcpt(argument)
+        recipient = commands.parse_rcpt(argument)
         if self._recipients >= limits.MAX_RECIPIENTS:
             self._answer(Verb.RCPT, replies.TOO_MANY_RECIPIENTS)
         else:
@@ -348,12 +330,12 @@ class SmtpServerProtocol:
 
     def _data(self, argument: str) -> None:
         if argument:
-            raise CommandError(NO_ARGUMENT)
+            raise CommandError(commands.NO_ARGUMENT)
         self._events.append((events.Begin(), Verb.DATA))
 
     def _bdat(self, argument: str) -> None:
         try:
-            size, last = parse_bdat(argument)
+            size, last = commands.parse_bdat(argument)
         except CommandError as error:
             self.close("protocol", error.reply)
             return
@@ -391,8 +373,6 @@ class SmtpServerProtocol:
         Verb.NOOP: _noop,
         Verb.QUIT: _quit,
     }
-
-    # Content.
 
     def _read_content(self) -> bool:
         before = len(self._input)

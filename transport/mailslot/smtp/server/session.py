@@ -164,17 +164,16 @@ class SmtpServerSession:
                     self.connection.ending = event.ending
                     return
                 await self._REACTIONS[type(event)](self, event)
-                if core.output_size >= _FLUSH_AT:
-                    await self._flush()
+                await self._flush(at_least=_FLUSH_AT)
             await self._flush()
             if self._stopping and core.is_idle:
                 core.close("stopped", replies.STOPPING)
             else:
                 await self._receive()
 
-    async def _flush(self) -> None:
+    async def _flush(self, at_least: int = 1) -> None:
         """Send the replies that have collected. Each gives the client new time for its next command."""
-        octets = self._core.octets_to_send()
+        octets = self._core.octets_to_send(at_least)
         if not octets:
             return
         deadline = anyio.current_time() + self._settings.idle_timeout
