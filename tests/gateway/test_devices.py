@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+import ssl
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
+import trustme
 from anyio.to_thread import run_sync
 
 from mailslot.errors import InputError
 from mailslot.net.endpoint import Security
+from mailslot.net.server_tls import server_context
 from mailslot.service.device import open_device
 from mailslot.slots.accounts import add_account, check_unused, find_account
 from mailslot.slots.gateway.device_entry import DeviceEntry, Limit, client_address
@@ -27,7 +31,8 @@ from mailslot.slots.settings_import import apply_import, plan_import
 if TYPE_CHECKING:
     from pathlib import Path
 
-FINGERPRINT = "ab" * 32
+CERTIFICATE = trustme.CA().cert_pem.bytes().decode()
+FINGERPRINT = hashlib.sha256(ssl.PEM_cert_to_DER_cert(CERTIFICATE)).hexdigest()
 
 
 @pytest.fixture
@@ -122,7 +127,7 @@ def test_other_addresses(host: str) -> None:
         ({"address": ["10.0.0.1"], "limit": ["20/week"]}, "20/minute"),
         ({"address": ["10.0.0.1"], "limit": ["0/minute"]}, "20/minute"),
         ({"address": ["10.0.0.1"], "size": 0}, "octets"),
-        ({"certificate": ["ab"]}, "fingerprints"),
+        ({"certificate": ["ab"]}, "certificates"),
     ],
 )
 def test_devices_that_are_refused(records: Records, values: dict[str, Any], fault: str) -> None:
@@ -138,7 +143,7 @@ def test_an_entry_is_typed(records: Records) -> None:
     values = {
         "address": ["192.168.2.9/24", "fd00::7"],
         "user": "Scan",
-        "certificate": [":".join(["AB"] * 32)],
+        "certificate": [CERTIFICATE],
         "listener": "old",
         "via": "account.office",
         "sender": "KEEP",
@@ -152,6 +157,7 @@ def test_an_entry_is_typed(records: Records) -> None:
     entry = gateway(records).devices["copier"]
     assert [str(each) for each in entry.addresses] == ["192.168.2.0/24", "fd00::7/128"]
     assert entry.certificates == (FINGERPRINT,)
+    assert entry.certificate_texts == (CERTIFICATE,)
     assert entry.limits == (Limit(20, 60), Limit(500, 86400))
     assert (entry.sender, entry.size, entry.notify) == ("keep", 1000, "it@example.com")
     assert entry.senders == ("*@xn--bcher-kva.example",)
@@ -161,7 +167,7 @@ def test_an_entry_is_typed(records: Records) -> None:
 
 def test_everything_that_an_entry_names_must_fit(records: Records) -> None:
     add_device(
-        records, "all", {"address": ["10.0.0.0/8"], "user": "u", "certificate": [FINGERPRINT], "listener": "old"}
+        records, "all", {"address": ["10.0.0.0/8"], "user": "u", "certificate": [CERTIFICATE], "listener": "old"}
     )
     found, address = gateway(records), client_address("10.0.0.5")
     old = found.listeners["old"]
@@ -175,6 +181,8 @@ def test_everything_that_an_entry_names_must_fit(records: Records) -> None:
     assert found.find(address, found.listeners["scan"], **fits) is None
     assert found.find(address, found.listeners["box"], **fits) is None
     assert found.candidates(address, old) == (entry,)
+    assert found.client_certificates(old) == (CERTIFICATE,)
+    assert found.client_certificates(found.listeners["scan"]) == ()
     assert found.candidates(client_address("11.0.0.5"), old) == ()
     assert found.of_user("U", old) is entry
     assert found.of_user("u", found.listeners["box"]) is None
@@ -184,7 +192,7 @@ def test_the_most_precise_entry_is_the_device(records: Records) -> None:
     add_device(records, "floor", {"address": ["10.0.0.0/8"]})
     add_device(records, "copier", {"address": ["10.0.0.5"]})
     add_device(records, "user", {"user": "u"})
-    add_device(records, "certificate", {"certificate": [FINGERPRINT]})
+    add_device(records, "certificate", {"certificate": [CERTIFICATE]})
     found = gateway(records)
     old = found.listeners["old"]
 
@@ -205,7 +213,7 @@ def test_the_most_precise_entry_is_the_device(records: Records) -> None:
     [
         ({"user": "scan"}, {"user": "SCAN"}, "has the user SCAN already"),
         ({"address": ["10.0.0.1", "10.0.0.2"]}, {"address": ["10.0.0.2"]}, "the same address: 10.0.0.2"),
-        ({"certificate": [FINGERPRINT]}, {"certificate": [FINGERPRINT]}, "the same certificate"),
+        ({"certificate": [CERTIFICATE]}, {"certificate": [CERTIFICATE]}, "the same certificate"),
     ],
 )
 def test_devices_that_could_not_be_told_apart(
@@ -348,3 +356,16 @@ async def test_a_running_device_takes_changes_and_keeps_the_last_good_ones(recor
         records.settings.path.write_text("broken")
         assert not await device.refresh()
         assert set(device.gateway.devices) == {"copier"}
+
+
+def test_a_listener_can_ask_for_the_certificates_of_its_devices(records: Records, tmp_path: Path) -> None:
+    add_device(records, "copier", {"certificate": [CERTIFICATE], "listener": "old"})
+    add_device(records, "other", {"certificate": [trustme.CA().cert_pem.bytes().decode()]})
+    own = trustme.CA().issue_cert("gateway.example")
+    file = tmp_path / "own.pem"
+    own.private_key_and_cert_chain_pem.write_to_path(file)
+    found = gateway(records)
+    context = server_context([(file, file)], client_certificates=found.client_certificates(found.listeners["old"]))
+    assert context.cert_store_stats()["x509"] == 2
+    assert context.verify_mode is ssl.CERT_OPTIONAL
+    assert len(found.client_certificates(found.listeners["scan"])) == 1

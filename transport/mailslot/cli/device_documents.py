@@ -48,6 +48,7 @@ def device_document(records: Records, name: str, values: Mapping[str, Any], note
         "name": name,
         "protocol": protocol_text(settings.protocol(entry)),
         **{key: json_value(values.get(key, known.default)) for key, known in DEVICE_KEYS.items()},
+        "certificate": list(entry.certificates),
         "password": password_kind(records, name) if entry.user is not None else None,
         "last": None if last is None else dialogue_document(last, lines=False),
         "enter": [instruction_document(each) for each in instructions(settings, entry, listening)],

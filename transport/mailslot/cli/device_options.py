@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
-import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -14,10 +11,10 @@ import typer
 from mailslot.cli.console import print_error
 from mailslot.cli.home import read_values
 from mailslot.errors import InputError
+from mailslot.slots.gateway.device_entry import parse_certificate
 from mailslot.wire.secret import Secret
 
-_PEM: Final = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
-_MAX_OCTETS: Final = 1024 * 1024
+_MAX_OCTETS: Final = 32 * 1024
 
 DeviceName = Annotated[str, typer.Argument(metavar="NAME", help="The device's name, such as copier-2nd-floor.")]
 Addresses = Annotated[
@@ -106,7 +103,7 @@ def device_options(
     values: dict[str, Any] = {
         "address": address or None,
         "user": user,
-        "certificate": [fingerprint(path) for path in certificate or ()] or None,
+        "certificate": [read_certificate(path) for path in certificate or ()] or None,
         **{key.removesuffix("_"): value or None for key, value in others.items()},
     }
     return DeviceOptions(values, read_password(password), apop)
@@ -131,24 +128,18 @@ def read_password(given: str | None) -> Secret | None:
     return Secret(text)
 
 
-def fingerprint(path: Path) -> str:
-    """Return the SHA-256 fingerprint of the first certificate in a file.
+def read_certificate(path: Path) -> str:
+    """Return the first certificate in a file.
 
     Raises:
         InputError: the file cannot be read, or holds no certificate.
     """
     try:
         with path.open("rb") as file:
-            found = _PEM.search(file.read(_MAX_OCTETS).decode("ascii", "replace"))
-        if found is None:
-            raise ValueError
-        octets = ssl.PEM_cert_to_DER_cert(found[0])
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=octets)
+            return parse_certificate(file.read(_MAX_OCTETS).decode("ascii", "replace"))
     except OSError as error:
-        why = "it holds no certificate in PEM" if isinstance(error, ssl.SSLError) else error.strerror
-        raise InputError(f"{path} cannot be used: {why}.", stage="resolve", key="certificate") from None
+        raise InputError(f"{path} cannot be used: {error.strerror}.", stage="resolve", key="certificate") from None
     except ValueError:
         raise InputError(
             f"{path} cannot be used: it holds no certificate in PEM.", stage="resolve", key="certificate"
         ) from None
-    return hashlib.sha256(octets).hexdigest()

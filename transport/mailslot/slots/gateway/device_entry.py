@@ -6,9 +6,13 @@ mailslot itself runs on.
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import re
+import ssl
+from base64 import b64decode, b64encode
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.errors import InputError
@@ -28,7 +32,8 @@ MAX_SIZE: Final = 1_000_000_000
 
 _SECONDS: Final = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 _LIMIT: Final = re.compile(rf"([1-9][0-9]{{0,6}})/({'|'.join(_SECONDS)})", re.ASCII)
-_FINGERPRINT: Final = re.compile(r"[0-9a-f]{64}")
+_PEM: Final = re.compile(r"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", re.DOTALL)
+_MAX_CERTIFICATE: Final = 32 * 1024
 
 
 def _network(value: object) -> str:
@@ -38,11 +43,29 @@ def _network(value: object) -> str:
     return str(network.network_address) if network.num_addresses == 1 else str(network)
 
 
-def _fingerprint(value: object) -> str:
-    found = keys.text(value).replace(":", "").lower()
-    if not _FINGERPRINT.fullmatch(found):
+def parse_certificate(value: object) -> str:
+    """Parse a certificate in PEM, of several the first, or in DER as base64; return the latter.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(value, str) or len(value) > _MAX_CERTIFICATE:
         raise ValueError
-    return found
+    found = _PEM.search(value)
+    return _checked_certificate("".join((found[1] if found else value).split()))
+
+
+@lru_cache(maxsize=1024)
+def _checked_certificate(text: str) -> str:
+    octets = b64decode(text, validate=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(cadata=octets)
+    except OSError:
+        raise ValueError from None
+    if context.cert_store_stats()["x509"] != 1:
+        raise ValueError
+    return b64encode(octets).decode()
 
 
 def _name(value: object) -> str:
@@ -81,8 +104,8 @@ DEVICE_KEYS: Final[Mapping[str, Key]] = {
     ),
     "user": Key("a user name without blanks", _user, set_by="administrator"),
     "certificate": Key(
-        "a list of SHA-256 fingerprints of certificates, in hexadecimal",
-        keys.list_of(_fingerprint),
+        "a list of certificates, in DER as base64",
+        keys.list_of(parse_certificate),
         set_by="administrator",
     ),
     "listener": Key("the name of a listener; any without it", _name),
@@ -122,6 +145,7 @@ class DeviceEntry:
         addresses: where it may come from; empty for anywhere.
         user: the user that it must sign in as; None where it need not.
         certificates: SHA-256 fingerprints of client certificates, in hexadecimal; empty where it needs none.
+        certificate_texts: the same certificates in PEM, for the listener that asks for them.
         listener: the only listener that it may use; None for any.
         via: the slot that its mail is sent through, or that it fetches from.
         sender: what becomes of its sender: ``"account"``, ``"keep"``, or an address.
@@ -136,6 +160,7 @@ class DeviceEntry:
     addresses: tuple[Network, ...] = ()
     user: str | None = None
     certificates: tuple[str, ...] = ()
+    certificate_texts: tuple[str, ...] = ()
     listener: str | None = None
     via: str = "network.smtp"
     sender: str = "account"
@@ -148,12 +173,14 @@ class DeviceEntry:
     @classmethod
     def from_values(cls, name: str, values: Mapping[str, Any]) -> DeviceEntry:
         """Return an entry from the values of its table, as they were parsed."""
+        certificates = [b64decode(each) for each in values.get("certificate", ())]
         limits = [_LIMIT.fullmatch(each) for each in values.get("limit", ())]
         return cls(
             name=name,
             addresses=tuple(map(ipaddress.ip_network, values.get("address", ()))),
             user=values.get("user"),
-            certificates=values.get("certificate", ()),
+            certificates=tuple(hashlib.sha256(each).hexdigest() for each in certificates),
+            certificate_texts=tuple(map(ssl.DER_cert_to_PEM_cert, certificates)),
             listener=values.get("listener"),
             via=values.get("via", "network.smtp"),
             sender=values.get("sender", "account"),

@@ -90,6 +90,15 @@ class GatewaySettings:
             and self.protocol(entry) == listener.protocol
         )
 
+    def client_certificates(self, listener: Listener) -> tuple[str, ...]:
+        """Return the certificates, in PEM, that devices may show at a listener; empty where it need not ask for any."""
+        return tuple(
+            text
+            for entry in self.devices.values()
+            if entry.listener in {None, listener.name} and self.protocol(entry) == listener.protocol
+            for text in entry.certificate_texts
+        )
+
     def find(
         self, address: IPAddress, listener: Listener, *, user: str | None = None, certificate: str | None = None
     ) -> DeviceEntry | None:
