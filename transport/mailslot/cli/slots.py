@@ -11,20 +11,19 @@ from rich.markup import escape
 from rich.table import Table
 
 from mailslot.cli.console import make_console, print_json
-from mailslot.cli.home import open_records
+from mailslot.cli.home import open_records, slot_directory
 from mailslot.cli.service_hint import warn_if_no_service
 from mailslot.cli.settings import AsJson
 from mailslot.service.json_documents import slot_rows
-from mailslot.slots.slot import SLOTS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 def slots(context: typer.Context, *, as_json: AsJson = False) -> None:
-    """Show every slot: where it is on the panel, how it signs in, its token, and its last connection test."""
+    """Show every slot and account: its place on the panel, how it signs in, its token, and its last connection test."""
     home: Path = context.obj
-    rows = anyio.run(slot_rows, open_records(home), SLOTS)
+    rows = anyio.run(slot_rows, open_records(home), slot_directory(home).slots)
     if as_json:
         print_json(rows)
         warn_if_no_service(home)

@@ -13,6 +13,7 @@ from anyio.to_thread import run_sync
 from mailslot.errors import InputError
 from mailslot.oauth.timing import Clocks
 from mailslot.slots.connector import Connector
+from mailslot.slots.gateway.gateway_settings import GatewaySettings
 from mailslot.slots.section import DEVICE
 from mailslot.spool.spool import Spool
 from mailslot.spool.working_folders import remove_abandoned_folders, working_folder
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from mailslot.slots.records import Records
     from mailslot.slots.section import Section
+    from mailslot.slots.slot import SlotDirectory
     from mailslot.spool.store import Store
 
 logger = logging.getLogger(__name__)
@@ -78,6 +80,7 @@ class Device:
         self._speed = speed
         self._sections: dict[str, tuple[Section, Mapping[str, Any]]] = {}
         self._seen: object = None
+        self._gateway = GatewaySettings()
         self._changed = anyio.Event()
 
     @property
@@ -92,6 +95,16 @@ class Device:
     def monotonic(self) -> float:
         """Return seconds on a clock that nobody sets, for intervals."""
         return self.clocks.monotonic()
+
+    @property
+    def slots(self) -> SlotDirectory:
+        """The seven slots and the accounts, as the file was read last."""
+        return self._gateway.slots
+
+    @property
+    def gateway(self) -> GatewaySettings:
+        """The listeners and devices of the gateway, as the file was read last; others once `pause` returns early."""
+        return self._gateway
 
     async def sleep(self, seconds: float) -> None:
         """Sleep for so many seconds of the device's clocks."""
@@ -170,6 +183,7 @@ class Device:
             return False
         changed, self._seen = stamp != self._seen, stamp
         try:
+            self._gateway = GatewaySettings.of(self.records.settings.current())
             self._sections = {
                 name: (section, self.records.settings.section(section)) for name, section in wanted.items()
             }

@@ -12,8 +12,9 @@ import anyio
 
 from mailslot.errors import MailError
 from mailslot.exit_guard import ExitGuard, guard_tasks
+from mailslot.service.account_polling import AccountPolling
 from mailslot.service.log import describe_error
-from mailslot.service.pipeline import pollers
+from mailslot.service.pipeline import account_poller, pollers
 from mailslot.service.poll_loop import PollLoop
 from mailslot.service.service_lock import LOCK_TIMEOUT, service_lock
 from mailslot.service.token_refresh import refresh_tokens
@@ -133,6 +134,8 @@ class Service:
                 continue
             polling = PollLoop(self._device, record, pipeline)
             tasks += [(f"polling {record}", polling.run), (f"watching {record}", polling.watch)]
+        if (handler := account_poller(self._pipelines)) is not None:
+            tasks.append(("accounts", AccountPolling(self._device, handler, self._supervise).run))
         tasks += [(f"pipeline {each.name}", partial(each.run, self._device)) for each in self._pipelines]
         return [*tasks, *self._extra_tasks]
 
