@@ -59,6 +59,7 @@ class Device:
         connector: the ways to the mail servers.
         spool: the queue, the ledger and the pipelines' memory.
         clocks: wall clock and monotonic clock.
+        stopping: set once the service stops; a pipeline whose ``drains`` is true then ends what is under way.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Device:
         self._seen: object = None
         self._gateway = GatewaySettings()
         self._changed = anyio.Event()
+        self.stopping = anyio.Event()
 
     @property
     def home(self) -> Path:

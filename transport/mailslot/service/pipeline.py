@@ -91,8 +91,9 @@ class PanelPackage:
 class Pipeline(Protocol):
     """A plugin that handles mail, or sends some.
 
-    It may have three attributes besides: ``retry_policy``, a `RetryPolicy` for its jobs; ``panel``, a `PanelPackage`;
-    and ``polls_accounts``, True where it handles the mail of all accounts that fetch.
+    It may have more attributes: ``retry_policy``, a `RetryPolicy` for its jobs; ``panel``, a `PanelPackage`;
+    ``polls_accounts``, True where it handles the mail of all accounts that fetch; and ``drains``, True where `run`
+    returns by itself within seconds of `Device.stopping`, so that the service waits for it.
     """
 
     @property
