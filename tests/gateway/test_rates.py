@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from mailslot.slots.gateway.device_entry import DeviceEntry, Limit
 
+from mailslot.slots.gateway.device_entry import DeviceEntry, Limit
 from mailslot_plugins.gateway.rates import RateLimits, SlidingCount
 
 

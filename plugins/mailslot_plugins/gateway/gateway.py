@@ -7,27 +7,28 @@ import socket
 from typing import TYPE_CHECKING, Final
 
 from anyio.to_thread import run_sync
-from mailslot.service.gateway_log import STORE, GatewayLog
+
+from mailslot.diagnosis.gateway_log import STORE, GatewayLog
+from mailslot.service.server_limits import announced_size
 from mailslot.slots.gateway.gateway_settings import GatewaySettings
 from mailslot.slots.gateway.passwords import DevicePasswords
-
-from mailslot.service.server_limits import announced_size
 from mailslot.smtp.server.replies import NOT_ALLOWED_HERE
 from mailslot.spool.limits import SpoolLimits
 from mailslot_plugins.gateway.duplicates import DuplicateGuard
 from mailslot_plugins.gateway.rates import RateLimits
-from mailslot_plugins.gateway.submission import ROOM_FOR_TRACE, Submission
 from mailslot_plugins.gateway.trace_ids import TraceIds
 from mailslot_plugins.gateway.verdict import cause_of, dialogue_of, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mailslot.plugin import Device, Reply
     from mailslot.slots.gateway.device_entry import DeviceEntry
     from mailslot.slots.gateway.listeners import Listener
-
-    from mailslot.plugin import Device, Reply
     from mailslot.smtp.server.backend import Connection
+
+ROOM_FOR_TRACE: Final = 4_096
+"""Octets by which the header of a message may grow."""
 
 PIPELINE_STORE: Final = "gateway"
 
@@ -35,7 +36,7 @@ _HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,253}[A-Za-z0-9])?")
 
 
 class Gateway:
-    """The gateway of a home folder; made by `open_gateway`. It is the backend of its SMTP listeners.
+    """The gateway of a home folder; made by `open_gateway`.
 
     Attributes:
         device: the device that mailslot runs on.
@@ -84,10 +85,6 @@ class Gateway:
         upstream = self._sizes.get(entry.via, 0)
         return min(most, max(upstream - ROOM_FOR_TRACE, 1)) if upstream else most
 
-    def connected(self, connection: Connection) -> Submission:
-        """Return the handler of a new connection."""
-        return Submission(self, connection)
-
     def note(
         self,
         connection: Connection,
@@ -104,7 +101,7 @@ class Gateway:
             self.log.note_dialogue(entry.name, dialogue)
             return
         tls = connection.peer.tls
-        self.log.note_stranger(
+        self.log.note_unknown(
             at,
             connection.peer.address,
             listener=connection.peer.listener,

@@ -9,25 +9,26 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 from anyio.to_thread import run_sync
+
+from mailslot.errors import MailError
 from mailslot.net.certificates import ensure_certificates
+from mailslot.net.endpoint import Security
 from mailslot.net.listener import open_listener
 from mailslot.net.server_tls import server_context
 from mailslot.smtp.server.server import SmtpServer
 from mailslot.smtp.server.session import SessionSettings
-
-from mailslot.errors import MailError
-from mailslot.net.endpoint import Security
 from mailslot.vault import durable
 from mailslot_plugins.gateway.gateway import host_name, open_gateway
+from mailslot_plugins.gateway.submission import SubmissionBackend
 
 if TYPE_CHECKING:
     import ssl
     from pathlib import Path
 
     from anyio.abc import TaskGroup
-    from mailslot.slots.gateway.listeners import Listener
 
     from mailslot.plugin import Device
+    from mailslot.slots.gateway.listeners import Listener
     from mailslot_plugins.gateway.gateway import Gateway
 
 _RETRY_INTERVAL: Final = 10.0
@@ -103,10 +104,13 @@ class _Listeners:
         Raises:
             MailError: the settings cannot be read.
         """
+        device = self._gateway.device
         while True:
+            seen = device.changes
             await self._gateway.refresh()
             await self._apply(servers)
-            await self._gateway.device.pause(_RETRY_INTERVAL if self._failed else math.inf)
+            if device.changes == seen:
+                await device.pause(_RETRY_INTERVAL if self._failed else math.inf)
 
     def stop(self) -> None:
         """Close all listeners, and end each session between transactions."""
@@ -147,18 +151,15 @@ class _Listeners:
             settings.security,
             None if settings.security is Security.NONE else tls.current,
         )
-        server = SmtpServer(listener, session, self._gateway)
+        server = SmtpServer(listener, session, SubmissionBackend(self._gateway))
         self._open[settings.name] = _OpenListener(settings, server, tls)
         servers.start_soon(server.serve)
         logger.info("The listener %s is at %s:%d.", settings.name, settings.host, listener.port)
 
     async def _refresh_tls(self, settings: Listener, tls: _TlsContexts) -> None:
         if settings.security is not Security.NONE:
-            tls.context = await run_sync(_context, settings, self._gateway.device.home, self._device_certificates())
-
-    def _device_certificates(self) -> tuple[str, ...]:
-        devices = self._gateway.settings.devices.values()
-        return tuple(pem for device in devices for pem in device.certificates_in_pem)
+            known = self._gateway.settings.client_certificates(settings)
+            tls.context = await run_sync(_context, settings, self._gateway.device.home, known)
 
 
 def _context(settings: Listener, home: Path, device_certificates: tuple[str, ...]) -> ssl.SSLContext:

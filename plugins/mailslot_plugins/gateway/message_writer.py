@@ -12,6 +12,7 @@ from mailslot.plugin import NewJob
 from mailslot.service.header_summary import summarize_header
 from mailslot.smtp.server.replies import MAIL_LOOP, SPOOL_FULL, TOO_LARGE, reply
 from mailslot.spool.errors import SpoolError
+from mailslot.spool.job import DEVICE_NOTE
 from mailslot_plugins.gateway.duplicates import fingerprint
 from mailslot_plugins.gateway.header import HeaderReader, HeaderTooLargeError
 from mailslot_plugins.gateway.rewriting import Trace, is_loop, message_id_of, rewrite_header
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from mailslot_plugins.gateway.trace_ids import TraceIds
 
 PIPELINE: Final = "gateway"
-DEVICE: Final = "device"
-"""The note with the device's name."""
-
 LIFETIME: Final = 5 * 86_400.0
 """Seconds for which a message is tried (RFC 5321 section 4.5.4.1)."""
 
@@ -172,7 +170,7 @@ class MessageWriter:
             transaction.recipients,
             subject=summarize_header(header).subject,
             lifetime=LIFETIME,
-            notes={DEVICE: transaction.device},
+            notes={DEVICE_NOTE: transaction.device},
             message_id=message_id_of(fields) or trace.message_id,
         )
         file = await self._spool.receive(self._new, transaction.size)

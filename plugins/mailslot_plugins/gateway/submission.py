@@ -6,31 +6,41 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from mailslot.slots.gateway.device_entry import client_address, same_user
-from mailslot.smtp.server.trace import received_value
-
 from mailslot.errors import InputError
+from mailslot.slots.gateway.device_entry import client_address, same_user
 from mailslot.smtp.server import replies
 from mailslot.smtp.server.replies import reply
+from mailslot.smtp.server.trace import received_value
 from mailslot.spool.errors import SpoolError
 from mailslot.spool.limits import SpoolLimits
 from mailslot_plugins.gateway.message_writer import MessageWriter, Transaction
 from mailslot_plugins.gateway.rewriting import Sender
 
 if TYPE_CHECKING:
-    from mailslot.slots.gateway.device_entry import DeviceEntry
-
     from mailslot.plugin import Reply, Secret
+    from mailslot.slots.gateway.device_entry import DeviceEntry
     from mailslot.smtp.server.backend import Connection, MailParameters
     from mailslot_plugins.gateway.gateway import Gateway
 
 MAX_RECIPIENTS: Final = SpoolLimits().max_recipients
 
-ROOM_FOR_TRACE: Final = 4_096
-"""Octets that the header may grow by."""
-
 _TOO_MANY_RECIPIENTS: Final = reply(452, "4.5.3", "Too many recipients")
 _NO_ACCOUNT_ADDRESS: Final = reply(451, "4.3.5", "The account that this device sends through is not set up yet")
+
+
+class SubmissionBackend:
+    """The backend of SMTP listeners; see `mailslot.smtp.server.backend.Backend`.
+
+    Args:
+        gateway: what all connections share.
+    """
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    def connected(self, connection: Connection) -> Submission:
+        """Return the handler of a new connection."""
+        return Submission(self._gateway, connection)
 
 
 class Submission:
@@ -159,6 +169,7 @@ class Submission:
     def _note_result(self, result: str | Reply) -> None:
         if isinstance(result, str):
             self._stored += 1
+            self._refusal = None
         else:
             self._refusal = result
 

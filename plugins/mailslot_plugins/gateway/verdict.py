@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mailslot.service.gateway_log import Dialogue
-
 from mailslot.diagnosis.catalogue import explain
 from mailslot.diagnosis.diagnosis import Diagnosis
+from mailslot.diagnosis.gateway_log import Dialogue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,10 +91,9 @@ def dialogue_of(
     )
 
 
-def sentence(cause: str, language: str = "en") -> str:
-    """Return what is said of a cause, and what to do."""
-    explained = explain(Diagnosis(cause), language)
-    return f"{explained.message} {explained.advice}"
+def sentence(cause: str) -> str:
+    """Return what is said of a cause."""
+    return explain(Diagnosis(cause)).message
 
 
 def _accepted(stored: int) -> str:

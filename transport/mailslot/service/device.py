@@ -59,6 +59,7 @@ class Device:
         connector: the ways to the mail servers.
         spool: the queue, the ledger and the pipelines' memory.
         clocks: wall clock and monotonic clock.
+        changes: how often `refresh` has found other settings; compared by what takes a while to apply them.
         stopping: set once the service stops; a pipeline whose ``drains`` is true then ends what is under way.
     """
 
@@ -83,6 +84,7 @@ class Device:
         self._seen: object = None
         self._gateway = GatewaySettings()
         self._changed = anyio.Event()
+        self.changes = 0
         self.stopping = anyio.Event()
 
     @property
@@ -174,6 +176,7 @@ class Device:
         """
         changed = await run_sync(self._refresh, tuple(sections))
         if changed:
+            self.changes += 1
             self._changed.set()
             self._changed = anyio.Event()
         return changed

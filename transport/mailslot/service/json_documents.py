@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from anyio.to_thread import run_sync
 
 from mailslot.diagnosis.history import History
+from mailslot.spool.job import DEVICE_NOTE
 from mailslot.timestamps import iso
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def job_document(job: Job) -> dict[str, Any]:
     return {
         "id": job.id,
         "pipeline": job.pipeline,
+        "device": job.notes.get(DEVICE_NOTE),
         "via": job.via,
         "state": job.state,
         "sender": job.sender,

@@ -101,6 +101,9 @@ NOTIFY: Final = "notify"
 ENVELOPE_ID: Final = "envelope_id"
 """The note with the envelope id for such reports."""
 
+DEVICE_NOTE: Final = "device"
+"""The note with the name of the device that handed over the message."""
+
 UNFINISHED: Final[frozenset[State]] = frozenset({"queued", "sending", "deferred", "in_doubt", "held"})
 """The states that count as waiting."""
 
