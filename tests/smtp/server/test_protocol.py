@@ -225,6 +225,20 @@ def test_the_transcript_holds_no_secret(octets: bytes, encrypted: bool) -> None:
     assert "•••" in text
 
 
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        (b"XCLIENT", "XCLIENT"),
+        (b"ETRN example.com", "ETRN …"),
+        (b"H PLAIN AHNjYW4Ab3BlbiBzZXNhbWU=", "H …"),
+        (b"AHNjYW4Ab3BlbiBzZXNhbWU=", "•••"),
+        (b"\0\1", "•••"),
+    ],
+)
+def test_what_is_no_command_in_the_transcript(line: bytes, shown: str) -> None:
+    assert f"C: {shown}\nS: 500 " in transcript_of(b"HELO me\r\n" + line + b"\r\n")
+
+
 def test_chunks_and_refused_messages_in_the_transcript() -> None:
     text = transcript_of(
         b"EHLO me\r\nMAIL FROM:<>\r\nRCPT TO:<b@example.com>\r\nBDAT 3\r\na\r\nBDAT 2000000 LAST\r\n",

@@ -18,15 +18,18 @@ if TYPE_CHECKING:
 # How sign-ins begin in SMTP, POP3, FTP and IMAP.
 _SIGN_IN: Final = re.compile("auth|user|pass|login", re.IGNORECASE)
 
+_WORD: Final = re.compile(r"[A-Za-z]{1,12}(?=\s|\Z)")
+
 _INITIAL_RESPONSE: Final = re.compile(r"(AUTH\s+\S+\s+)\S.*", re.IGNORECASE | re.DOTALL)
 
 
 class DialogueNotes:
     """Records a dialogue.
 
-    An initial response and every SASL response is masked. A client that was refused at AUTH may go on with the
-    responses all the same, as if they were commands; so after AUTH, and after a password in the words of another
-    protocol, whatever is no command is masked as well. A password that is known is masked wherever it occurs.
+    An initial response and every SASL response is masked. Of a line that is no command, only the first word is shown,
+    since it may be part of a message or of a sign-in. A client that was refused at AUTH may go on with the responses
+    all the same, as if they were commands; so after AUTH, and after a password in the words of another protocol, such
+    lines are masked as a whole. A password that is known is masked wherever it occurs.
     """
 
     def __init__(self, transcript: Transcript) -> None:
@@ -48,7 +51,11 @@ class DialogueNotes:
         """Record a line that is no command."""
         text = line.decode("utf-8", "replace")
         self._auth_tried = self._auth_tried or _SIGN_IN.search(text) is not None
-        self._record(MASK if self._auth_tried else text)
+        word = _WORD.match(text)
+        if self._auth_tried or word is None:
+            self._record(MASK)
+        else:
+            self._record(word[0] if word[0] == text else f"{word[0]} …")
 
     def response(self) -> None:
         """Record that a SASL response came."""
