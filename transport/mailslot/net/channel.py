@@ -12,12 +12,14 @@ import anyio
 import anyio.lowlevel
 
 from mailslot.net.tls import start_tls
+from mailslot.net.waiter import new_waiter
 
 if TYPE_CHECKING:
     from asyncio.trsock import TransportSocket
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable
 
     from mailslot.net.endpoint import Endpoint
+    from mailslot.net.waiter import Waiter
 
 RECEIVE_SIZE: Final = 65_536
 """Octets received at once."""
@@ -29,7 +31,12 @@ _YIELD_AFTER: Final = 65_536
 """Octets received without waiting after which other tasks get a turn."""
 
 _CALL_COST: Final = 2_048
-"""The octets that a call counts as at least."""
+"""The octets that a call counts as, in addition to those that it receives."""
+
+_RENEGOTIATION_PAUSE: Final = 0.01
+"""Seconds until a write that TLS has postponed for a read is tried again."""
+
+_WOULD_BLOCK: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 # Where `tcpi_bytes_acked` stands in Linux's struct tcp_info (linux/tcp.h).
 _BYTES_ACKED: Final = struct.Struct("120xQ")
@@ -52,6 +59,8 @@ class Channel:
         self._last_acknowledged: int | None = None
         self._octets_until_yield = _YIELD_AFTER
         self._buffer = memoryview(bytearray(RECEIVE_SIZE))
+        self._arrived: bytes | None = None
+        self._waiter: Waiter | None = None
 
     @property
     def local_host(self) -> str:
@@ -71,29 +80,37 @@ class Channel:
         """The server's certificate in DER, verified if the TLS context says so; None without TLS."""
         return self._socket.getpeercert(binary_form=True) if isinstance(self._socket, ssl.SSLSocket) else None
 
-    async def send(self, data: bytes | memoryview, deadline: float = math.inf) -> None:
+    async def send(self, data: bytes | memoryview, timeout: float = math.inf) -> None:
         """Send octets; returns once the system has taken them all.
 
         Args:
             data: the octets.
-            deadline: when to give up waiting, by `anyio.current_time`.
+            timeout: seconds to wait at most.
 
         Raises:
-            TimeoutError: the deadline passed.
+            TimeoutError: that was not enough.
             OSError: the connection is broken.
         """
-        await self._yield_to_loop()
-        left = memoryview(data)
+        if self._octets_until_yield <= 0:
+            await self._yield_to_loop()
         self._octets_until_yield -= _CALL_COST
-        while True:
+        try:
+            sent = self._socket.send(data)
+        except _WOULD_BLOCK:
+            sent = 0
+        if sent < len(data):
+            await self._send_slowly(memoryview(data)[sent:], anyio.current_time() + timeout)
+
+    async def _send_slowly(self, left: memoryview, deadline: float) -> None:
+        while left:
             try:
                 left = left[self._socket.send(left) :]
-                if not left:
-                    return
             except ssl.SSLWantReadError:
-                await self._wait(anyio.wait_readable, deadline)
+                # TLS has to read in order to write, and another task may be waiting to read. Only a renegotiation
+                # does that.
+                await self._wait(anyio.sleep(_RENEGOTIATION_PAUSE), deadline)
             except (BlockingIOError, ssl.SSLWantWriteError):
-                await self._wait(anyio.wait_writable, deadline)
+                await self._wait(anyio.wait_writable(self._socket), deadline)
 
     async def receive(self, deadline: float = math.inf) -> bytes:
         """Return some octets.
@@ -106,23 +123,44 @@ class Channel:
             TimeoutError: the deadline passed.
             OSError: the connection is broken.
         """
-        await self._yield_to_loop()
-        while True:
+        if self._octets_until_yield <= 0:
+            await self._yield_to_loop()
+        while self._arrived is None:
             try:
-                data = self._receive_available()
-            except (BlockingIOError, ssl.SSLWantReadError):
-                await self._wait(anyio.wait_readable, deadline)
+                if not self._read_arrived():
+                    self._octets_until_yield = _YIELD_AFTER
+                    if self._waiter is None:
+                        self._waiter = new_waiter(self._socket, self._read_arrived)
+                    await self._waiter.wait(deadline)
             except ssl.SSLWantWriteError:
-                await self._wait(anyio.wait_writable, deadline)
-            else:
-                if not data:
-                    raise EOFError("closed by the server")
-                self._octets_until_yield -= max(len(data), _CALL_COST)
-                return data
+                await self._wait(anyio.wait_writable(self._socket), deadline)
+        return self._take_arrived()
 
-    def _receive_available(self) -> bytes:
-        """Return the octets that have arrived; raise if there are none. TLS gives one record for each call."""
-        end = size = self._socket.recv_into(self._buffer)
+    def receive_nowait(self) -> bytes | None:
+        """Return the octets that have arrived; None if there are none.
+
+        Raises:
+            EOFError: the server has closed its side.
+            OSError: the connection is broken.
+        """
+        try:
+            return self._take_arrived() if self._arrived is not None or self._read_arrived() else None
+        except ssl.SSLWantWriteError:
+            return None
+
+    def _take_arrived(self) -> bytes:
+        data, self._arrived = self._arrived, None
+        if not data:
+            raise EOFError("closed by the server")
+        self._octets_until_yield -= len(data) + _CALL_COST
+        return data
+
+    def _read_arrived(self) -> bool:
+        """Read the octets that have arrived; return False if there are none. TLS gives one record for each call."""
+        try:
+            end = size = self._socket.recv_into(self._buffer)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return False
         while size >= _FULL_RECORD and end < RECEIVE_SIZE:
             try:
                 size = self._socket.recv_into(self._buffer[end:])
@@ -130,23 +168,20 @@ class Channel:
                 # A real error will be raised again by the next call.
                 break
             end += size
-        return bytes(self._buffer[:end])
+        self._arrived = bytes(self._buffer[:end])
+        return True
 
     async def _yield_to_loop(self) -> None:
         """Give other tasks a turn now and then, and a cancellation the chance to be delivered."""
-        if self._octets_until_yield <= 0:
-            self._octets_until_yield = _YIELD_AFTER
-            await anyio.lowlevel.checkpoint()
+        self._octets_until_yield = _YIELD_AFTER
+        await anyio.lowlevel.checkpoint()
 
-    async def _wait(self, ready: Callable[[socket.socket], Awaitable[None]], deadline: float) -> None:
+    async def _wait(self, event: Awaitable[None], deadline: float) -> None:
         self._octets_until_yield = _YIELD_AFTER
         scope = anyio.CancelScope(deadline=deadline)
         try:
             with scope:
-                await ready(self._socket)
-        except anyio.BusyResourceError:
-            # TLS has to read in order to write, or the reverse, and another task waits for that already.
-            await anyio.sleep(0.01)
+                await event
         except anyio.ClosedResourceError as error:
             raise ConnectionAbortedError("closed while it was waited for") from error
         if scope.cancelled_caught:
@@ -158,6 +193,7 @@ class Channel:
         Raises:
             NetworkError: stage `tls`; the channel is closed.
         """
+        self._drop_waiter()
         self._socket = await start_tls(self._socket, self.endpoint, context, timeout, after_starttls=after_starttls)
 
     def made_progress(self) -> bool:
@@ -167,13 +203,20 @@ class Channel:
 
     def detach(self) -> socket.socket:
         """Return the socket, which the caller then owns; the channel is closed."""
+        self._drop_waiter()
         return socket.socket(fileno=self._socket.detach())
 
     def close(self) -> None:
         """Close at once, without waiting; may be called again."""
         if self._socket.fileno() >= 0:
+            self._drop_waiter()
             anyio.notify_closing(self._socket)
             self._socket.close()
+
+    def _drop_waiter(self) -> None:
+        if self._waiter is not None:
+            self._waiter.close()
+            self._waiter = None
 
 
 def acknowledged_octets(connected: socket.socket | TransportSocket) -> int | None:

@@ -111,7 +111,7 @@ class Pop3Dialogue(Dialogue[Channel]):
                 [transcribed_as] if transcribed_as is not None else octets.decode("utf-8", "replace").splitlines()
             ):
                 self.transcript.client(line)
-        await self.channel.send(octets, self.new_deadline())
+        await self.channel.send(octets, self.start_wait())
 
     async def next_event(self, *, whole: bool = False) -> Event:
         """Return the next event, with secrets masked.

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol, cast, runtime_checkable
 
 from mailslot.errors import InputError
-from mailslot.wire.dot_stuffing import LineEndNormalizer
+from mailslot.wire.dot_stuffing import LineEndNormalizer, completed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator
@@ -27,6 +27,8 @@ _BCC_FIELD: Final = re.compile(
 
 # Any line end before an empty line.
 _HEADER_END: Final = re.compile(rb"(?:\r\n|\r(?!\n)|(?<!\r)\n)(?=[\r\n])")
+
+_BCC_NAME: Final = re.compile(rb"^(?:resent-)?bcc", re.IGNORECASE | re.MULTILINE)
 
 _LOCAL_PART: Final = re.compile(r"[\s<>,;:\"]")
 
@@ -64,7 +66,7 @@ class BytesContent:
 
     def __init__(self, data: bytes) -> None:
         header, rest = _split_header(data)
-        if re.search(rb"^(?:resent-)?bcc", header, re.IGNORECASE | re.MULTILINE):
+        if _BCC_NAME.search(header):
             header = _BCC_FIELD.sub(b"", header)
             data, rest = header + rest, b""
         self.data = data
@@ -80,6 +82,8 @@ class BytesContent:
 
 def normalized_size(data: bytes) -> int:
     """Return the size of `data` with CRLF at the end of every line, including the last."""
+    if len(data) <= PIECE_SIZE:
+        return len(completed(data))
     normalizer = LineEndNormalizer()
     for piece in _pieces(data):
         normalizer.feed(piece)
@@ -207,9 +211,6 @@ def flatten(message: StandardMessage) -> bytes:
 
 
 def _pieces(data: bytes) -> Iterator[bytes]:
-    if len(data) <= PIECE_SIZE:
-        yield data
-        return
     view = memoryview(data)
     for at in range(0, len(view), PIECE_SIZE):
         yield bytes(view[at : at + PIECE_SIZE])

@@ -13,6 +13,26 @@ CRLF: Final = b"\r\n"
 END_OF_DATA: Final = b"\r\n.\r\n"
 
 
+def with_crlf(data: bytes) -> bytes:
+    """Return `data` with every line end as CRLF; the same object if they all are."""
+    if data.count(b"\n") == data.count(CRLF) == data.count(b"\r"):
+        return data
+    return data.replace(CRLF, b"\n").replace(b"\r", b"\n").replace(b"\n", CRLF)
+
+
+def completed(data: bytes) -> bytes:
+    """Return a whole message with CRLF at the end of every line, including the last."""
+    data = with_crlf(data)
+    return data if data.endswith(CRLF) or not data else data + CRLF
+
+
+def stuffed(data: bytes) -> bytes:
+    """Return whole lines with stuffed dots."""
+    if b"\n." in data:
+        data = data.replace(b"\n.", b"\n..")
+    return b"." + data if data.startswith(b".") else data
+
+
 class LineEndNormalizer:
     """Turns every line end into CRLF, in pieces of any size (RFC 5321 section 2.3.8).
 
@@ -38,9 +58,7 @@ class LineEndNormalizer:
             data = data[:-1]
         if not data:
             return data
-        between = data.replace(CRLF, b"")
-        if b"\n" in between or b"\r" in between:
-            data = data.replace(CRLF, b"\n").replace(b"\r", b"\n").replace(b"\n", CRLF)
+        data = with_crlf(data)
         self.at_line_start = data.endswith(b"\n")
         self.size += len(data)
         return data
