@@ -11,7 +11,8 @@ import anyio
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
+    from contextvars import Context
 
 
 class Waiter(Protocol):
@@ -104,8 +105,7 @@ class AsyncioWaiter:
         self._loop = asyncio.get_running_loop()
         self._socket = connected
         self._read_arrived = read_arrived
-        self._future: asyncio.Future[None] | None = None
-        self._error: OSError | None = None
+        self._arrival: _Arrival | None = None
         self._deadline = self._timer_end = math.inf
         self._timer: asyncio.TimerHandle | None = None
         self._watch()
@@ -117,28 +117,32 @@ class AsyncioWaiter:
         self._deadline = deadline
         if deadline < self._timer_end:
             self._set_timer()
-        self._future, self._error = self._loop.create_future(), None
+        self._arrival = _Arrival(self._loop)
         try:
-            await self._future
+            await self._arrival
         finally:
-            self._future = None
-        if self._error is not None:
-            raise self._error
+            self._arrival = None
 
     def _watch(self) -> None:
         self._loop.add_reader(self._socket, self._octets_arrived)
         self._watching = True
 
+    def _stop_watching(self) -> None:
+        self._watching = False
+        self._loop.remove_reader(self._socket)
+
     def _octets_arrived(self) -> None:
-        if self._future is None or self._future.done():
+        if self._arrival is None or self._arrival.ended:
             self._stop_watching()
             return
+        error: OSError | None = None
         try:
             # They are read here, since the loop would call again and again until they are.
-            if self._read_arrived():
-                self._future.set_result(None)
-        except OSError as error:
-            self._end_wait(self._future, error)
+            if not self._read_arrived():
+                return
+        except OSError as caught:
+            error = caught
+        self._arrival.end(error)
 
     def _set_timer(self) -> None:
         if self._timer is not None:
@@ -148,16 +152,12 @@ class AsyncioWaiter:
 
     def _timer_ended(self) -> None:
         self._timer, self._timer_end = None, math.inf
-        if self._future is None or self._future.done():
+        if self._arrival is None or self._arrival.ended:
             return
         if self._loop.time() < self._deadline:
             self._set_timer()
         else:
-            self._end_wait(self._future, TimeoutError())
-
-    def _stop_watching(self) -> None:
-        self._watching = False
-        self._loop.remove_reader(self._socket)
+            self._arrival.end(TimeoutError())
 
     def close(self) -> None:
         """Leave the socket alone; see `Waiter.close`."""
@@ -166,13 +166,71 @@ class AsyncioWaiter:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._future is not None and not self._future.done():
-            self._end_wait(self._future, closed_error())
+        if self._arrival is not None:
+            self._arrival.end_soon(closed_error())
 
-    def _end_wait(self, future: asyncio.Future[None], error: OSError) -> None:
-        # asyncio would complain of an exception in a future whose task is cancelled before it sees that.
+
+class _Arrival:
+    """What a waiting task awaits: like a future, but its end resumes the task at once, not in the loop's next turn.
+
+    A task of asyncio awaits any object that has these methods and `_asyncio_future_blocking` (`asyncio.isfuture`).
+
+    Attributes:
+        ended: whether the task has been resumed, or will be.
+    """
+
+    __slots__ = ("_asyncio_future_blocking", "_callback", "_context", "_error", "_loop", "ended")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._asyncio_future_blocking = False
+        self._loop = loop
+        self._error: BaseException | None = None
+        self.ended = False
+
+    def __await__(self) -> Generator[_Arrival, None, None]:
+        self._asyncio_future_blocking = True
+        yield self
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """Return the event loop, as a future does."""
+        return self._loop
+
+    def done(self) -> bool:
+        """Tell whether it has ended, as a future does."""
+        return self.ended
+
+    def add_done_callback(self, callback: Callable[[_Arrival], object], *, context: Context) -> None:
+        """Take the function that resumes the task, as a future does."""
+        self._callback = callback
+        self._context = context
+
+    def result(self) -> None:
+        """Raise the error, if there is one, as a future does."""
+        if self._error is not None:
+            raise self._error
+
+    def cancel(self, msg: object = None) -> bool:
+        """Resume the task with a cancellation, as a future does; return False if it has ended already.
+
+        Args:
+            msg: the argument of the exception, by which anyio recognizes its own cancellations.
+        """
+        return self.end_soon(asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg))
+
+    def end(self, error: OSError | None) -> None:
+        """Resume the task at once; call it from the event loop, not from a task."""
         self._error = error
-        future.set_result(None)
+        self.ended = True
+        self._context.run(self._callback, self)
+
+    def end_soon(self, error: BaseException) -> bool:
+        """Resume the task in the loop's next turn; return False if it has ended already."""
+        if self.ended:
+            return False
+        self._error = error
+        self.ended = True
+        self._loop.call_soon(self._callback, self, context=self._context)
+        return True
 
 
 def closed_error() -> ConnectionAbortedError:

@@ -133,6 +133,10 @@ class Pop3Dialogue(Dialogue[Channel]):
             self.transcript.server(f"+ {self.redactor.mask(event.text)}")
         return event
 
+    def next_message(self) -> bytes | None:
+        """Return the next requested message, if it has come completely and no transcript records its status."""
+        return self.protocol.next_message() if self.transcript is None else None
+
     async def execute(self, octets: bytes, transcribed_as: str | None = None) -> Reply:
         """Send one command and return its one-line response."""
         await self.send_commands(octets, transcribed_as)

@@ -130,7 +130,9 @@ class Pop3Session:
         return self._fetch(entries)
 
     def _fetch(self, entries: Iterable[Entry]) -> PipelinedRetrieval:
-        return PipelinedRetrieval(self._dialogue, entries, lambda entry: self._protocol.retr(entry.number))
+        return PipelinedRetrieval(
+            self._dialogue, entries, lambda some: self._protocol.retr(*[entry.number for entry in some])
+        )
 
     def top(self, entry: Entry, lines: int = 0) -> Retrieval:
         """Return a message's header and the first lines of its body, to be read with ``async for``.

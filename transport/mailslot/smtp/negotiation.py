@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _MAX_REMEMBERED: Final = 256
 """Envelopes that a session remembers."""
 
+_LONGEST_SIZE: Final = 10**20 - 1
+"""The longest number that SIZE may have (RFC 1870 section 4)."""
+
 
 @dataclass(slots=True)
 class NegotiatedEnvelope:
@@ -41,6 +44,7 @@ class NegotiatedEnvelope:
     announces_size: bool
     further_parameters: str
     rcpt_parameters: list[str]
+    _mail: tuple[bytes, bytes] | None = None
     _rcpts: list[bytes] = field(default_factory=list[bytes])
 
     def mail_parameters(self, size: int) -> str:
@@ -49,7 +53,14 @@ class NegotiatedEnvelope:
 
     def mail(self, size: int) -> bytes:
         """Return MAIL for a message of `size` octets."""
-        return mail_command(self.sender, self.mail_parameters(size))
+        if not self.announces_size:
+            return mail_command(self.sender, self.further_parameters)
+        if not self._mail:
+            # Checked with the longest number; for each message only the number is another one.
+            longest = mail_command(self.sender, self.mail_parameters(_LONGEST_SIZE))
+            before, _, after = longest.rpartition(b"%d" % _LONGEST_SIZE)
+            self._mail = before, after
+        return b"%b%d%b" % (self._mail[0], size, self._mail[1])
 
     def rcpts(self) -> list[bytes]:
         """Return RCPT for each recipient."""

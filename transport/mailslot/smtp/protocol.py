@@ -20,7 +20,7 @@ from mailslot.smtp.capabilities import Capabilities
 from mailslot.smtp.commands import DATA, encode_command, mail_command, rcpt_command
 from mailslot.smtp.replies import ReplyParser
 from mailslot.smtp.states import PERMITTED, TRANSITIONS, State, Verb, optimistic_state
-from mailslot.wire.dot_stuffing import DotStuffer, LineEndNormalizer, completed, stuffed
+from mailslot.wire.dot_stuffing import FINAL_DOT, DotStuffer, LineEndNormalizer, completed, stuffed
 from mailslot.wire.protocol_error import LocalProtocolError, RemoteProtocolError
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class SmtpProtocol:
         empty and nothing has changed; `next_event` then returns the replies one by one.
         """
         pending = self._pending_verbs
-        if not _OF_TRANSACTION.issuperset(pending):
+        if not pending or not _OF_TRANSACTION.issuperset(pending):
             return []
         replies = self._parser.peek_known()
         if len(replies) != len(pending):
@@ -146,7 +146,7 @@ class SmtpProtocol:
             code = reply.code or 0
             if code != 354 if verb is Verb.DATA else code >= 300:
                 return []
-        self._parser.take()
+        self._parser.clear()
         pending.clear()
         self.state = self._optimistic_state
         return replies
@@ -285,7 +285,7 @@ class SmtpProtocol:
         self._register_end()
         octets = completed(octets)
         self.sent_size = len(octets)
-        return stuffed(octets) + b".\r\n"
+        return stuffed(octets) + FINAL_DOT
 
     def _register_end(self) -> None:
         if self.state not in {State.DATA, State.NO_RECIPIENTS} or self._pending_verbs:

@@ -226,7 +226,9 @@ class Transaction:
         if received is None and len(self._beginning) > SMALL_MESSAGE:
             received = await self._upload(following, final_timeout, before_end)
         elif received is None:
-            octets = self._end_of_message(self._beginning) + self._following_envelope(following)
+            octets = self._end_of_message(self._beginning)
+            if following is not None:
+                octets += self._following_envelope(following)
             await before_end()
             # Until the kernel has taken the last octet the server cannot have the end, unless more octets follow it.
             dialogue.in_doubt = following is not None

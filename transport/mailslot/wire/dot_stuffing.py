@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Final
 
 CRLF: Final = b"\r\n"
-END_OF_DATA: Final = b"\r\n.\r\n"
+FINAL_DOT: Final = b".\r\n"
+END_OF_DATA: Final = CRLF + FINAL_DOT
 
 
 def with_crlf(data: bytes) -> bytes:
@@ -31,6 +32,13 @@ def stuffed(data: bytes) -> bytes:
     if b"\n." in data:
         data = data.replace(b"\n.", b"\n..")
     return b"." + data if data.startswith(b".") else data
+
+
+def unstuffed(data: bytes) -> bytes:
+    """Return whole lines without stuffed dots."""
+    if b"\r\n." in data:
+        data = data.replace(b"\r\n.", CRLF)
+    return data[1:] if data.startswith(b".") else data
 
 
 class LineEndNormalizer:
@@ -94,15 +102,13 @@ class DotStuffer:
         """Return `data` as it is sent."""
         at_line_start = self._normalizer.at_line_start
         data = self._normalizer.feed(data)
-        if b"\n." in data:
-            data = data.replace(b"\n.", b"\n..")
-        if at_line_start and data.startswith(b"."):
-            data = b"." + data
-        return data
+        if at_line_start:
+            return stuffed(data)
+        return data.replace(b"\n.", b"\n..") if b"\n." in data else data
 
     def finish(self) -> bytes:
         """Return the end of the message: CRLF if the last line is incomplete, and the final dot."""
-        return self._normalizer.finish() + b".\r\n"
+        return self._normalizer.finish() + FINAL_DOT
 
 
 class DotUnstuffer:

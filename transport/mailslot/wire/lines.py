@@ -28,8 +28,7 @@ class LineBuffer:
     def feed(self, data: bytes) -> None:
         """Add octets that were received."""
         if not self.unread and self._start:
-            self._data.clear()
-            self._start = self._searched = 0
+            self.clear()
         self._data += data
         self.unread += len(data)
 
@@ -74,6 +73,25 @@ class LineBuffer:
         self._start = self._searched = end
         self.unread -= len(data)
         return data
+
+    def clear(self) -> None:
+        """Remove all octets."""
+        self._data.clear()
+        self._start = self._searched = self.unread = 0
+
+    def peek_through(self, until: bytes) -> bytes | None:
+        """Return the next octets up to and including the first `until`, without removing them; None without it."""
+        end = self._data.find(until, self._start)
+        return None if end < 0 else bytes(self._data[self._start : end + len(until)])
+
+    def skip(self, count: int) -> None:
+        """Remove the next `count` octets."""
+        self._start += count
+        self._searched = self._start
+        self.unread -= count
+        if self._start > 65536:
+            del self._data[: self._start]
+            self._start = self._searched = 0
 
     def push_back(self, count: int) -> None:
         """Undo the removal of the last `count` octets taken, before any others are fed."""
