@@ -191,3 +191,45 @@ async def test_a_loop_that_cannot_watch_sockets(
         await anyio.wait_all_tasks_blocked()
         channel.close()
     assert isinstance(raised[0], ConnectionAbortedError)
+
+
+async def test_the_deadline_of_the_reader_leaves_the_writer_alone(pair: tuple[Channel, socket.socket]) -> None:
+    channel, other = pair
+    other.setblocking(False)
+    message = b"x" * 5_000_000
+    sent = anyio.Event()
+
+    async def send() -> None:
+        await channel.send(message)
+        sent.set()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(send)
+        await anyio.wait_all_tasks_blocked()
+        with pytest.raises(TimeoutError):
+            await channel.receive(soon())
+        assert not sent.is_set()
+        received = 0
+        while received < len(message):
+            try:
+                received += len(other.recv(1_000_000))
+            except BlockingIOError:
+                await anyio.sleep(0.01)
+    assert sent.is_set()
+
+
+async def test_a_waiting_writer_ends_with_the_channel(pair: tuple[Channel, socket.socket]) -> None:
+    channel, _ = pair
+    raised: list[BaseException] = []
+
+    async def send() -> None:
+        try:
+            await channel.send(b"x" * 5_000_000)
+        except OSError as error:
+            raised.append(error)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(send)
+        await anyio.wait_all_tasks_blocked()
+        channel.close()
+    assert isinstance(raised[0], ConnectionAbortedError)

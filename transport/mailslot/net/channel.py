@@ -12,7 +12,7 @@ import anyio
 import anyio.lowlevel
 
 from mailslot.net.tls import start_tls
-from mailslot.net.waiter import new_waiter
+from mailslot.net.waiter import closed_error, new_waiter
 
 if TYPE_CHECKING:
     from asyncio.trsock import TransportSocket
@@ -183,7 +183,9 @@ class Channel:
             with scope:
                 await event
         except anyio.ClosedResourceError as error:
-            raise ConnectionAbortedError("closed while it was waited for") from error
+            if self._socket.fileno() < 0:
+                raise closed_error() from error
+            # A wait for octets has ended by its deadline; see `mailslot.net.trio_waiter`.
         if scope.cancelled_caught:
             raise TimeoutError
 

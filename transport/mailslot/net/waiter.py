@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
@@ -55,7 +56,12 @@ def new_waiter(connected: socket.socket, read_arrived: Callable[[], bool]) -> Wa
 
 def current_clock() -> Callable[[], float]:
     """Return the clock of the event loop that runs: `anyio.current_time`, without asking each time which loop it is."""
-    return asyncio.get_running_loop().time if _in_asyncio() else anyio.current_time
+    if _in_asyncio():
+        return asyncio.get_running_loop().time
+    if (trio := sys.modules.get("trio")) is not None and trio.lowlevel.in_trio_task():
+        clock: Callable[[], float] = trio.lowlevel.current_clock().current_time
+        return clock
+    return anyio.current_time
 
 
 def _in_asyncio() -> bool:

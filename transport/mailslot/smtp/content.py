@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol, cast, runtime_checkable
 
 from mailslot.errors import InputError
-from mailslot.wire.dot_stuffing import LineEndNormalizer, completed
+from mailslot.wire.dot_stuffing import CRLF, LineEndNormalizer, completed, with_crlf
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator
@@ -220,6 +220,10 @@ def _split_header(data: bytes) -> tuple[bytes, bytes]:
     """Return the header, without bare CRs, and the rest from the empty line."""
     if data[:1] in {b"\r", b"\n"}:
         return b"", data
+    end = data.find(b"\r\n\r\n") + len(CRLF)
+    header = data[:end]
+    if end > len(CRLF) and with_crlf(header) is header:
+        return header, data[end:]
     match = _HEADER_END.search(data)
     end = len(data) if match is None else match.end()
     header = data[:end]
