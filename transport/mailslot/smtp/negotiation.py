@@ -58,8 +58,8 @@ class NegotiatedEnvelope:
         if not self._mail:
             # Checked with the longest number; for each message only the number is another one.
             longest = mail_command(self.sender, self.mail_parameters(_LONGEST_SIZE))
-            before, _, after = longest.rpartition(b"%d" % _LONGEST_SIZE)
-            self._mail = before, after
+            before, size_parameter, after = longest.rpartition(b"> SIZE=%d" % _LONGEST_SIZE)
+            self._mail = before + size_parameter[: len(b"> SIZE=")], after
         return b"%b%d%b" % (self._mail[0], size, self._mail[1])
 
     def rcpts(self) -> list[bytes]:

@@ -326,13 +326,13 @@ class SmtpProtocol:
         return self.group(encode_command(line), (verb,))
 
     def _register(self, verbs: tuple[Verb, ...]) -> None:
-        pending = self._pending_verbs
+        pending, first = self._pending_verbs, verbs[0]
         if not pending and self._parser.unread:
             raise RemoteProtocolError("an answer before anything was asked")
         if (pending or len(verbs) > 1) and "PIPELINING" not in self.capabilities:
             raise _not_answered_error(*(*pending, *verbs)[-2:])
         if pending and pending[-1] in _ENDS_GROUP:
-            raise _not_answered_error(pending[-1], verbs[0])
+            raise _not_answered_error(pending[-1], first)
         self._optimistic_state = _state_after(self._optimistic_state, verbs)
         pending.extend(verbs)
 

@@ -20,7 +20,7 @@ class LineBuffer:
         self._data = bytearray()
         self._start = 0
         self._searched = 0
-        self.unread = 0
+        self.unread: int = 0
 
     def __len__(self) -> int:
         return self.unread
