@@ -195,7 +195,7 @@ class Pop3Session:
                 raise self._dialogue.refusal(reply)
 
     async def quit(self) -> None:
-        """Send QUIT, await the response, and close.
+        """Send QUIT, and close; await the response only if it tells whether marked messages are deleted.
 
         Raises:
             MailError: messages were marked, and the server did not confirm their deletion; some may be deleted.
@@ -211,8 +211,8 @@ class Pop3Session:
             async with self._dialogue.exclusive_use("quit"):
                 await self._dialogue.set_reader(None)
                 self._dialogue.stage = "quit"
-                reply = await self._dialogue.execute(self._protocol.quit())
-                if not reply.positive:
+                await self._dialogue.send_commands(self._protocol.quit())
+                if self._deleted and not (reply := await self._dialogue.read_status()).positive:
                     raise self._dialogue.refusal(reply)
         except ClosedError as error:
             if self._deleted:
