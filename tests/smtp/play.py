@@ -16,6 +16,7 @@ from mailslot import (
 )
 from mailslot.smtp.address import Address
 from mailslot.smtp.protocol import ReplyReceived, SmtpProtocol
+from mailslot.wire.dot_stuffing import WholeMessage
 from mailslot.wire.protocol_error import RemoteProtocolError
 from mailslot_plugins.conformance.doubles import ListedTokenSource
 
@@ -99,7 +100,7 @@ def whole(octets: bytes, number: int) -> list[bytes]:
 def _say(core: SmtpProtocol, step: Step, transcript: Transcript) -> bytes:
     """Ask the core for a line that is written."""
     if step.text == "C: {message}":
-        return core.message(transcript.message)
+        return core.message(WholeMessage(transcript.message))
     if step.octets == b".\r\n":
         return core.end_of_data()
     line = step.octets.decode().removesuffix("\r\n").replace("{any}", "client.example")

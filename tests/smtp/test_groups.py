@@ -10,6 +10,7 @@ from mailslot.smtp.address import Address
 from mailslot.smtp.commands import DATA, mail_command, rcpt_command
 from mailslot.smtp.protocol import ReplyReceived, SmtpProtocol
 from mailslot.smtp.states import State, Verb
+from mailslot.wire.dot_stuffing import WholeMessage
 from mailslot.wire.protocol_error import LocalProtocolError, RemoteProtocolError
 
 A = Address("a@x.example", "a@x.example")
@@ -130,22 +131,22 @@ def test_a_whole_message_is_the_same_as_its_pieces(message: bytes) -> None:
         core.receive(LINES[0] * 2 + LINES[1])
         assert len(core.next_success()) == 3
     content = b"".join(pieces.content(message[at : at + 1]) for at in range(len(message)))
-    assert whole.message(message) == content + pieces.end_of_data()
+    assert whole.message(WholeMessage(message)) == content + pieces.end_of_data()
     assert whole.sent_size == pieces.sent_size
     with pytest.raises(LocalProtocolError):
-        whole.message(message)
+        whole.message(WholeMessage(message))
 
 
 def test_a_whole_message_cannot_follow_a_piece() -> None:
     core = ready()
     core.group(b"", ENVELOPE)
     with pytest.raises(LocalProtocolError):
-        core.message(b"too early")
+        core.message(WholeMessage(b"too early"))
     core.receive(LINES[0] * 2 + LINES[1])
     core.next_success()
     core.content(b"a piece")
     with pytest.raises(LocalProtocolError):
-        core.message(b"a whole")
+        core.message(WholeMessage(b"a whole"))
 
 
 def test_few_lines_are_remembered() -> None:

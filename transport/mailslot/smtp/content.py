@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol, cast, runtime_checkable
 
 from mailslot.errors import InputError
-from mailslot.wire.dot_stuffing import CRLF, LineEndNormalizer, completed, with_crlf
+from mailslot.wire.dot_stuffing import CRLF, LineEndNormalizer, WholeMessage, with_crlf
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator
@@ -62,6 +62,7 @@ class BytesContent:
 
     Attributes:
         data: the octets, with their original line ends.
+        whole: the octets of a short message as they are sent; None for a longer one.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -72,7 +73,8 @@ class BytesContent:
         self.data = data
         self.eight_bit = not data.isascii()
         self.smtputf8 = not header.isascii()
-        self.size = normalized_size(data)
+        self.whole = WholeMessage(data) if len(data) <= PIECE_SIZE else None
+        self.size = normalized_size(data) if self.whole is None else self.whole.size
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Return the octets in pieces."""
@@ -82,8 +84,6 @@ class BytesContent:
 
 def normalized_size(data: bytes) -> int:
     """Return the size of `data` with CRLF at the end of every line, including the last."""
-    if len(data) <= PIECE_SIZE:
-        return len(completed(data))
     normalizer = LineEndNormalizer()
     for piece in _pieces(data):
         normalizer.feed(piece)

@@ -20,7 +20,7 @@ from mailslot.smtp.capabilities import Capabilities
 from mailslot.smtp.commands import DATA, encode_command, mail_command, rcpt_command
 from mailslot.smtp.replies import ReplyParser
 from mailslot.smtp.states import PERMITTED, TRANSITIONS, State, Verb, optimistic_state
-from mailslot.wire.dot_stuffing import FINAL_DOT, DotStuffer, LineEndNormalizer, completed, stuffed
+from mailslot.wire.dot_stuffing import FINAL_DOT, DotStuffer, LineEndNormalizer, WholeMessage, stuffed
 from mailslot.wire.protocol_error import LocalProtocolError, RemoteProtocolError
 
 if TYPE_CHECKING:
@@ -278,14 +278,13 @@ class SmtpProtocol:
         self.sent_size = stuffer.size
         return octets
 
-    def message(self, octets: bytes) -> bytes:
+    def message(self, message: WholeMessage) -> bytes:
         """Return a whole message as `content` and `end_of_data` do."""
         if self.state is not State.DATA or self._stuffer is not None:
             raise LocalProtocolError("content that nobody asked for")
         self._register_end()
-        octets = completed(octets)
-        self.sent_size = len(octets)
-        return stuffed(octets) + FINAL_DOT
+        self.sent_size = message.size
+        return stuffed(message.lines) + FINAL_DOT
 
     def _register_end(self) -> None:
         if self.state not in {State.DATA, State.NO_RECIPIENTS} or self._pending_verbs:

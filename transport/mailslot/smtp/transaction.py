@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mailslot.smtp.dialogue import SmtpDialogue
     from mailslot.smtp.envelope import Envelope
     from mailslot.smtp.protocol import ReplyReceived
+    from mailslot.wire.dot_stuffing import WholeMessage
     from mailslot.wire.reply import Reply
 
 SMALL_MESSAGE: Final = 16_384
@@ -63,6 +64,7 @@ class Transaction:
         self._refused = {**self._negotiated.refused}
         self._pieces: AsyncGenerator[bytes] | None = None
         self._beginning = b""
+        self._whole: WholeMessage | None = None
 
     async def __aenter__(self) -> Self:
         """Read the beginning of the message, so that most errors are found before anything is sent.
@@ -72,7 +74,7 @@ class Transaction:
         """
         if isinstance(self.content, BytesContent) and self.content.size <= SMALL_MESSAGE:
             # It is in memory and was measured already.
-            self._beginning = self.content.data
+            self._beginning, self._whole = self.content.data, self.content.whole
             return self
         self._pieces = read_content(self.content)
         try:
@@ -262,8 +264,8 @@ class Transaction:
         protocol = self._protocol
         if self._chunked:
             octets = protocol.bdat(rest, last=True)
-        elif rest is self._beginning:
-            octets = protocol.message(rest)
+        elif self._whole is not None:
+            octets = protocol.message(self._whole)
         else:
             octets = protocol.content(rest) + protocol.end_of_data()
         check_size(self.content, protocol.sent_size)

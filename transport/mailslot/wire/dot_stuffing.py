@@ -16,9 +16,7 @@ END_OF_DATA: Final = CRLF + FINAL_DOT
 
 def with_crlf(data: bytes) -> bytes:
     """Return `data` with every line end as CRLF; the same object if they all are."""
-    # Twice as fast as counting them.
-    between = data.replace(CRLF, b"")
-    if b"\n" not in between and b"\r" not in between:
+    if data.count(b"\n") == data.count(b"\r") == data.count(CRLF):
         return data
     return data.replace(CRLF, b"\n").replace(b"\r", b"\n").replace(b"\n", CRLF)
 
@@ -30,9 +28,9 @@ def completed(data: bytes) -> bytes:
 
 
 def stuffed(data: bytes) -> bytes:
-    """Return whole lines with stuffed dots."""
-    if b"\n." in data:
-        data = data.replace(b"\n.", b"\n..")
+    """Return whole lines, which end with CRLF, with stuffed dots."""
+    if b"\r\n." in data:
+        data = data.replace(b"\r\n.", b"\r\n..")
     return b"." + data if data.startswith(b".") else data
 
 
@@ -41,6 +39,22 @@ def unstuffed(data: bytes) -> bytes:
     if b"\r\n." in data:
         data = data.replace(b"\r\n.", CRLF)
     return data[1:] if data.startswith(b".") else data
+
+
+class WholeMessage:
+    """A message in memory, with CRLF at the end of every line, including the last.
+
+    Attributes:
+        lines: the octets.
+        size: their number, as SIZE counts them (RFC 1870).
+    """
+
+    __slots__ = ("lines", "size")
+
+    def __init__(self, data: bytes) -> None:
+        """Take a message with any line ends."""
+        self.lines: Final = completed(data)
+        self.size: Final = len(self.lines)
 
 
 class LineEndNormalizer:
@@ -106,7 +120,7 @@ class DotStuffer:
         data = self._normalizer.feed(data)
         if at_line_start:
             return stuffed(data)
-        return data.replace(b"\n.", b"\n..") if b"\n." in data else data
+        return data.replace(b"\r\n.", b"\r\n..") if b"\r\n." in data else data
 
     def finish(self) -> bytes:
         """Return the end of the message: CRLF if the last line is incomplete, and the final dot."""
