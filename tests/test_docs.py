@@ -120,10 +120,10 @@ def causes_of_code(number: int) -> set[str]:
 
 def test_quoted_aadsts_codes_have_the_stated_cause() -> None:
     rows = [line for text in PAGES.values() for line in text.splitlines() if line.startswith("| ") and "AADSTS" in line]
-    told = [
+    result = [
         (number, re.findall(r"causes\.md#(\w+)", row)) for row in rows for number in re.findall(r"AADSTS(\d+)", row)
     ]
-    linked = [(int(number), links) for number, links in told if links]
+    linked = [(int(number), links) for number, links in result if links]
     assert len(linked) > 15
     assert [(number, links) for number, links in linked if not set(links) <= causes_of_code(number)] == []
     assert all(len(links) == 1 for _, links in linked)
@@ -141,9 +141,9 @@ def test_quotations_of_the_panel_are_exact() -> None:
     quoted = {plain(each) for each in known}
     for page in ("docs/panel.md", "docs/tutorial.md"):
         text = PAGES[page]
-        said = re.findall(r"\*\*?([^*\n]+)\*?\*", text) + re.findall(r"^\| ([^|`]+) \| [^|]+ \|$", text, re.MULTILINE)
-        assert len(said) > 10
-        assert [each for each in said if plain(each) not in quoted] == []
+        result = re.findall(r"\*\*?([^*\n]+)\*?\*", text) + re.findall(r"^\| ([^|`]+) \| [^|]+ \|$", text, re.MULTILINE)
+        assert len(result) > 10
+        assert [each for each in result if plain(each) not in quoted] == []
 
 
 def test_quoted_server_replies_have_the_stated_cause() -> None:
@@ -181,9 +181,9 @@ def plain(text: str) -> str:
 
 def test_the_output_of_the_demo_is_quoted_exactly() -> None:
     source = inspect.getsource(demo_panel)
-    said = re.findall(r"^ +• (.+)$", PAGES["docs/tutorial.md"], re.MULTILINE)
-    assert len(said) == 3
-    assert all(each in source for each in said)
+    result = re.findall(r"^ +• (.+)$", PAGES["docs/tutorial.md"], re.MULTILINE)
+    assert len(result) == 3
+    assert all(each in source for each in result)
     assert f"password: {PASSWORD}" in PAGES["docs/tutorial.md"]
 
 
@@ -236,9 +236,9 @@ async def test_the_examples_of_the_library_run(
         assert kept.getvalue().count(f"Subject: Scan of {page}".encode()) == 2
         assert sandbox.maildrops["alice@example.com"].messages == []
         token = sandbox.provider.issue("scanner@example.com").value.reveal()
-        said = await names["say_hello"](token)
-        assert "C: QUIT" in said
-        assert token not in "".join(said)
+        result = await names["say_hello"](token)
+        assert "C: QUIT" in result
+        assert token not in "".join(result)
         assert await names["report"](names["say_hello"](token)) == "done"
         assert (await names["try_it"]()).endswith(b"Subject: Hello\r\n\r\nHello.\r\n")
         refused = await names["report"](names["say_hello"]("stale"))

@@ -111,9 +111,9 @@ async def test_a_device_code_for_shared_slots(
     configure(shell, "network.quick", provider, client_id="panel")
     assert set(shell.tokens().values()) == {"Not Retrieved"}
     with shell.start("token", "get", "install.quick", "--flow", "device") as running:
-        said = await sign_in_elsewhere(running, browser)
-    shell.printed += said
-    assert "Retrieved" in said
+        result = await sign_in_elsewhere(running, browser)
+    shell.printed += result
+    assert "Retrieved" in result
     tokens = shell.tokens()
     assert [slot for slot, token in tokens.items() if token == "Retrieved"] == [
         "network.smtp",
@@ -235,9 +235,9 @@ def test_an_unreachable_provider(shell: Shell) -> None:
         "set", "fax.pop", "provider=custom", "token_endpoint=http://127.0.0.1:9/token", "client_id=x", "flow=app",
         "account=a@example.com", "client_secret=s3cret-value", "scopes=mail",
     )  # fmt: skip
-    said = shell.run("token", "get", "fax.pop", code=1)
-    assert "127.0.0.1" in said
-    assert len(said.strip().splitlines()) == 1
+    output = shell.run("token", "get", "fax.pop", code=1)
+    assert "127.0.0.1" in output
+    assert len(output.strip().splitlines()) == 1
     assert "s3cret-value" not in shell.printed
 
 

@@ -142,9 +142,12 @@ def test_the_replys_text_outranks_the_claims() -> None:
 def test_the_account_of_the_token_is_shown() -> None:
     token = jwt(aud="https://outlook.office.com", upn="boss@example.com", scp="SMTP.Send")
     known = replace(KNOWN, provider=preset("microsoft365"), token=token)
-    said = explain(diagnose(refused(), known))
-    assert said.message == "The token belongs to boss@example.com, but the account that is set is scanner@example.com."
-    assert (said.actor, said.token_helps) == ("operator", True)
+    explanation = explain(diagnose(refused(), known))
+    assert (
+        explanation.message
+        == "The token belongs to boss@example.com, but the account that is set is scanner@example.com."
+    )
+    assert (explanation.actor, explanation.token_helps) == ("operator", True)
 
 
 # Recipients.
@@ -238,9 +241,9 @@ def test_any_error_is_classified(error: MailError, known: DiagnosisContext) -> N
     assert found.cause in causes()
     assert found == diagnose(error, known)
     for language in languages():
-        said = explain(found, language)
-        assert said.message.isprintable()
-        assert said.advice.isprintable()
+        explanation = explain(found, language)
+        assert explanation.message.isprintable()
+        assert explanation.advice.isprintable()
     assert all(len(value) <= MAX_WORDS for value in found.facts.values())
 
 
@@ -350,7 +353,7 @@ def test_permissions_of_another_service_say_of_which(code: int, said: str, name:
     assert found.cause == "scope_wrong"
     assert (
         explain(found).message
-        == f"The permissions that are asked for (scopes) are for {name}, not for this mail service."
+        == f"The requested permissions (scopes) are for {name}, not for this mail service."
     )
     for language in languages():
         assert name in explain(found, language).message
@@ -359,4 +362,4 @@ def test_permissions_of_another_service_say_of_which(code: int, said: str, name:
 def test_permissions_of_the_mail_service_itself() -> None:
     said = "AADSTS650057: Resource value from request: https://outlook.office365.com."
     error = classify_error(TokenServiceResponse(400, {"error": "invalid_resource", "error_description": said}))
-    assert explain(diagnose(error, KNOWN)).message == "The permissions that are asked for (scopes) are wrong."
+    assert explain(diagnose(error, KNOWN)).message == "The requested permissions (scopes) are wrong."

@@ -35,8 +35,8 @@ OF_JOBS = {
 def test_every_cause_has_a_scenario() -> None:
     """Of what a server's words tell, each row has a transcript of its own (`test_rules`)."""
     reached = {way.cause for way in SCENARIOS} | set(ELSEWHERE)
-    told = {rule.cause for rule in table().rules}
-    assert set(causes()) - OF_JOBS - reached - told == set()
+    result = {rule.cause for rule in table().rules}
+    assert set(causes()) - OF_JOBS - reached - result == set()
     assert reached <= set(causes())
     assert all(name in globals() for name in ELSEWHERE.values())
 
@@ -50,10 +50,10 @@ async def test_way(device: Device, way: Scenario) -> None:
     assert (result.diagnosis.cause, result.stage) == (way.cause, way.stage), result
     assert [stage.name for stage in result.stages if not stage.ok] == ([way.stage] if way.stage else [])
     assert all(stage.ok is not None for stage in result.stages)
-    said = explain(result.diagnosis)
-    assert said.cause == way.cause
-    assert said.message
-    assert "{" not in said.message
+    explanation = explain(result.diagnosis)
+    assert explanation.cause == way.cause
+    assert explanation.message
+    assert "{" not in explanation.message
 
 
 @pytest.mark.parametrize(

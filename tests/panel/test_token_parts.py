@@ -208,10 +208,10 @@ def test_notes_in_every_language(token: TokenState, topic: str) -> None:
     assert token.health is not None
     assert token.health.topics == (topic,)
     assert token.kind == "warning"
-    said = {language: token.sentence(language) for language in LANGUAGES}
-    assert said["en"] == token.health.notes[0]
-    assert len(set(said.values())) == len(LANGUAGES)
-    assert all(said.values())
+    result = {language: token.sentence(language) for language in LANGUAGES}
+    assert result["en"] == token.health.notes[0]
+    assert len(set(result.values())) == len(LANGUAGES)
+    assert all(result.values())
 
 
 async def test_a_pending_authorization_accepts_one_response_before_it_expires() -> None:
@@ -233,7 +233,7 @@ async def test_a_pending_authorization_accepts_one_response_before_it_expires() 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_sign_in_failures(language: str) -> None:
-    def said(way: str, error: TokenError | None) -> SignInFailure:
+    def failure(way: str, error: TokenError | None) -> SignInFailure:
         sign_in = SignIn(SLOTS[0], SignInMethod(way, way), Session("csrf"), "http://127.0.0.1")  # type: ignore[arg-type] - a name
         sign_in.end("failed", error)
         return failure_of(sign_in, language)
@@ -243,12 +243,12 @@ def test_sign_in_failures(language: str) -> None:
     other = TokenError("Another provider.", cause="token_not_retrieved", detail="iss is missing")
     unreachable = TokenError("Not reached.", cause="token_service_unreachable", detail="timeout")
     found = [
-        said("browser", declined),
-        said("browser", late),
-        said("paste", other),
-        said("device", other),
-        said("device", unreachable),
-        said("device", None),
+        failure("browser", declined),
+        failure("browser", late),
+        failure("paste", other),
+        failure("device", other),
+        failure("device", unreachable),
+        failure("device", None),
     ]
     assert len({each.sentence for each in found}) == len(found)
     assert found[1].detail == ""

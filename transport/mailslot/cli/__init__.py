@@ -1,4 +1,4 @@
-"""The command line; the only room that reads the environment."""
+"""The command line; the only package that reads the environment."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> None:
-    """Run `mailslot`; say what is missing where it was installed without its command line."""
+    """Run `mailslot`, or print which packages are missing."""
     try:
         try:
             from mailslot.cli.app import run  # noqa: PLC0415 - typer and rich come with an extra
@@ -16,5 +16,5 @@ def main() -> None:
             sys.exit("The command mailslot needs its extra packages: pip install 'mailslot[cli]'")
         run()
     except KeyboardInterrupt:
-        # A slow device takes seconds to load all that, and Ctrl-C may come before a command has begun.
+        # Loading takes seconds on a slow device, and Ctrl-C may come before a command has begun.
         sys.exit(130)

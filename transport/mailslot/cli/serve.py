@@ -1,4 +1,4 @@
-"""``mailslot serve`` and ``mailslot metrics``: the service, and its state as numbers."""
+"""``mailslot serve`` and ``mailslot metrics``: the service, and its metrics."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from mailslot.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from pathlib import Path
 
     from mailslot.service.device import Device
     from mailslot.service.panel import Panel
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _EXIT_TIMEOUT = 9.5
-"""Seconds after which the process ends whatever still goes on; every state on the disk stands a crash."""
+"""Seconds after which the process ends in any case; the files survive a crash at any time."""
 
 
 def serve(
@@ -53,13 +52,12 @@ def serve(
     from mailslot.service.pipeline import find_pipelines  # noqa: PLC0415
     from mailslot.service.systemd import ServiceManager  # noqa: PLC0415
 
-    home: Path = context.obj
     written = set_up_logging(sys.stderr, plain=sys.stderr.isatty() if log is None else log == "plain")
     manager = ServiceManager.from_environment(os.environ, os.getpid())
     panel_of = find_panel() if listen is not None else None
     pipelines = find_pipelines()
     listener = _listener(listen) if listen is not None else None
-    records = open_records(home)
+    records = open_records(context.obj)
     try:
         anyio.run(_serve, records, pipelines, manager, panel_of, listener, backend=backend)
     except ModuleNotFoundError as error:
@@ -94,7 +92,7 @@ async def _serve(
 
 
 def _announce(sentences: list[str]) -> None:
-    """Print sentences to whoever started the service: on a terminal not by the log, which others may read."""
+    """Print sentences for the person who started the service; a terminal gets them directly, else the log does."""
     for sentence in sentences:
         if sys.stderr.isatty():
             sys.stderr.write(f"{sentence}\n")
@@ -113,7 +111,7 @@ def _listener(address: str) -> socket.socket:
     """Return a listening socket.
 
     Raises:
-        InputError: that is no address, or it cannot be listened to.
+        InputError: the address is invalid, or cannot be listened on.
     """
     host, _, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]") or "127.0.0.1"
@@ -123,7 +121,7 @@ def _listener(address: str) -> socket.socket:
         family = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, int(port)), family=family)
     except OSError as error:
-        # What socket.create_server says names the address once more.
+        # The error of socket.create_server repeats the address.
         why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         raise InputError(
             f"{address} cannot be listened to: {why}.", stage="connect", cause="not_configured", detail=str(error)
@@ -135,10 +133,8 @@ def print_metrics(context: typer.Context) -> None:
     from mailslot.service.device import open_device  # noqa: PLC0415
     from mailslot.service.metrics import metrics  # noqa: PLC0415
 
-    home: Path = context.obj
-
     async def main() -> str:
-        async with open_device(open_records(home)) as device:
+        async with open_device(open_records(context.obj)) as device:
             return await metrics(device)
 
     sys.stdout.write(anyio.run(main))

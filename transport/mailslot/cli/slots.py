@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from mailslot.cli.console import make_console
+from mailslot.cli.console import make_console, print_json
 from mailslot.cli.home import open_records
 from mailslot.cli.service_hint import warn_if_no_service
 from mailslot.cli.settings import AsJson
@@ -28,7 +26,7 @@ def slots(context: typer.Context, *, as_json: AsJson = False) -> None:
     home: Path = context.obj
     rows = anyio.run(slot_rows, open_records(home), SLOTS)
     if as_json:
-        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+        print_json(rows)
         warn_if_no_service(home)
         return
     table = Table(show_lines=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -14,7 +12,7 @@ from anyio.to_thread import run_sync
 from rich.markup import escape
 from rich.table import Table
 
-from mailslot.cli.console import make_console
+from mailslot.cli.console import confirm, make_console, print_json
 from mailslot.cli.flow_choice import print_flow_choice
 from mailslot.cli.home import open_records
 from mailslot.cli.service_hint import warn_if_no_service
@@ -113,14 +111,10 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Delete the token, here and at the provider."""
-    home: Path = context.obj
     found = find_slot(slot)
-    records = open_records(home)
+    records = open_records(context.obj)
     names = " and ".join(each.id for each in slots_of(found.record))
-    if not yes:
-        if not sys.stdin.isatty():
-            raise typer.BadParameter("nobody is there to be asked; add --yes", param_hint="--yes")
-        typer.confirm(f"Delete the token of {names}?", abort=True)
+    confirm(f"Delete the token of {names}?", yes=yes)
     anyio.run(_delete, records, found)
 
 
@@ -143,13 +137,9 @@ def moved(
 
     Only where nothing renews them elsewhere any more: two devices with one token end it for each other.
     """
-    home: Path = context.obj
     slots = SLOTS if slot is None else (find_slot(slot),)
-    records = open_records(home)
-    if not yes:
-        if not sys.stdin.isatty():
-            raise typer.BadParameter("nobody is there to be asked; add --yes", param_hint="--yes")
-        typer.confirm("Is the device that this home folder was on out of use, or was it this one?", abort=True)
+    records = open_records(context.obj)
+    confirm("Is the device that this home folder was on out of use, or was it this one?", yes=yes)
     anyio.run(_moved, records, slots)
     if slot is None:
         anyio.run(_move_queue, records.home)
@@ -194,11 +184,10 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show the tokens of all slots, or of one: until when, for whom, and what is wrong."""
-    home: Path = context.obj
     slots = SLOTS if slot is None else (find_slot(slot),)
-    rows = anyio.run(token_rows, open_records(home), slots)
+    rows = anyio.run(token_rows, open_records(context.obj), slots)
     if as_json:
-        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+        print_json(rows)
         return
     table = Table()
     for heading in ("Slot", "Token", "Health", "Account", "Flow", "Obtained", "Expires", "Renewed"):

@@ -9,7 +9,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from mailslot.causes.columns import only, text, texts
+from mailslot.causes.columns import check_columns, text, texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -59,7 +59,7 @@ def parse_resources(written: str) -> Mapping[str, Resource]:
     """
     found: dict[str, Resource] = {}
     for name, row in cast("dict[str, dict[str, Any]]", tomllib.loads(written)).items():
-        only(row, {"name", "mail", "audiences", "source"})
+        check_columns(row, {"name", "mail", "audiences", "source"})
         try:
             audiences = tuple(map(_normalized, texts(row["audiences"])))
             resource = Resource(name, text(row["name"]), audiences, text(row["source"]), row.get("mail", False) is True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, cast
 
+from mailslot.causes.columns import Words
 from mailslot.causes.words import normalize
 from mailslot.errors import TokenError
 from mailslot.oauth.token_error_table import ErrorMeaning, Remedy, error_table
@@ -216,13 +217,16 @@ def _refined_meaning(
 ) -> ErrorMeaning | None:
     """Return what an AADSTS code or a description adds to ``error``."""
     table = error_table()
-    words = normalize(description)
+    if error is not None and error.lower() not in table.errors:
+        # Some services write the sentence where the word belongs.
+        error, description = None, f"{error} {description}"
+    words = Words(normalize(description))
     by_words = [
         row
         for row in table.descriptions
-        if (not row.errors or error in row.errors)
+        if (not row.errors or error is None or error.lower() in row.errors)
         and (not row.grants or grant_type in row.grants)
-        and row.words.search(words)
+        and row.words.found_in(words)
     ]
     first = [row.meaning for row in by_words if row.codes]
     by_code = [table.aadsts[code] for code in codes if code in table.aadsts]
@@ -241,9 +245,14 @@ def _invalid_grant(grant_type: str, description: str) -> tuple[str, Remedy]:
 
 
 def _error(json: Mapping[str, object] | None) -> tuple[str | None, str]:
-    """Return ``error`` and ``error_description``; Google's APIs put an object where the string belongs."""
+    """Return ``error`` and ``error_description``, or the members that have their place elsewhere.
+
+    Google's APIs put an object where the string belongs; Okta's have a code and a summary.
+    """
     members = json or {}
-    error, description = members.get("error"), members.get("error_description")
+    error = members.get("error") or members.get("errorCode")
+    said = ("error_description", "errorSummary", "error_message", "message", "hint")
+    description = next((members[name] for name in said if isinstance(members.get(name), str)), None)
     if isinstance(error, dict):
         nested = cast("dict[str, object]", error)
         error, description = nested.get("status"), nested.get("message")

@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from mailslot_plugins.panel.api.operation import Call
     from mailslot_plugins.panel.background import BackgroundTask
 
-_SOON: Final = 10.0
+_CODE_TIMEOUT: Final = 10.0
 """Seconds to wait for the code, so that usually the first response contains it."""
 
-_LOOK: Final = 0.05
+_POLL_INTERVAL: Final = 0.05
 _WITHOUT_BROWSER: Final = ("device", "app")
 
 
@@ -69,9 +69,9 @@ async def get_token(call: Call) -> Response:
     url = call.request.url
     sign_in = SignIn(slot, method, call.request.state.session, f"{url.scheme}://{url.netloc}")
     task = start_sign_in(call.request.app.state, sign_in, settings)
-    with anyio.move_on_after(_SOON):
-        while task.running and sign_in.step == "preparing":  # noqa: ASYNC110 - it is looked at, and wakes nobody
-            await anyio.sleep(_LOOK)
+    with anyio.move_on_after(_CODE_TIMEOUT):
+        while task.running and sign_in.step == "preparing":  # noqa: ASYNC110 - the sign-in has no event for its steps
+            await anyio.sleep(_POLL_INTERVAL)
     return json_response(_document(task), 202, {"Location": f"/api/slots/{slot.id}/token/sign-in"})
 
 

@@ -7,10 +7,6 @@ from markupsafe import Markup
 
 
 def qr(address: str) -> Markup:
-    """Return a QR code as SVG without inline styles; black on white, since some cameras cannot read the reverse.
-
-    Args:
-        address: its content.
-    """
+    """Return a QR code as SVG without inline styles; black on white, since some cameras cannot read the reverse."""
     made = segno.make(address, micro=False, error="m")
     return Markup(made.svg_inline(border=3, omitsize=True, dark="#000", light="#fff", svgclass="qr", lineclass=None))  # noqa: S704 - made of modules

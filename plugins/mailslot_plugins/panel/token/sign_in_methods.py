@@ -78,10 +78,6 @@ def callback_at(url: URL, provider: Provider) -> str:
 
     On loopback it has no path, like registered loopback URIs (RFC 8252 section 7.3), and the host name that the
     provider accepts, whatever the browser uses. On other addresses only https is safe (RFC 9700 section 2.6).
-
-    Args:
-        url: the URL of the request to the panel.
-        provider: the provider.
     """
     if url.scheme == "https":
         return f"https://{url.netloc}{CALLBACK}"

@@ -13,6 +13,7 @@ from mailslot.oauth.token_errors import flows_blocked_by
 from mailslot.slots.effective_settings import mail_service
 from mailslot.slots.flows import provider_of
 from mailslot.slots.slot import PROTOCOLS
+from mailslot_plugins.panel.background import tasks_of
 from mailslot_plugins.panel.render import device_of
 from mailslot_plugins.panel.slots.menu import sharing_slots, slot_names
 from mailslot_plugins.panel.token.application import fields_of, steps_of
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from mailslot.slots.records import Records
     from mailslot.slots.settings import Settings
     from mailslot.slots.slot import Slot
-    from mailslot_plugins.panel.background import BackgroundTask, BackgroundTasks
+    from mailslot_plugins.panel.background import BackgroundTask
     from mailslot_plugins.panel.token.sign_in_methods import SignInMethod
     from mailslot_plugins.panel.token.state import TokenState
 
@@ -118,8 +119,7 @@ async def settings_of(device: Device, slot: Slot) -> Settings:
 
 def sign_in_of(request: Request, slot: Slot) -> BackgroundTask[SignIn] | None:
     """Return the newest sign-in for a slot's record, from any browser."""
-    tasks: BackgroundTasks = request.app.state.tasks
-    return tasks.find(task_key(slot.record), SignIn)
+    return tasks_of(request.app.state).find(task_key(slot.record), SignIn)
 
 
 def blocked_flows(request: Request, slot: Slot, state: TokenState) -> frozenset[str]:
@@ -138,8 +138,7 @@ def blocked_flows(request: Request, slot: Slot, state: TokenState) -> frozenset[
 
 def deletion_of(request: Request, slot: Slot) -> BackgroundTask[Deletion] | None:
     """Return the newest deletion of a slot's token; None if a sign-in was started since."""
-    tasks: BackgroundTasks = request.app.state.tasks
-    return tasks.find(task_key(slot.record), Deletion)
+    return tasks_of(request.app.state).find(task_key(slot.record), Deletion)
 
 
 async def page_context(request: Request, slot: Slot, **more: object) -> dict[str, Any]:
