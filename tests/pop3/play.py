@@ -32,7 +32,11 @@ if TYPE_CHECKING:
 
 
 def play_core(
-    transcript: Transcript, steps: Sequence[Step], feed: Callable[[Pop3Protocol, bytes, int], None]
+    transcript: Transcript,
+    steps: Sequence[Step],
+    feed: Callable[[Pop3Protocol, bytes, int], None],
+    *,
+    whole_messages: bool = False,
 ) -> list[tuple[Any, ...]]:
     """Put one connection's dialogue through the core.
 
@@ -40,6 +44,7 @@ def play_core(
         transcript: to which it belongs.
         steps: the dialogue.
         feed: called with the core, a server's octets and the number of the step; feeds them.
+        whole_messages: whether `next_message` is asked first.
 
     Returns:
         what each event says, with the octets of a message in one piece.
@@ -52,6 +57,8 @@ def play_core(
     received: list[tuple[Any, ...]] = []
 
     def drain() -> None:
+        while whole_messages and (message := core.next_message()) is not None:
+            received.append(("message", message))
         while (event := core.next_event()) is not None:
             match event:
                 case StatusReceived(verb, reply):

@@ -577,3 +577,66 @@ def test_any_server_output_is_an_event_or_a_protocol_error(said: list[bytes]) ->
             except (LocalProtocolError, RemoteProtocolError):
                 continue
             break
+
+
+class TestWholeMessages:
+    """Messages that come completely, in one step."""
+
+    @pytest.mark.parametrize(
+        ("response", "message"),
+        [
+            (b"+OK\r\n.\r\n", b""),
+            (b"+OK 9 octets\r\n..\r\n.\r\n", b".\r\n"),
+            (b"+OK \r\na\r\n..b\r\n\r\n.\r\n", b"a\r\n.b\r\n\r\n"),
+        ],
+    )
+    @pytest.mark.parametrize("behind", [b"", b"+", b"+OK\r\nx\r\n.\r\n"])
+    def test_a_whole_message(self, response: bytes, message: bytes, behind: bytes) -> None:
+        protocol = signed_in(b"PIPELINING\r\n")
+        assert protocol.retr(1, 2) == b"RETR 1\r\nRETR 2\r\n"
+        protocol.receive(response + behind)
+        assert protocol.next_message() == message
+        assert protocol.pending == 1
+        if behind.endswith(b".\r\n"):
+            assert protocol.next_message() == b"x\r\n"
+            assert protocol.pending == 0
+            assert protocol.next_message() is None
+
+    @pytest.mark.parametrize(
+        "octets",
+        [
+            b"",
+            b"+OK\r\nhalf a line",
+            b"+OK\r\nno end\r\n",
+            b"-ERR no\r\n+OK\r\n.\r\n",
+            b"+OKAY\r\n.\r\n",
+            b"+OK\na\r\n.\r\n",
+            b"+OK a\rb\r\n.\r\n",
+            b"+OK " + b"x" * 16_384 + b"\r\n.\r\n",
+            b"junk\r\n.\r\n",
+        ],
+    )
+    def test_others_are_left_to_the_events(self, octets: bytes) -> None:
+        protocol = signed_in(b"PIPELINING\r\n")
+        protocol.retr(1, 2)
+        protocol.receive(octets)
+        assert protocol.next_message() is None
+        assert protocol.pending == 2
+        assert len(protocol._buffer) == len(octets)
+
+    def test_not_within_a_message_and_not_for_other_commands(self) -> None:
+        protocol = signed_in(b"PIPELINING\r\n")
+        protocol.retr(1)
+        assert events(protocol, b"+OK\r\na line\r\n")
+        protocol.receive(b"+OK\r\n.\r\n")
+        assert protocol.next_message() is None
+        assert events(protocol)
+        protocol.uidl()
+        protocol.receive(b"+OK\r\n.\r\n")
+        assert protocol.next_message() is None
+
+    def test_several_are_requested_only_with_pipelining(self) -> None:
+        protocol = signed_in()
+        with pytest.raises(LocalProtocolError):
+            protocol.retr(1, 2)
+        assert protocol.retr(1) == b"RETR 1\r\n"

@@ -116,6 +116,8 @@ class TestOne:
             (entry,) = await session.listing()
             async for _ in session.retrieve(entry):
                 break
+        # The session does not await the response.
+        await anyio.sleep(1)
         assert len(asked(sandbox, "QUIT")) == 1
 
     async def test_deletions_are_lost_if_the_session_was_aborted(self, sandbox: Sandbox, open_session) -> None:

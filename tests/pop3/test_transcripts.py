@@ -11,6 +11,7 @@ import mailslot_plugins.sandbox as sandboxes
 from mailslot import OAuth, Password
 from mailslot import Transcript as Notes
 from mailslot.pop3.protocol import OctetsReceived
+from mailslot.pop3.states import MESSAGES
 from mailslot.wire.protocol_error import RemoteProtocolError
 from mailslot_plugins.conformance.doubles import ListedTokenSource
 from mailslot_plugins.sandbox import run_sandbox
@@ -36,23 +37,45 @@ def whole(core: Pop3Protocol, octets: bytes, _: int) -> None:
     core.receive(octets)
 
 
-def outcome(transcript: Transcript, feed: Callable[[Pop3Protocol, bytes, int], None]) -> list[Any]:
+def outcome(
+    transcript: Transcript, feed: Callable[[Pop3Protocol, bytes, int], None], *, whole_messages: bool = False
+) -> list[Any]:
     """What the core makes of all connections: the events, and the fault where there is one."""
     received: list[Any] = []
     for steps in transcript.connections:
         try:
-            received += play_core(transcript, steps, feed)
+            received += play_core(transcript, steps, feed, whole_messages=whole_messages)
         except RemoteProtocolError as error:
             received.append(error.cause)
     return received
 
 
+def bytewise(core: Pop3Protocol, octets: bytes, _: int) -> None:
+    for at in range(len(octets)):
+        core.receive(octets[at : at + 1])
+
+
+def with_whole_messages(received: list[Any]) -> list[Any]:
+    """Put the events of each message into one."""
+    events: list[Any] = []
+    for event in received:
+        if event[0] == "end" and event[1] in MESSAGES:
+            octets = events.pop()[1] if events[-1][0] == "octets" else b""
+            events[-1] = ("message", octets)
+        else:
+            events.append(event)
+    return events
+
+
+@every
+@pytest.mark.parametrize("feed", [whole, bytewise], ids=["whole", "bytewise"])
+def test_whole_messages_are_the_same(transcript: Transcript, feed: Any) -> None:
+    in_parts, at_once = outcome(transcript, feed), outcome(transcript, feed, whole_messages=True)
+    assert with_whole_messages(at_once) == with_whole_messages(in_parts)
+
+
 @every
 def test_core_yields_the_same_events_octet_by_octet(transcript: Transcript) -> None:
-    def bytewise(core: Pop3Protocol, octets: bytes, _: int) -> None:
-        for at in range(len(octets)):
-            core.receive(octets[at : at + 1])
-
     assert outcome(transcript, bytewise) == outcome(transcript, whole)
 
 
@@ -83,7 +106,8 @@ def test_core_yields_the_same_events_one_at_a_time(transcript: Transcript) -> No
 
 @every
 @pytest.mark.parametrize("spare", [b"+OK spare\r\n", b"+"], ids=["an answer", "an octet"])
-def test_core_keeps_surplus_octets(transcript: Transcript, spare: bytes) -> None:
+@pytest.mark.parametrize("whole_messages", [False, True], ids=["in parts", "whole messages"])
+def test_core_keeps_surplus_octets(transcript: Transcript, spare: bytes, whole_messages: bool) -> None:
     for steps in transcript.connections:
         for at, step in enumerate(steps):
             asks_on = any(later.kind in {"expect", "starttls"} for later in steps[at:])
@@ -94,7 +118,7 @@ def test_core_keeps_surplus_octets(transcript: Transcript, spare: bytes) -> None
                 core.receive(octets + (spare if number == at else b""))
 
             with pytest.raises(RemoteProtocolError):
-                play_core(transcript, steps, feed)
+                play_core(transcript, steps, feed, whole_messages=whole_messages)
 
 
 def traces(secret: str) -> list[str]:

@@ -16,6 +16,7 @@ from mailslot import (
 )
 from mailslot.smtp.address import Address
 from mailslot.smtp.protocol import ReplyReceived, SmtpProtocol
+from mailslot.wire.dot_stuffing import WholeMessage
 from mailslot.wire.protocol_error import RemoteProtocolError
 from mailslot_plugins.conformance.doubles import ListedTokenSource
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from mailslot.net.endpoint import Endpoint
     from mailslot.sasl.credentials import Credentials
     from mailslot.testing import Step
+    from mailslot.wire.reply import Reply
     from transcripts import Call, Transcript
 
 
@@ -35,7 +37,10 @@ if TYPE_CHECKING:
 
 
 def play_core(
-    transcript: Transcript, steps: Sequence[Step], feed: Callable[[bytes, int], Iterable[bytes]]
+    transcript: Transcript,
+    steps: Sequence[Step],
+    feed: Callable[[bytes, int], Iterable[bytes]],
+    known: dict[bytes, Reply] | None = None,
 ) -> list[tuple[str, int | None, str | None]]:
     """Put one connection's dialogue through the core.
 
@@ -43,6 +48,7 @@ def play_core(
         transcript: to which it belongs.
         steps: the dialogue.
         feed: called with a server's octets and the number of the step; gives them as they are received.
+        known: the replies that came before, which are remembered; `next_success` is asked first then.
 
     Returns:
         verb, code and enhanced code of each answer.
@@ -53,8 +59,15 @@ def play_core(
     core = SmtpProtocol()
     core.encrypted = transcript.security == "tls"
     heard: list[tuple[str, int | None, str | None]] = []
+    if known is not None:
+        core._parser._known = known
 
     def drain() -> None:
+        if known is not None:
+            verbs = [verb.value for verb in core._pending_verbs]
+            heard.extend(
+                (verb, reply.code, reply.enhanced) for verb, reply in zip(verbs, core.next_success(), strict=False)
+            )
         while (event := core.next_event()) is not None:
             verb = event.verb.value if isinstance(event, ReplyReceived) else "farewell"
             heard.append((verb, event.reply.code, event.reply.enhanced))
@@ -87,7 +100,7 @@ def whole(octets: bytes, number: int) -> list[bytes]:
 def _say(core: SmtpProtocol, step: Step, transcript: Transcript) -> bytes:
     """Ask the core for a line that is written."""
     if step.text == "C: {message}":
-        return core.content(transcript.message) + core.end_of_data()
+        return core.message(WholeMessage(transcript.message))
     if step.octets == b".\r\n":
         return core.end_of_data()
     line = step.octets.decode().removesuffix("\r\n").replace("{any}", "client.example")

@@ -167,7 +167,8 @@ async def test_a_slow_but_steady_reader_is_served(chunking: bool) -> None:
     ):
         began = anyio.current_time()
         assert (await smtp.submit(SENDER, TO, content)).reply.code == 250
-        assert anyio.current_time() - began == pytest.approx(4)
+        # The clock jumps further than to what is due, if that is near.
+        assert anyio.current_time() - began == pytest.approx(4, abs=0.05)
 
 
 async def test_the_final_reply_has_a_longer_timeout() -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from mailslot.wire import dot_stuffing
 from mailslot.wire.dot_stuffing import DotStuffer, DotUnstuffer, LineEndNormalizer
 
 if TYPE_CHECKING:
@@ -155,3 +156,19 @@ def test_a_line_of_ten_megabytes_takes_linear_time() -> None:
     line = b"x" * 10_000
     count = sum(len(received.feed(line)) for _ in range(1000)) + len(received.feed(b"\r\n.\r\n"))
     assert count == 10_000_002
+
+
+@given(st.lists(st.sampled_from([*SMUGGLING, b"a line", b"\r\n", b"\n"])).map(b"".join))
+def test_a_whole_message_is_the_same_as_its_pieces(message: bytes) -> None:
+    stuffer = DotStuffer()
+    in_pieces = b"".join(stuffer.feed(message[at : at + 1]) for at in range(len(message))) + stuffer.finish()
+    lines = dot_stuffing.completed(message)
+    assert dot_stuffing.stuffed(lines) + dot_stuffing.FINAL_DOT == in_pieces
+    assert len(lines) == stuffer.size
+    assert dot_stuffing.unstuffed(dot_stuffing.stuffed(lines)) == lines
+
+
+def test_a_message_with_crlf_is_not_copied() -> None:
+    message = b"one\r\ntwo\r\n"
+    for function in (dot_stuffing.with_crlf, dot_stuffing.completed, dot_stuffing.stuffed, dot_stuffing.unstuffed):
+        assert function(message) is message

@@ -95,3 +95,28 @@ def test_a_long_line_in_single_octets_takes_linear_time() -> None:
         assert buffer.next_line(300_000) is None
     buffer.feed(b"\r\n")
     assert buffer.next_line(300_000) == b"x" * 200_000
+
+
+def test_octets_are_looked_at_and_skipped() -> None:
+    buffer = LineBuffer()
+    buffer.feed(b"one\r\n.\r\ntwo\r\n")
+    assert buffer.peek_through(b"\r\n.\r\n") == b"one\r\n.\r\n"
+    assert buffer.peek_through(b"three") is None
+    buffer.skip(8)
+    assert (buffer.unread, buffer.next_line(LIMIT), buffer.unread) == (5, b"two", 0)
+    buffer.feed(b"thr")
+    buffer.clear()
+    buffer.feed(b"four\r\n")
+    assert (buffer.unread, buffer.next_line(LIMIT)) == (6, b"four")
+
+
+def test_skipped_octets_are_given_back_to_the_system() -> None:
+    buffer = LineBuffer()
+    for _ in range(100):
+        buffer.feed(b"x" * 10_000)
+        buffer.skip(9_999)
+        assert len(buffer._data) < 200_000
+    assert buffer.unread == 100
+    buffer.skip(100)
+    buffer.feed(b"line\r\n")
+    assert buffer.next_line(LIMIT) == b"line"

@@ -98,7 +98,7 @@ class ImapDialogue(Dialogue[Channel]):
         """Send the client's queued octets."""
         octets = bytes(self.client.outgoing)
         self.client.outgoing.clear()
-        await self.channel.send(octets, self.new_deadline())
+        await self.channel.send(octets, self.start_wait())
 
     async def parse_more(self, command: PendingCommand, deadline: float) -> None:
         """Parse one line, or one piece of a literal, of a response or an unsolicited response.
@@ -169,7 +169,7 @@ class ImapDialogue(Dialogue[Channel]):
         """
         if self.transcript is not None:
             self.transcript.client(transcribed_as)
-        await self.channel.send(octets + b"\r\n", self.new_deadline())
+        await self.channel.send(octets + b"\r\n", self.start_wait())
 
     def refusal(self, reply: Reply, predicate: str | None = None) -> RefusedError:
         """Return the error for a ``NO`` or ``BAD``."""

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from mailslot.smtp.before_end import BeforeEndHook, HookError
 from mailslot.smtp.content import PIECE_SIZE, check_size, read_beginning, read_content
 from mailslot.smtp.envelope import Envelope
-from mailslot.smtp.negotiation import negotiate_envelope
 from mailslot.smtp.probe import probe
 from mailslot.smtp.receipt import Receipt
 from mailslot.smtp.refusals import all_refused_error
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from mailslot.smtp.envelope import DeliveryStatus
     from mailslot.smtp.negotiation import NegotiatedEnvelope
     from mailslot.smtp.protocol import ReplyReceived
+    from mailslot.wire.reply import Reply
     from mailslot_plugins.aiosmtplib.dialogue import AiosmtplibDialogue
 
 
@@ -54,47 +54,48 @@ class AiosmtplibSession:
         before_end: Callable[[], Awaitable[None]] | None = None,
     ) -> Receipt:
         """Submit one message; see `mailslot.slots.submitter.SubmissionSession.submit`."""
-        envelope, content = Envelope(sender, recipients, delivery), await prepare_content(message)
-        negotiated = negotiate_envelope(envelope, content, self.capabilities, self._dialogue.channel.endpoint.host)
+        negotiator = self._dialogue.negotiator
+        envelope, content = negotiator.validate(sender, recipients, delivery), await prepare_content(message)
+        negotiated = negotiator.negotiate(envelope, content)
+        refused = {**negotiated.refused}
         try:
             async with aclosing(read_content(content)) as pieces:
                 # Find most errors in reading before anything is sent.
                 beginning = await read_beginning(content, pieces, PIECE_SIZE)
                 async with self._dialogue.exclusive_use("envelope"):
                     self._dialogue.count_transaction()
-                    accepted = await self._open(envelope, negotiated)
+                    accepted = await self._open(negotiated, content.size, refused)
                     received = await self._send(beginning, pieces, content, BeforeEndHook(before_end))
                     if not received.reply.positive:
                         raise self._dialogue.refusal(received.reply, stage="data")
         except HookError as error:
             raise error.reason from None
-        return Receipt(tuple(accepted), negotiated.refused, received.reply)
+        return Receipt(tuple(accepted), refused, received.reply)
 
     async def probe(self, sender: str, recipients: Sequence[str]) -> None:
         """Ask whether a short message would be accepted, without sending one."""
         await probe(self._dialogue, Envelope(sender, recipients, None))
 
-    async def _open(self, envelope: Envelope, negotiated: NegotiatedEnvelope) -> list[str]:
-        """Send the envelope; return the accepted recipients."""
+    async def _open(self, negotiated: NegotiatedEnvelope, size: int, refused: dict[str, Reply]) -> list[str]:
+        """Send the envelope; return the accepted recipients, and add the others to `refused`."""
         dialogue, protocol = self._dialogue, self._dialogue.protocol
         dialogue.poll_unsolicited()
         if protocol.state is not State.READY and not (reply := await dialogue.execute(protocol.rset())).positive:
             raise dialogue.refusal(reply)
-        reply = await dialogue.execute(protocol.mail(envelope.sender, negotiated.mail_parameters))
+        reply = await dialogue.execute(protocol.mail(negotiated.sender, negotiated.mail_parameters(size)))
         if not reply.positive:
             raise dialogue.refusal(reply, verb=Verb.MAIL)
         accepted: list[str] = []
-        for recipient in negotiated.recipients:
-            parameters = envelope.rcpt_parameters(recipient, self.capabilities)
+        for recipient, parameters in zip(negotiated.recipients, negotiated.rcpt_parameters, strict=True):
             reply = await dialogue.execute(protocol.rcpt(recipient, parameters))
             if not dialogue.alive:
                 raise dialogue.refusal(reply)
             if reply.positive:
                 accepted.append(recipient.original)
             else:
-                negotiated.refused[recipient.original] = reply
+                refused[recipient.original] = reply
         if not accepted:
-            raise all_refused_error(dialogue.channel.endpoint.host, negotiated.refused)
+            raise all_refused_error(dialogue.channel.endpoint.host, refused)
         reply = await dialogue.execute(protocol.data())
         if not reply.positive:
             raise dialogue.refusal(reply, stage="data")

@@ -10,6 +10,7 @@ import anyio.to_thread
 from mailslot.errors import ClosedError, MailError, NetworkError, RefusedError, ServerError, Stage
 from mailslot.net.endpoint import format_seconds
 from mailslot.net.tls import PlainTextError
+from mailslot.net.waiter import current_clock
 from mailslot.wire.protocol_error import LocalProtocolError, RemoteProtocolError
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class Dialogue(Generic[ConnectionT]):
         self.redactor = redactor
         self._lock = anyio.Lock(fast_acquire=True)
         self._closed = False
+        self._current_time = current_clock()
 
     @property
     def stage(self) -> Stage:
@@ -113,10 +115,15 @@ class Dialogue(Generic[ConnectionT]):
         """Whether commands can still be sent: the connection is open, and the server is not closing it."""
         return not self._closed
 
+    def start_wait(self) -> float:
+        """Return the usual seconds of a wait, which begins now."""
+        self.current_timeout = self.timeout
+        return self.timeout
+
     def new_deadline(self, timeout: float | None = None) -> float:
         """Return the deadline of a wait that begins now; `timeout` replaces the usual one."""
         self.current_timeout = self.timeout if timeout is None else timeout
-        return anyio.current_time() + self.current_timeout
+        return self._current_time() + self.current_timeout
 
     def transcribe_tls(self) -> None:
         """Record in the transcript that TLS is active."""
@@ -247,7 +254,10 @@ class ExclusiveUse:
         self._lock = lock
 
     async def __aenter__(self) -> None:
-        await self._lock.acquire()
+        try:
+            self._lock.acquire_nowait()
+        except anyio.WouldBlock:
+            await self._lock.acquire()
         if self._dialogue.closed:
             self._lock.release()
             raise ClosedError(

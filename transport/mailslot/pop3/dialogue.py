@@ -111,7 +111,7 @@ class Pop3Dialogue(Dialogue[Channel]):
                 [transcribed_as] if transcribed_as is not None else octets.decode("utf-8", "replace").splitlines()
             ):
                 self.transcript.client(line)
-        await self.channel.send(octets, self.new_deadline())
+        await self.channel.send(octets, self.start_wait())
 
     async def next_event(self, *, whole: bool = False) -> Event:
         """Return the next event, with secrets masked.
@@ -132,6 +132,10 @@ class Pop3Dialogue(Dialogue[Channel]):
         if isinstance(event, ChallengeReceived) and self.transcript is not None:
             self.transcript.server(f"+ {self.redactor.mask(event.text)}")
         return event
+
+    def next_message(self) -> bytes | None:
+        """Return the next requested message, if it has come completely and no transcript records its status."""
+        return self.protocol.next_message() if self.transcript is None else None
 
     async def execute(self, octets: bytes, transcribed_as: str | None = None) -> Reply:
         """Send one command and return its one-line response."""

@@ -10,6 +10,7 @@ by their order alone.
 from __future__ import annotations
 
 import base64
+import re
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -25,7 +26,7 @@ from mailslot.pop3.limits import (
 )
 from mailslot.pop3.replies import check_reply_prefix, parse_challenge, parse_status
 from mailslot.pop3.states import LISTINGS, MESSAGES, PERMITTED, TRANSITIONS, State, Verb, optimistic_state
-from mailslot.wire.dot_stuffing import END_OF_DATA, DotUnstuffer
+from mailslot.wire.dot_stuffing import END_OF_DATA, FINAL_DOT, DotUnstuffer, unstuffed
 from mailslot.wire.lines import LineBuffer
 from mailslot.wire.protocol_error import LocalProtocolError, RemoteProtocolError
 
@@ -73,6 +74,11 @@ class ResponseComplete:
 Event = StatusReceived | ChallengeReceived | LineReceived | OctetsReceived | ResponseComplete
 
 _AUTH_VERBS = frozenset({Verb.AUTH, Verb.RESPONSE})
+
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+
+# A status line that `next_message` takes; `next_event` knows all others.
+_PLAIN_SUCCESS = re.compile(rb"\+OK(?: [^\r\n]{0,%d})?\r\n" % (MAX_STATUS_LINE - 6))
 
 # Nothing may be sent after these before their response: they may change the state or the capabilities.
 _NEVER_PIPELINED = frozenset(
@@ -153,6 +159,25 @@ class Pop3Protocol:
         self._pending_verbs.popleft()
         self._apply_status(verb, reply)
         return StatusReceived(verb, reply)
+
+    def next_message(self) -> bytes | None:
+        """Return the next message, if it is requested by the oldest pending command and has come completely.
+
+        This is the usual case where several short messages are requested at once. In any other case it returns None
+        and has no effect; `next_event` then returns the same response in its parts.
+        """
+        pending = self._pending_verbs
+        if not pending or pending[0] not in MESSAGES or self.in_multiline_response:
+            return None
+        response = self._buffer.peek_through(END_OF_DATA)
+        if response is None:
+            return None
+        status = _PLAIN_SUCCESS.match(response)
+        if status is None:
+            return None
+        pending.popleft()
+        self._buffer.skip(len(response))
+        return unstuffed(response[status.end() : -len(FINAL_DOT)])
 
     def _apply_status(self, verb: Verb, reply: Reply) -> None:
         outcome = TRANSITIONS[self.state, verb]
@@ -284,9 +309,10 @@ class Pop3Protocol:
         """Return TOP, for a message's header and first lines."""
         return self._command(Verb.TOP, f"TOP {number} {lines}")
 
-    def retr(self, number: int) -> bytes:
-        """Return RETR."""
-        return self._command(Verb.RETR, f"RETR {number}")
+    def retr(self, *numbers: int) -> bytes:
+        """Return RETR for each of these messages."""
+        self._register(Verb.RETR, len(numbers))
+        return b"".join([b"RETR %d\r\n" % number for number in numbers])
 
     def dele(self, number: int) -> bytes:
         """Return DELE, which marks a message; QUIT deletes it (RFC 1939 section 6)."""
@@ -308,20 +334,21 @@ class Pop3Protocol:
         octets = line.encode() + b"\r\n"
         if len(octets) > MAX_COMMAND:
             raise LocalProtocolError(f"a {verb.value} command of over {MAX_COMMAND} octets")
-        if any(octet < 32 or octet == 127 for octet in octets[:-2]):
+        if _CONTROL.search(octets, 0, len(octets) - 2):
             raise LocalProtocolError(f"a control character in a {verb.value} command")
         self._register(verb)
         return octets
 
-    def _register(self, verb: Verb) -> None:
-        if not self._pending_verbs and not self.in_multiline_response and len(self._buffer):
+    def _register(self, verb: Verb, count: int = 1) -> None:
+        if not self._pending_verbs and not self.in_multiline_response and self._buffer.unread:
             cause = "tls_injection" if verb is Verb.STLS else "protocol_error"
             raise RemoteProtocolError("an answer before anything was asked", cause=cause)
-        if self._pending_verbs or self.in_multiline_response:
+        if self._pending_verbs or self.in_multiline_response or count > 1:
             last = self._pending_verbs[-1] if self._pending_verbs else None
             if "PIPELINING" not in self.capabilities or last in _NEVER_PIPELINED:
                 raise LocalProtocolError(f"{verb.value} before the last command was answered")
         if verb not in PERMITTED[self._optimistic_state]:
             raise LocalProtocolError(f"{verb.value} in the state {self._optimistic_state.name.lower()}")
-        self._pending_verbs.append(verb)
+        self._pending_verbs.extend([verb] * count)
+        # A command of which there may be several leaves the state as it is.
         self._optimistic_state = optimistic_state(self._optimistic_state, verb)

@@ -41,6 +41,7 @@ class Retrieval:
         self.entry = entry
         self.complete = False
         self._pipeline = pipeline
+        self._whole: bytes | None = None
 
     def __aiter__(self) -> Retrieval:
         return self
@@ -52,9 +53,17 @@ class Retrieval:
             RefusedError: the server refuses this message; the session can continue.
             MailError: the session broke; the message is incomplete.
         """
-        if not self.complete and (data := await self._pipeline.read(self)):
-            return data
-        raise StopAsyncIteration
+        if self._whole is not None:
+            data, self._whole, self.complete = self._whole, None, True
+        else:
+            data = b"" if self.complete else await self._pipeline.read(self)
+        if not data:
+            raise StopAsyncIteration
+        return data
+
+    def prefetch(self, message: bytes) -> None:
+        """Take the whole message, which has come before it is read."""
+        self._whole = message
 
 
 class PipelinedRetrieval:
@@ -65,13 +74,15 @@ class PipelinedRetrieval:
     continues, they are requested again. So delete messages after the loop.
     """
 
-    def __init__(self, dialogue: Pop3Dialogue, entries: Iterable[Entry], command: Callable[[Entry], bytes]) -> None:
+    def __init__(
+        self, dialogue: Pop3Dialogue, entries: Iterable[Entry], command: Callable[[Iterable[Entry]], bytes]
+    ) -> None:
         """Prepare the retrieval; nothing is sent yet.
 
         Args:
             dialogue: the dialogue.
             entries: the messages.
-            command: returns the command that requests one.
+            command: returns the commands that request some of them.
         """
         self._dialogue = dialogue
         self._protocol = dialogue.protocol
@@ -99,7 +110,12 @@ class PipelinedRetrieval:
             if not self._requested:
                 await self._request_more()
             if self._requested:
-                return self._start_next()
+                retrieval = self._start_next()
+                if (message := self._dialogue.next_message()) is not None:
+                    retrieval.prefetch(message)
+                    self._finish_current()
+                    await self._keep_window_full()
+                return retrieval
             await self._dialogue.set_reader(None)
         raise StopAsyncIteration
 
@@ -134,23 +150,26 @@ class PipelinedRetrieval:
         self._octets_due -= arrived
         if retrieval.complete:
             self._finish_current()
+        await self._keep_window_full()
+        return data
+
+    async def _keep_window_full(self) -> None:
         if self._octets_ahead < WINDOW // 2 and "PIPELINING" in self._protocol.capabilities:
             await self._request_more()
-        return data
 
     async def _request_more(self) -> None:
         """Request more messages within the window; without PIPELINING one, once nothing is pending."""
         limit = MAX_AHEAD if "PIPELINING" in self._protocol.capabilities else 1
-        commands = bytearray()
+        entries: list[Entry] = []
         while len(self._requested) < limit and (self._octets_ahead < WINDOW or not self._requested):
             entry = next(self._entries, None)
             if entry is None:
                 break
-            commands += self._command(entry)
+            entries.append(entry)
             self._requested.append(entry)
             self._octets_ahead += entry.size
-        if commands:
-            await self._dialogue.send_commands(bytes(commands))
+        if entries:
+            await self._dialogue.send_commands(self._command(entries))
 
     def _start_next(self) -> Retrieval:
         """Make the oldest requested message the current one."""

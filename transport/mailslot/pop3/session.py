@@ -130,7 +130,9 @@ class Pop3Session:
         return self._fetch(entries)
 
     def _fetch(self, entries: Iterable[Entry]) -> PipelinedRetrieval:
-        return PipelinedRetrieval(self._dialogue, entries, lambda entry: self._protocol.retr(entry.number))
+        return PipelinedRetrieval(
+            self._dialogue, entries, lambda some: self._protocol.retr(*[entry.number for entry in some])
+        )
 
     def top(self, entry: Entry, lines: int = 0) -> Retrieval:
         """Return a message's header and the first lines of its body, to be read with ``async for``.
@@ -193,7 +195,7 @@ class Pop3Session:
                 raise self._dialogue.refusal(reply)
 
     async def quit(self) -> None:
-        """Send QUIT, await the response, and close.
+        """Send QUIT, and close; await the response only if it tells whether marked messages are deleted.
 
         Raises:
             MailError: messages were marked, and the server did not confirm their deletion; some may be deleted.
@@ -209,8 +211,8 @@ class Pop3Session:
             async with self._dialogue.exclusive_use("quit"):
                 await self._dialogue.set_reader(None)
                 self._dialogue.stage = "quit"
-                reply = await self._dialogue.execute(self._protocol.quit())
-                if not reply.positive:
+                await self._dialogue.send_commands(self._protocol.quit())
+                if self._deleted and not (reply := await self._dialogue.read_status()).positive:
                     raise self._dialogue.refusal(reply)
         except ClosedError as error:
             if self._deleted:

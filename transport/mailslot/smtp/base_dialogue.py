@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 from mailslot.errors import MailError, NetworkError, RefusedError
 from mailslot.net.dialogue import ConnectionT, Dialogue
 from mailslot.net.endpoint import Security
+from mailslot.smtp.capabilities import Capabilities
+from mailslot.smtp.negotiation import Negotiator
 from mailslot.smtp.protocol import ReplyReceived, ServerClosing, SmtpProtocol
 from mailslot.smtp.refusals import judge_reply
 from mailslot.smtp.replies import parse_reply_line
@@ -38,6 +40,7 @@ class BaseSmtpDialogue(Dialogue[ConnectionT], ABC):
 
     Attributes:
         protocol: the state machine.
+        negotiator: compares envelopes with the server's capabilities.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class BaseSmtpDialogue(Dialogue[ConnectionT], ABC):
         super().__init__(channel, timeout=timeout, transcript=transcript, redactor=redactor, on_stage=on_stage)
         self.protocol = SmtpProtocol()
         self._transaction_count = 0
+        self.negotiator = Negotiator(Capabilities(), channel.endpoint.host)
 
     @property
     def alive(self) -> bool:
@@ -85,9 +89,16 @@ class BaseSmtpDialogue(Dialogue[ConnectionT], ABC):
             for line in octets.decode("utf-8", "replace").splitlines() or [""]:
                 self.transcript.client(line)
 
+    def transcribe_replies(self, replies: list[Reply]) -> None:
+        """Record replies in the transcript, with secrets masked."""
+        if self.transcript is not None:
+            for reply in map(self.redactor.mask_reply, replies):
+                self.transcript.server(_to_lines(reply))
+
     def poll_unsolicited(self) -> ReplyReceived | None:
         """Return an early refusal of a message that is still being sent; None if nothing has come."""
-        if self.protocol.pending or (event := self.protocol.next_event()) is None:
+        protocol = self.protocol
+        if not protocol.unread_octets or protocol.pending or (event := protocol.next_event()) is None:
             return None
         return self.handle_reply(event)
 
@@ -137,7 +148,7 @@ class BaseSmtpDialogue(Dialogue[ConnectionT], ABC):
         Raises:
             MailError: the server's announced limit for one session is reached (RFC 9422 section 5.1).
         """
-        limit = self.protocol.capabilities.limit("MAILMAX")
+        limit = self.negotiator.max_transactions
         if limit is not None and self._transaction_count >= limit:
             raise MailError(
                 f"The mail server takes {limit} messages a session; this one needs a new session.",
@@ -173,6 +184,7 @@ class BaseSmtpDialogue(Dialogue[ConnectionT], ABC):
             reply = await self.execute(self.protocol.helo(name))
         if not reply.positive:
             raise self.refusal(reply)
+        self.negotiator = Negotiator(self.protocol.capabilities, self.channel.endpoint.host)
 
     async def upgrade_to_tls(self, context: ssl.SSLContext) -> None:
         """Start TLS by STARTTLS; raise if the server does not offer it. Needs `exclusive_use`."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from mailslot.errors import InputError, MailError, NetworkError, RefusedError
-from mailslot.smtp.envelope import Envelope
 from mailslot.smtp.standard_message import prepare_content
 from mailslot.smtp.transaction import Transaction
 
@@ -21,7 +20,8 @@ if TYPE_CHECKING:
 
     from mailslot.smtp.content import Content
     from mailslot.smtp.dialogue import SmtpDialogue
-    from mailslot.smtp.envelope import DeliveryStatus
+    from mailslot.smtp.envelope import DeliveryStatus, Envelope
+    from mailslot.smtp.negotiation import Negotiator
     from mailslot.smtp.receipt import Receipt
 
 WINDOW: Final = 64
@@ -39,14 +39,15 @@ class Submission:
     message: bytes | StandardMessage | Content
     delivery: DeliveryStatus | None = None
 
-    async def validate(self) -> tuple[Envelope, Content]:
+    async def validate(self, negotiator: Negotiator) -> tuple[Envelope, Content]:
         """Return the envelope and the content.
 
         Raises:
             InputError: an address or the message cannot be used.
         """
         try:
-            return Envelope(self.sender, self.recipients, self.delivery), await prepare_content(self.message)
+            envelope = negotiator.validate(self.sender, self.recipients, self.delivery)
+            return envelope, await prepare_content(self.message)
         except MailError:
             raise
         except Exception as error:
@@ -111,7 +112,8 @@ class Batch:
                 if self._error is not None or not self._dialogue.alive:
                     raise self._not_sent_error()
                 self._dialogue.count_transaction()
-                transaction = Transaction(self._dialogue, *await submission.validate(), chunking=self._chunking)
+                envelope, content = await submission.validate(self._dialogue.negotiator)
+                transaction = Transaction(self._dialogue, envelope, content, chunking=self._chunking)
                 await transaction.__aenter__()
                 self._open_transactions.add(transaction)
             except MailError as error:
@@ -242,7 +244,7 @@ class Batch:
         try:
             octets = transaction.message_group()
             transaction.message_sent = True
-            await dialogue.channel.send(octets, dialogue.new_deadline())
+            await dialogue.channel.send(octets, dialogue.start_wait())
         except Exception as error:  # noqa: BLE001 - becomes the result of all messages in flight
             self._error = self._error or error
             if isinstance(error, MailError):

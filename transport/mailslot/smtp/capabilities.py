@@ -33,7 +33,7 @@ class Capabilities(Mapping[str, tuple[str, ...]]):
         return self._keywords[keyword.upper()]
 
     def __contains__(self, keyword: object) -> bool:
-        return isinstance(keyword, str) and keyword.upper() in self._keywords
+        return keyword in self._keywords or (isinstance(keyword, str) and keyword.upper() in self._keywords)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._keywords)

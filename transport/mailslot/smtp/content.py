@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol, cast, runtime_checkable
 
 from mailslot.errors import InputError
-from mailslot.wire.dot_stuffing import LineEndNormalizer
+from mailslot.wire.dot_stuffing import CRLF, LineEndNormalizer, WholeMessage, with_crlf
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator
@@ -27,6 +27,8 @@ _BCC_FIELD: Final = re.compile(
 
 # Any line end before an empty line.
 _HEADER_END: Final = re.compile(rb"(?:\r\n|\r(?!\n)|(?<!\r)\n)(?=[\r\n])")
+
+_BCC_NAME: Final = re.compile(rb"^(?:resent-)?bcc", re.IGNORECASE | re.MULTILINE)
 
 _LOCAL_PART: Final = re.compile(r"[\s<>,;:\"]")
 
@@ -60,17 +62,19 @@ class BytesContent:
 
     Attributes:
         data: the octets, with their original line ends.
+        whole: the octets of a short message as they are sent; None for a longer one.
     """
 
     def __init__(self, data: bytes) -> None:
         header, rest = _split_header(data)
-        if re.search(rb"^(?:resent-)?bcc", header, re.IGNORECASE | re.MULTILINE):
+        if _BCC_NAME.search(header):
             header = _BCC_FIELD.sub(b"", header)
             data, rest = header + rest, b""
         self.data = data
         self.eight_bit = not data.isascii()
         self.smtputf8 = not header.isascii()
-        self.size = normalized_size(data)
+        self.whole = WholeMessage(data) if len(data) <= PIECE_SIZE else None
+        self.size = normalized_size(data) if self.whole is None else self.whole.size
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Return the octets in pieces."""
@@ -207,9 +211,6 @@ def flatten(message: StandardMessage) -> bytes:
 
 
 def _pieces(data: bytes) -> Iterator[bytes]:
-    if len(data) <= PIECE_SIZE:
-        yield data
-        return
     view = memoryview(data)
     for at in range(0, len(view), PIECE_SIZE):
         yield bytes(view[at : at + PIECE_SIZE])
@@ -219,6 +220,10 @@ def _split_header(data: bytes) -> tuple[bytes, bytes]:
     """Return the header, without bare CRs, and the rest from the empty line."""
     if data[:1] in {b"\r", b"\n"}:
         return b"", data
+    end = data.find(b"\r\n\r\n") + len(CRLF)
+    header = data[:end]
+    if end > len(CRLF) and with_crlf(header) is header:
+        return header, data[end:]
     match = _HEADER_END.search(data)
     end = len(data) if match is None else match.end()
     header = data[:end]

@@ -42,18 +42,20 @@ class SmtpDialogue(BaseSmtpDialogue[Channel]):
 
     async def send_commands(self, octets: bytes, transcribed_as: str | None = None) -> None:
         """Send commands without waiting for their replies."""
-        self.transcribe(octets if transcribed_as is None else transcribed_as.encode())
-        await self.channel.send(octets, self.new_deadline())
+        if self.transcript is not None:
+            self.transcribe(octets if transcribed_as is None else transcribed_as.encode())
+        self.current_timeout = self.timeout
+        await self.channel.send(octets, self.timeout)
 
-    async def read_reply(self, timeout: float | None = None) -> ReplyReceived:
+    async def read_reply(self, timeout: float | None = None, deadline: float | None = None) -> ReplyReceived:
         """Return the reply to the oldest pending command, with secrets masked.
 
         Args:
             timeout: seconds to wait, in place of the usual ones.
+            deadline: that of a wait that has begun already.
         """
-        deadline: float | None = None
         try:
-            while (event := self.protocol.next_event()) is None:
+            while not self.protocol.unread_octets or (event := self.protocol.next_event()) is None:
                 deadline = deadline or self.new_deadline(timeout)
                 self.protocol.receive(await self.channel.receive(deadline))
         except TimeoutError:
@@ -62,12 +64,29 @@ class SmtpDialogue(BaseSmtpDialogue[Channel]):
             raise
         return self.handle_reply(event)
 
-    async def read_replies(self) -> list[ReplyReceived]:
-        """Return the replies to all pending commands; 421 is always the last one."""
+    async def read_replies(self, deadline: float | None = None) -> list[ReplyReceived]:
+        """Return the replies to all pending commands; 421 is always the last one.
+
+        Args:
+            deadline: that of the wait for the first of them, if it has begun already.
+        """
         replies: list[ReplyReceived] = []
         while self.protocol.pending:
-            replies.append(await self.read_reply())
+            replies.append(await self.read_reply(deadline=deadline))
+            deadline = None
         return replies
+
+    async def read_refused_group(self) -> list[ReplyReceived]:
+        """Return the replies to all pending commands; none if all commands of a transaction have succeeded."""
+        deadline: float | None = None
+        if not self.protocol.unread_octets:
+            deadline = self.new_deadline()
+            self.protocol.receive(await self.channel.receive(deadline))
+        if not (replies := self.protocol.next_success()):
+            return await self.read_replies(deadline)
+        if self.transcript is not None:
+            self.transcribe_replies(replies)
+        return []
 
     # Opening and closing.
 

@@ -66,6 +66,7 @@ class Envelope:
     Attributes:
         sender: the reverse-path.
         recipients: the forward-paths, without duplicates.
+        delivery: the notifications to request.
     """
 
     def __init__(self, sender: str, recipients: Sequence[str], delivery: DeliveryStatus | None) -> None:
@@ -79,40 +80,43 @@ class Envelope:
         if delivery is not None and not isinstance(delivery, DeliveryStatus):
             raise InputError(f"delivery is a {type(delivery).__name__}; it must be a DeliveryStatus.", stage="envelope")
         self.sender: Address = parse_sender(sender)
-        unique = {address.wire: address for address in (parse_address(r, "recipient") for r in recipients)}
+        unique: dict[str, Address] = {}
+        for recipient in recipients:
+            address = parse_address(recipient, "recipient")
+            unique[address.wire] = address
         self.recipients: list[Address] = list(unique.values())
         if not self.recipients:
             raise InputError("The message has no recipient.", stage="envelope")
-        self._delivery = delivery
+        self.delivery = delivery
 
-    def mail_parameters(self, capabilities: Capabilities, *, size: int, eight_bit: bool, smtputf8: bool) -> str:
+    def mail_parameters(self, capabilities: Capabilities, *, size: int | None, eight_bit: bool, smtputf8: bool) -> str:
         """Return the parameters after ``MAIL FROM:<…>`` that the server supports (RFC 5321 section 4.1.1.3).
 
         Args:
             capabilities: the server's capabilities.
-            size: the message's octets, with CRLFs and without stuffed dots (RFC 1870 section 3).
+            size: the message's octets, with CRLFs and without stuffed dots (RFC 1870 section 3); None to leave it out.
             eight_bit: whether the content contains octets over 127 (RFC 6152).
             smtputf8: whether an address of this transaction or the header needs SMTPUTF8 (RFC 6531 section 3.4).
         """
         parameters: list[str] = []
-        if "SIZE" in capabilities:
+        if size is not None and "SIZE" in capabilities:
             parameters.append(f"SIZE={size}")
         if "8BITMIME" in capabilities and (eight_bit or smtputf8):
             parameters.append("BODY=8BITMIME")
         if smtputf8:
             parameters.append("SMTPUTF8")
-        if self._delivery is not None and "DSN" in capabilities:
-            if self._delivery.whole_message is not None:
-                parameters.append("RET=FULL" if self._delivery.whole_message else "RET=HDRS")
-            if self._delivery.envelope_id is not None:
-                parameters.append(f"ENVID={xtext(self._delivery.envelope_id)}")
+        if self.delivery is not None and "DSN" in capabilities:
+            if self.delivery.whole_message is not None:
+                parameters.append("RET=FULL" if self.delivery.whole_message else "RET=HDRS")
+            if self.delivery.envelope_id is not None:
+                parameters.append(f"ENVID={xtext(self.delivery.envelope_id)}")
         return "".join(f" {parameter}" for parameter in parameters)
 
     def rcpt_parameters(self, recipient: Address, capabilities: Capabilities) -> str:
         """Return the parameters after ``RCPT TO:<…>`` (RFC 3461 sections 4.1 and 4.2)."""
-        if self._delivery is None or not self._delivery.notify or "DSN" not in capabilities:
+        if self.delivery is None or not self.delivery.notify or "DSN" not in capabilities:
             return ""
-        parameters = f" NOTIFY={','.join(self._delivery.notify)}"
+        parameters = f" NOTIFY={','.join(self.delivery.notify)}"
         if recipient.wire.isascii():
             # An address that is short enough for RCPT is never too long for ORCPT, even if fully encoded.
             parameters += f" ORCPT=rfc822;{xtext(recipient.wire)}"

@@ -1,80 +1,167 @@
-"""Comparing what a message needs with the server's capabilities, before anything is sent."""
+"""What of an envelope a server supports: found out before anything is sent, once for each envelope of a session."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
 from mailslot.errors import MailError
+from mailslot.smtp.commands import mail_command, rcpt_command
+from mailslot.smtp.envelope import DeliveryStatus, Envelope
 from mailslot.smtp.refusals import all_refused_error
 from mailslot.wire.reply import Reply
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mailslot.smtp.address import Address
     from mailslot.smtp.capabilities import Capabilities
     from mailslot.smtp.content import Content
-    from mailslot.smtp.envelope import Envelope
+
+_MAX_REMEMBERED: Final = 256
+"""Envelopes that a session remembers."""
+
+_LONGEST_SIZE: Final = 10**20 - 1
+"""The longest number that SIZE may have (RFC 1870 section 4)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class NegotiatedEnvelope:
-    """The envelope that the server supports.
+    """The envelope that the server supports, for any message of the same kind.
 
     Attributes:
+        sender: the reverse-path.
         recipients: the recipients to send to the server.
         refused: the others, by address as the caller gave it, with the reply that the server would send.
-        mail_parameters: the parameters after ``MAIL FROM:<…>``.
+        announces_size: whether MAIL has the parameter SIZE.
+        further_parameters: the other parameters of MAIL.
+        rcpt_parameters: the parameters of RCPT, for each recipient.
     """
 
+    sender: Address
     recipients: list[Address]
     refused: dict[str, Reply]
-    mail_parameters: str
+    announces_size: bool
+    further_parameters: str
+    rcpt_parameters: list[str]
+    _mail: tuple[bytes, bytes] | None = None
+    _rcpts: list[bytes] = field(default_factory=list[bytes])
+
+    def mail_parameters(self, size: int) -> str:
+        """Return the parameters of MAIL for a message of `size` octets."""
+        return f" SIZE={size}{self.further_parameters}" if self.announces_size else self.further_parameters
+
+    def mail(self, size: int) -> bytes:
+        """Return MAIL for a message of `size` octets."""
+        if not self.announces_size:
+            return mail_command(self.sender, self.further_parameters)
+        if not self._mail:
+            # Checked with the longest number; for each message only the number is another one.
+            longest = mail_command(self.sender, self.mail_parameters(_LONGEST_SIZE))
+            before, size_parameter, after = longest.rpartition(b"> SIZE=%d" % _LONGEST_SIZE)
+            self._mail = before + size_parameter[: len(b"> SIZE=")], after
+        return b"%b%d%b" % (self._mail[0], size, self._mail[1])
+
+    def rcpts(self) -> list[bytes]:
+        """Return RCPT for each recipient."""
+        if not self._rcpts:
+            self._rcpts = list(map(rcpt_command, self.recipients, self.rcpt_parameters))
+        return self._rcpts
 
 
-def negotiate_envelope(
-    envelope: Envelope, content: Content, capabilities: Capabilities, host: str
-) -> NegotiatedEnvelope:
-    """Compare an envelope and its message with the server's capabilities.
+class Negotiator:
+    """Validates the envelopes of a session and compares them with the server's capabilities.
 
-    Args:
-        envelope: the envelope.
-        content: the message.
+    A device sends to few recipients again and again, so what was found for an envelope is remembered.
+
+    Attributes:
         capabilities: the server's capabilities.
-        host: the server's name, for errors.
-
-    Raises:
-        MailError: the server's capabilities rule this message out; stage `envelope`.
+        max_transactions: its limit for one session (RFC 9422 section 5.1); None without one.
     """
-    limit = capabilities.size
-    if limit is not None and content.size > limit:
-        raise _unsupported_error(
-            "message_too_large",
-            f"The message has {content.size:,} octets, and the mail server takes at most {limit:,}.",
+
+    def __init__(self, capabilities: Capabilities, host: str) -> None:
+        """Prepare for a session.
+
+        Args:
+            capabilities: the server's capabilities.
+            host: the server's name, for errors.
+        """
+        self.capabilities = capabilities
+        self._host = host
+        self.max_transactions = capabilities.limit("MAILMAX")
+        self._max_size = capabilities.size
+        self._envelopes: dict[tuple[str, tuple[str, ...], DeliveryStatus | None], Envelope] = {}
+        self._negotiated: dict[tuple[Envelope, bool, bool], NegotiatedEnvelope] = {}
+
+    def validate(self, sender: str, recipients: Sequence[str], delivery: DeliveryStatus | None) -> Envelope:
+        """Return the envelope.
+
+        Raises:
+            InputError: as for `Envelope`.
+        """
+        if not isinstance(recipients, (list, tuple)):
+            return Envelope(sender, recipients, delivery)
+        key = sender, tuple(recipients), delivery
+        try:
+            envelope = self._envelopes.get(key)
+        except TypeError:
+            # Something in it is no text, or the events of `delivery` are a list.
+            return Envelope(sender, recipients, delivery)
+        if envelope is None:
+            if len(self._envelopes) >= _MAX_REMEMBERED:
+                self._envelopes.clear()
+            envelope = self._envelopes[key] = Envelope(sender, recipients, delivery)
+        return envelope
+
+    def negotiate(self, envelope: Envelope, content: Content) -> NegotiatedEnvelope:
+        """Compare an envelope and its message with the server's capabilities.
+
+        Raises:
+            MailError: they rule this message out; stage `envelope`.
+        """
+        if self._max_size is not None and content.size > self._max_size:
+            raise _unsupported_error(
+                "message_too_large",
+                f"The message has {content.size:,} octets, and the mail server takes at most {self._max_size:,}.",
+            )
+        key = envelope, content.eight_bit, content.smtputf8
+        negotiated = self._negotiated.get(key)
+        if negotiated is None:
+            if len(self._negotiated) >= _MAX_REMEMBERED:
+                self._negotiated.clear()
+            negotiated = self._negotiated[key] = self._compare(*key)
+        return negotiated
+
+    def _compare(self, envelope: Envelope, eight_bit: bool, smtputf8: bool) -> NegotiatedEnvelope:  # noqa: FBT001 - a key
+        capabilities = self.capabilities
+        international = "SMTPUTF8" in capabilities
+        if smtputf8 and not international:
+            raise _unsupported_error(
+                "content_refused",
+                "The message's header is international, and the mail server takes no such (SMTPUTF8).",
+            )
+        if eight_bit and "8BITMIME" not in capabilities:
+            raise _unsupported_error(
+                "content_refused",
+                "The message is not in 7-bit form, and the mail server takes no other (8BITMIME).",
+            )
+        if envelope.sender.smtputf8 and not international:
+            raise _unsupported_error(
+                "sender_refused",
+                "The sender's address is international, and the mail server takes no such (SMTPUTF8).",
+            )
+        recipients, refused = _supported_recipients(envelope, capabilities)
+        if not recipients:
+            raise all_refused_error(self._host, refused)
+        smtputf8 = smtputf8 or envelope.sender.smtputf8 or any(recipient.smtputf8 for recipient in recipients)
+        return NegotiatedEnvelope(
+            envelope.sender,
+            recipients,
+            refused,
+            "SIZE" in capabilities,
+            envelope.mail_parameters(capabilities, size=None, eight_bit=eight_bit, smtputf8=smtputf8),
+            [envelope.rcpt_parameters(recipient, capabilities) for recipient in recipients],
         )
-    international = "SMTPUTF8" in capabilities
-    if content.smtputf8 and not international:
-        raise _unsupported_error(
-            "content_refused",
-            "The message's header is international, and the mail server takes no such (SMTPUTF8).",
-        )
-    if content.eight_bit and "8BITMIME" not in capabilities:
-        raise _unsupported_error(
-            "content_refused",
-            "The message is not in 7-bit form, and the mail server takes no other (8BITMIME).",
-        )
-    if envelope.sender.smtputf8 and not international:
-        raise _unsupported_error(
-            "sender_refused",
-            "The sender's address is international, and the mail server takes no such (SMTPUTF8).",
-        )
-    recipients, refused = _supported_recipients(envelope, capabilities)
-    if not recipients:
-        raise all_refused_error(host, refused)
-    smtputf8 = content.smtputf8 or envelope.sender.smtputf8 or any(recipient.smtputf8 for recipient in recipients)
-    parameters = envelope.mail_parameters(
-        capabilities, size=content.size, eight_bit=content.eight_bit, smtputf8=smtputf8
-    )
-    return NegotiatedEnvelope(recipients, refused, parameters)
 
 
 def _supported_recipients(envelope: Envelope, capabilities: Capabilities) -> tuple[list[Address], dict[str, Reply]]:

@@ -13,13 +13,14 @@ from __future__ import annotations
 import base64
 from collections import deque
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from mailslot.smtp.capabilities import Capabilities
-from mailslot.smtp.limits import MAX_COMMAND, MAX_MAIL_COMMAND, MAX_RCPT_COMMAND
+from mailslot.smtp.commands import DATA, encode_command, mail_command, rcpt_command
 from mailslot.smtp.replies import ReplyParser
 from mailslot.smtp.states import PERMITTED, TRANSITIONS, State, Verb, optimistic_state
-from mailslot.wire.dot_stuffing import DotStuffer, LineEndNormalizer
+from mailslot.wire.dot_stuffing import FINAL_DOT, DotStuffer, LineEndNormalizer, WholeMessage, stuffed
 from mailslot.wire.protocol_error import LocalProtocolError, RemoteProtocolError
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ Event = ReplyReceived | ServerClosing
 
 _HELLO_VERBS = frozenset({Verb.EHLO, Verb.HELO})
 _AUTH_VERBS = frozenset({Verb.AUTH, Verb.RESPONSE})
+_CHANGES_SESSION = _HELLO_VERBS | _AUTH_VERBS
 
 # The commands that end a group (RFC 2920 section 3.1): nothing may be sent before their reply. The final dot and the
 # last chunk are not on that list; a group may follow them at once.
@@ -53,6 +55,9 @@ _ENDS_GROUP = frozenset(
     {Verb.GREETING, Verb.EHLO, Verb.HELO, Verb.STARTTLS, Verb.AUTH, Verb.RESPONSE, Verb.CANCEL, Verb.DATA,
      Verb.NOOP, Verb.QUIT}
 )  # fmt: skip
+
+# The commands that change nothing but the state; `next_success` returns their replies.
+_OF_TRANSACTION = frozenset({Verb.MAIL, Verb.RCPT, Verb.DATA, Verb.END_OF_DATA, Verb.RSET, Verb.NOOP})
 
 # The 3xx reply that each command allows (RFC 5321 section 4.2.2, RFC 4954 section 4).
 _INTERMEDIATE_CODES = {Verb.DATA: 354, Verb.AUTH: 334, Verb.RESPONSE: 334}
@@ -92,7 +97,7 @@ class SmtpProtocol:
     @property
     def unread_octets(self) -> int:
         """The number of received octets that are not part of any event yet."""
-        return len(self._parser)
+        return self._parser.unread
 
     # Receiving.
 
@@ -114,13 +119,37 @@ class SmtpProtocol:
         if not self._pending_verbs:
             return self._unsolicited(reply)
         verb = self._pending_verbs.popleft()
-        expected, self.state = optimistic_state(self.state, verb), self._next_state(verb, reply)
+        state, self.state = self.state, self._next_state(verb, reply)
         if self.state is State.CLOSED:
             self._pending_verbs.clear()
-        if self.state is not expected:
+        if not self._pending_verbs:
+            self._optimistic_state = self.state
+        elif self.state is not optimistic_state(state, verb):
             self._optimistic_state = self._recompute_optimistic()
-        self._apply_reply(verb, reply)
+        if verb in _CHANGES_SESSION:
+            self._apply_reply(verb, reply)
         return ReplyReceived(verb, reply)
+
+    def next_success(self) -> list[Reply]:
+        """Return the replies to all pending commands if they have come and all commands of a transaction succeeded.
+
+        This is the usual case. It needs no table: the state is then the optimistic one. In any other case the list is
+        empty and nothing has changed; `next_event` then returns the replies one by one.
+        """
+        pending = self._pending_verbs
+        if not pending or not _OF_TRANSACTION.issuperset(pending):
+            return []
+        replies = self._parser.peek_known()
+        if len(replies) != len(pending):
+            return []
+        for verb, reply in zip(pending, replies, strict=True):
+            code = reply.code or 0
+            if code != 354 if verb is Verb.DATA else code >= 300:
+                return []
+        self._parser.clear()
+        pending.clear()
+        self.state = self._optimistic_state
+        return replies
 
     def _unsolicited(self, reply: Reply) -> Event:
         """Return the event for a reply while no command is pending."""
@@ -133,19 +162,13 @@ class SmtpProtocol:
 
     def _next_state(self, verb: Verb, reply: Reply) -> State:
         code = reply.code or 0
-        if code == 421:
-            return State.CLOSED
         outcome = TRANSITIONS[self.state, verb]
-        is_intermediate = code == _INTERMEDIATE_CODES.get(verb)
-        after = (
-            outcome.negative
-            if code >= 400
-            else outcome.intermediate
-            if is_intermediate
-            else outcome.positive
-            if code < 300
-            else None
-        )
+        if code < 300:
+            after = outcome.positive
+        elif code >= 400:
+            after = State.CLOSED if code == 421 else outcome.negative
+        else:
+            after = outcome.intermediate if code == _INTERMEDIATE_CODES.get(verb) else None
         if after is None:
             raise RemoteProtocolError(f"the reply {code} to {verb.value}")
         return after
@@ -177,7 +200,7 @@ class SmtpProtocol:
         """Return STARTTLS. Once it is accepted, only `tls_started` may follow (RFC 3207 section 4)."""
         if self.encrypted or "STARTTLS" not in self.capabilities:
             raise LocalProtocolError("STARTTLS where TLS is up or not offered")
-        if len(self._parser):
+        if self._parser.unread:
             raise RemoteProtocolError("an answer to STARTTLS before it was asked for", cause="tls_injection")
         return self._command(Verb.STARTTLS, "STARTTLS")
 
@@ -189,7 +212,7 @@ class SmtpProtocol:
         """
         if self.state is not State.UPGRADE:
             raise LocalProtocolError("TLS without STARTTLS")
-        if len(self._parser):
+        if self._parser.unread:
             raise RemoteProtocolError("octets sent ahead of the TLS handshake", cause="tls_injection")
         self.state = self._optimistic_state = State.CONNECTED
         self.capabilities = Capabilities()
@@ -211,7 +234,7 @@ class SmtpProtocol:
 
     def respond_to_challenge(self, response: bytes) -> bytes:
         """Return the response to a challenge, which may be longer than a command (RFC 4954 section 4)."""
-        self._register(Verb.RESPONSE)
+        self._register((Verb.RESPONSE,))
         return base64.b64encode(response) + b"\r\n"
 
     def cancel_auth(self) -> bytes:
@@ -220,33 +243,53 @@ class SmtpProtocol:
 
     def mail(self, sender: Address, parameters: str = "") -> bytes:
         """Return MAIL; `parameters` come from `mailslot.smtp.envelope`."""
-        return self._command(Verb.MAIL, f"MAIL FROM:<{sender.wire}>{parameters}", MAX_MAIL_COMMAND)
+        return self.group(mail_command(sender, parameters), (Verb.MAIL,))
 
     def rcpt(self, recipient: Address, parameters: str = "") -> bytes:
         """Return RCPT."""
-        return self._command(Verb.RCPT, f"RCPT TO:<{recipient.wire}>{parameters}", MAX_RCPT_COMMAND)
+        return self.group(rcpt_command(recipient, parameters), (Verb.RCPT,))
 
     def data(self) -> bytes:
-        """Return DATA; `content` and `end_of_data` follow once the reply is 354."""
-        octets = self._command(Verb.DATA, "DATA")
-        self._stuffer = DotStuffer()
+        """Return DATA; `content` and `end_of_data`, or `message`, follow once the reply is 354."""
+        return self.group(DATA, (Verb.DATA,))
+
+    def group(self, octets: bytes, verbs: tuple[Verb, ...]) -> bytes:
+        """Return MAIL, RCPT and DATA commands as a group (RFC 2920), as one call for each of them would.
+
+        Args:
+            octets: the commands, from `mailslot.smtp.commands`.
+            verbs: their verbs.
+        """
+        self._register(verbs)
         return octets
 
     def content(self, piece: bytes) -> bytes:
         """Return a piece of the message as it is sent after DATA: with CRLF line ends and stuffed dots."""
-        if self.state is not State.DATA or self._pending_verbs or self._stuffer is None:
+        if self.state is not State.DATA or self._pending_verbs:
             raise LocalProtocolError("content that nobody asked for")
-        return self._stuffer.feed(piece)
+        stuffer = self._stuffer = self._stuffer or DotStuffer()
+        return stuffer.feed(piece)
 
     def end_of_data(self) -> bytes:
         """Return the end of the message, with the final dot."""
-        if self.state not in {State.DATA, State.NO_RECIPIENTS} or self._pending_verbs:
-            raise LocalProtocolError("an end of content that nobody asked for")
-        self._register(Verb.END_OF_DATA)
+        self._register_end()
         stuffer, self._stuffer = self._stuffer or DotStuffer(), None
         octets = stuffer.finish()
         self.sent_size = stuffer.size
         return octets
+
+    def message(self, message: WholeMessage) -> bytes:
+        """Return a whole message as `content` and `end_of_data` do."""
+        if self.state is not State.DATA or self._stuffer is not None:
+            raise LocalProtocolError("content that nobody asked for")
+        self._register_end()
+        self.sent_size = message.size
+        return stuffed(message.lines) + FINAL_DOT
+
+    def _register_end(self) -> None:
+        if self.state not in {State.DATA, State.NO_RECIPIENTS} or self._pending_verbs:
+            raise LocalProtocolError("an end of content that nobody asked for")
+        self._register((Verb.END_OF_DATA,))
 
     def bdat(self, piece: bytes, *, last: bool) -> bytes:
         """Return BDAT with a chunk of the message (RFC 3030 section 2).
@@ -255,7 +298,7 @@ class SmtpProtocol:
         """
         if "CHUNKING" not in self.capabilities:
             raise LocalProtocolError("BDAT where CHUNKING is not offered")
-        self._register(Verb.BDAT_LAST if last else Verb.BDAT)
+        self._register((Verb.BDAT_LAST if last else Verb.BDAT,))
         normalizer = self._chunk_normalizer = self._chunk_normalizer or LineEndNormalizer()
         octets = normalizer.feed(piece)
         if last:
@@ -278,21 +321,37 @@ class SmtpProtocol:
         """Return QUIT."""
         return self._command(Verb.QUIT, "QUIT")
 
-    def _command(self, verb: Verb, line: str, limit: int = MAX_COMMAND) -> bytes:
-        octets = line.encode() + b"\r\n"
-        if len(octets) > limit:
-            raise LocalProtocolError(f"a {verb.value} command of over {limit} octets")
-        if not line.isprintable():
-            raise LocalProtocolError(f"a control character in a {verb.value} command")
-        self._register(verb)
-        return octets
+    def _command(self, verb: Verb, line: str) -> bytes:
+        return self.group(encode_command(line), (verb,))
 
-    def _register(self, verb: Verb) -> None:
-        if not self._pending_verbs and len(self._parser):
+    def _register(self, verbs: tuple[Verb, ...]) -> None:
+        pending, first = self._pending_verbs, verbs[0]
+        if not pending and self._parser.unread:
             raise RemoteProtocolError("an answer before anything was asked")
-        if self._pending_verbs and ("PIPELINING" not in self.capabilities or self._pending_verbs[-1] in _ENDS_GROUP):
-            raise LocalProtocolError(f"{verb.value} before {self._pending_verbs[-1].value} was answered")
-        if verb not in PERMITTED[self._optimistic_state]:
-            raise LocalProtocolError(f"{verb.value} in the state {self._optimistic_state.name.lower()}")
-        self._pending_verbs.append(verb)
-        self._optimistic_state = optimistic_state(self._optimistic_state, verb)
+        if (pending or len(verbs) > 1) and "PIPELINING" not in self.capabilities:
+            raise _not_answered_error(*(*pending, *verbs)[-2:])
+        if pending and pending[-1] in _ENDS_GROUP:
+            raise _not_answered_error(pending[-1], first)
+        self._optimistic_state = _state_after(self._optimistic_state, verbs)
+        pending.extend(verbs)
+
+
+@lru_cache(maxsize=256)
+def _state_after(state: State, verbs: tuple[Verb, ...]) -> State:
+    """Return the optimistic state after a group of commands; each group is looked up in the tables once.
+
+    Raises:
+        LocalProtocolError: one of the commands is not permitted at its place.
+    """
+    before: Verb | None = None
+    for verb in verbs:
+        if before is not None and before in _ENDS_GROUP:
+            raise _not_answered_error(before, verb)
+        if verb not in PERMITTED[state]:
+            raise LocalProtocolError(f"{verb.value} in the state {state.name.lower()}")
+        before, state = verb, optimistic_state(state, verb)
+    return state
+
+
+def _not_answered_error(before: Verb, verb: Verb) -> LocalProtocolError:
+    return LocalProtocolError(f"{verb.value} before {before.value} was answered")

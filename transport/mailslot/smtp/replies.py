@@ -11,30 +11,33 @@ from mailslot.wire.peer_detection import may_be_other_protocol, not_a_reply_erro
 from mailslot.wire.protocol_error import RemoteProtocolError
 from mailslot.wire.reply import Reply, printable
 
+_MAX_KNOWN: Final = 64
+"""Lines that are remembered."""
+
+_MAX_KNOWN_LINE: Final = 512
+"""Octets of such a line, at most (RFC 5321 section 4.5.3.1.5)."""
+
 _LINE: Final = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
 _REPLY_PREFIX: Final = re.compile(rb"(?:[2-5](?:[0-9](?:[0-9](?:[ \r-].*)?)?)?)?", re.DOTALL)
 _ENHANCED: Final = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?: |$)")
 
 
-class ReplyParser:
+class ReplyParser(LineBuffer):
     """Parses complete replies.
 
-    Only the codes matter to it; the text is for people (RFC 5321 section 4.2).
+    Only the codes matter to it; the text is for people (RFC 5321 section 4.2). A server replies with the same lines to
+    every message, so a line that was a whole reply before is not parsed again.
+
+    Attributes:
+        unread: the received octets that are not part of a returned reply yet.
     """
 
     def __init__(self) -> None:
-        self._buffer = LineBuffer()
+        super().__init__()
         self._code: int | None = None
         self._texts: list[str] = []
         self._octets = 0
-
-    def __len__(self) -> int:
-        """The received octets that are not part of a returned reply yet."""
-        return len(self._buffer) + self._octets
-
-    def feed(self, data: bytes) -> None:
-        """Add received octets."""
-        self._buffer.feed(data)
+        self._known: dict[bytes, Reply] = {}
 
     def next(self) -> Reply | None:
         """Return the next complete reply; None if more octets are needed.
@@ -42,7 +45,9 @@ class ReplyParser:
         Raises:
             RemoteProtocolError: the octets are not a reply, or exceed the limits.
         """
-        while (line := self._next_line()) is not None:
+        while (line := self.next_line(MAX_REPLY_LINE)) is not None:
+            if not self._texts and (reply := self._known.get(line)) is not None:
+                return reply
             match = _LINE.fullmatch(line)
             if match is None:
                 raise not_a_reply_error(line)
@@ -50,26 +55,42 @@ class ReplyParser:
             if self._code not in {None, code}:
                 raise RemoteProtocolError(f"the codes {self._code} and {code} within one reply")
             self._code = code
-            self._octets += len(line) + 2
             self._texts.append(_decode_text(match[3]))
             if match[2] != b"-":
-                reply = _make_reply(code, self._texts)
-                self._code, self._texts, self._octets = None, [], 0
-                return reply
+                return self._complete(line)
+            self._octets += len(line) + 2
+            self.unread += len(line) + 2
             if len(self._texts) >= MAX_REPLY_LINES or self._octets > MAX_REPLY:
                 raise RemoteProtocolError("a reply without end")
+        self._check_beginning()
         return None
 
-    def _next_line(self) -> bytes | None:
-        if not self._buffer:
-            return None
-        line = self._buffer.next_line(MAX_REPLY_LINE)
-        if line is None and not (
-            _REPLY_PREFIX.fullmatch(beginning := self._buffer.peek(40)) or may_be_other_protocol(beginning)
+    def peek_known(self) -> list[Reply]:
+        """Return the replies in the buffer, without removing them, if all are complete and came before; else none."""
+        *lines, rest = self.peek(self.unread).split(b"\r\n")
+        try:
+            return [] if rest or self._texts else [self._known[line] for line in lines]
+        except KeyError:
+            return []
+
+    def _complete(self, line: bytes) -> Reply:
+        """Return the reply that ends with `line`."""
+        assert self._code is not None  # noqa: S101 - the line has set it
+        reply = _make_reply(self._code, self._texts)
+        if len(self._texts) == 1 and len(line) <= _MAX_KNOWN_LINE:
+            if len(self._known) >= _MAX_KNOWN:
+                self._known.clear()
+            self._known[line] = reply
+        self.unread -= self._octets
+        self._code, self._texts, self._octets = None, [], 0
+        return reply
+
+    def _check_beginning(self) -> None:
+        """Fail at once on what cannot become a reply, since the end of the line may never come."""
+        if self.unread > self._octets and not (
+            _REPLY_PREFIX.fullmatch(beginning := self.peek(40)) or may_be_other_protocol(beginning)
         ):
-            # Fail at once on what cannot become a reply, since the end of the line may never come.
             raise not_a_reply_error(beginning)
-        return line
 
 
 def parse_reply_line(line: bytes) -> Reply | None:

@@ -75,7 +75,8 @@ class SmtpSession:
                 `in_doubt` is true if the whole message was sent and no reply came.
         """
         submission = Submission(sender, recipients, message, delivery)
-        transaction = Transaction(self._dialogue, *await submission.validate(), chunking=self._chunking)
+        envelope, content = await submission.validate(self._dialogue.negotiator)
+        transaction = Transaction(self._dialogue, envelope, content, chunking=self._chunking)
         try:
             async with transaction, self._dialogue.exclusive_use("envelope"):
                 self._dialogue.count_transaction()

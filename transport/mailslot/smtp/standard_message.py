@@ -40,6 +40,8 @@ async def prepare_content(message: bytes | StandardMessage | Content) -> Content
     Raises:
         InputError: as for `to_content`.
     """
+    if isinstance(message, bytes) and len(message) <= MAX_INLINE_SIZE:
+        return BytesContent(message)
     if isinstance(message, (bytes, bytearray, memoryview)):
         if len(message) > MAX_INLINE_SIZE:
             return await run_sync(to_content, message, abandon_on_cancel=True)

@@ -184,14 +184,18 @@ TRANSITIONS: Final[dict[tuple[State, Verb], Transition]] = {
 }
 
 
+def _expected(verb: Verb, outcome: Transition) -> State:
+    if verb is V.BDAT_LAST:
+        # Its success is not assumed: only what may follow a refused chunk is permitted.
+        return S.NEEDS_RSET
+    after = outcome.intermediate if verb is V.DATA else outcome.positive or outcome.negative
+    assert after is not None  # noqa: S101 - every row has one of them
+    return after
+
+
+_EXPECTED: Final = {(state, verb): _expected(verb, outcome) for (state, verb), outcome in TRANSITIONS.items()}
+
+
 def optimistic_state(state: State, verb: Verb) -> State:
     """Return the state once `verb` has succeeded; for DATA, the state in which the message is due."""
-    if verb is Verb.BDAT_LAST:
-        # Its success is not assumed: only what may follow a refused chunk is permitted.
-        return State.NEEDS_RSET
-    outcome = TRANSITIONS[state, verb]
-    if outcome.intermediate is not None and verb is V.DATA:
-        return outcome.intermediate
-    after = outcome.positive or outcome.negative
-    assert after is not None  # noqa: S101 - every row has one of the two
-    return after
+    return _EXPECTED[state, verb]

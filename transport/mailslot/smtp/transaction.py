@@ -5,23 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from mailslot.smtp.before_end import BeforeEndHook
+from mailslot.smtp.commands import DATA
 from mailslot.smtp.content import BytesContent, check_size, read_beginning, read_content
 from mailslot.smtp.limits import MAX_PIPELINED_RECIPIENTS
-from mailslot.smtp.negotiation import negotiate_envelope
 from mailslot.smtp.receipt import Receipt
 from mailslot.smtp.refusals import all_refused_error
 from mailslot.smtp.states import State, Verb
 from mailslot.smtp.upload import Upload
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
     from typing import Self
 
     from mailslot.errors import RefusedError
-    from mailslot.smtp.address import Address
     from mailslot.smtp.content import Content
     from mailslot.smtp.dialogue import SmtpDialogue
     from mailslot.smtp.envelope import Envelope
     from mailslot.smtp.protocol import ReplyReceived
+    from mailslot.wire.dot_stuffing import WholeMessage
     from mailslot.wire.reply import Reply
 
 SMALL_MESSAGE: Final = 16_384
@@ -55,16 +56,15 @@ class Transaction:
         self.message_sent = False
         self._dialogue = dialogue
         self._protocol = dialogue.protocol
+        self._can_pipeline = "PIPELINING" in dialogue.protocol.capabilities
         self._chunked = chunking and self._can_pipeline and "CHUNKING" in dialogue.protocol.capabilities
-        negotiated = negotiate_envelope(
-            envelope, content, dialogue.protocol.capabilities, dialogue.channel.endpoint.host
-        )
-        self._recipients = negotiated.recipients
+        self._negotiated = dialogue.negotiator.negotiate(envelope, content)
+        self._recipients = self._negotiated.recipients
         self._accepted: list[str] = []
-        self._refused = negotiated.refused
-        self._mail_parameters = negotiated.mail_parameters
-        self._pieces = read_content(content)
+        self._refused = {**self._negotiated.refused}
+        self._pieces: AsyncGenerator[bytes] | None = None
         self._beginning = b""
+        self._whole: WholeMessage | None = None
 
     async def __aenter__(self) -> Self:
         """Read the beginning of the message, so that most errors are found before anything is sent.
@@ -74,8 +74,9 @@ class Transaction:
         """
         if isinstance(self.content, BytesContent) and self.content.size <= SMALL_MESSAGE:
             # It is in memory and was measured already.
-            self._beginning = self.content.data
+            self._beginning, self._whole = self.content.data, self.content.whole
             return self
+        self._pieces = read_content(self.content)
         try:
             self._beginning = await read_beginning(self.content, self._pieces, SMALL_MESSAGE)
         except BaseException:
@@ -88,13 +89,10 @@ class Transaction:
 
     async def close(self) -> None:
         """Close the files of the message."""
-        await self._pieces.aclose()
+        if self._pieces is not None:
+            await self._pieces.aclose()
 
     # The envelope.
-
-    @property
-    def _can_pipeline(self) -> bool:
-        return "PIPELINING" in self._protocol.capabilities
 
     def can_follow(self) -> bool:
         """Tell whether the envelope may be sent together with the end of the previous message."""
@@ -103,21 +101,22 @@ class Transaction:
     def envelope_group(self) -> bytes:
         """Return the envelope, and DATA unless BDAT is used, as one group of commands (RFC 2920)."""
         self.envelope_sent = True
-        return self._rset_if_needed() + self._mail_and_rcpts() + (b"" if self._chunked else self._protocol.data())
+        return self._rset_if_needed() + self._mail_and_rcpts(with_data=not self._chunked)
 
-    def _mail_and_rcpts(self) -> bytes:
-        return self._mail() + b"".join(map(self._rcpt, self._recipients))
+    def _mail_and_rcpts(self, *, with_data: bool = False) -> bytes:
+        envelope, rcpts = self._negotiated, self._negotiated.rcpts()
+        octets = envelope.mail(self.content.size) + b"".join(rcpts)
+        verbs = (Verb.MAIL, *(Verb.RCPT,) * len(rcpts))
+        if not with_data:
+            return self._protocol.group(octets, verbs)
+        return self._protocol.group(octets + DATA, (*verbs, Verb.DATA))
 
     def _rset_if_needed(self) -> bytes:
         open_before = self._protocol.state not in {State.READY, State.DATA, State.NO_RECIPIENTS}
         return self._protocol.rset() if open_before else b""
 
     def _mail(self) -> bytes:
-        return self._protocol.mail(self.envelope.sender, self._mail_parameters)
-
-    def _rcpt(self, recipient: Address) -> bytes:
-        parameters = self.envelope.rcpt_parameters(recipient, self._protocol.capabilities)
-        return self._protocol.rcpt(recipient, parameters)
+        return self._protocol.group(self._negotiated.mail(self.content.size), (Verb.MAIL,))
 
     async def send_envelope(self) -> None:
         """Send the envelope, unless it was sent early, and read the replies to it.
@@ -131,7 +130,10 @@ class Transaction:
         if self.can_follow():
             if not self.envelope_sent:
                 await dialogue.send_commands(self.envelope_group())
-            replies = await dialogue.read_replies()
+            replies = await dialogue.read_refused_group()
+            if not replies:
+                self._accepted = [recipient.original for recipient in self._recipients]
+                return
         else:
             replies = await self._send_envelope_in_steps()
         await self._evaluate_envelope_replies(replies)
@@ -140,8 +142,8 @@ class Transaction:
         dialogue = self._dialogue
         replies: list[ReplyReceived] = []
 
-        async def execute(*commands: bytes) -> bool:
-            await dialogue.send_commands(b"".join(commands))
+        async def execute(commands: bytes) -> bool:
+            await dialogue.send_commands(commands)
             replies.extend(await dialogue.read_replies())
             return replies[-1].reply.positive
 
@@ -150,8 +152,10 @@ class Transaction:
         if not await execute(self._mail()):
             return replies
         group_size = MAX_PIPELINED_RECIPIENTS if self._can_pipeline else 1
-        for start in range(0, len(self._recipients), group_size):
-            await execute(*[self._rcpt(recipient) for recipient in self._recipients[start : start + group_size]])
+        rcpts = self._negotiated.rcpts()
+        for start in range(0, len(rcpts), group_size):
+            group = rcpts[start : start + group_size]
+            await execute(self._protocol.group(b"".join(group), (Verb.RCPT,) * len(group)))
             if not dialogue.alive:
                 return replies
         if self._protocol.state is State.RECIPIENTS and not self._chunked:
@@ -218,16 +222,19 @@ class Transaction:
         """
         dialogue = self._dialogue
         dialogue.stage = "data"
-        dialogue.transcribe(b"(message of %d octets)" % self.content.size)
+        if dialogue.transcript is not None:
+            dialogue.transcribe(b"(message of %d octets)" % self.content.size)
         received = dialogue.poll_unsolicited()
         if received is None and len(self._beginning) > SMALL_MESSAGE:
             received = await self._upload(following, final_timeout, before_end)
         elif received is None:
-            octets = self._end_of_message(self._beginning) + self._following_envelope(following)
+            octets = self._end_of_message(self._beginning)
+            if following is not None:
+                octets += self._following_envelope(following)
             await before_end()
             # Until the kernel has taken the last octet the server cannot have the end, unless more octets follow it.
             dialogue.in_doubt = following is not None
-            await dialogue.channel.send(octets, dialogue.new_deadline())
+            await dialogue.channel.send(octets, dialogue.start_wait())
             dialogue.in_doubt = True
             received = await dialogue.read_reply(final_timeout)
         dialogue.in_doubt = False
@@ -243,6 +250,7 @@ class Transaction:
         self, following: Transaction | None, final_timeout: float, before_end: BeforeEndHook
     ) -> ReplyReceived:
         upload = Upload(self._dialogue, before_end, chunked=self._chunked)
+        assert self._pieces is not None  # noqa: S101 - a long message is read in pieces
         return await upload.run(
             self._beginning,
             self._pieces,
@@ -254,7 +262,12 @@ class Transaction:
     def _end_of_message(self, rest: bytes) -> bytes:
         """Return the last octets of the message and its end."""
         protocol = self._protocol
-        octets = protocol.bdat(rest, last=True) if self._chunked else protocol.content(rest) + protocol.end_of_data()
+        if self._chunked:
+            octets = protocol.bdat(rest, last=True)
+        elif self._whole is not None:
+            octets = protocol.message(self._whole)
+        else:
+            octets = protocol.content(rest) + protocol.end_of_data()
         check_size(self.content, protocol.sent_size)
         return octets
 

@@ -10,7 +10,51 @@ from __future__ import annotations
 from typing import Final
 
 CRLF: Final = b"\r\n"
-END_OF_DATA: Final = b"\r\n.\r\n"
+FINAL_DOT: Final = b".\r\n"
+END_OF_DATA: Final = CRLF + FINAL_DOT
+
+
+def with_crlf(data: bytes) -> bytes:
+    """Return `data` with every line end as CRLF; the same object if they all are."""
+    if data.count(b"\n") == data.count(b"\r") == data.count(CRLF):
+        return data
+    return data.replace(CRLF, b"\n").replace(b"\r", b"\n").replace(b"\n", CRLF)
+
+
+def completed(data: bytes) -> bytes:
+    """Return a whole message with CRLF at the end of every line, including the last."""
+    data = with_crlf(data)
+    return data if data.endswith(CRLF) or not data else data + CRLF
+
+
+def stuffed(data: bytes) -> bytes:
+    """Return whole lines, which end with CRLF, with stuffed dots."""
+    if b"\r\n." in data:
+        data = data.replace(b"\r\n.", b"\r\n..")
+    return b"." + data if data.startswith(b".") else data
+
+
+def unstuffed(data: bytes) -> bytes:
+    """Return whole lines without stuffed dots."""
+    if b"\r\n." in data:
+        data = data.replace(b"\r\n.", CRLF)
+    return data[1:] if data.startswith(b".") else data
+
+
+class WholeMessage:
+    """A message in memory, with CRLF at the end of every line, including the last.
+
+    Attributes:
+        lines: the octets.
+        size: their number, as SIZE counts them (RFC 1870).
+    """
+
+    __slots__ = ("lines", "size")
+
+    def __init__(self, data: bytes) -> None:
+        """Take a message with any line ends."""
+        self.lines: Final = completed(data)
+        self.size: Final = len(self.lines)
 
 
 class LineEndNormalizer:
@@ -38,9 +82,7 @@ class LineEndNormalizer:
             data = data[:-1]
         if not data:
             return data
-        between = data.replace(CRLF, b"")
-        if b"\n" in between or b"\r" in between:
-            data = data.replace(CRLF, b"\n").replace(b"\r", b"\n").replace(b"\n", CRLF)
+        data = with_crlf(data)
         self.at_line_start = data.endswith(b"\n")
         self.size += len(data)
         return data
@@ -76,15 +118,13 @@ class DotStuffer:
         """Return `data` as it is sent."""
         at_line_start = self._normalizer.at_line_start
         data = self._normalizer.feed(data)
-        if b"\n." in data:
-            data = data.replace(b"\n.", b"\n..")
-        if at_line_start and data.startswith(b"."):
-            data = b"." + data
-        return data
+        if at_line_start:
+            return stuffed(data)
+        return data.replace(b"\r\n.", b"\r\n..") if b"\r\n." in data else data
 
     def finish(self) -> bytes:
         """Return the end of the message: CRLF if the last line is incomplete, and the final dot."""
-        return self._normalizer.finish() + b".\r\n"
+        return self._normalizer.finish() + FINAL_DOT
 
 
 class DotUnstuffer:

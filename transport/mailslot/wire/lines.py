@@ -9,24 +9,28 @@ class LineBuffer:
     """Received octets, returned line by line or unparsed.
 
     Only CRLF ends a line. A bare LF is a protocol error, since accepting both lets one reply pass for two.
+
+    Attributes:
+        unread: the number of octets that were not returned.
     """
 
-    __slots__ = ("_data", "_searched", "_start")
+    __slots__ = ("_data", "_searched", "_start", "unread")
 
     def __init__(self) -> None:
         self._data = bytearray()
         self._start = 0
         self._searched = 0
+        self.unread: int = 0
 
     def __len__(self) -> int:
-        return len(self._data) - self._start
+        return self.unread
 
     def feed(self, data: bytes) -> None:
         """Add octets that were received."""
-        if self._start and self._start == len(self._data):
-            self._data.clear()
-            self._start = self._searched = 0
+        if not self.unread and self._start:
+            self.clear()
         self._data += data
+        self.unread += len(data)
 
     def peek(self, count: int) -> bytes:
         """Return up to `count` of the next octets without removing them."""
@@ -41,20 +45,22 @@ class LineBuffer:
         Raises:
             RemoteProtocolError: the line is longer, or ends with a bare LF.
         """
-        end = self._data.find(b"\n", max(self._searched, self._start))
+        data, start = self._data, self._start
+        end = data.find(b"\n", self._searched)
         if end < 0:
-            self._searched = len(self._data)
-            if len(self) >= limit:
+            self._searched = len(data)
+            if self._searched - start >= limit:
                 raise RemoteProtocolError(f"a line of over {limit} octets")
             return None
-        if end + 1 - self._start > limit:
+        if end + 1 - start > limit:
             raise RemoteProtocolError(f"a line of over {limit} octets")
-        if end == self._start or self._data[end - 1] != 0x0D:
+        if end == start or data[end - 1] != 0x0D:
             raise RemoteProtocolError("a line that ends with a bare LF")
-        line = bytes(self._data[self._start : end - 1])
+        line = bytes(data[start : end - 1])
         self._start = self._searched = end + 1
-        if self._start > 65536:
-            del self._data[: self._start]
+        self.unread -= end + 1 - start
+        if end >= 65536:
+            del data[: end + 1]
             self._start = self._searched = 0
         return line
 
@@ -65,8 +71,29 @@ class LineBuffer:
         with memoryview(self._data) as view:
             data = bytes(view[self._start : end])
         self._start = self._searched = end
+        self.unread -= len(data)
         return data
+
+    def clear(self) -> None:
+        """Remove all octets."""
+        self._data.clear()
+        self._start = self._searched = self.unread = 0
+
+    def peek_through(self, until: bytes) -> bytes | None:
+        """Return the next octets up to and including the first `until`, without removing them; None without it."""
+        end = self._data.find(until, self._start)
+        return None if end < 0 else bytes(self._data[self._start : end + len(until)])
+
+    def skip(self, count: int) -> None:
+        """Remove the next `count` octets."""
+        self._start += count
+        self._searched = self._start
+        self.unread -= count
+        if self._start > 65536:
+            del self._data[: self._start]
+            self._start = self._searched = 0
 
     def push_back(self, count: int) -> None:
         """Undo the removal of the last `count` octets taken, before any others are fed."""
         self._start = self._searched = self._start - count
+        self.unread += count

@@ -57,6 +57,8 @@ class Redactor:
 
     def mask_reply(self, reply: Reply) -> Reply:
         """Return `reply` with its text masked; the same object if there is nothing to mask."""
+        if not self._secrets:
+            return reply
         text, enhanced = self.mask(reply.text), reply.enhanced and self.mask(reply.enhanced)
         if text == reply.text and enhanced == reply.enhanced:
             return reply

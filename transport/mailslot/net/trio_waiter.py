@@ -1,0 +1,67 @@
+"""Waiting for octets on Trio; a module of its own, since Trio need not be installed."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import trio
+
+from mailslot.net.waiter import closed_error
+
+if TYPE_CHECKING:
+    import socket
+
+
+class TrioWaiter:
+    """Waits in the event loop of Trio; see `mailslot.net.waiter.Waiter`.
+
+    A cancel scope for each wait would cost as much as the wait. Instead a system task sleeps until the deadline of one
+    wait; if a later deadline holds by then, it sleeps on.
+    """
+
+    def __init__(self, connected: socket.socket) -> None:
+        self._socket = connected
+        self._waiting = self._closed = False
+        self._deadline = self._timer_end = math.inf
+        self._timer: trio.CancelScope | None = None
+
+    async def wait(self, deadline: float) -> None:
+        """Wait for octets."""
+        self._deadline = deadline
+        if deadline < self._timer_end:
+            self._set_timer(deadline)
+        self._waiting = True
+        try:
+            await trio.lowlevel.wait_readable(self._socket)
+        except trio.ClosedResourceError as error:
+            if self._closed:
+                raise closed_error() from error
+            raise TimeoutError from error
+        finally:
+            self._waiting = False
+
+    def _set_timer(self, end: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer, self._timer_end = trio.CancelScope(), end
+        trio.lowlevel.spawn_system_task(self._run_timer, self._timer)
+
+    async def _run_timer(self, timer: trio.CancelScope) -> None:
+        with timer:
+            await trio.sleep_until(self._timer_end)
+            while self._waiting and trio.current_time() < self._deadline:
+                self._timer_end = self._deadline
+                await trio.sleep_until(self._timer_end)
+            self._timer, self._timer_end = None, math.inf
+            if self._waiting:
+                # This ends every wait for the socket, one that is for writing as well; that one begins again.
+                trio.lowlevel.notify_closing(self._socket)
+
+    def close(self) -> None:
+        """Leave the socket alone."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        trio.lowlevel.notify_closing(self._socket)
