@@ -6,14 +6,10 @@ import sys
 
 
 def main() -> None:
-    """Run `mailslot`; say what is missing where it was installed without its command line."""
+    """Run `mailslot`."""
     try:
-        try:
-            from mailslot.cli.app import run  # noqa: PLC0415 - typer and rich come with an extra
-        except ModuleNotFoundError as error:
-            if error.name not in {"typer", "rich"}:
-                raise
-            sys.exit("The command mailslot needs its extra packages: pip install 'mailslot[cli]'")
+        from mailslot.cli.run import run  # noqa: PLC0415 - an import of the package is not to load all that
+
         run()
     except KeyboardInterrupt:
         # A slow device takes seconds to load all that, and Ctrl-C may come before a command has begun.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import segno
 from markupsafe import Markup
 
 
@@ -12,5 +11,7 @@ def qr(address: str) -> Markup:
     Args:
         address: its content.
     """
+    import segno  # noqa: PLC0415 - few sign-ins show one
+
     made = segno.make(address, micro=False, error="m")
     return Markup(made.svg_inline(border=3, omitsize=True, dark="#000", light="#fff", svgclass="qr", lineclass=None))  # noqa: S704 - made of modules
