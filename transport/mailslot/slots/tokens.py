@@ -68,19 +68,23 @@ class RecordTokens:
             ``Not Retrieved`` or ``Retrieved``; and None where the record neither has a token nor wants one, or takes
             its tokens from somewhere else.
         """
+        return await run_sync(self.status_blocking, record, settings, now)
+
+    def status_blocking(self, record: str, settings: Settings, now: float) -> tuple[str, Health | None]:
+        """Do what `status` does, in the calling thread, such as for all records."""
         fault: MailError | None = None
         grant: Grant | None = None
         store = self.store(record)
-        here = await run_sync(store.locate)
+        here = store.locate()
         try:
-            grant = await store.load()
+            grant = store.load_blocking()
         except MailError as error:
             fault = error
         keeps_one = settings.authentication == "oauth2" and settings.token_source is None
         if grant is None and fault is None and not keeps_one:
             return token_status_line(None), None
         try:
-            client = await run_sync(self._client_of, record, settings, grant)
+            client = self._client_of(record, settings, grant)
             provider, flow = client.provider, grant.flow if grant else ""
             facts = TokenSettings(
                 account=settings.account,
