@@ -20,7 +20,11 @@ import socket
 import struct
 import sys
 from contextlib import suppress
-from typing import Final
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 LENGTH: Final = struct.Struct("!H")
 """The length of a folder's name."""
@@ -33,8 +37,8 @@ _IDLE_SECONDS: Final = 20.0
 def main() -> None:
     """Fork processes until the service has ended, or none was wanted for a while."""
     os.umask(0o077)
-    from mailslot_plugins.intake import tasks  # noqa: F401, PLC0415 - so that the processes have it
-
+    # So that the processes have it.
+    import_module("mailslot_plugins.intake.tasks")
     # What is there now is shared with all processes; a collection would write to it, and so copy it.
     gc.collect()
     gc.freeze()
@@ -51,7 +55,7 @@ class _Server:
         for descriptor in (self._ended, self._told):
             os.set_blocking(descriptor, False)
         signal.set_wakeup_fd(self._told, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGCHLD, _go_on)
         # The terminal sends it to all; the service decides when its tasks end.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
@@ -112,6 +116,10 @@ class _Server:
         _, status = os.waitpid(process, 0)
         with self._controls.pop(process) as control, suppress(OSError):
             control.sendall(str(os.waitstatus_to_exitcode(status)).encode())
+
+
+def _go_on(number: int, frame: FrameType | None) -> None:
+    """Do nothing: the descriptor for signals tells of it."""
 
 
 def _kill(process: int) -> None:

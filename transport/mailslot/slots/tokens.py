@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from anyio.to_thread import run_sync
 
 from mailslot.errors import MailError
-from mailslot.oauth.grant_source import GrantSource
 from mailslot.oauth.health import TokenSettings, health, token_status_line
 from mailslot.oauth.providers import custom_provider
 from mailslot.oauth.revocation import Revocation
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from mailslot.oauth.client import ClientCertificate, OAuthClient
     from mailslot.oauth.flow import Flow, P
     from mailslot.oauth.grant import Grant
+    from mailslot.oauth.grant_source import GrantSource
     from mailslot.oauth.health import Health
     from mailslot.oauth.http import TokenHttp
     from mailslot.slots.settings import Settings
@@ -50,6 +50,8 @@ class RecordTokens:
         Raises:
             InputError: as for `mailslot.slots.oauth_client.client_for_flow`.
         """
+        from mailslot.oauth.grant_source import GrantSource  # noqa: PLC0415 - most commands use no token
+
         store, client = self.store(record), client_for_flow(self._vault, record, settings, flow.name)
         return GrantSource(record, store, flow, client, http, locate=store.locate)
 
