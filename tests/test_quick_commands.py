@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from typer.main import get_command
 
 from command_line import mailslot
-from mailslot.cli import overview
 from mailslot.cli.app import app
-from mailslot.cli.overview import BUILT_IN, plugin_command_names, summary
+from mailslot.cli.command_table import BUILT_IN, COMMAND_GROUP, plugin_command_names, summary
+from mailslot.cli.overview import overview
 from mailslot.cli.quick import OPTIONS, parse
+from mailslot.entry_points import installed_entry_points
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,8 +98,8 @@ def test_the_summary_of_each_command_is_that_of_its_help() -> None:
     places = {name: f"mailslot.cli.{place}" for name, place in BUILT_IN.items()}
     places |= {
         each.name: each.value
-        for each in overview.installed_entry_points()
-        if each.group == overview.COMMAND_GROUP and each.name in plugin_command_names()
+        for each in installed_entry_points()
+        if each.group == COMMAND_GROUP and each.name in plugin_command_names()
     }
     for name, place in places.items():
         told = " ".join(TOP.get_command(context, name).help.partition("\n\n")[0].split())
@@ -108,7 +109,7 @@ def test_the_summary_of_each_command_is_that_of_its_help() -> None:
 def test_help_is_the_same_with_typer() -> None:
     assert mailslot("--help").stdout == mailslot("-h").stdout
     context = TOP.make_context("mailslot", [], resilient_parsing=True)
-    assert TOP.get_help(context) == overview.overview().rstrip("\n")
+    assert TOP.get_help(context) == overview().rstrip("\n")
 
 
 def loaded(tmp_path: Path, *arguments: str) -> set[str]:

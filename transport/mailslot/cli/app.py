@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 import mailslot
 from mailslot.cli.commands import Commands
 from mailslot.cli.home import home_folder
-from mailslot.cli.overview import DESCRIPTION, HOME_HELP, VERSION_HELP
+from mailslot.cli.overview import DESCRIPTION, HOME_HELP, VERSION_HELP, overview
+
+
+class _Main(Commands):
+    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401, ARG002 - typer keeps their types to itself
+        """Write the help, which is the same without typer."""
+        formatter.write(overview())
+
 
 app = typer.Typer(
     name="mailslot",
-    cls=Commands,
+    cls=_Main,
     help=DESCRIPTION,
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
 
-from mailslot.cli.overview import BUILT_IN, COMMAND_GROUP, overview, plugin_command_names
+from mailslot.cli.command_table import BUILT_IN, COMMAND_GROUP, plugin_command_names
 from mailslot.errors import MailError
 from mailslot.registry import PluginGroup
 
@@ -53,10 +53,6 @@ class Commands(TyperGroup):
             self._unloaded.remove(cmd_name)
             self.commands[cmd_name] = _load_command(cmd_name)
         return super().get_command(ctx, cmd_name)
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401, ARG002 - as above
-        """Write the help, which is the same without typer."""
-        formatter.write(overview())
 
 
 def _load_command(name: str) -> Any:  # noqa: ANN401 - as above

@@ -12,10 +12,10 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from mailslot.cli.command_table import BUILT_IN
 from mailslot.cli.commands import COMMANDS
 from mailslot.cli.console import make_console, print_error
 from mailslot.cli.home import open_records
-from mailslot.cli.overview import BUILT_IN
 from mailslot.cli.settings import AsJson
 from mailslot.entry_points import display_name
 from mailslot.slots.settings_file import SettingsFile
