@@ -37,8 +37,9 @@ _IDLE_SECONDS: Final = 20.0
 def main() -> None:
     """Fork processes until the service has ended, or none was wanted for a while."""
     os.umask(0o077)
-    # So that the processes have it.
-    import_module("mailslot_plugins.intake.tasks")
+    # So that the processes have them.
+    for name in ("mailslot_plugins.intake.child", "mailslot_plugins.intake.tasks"):
+        import_module(name)
     # What is there now is shared with all processes; a collection would write to it, and so copy it.
     gc.collect()
     gc.freeze()
@@ -147,9 +148,7 @@ def _run_task(folder: bytes, request: int, errors: int, highest: int) -> None:
             os.dup2(source, target)
         os.closerange(3, highest + 1)
         os.chdir(folder)
-        from mailslot_plugins.intake.child import main as run_task  # noqa: PLC0415 - under its umask and in its folder
-
-        run_task()
+        import_module("mailslot_plugins.intake.child").main()
         code = 0
     finally:
         # No clean-up of the process that it was forked from.
