@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import socket
-from functools import cache
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -68,6 +67,7 @@ class Connections:
         self._context = context
         self._stop = anyio.Event()
         self._admission = Admission()
+        self._hypercorn: tuple[Config, type[Connection]] | None = None
 
     async def run(self) -> None:
         """Accept connections until cancelled; open ones then end soon after `SHUTDOWN_GRACE`."""
@@ -139,7 +139,9 @@ class Connections:
     async def _run_connection(self, raw: socket.socket, application: ASGIApp, ending: anyio.Event) -> None:
         client, server = raw.getpeername()[:2], raw.getsockname()[:2]
         # First, since asyncio reads and keeps what comes, however much, until the stream is asked for it.
-        config, connection_class = await run_sync(_load_hypercorn)
+        if self._hypercorn is None:
+            self._hypercorn = await run_sync(_load_hypercorn)
+        config, connection_class = self._hypercorn
         plain = await SocketStream.from_socket(raw)
         try:
             stream: ByteStream = plain
@@ -164,7 +166,6 @@ class Connections:
         scope.cancel()
 
 
-@cache
 def _load_hypercorn() -> tuple[Config, type[Connection]]:
     """Return hypercorn's settings, and the connection that uses it; it is loaded for the first connection."""
     from hypercorn.config import Config  # noqa: PLC0415
