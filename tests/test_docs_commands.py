@@ -74,7 +74,7 @@ def check_settings(place: str, assignments: list[str]) -> None:
 def test_every_command_shown_is_valid() -> None:
     lines = [(page, line) for page, text in PAGES.items() for line in commands(text)]
     assert len(lines) > 100
-    wrong = [f"{page}: {said}" for page, line in lines if (said := complaint(line)) is not None]
+    wrong = [f"{page}: {result}" for page, line in lines if (result := complaint(line)) is not None]
     assert not wrong
 
 

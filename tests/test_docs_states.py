@@ -48,20 +48,20 @@ def test_each_state_is_drawn_once_without_external_resources(name: str, states: 
 
 
 def test_each_transition_of_a_job_is_drawn_and_described() -> None:
-    told = {(state, event.strip("`"), to) for state, events, to in rows("jobs") for event in events.split(", ")}
-    assert told == {(state, event, to) for state, events in job.TRANSITIONS.items() for event, to in events.items()}
+    result = {(state, event.strip("`"), to) for state, events, to in rows("jobs") for event in events.split(", ")}
+    assert result == {(state, event, to) for state, events in job.TRANSITIONS.items() for event, to in events.items()}
     labels = " ".join(texts("jobs"))
-    for state, event, to in told:
+    for state, event, to in result:
         assert event in labels if state == to else re.search(rf"\b{event}\b[\w, ]* → {to}\b", labels)
 
 
 def test_each_successful_dialogue_step_is_described() -> None:
     for name, answered in (("smtp", smtp.TRANSITIONS.items()), ("pop3", pop3.TRANSITIONS.items())):
-        told = [row for row in rows(name) if not row[1].endswith(" refused")]
+        result = [row for row in rows(name) if not row[1].endswith(" refused")]
         for (state, verb), outcome in answered:
             if outcome.positive is not None:
                 assert [
                     row
-                    for row in told
+                    for row in result
                     if row[0] == state.name and row[2] == outcome.positive.name and f"`{verb.value}`" in row[1]
                 ]

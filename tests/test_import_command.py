@@ -44,19 +44,19 @@ def has_password(shell: Shell) -> bool:
 def test_without_a_terminal_nothing_is_asked(shell: Shell, file: Path) -> None:
     before = shell.settings.read_bytes()
     for arguments, typed in (((str(file),), ""), (("-",), EVIL), ((str(file), "--json"), "")):
-        said = shell.run("import", *arguments, typed=typed, code=2)
-        assert "--yes" in said
-        assert "--dry-run" in said
+        output = shell.run("import", *arguments, typed=typed, code=2)
+        assert "--yes" in output
+        assert "--dry-run" in output
     assert shell.settings.read_bytes() == before
     assert has_password(shell)
 
 
 def test_changes_are_shown_first(shell: Shell, file: Path) -> None:
     before = shell.settings.read_bytes()
-    said = shell.run("import", str(file), "--dry-run")
-    assert "[records.fax-pop] server: mail.example.com → evil.example" in said
-    assert "[records.fax-pop] The password was entered for another server, so it is removed" in said
-    assert said.endswith("Nothing was changed.\n")
+    output = shell.run("import", str(file), "--dry-run")
+    assert "[records.fax-pop] server: mail.example.com → evil.example" in output
+    assert "[records.fax-pop] The password was entered for another server, so it is removed" in output
+    assert output.endswith("Nothing was changed.\n")
     document = json.loads(shell.run("import", str(file), "--dry-run", "--json"))
     assert document == {
         "taken_over": False,
@@ -89,9 +89,9 @@ def test_a_person_confirms(shell: Shell, file: Path, typed: str, taken: bool) ->
             os.close(theirs)
             keyboard.write(f"{typed}\n".encode())
             assert ran.stdout is not None
-            said = ran.stdout.read().decode()
-    assert "evil.example" in said
-    assert "Take this over?" in said
+            text = ran.stdout.read().decode()
+    assert "evil.example" in text
+    assert "Take this over?" in text
     assert ran.returncode == (0 if taken else 1)
     assert has_password(shell) is not taken
     assert ("evil.example" in shell.settings.read_text()) is taken
@@ -110,9 +110,9 @@ def test_settings_that_need_a_login_are_not_imported_by_default(shell: Shell, tm
     file.write_text(HEAD + table)
     before = shell.settings.read_bytes()
     for more in (("--yes",), ("--dry-run",), ("--json", "--yes"), ()):
-        said = shell.run("import", str(file), *more, code=1)
-        assert "bin/evil" in said
-        assert "--allow-local" in said
+        output = shell.run("import", str(file), *more, code=1)
+        assert "bin/evil" in output
+        assert "--allow-local" in output
     assert shell.settings.read_bytes() == before
     assert "bin/evil" in shell.run("import", str(file), "--allow-local", "--yes")
     # What this device does already is nothing new.

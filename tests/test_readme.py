@@ -25,8 +25,8 @@ async def test_examples(monkeypatch: pytest.MonkeyPatch) -> None:
         names = run_python(README, "README.md", smtp=sandbox.smtp.port, pop=sandbox.pop3s.port)
         page = ROOT / "fixtures" / "scan" / "page.pdf"
         scanner, alice = (sandbox.provider.issue(f"{name}@example.com").value for name in ("scanner", "alice"))
-        said = await names["send_scan"](str(page), scanner)
-        assert "queued" in said
+        result = await names["send_scan"](str(page), scanner)
+        assert "queued" in result
         [octets] = await names["fetch_all"](alice)
         assert b"Subject: Scan from the copier on the second floor\r\n" in octets
         assert sandbox.maildrops["alice@example.com"].messages == []

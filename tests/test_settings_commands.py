@@ -65,10 +65,10 @@ def test_a_terminal_that_says_it_has_no_columns_is_written_to_as_if_it_had_80(sh
 
 
 def test_secrets_are_never_shown(shell: Shell) -> None:
-    said = shell.run("set", "fax.pop", "password=-", typed="geheim-geheim\n")
-    said += shell.run("show", "fax.pop") + json.dumps(shell.json("show", "fax.pop"))
-    said += shell.run("export")
-    assert "geheim" not in said + shell.settings.read_text() if shell.settings.exists() else said
+    output = shell.run("set", "fax.pop", "password=-", typed="geheim-geheim\n")
+    output += shell.run("show", "fax.pop") + json.dumps(shell.json("show", "fax.pop"))
+    output += shell.run("export")
+    assert "geheim" not in output + shell.settings.read_text() if shell.settings.exists() else output
     assert shell.json("show", "fax.pop")["secrets"]["password"] is True
     (shell.home / "vault" / "fax-pop.json").write_bytes(b"garbage")
     assert shell.json("show", "fax.pop")["secrets"]["password"] is None
@@ -76,14 +76,14 @@ def test_secrets_are_never_shown(shell: Shell) -> None:
 
 
 def test_a_url_instead_of_a_host_name(shell: Shell) -> None:
-    said = shell.run("set", "alert.smtp", "server=smtps://smtp.example.com:465/")
-    assert "understood as server=smtp.example.com, security=tls, port=465." in said
+    output = shell.run("set", "alert.smtp", "server=smtps://smtp.example.com:465/")
+    assert "understood as server=smtp.example.com, security=tls, port=465." in output
     assert shell.json("show", "alert.smtp")["settings"]["port"] == 465
 
 
 def test_microsoft_on_465_is_corrected_with_a_note(shell: Shell) -> None:
-    said = shell.run("set", "alert.smtp", "provider=microsoft365", "port=465")
-    assert "Microsoft's servers take mail with STARTTLS on port 587" in said
+    output = shell.run("set", "alert.smtp", "provider=microsoft365", "port=465")
+    assert "Microsoft's servers take mail with STARTTLS on port 587" in output
     settings = shell.json("show", "alert.smtp")["settings"]
     assert (settings["port"], settings["security"]) == (587, "starttls")
 
@@ -107,9 +107,9 @@ def test_microsoft_on_465_is_corrected_with_a_note(shell: Shell) -> None:
     ],
 )
 def test_wrong_usage_changes_nothing(shell: Shell, arguments: list[str], says: str) -> None:
-    said = shell.run("set", *arguments, code=2)
-    assert says in said
-    assert "geheim" not in said
+    output = shell.run("set", *arguments, code=2)
+    assert says in output
+    assert "geheim" not in output
     assert not shell.home.exists()
 
 
@@ -138,8 +138,8 @@ def test_every_error_of_a_file_on_its_own_line(shell: Shell) -> None:
     shell.home.mkdir()
     shell.settings.write_text("[records.smtp]\nport = 99999\nserber = 'x'\n")
     for arguments in (["show", "fax.pop"], ["set", "fax.pop", "port=995"], ["slots"], ["export"]):
-        said = shell.run(*arguments, code=1).splitlines()
-        assert said == [
+        output = shell.run(*arguments, code=1).splitlines()
+        assert output == [
             f"{shell.settings} has 2 faults:",
             f"{shell.settings}:2: [records.smtp] port is 99999; it must be a number from 1 to 65535.",
             f"{shell.settings}:3: [records.smtp] there is no setting 'serber'. Did you mean server?",
@@ -157,9 +157,9 @@ def test_one_device_to_fifty(shell: Shell, tmp_path: Path) -> None:
     for number in range(2):
         other = Shell(tmp_path / str(number))
         other.run("set", "network.smtp", "account=mine@example.com")
-        said = other.run("import", str(file), "--yes")
-        assert "[records.smtp] provider: not set → google" in said
-        assert "2 settings changed" in said
+        output = other.run("import", str(file), "--yes")
+        assert "[records.smtp] provider: not set → google" in output
+        assert "2 settings changed" in output
         assert "Nothing to change" in other.run("import", str(file))
         assert other.json("show", "network.smtp")["settings"]["account"] == "mine@example.com"
         assert other.run("export", "--without", "account,serial_number") == file.read_text()

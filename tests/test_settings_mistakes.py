@@ -38,9 +38,9 @@ def test_an_unreadable_ca_file(shell: Shell, tmp_path: Path) -> None:
         "nowhere.pem": "there is no such file",
         "empty.pem": "no certificate",
     }.items():
-        said = shell.run("set", "network.smtp", f"ca_file={tmp_path / name}", code=2)
-        assert str(tmp_path / name) in said
-        assert says in said
+        output = shell.run("set", "network.smtp", f"ca_file={tmp_path / name}", code=2)
+        assert str(tmp_path / name) in output
+        assert says in output
     assert not shell.home.exists()
 
 
@@ -107,9 +107,9 @@ def test_empty_input_removes_nothing(shell: Shell) -> None:
 
 @pytest.mark.parametrize("typed", ["geheim\0geheim", "geheim\ngeheim\n", "geheim\rgeheim"])
 def test_characters_not_allowed_in_a_password(shell: Shell, typed: str) -> None:
-    said = shell.run("set", "network.smtp", "password=-", typed=typed, code=2)
-    assert "password" in said
-    assert "geheim" not in said
+    output = shell.run("set", "network.smtp", "password=-", typed=typed, code=2)
+    assert "password" in output
+    assert "geheim" not in output
     assert not shell.home.exists()
 
 
@@ -130,8 +130,8 @@ def test_a_failing_token_source(shell: Shell, tmp_path: Path) -> None:
     """Nobody can sign in for it, so nobody is told to."""
     usual = ("server=localhost", "port=1", "account=a@b.example", "authentication=oauth2")
     shell.run("set", "fax.pop", *usual, f"token_source=file {tmp_path / 'nowhere'}")
-    said = shell.run("token", "get", "fax.pop", code=1)
-    assert "nowhere" in said
+    output = shell.run("token", "get", "fax.pop", code=1)
+    assert "nowhere" in output
 
 
 def test_show_on_a_narrow_terminal(shell: Shell) -> None:

@@ -222,12 +222,12 @@ async def test_labels_are_translated(shell: Shell, sandbox: Sandbox) -> None:
     assert "Es wurde nichts gesendet." in (await shell.run("test", SMTP, "--language", "de")).stdout
     await shell.device.set_up_slot(SMTP, sandbox, valid=False)
     sandbox.provider.clients.clear()
-    said = (await shell.run("test", SMTP, "--language", "de", code=1)).stdout
-    rows = re.findall(r"^(Zuständig|Token abrufen|Einzelheiten): +(?=\S)", said, re.MULTILINE)
+    output = (await shell.run("test", SMTP, "--language", "de", code=1)).stdout
+    rows = re.findall(r"^(Zuständig|Token abrufen|Einzelheiten): +(?=\S)", output, re.MULTILINE)
     assert rows == ["Zuständig", "Token abrufen", "Einzelheiten"]
-    assert "Who must act" not in said
-    assert "Get Token" not in said
-    assert "The dialogue" not in said
+    assert "Who must act" not in output
+    assert "Get Token" not in output
+    assert "The dialogue" not in output
 
 
 async def test_text_is_not_turned_into_emoji(shell: Shell, sandbox: Sandbox) -> None:

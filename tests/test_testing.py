@@ -196,15 +196,15 @@ async def deviation(script: str, sent: bytes, *, stay: bool = False, **arguments
 
 @pytest.mark.parametrize(("more", "shown"), [(b"250 ", "250 "), (b"x" * 999, "x" * 200 + "…")])
 async def test_unexpected_commands(more: bytes, shown: str) -> None:
-    said = await deviation("", more)
-    assert said == f"In connection 1:\n    S: 220 ready\nThe client sent more: {shown}"
+    result = await deviation("", more)
+    assert result == f"In connection 1:\n    S: 220 ready\nThe client sent more: {shown}"
 
 
 async def test_missing_commands() -> None:
-    said = await deviation("C: EHLO {any}\n", b"EHLO")
-    assert said.startswith("In connection 1:\n    S: 220 ready\n    C: EHLO {any}\nThe client left instead (")
-    said = await deviation("C: NOOP\n", b"NO", stay=True, timeout=5)
-    assert said == "In connection 1:\n    S: 220 ready\n    C: NOOP\nThe client did not send it, but: NO"
+    result = await deviation("C: EHLO {any}\n", b"EHLO")
+    assert result.startswith("In connection 1:\n    S: 220 ready\n    C: EHLO {any}\nThe client left instead (")
+    result = await deviation("C: NOOP\n", b"NO", stay=True, timeout=5)
+    assert result == "In connection 1:\n    S: 220 ready\n    C: NOOP\nThe client did not send it, but: NO"
 
 
 async def test_a_bare_line_feed_ends_a_line_and_no_message() -> None:
@@ -218,8 +218,8 @@ async def test_a_bare_line_feed_ends_a_line_and_no_message() -> None:
 
 async def test_octets_ahead_of_the_handshake(server_context: ssl.SSLContext) -> None:
     script = "C: STARTTLS\n!starttls\nC: EHLO\n"
-    said = await deviation(script, b"STARTTLS\r\nMORE", stay=True, ssl_context=server_context)
-    assert said.endswith("    !starttls\nThe client sent octets ahead of the handshake: MORE")
+    result = await deviation(script, b"STARTTLS\r\nMORE", stay=True, ssl_context=server_context)
+    assert result.endswith("    !starttls\nThe client sent octets ahead of the handshake: MORE")
 
 
 async def test_a_connection_that_stays_open() -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ import pytest
 from command_line import mailslot
 from mailslot import OAuth, StaticToken, connect_pop3
 from mailslot.oauth.flow import UserCode
+from mailslot.oauth.grant import Grant
 from mailslot.slots.records import Records
 from mailslot.wire.secret import Secret
 from tokens.people import ChromiumUser
@@ -109,9 +111,9 @@ async def test_a_device_code_for_shared_slots(
     configure(shell, "network.quick", provider, client_id="panel")
     assert set(shell.tokens().values()) == {"Not Retrieved"}
     with shell.start("token", "get", "install.quick", "--flow", "device") as running:
-        said = await sign_in_elsewhere(running, browser)
-    shell.printed += said
-    assert "Retrieved" in said
+        result = await sign_in_elsewhere(running, browser)
+    shell.printed += result
+    assert "Retrieved" in result
     tokens = shell.tokens()
     assert [slot for slot, token in tokens.items() if token == "Retrieved"] == [
         "network.smtp",
@@ -233,9 +235,9 @@ def test_an_unreachable_provider(shell: Shell) -> None:
         "set", "fax.pop", "provider=custom", "token_endpoint=http://127.0.0.1:9/token", "client_id=x", "flow=app",
         "account=a@example.com", "client_secret=s3cret-value", "scopes=mail",
     )  # fmt: skip
-    said = shell.run("token", "get", "fax.pop", code=1)
-    assert "127.0.0.1" in said
-    assert len(said.strip().splitlines()) == 1
+    output = shell.run("token", "get", "fax.pop", code=1)
+    assert "127.0.0.1" in output
+    assert len(output.strip().splitlines()) == 1
     assert "s3cret-value" not in shell.printed
 
 
@@ -278,3 +280,46 @@ def test_a_copied_home(shell: Shell, provider: Provider) -> None:
     assert "fax.pop is renewed here" in copy.run("token", "moved", "--yes")
     assert copy.json("token", "status", "fax.pop")[0]["health"]["state"] == "ok"
     assert "no token" in copy.run("token", "moved", "print.pop", "--yes")
+
+
+def test_a_token_that_may_be_blocked_is_told_before(shell: Shell) -> None:
+    shell.run(
+        "set", "fax.pop", "provider=microsoft365", "account=a@example.com", "client_id=id", "tenant=contoso.example"
+    )
+    shell.run("set", "fax.pop", "authentication=oauth2")
+    grant = Grant(
+        flow="device",
+        access_token=Secret("access"),
+        expires_at=time.time() + 3600,
+        refresh_token=Secret("refresh"),
+        scopes=("https://outlook.office.com/POP.AccessAsUser.All",),
+        obtained_at=1_780_000_000,
+        renewed_at=time.time(),
+        client_id="id",
+        tenant="contoso.example",
+    )
+    store = Records(shell.home).tokens.store("fax-pop")
+    anyio.run(store.save, grant)
+    [row] = [row for row in shell.json("slots") if row["slot"] == "fax.pop"]
+    [status] = shell.json("token", "status", "fax.pop")
+    for health in (row["health"], status["health"]):
+        assert (health["state"], health["cause"], health["topics"]) == ("ok", None, ["blockable_flow"])
+        assert (health["flow"], health["client_id"], health["tenant"]) == ("device", "id", "contoso.example")
+        assert health["obtained_at"] == "2026-05-28T20:26:40+00:00"
+        assert health["flow_can_be_blocked"] is True
+    # It stays so with another key, and where settings come from another device.
+    shell.run("token", "rotate-key")
+    exported = shell.home.with_name("exported.json")
+    exported.write_text(shell.run("export"))
+    shell.run("import", str(exported), "--yes")
+    [status] = shell.json("token", "status", "fax.pop")
+    for kept in ("flow", "client_id", "tenant", "obtained_at", "flow_can_be_blocked"):
+        assert status["health"][kept] == health[kept]
+    assert "may be blocked" in shell.run("slots")
+    said = shell.run("token", "status", "fax.pop")
+    assert "can then no longer be renewed" in " ".join(said.split())
+    assert 'mailslot_token_flow_can_be_blocked{record="fax-pop",flow="device"} 1' in shell.run("metrics")
+
+    anyio.run(store.save, replace(grant, flow="browser"))
+    assert "may be blocked" not in shell.run("slots")
+    assert 'mailslot_token_flow_can_be_blocked{record="fax-pop",flow="browser"} 0' in shell.run("metrics")

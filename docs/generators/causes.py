@@ -11,7 +11,7 @@ from generators.tables import quoted, table
 from generators.texts import JOBS
 from mailslot.causes.cause import causes
 from mailslot.causes.rules import table as rules
-from mailslot.diagnosis.catalogue import actor_name, label, messages, texts
+from mailslot.diagnosis.catalogue import actor_name, label, messages, variants
 from mailslot.oauth.token_error_table import error_table
 
 if TYPE_CHECKING:
@@ -45,11 +45,11 @@ def all_causes() -> str:
 
 def _section(cause: str, group: str) -> str:
     said = messages("en")[cause]
-    sentences = "\n>\n".join(f"> {_as_markdown(each)}" for each in texts(said["sentence"]))
+    sentences = "\n>\n".join(f"> {_as_markdown(each)}" for each in variants(said["sentence"]))
     follows = causes()[cause]
     rows = [
         ("When", follows.when),
-        ("What to do", " *Or:* ".join(_as_markdown(each) for each in texts(said["advice"]))),
+        ("What to do", " *Or:* ".join(_as_markdown(each) for each in variants(said["advice"]))),
         (label("who_must_act"), actor_name(follows.actor) if follows.actor else "Nobody"),
         (label("get_token"), label("helps" if follows.token_helps else "helps_not")),
     ]

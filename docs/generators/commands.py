@@ -30,7 +30,7 @@ EXAMPLES: Final[Mapping[str, str]] = {
     "received": "mailslot received\nmailslot received --record print-pop --state set_aside",
     "serve": "mailslot serve\nmailslot serve --listen 8025\nmailslot serve --listen 0.0.0.0:8443",
     "metrics": "mailslot metrics",
-    "token get": "mailslot token get network.smtp\nmailslot token get network.smtp --flow device",
+    "token get": "mailslot token get network.smtp\nmailslot token get network.smtp --flow paste",
     "token delete": "mailslot token delete network.smtp\nmailslot token delete network.smtp --yes",
     "token moved": "mailslot token moved\nmailslot token moved fax.pop --yes",
     "token rotate-key": "mailslot token rotate-key",

@@ -198,8 +198,8 @@ async def test_stopped_at_any_write_it_sends_each_mail_once(
         with monkeypatch.context() as patch, suppress(SpoolError):
             patch.setattr(Store, "put", limited(Store.put))
             patch.setattr(Spool, "accept", limited(Spool.accept))
-            said = await Alarms(device).record(observed)
-            assert bool(said) == (writes > stops_at)
+            waiting_reason = await Alarms(device).record(observed)
+            assert bool(waiting_reason) == (writes > stops_at)
     async with run_device(home, WITH) as device:
         alarms = Alarms(device)
         await alarms.record(observed)

@@ -51,8 +51,8 @@ def test_raised_listed_and_cleared(home: Path) -> None:
 
 
 def test_an_unknown_kind(home: Path) -> None:
-    said = mailslot(home, "alert", "raise", "papr_low", code=2)[1]
-    assert said.startswith("There is no alert 'papr_low'. Did you mean paper_low?")
+    output = mailslot(home, "alert", "raise", "papr_low", code=2)[1]
+    assert output.startswith("There is no alert 'papr_low'. Did you mean paper_low?")
     mailslot(home, "alert", "clear", "", code=2)
     mailslot(home, "alert", "raise", code=2)
 
@@ -64,9 +64,9 @@ def test_the_reason_for_waiting_mail_is_shown(tmp_path: Path) -> None:
         command_line.no_service(tmp_path)
     )
     mailslot(tmp_path, "set", "alerts", "recipients=admin@example.test")
-    said = mailslot(tmp_path, "alert", "list")[0]
-    assert "Mail waits: alert.smtp has no sender address" in said
-    assert "a b" in said
+    output = mailslot(tmp_path, "alert", "list")[0]
+    assert "Mail waits: alert.smtp has no sender address" in output
+    assert "a b" in output
     mailslot(tmp_path, "set", "alert.smtp", "sender_address=copier@example.test")
     [row] = json.loads(mailslot(tmp_path, "alert", "list", "--json")[0])
     assert row["mail"]["state"] == "queued"

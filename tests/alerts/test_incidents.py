@@ -72,10 +72,10 @@ def test_a_condition_shorter_than_its_debounce_is_not_mailed() -> None:
 
 def test_a_fluttering_sensor_sends_one_mail() -> None:
     life = Life(replace(TELL, reminder=0))
-    said = [
+    result = [
         life.at(second / 60, LOW if second % 10 else ConditionCleared("toner_low")) for second in range(0, 24 * 3600, 5)
     ]
-    assert [what for whats in said for what in whats] == ["notice"]
+    assert [what for whats in result for what in whats] == ["notice"]
 
 
 def test_reminders_repeat_and_missed_ones_are_combined() -> None:
@@ -231,7 +231,7 @@ def test_no_crash_loses_or_repeats_a_mail(turns: list[tuple[float, list[Event], 
     policy = replace(TELL, cap=cap, reminder=8 * HOUR)
     disk = json.dumps(as_json(AlertState()))
     spool: dict[str, AlertMail] = {}
-    told: set[str] = set()
+    result: set[str] = set()
     left = 0
 
     def write() -> None:
@@ -245,7 +245,7 @@ def test_no_crash_loses_or_repeats_a_mail(turns: list[tuple[float, list[Event], 
         state = step(from_json(json.loads(disk)), now, policy, events)
         write()
         disk = json.dumps(as_json(state))
-        told.update(incident.id for incident in state.incidents if incident.told)
+        result.update(incident.id for incident in state.incidents if incident.told)
         for mail in state.outbox:
             write()
             assert spool.setdefault(mail.key, mail) == mail, "the same key is the same mail"
@@ -266,7 +266,7 @@ def test_no_crash_loses_or_repeats_a_mail(turns: list[tuple[float, list[Event], 
     for what in ("notice", "all_clear"):
         ids = [report.incident for report in reports if report.what == what]
         assert len(ids) == len(set(ids)), f"two mails of one incident say {what}"
-    assert told <= {report.incident for report in reports}
+    assert result <= {report.incident for report in reports}
     ended = {report.incident for report in reports if report.what == "all_clear"}
     assert all(incident.id not in ended for incident in from_json(json.loads(disk)).incidents)
     assert from_json(json.loads(disk)).outbox == ()

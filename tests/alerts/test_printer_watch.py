@@ -42,11 +42,11 @@ async def test_a_real_printer(printer: Printer) -> None:
 
 
 async def test_all_attributes_of_a_real_printer_can_be_read(printer: Printer) -> None:
-    told = await printer_attributes(printer.uri, ["all", "media-col-database"])
-    assert told["printer-name"] == ("Lab",)
-    assert told["printer-is-accepting-jobs"] == (True,)
-    assert told["copies-supported"] == ((1, 1),)
-    sizes = [entry["media-size"][0] for entry in cast("Any", told["media-col-database"])]
+    result = await printer_attributes(printer.uri, ["all", "media-col-database"])
+    assert result["printer-name"] == ("Lab",)
+    assert result["printer-is-accepting-jobs"] == (True,)
+    assert result["copies-supported"] == ((1, 1),)
+    sizes = [entry["media-size"][0] for entry in cast("Any", result["media-col-database"])]
     assert {"x-dimension": (21000,), "y-dimension": (29700,)} in sizes
 
 

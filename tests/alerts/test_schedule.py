@@ -50,11 +50,11 @@ def fired(text: str, start: str, end: str, zone: ZoneInfo, minutes: int = 5) -> 
     schedule, last, found = parse_schedule(text), None, []
     now, until = at(start, zone), at(end, zone)
     while now < until:
-        said = check_due(schedule, last, now, zone)
-        if said.due:
+        check = check_due(schedule, last, now, zone)
+        if check.due:
             found.append(datetime.fromtimestamp(now, zone))
-            assert not said.late
-        last = said.last
+            assert not check.late
+        last = check.last
         now += 60 * minutes
     return found
 
@@ -105,16 +105,16 @@ def test_a_new_schedule_begins_with_its_next_occurrence() -> None:
 
 def test_one_mail_is_due_for_all_missed_occurrences() -> None:
     daily = parse_schedule("daily 08:00")
-    said = check_due(daily, "2026-11-20T08:00", at("2026-11-24 09:00"), BERLIN)
-    assert said == DueCheck("2026-11-24T08:00", due=True, late=True, missed=3)
-    assert check_due(daily, said.last, at("2026-11-24 09:01"), BERLIN) == DueCheck("2026-11-24T08:00")
+    check = check_due(daily, "2026-11-20T08:00", at("2026-11-24 09:00"), BERLIN)
+    assert check == DueCheck("2026-11-24T08:00", due=True, late=True, missed=3)
+    assert check_due(daily, check.last, at("2026-11-24 09:01"), BERLIN) == DueCheck("2026-11-24T08:00")
 
 
 def test_a_clock_that_was_years_ahead_does_not_stop_the_schedule() -> None:
     daily = parse_schedule("daily 08:00")
-    said = check_due(daily, "2036-01-01T08:00", at("2026-11-24 09:00"), BERLIN)
-    assert said == DueCheck("2026-11-24T08:00")
-    assert check_due(daily, said.last, at("2026-11-25 08:00"), BERLIN).due
+    check = check_due(daily, "2036-01-01T08:00", at("2026-11-24 09:00"), BERLIN)
+    assert check == DueCheck("2026-11-24T08:00")
+    assert check_due(daily, check.last, at("2026-11-25 08:00"), BERLIN).due
 
 
 def test_a_clock_set_back_by_an_hour_does_not_repeat_an_occurrence() -> None:
@@ -146,11 +146,11 @@ def test_once_a_day_in_every_zone(name: str, hour: int, minute: int, start: int,
     last, due, missed = first, Counter[str](), 0
     for seconds in steps:
         now += seconds
-        said = check_due(schedule, last, now, zone)
-        due[said.last] += said.due
-        missed += said.missed
-        assert said.due == (said.last != last)
-        last = said.last
+        check = check_due(schedule, last, now, zone)
+        due[check.last] += check.due
+        missed += check.missed
+        assert check.due == (check.last != last)
+        last = check.last
     assert set(due.values()) <= {0, 1}
     days = datetime.fromisoformat(last) - datetime.fromisoformat(first)
     assert days == timedelta(days=sum(due.values()) + missed), "each day is told or counted as missed"

@@ -36,10 +36,10 @@ async def test_a_mail_that_is_held_is_posted_once(tmp_path: Path) -> None:
         for _ in range(3):
             await post_stuck_alerts(device, alarms)
         [body] = web.bodies
-    said = json.loads(body)
-    incident = said["alert"].pop("incident")
+    document = json.loads(body)
+    incident = document["alert"].pop("incident")
     assert incident.startswith("1-")
-    assert said == {
+    assert document == {
         "device": {"name": "Copier", "model": "BP-1", "serial_number": "0815", "location": "2nd floor"},
         "alert": {
             "what": "notice",

@@ -262,6 +262,18 @@ add_scenario("app_secret_expired", "token", with_token_response(ENTRA[7000222]),
 add_scenario("app_type_wrong", "token", with_token_response(ENTRA[7000218]), "a public application")
 add_scenario("app_or_tenant_unknown", "token", with_token_response(ENTRA[700016]), "unknown application")
 add_scenario("sign_in_blocked_by_policy", "token", with_token_response(ENTRA[53003]), "conditional access")
+
+
+@scenario("device_code_blocked", "token")
+async def by_device_code(device: Device, sandbox: Sandbox) -> None:
+    await with_token_response(ENTRA[53003])(device, sandbox)
+    device.set(SMTP, device_authorization_endpoint=f"{sandbox.issuer}/device_authorization")
+    store = device.records.tokens.store("smtp")
+    grant = await store.load()
+    assert grant is not None
+    await store.save(replace(grant, flow="device"))
+
+
 add_scenario("token_service_busy", "token", with_token_response(ENTRA[90033]), "503")
 add_scenario("scope_wrong", "token", with_token_response(ScriptedResponse(400, {"error": "invalid_scope"})), "scope")
 add_scenario(

@@ -18,8 +18,10 @@ from mailslot.diagnosis.classify import MAX_WORDS, diagnose
 from mailslot.diagnosis.context import DiagnosisContext
 from mailslot.errors import InputError, Stage, TokenError
 from mailslot.oauth.presets import preset
+from mailslot.oauth.providers import custom_provider
+from mailslot.oauth.response import TokenServiceResponse
 from mailslot.oauth.token_error_table import Remedy
-from mailslot.oauth.token_errors import TokenServiceError
+from mailslot.oauth.token_errors import TokenServiceError, classify_error
 from mailslot.wire.secret import Secret
 
 KNOWN = DiagnosisContext("SMTP", "smtp.example.com", 587, Security.STARTTLS, "oauth2", account="scanner@example.com")
@@ -140,9 +142,12 @@ def test_the_replys_text_outranks_the_claims() -> None:
 def test_the_account_of_the_token_is_shown() -> None:
     token = jwt(aud="https://outlook.office.com", upn="boss@example.com", scp="SMTP.Send")
     known = replace(KNOWN, provider=preset("microsoft365"), token=token)
-    said = explain(diagnose(refused(), known))
-    assert said.message == "The token belongs to boss@example.com, but the account that is set is scanner@example.com."
-    assert (said.actor, said.token_helps) == ("operator", True)
+    explanation = explain(diagnose(refused(), known))
+    assert (
+        explanation.message
+        == "The token belongs to boss@example.com, but the account that is set is scanner@example.com."
+    )
+    assert (explanation.actor, explanation.token_helps) == ("operator", True)
 
 
 # Recipients.
@@ -236,9 +241,9 @@ def test_any_error_is_classified(error: MailError, known: DiagnosisContext) -> N
     assert found.cause in causes()
     assert found == diagnose(error, known)
     for language in languages():
-        said = explain(found, language)
-        assert said.message.isprintable()
-        assert said.advice.isprintable()
+        explanation = explain(found, language)
+        assert explanation.message.isprintable()
+        assert explanation.advice.isprintable()
     assert all(len(value) <= MAX_WORDS for value in found.facts.values())
 
 
@@ -270,3 +275,91 @@ def test_no_secret_is_shown(token: str, before: str, after: str, cause: str) -> 
 def test_a_token_at_a_self_hosted_server(claims: dict[str, str], cause: str) -> None:
     """Nothing is known of its audience, but whose token it is tells enough."""
     assert diagnose(refused(), replace(KNOWN, token=jwt(**claims))).cause == cause
+
+
+# What the token is for.
+
+
+@pytest.mark.parametrize(
+    ("audience", "name"),
+    [
+        ("00000003-0000-0000-c000-000000000000", "Microsoft Graph"),
+        ("https://graph.microsoft.com", "Microsoft Graph"),
+        ("00000002-0000-0000-c000-000000000000", "Azure AD Graph"),
+        ("https://graph.windows.net/", "Azure AD Graph"),
+        ("797f4846-ba00-4fd7-ba43-dac1f8f63013", "Azure Resource Manager"),
+        ("9f3c0000-0000-0000-0000-00000000abcd", "9f3c0000-0000-0000-0000-00000000abcd"),
+    ],
+)
+@pytest.mark.parametrize("provider", ["microsoft365", None, "custom"])
+def test_a_token_for_another_service_says_for_which(audience: str, name: str, provider: str | None) -> None:
+    token = jwt(aud=audience, upn="scanner@example.com", scp="Mail.Send")
+    chosen = {
+        "microsoft365": preset("microsoft365"),
+        "custom": custom_provider(token_endpoint="https://login.example.com/token", scopes="Mail.Send"),
+        None: None,
+    }[provider]
+    known = replace(KNOWN, host="smtp.office365.com", provider=chosen, token=token)
+    found = diagnose(refused(), known)
+    assert found.cause == "token_for_other_service"
+    said = explain(found)
+    assert said.message == f"The token is for {name}, not for this mail service."
+    assert "permissions (scopes)" in said.advice
+    assert (said.actor, said.token_helps) == ("operator", True)
+    for language in languages():
+        assert name in explain(found, language).message
+
+
+@pytest.mark.parametrize(
+    "audience",
+    [
+        "00000002-0000-0ff1-ce00-000000000000",
+        "https://outlook.office.com",
+        "https://outlook.office365.com/",
+        "https://ps.outlook.com",
+    ],
+)
+def test_a_token_for_exchange_is_for_mail(audience: str) -> None:
+    token = jwt(aud=audience, upn="scanner@example.com", scp="SMTP.Send")
+    known = replace(KNOWN, provider=preset("microsoft365"), token=token)
+    assert diagnose(refused(), known).cause == "token_refused"
+    # Another permission is missing: it is the right service all the same.
+    other = replace(known, token=jwt(aud=audience, upn="scanner@example.com", scp="Mail.Read"))
+    found = diagnose(refused(), other)
+    assert found.cause == "token_for_other_service"
+    assert explain(found).message == "The token is for another service, not for this mail service."
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "name"),
+    [
+        (
+            650057,
+            "Resource value from request: . Resource app ID: 00000003-0000-0000-c000-000000000000.",
+            "Microsoft Graph",
+        ),
+        (
+            500011,
+            "The resource principal named https://graph.windows.net was not found in the tenant.",
+            "Azure AD Graph",
+        ),
+        (70011, "The provided value for scope https://graph.microsoft.com/POP.Read is not valid.", "Microsoft Graph"),
+    ],
+)
+def test_permissions_of_another_service_say_of_which(code: int, said: str, name: str) -> None:
+    members = {"error": "invalid_resource", "error_description": f"AADSTS{code}: {said}"}
+    error = classify_error(TokenServiceResponse(400, members), "refresh_token")
+    found = diagnose(error, KNOWN)
+    assert found.cause == "scope_wrong"
+    assert (
+        explain(found).message
+        == f"The requested permissions (scopes) are for {name}, not for this mail service."
+    )
+    for language in languages():
+        assert name in explain(found, language).message
+
+
+def test_permissions_of_the_mail_service_itself() -> None:
+    said = "AADSTS650057: Resource value from request: https://outlook.office365.com."
+    error = classify_error(TokenServiceResponse(400, {"error": "invalid_resource", "error_description": said}))
+    assert explain(diagnose(error, KNOWN)).message == "The requested permissions (scopes) are wrong."

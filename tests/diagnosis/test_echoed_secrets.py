@@ -46,8 +46,8 @@ async def test_no_encoding_of_an_echoed_secret_is_shown(
     device: Device, sandbox: Sandbox, echo: str, source: str
 ) -> None:
     lines = ECHOES[echo]()
-    said = b"".join(f"535-5.7.8 {line}\r\n".encode() for line in lines) + b"535 5.7.8 end\r\n"
-    sandbox.faults.append(Fault("sign_in", act=False, replace=said))
+    outcome = b"".join(f"535-5.7.8 {line}\r\n".encode() for line in lines) + b"535 5.7.8 end\r\n"
+    sandbox.faults.append(Fault("sign_in", act=False, replace=outcome))
     await device.set_up_slot(SMTP, sandbox, keep=False)
     if source == "file":
         (device.home / "token").write_text(TOKEN)

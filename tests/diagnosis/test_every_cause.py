@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from diagnosis.scenarios import SCENARIOS, SMTP, Scenario, black_hole, silent_server
+from diagnosis.device import SCANNER
+from diagnosis.scenarios import SCENARIOS, SMTP, Scenario, black_hole, jwt, silent_server, with_token
 from mailslot.causes.cause import causes
 from mailslot.causes.rules import table
 from mailslot.diagnosis.catalogue import explain
 from mailslot.slots import grant_store
-from mailslot_plugins.sandbox import run_sandbox
+from mailslot_plugins.sandbox import EXCHANGE, run_sandbox
 
 if TYPE_CHECKING:
     from diagnosis.device import Device
@@ -33,8 +35,8 @@ OF_JOBS = {
 def test_every_cause_has_a_scenario() -> None:
     """Of what a server's words tell, each row has a transcript of its own (`test_rules`)."""
     reached = {way.cause for way in SCENARIOS} | set(ELSEWHERE)
-    told = {rule.cause for rule in table().rules} | {"device_code_blocked"}  # tests/oauth/test_token_errors.py
-    assert set(causes()) - OF_JOBS - reached - told == set()
+    result = {rule.cause for rule in table().rules}
+    assert set(causes()) - OF_JOBS - reached - result == set()
     assert reached <= set(causes())
     assert all(name in globals() for name in ELSEWHERE.values())
 
@@ -48,10 +50,31 @@ async def test_way(device: Device, way: Scenario) -> None:
     assert (result.diagnosis.cause, result.stage) == (way.cause, way.stage), result
     assert [stage.name for stage in result.stages if not stage.ok] == ([way.stage] if way.stage else [])
     assert all(stage.ok is not None for stage in result.stages)
-    said = explain(result.diagnosis)
-    assert said.cause == way.cause
-    assert said.message
-    assert "{" not in said.message
+    explanation = explain(result.diagnosis)
+    assert explanation.cause == way.cause
+    assert explanation.message
+    assert "{" not in explanation.message
+
+
+@pytest.mark.parametrize(
+    ("audience", "name"),
+    [
+        ("00000003-0000-0000-c000-000000000000", "Microsoft Graph"),
+        ("https://graph.windows.net", "Azure AD Graph"),
+    ],
+)
+async def test_the_test_says_which_service_a_token_is_for(device: Device, audience: str, name: str) -> None:
+    """At Exchange, which gives no reason."""
+    token = jwt(aud=audience, scp="Mail.Send", upn=SCANNER)
+    async with run_sandbox(personality=EXCHANGE) as sandbox:
+        await with_token(token, account=SCANNER, provider="microsoft365")(device, sandbox)
+        store = device.records.tokens.store("smtp")
+        grant = await store.load()
+        assert grant is not None
+        await store.save(replace(grant, token_origin="https://login.microsoftonline.com"))
+        result = await device.test(SMTP)
+    assert (result.diagnosis.cause, result.stage) == ("token_for_other_service", "sign_in")
+    assert explain(result.diagnosis).message == f"The token is for {name}, not for this mail service."
 
 
 async def test_black_hole(device: Device, sandbox: Sandbox) -> None:

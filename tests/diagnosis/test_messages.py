@@ -18,8 +18,8 @@ from mailslot.diagnosis.catalogue import (
     label,
     languages,
     messages,
-    needs,
-    texts,
+    needed_facts,
+    variants,
 )
 from mailslot.diagnosis.diagnosis import Diagnosis
 
@@ -85,7 +85,7 @@ def all_texts(language: str) -> list[tuple[str, str, int, str]]:
         for cause, table in messages(language).items()
         if cause != WORDS
         for part in ("sentence", "advice")
-        for number, text in enumerate(texts(table[part]))
+        for number, text in enumerate(variants(table[part]))
     ]
 
 
@@ -97,8 +97,8 @@ def test_the_causes_match_the_design_document(cause: str, actor: str | None, hel
 @every_language
 def test_every_language_is_complete(language: str) -> None:
     assert set(messages(language)) == {*causes(), WORDS}
-    english = {(cause, part, number): needs(text) for cause, part, number, text in all_texts("en")}
-    found = {(cause, part, number): needs(text) for cause, part, number, text in all_texts(language)}
+    english = {(cause, part, number): needed_facts(text) for cause, part, number, text in all_texts("en")}
+    found = {(cause, part, number): needed_facts(text) for cause, part, number, text in all_texts(language)}
     assert found == english
     assert {cause for cause in causes() if set(messages(language)[cause]) != {"sentence", "advice"}} == set()
     words: Any = messages(language)[WORDS]
@@ -132,7 +132,7 @@ def test_every_text_is_translated() -> None:
 
 def test_the_last_variant_needs_no_facts() -> None:
     lasts = {(cause, part): text for cause, part, _, text in all_texts("en")}
-    assert {key: text for key, text in lasts.items() if needs(text)} == {}
+    assert {key: text for key, text in lasts.items() if needed_facts(text)} == {}
 
 
 def test_token_update_failed_has_the_quoted_text() -> None:
@@ -145,19 +145,21 @@ def test_token_update_failed_has_the_quoted_text() -> None:
 
 def test_german_keeps_sharp_s() -> None:
     """A maker's own panel says it so."""
-    said = explain(Diagnosis("token_update_failed"), "de").message
-    assert said == "Token-Update fehlgeschlagen. Bitte löschen Sie das Token und rufen Sie das Token erneut ab."
+    result = explain(Diagnosis("token_update_failed"), "de").message
+    assert result == "Token-Update fehlgeschlagen. Bitte löschen Sie das Token und rufen Sie das Token erneut ab."
 
 
 @every_language
 @pytest.mark.parametrize("cause", causes())
 def test_no_placeholder_is_left_empty(cause: str, language: str) -> None:
     table = messages(language)[cause]
-    wanted = sorted(set().union(*(needs(text) for part in ("sentence", "advice") for text in texts(table[part]))))
+    wanted = sorted(
+        set().union(*(needed_facts(text) for part in ("sentence", "advice") for text in variants(table[part])))
+    )
     for size in range(len(wanted) + 1):
         for known in combinations(wanted, size):
-            said = explain(Diagnosis(cause, {name: f"<{name}>" for name in known}), language)
-            for text in (said.message, said.advice):
+            explanation = explain(Diagnosis(cause, {name: f"<{name}>" for name in known}), language)
+            for text in (explanation.message, explanation.advice):
                 assert text
                 assert not set("{}") & set(text)
                 shown = set(re.findall(r"<(\w+)>", text))
@@ -170,10 +172,10 @@ def test_no_placeholder_is_left_empty(cause: str, language: str) -> None:
 @pytest.mark.parametrize("cause", causes())
 def test_known_facts_are_shown(cause: str, language: str) -> None:
     """With all facts, the first text is said."""
-    first = texts(messages(language)[cause]["sentence"])[0]
-    facts = {name: f"<{name}>" for name in needs(first)}
-    said = explain(Diagnosis(cause, facts), language).message
-    assert all(name.startswith("security_") or f"<{name}>" in said for name in facts)
+    first = variants(messages(language)[cause]["sentence"])[0]
+    facts = {name: f"<{name}>" for name in needed_facts(first)}
+    result = explain(Diagnosis(cause, facts), language).message
+    assert all(name.startswith("security_") or f"<{name}>" in result for name in facts)
 
 
 def test_placeholders_are_plain_fact_names() -> None:
@@ -186,16 +188,16 @@ def test_placeholders_are_plain_fact_names() -> None:
 
 
 def test_braces_in_a_reply_are_not_placeholders() -> None:
-    said = explain(Diagnosis("unknown", {"words": "{host} {0} }{", "host": "h"}))
-    assert said.message == "The mail server said: {host} {0} }{"
+    explanation = explain(Diagnosis("unknown", {"words": "{host} {0} }{", "host": "h"}))
+    assert explanation.message == "The mail server said: {host} {0} }{"
 
 
 @every_language
 def test_unusable_settings_are_not_called_incomplete(language: str) -> None:
     reason = "mailslot.toml has 2 faults:\nmailslot.toml:3: timeout is 0.\nmailslot.toml:4: port is 0."
-    said = explain(Diagnosis("not_configured", {"reason": reason}), language).message
-    assert said.endswith("mailslot.toml has 2 faults.")
-    assert said != explain(Diagnosis("not_configured"), language).message
+    result = explain(Diagnosis("not_configured", {"reason": reason}), language).message
+    assert result.endswith("mailslot.toml has 2 faults.")
+    assert result != explain(Diagnosis("not_configured"), language).message
     missing = {"reason": "The mail server is not set.", "missing": "server"}
     assert "The mail server" not in explain(Diagnosis("not_configured", missing), language).message
 
@@ -203,9 +205,9 @@ def test_unusable_settings_are_not_called_incomplete(language: str) -> None:
 @every_language
 def test_tls_modes_are_translated(language: str) -> None:
     facts = {"host": "h", "port": "25", "security_now": "tls", "security_right": "none"}
-    said = explain(Diagnosis("tls_port_mismatch", facts), language)
-    assert messages(language)[WORDS]["security"]["none"] in said.message
-    assert "SSL/TLS" in said.message
+    explanation = explain(Diagnosis("tls_port_mismatch", facts), language)
+    assert messages(language)[WORDS]["security"]["none"] in explanation.message
+    assert "SSL/TLS" in explanation.message
 
 
 def test_unknown_causes_and_languages() -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import pytest
 from hypothesis import given
@@ -14,16 +17,24 @@ from diagnosis.collected_answers import displayed_texts
 from mailslot.causes.cause import causes
 from mailslot.causes.maker_codes import MakerCode, find_maker_codes, maker_codes, makers_of, parse_maker_codes
 from mailslot.causes.shown import parse_shown, shown_rows
+from mailslot.diagnosis.catalogue import explain
 from mailslot.diagnosis.pasted import explain_pasted
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from diagnosis.collected import Half
+
+CLIENTS: Final[dict[str, list[str]]] = tomllib.loads((Path(__file__).parent / "clients.toml").read_text("utf-8"))
 
 
-def test_most_displayed_texts_get_the_right_cause() -> None:
-    told = [(explain_pasted(each.text), each) for each in displayed_texts("seen")]
-    right = [each for found, each in told if (found.cause if found else "unknown") in each.accepted_causes]
-    assert len(right) / len(told) >= 0.95
+def share_of_right_causes(half: Half) -> float:
+    """Return a share, and no text: no row is to be tuned to one of the half that is not looked at."""
+    found = [(explain_pasted(each.text), each.accepted_causes) for each in displayed_texts(half)]
+    return sum((diagnosis.cause if diagnosis else "unknown") in right for diagnosis, right in found) / len(found)
+
+
+@pytest.mark.parametrize(("half", "least"), [("seen", 0.95), ("unseen", 0.80)])
+def test_most_displayed_texts_get_the_right_cause(half: Half, least: float) -> None:
+    assert share_of_right_causes(half) >= least
 
 
 @pytest.mark.parametrize(
@@ -40,6 +51,62 @@ def test_who_is_quoted_counts_first(text: str, cause: str) -> None:
     found = explain_pasted(text)
     assert found is not None
     assert found.cause == cause
+
+
+@pytest.mark.parametrize(
+    ("cause", "text"),
+    [(cause, text) for cause, texts in CLIENTS.items() for text in texts],
+)
+def test_what_clients_put_around_a_servers_words_is_taken_off(cause: str, text: str) -> None:
+    found = explain_pasted(text)
+    assert found is not None
+    assert found.cause == cause
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Paper jam in tray 2",
+        "Order 535 shipped",
+        "Invoice 550 from 2024-05-01",
+        "Scan to folder failed: access denied",
+        "The file name is too long",
+        "Password changed successfully",
+        "TLS started with cipher TLSv1.3",
+        "250 2.0.0 OK",
+        "Papierstau",
+        "用紙切れ",
+    ],
+)
+def test_what_is_no_fault_of_mail_is_not_explained(text: str) -> None:
+    assert explain_pasted(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "cause", "says"),
+    [
+        (
+            "The audience claim value is invalid for current resource. Audience claim is 'https://graph.microsoft.com/'.",
+            "token_for_other_service",
+            "The token is for Microsoft Graph,",
+        ),
+        (
+            "Access token validation failure. Invalid audience.",
+            "token_for_other_service",
+            "The token is for another service,",
+        ),
+        (
+            "AADSTS650057: Invalid resource. Resource app ID: 00000002-0000-0000-c000-000000000000.",
+            "scope_wrong",
+            "are for Azure AD Graph,",
+        ),
+    ],
+)
+def test_a_wrong_resource_is_named(text: str, cause: str, says: str) -> None:
+    found = explain_pasted(text)
+    assert found is not None
+    assert found.cause == cause
+    assert says in explain(found).message
 
 
 @given(st.text(max_size=300))
@@ -95,6 +162,7 @@ def test_the_maker_is_asked_for(tmp_path: Path) -> None:
 
 
 def test_rows_are_of_the_catalogue_and_have_a_source() -> None:
+    assert parse_shown(files("mailslot.causes").joinpath("shown.toml").read_text("utf-8"))
     assert {row.cause for row in shown_rows()} <= causes().keys()
     assert all(row.source for row in shown_rows())
     for wrong in ("[[shown]]\ncause = 'unknown'", "[[shown]]\ncause = 'unknown'\nsays = ['[']\nsource = 's'"):

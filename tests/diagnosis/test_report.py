@@ -212,9 +212,9 @@ async def test_the_contents_of_the_report(device: Records) -> None:
     assert token["claims"]["names_the_account"] is True
     assert [(test["ok"], test["cause"]) for test in found["tests.json"]["smtp"]] == [(False, "unknown"), (True, "ok")]
     assert found["queue.json"]["jobs"]["queued"] == 1
-    said = found["transcripts/smtp.txt"].splitlines()
-    assert said[2:4] == ["S: 220 ready", "•••"]
-    assert said[-1] == "C: QUIT"
+    result = found["transcripts/smtp.txt"].splitlines()
+    assert result[2:4] == ["S: 220 ready", "•••"]
+    assert result[-1] == "C: QUIT"
 
 
 async def test_an_empty_device(tmp_path: Path) -> None:

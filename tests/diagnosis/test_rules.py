@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from diagnosis.collected import smtp_refusals
+from diagnosis.collected_answers import pop3_refusals
 from diagnosis.replies import parse_reply
 from diagnosis.transcript_errors import context_of_transcript, errors_of_transcript
 from mailslot.causes import rules
+from mailslot.causes.columns import Words
 from mailslot.causes.refusal import Refusal
 from mailslot.causes.rules import find_rule, parse_table, table
+from mailslot.causes.words import normalize
 from mailslot.diagnosis.classify import diagnose
+from mailslot.oauth.token_error_table import parse_error_table
 from transcripts import FIXTURES, load, read
 
 if TYPE_CHECKING:
@@ -126,6 +133,22 @@ def test_the_tables_are_loaded_at_the_first_refusal() -> None:
     code = "import sys, mailslot; print([m for m in sys.modules if m in {'tomllib', 'mailslot.causes.rules'}])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_every_pattern_is_one() -> None:
+    """At a refusal each is compiled when it is asked; here all are."""
+    written = files("mailslot.causes").joinpath("rules.toml").read_text("utf-8")
+    assert len(parse_table(written).rules) == len(table().rules)
+    assert parse_error_table(files("mailslot.oauth").joinpath("token_errors.toml").read_text("utf-8")).descriptions
+
+
+def test_looking_for_terms_first_changes_nothing() -> None:
+    """A pattern is found where the whole of it is found, whatever of it is compiled."""
+    patterns = [rule.words for rule in table().rules if rule.words is not None]
+    for said in {normalize(each.text) for each in (*smtp_refusals("seen"), *pop3_refusals("seen"))}:
+        words = Words(said)
+        for pattern in patterns:
+            assert pattern.found_in(words) == bool(re.search(pattern.pattern, said, re.IGNORECASE)), (pattern, said)
 
 
 def test_every_rule_has_its_transcript() -> None:

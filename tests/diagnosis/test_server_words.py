@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from mailslot.diagnosis.server_words import for_people
+from mailslot.diagnosis.server_words import without_internals
 
 
 @pytest.mark.parametrize(
-    ("said", "left"),
+    ("reply_text", "left"),
     [
         (
             "STOREDRV.Submission.Exception:SendAsDeniedException.MapiExceptionSendAsDenied; A permanent exception.",
@@ -23,5 +23,5 @@ from mailslot.diagnosis.server_words import for_people
         ("", ""),
     ],
 )
-def test_what_is_left(said: str, left: str) -> None:
-    assert for_people(said) == left
+def test_what_is_left(reply_text: str, left: str) -> None:
+    assert without_internals(reply_text) == left

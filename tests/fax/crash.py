@@ -72,8 +72,8 @@ def killed_at_each_step(folder: Path, what: str, backend: str) -> int:
 
         ended = wait_for_exit(fork_child(work))
         assert ended in {0, KILLED}, ended
-        said = handle(place, MAILS[what], backend)
-        assert isinstance(said, Done if what == "printed" else SetAside), said
+        result = handle(place, MAILS[what], backend)
+        assert isinstance(result, Done if what == "printed" else SetAside), result
         check(place, what, backend)
         if ended == 0:
             return step

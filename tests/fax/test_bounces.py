@@ -186,8 +186,8 @@ The address does not exist.</p><p>#550 5.1.10 RESOLVER.ADR.RecipientNotFound ##<
 async def test_a_report_as_text_is_matched(tmp_path: Path, mail: str, status: str, words: str) -> None:
     async with fax_device(tmp_path / "home") as device:
         job = await faxed(device, ALICE)
-        said = await pipeline.handle(store_incoming(mail.replace("\n", "\r\n").encode(), tmp_path), device)
-        assert said == Done(f"a report about job {job.id}: {status}")
+        outcome = await pipeline.handle(store_incoming(mail.replace("\n", "\r\n").encode(), tmp_path), device)
+        assert outcome == Done(f"a report about job {job.id}: {status}")
         notes = (await device.spool.job(job.id)).notes
     assert notes[f"report of {ALICE}"].startswith(f"{status}: ")
     assert words in notes[f"report of {ALICE}"]
@@ -219,8 +219,8 @@ async def test_a_job_of_another_pipeline_is_matched(tmp_path: Path) -> None:
 
 async def test_a_report_about_an_unknown_mail_is_still_a_report(tmp_path: Path) -> None:
     async with fax_device(tmp_path / "home") as device:
-        said = await pipeline.handle(store_incoming(QMAIL.encode(), tmp_path), device)
-    assert said == Done(f"a report about a mail that is not known here: {ALICE} failed 5.1.1")
+        outcome = await pipeline.handle(store_incoming(QMAIL.encode(), tmp_path), device)
+    assert outcome == Done(f"a report about a mail that is not known here: {ALICE} failed 5.1.1")
     assert files_in(tmp_path / "home" / "fax") == []
 
 
@@ -271,9 +271,9 @@ HOLIDAY = (
 async def test_an_absence_reply_is_not_a_failure(tmp_path: Path, subject: str, more: str) -> None:
     async with fax_device(tmp_path / "home") as device:
         job = await faxed(device, ALICE)
-        said = await pipeline.handle(store_incoming((HOLIDAY % (subject, more)).encode(), tmp_path), device)
-        assert isinstance(said, Done)
-        assert said.note.startswith("not printed: ")
+        outcome = await pipeline.handle(store_incoming((HOLIDAY % (subject, more)).encode(), tmp_path), device)
+        assert isinstance(outcome, Done)
+        assert outcome.note.startswith("not printed: ")
         assert (await device.spool.job(job.id)).notes[OVERALL_NOTE] == "none yet"
     assert files_in(tmp_path / "home" / "fax") == []
 
@@ -295,10 +295,10 @@ async def test_mail_from_machines_is_not_printed(tmp_path: Path, field: str) -> 
     pdf = "Content-Type: application/pdf; name=x.pdf\n\n%PDF-1.4\n"
     async with fax_device(tmp_path / "home") as device:
         for number, rest in enumerate(("\nHello.\n", pdf)):
-            said = await pipeline.handle(
+            outcome = await pipeline.handle(
                 store_incoming(f"{field}\n{head}Subject: x\n{rest}".encode(), tmp_path, number), device
             )
-            assert isinstance(said, SetAside if rest is pdf else Done)
+            assert isinstance(outcome, SetAside if rest is pdf else Done)
         assert await device.spool.jobs() == []
     assert files_in(tmp_path / "home" / "fax") == []
 

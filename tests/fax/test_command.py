@@ -18,7 +18,7 @@ import pytest
 from command_line import mailslot, no_service
 from fax.faxes import SETTINGS
 from mailslot.spool.spool import Spool
-from mailslot_plugins.fax.fax_reader import read_pages
+from mailslot_plugins.fax.received_pages import read_pages
 
 if TYPE_CHECKING:
     from mailslot.spool.job import Job

@@ -8,6 +8,7 @@ import struct
 import subprocess
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -16,8 +17,12 @@ from PIL import Image, ImageChops
 
 from fax.pages import text_page
 from mailslot_plugins.fax.coding import encode
-from mailslot_plugins.fax.fax_reader import Page, UnreadableFaxError, read_pages
 from mailslot_plugins.fax.profile import write_tiff_fx
+from mailslot_plugins.fax.received_pages import read_pages
+from mailslot_plugins.intake.refusal import IntakeRefusedError
+
+if TYPE_CHECKING:
+    from mailslot_plugins.intake.tiff import TiffPage
 
 SCAN = Path(__file__).parents[2] / "fixtures" / "scan" / "page.pdf"
 
@@ -28,7 +33,7 @@ def fax(*pages: Image.Image) -> bytes:
     return file.getvalue()
 
 
-def same(page: Page, image: Image.Image) -> bool:
+def same(page: TiffPage, image: Image.Image) -> bool:
     return ImageChops.difference(page.image.convert("L"), image.convert("L")).getbbox() is None
 
 
@@ -183,7 +188,7 @@ def test_damage_within_our_own() -> None:
     ],
 )
 def test_refusals_are_sentences(octets: bytes, says: str) -> None:
-    with pytest.raises(UnreadableFaxError, match=says):
+    with pytest.raises(IntakeRefusedError, match=says):
         list(read_pages(octets))
 
 
@@ -192,8 +197,8 @@ def test_a_circular_chain_of_pages() -> None:
     [count] = struct.unpack_from("<H", octets, 8)
     [second] = struct.unpack_from("<I", octets, 10 + 12 * count)
     struct.pack_into("<I", octets, second + 2 + 12 * count, 8)
-    seen: list[Page] = []
-    with pytest.raises(UnreadableFaxError, match="after 2 pages"):
+    seen: list[TiffPage] = []
+    with pytest.raises(IntakeRefusedError, match="after 2 pages"):
         seen.extend(read_pages(bytes(octets)))
 
 
@@ -204,7 +209,7 @@ def test_any_input_gives_pages_or_a_sentence(octets: bytes) -> None:
         if octet % 7 == 0:
             whole[(octet * 31 + index * 17) % 230] = octet
     for data in (octets, bytes(whole), b"II*\0\x08\0\0\0" + octets):
-        with suppress(UnreadableFaxError):
+        with suppress(IntakeRefusedError):
             for page in read_pages(data):
                 assert page.image.mode == "1"
 

@@ -17,8 +17,8 @@ from mailslot.service.poller import poll_once
 from mailslot.service.worker import Worker
 from mailslot.slots.records import Records
 from mailslot.spool.spool import Spool
-from mailslot_plugins.fax.fax_reader import read_pages
 from mailslot_plugins.fax.pipeline import pipeline
+from mailslot_plugins.fax.received_pages import read_pages
 from mailslot_plugins.fax.section import SECTION
 from mailslot_plugins.intake.process import run_task
 

@@ -78,12 +78,12 @@ async def test_the_content_of_a_receipt(tmp_path: Path, broken: bool) -> None:
     octets = make_mail(file, fields={**RECEIPT_REQUEST, "Original-Recipient": "rfc822;fax@office.test"})
     async with fax_device(tmp_path / "home", RECEIPTS) as device:
         for _ in range(2):
-            said = await pipeline.handle(store_incoming(octets, tmp_path), device)
+            outcome = await pipeline.handle(store_incoming(octets, tmp_path), device)
         # The same mail under another number, as after the mail server gave all of them new unique-ids.
         await pipeline.handle(store_incoming(octets, tmp_path, 2), device)
         [job] = await device.spool.jobs()
         [mail] = await sent_messages(device)
-    assert isinstance(said, SetAside if broken else Done)
+    assert isinstance(outcome, SetAside if broken else Done)
     assert (job.pipeline, job.sender, job.notes["notify"]) == ("fax-answers", "", "NEVER")
     assert [each.address for each in job.recipients] == [ALICE]
     assert (mail["From"], mail["To"], mail["Auto-Submitted"]) == (COPIER, ALICE, "auto-replied")

@@ -25,9 +25,9 @@ from fax.faxes import (
 from fax.pages import text_page
 from mailslot.service.pipeline import Done, Later, SetAside
 from mailslot_plugins.fax import section
-from mailslot_plugins.fax.fax_reader import read_pages
 from mailslot_plugins.fax.pipeline import pipeline
 from mailslot_plugins.fax.profile import STANDARD
+from mailslot_plugins.fax.received_pages import read_pages
 
 SCAN = Path(__file__).parents[2] / "fixtures" / "scan" / "page.pdf"
 
@@ -54,8 +54,8 @@ async def test_in_a_folder_as_tiff(tmp_path: Path) -> None:
         tmp_path / "home", f'deliver_to = "folder {tmp_path}/out; folder other"\nformat = "tiff"'
     ) as device:
         mail = store_incoming(make_mail(FAX), tmp_path)
-        said = await pipeline.handle(mail, device)
-        assert isinstance(said, Later), "an absolute folder may be a disk that is not there"
+        outcome = await pipeline.handle(mail, device)
+        assert isinstance(outcome, Later), "an absolute folder may be a disk that is not there"
         (tmp_path / "out").mkdir()
         assert await pipeline.handle(mail, device) == Done("printed")
     [other] = files_in(tmp_path / "home" / "other")
@@ -107,9 +107,9 @@ async def test_forwarded_once(tmp_path: Path) -> None:
 
 async def test_never_forwarded_to_itself(tmp_path: Path) -> None:
     async with fax_device(tmp_path / "home", f'deliver_to = "mail {COPIER.upper()}"') as device:
-        said = await pipeline.handle(store_incoming(make_mail(FAX), tmp_path), device)
-        assert isinstance(said, Later)
-        assert "own address" in said.why
+        outcome = await pipeline.handle(store_incoming(make_mail(FAX), tmp_path), device)
+        assert isinstance(outcome, Later)
+        assert "own address" in outcome.why
         assert await device.spool.jobs() == []
 
 
@@ -155,9 +155,9 @@ async def test_an_unprintable_fax_gives_a_notice(tmp_path: Path, octets: bytes, 
     async with fax_device(tmp_path / "home", "receipts = true\nanswer_failures = true\nmax_pages = 20") as device:
         mail = store_incoming(octets, tmp_path)
         for _ in range(2):
-            said = await pipeline.handle(mail, device)
-            assert isinstance(said, SetAside)
-            assert why in said.reason
+            outcome = await pipeline.handle(mail, device)
+            assert isinstance(outcome, SetAside)
+            assert why in outcome.reason
         assert await device.spool.jobs() == [], "without a list of allowed senders nobody is answered"
         kept = await device.store("fax").get("mail:1")
     assert kept["closed"]
@@ -204,9 +204,9 @@ async def test_a_mail_that_cannot_be_opened(tmp_path: Path) -> None:
 )
 async def test_whose_faxes_are_accepted(tmp_path: Path, settings: str, fields: dict[str, str], taken: bool) -> None:
     async with fax_device(tmp_path / "home", f"{settings}\nreceipts = true\nanswer_failures = true") as device:
-        said = await pipeline.handle(store_incoming(make_mail(FAX, fields=fields), tmp_path), device)
-        assert isinstance(said, Done)
-        assert said.note.startswith("printed" if taken else "not taken: its sender is")
+        outcome = await pipeline.handle(store_incoming(make_mail(FAX, fields=fields), tmp_path), device)
+        assert isinstance(outcome, Done)
+        assert outcome.note.startswith("printed" if taken else "not taken: its sender is")
         assert await device.spool.jobs() == []
     assert len(files_in(tmp_path / "home" / "fax")) == taken
 
@@ -216,8 +216,8 @@ async def test_a_failed_fax_can_be_handled_again(tmp_path: Path) -> None:
     program.write_text("#!/bin/sh\nexit 1\n")
     program.chmod(0o755)
     async with fax_device(tmp_path / "home", f'deliver_to = "folder fax; printer folder {tmp_path}/gone"') as device:
-        said = await pipeline.handle(store_incoming(make_mail(FAX), tmp_path), device)
-        assert isinstance(said, Later)
+        outcome = await pipeline.handle(store_incoming(make_mail(FAX), tmp_path), device)
+        assert isinstance(outcome, Later)
         (tmp_path / "gone").mkdir()
         assert await pipeline.handle(store_incoming(make_mail(FAX), tmp_path), device) == Done("printed")
     assert len(files_in(tmp_path / "home" / "fax")) == len(files_in(tmp_path / "gone")) == 1

@@ -48,13 +48,13 @@ def mdn(disposition: str, *, to: str = ALICE, more: str = "", identifier: str = 
     return report("disposition-notification", "message/disposition-notification", fields)
 
 
-def report(kind: str, declared: str, said: str, returned: str = "") -> bytes:
+def report(kind: str, declared: str, fields: str, returned: str = "") -> bytes:
     lines = [
         "Return-Path: <>",
         "From: MAILER-DAEMON@mail.test",
         f"Content-Type: multipart/report; report-type={kind}; boundary=b",
         *("", "--b", "Content-Type: text/plain", "", "A report.", ""),
-        *("--b", f"Content-Type: {declared}", "", said, ""),
+        *("--b", f"Content-Type: {declared}", "", fields, ""),
     ]
     if returned:
         lines += ["--b", "Content-Type: text/rfc822-headers", "", f"Message-ID: {returned}", "Subject: x", ""]
@@ -62,8 +62,8 @@ def report(kind: str, declared: str, said: str, returned: str = "") -> bytes:
 
 
 def group(action: str, *, to: str = ALICE, status: str = "2.0.0", code: str = "") -> str:
-    said = f"Final-Recipient: rfc822; {to}\nAction: {action}\nStatus: {status}"
-    return f"{said}\nDiagnostic-Code: smtp; {code}" if code else said
+    result = f"Final-Recipient: rfc822; {to}\nAction: {action}\nStatus: {status}"
+    return f"{result}\nDiagnostic-Code: smtp; {code}" if code else result
 
 
 AUTOMATIC = "automatic-action/MDN-sent-automatically"

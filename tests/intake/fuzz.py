@@ -28,8 +28,8 @@ from intake.sample_documents import filled_form, letter_f, saved
 from intake.test_pictures import PICTURES
 from intake.test_structure import HEAD, LINES, SCAN, SMIME, WINMAIL, outlook_file, signed, tnef, uuencoded, yencoded
 from intake.test_tiff import FORMS
-from mailslot_plugins.fax.fax_reader import UnreadableFaxError, read_pages
 from mailslot_plugins.fax.profile import STANDARD
+from mailslot_plugins.fax.received_pages import read_pages
 from mailslot_plugins.fax.render import render_pages
 from mailslot_plugins.intake.kinds import HEAD_SIZE, detect_kind
 from mailslot_plugins.intake.limits import Limits
@@ -201,9 +201,9 @@ def add_word(data: bytearray, rng: random.Random) -> None:
 
 def check_sentence(error: Exception) -> None:
     """Check that a sentence is fit for a person."""
-    said = str(error)
-    assert said.isprintable(), repr(said)
-    assert 10 < len(said) < 1000
+    result = str(error)
+    assert result.isprintable(), repr(result)
+    assert 10 < len(result) < 1000
 
 
 def check_tiff(octets: bytes) -> None:
@@ -215,7 +215,7 @@ def check_tiff(octets: bytes) -> None:
             assert 50 <= page.y <= 2400
             if number > 50:
                 break
-    except UnreadableFaxError as error:
+    except IntakeRefusedError as error:
         check_sentence(error)
 
 
@@ -244,7 +244,7 @@ def check_pages(octets: bytes) -> None:
     try:
         for page in render_pages(octets, kind, STANDARD, limits.pages):
             assert (page.mode, page.width) == ("1", 1728)
-    except UnreadableFaxError as error:
+    except IntakeRefusedError as error:
         check_sentence(error)
     if kind in {"pdf", *FORMATS}:
         with TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as name, chdir(name):  # noqa: PTH112

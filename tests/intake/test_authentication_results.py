@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mailslot_plugins.intake.authentication_results import (
@@ -67,6 +67,7 @@ def test_genuine_senders(values: list[str], genuine: bool) -> None:
     assert (authentication_refusal(mail(*values), SERVER, "alice@example.com") == "") is genuine
 
 
+@example("1;/=1")
 @given(st.text(alphabet=' ;=()"\\abdmrc.pass/1', max_size=200))
 def test_any_field_can_be_parsed(value: str) -> None:
     name, results = parse_authentication_results(value)

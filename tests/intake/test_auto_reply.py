@@ -64,7 +64,7 @@ def test_an_empty_list_allows_nobody() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "why"),
+    ("properties", "why"),
     [
         ({"return_path": "<>"}, "null sender"),
         ({"return_path": "<evil@example.test>"}, "evil@example.test is not an allowed sender"),
@@ -90,8 +90,8 @@ def test_an_empty_list_allows_nobody() -> None:
         ({"sender": "list-request@office.test", "return_path": None}, "a machine"),
     ],
 )
-def test_senders_that_get_no_reply(said: dict[str, str], why: str) -> None:
-    assert why in judged(**said).refusal  # type: ignore[arg-type] - strings by name
+def test_senders_that_get_no_reply(properties: dict[str, str], why: str) -> None:
+    assert why in judged(**properties).refusal  # type: ignore[arg-type] - strings by name
 
 
 @pytest.mark.parametrize(

@@ -109,13 +109,13 @@ def test_a_folder_of_mails_and_documents(tmp_path: Path) -> None:
         "letters (mails): 1: person 1 (100%); odd 0",
         "pages (documents): 1: same 1 (100%); odd 0",
     ]
-    told = json.loads(command(tmp_path, "--json", "--only", "mails").stdout)
-    assert told == [{"file": "letters/one.eml", "kind": "mails", "label": "person", "note": ""}]
+    document = json.loads(command(tmp_path, "--json", "--only", "mails").stdout)
+    assert document == [{"file": "letters/one.eml", "kind": "mails", "label": "person", "note": ""}]
 
 
 def test_wrong_arguments(tmp_path: Path) -> None:
     (tmp_path / "one.eml").write_bytes(MAIL)
-    for arguments, said in (
+    for arguments, error in (
         ([tmp_path / "none"], "there is no folder"),
         ([tmp_path, "--only", "documents"], "there are no documents in"),
         ([tmp_path, "--workers", "0"], "--workers is 1 or more"),
@@ -123,4 +123,4 @@ def test_wrong_arguments(tmp_path: Path) -> None:
     ):
         ran = command(*arguments)
         assert (ran.returncode, ran.stdout) == (2, "")
-        assert said in ran.stderr
+        assert error in ran.stderr

@@ -109,6 +109,6 @@ async def test_a_printed_text_reports_missing_fonts(tmp_path: Path) -> None:
     path = tmp_path / "text.txt"
     # No font has what is not assigned yet.
     path.write_text("A private sign: \uf8f8", encoding="utf-8")
-    said = await run_task("count", {"path": str(path), "kind": "text"}, tmp_path)
-    assert said["pages"] == 1
-    assert isinstance(said["notes"], list)
+    result = await run_task("count", {"path": str(path), "kind": "text"}, tmp_path)
+    assert result["pages"] == 1
+    assert isinstance(result["notes"], list)

@@ -30,8 +30,8 @@ def test_damaged_input(what: str, count: int, tmp_path: Path) -> None:
         env=environment,
         cwd=tmp_path,
     )
-    said = (
+    result = (
         f"ended with {ran.returncode}, seed {int(seed, 16)}, the last file is {last}\n{ran.stdout}{ran.stderr[-3000:]}"
     )
-    assert ran.returncode == 0, said
-    assert int(ran.stdout.split()[0]) >= count, said
+    assert ran.returncode == 0, result
+    assert int(ran.stdout.split()[0]) >= count, result

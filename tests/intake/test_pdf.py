@@ -11,8 +11,9 @@ from PIL import Image
 from intake.sample_documents import BOX, NOTE, SCREEN, TEXT, filled_form, ink
 from mailslot_plugins.fax.profile import FINE
 from mailslot_plugins.fax.render import render_pages
-from mailslot_plugins.intake.pdf import UnreadablePdfError, open_pdf, render_page
+from mailslot_plugins.intake.pdf import open_pdf, render_page
 from mailslot_plugins.intake.process import IntakeError, run_task
+from mailslot_plugins.intake.refusal import IntakeRefusedError
 from mailslot_plugins.printers.formats import JPEG, PDF
 from mailslot_plugins.printers.prepare import PrinterProfile, prepare
 from mailslot_plugins.printers.printer import Document
@@ -91,5 +92,5 @@ async def test_errors_are_sentences_for_people(task: str, tmp_path: Path) -> Non
 
 
 def test_errors_of_libraries_become_sentences() -> None:
-    with pytest.raises(UnreadablePdfError, match="damaged"), open_pdf(b"%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj"):
+    with pytest.raises(IntakeRefusedError, match="damaged"), open_pdf(b"%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj"):
         pass

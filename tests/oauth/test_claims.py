@@ -162,6 +162,9 @@ def test_missing_scopes(needed: list[str], granted: list[str], missing: tuple[st
         {"aud": "https://outlook.office365.com/"},
         {"aud": "00000002-0000-0ff1-ce00-000000000000"},
         {"aud": ["https://OUTLOOK.office.com"]},
+        {"aud": "https://ps.outlook.com"},
+        {"aud": "00000002-0000-0ff1-ce00-000000000000/outlook.office365.com@contoso.example"},
+        {"aud": ["https://graph.microsoft.com", "https://outlook.office.com"]},
         {"aud": None},
         {"upn": "SCANNER@Example.COM"},
         {"upn": "other@example.com", "email": ACCOUNT},
@@ -177,11 +180,14 @@ def test_no_mismatch(changes: dict[str, object]) -> None:
 @pytest.mark.parametrize(
     ("changes", "cause", "said"),
     [
-        ({"aud": "https://graph.microsoft.com"}, "token_for_other_service", "graph.microsoft.com"),
-        ({"aud": "00000003-0000-0000-c000-000000000000"}, "token_for_other_service", "another service"),
+        ({"aud": "https://graph.microsoft.com"}, "token_for_other_service", "Microsoft Graph"),
+        ({"aud": "00000003-0000-0000-c000-000000000000"}, "token_for_other_service", "Microsoft Graph"),
+        ({"aud": "00000002-0000-0000-c000-000000000000"}, "token_for_other_service", "Azure AD Graph"),
+        ({"aud": "https://outlook.office365.us"}, "token_for_other_service", "Exchange Online (US Government)"),
+        ({"aud": "https://api.example.com"}, "token_for_other_service", "https://api.example.com"),
         ({"scp": "IMAP.AccessAsUser.All"}, "token_for_other_service", "SMTP.Send"),
         ({"upn": "bob@example.com"}, "account_mismatch", "bob@example.com, not to scanner@example.com"),
-        ({"aud": "https://graph.microsoft.com", "upn": "bob@example.com"}, "token_for_other_service", "graph"),
+        ({"aud": "https://graph.microsoft.com", "upn": "bob@example.com"}, "token_for_other_service", "Graph"),
     ],
 )
 def test_mismatches(changes: dict[str, object], cause: str, said: str) -> None:

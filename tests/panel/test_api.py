@@ -138,7 +138,7 @@ async def test_settings_change_with_if_match(fleet: Fleet, script: httpx2.AsyncC
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "body", "status", "key", "said"),
+    ("method", "path", "body", "status", "key", "reason"),
     [
         ("PATCH", "/slots/fax.pop/settings", {"timout": 5}, 422, "timout", "Did you mean timeout?"),
         ("PATCH", "/slots/fax.pop/settings", {"timeout": "5"}, 422, "timeout", "it must be a whole number or null"),
@@ -186,14 +186,14 @@ async def test_settings_change_with_if_match(fleet: Fleet, script: httpx2.AsyncC
 )
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 async def test_errors_are_problem_documents(
-    script: httpx2.AsyncClient, method: str, path: str, body: object, status: int, key: str, said: str
+    script: httpx2.AsyncClient, method: str, path: str, body: object, status: int, key: str, reason: str
 ) -> None:
     answer = await script.request(method, path, **({} if body is None else {"json": body}))
     problem = answer.json()
     assert (answer.status_code, answer.headers["content-type"]) == (status, PROBLEM)
     assert problem.keys() == {"title", "status", "cause", "stage", "detail", "key"}
     assert (problem["status"], problem["key"]) == (status, key)
-    assert said in problem["title"], problem
+    assert reason in problem["title"], problem
     assert "Traceback" not in answer.text
 
 
@@ -368,9 +368,9 @@ async def test_sections_hide_private_settings(fleet: Fleet, script: httpx2.Async
     assert "account" not in settings["records"]["smtp"]
     report = await script.get("/report")
     with zipfile.ZipFile(io.BytesIO(report.content)) as bundle:
-        told = "".join(bundle.read(name).decode() for name in bundle.namelist())
-    assert "Third floor" in told
-    for text in (changed.text, (await script.get("/sections")).text, exported.text, told):
+        result = "".join(bundle.read(name).decode() for name in bundle.namelist())
+    assert "Third floor" in result
+    for text in (changed.text, (await script.get("/sections")).text, exported.text, result):
         assert hook not in text
     assert (await script.get("/health")).json() == {"status": "ok"}
 

@@ -41,8 +41,8 @@ def test_the_openapi_document_is_valid_and_complete() -> None:
     groups = load_groups()
     document = openapi(groups)
     validate(document)
-    told = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
-    sections = {path.rpartition("/")[2] for _, path in told if path.startswith("/api/sections/")}
+    result = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
+    sections = {path.rpartition("/")[2] for _, path in result if path.startswith("/api/sections/")}
     there = {
         (method, route.path.replace("{section}", section))
         for route in make_routes(operation for group in groups for operation in group.operations)
@@ -50,9 +50,9 @@ def test_the_openapi_document_is_valid_and_complete() -> None:
         if method not in {"HEAD", "OPTIONS"}
         for section in (sections if "{section}" in route.path else {""})
     }
-    assert told == there
+    assert result == there
     assert {"device", "panel", "fax"} <= sections
-    names = {name for _, path in told for name in re.findall(r"\{(\w+)\}", path)}
+    names = {name for _, path in result for name in re.findall(r"\{(\w+)\}", path)}
     assert names == {name for group in groups for name in group.path_parameters}
     secret = document["paths"]["/api/slots/{slot}/settings"]["patch"]["requestBody"]["content"]["application/json"]
     assert secret["schema"]["properties"]["password"]["writeOnly"] is True

@@ -93,12 +93,12 @@ async def test_errors_are_in_the_language_of_the_browser(
         facts = dict(newest.facts)
         if "missing" in facts:
             facts["missing"] = label(facts["missing"], "SMTP", language)
-        said = explain(Diagnosis(newest.cause, facts), language)
-        assert f'<h2 id="now" class="sentence">{said.message}</h2>' in page
-        assert said.advice in page
-        assert said.actor is not None
-        assert actor_name(said.actor, language) in page
-        assert (f'href="/slots/{SMTP}/token"' in page) is said.token_helps
+        explanation = explain(Diagnosis(newest.cause, facts), language)
+        assert f'<h2 id="now" class="sentence">{explanation.message}</h2>' in page
+        assert explanation.advice in page
+        assert explanation.actor is not None
+        assert actor_name(explanation.actor, language) in page
+        assert (f'href="/slots/{SMTP}/token"' in page) is explanation.token_helps
         assert f'lang="{language}"' in page
         for secret in device.secrets:
             assert secret not in page
@@ -161,12 +161,12 @@ async def test_a_test_can_be_cancelled_without_javascript(
             plain.wait_for_selector("[data-stage=greeting].busy")
             plain.click("#cancel")
             plain.wait_for_selector(".notice.warning")
-            said = plain.inner_text(".notice.warning")
+            outcome = plain.inner_text(".notice.warning")
             sandbox.faults.clear()
             plain.click(".again button")
             # The page loads itself anew until the test has ended.
             plain.wait_for_selector(".result[data-cause=ok]")
-            return said
+            return outcome
 
     assert await browser.visit(act) == "The test was cancelled."
     assert len(await History(device.home).last("smtp")) == len(before) + 1

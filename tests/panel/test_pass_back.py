@@ -165,10 +165,10 @@ async def test_a_change_by_the_api(
 ) -> None:
     answer = await script.patch("/slots/alert.smtp/settings", json=change)
     assert answer.status_code == 200, answer.text
-    said = answer.json()
-    assert (set(said["dropped"]), len(said["notes"])) == (dropped, len(dropped))
+    document = answer.json()
+    assert (set(document["dropped"]), len(document["notes"])) == (dropped, len(dropped))
     assert kept(device, "alert.smtp") == {"password", "client_secret"} - dropped
-    assert said["secrets"] == {name: name not in dropped for name in ("password", "client_secret")}
+    assert document["secrets"] == {name: name not in dropped for name in ("password", "client_secret")}
     await script.patch("/slots/alert.smtp/settings", json={"secondary_server": None, **dict.fromkeys(change)})
 
 
@@ -231,8 +231,8 @@ async def test_a_hostile_server_gets_nothing(script: httpx2.AsyncClient, device:
         causes.append((await device.test("fax.pop", timeout=2)).diagnosis.cause)
     assert causes == ["token_for_other_service", "not_configured", "token_for_other_service"]
     assert (await script.get("/slots/fax.pop")).json()["health"]["cause"] == "token_for_other_service"
-    told = await device.records.tokens.delete("fax-pop", device.records.settings.load()["fax-pop"])
-    assert "The provider was not told: the token came from http://127.0.0.1:9" in told.sentence
+    result = await device.records.tokens.delete("fax-pop", device.records.settings.load()["fax-pop"])
+    assert "The provider was not told: the token came from http://127.0.0.1:9" in result.sentence
     # Whoever has a login on the device may: so the server would have seen it.
     await run_sync(partial(device.set, "fax.pop", authentication="password", password="geheim-anderes"))
     await device.test("fax.pop", timeout=2)

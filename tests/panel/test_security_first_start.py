@@ -79,8 +79,8 @@ async def test_setup_from_another_machine_needs_the_code(tmp_path: Path) -> None
     with socket.create_server(("127.0.0.1", 0)) as listener:
         async with open_device(Records(tmp_path)) as device, anyio.create_task_group() as group:
             panel = Panel(device)
-            [_, said] = await panel.announce(listener, terminal=True)
-            [code] = re.findall(r"[A-Z2-9]{5}-[A-Z2-9]{5}", said)
+            [_, sentence] = await panel.announce(listener, terminal=True)
+            [code] = re.findall(r"[A-Z2-9]{5}-[A-Z2-9]{5}", sentence)
             logged = " ".join(await panel.announce(listener, terminal=False))
             assert code not in logged
             assert "mailslot panel password" in logged
@@ -136,10 +136,10 @@ async def test_the_announcement_of_a_panel_on_the_network(tmp_path: Path) -> Non
     with socket.create_server(("0.0.0.0", 0)) as listener:
         async with open_device(Records(tmp_path)) as device:
             security = Security(device)
-            said = await announcement(device, security, listener, terminal=False)
-            assert re.fullmatch(rf"The panel is at https://[\d.]+:{listener.getsockname()[1]}/\.", said[0])
+            result = await announcement(device, security, listener, terminal=False)
+            assert re.fullmatch(rf"The panel is at https://[\d.]+:{listener.getsockname()[1]}/\.", result[0])
             assert security.certificate
-            assert security.certificate.fingerprint in said[1]
+            assert security.certificate.fingerprint in result[1]
             assert re.fullmatch(r"([0-9A-F]{2}:){31}[0-9A-F]{2}", security.certificate.fingerprint)
             await run_sync(device.records.settings.change_section, PANEL, {"certificate": "/nowhere/chain.pem"})
             with pytest.raises(InputError, match="set both, or neither"):

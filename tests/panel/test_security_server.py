@@ -283,9 +283,9 @@ async def for_all(home: Path) -> AsyncGenerator[tuple[int, str]]:
     with socket.create_server(("0.0.0.0", 0)) as listener:
         async with open_device(Records(home)) as device, anyio.create_task_group() as group:
             panel = Panel(device)
-            said = await panel.announce(listener, terminal=False)
+            result = await panel.announce(listener, terminal=False)
             group.start_soon(panel.serve, listener)
-            yield listener.getsockname()[1], said[1].removesuffix(".").rpartition(" ")[2]
+            yield listener.getsockname()[1], result[1].removesuffix(".").rpartition(" ")[2]
             group.cancel_scope.cancel()
 
 

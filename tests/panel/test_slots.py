@@ -125,13 +125,13 @@ async def test_errors_are_shown_beside_their_fields_in_the_browsers_language(
 
 
 async def test_contradictory_settings(client: BrowserClient) -> None:
-    for values, said in (
+    for values, error in (
         ({"security": "none"}, "choose STARTTLS or SSL/TLS"),
         ({"authentication": "pop_before_smtp"}, "Choose the POP slot to sign in to first."),
     ):
         answer = await client.post(ALERT, data={**await fields(client, ALERT), **values})
         assert answer.status_code == 422
-        assert said in words(answer)
+        assert error in words(answer)
 
 
 async def test_normalized_values_are_reported(client: BrowserClient, device: Device) -> None:

@@ -243,6 +243,8 @@ async def test_the_pages_fit_in_every_language(tmp_path: Path, browser: Browser)
     async with sandbox_home(home), run_panel(home) as panel:
         known = {"provider": "microsoft365", "issuer": None, "client_id": None}
         await run_sync(panel.device.records.change, "fax-pop", known, {})
+        # With an application, all ways to sign in, and the warning of the last one.
+        await run_sync(panel.device.records.change, "print-pop", {**known, "client_id": "panel"}, {})
 
         def fits(page: Page) -> None:
             for size in SIZES.values():
@@ -255,6 +257,9 @@ async def test_the_pages_fit_in_every_language(tmp_path: Path, browser: Browser)
                 page.context.add_cookies([{"name": "language", "value": language, "url": panel.address}])
                 page.goto(f"{panel.address}/slots/fax.pop/token")
                 assert page.get_attribute("html", "lang") == language
+                fits(page)
+                page.goto(f"{panel.address}/slots/print.pop/token")
+                assert page.locator(".way .token-note").count() == 1
                 fits(page)
                 page.goto(f"{panel.address}/slots/network.smtp/token")
                 fits(page)

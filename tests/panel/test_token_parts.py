@@ -42,22 +42,29 @@ NOW = 1_800_000_000.0
 OWN = custom_provider(issuer="https://id.example", scopes="mail")
 
 
-def names(provider: Provider, url: str, settings: Settings = Settings(), *, confidential: bool = False) -> list[str]:  # noqa: B008 - it is frozen
+def names(
+    provider: Provider,
+    url: str,
+    settings: Settings = Settings(),  # noqa: B008 - it is frozen
+    *,
+    confidential: bool = False,
+    blocked: tuple[str, ...] = (),
+) -> list[str]:
     at = provider.at_tenant(settings.tenant)
-    return [way.flow for way in sign_in_methods(at, settings, URL(url), confidential=confidential)]
+    return [way.flow for way in sign_in_methods(at, settings, URL(url), confidential=confidential, blocked=blocked)]
 
 
 @pytest.mark.parametrize(
     ("provider", "url", "ways"),
     [
-        ("microsoft365", HERE, ["browser", "device", "paste"]),
-        ("microsoft365", THERE, ["device", "browser", "paste"]),
-        ("microsoft365", "http://printer.local/", ["device", "paste"]),
+        ("microsoft365", HERE, ["browser", "paste", "device"]),
+        ("microsoft365", THERE, ["browser", "paste", "device"]),
+        ("microsoft365", "http://printer.local/", ["paste", "device"]),
         ("google", HERE, ["browser", "paste"]),
         ("google", THERE, ["browser", "paste"]),
         ("google", "http://[::1]:8080/", ["paste"]),
-        ("microsoft365", "http://[::1]:8080/", ["browser", "device", "paste"]),
-        ("outlook", "http://localhost/", ["browser", "device", "paste"]),
+        ("microsoft365", "http://[::1]:8080/", ["browser", "paste", "device"]),
+        ("outlook", "http://localhost/", ["browser", "paste", "device"]),
         ("fastmail", HERE, ["browser", "paste"]),
     ],
 )
@@ -70,10 +77,21 @@ def test_methods_by_settings() -> None:
     assert names(microsoft, HERE, Settings(flow="paste"))[0] == "paste"
     assert "app" not in names(microsoft, HERE, confidential=True)  # no tenant of one's own
     own = Settings(tenant="contoso.example")
-    assert names(microsoft, HERE, own, confidential=True)[-1] == "app"
+    assert names(microsoft, HERE, own, confidential=True) == ["browser", "paste", "app", "device"]
+    assert names(microsoft, HERE, Settings(flow="device"))[0] == "device"
     assert names(microsoft, HERE, replace(own, flow="app"))[0] == "app"
     assert names(preset("google"), HERE, confidential=True) == ["browser", "paste", "service_account"]
     assert names(OWN, HERE, confidential=True) == ["browser", "device", "paste", "app"]
+
+
+def test_a_blocked_flow_is_not_offered() -> None:
+    microsoft = preset("microsoft365")
+    assert names(microsoft, HERE, blocked=("device",)) == ["browser", "paste"]
+    # Not even if the settings name it.
+    assert names(microsoft, HERE, Settings(flow="device"), blocked=("device",)) == ["browser", "paste"]
+    at = microsoft.at_tenant(None)
+    risky = [way.flow for way in sign_in_methods(at, Settings(), URL(HERE), confidential=False) if way.can_be_blocked]
+    assert risky == ["device"]
 
 
 @pytest.mark.parametrize(
@@ -150,10 +168,12 @@ GRANT = Grant(
 )
 
 
-def state(grant: Grant | None, account: str = "bob@example.com", **facts: object) -> TokenState:
+def state(
+    grant: Grant | None, account: str = "bob@example.com", provider: str = "google", **facts: object
+) -> TokenState:
     settings = Settings(authentication="oauth2", account=account)
     known = TokenSettings(account=account, scopes=("mail",), **facts)  # type: ignore[arg-type] - as they are
-    return TokenState(token_status_line(grant), health(grant, known, preset("google"), NOW), settings)
+    return TokenState(token_status_line(grant), health(grant, known, preset(provider), NOW), settings)
 
 
 def test_token_state() -> None:
@@ -181,16 +201,17 @@ def test_token_state() -> None:
         (state(replace(GRANT, renewed_at=NOW - 175 * 86_400, expires_at=None)), "unused"),
         (state(GRANT, secret_expires_at=NOW + 86_400), "secret_ends"),
         (state(replace(GRANT, skew=900.0)), "clock"),
+        (state(replace(GRANT, flow="device"), provider="microsoft365"), "blockable_flow"),
     ],
 )
 def test_notes_in_every_language(token: TokenState, topic: str) -> None:
     assert token.health is not None
     assert token.health.topics == (topic,)
     assert token.kind == "warning"
-    said = {language: token.sentence(language) for language in LANGUAGES}
-    assert said["en"] == token.health.notes[0]
-    assert len(set(said.values())) == len(LANGUAGES)
-    assert all(said.values())
+    result = {language: token.sentence(language) for language in LANGUAGES}
+    assert result["en"] == token.health.notes[0]
+    assert len(set(result.values())) == len(LANGUAGES)
+    assert all(result.values())
 
 
 async def test_a_pending_authorization_accepts_one_response_before_it_expires() -> None:
@@ -212,7 +233,7 @@ async def test_a_pending_authorization_accepts_one_response_before_it_expires() 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_sign_in_failures(language: str) -> None:
-    def said(way: str, error: TokenError | None) -> SignInFailure:
+    def failure(way: str, error: TokenError | None) -> SignInFailure:
         sign_in = SignIn(SLOTS[0], SignInMethod(way, way), Session("csrf"), "http://127.0.0.1")  # type: ignore[arg-type] - a name
         sign_in.end("failed", error)
         return failure_of(sign_in, language)
@@ -222,12 +243,12 @@ def test_sign_in_failures(language: str) -> None:
     other = TokenError("Another provider.", cause="token_not_retrieved", detail="iss is missing")
     unreachable = TokenError("Not reached.", cause="token_service_unreachable", detail="timeout")
     found = [
-        said("browser", declined),
-        said("browser", late),
-        said("paste", other),
-        said("device", other),
-        said("device", unreachable),
-        said("device", None),
+        failure("browser", declined),
+        failure("browser", late),
+        failure("paste", other),
+        failure("device", other),
+        failure("device", unreachable),
+        failure("device", None),
     ]
     assert len({each.sentence for each in found}) == len(found)
     assert found[1].detail == ""

@@ -49,8 +49,8 @@ def test_every_text_is_used(folder: str) -> None:
     """A key stands in a template or a module of its folder, whole or by its beginning; shared ones, anywhere."""
     where = [ROOT] if folder in {"layout", "jobs", "home"} else [FILES[folder].parent]
     sources = [p for place in where for kind in ("*.html", "*.py") for p in place.rglob(kind)]
-    said = " ".join(path.read_text() for path in sources)
-    quoted = set(re.findall(r"[\"'{}]([a-z_][a-zA-Z_-]*)[\"'{]", said))
+    result = " ".join(path.read_text() for path in sources)
+    quoted = set(re.findall(r"[\"'{}]([a-z_][a-zA-Z_-]*)[\"'{]", result))
     unused = [
         key
         for key in tomllib.loads(FILES[folder].read_text())
@@ -81,8 +81,8 @@ def test_every_choice_has_exactly_one_name() -> None:
     for name, section in SECTIONS.items():
         parsers = [each.parse for each in section.keys.values() if isinstance(each.parse, Parser)]
         choices = {each for parse in parsers for each in parse.schema.get("enum", ()) if name in OURS}
-        said = {key.removeprefix("choice_") for key in pipeline_words(name) if key.startswith("choice_")}
-        assert said == choices, name
+        result = {key.removeprefix("choice_") for key in pipeline_words(name) if key.startswith("choice_")}
+        assert result == choices, name
 
 
 def test_every_section_has_a_title() -> None:

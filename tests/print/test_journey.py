@@ -141,8 +141,8 @@ async def test_from_mail_to_paper(
         await Worker(device).deliver_due()
         assert [job.state for job in await device.spool.jobs()] == ["sent"]
     [reply] = await arrived(dovecot, ALICE, 1)
-    told = email.message_from_bytes(reply, policy=policy.default)
-    assert told["Subject"] == "Auto: Re: Please print"
-    assert told["In-Reply-To"] == "<2@example.test>"
-    assert "broken.pdf: The PDF cannot be opened; it is damaged." in told.get_content()
+    result = email.message_from_bytes(reply, policy=policy.default)
+    assert result["Subject"] == "Auto: Re: Please print"
+    assert result["In-Reply-To"] == "<2@example.test>"
+    assert "broken.pdf: The PDF cannot be opened; it is damaged." in result.get_content()
     assert dovecot.messages(BOB) == []

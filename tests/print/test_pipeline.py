@@ -248,9 +248,9 @@ async def test_options_reach_a_command(tmp_path: Path, out: Path) -> None:
     async with run_device(tmp_path / "home", f"command {script}") as device:
         [found] = await handle_due(device, mail)
     assert found.note == "1 document was printed. The option tray=9 is not known."
-    said = dict(line.split("=", 1) for line in (out / "said").read_text().splitlines())
-    assert said.pop("MAILSLOT_TOKEN").startswith("mail-")
-    assert said == {
+    result = dict(line.split("=", 1) for line in (out / "said").read_text().splitlines())
+    assert result.pop("MAILSLOT_TOKEN").startswith("mail-")
+    assert result == {
         "MAILSLOT_COLOR": "monochrome",
         "MAILSLOT_COPIES": "2",
         "MAILSLOT_MEDIA": "iso_a4_210x297mm",

@@ -72,7 +72,7 @@ def begin(home: Path, url: str, **settings: object) -> Grant:
     """Obtain a grant whose access token has ended; the service is set as said."""
     with urllib.request.urlopen(f"{url}/begin", json.dumps(settings).encode()) as answer:
         access, refresh = json.load(answer)["tokens"]
-    obtained = bind_origin(device.grant((access, refresh), time.time()), device.client(url).provider)
+    obtained = bind_origin(device.grant((access, refresh), time.time()), device.client(url))
     grant = device.expired(obtained, time.time())
     anyio.run(device.store(home).save, grant)
     return grant

@@ -159,7 +159,7 @@ class Device:
 
     def obtained(self, of: Grant) -> Grant:
         """The same grant, obtained from the service."""
-        return bind_origin(of, self.client.provider)
+        return bind_origin(of, self.client)
 
     async def token(self, *, force: bool = False, ignore_backoff: bool = False) -> str:
         """Return the token; check that the service accepts it."""

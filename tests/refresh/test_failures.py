@@ -200,7 +200,7 @@ async def test_an_unreachable_service(home: Path, service: Service) -> None:
         assert error.retryable
         assert (await device.refuse("token_service_unreachable", force=True)).retryable
         # It was there all along, and is reached again.
-        await device.store.save(bind_origin(await device.grant(), good.provider))
+        await device.store.save(bind_origin(await device.grant(), good))
         device.client = good
         device.restart()
         await device.token()

@@ -53,6 +53,7 @@ def test_healthy() -> None:
         obtained_at=NOW - 600,
         renewed_at=NOW - 600,
         expires_at=NOW + 3000,
+        flow="browser",
     )
 
 

@@ -130,18 +130,18 @@ def test_bad_input(
     monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO()))
     with pytest.raises(SystemExit) as ended:
         main()
-    said = capsys.readouterr()
+    result = capsys.readouterr()
     assert ended.value.code == code
-    assert says in said.err
-    assert "Traceback" not in said.err
-    assert said.out == ""
+    assert says in result.err
+    assert "Traceback" not in result.err
+    assert result.out == ""
     assert jobs(home) == []
 
 
 def test_bad_to_and_cc_are_named_together(scan: Scan, page: Path) -> None:
-    said = scan(page, "--to", "bad", "--cc", "worse").stderr
-    assert "'bad'" in said
-    assert "'worse'" in said
+    result = scan(page, "--to", "bad", "--cc", "worse").stderr
+    assert "'bad'" in result
+    assert "'worse'" in result
 
 
 def test_not_configured(scan: Scan, page: Path, home: Path) -> None:

@@ -48,11 +48,11 @@ def test_every_unusable_file_is_named(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(InputError) as caught:
         inspect_files([tmp_path / name for name in ("empty", "folder", "good", "gone", "pipe", "link", "good/x")])
-    said = str(caught.value)
+    result = str(caught.value)
     for part in ("'empty' is empty", "'folder' is a folder", "'gone' does not exist", "'pipe' is not a file", "'link'"):
-        assert part in said
-    assert "'good'" not in said
-    assert said.endswith("Nothing was sent.")
+        assert part in result
+    assert "'good'" not in result
+    assert result.endswith("Nothing was sent.")
 
 
 def test_unreadable_file() -> None:

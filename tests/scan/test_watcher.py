@@ -264,10 +264,10 @@ async def test_a_file_that_vanishes_or_changes_is_not_set_aside(
     gone, grown = put(folder, "gone.pdf"), put(folder, "grown.pdf")
 
     def meddle(found: object) -> str:
-        said = real_fingerprint(found)  # type: ignore[arg-type]
+        result = real_fingerprint(found)  # type: ignore[arg-type]
         gone.unlink(missing_ok=True)
         grown.write_bytes(b"%PDF more")
-        return said
+        return result
 
     monkeypatch.setattr(watcher_module, "fingerprint", meddle)
     assert await watcher.check_folder() == POLL_INTERVAL

@@ -35,13 +35,13 @@ def test_lists(texts: list[str], found: list[tuple[str, str]]) -> None:
 def test_all_bad_ones_are_named() -> None:
     with pytest.raises(InputError) as caught:
         parse_mailboxes(["good@example.com, bad, a b@example.com", "c@", "d@example.com\r\nBcc: e@example.com"])
-    said = str(caught.value)
-    assert said.startswith("These 4 addresses cannot be used: 'bad' (it is not of the form name@domain); ")
+    result = str(caught.value)
+    assert result.startswith("These 4 addresses cannot be used: 'bad' (it is not of the form name@domain); ")
     for bad in ("'a b@example.com'", "'c@'", r"\r\nBcc"):
-        assert bad in said
-    assert "good" not in said
-    assert said.endswith("Nothing was sent.")
-    assert "\n" not in said
+        assert bad in result
+    assert "good" not in result
+    assert result.endswith("Nothing was sent.")
+    assert "\n" not in result
 
 
 def test_one_bad_one() -> None:

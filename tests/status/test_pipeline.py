@@ -161,10 +161,10 @@ async def test_replies_per_hour_are_limited(tmp_path: Path, mailed: Callable[[st
         return str(await pipeline.handle(mailed(request(identifier=f"<{number}@x>")), device))
 
     async with run_device(tmp_path / "home", SETTINGS + STATUS + "answers_per_sender = 2\n", clock) as device:
-        said = [await ask(device, number) for number in range(4)]
+        result = [await ask(device, number) for number in range(4)]
         clock.now += 3600
-        said.append(await ask(device, 9))
-    assert ["not answered" in text for text in said] == [False, False, True, True, False]
+        result.append(await ask(device, 9))
+    assert ["not answered" in text for text in result] == [False, False, True, True, False]
 
 
 async def test_it_waits_while_alert_smtp_is_not_set_up(tmp_path: Path, mailed: Callable[[str], Incoming]) -> None:

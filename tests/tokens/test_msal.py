@@ -306,10 +306,10 @@ async def test_error_responses_of_entra(
 
 
 async def test_an_unknown_tenant(entra: EntraServer, tmp_path: Path, key_pair: KeyPair) -> None:
-    said = ScriptedResponse(
+    result = ScriptedResponse(
         400, {"error": "invalid_tenant", "error_description": "AADSTS90002: Tenant 'contoso' not found."}
     )
-    entra.service.faults.append(WebFault("metadata", answer=said))
+    entra.service.faults.append(WebFault("metadata", answer=result))
     source = source_of(tmp_path, "msal certificate", **at(entra, client_secret=pem(key_pair)))
     assert (await refusal(source)).cause == "app_or_tenant_unknown"
 

@@ -21,10 +21,6 @@ class TransportTap(asyncio.Protocol):
     aiosmtplib drops unsolicited replies, takes surplus octets for the reply to the next command, and silently discards
     octets that came before TLS. The core detects all of that.
 
-    Args:
-        transport: the transport.
-        core: the protocol core.
-
     Attributes:
         write_paused: whether the transport's write buffer is full.
         starttls_reply: the reply to STARTTLS.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from anyio.to_thread import run_sync
 
 from mailslot.errors import InputError, MailError
-from mailslot.message import Mailbox
+from mailslot.message import Mailbox, Message
 from mailslot.slots.effective_settings import effective_settings
 from mailslot.slots.section import DEVICE
 from mailslot.spool.job import UNFINISHED, NewJob
@@ -27,13 +27,15 @@ from mailslot_plugins.alerts.mail_text import compose
 from mailslot_plugins.alerts.section import SECTION, policy
 from mailslot_plugins.alerts.state import AlertMail, AlertState, ConditionCleared, ConditionRaised, Observation
 from mailslot_plugins.alerts.state_json import as_json, from_json, persistent_part
+from mailslot_plugins.intake.auto_reply import AUTO_REPLY_HEADERS
 from mailslot_plugins.intake.one_line import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from mailslot.service.device import Device
+    from mailslot.spool.job import Job
     from mailslot_plugins.alerts.state import AlertPolicy, Event
 
 PIPELINE: Final = "alerts"
@@ -192,6 +194,42 @@ async def alert_sender(device: Device) -> Mailbox:
             cause="not_configured",
         )
     return Mailbox(settings.sender_address, settings.sender_name or "")
+
+
+async def enqueue_device_mail(
+    device: Device,
+    sender: Mailbox,
+    recipients: Sequence[str],
+    title: str,
+    text: str,
+    *,
+    what: str,
+    key: str | None = None,
+) -> Job:
+    """Accept a mail of the device other than an alert; return its job.
+
+    Args:
+        device: the device.
+        sender: the result of `alert_sender`.
+        recipients: the recipients.
+        title: its subject behind the device's name.
+        text: its text.
+        what: its type, for the job's notes.
+        key: the same mail has the same key after a crash; None if it is accepted once.
+
+    Raises:
+        MailError: the spool cannot take it.
+    """
+    message = Message(
+        sender=sender,
+        to=recipients,
+        subject=f"[{one_line(device.settings(DEVICE)['name'] or 'Device', 60)}] {title}",
+        text=text,
+        auto_submitted="auto-generated",
+        headers=AUTO_REPLY_HEADERS,
+    )
+    new = NewJob(PIPELINE, RECORD, sender.address, recipients, message.subject, LIFETIME, key=key, notes={"what": what})
+    return await device.spool.accept(new, message)
 
 
 def _missing_recipients(state: AlertState, rules: AlertPolicy) -> str:

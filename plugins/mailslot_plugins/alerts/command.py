@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from mailslot.cli.console import print_json
 from mailslot.cli.home import open_records
 from mailslot.cli.service_hint import warn_if_no_service
 from mailslot.cli.settings import AsJson  # noqa: TC001 - typer reads it
@@ -56,22 +56,20 @@ def clear(
     part: Annotated[str | None, typer.Option(help="The affected part; without it, all parts.")] = None,
 ) -> None:
     """Clear an alarm."""
-    home: Path = context.obj
     found = find_kind(kind)
 
     async def action(_: Device, alarms: Alarms) -> str:
         return await alarms.clear(found.name, part=part)
 
-    _print_result(f"Recorded: {found.title} is over.", anyio.run(_with_alarms, home, action))
+    _print_result(f"Recorded: {found.title} is over.", anyio.run(_with_alarms, context.obj, action))
 
 
 @app.command("list")
 def list_(context: typer.Context, *, as_json: AsJson = False) -> None:
     """List the open alarms and the state of their mails."""
-    home: Path = context.obj
-    waiting_reason, rows = anyio.run(_with_alarms, home, incident_rows)
+    waiting_reason, rows = anyio.run(_with_alarms, context.obj, incident_rows)
     if as_json:
-        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+        print_json(rows)
         return
     console = Console()
     if not rows:

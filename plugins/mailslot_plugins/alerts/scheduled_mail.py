@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from mailslot.message import Message
 from mailslot.slots.section import DEVICE
-from mailslot.spool.job import NewJob
-from mailslot_plugins.alerts.alarms import LIFETIME, PIPELINE, RECORD, alert_sender
+from mailslot_plugins.alerts.alarms import PIPELINE, alert_sender, enqueue_device_mail
 from mailslot_plugins.alerts.schedule import check_due, parse_schedule
 from mailslot_plugins.alerts.section import SECTION
-from mailslot_plugins.intake.auto_reply import AUTO_REPLY_HEADERS
-from mailslot_plugins.intake.one_line import one_line
 from mailslot_plugins.status.request import ALL_TOPICS
 from mailslot_plugins.status.status_report import device_report
 
@@ -60,22 +56,5 @@ async def _enqueue(device: Device, values: Mapping[str, Any], check: DueCheck) -
     if check.late:
         text += f"\nThis mail was due at {check.last.replace('T', ' ')} and is late, since the device was off or busy."
         text += f" {check.missed} earlier ones were missed as well.\n" if check.missed else "\n"
-    message = Message(
-        sender=sender,
-        to=recipients,
-        subject=f"[{one_line(identity['name'] or 'Device', 60)}] Status",
-        text=text,
-        auto_submitted="auto-generated",
-        headers=AUTO_REPLY_HEADERS,
-    )
-    new = NewJob(
-        pipeline=PIPELINE,
-        via=RECORD,
-        sender=sender.address,
-        recipients=recipients,
-        subject=message.subject,
-        lifetime=LIFETIME,
-        key=f"schedule:{check.last}",
-        notes={"what": "status"},
-    )
-    return await device.spool.accept(new, message)
+    key = f"schedule:{check.last}"
+    return await enqueue_device_mail(device, sender, recipients, "Status", text, what="status", key=key)

@@ -5,13 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mailslot.errors import InputError
-from mailslot.message import Message
 from mailslot.slots.section import DEVICE
-from mailslot.spool.job import NewJob
-from mailslot_plugins.alerts.alarms import LIFETIME, PIPELINE, RECORD, alert_sender
+from mailslot_plugins.alerts.alarms import alert_sender, enqueue_device_mail
 from mailslot_plugins.alerts.section import SECTION, policy
-from mailslot_plugins.intake.auto_reply import AUTO_REPLY_HEADERS
-from mailslot_plugins.intake.one_line import one_line
 from mailslot_plugins.status.status_report import identity_lines
 
 if TYPE_CHECKING:
@@ -36,13 +32,5 @@ async def send_test_mail(device: Device) -> Job:
             key="recipients",
         )
     sender = await alert_sender(device)
-    message = Message(
-        sender=sender,
-        to=recipients,
-        subject=f"[{one_line(identity['name'] or 'Device', 60)}] Test",
-        text="\n".join([*identity_lines(identity), "", "This is a test: alarms of this device arrive here.", ""]),
-        auto_submitted="auto-generated",
-        headers=AUTO_REPLY_HEADERS,
-    )
-    new = NewJob(PIPELINE, RECORD, sender.address, recipients, message.subject, LIFETIME, notes={"what": "test"})
-    return await device.spool.accept(new, message)
+    text = "\n".join([*identity_lines(identity), "", "This is a test: alarms of this device arrive here.", ""])
+    return await enqueue_device_mail(device, sender, recipients, "Test", text, what="test")

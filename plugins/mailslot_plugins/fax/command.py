@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import anyio
 import typer
 
+from mailslot.cli.console import print_json
 from mailslot.cli.home import open_records
 from mailslot.cli.service_hint import warn_if_no_service
 from mailslot.cli.settings import AsJson  # noqa: TC001 - typer reads it
@@ -75,7 +74,7 @@ def send(
     with Progress(quiet=as_json) as progress:
         job = anyio.run(_send, open_records(home), options, progress)
     if as_json:
-        sys.stdout.write(json.dumps(job_document(job), indent=2) + "\n")
+        print_json(job_document(job))
     code = print_outcome([job], wait=wait, quiet=as_json)
     if code == EXIT_LATER:
         warn_if_no_service(home)

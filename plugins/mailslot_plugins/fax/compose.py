@@ -24,13 +24,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Fax:
-    """A fax to be sent.
-
-    Attributes:
-        message: the mail.
-        pages: the number of pages.
-        subject: its subject.
-    """
+    """A fax to be sent."""
 
     message: Message
     pages: int

@@ -67,14 +67,7 @@ class DeliveryOutcome:
 
 
 async def deliver(device: Device, received_pages: ReceivedPages, journal: Journal, key: str) -> DeliveryOutcome:
-    """Deliver pages to every configured destination that does not have them yet.
-
-    Args:
-        device: the device.
-        received_pages: the pages.
-        journal: the journal of their mail.
-        key: identifies the mail.
-    """
+    """Deliver pages to every configured destination that does not have them yet."""
     outcome = DeliveryOutcome()
     for destination in device.settings(SECTION)["deliver_to"]:
         destination_kind, _, target = destination.partition(" ")

@@ -44,11 +44,7 @@ _BAND_HEIGHT: Final = 2_000
 
 
 def to_black_and_white(image: Image.Image) -> Image.Image:
-    """Return an image in mode ``1``: black strokes, dithered areas.
-
-    Args:
-        image: an image of any mode.
-    """
+    """Return an image in mode ``1``: black strokes, dithered areas."""
     if image.mode == "1":
         return image
     grey = image if image.mode == "L" else image.convert("L")
@@ -79,8 +75,8 @@ def _paper_tone(grey: Image.Image) -> int:
     histogram = grey.histogram()
     threshold = _PAPER_SHARE * grey.width * grey.height
     for tone in range(255, _LIGHTEST_GREY, -1):
-        padding = histogram[max(0, tone - _SPREAD) : tone + _SPREAD + 1]
-        if sum(padding) >= threshold and histogram[tone] == max(padding):
+        similar = histogram[max(0, tone - _SPREAD) : tone + _SPREAD + 1]
+        if sum(similar) >= threshold and histogram[tone] == max(similar):
             return tone
     return 255
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 from PIL.TiffImagePlugin import AppendingTiffWriter
 
-from mailslot_plugins.fax.fax_reader import DamagedFaxError, UnreadableFaxError, read_pages
+from mailslot_plugins.fax.halftone import to_black_and_white
 from mailslot_plugins.fax.profile import FINE
 from mailslot_plugins.fax.render import A4_PIXELS, DPI, render_pages
-from mailslot_plugins.intake.refusal import IntakeRefusedError
+from mailslot_plugins.intake.refusal import DamagedDocumentError, IntakeRefusedError
 from mailslot_plugins.intake.text_pages import text_pages
 from mailslot_plugins.intake.thumbnail import write_thumbnail
+from mailslot_plugins.intake.tiff import TiffPage, tiff_pages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,10 +70,10 @@ def _render_all(request: dict[str, Any], limits: Limits, notes: list[str]) -> It
     for document in request["documents"]:
         try:
             yield from _render_document(Path(document["path"]).read_bytes(), document["kind"], limits, notes)
-        except DamagedFaxError as error:
+        except DamagedDocumentError as error:
             # The pages before the damage are there; whether more were to follow is unknown.
             notes.append(f"{document['name']!r}: {error}")
-        except UnreadableFaxError as error:
+        except IntakeRefusedError as error:
             raise IntakeRefusedError(f"{document['name']!r} cannot be printed. {error}") from None
 
 
@@ -82,3 +84,9 @@ def _render_document(data: bytes, kind: Kind, limits: Limits, notes: list[str]) 
     else:
         for image in render_pages(data, kind, FINE, limits.pages, notes):
             yield image, FINE.x, FINE.y
+
+
+def read_pages(data: bytes) -> Iterator[TiffPage]:
+    """Return the pages of a received fax in black and white, one at a time; errors are those of `tiff_pages`."""
+    for page in tiff_pages(data, "L"):
+        yield replace(page, image=to_black_and_white(page.image))

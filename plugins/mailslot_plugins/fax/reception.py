@@ -40,13 +40,7 @@ logger = logging.getLogger(__name__)
 
 
 async def receive(mail: Incoming, path: Path, device: Device) -> Handled:
-    """Handle a mail.
-
-    Args:
-        mail: the mail.
-        path: its file.
-        device: the device.
-    """
+    """Handle a mail."""
     settings = device.settings(SECTION)
     async with device.working_folder() as folder:
         try:
@@ -77,10 +71,10 @@ def sender_refusal(mail: OpenedMail, allowed: tuple[str, ...], rejected: tuple[s
         allowed: addresses and @domains; if empty, all are allowed.
         rejected: addresses and @domains.
     """
-    parse_addresses = [*mail.senders, *filter(None, mail.return_paths)]
-    if any(is_listed(address, rejected) for address in parse_addresses):
+    addresses = [*mail.senders, *filter(None, mail.return_paths)]
+    if any(is_listed(address, rejected) for address in addresses):
         return "its sender is rejected"
-    if allowed and not (mail.senders and all(is_listed(address, allowed) for address in parse_addresses)):
+    if allowed and not (mail.senders and all(is_listed(address, allowed) for address in addresses)):
         return "its sender is not allowed"
     return ""
 

@@ -10,21 +10,20 @@ from typing import TYPE_CHECKING, Final, cast
 
 from PIL import Image, ImageChops, ImageDraw
 
-from mailslot_plugins.fax.fax_reader import DamagedFaxError, UnreadableFaxError
 from mailslot_plugins.fax.halftone import to_black_and_white
 from mailslot_plugins.fax.profile import WIDTH, Resolution
 from mailslot_plugins.intake.fonts import Fonts
-from mailslot_plugins.intake.pdf import POINTS_PER_INCH, UnreadablePdfError, open_pdf, render_page
+from mailslot_plugins.intake.pdf import POINTS_PER_INCH, open_pdf, render_page
 from mailslot_plugins.intake.pictures import (
     FORMATS,
     DamagedPictureError,
     PictureKind,
-    UnreadablePictureError,
     read_picture,
     resize,
 )
-from mailslot_plugins.intake.text_pages import text_pages
-from mailslot_plugins.intake.tiff import UnreadableTiffError, tiff_pages
+from mailslot_plugins.intake.refusal import IntakeRefusedError
+from mailslot_plugins.intake.text_pages import decode_text, text_pages
+from mailslot_plugins.intake.tiff import tiff_pages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,12 +57,12 @@ def render_pages(
         images of mode ``1``, 1728 pixels wide, one at a time.
 
     Raises:
-        DamagedFaxError: the end of a picture is missing; the rest of it was returned.
-        UnreadableFaxError: the document cannot be read, or has too many pages.
+        IntakeRefusedError: the document cannot be read, or has too many pages.
+        DamagedDocumentError: the end of the document is missing; the rest of it was returned.
     """
     for number, image in enumerate(_grey_pages(data, kind, notes), start=1):
         if number > max_pages:
-            raise UnreadableFaxError(f"The document has more than {max_pages} pages.")
+            raise IntakeRefusedError(f"The document has more than {max_pages} pages.")
         yield to_black_and_white(fit_to_width(image, resolution))
 
 
@@ -72,40 +71,26 @@ def _grey_pages(data: bytes, kind: Kind, notes: list[str] | None) -> Iterator[tu
     if kind == "pdf":
         yield from _pdf_pages(data)
     elif kind == "tiff":
-        try:
-            for page in tiff_pages(data, "L"):
-                yield page.image.convert("L"), page.x, page.y
-        except UnreadableTiffError as error:
-            raise UnreadableFaxError(str(error)) from error
+        for page in tiff_pages(data, "L"):
+            yield page.image.convert("L"), page.x, page.y
     elif kind == "text":
         for sheet in text_pages(decode_text(data), A4_PIXELS, DPI, notes):
             yield sheet.convert("L"), DPI, DPI
     elif kind not in FORMATS:
-        raise UnreadableFaxError("Documents of this kind cannot be faxed.")
+        raise IntakeRefusedError("Documents of this kind cannot be faxed.")
     else:
         yield from _picture_page(data, cast("PictureKind", kind))
 
 
-def decode_text(data: bytes) -> str:
-    """Decode the text of a file, as UTF-8 or else as Latin-1."""
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return data.decode("latin-1")
-
-
 def _pdf_pages(data: bytes) -> Iterator[tuple[Image.Image, float, float]]:
-    try:
-        with open_pdf(data) as document:
-            for number in range(len(document)):
-                page = document[number]
-                # Twice the resolution of a fax, so that thin lines survive; less for huge pages.
-                dpi = min(408.0, MAX_INCHES * 204 * POINTS_PER_INCH / max(page.get_width(), page.get_height(), 1.0))
-                image = _thicken(render_page(page, dpi, grey=True))
-                page.close()
-                yield image, dpi, dpi
-    except UnreadablePdfError as error:
-        raise UnreadableFaxError(str(error)) from error
+    with open_pdf(data) as document:
+        for number in range(len(document)):
+            page = document[number]
+            # Twice the resolution of a fax, so that thin lines survive; less for huge pages.
+            dpi = min(408.0, MAX_INCHES * 204 * POINTS_PER_INCH / max(page.get_width(), page.get_height(), 1.0))
+            image = _thicken(render_page(page, dpi, grey=True))
+            page.close()
+            yield image, dpi, dpi
 
 
 def _thicken(image: Image.Image) -> Image.Image:
@@ -124,13 +109,11 @@ def _picture_page(data: bytes, kind: PictureKind) -> Iterator[tuple[Image.Image,
         image = read_picture(io.BytesIO(data), kind, "L")
     except DamagedPictureError as error:
         image, damage_error = error.image, error
-    except UnreadablePictureError as error:
-        raise UnreadableFaxError(str(error)) from error
     # A picture is scaled to the width of the page.
     dpi = max(image.width, image.height * 210 / 297) / (WIDTH / 204)
     yield image, dpi, dpi
     if damage_error is not None:
-        raise DamagedFaxError(str(damage_error)) from damage_error
+        raise damage_error
 
 
 def fit_to_width(page: tuple[Image.Image, float, float], resolution: Resolution) -> Image.Image:
@@ -166,15 +149,15 @@ def with_header(image: Image.Image, resolution: Resolution, left: str, right: st
         left: the text at the left, shortened if it is too long.
         right: the text at the right.
     """
-    dpi = round(_HEADER_INCHES * 204)
-    header = Image.new("L", (WIDTH, dpi), 255)
+    height = round(_HEADER_INCHES * 204)
+    header = Image.new("L", (WIDTH, height), 255)
     draw = ImageDraw.Draw(header)
-    fonts = Fonts(left + right, dpi - 6)
-    reserved = WIDTH - 40 - round(fonts.width(right))
-    while left and fonts.width(left) > reserved - 60:
+    fonts = Fonts(left + right, height - 6)
+    right_start = WIDTH - 40 - round(fonts.width(right))
+    while left and fonts.width(left) > right_start - 60:
         left = left[:-1]
     fonts.draw(draw, (40, 0), left)
-    fonts.draw(draw, (reserved, 0), right)
+    fonts.draw(draw, (right_start, 0), right)
     lines = max(8, round(_HEADER_INCHES * resolution.y))
     line = header.resize((WIDTH, lines), Image.Resampling.BOX).convert("1", dither=Image.Dither.NONE)
     page = Image.new("1", (WIDTH, image.height + lines), 255)

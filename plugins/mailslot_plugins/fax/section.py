@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mailslot.plugin import InputError, Key, Section, keys
+from mailslot.plugin import Key, Section, keys
 from mailslot.smtp.address import parse_address
 from mailslot_plugins.intake.senders import MAX_LISTED, sender_list
 from mailslot_plugins.printers.printer import is_printer_address, printer_plugins, printer_set_by
@@ -20,10 +20,7 @@ def _parse_destination(value: object) -> str:
     destination_kind, _, target = keys.text(value).partition(" ")
     destination_kind, target = destination_kind.lower(), target.strip()
     if destination_kind == "mail":
-        try:
-            target = parse_address(target, "recipient").original
-        except InputError:
-            raise ValueError from None
+        target = parse_address(target, "recipient").original
     elif (
         destination_kind not in {"folder", "printer"}
         or not target

@@ -47,12 +47,12 @@ class _Layout:
     """The sizes of numbers in a file, classic or BigTIFF.
 
     Attributes:
-        count, offset_format: the formats of a directory's number of fields, and of an offset.
+        count_format, offset_format: the formats of a directory's number of fields, and of an offset.
         field: octets of a field.
         inline: the most octets of a value that is stored in its field.
     """
 
-    count: str
+    count_format: str
     offset_format: str
     field: int
     inline: int
@@ -81,7 +81,7 @@ class Directory:
     def is_page(self) -> bool:
         """Whether it has what every page has: a size, and an offset of its pixels."""
         sized = _WIDTH in self.values and _LENGTH in self.values
-        return sized and any(offset_format in self.values for offset_format in _DATA_TAGS)
+        return sized and any(tag in self.values for tag in _DATA_TAGS)
 
     def number(self, tag: int, default: int) -> int:
         """Return a tag's first value."""
@@ -100,9 +100,6 @@ class Directory:
 
 def read_directories(data: bytes) -> Iterator[Directory]:
     """Return the pages of a TIFF file, in order.
-
-    Args:
-        data: the whole file.
 
     Raises:
         NotTiffError: it is not a TIFF file, or its chain of pages leads out of the file, back, or to something that is
@@ -124,10 +121,10 @@ def read_directories(data: bytes) -> Iterator[Directory]:
         if len(seen) >= MAX_PAGES:
             raise NotTiffError(f"there are more than {MAX_PAGES} pages")
         seen.add(offset)
-        start = offset + struct.calcsize(byte_order + layout.count)
+        start = offset + struct.calcsize(byte_order + layout.count_format)
         if start > len(data):
             raise NotTiffError("the chain of pages leads out of the file")
-        [count] = struct.unpack_from(byte_order + layout.count, data, offset)
+        [count] = struct.unpack_from(byte_order + layout.count_format, data, offset)
         end = start + layout.field * count
         available = min(count, max(0, len(data) - start) // layout.field, _MAX_FIELDS)
         directory = Directory(dict(_fields(data, byte_order, layout, start, available)), offset)

@@ -94,7 +94,7 @@ def _parse_method(words: list[str]) -> MethodResult | None:
         return None
     method, result = pairs[0]
     name, _, version = method.partition("/")
-    if version not in {"", "1"}:
+    if not name or version not in {"", "1"}:
         return None
     # The first property of a name counts.
     return MethodResult(name, result, dict(reversed(pairs[1:])))

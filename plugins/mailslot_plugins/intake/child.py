@@ -20,10 +20,11 @@ def main() -> None:
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     _apply_limits(limits)
-    from mailslot_plugins.intake.tasks import TASKS, IntakeRefusedError  # noqa: PLC0415 - under the limits already
+    from mailslot_plugins.intake.refusal import IntakeRefusedError  # noqa: PLC0415 - under the limits already
+    from mailslot_plugins.intake.tasks import perform_task  # noqa: PLC0415 - as above
 
     try:
-        answer = TASKS[task["task"]](task["request"], limits)
+        answer = perform_task(task["task"], task["request"], limits)
     except IntakeRefusedError as error:
         answer = {"refused": str(error)}
     except MemoryError:

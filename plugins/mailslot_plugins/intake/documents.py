@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from mailslot_plugins.fax.fax_reader import UnreadableFaxError
 from mailslot_plugins.fax.profile import FINE, STANDARD, write_tiff_fx
 from mailslot_plugins.fax.render import render_pages, with_header
 from mailslot_plugins.intake.kinds import HEAD_SIZE, detect_kind
@@ -57,8 +56,6 @@ def make_fax(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
                 resolution,
                 request["coding"],
             )
-    except UnreadableFaxError as error:
-        raise IntakeRefusedError(str(error)) from None
     finally:
         for path in page_files:
             path.unlink(missing_ok=True)

@@ -115,10 +115,6 @@ class Entity:
 def parse_mail(octets: bytes, limits: Limits) -> Entity:
     """Parse a mail.
 
-    Args:
-        octets: the mail.
-        limits: the limits of parts and depth.
-
     Raises:
         IntakeRefusedError: it has too many parts, or they are nested too deeply.
     """

@@ -67,10 +67,6 @@ def load_font(size: int) -> Font:
 class Fonts:
     """The fonts for one text.
 
-    Args:
-        text: the whole text.
-        size: the height in pixels.
-
     Attributes:
         missing: the characters that no font has, in order of appearance.
     """
@@ -91,13 +87,7 @@ class Fonts:
         return sum(font.getlength(run) for font, run in self._runs(text))
 
     def draw(self, draw: ImageDraw.ImageDraw, position: tuple[float, float], text: str) -> None:
-        """Draw a line in black.
-
-        Args:
-            draw: the target.
-            position: the upper left corner.
-            text: the line.
-        """
+        """Draw a line in black."""
         across, down = position
         for font, run in self._runs(text):
             if isinstance(font, ImageFont.FreeTypeFont) and isinstance(self._default, ImageFont.FreeTypeFont):
@@ -136,11 +126,7 @@ class Fonts:
 
 
 def missing_font_sentence(characters: str) -> str:
-    """Return a sentence that says which fonts to install; empty if none is missing.
-
-    Args:
-        characters: the characters that no font has.
-    """
+    """Return a sentence that says which fonts to install; empty if none is missing."""
     if not characters:
         return ""
     names = list(dict.fromkeys(name for each in characters if (name := _font_for(each))))

@@ -34,9 +34,6 @@ class LibtiffError(ValueError):
 def open_tiff(data: bytes) -> Generator[TiffFile]:
     """Open a TIFF file.
 
-    Args:
-        data: the whole file.
-
     Raises:
         LibtiffError: libtiff is not installed.
     """

@@ -103,15 +103,15 @@ def looks_like_report(
 
 def _machine_reasons(fields: Iterable[tuple[str, str]], senders: Sequence[str]) -> Iterator[str]:
     for name, value in fields:
-        has_report_subject = _first_word(value)
+        keyword = _first_word(value)
         if name == "return-path" and not value.strip().removeprefix("<").removesuffix(">").strip():
             yield "it has the null sender"
         # The keyword may be followed by parameters and comments (RFC 3834 section 5).
-        elif name == "auto-submitted" and has_report_subject != "no":
+        elif name == "auto-submitted" and keyword != "no":
             yield "it was sent automatically"
-        elif name == "precedence" and has_report_subject in _BULK:
+        elif name == "precedence" and keyword in _BULK:
             yield "it is bulk mail"
-        elif name in REPORT_FIELDS or (name == "content-type" and has_report_subject == "multipart/report"):
+        elif name in REPORT_FIELDS or (name == "content-type" and keyword == "multipart/report"):
             yield "it is a report"
         elif name in LIST_FIELDS:
             yield "it is from a mailing list"

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import pypdfium2
 from pypdfium2 import raw
 
+from mailslot_plugins.intake.refusal import IntakeRefusedError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from pathlib import Path
@@ -18,10 +20,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
 POINTS_PER_INCH: Final = 72
-
-
-class UnreadablePdfError(ValueError):
-    """A PDF file or one of its pages cannot be read; the text says why, for a person."""
 
 
 @contextmanager
@@ -32,21 +30,21 @@ def open_pdf(source: Path | bytes) -> Generator[pypdfium2.PdfDocument]:
         source: the file, or its octets.
 
     Raises:
-        UnreadablePdfError: it cannot be opened, or PDFium fails while it is open.
+        IntakeRefusedError: it cannot be opened, or PDFium fails while it is open.
     """
     try:
         document = pypdfium2.PdfDocument(source)
     except pypdfium2.PdfiumError as error:
         if getattr(error, "err_code", None) in {raw.FPDF_ERR_PASSWORD, raw.FPDF_ERR_SECURITY}:
-            raise UnreadablePdfError("The PDF is encrypted and needs a password.") from error
-        raise UnreadablePdfError("The PDF cannot be opened; it is damaged.") from error
+            raise IntakeRefusedError("The PDF is encrypted and needs a password.") from error
+        raise IntakeRefusedError("The PDF cannot be opened; it is damaged.") from error
     with document:
         try:
             # Form fields are drawn only if this is called before the first page is loaded.
             document.init_forms()
             yield document
         except pypdfium2.PdfiumError as error:
-            raise UnreadablePdfError("A page of the PDF cannot be read; it is damaged.") from error
+            raise IntakeRefusedError("A page of the PDF cannot be read; it is damaged.") from error
 
 
 def render_page(page: pypdfium2.PdfPage, dpi: float, *, grey: bool) -> Image.Image:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from PIL import Image, ImageFile, ImageOps
 
+from mailslot_plugins.intake.refusal import DamagedDocumentError, IntakeRefusedError
+
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
     from typing import BinaryIO
@@ -33,11 +35,7 @@ _MIN_LINES_FRACTION: Final = 20
 _DEEP_GREY_MODES: Final = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I"})
 
 
-class UnreadablePictureError(ValueError):
-    """A picture cannot be read; the text says why, for a person."""
-
-
-class DamagedPictureError(UnreadablePictureError):
+class DamagedPictureError(DamagedDocumentError):
     """A picture is truncated or damaged.
 
     Attributes:
@@ -65,11 +63,11 @@ def read_picture(
 
     Raises:
         DamagedPictureError: its end is missing or damaged.
-        UnreadablePictureError: it cannot be read, or is too large.
+        IntakeRefusedError: it cannot be read, or is too large.
     """
     try:
         return _convert(_read(source, kind, max_pixels), mode)
-    except (UnreadablePictureError, MemoryError):
+    except (IntakeRefusedError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - a hostile file can make Pillow raise anything: struct.error, KeyError, and more
         # Without its traceback, whose frames keep the pixels in memory.
@@ -82,7 +80,7 @@ def read_picture(
     except MemoryError:
         raise
     except Exception:  # noqa: BLE001 - as above
-        raise UnreadablePictureError("The image cannot be read; it is damaged.") from why
+        raise IntakeRefusedError("The image cannot be read; it is damaged.") from why
     raise DamagedPictureError(_convert(image, mode)) from why
 
 
@@ -102,7 +100,7 @@ def _read(source: Path | BinaryIO, kind: PictureKind, max_pixels: int | None, *,
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(source, formats=[FORMATS[kind]]) as picture:
             if max_pixels is not None and picture.width * picture.height > max_pixels:
-                raise UnreadablePictureError(f"The image has more than {max_pixels:,} pixels.")
+                raise IntakeRefusedError(f"The image has more than {max_pixels:,} pixels.")
             dpi = picture.info.get("dpi")
             if damaged:
                 image = ImageOps.exif_transpose(_whiten_missing_lines(_on_white(picture).copy(), kind))
@@ -110,7 +108,7 @@ def _read(source: Path | BinaryIO, kind: PictureKind, max_pixels: int | None, *,
                 image = _on_white(ImageOps.exif_transpose(picture))
                 image = image.copy() if image is picture else image
     except Image.DecompressionBombError as error:
-        raise UnreadablePictureError(f"The image has more than {Image.MAX_IMAGE_PIXELS:,} pixels.") from error
+        raise IntakeRefusedError(f"The image has more than {Image.MAX_IMAGE_PIXELS:,} pixels.") from error
     image.info["dpi"] = dpi
     return image
 

@@ -10,19 +10,18 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from PIL import Image
 
-from mailslot_plugins.intake.pdf import POINTS_PER_INCH, UnreadablePdfError, open_pdf, render_page
+from mailslot_plugins.intake.pdf import POINTS_PER_INCH, open_pdf, render_page
 from mailslot_plugins.intake.pictures import (
     FORMATS,
     DamagedPictureError,
     PictureKind,
-    UnreadablePictureError,
     read_picture,
     resize,
 )
 from mailslot_plugins.intake.pwg import SYNC_WORD, PageFormat, RasterType, write_page
-from mailslot_plugins.intake.refusal import IntakeRefusedError
-from mailslot_plugins.intake.text_pages import text_pages
-from mailslot_plugins.intake.tiff import DamagedEndError, UnreadableTiffError, tiff_pages
+from mailslot_plugins.intake.refusal import DamagedDocumentError, IntakeRefusedError
+from mailslot_plugins.intake.text_pages import decode_text, text_pages
+from mailslot_plugins.intake.tiff import tiff_pages
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -78,8 +77,8 @@ def make_printable(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
         return {"files": _repair(request, limits, damaged=bool(counted["notes"])), "pages": counted["pages"]}
     path, kind, dpi = Path(request["path"]), request["kind"], int(request["dpi"])
     size = media_size(request["media"])
-    write_tiff_fx = _WRITERS[request["into"]]
-    return write_tiff_fx(pages_of(path, kind, size, dpi, limits), request, size)
+    write = _WRITERS[request["into"]]
+    return write(pages_of(path, kind, size, dpi, limits), request, size)
 
 
 def pages_of(path: Path, kind: str, size: tuple[float, float], dpi: int, limits: Limits) -> Iterator[Image.Image]:
@@ -162,19 +161,16 @@ def _render_pages(
 
 @contextmanager
 def _open_checked_pdf(path: Path, limits: Limits) -> Generator[pypdfium2.PdfDocument]:
-    try:
-        with open_pdf(path) as document:
-            if not len(document):
-                raise IntakeRefusedError("The PDF has no pages.")
-            if len(document) > limits.pages:
-                raise IntakeRefusedError(f"The document has {len(document):,} pages, more than {limits.pages}.")
-            for number in range(len(document)):
-                width, height = cast("tuple[float, float]", document.get_page_size(number))
-                if not (1 <= width <= MAX_POINTS and 1 <= height <= MAX_POINTS):
-                    raise IntakeRefusedError(f"Page {number + 1} of the PDF has no size that can be printed.")
-            yield document
-    except UnreadablePdfError as error:
-        raise IntakeRefusedError(str(error)) from error
+    with open_pdf(path) as document:
+        if not len(document):
+            raise IntakeRefusedError("The PDF has no pages.")
+        if len(document) > limits.pages:
+            raise IntakeRefusedError(f"The document has {len(document):,} pages, more than {limits.pages}.")
+        for number in range(len(document)):
+            width, height = cast("tuple[float, float]", document.get_page_size(number))
+            if not (1 <= width <= MAX_POINTS and 1 <= height <= MAX_POINTS):
+                raise IntakeRefusedError(f"Page {number + 1} of the PDF has no size that can be printed.")
+        yield document
 
 
 def _pdf_pages(path: Path, size: tuple[float, float], dpi: int, limits: Limits) -> Iterator[Image.Image]:
@@ -213,18 +209,12 @@ def _read_images(path: Path, kind: str, limits: Limits, notes: list[str]) -> Ite
     except DamagedPictureError as error:
         notes.append(str(error))
         yield error.image
-    except DamagedEndError as error:
+    except DamagedDocumentError as error:
         notes.append(str(error))
-    except (UnreadableTiffError, UnreadablePictureError) as error:
-        raise IntakeRefusedError(str(error)) from error
 
 
 def _text(path: Path, kind: str) -> str:
-    octets = path.read_bytes()
-    try:
-        text = octets.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = octets.decode("latin-1")
+    text = decode_text(path.read_bytes())
     if kind == "html":
         from mailslot_plugins.intake.html_text import html_to_text  # noqa: PLC0415 - few documents are HTML
 
@@ -251,11 +241,11 @@ def _center_on_sheet(image: Image.Image, size: tuple[int, int], dpi: int) -> Ima
     if (image.width > image.height) != (size[0] > size[1]) and image.width != image.height:
         image = image.transpose(Image.Transpose.ROTATE_90)
     scale = min(dpi / page_dpi if page_dpi else math.inf, size[0] / image.width, size[1] / image.height)
-    fit_to_width = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    if fit_to_width != image.size:
-        image = resize(image, fit_to_width)
+    fitted_size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    if fitted_size != image.size:
+        image = resize(image, fitted_size)
     sheet = Image.new("RGB" if image.mode == "RGB" else "L", size, "white")
-    sheet.paste(image, ((size[0] - fit_to_width[0]) // 2, (size[1] - fit_to_width[1]) // 2))
+    sheet.paste(image, ((size[0] - fitted_size[0]) // 2, (size[1] - fitted_size[1]) // 2))
     return sheet
 
 

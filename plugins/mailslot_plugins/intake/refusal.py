@@ -1,7 +1,11 @@
-"""The error of the confined process for a mail or document that it refuses to open."""
+"""The errors of the confined process for mails and documents that it cannot open."""
 
 from __future__ import annotations
 
 
 class IntakeRefusedError(Exception):
     """A mail or document is refused; the text is one sentence for a person."""
+
+
+class DamagedDocumentError(IntakeRefusedError):
+    """A document is damaged behind the pages that were returned, which may be used."""

@@ -31,11 +31,7 @@ def parse_sender(value: object) -> str:
 
 
 def sender_list(max_entries: int = MAX_LISTED) -> keys.Parser:
-    """Return the parser of a setting that is a list of senders.
-
-    Args:
-        max_entries: the most entries.
-    """
+    """Return the parser of a setting that is a list of senders."""
     return keys.list_of(parse_sender, max_items=max_entries)
 
 

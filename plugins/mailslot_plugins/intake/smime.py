@@ -42,23 +42,21 @@ def unwrap_smime(octets: bytes, max_octets: int) -> bytes | None:
         IntakeRefusedError: it is encrypted.
     """
     try:
-        [outer] = _elements(octets, 0, len(octets), max_octets=1)
-        content_type, content = list(_elements(octets, outer.start, outer.end, max_octets=2))[:2]
+        [outer] = _elements(octets, 0, len(octets), limit=1)
+        content_type, content = list(_elements(octets, outer.start, outer.end, limit=2))[:2]
         name = octets[content_type.start : content_type.end]
         if outer.tag != _SEQUENCE or content_type.tag != _OID:
             return None
         if name not in {_SIGNED, _COMPRESSED}:
             raise IntakeRefusedError("The mail is encrypted.")
-        [inner] = _elements(octets, content.start, content.end, max_octets=1)
+        [inner] = _elements(octets, content.start, content.end, limit=1)
         encapsulated = next(
             each
-            for number, each in enumerate(_elements(octets, inner.start, inner.end, max_octets=3))
+            for number, each in enumerate(_elements(octets, inner.start, inner.end, limit=3))
             if number == 2 and each.tag == _SEQUENCE
         )
         content_element = next(
-            each
-            for each in _elements(octets, encapsulated.start, encapsulated.end, max_octets=2)
-            if each.tag == _EXPLICIT
+            each for each in _elements(octets, encapsulated.start, encapsulated.end, limit=2) if each.tag == _EXPLICIT
         )
         found = b"".join(_strings(octets, content_element.start, content_element.end, 0))
         return found if name == _SIGNED else zlib.decompressobj().decompress(found, max_octets)
@@ -76,12 +74,12 @@ def _strings(octets: bytes, start: int, end: int, depth: int) -> Iterator[bytes]
             yield from _strings(octets, each.start, each.end, depth + 1)
 
 
-def _elements(octets: bytes, start: int, end: int, *, max_octets: int = -1, depth: int = 0) -> Iterator[_Element]:
-    while start < end and max_octets and octets[start : start + 2] != b"\0\0":
+def _elements(octets: bytes, start: int, end: int, *, limit: int = -1, depth: int = 0) -> Iterator[_Element]:
+    while start < end and limit and octets[start : start + 2] != b"\0\0":
         element = _element(octets, start, end, depth)
         yield element
         start = element.following
-        max_octets -= 1
+        limit -= 1
 
 
 def _element(octets: bytes, at: int, end: int, depth: int) -> _Element:

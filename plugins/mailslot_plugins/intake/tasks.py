@@ -2,54 +2,31 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from mailslot_plugins.intake.mime import read_mail
-from mailslot_plugins.intake.refusal import IntakeRefusedError
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from mailslot_plugins.intake.limits import Limits
 
-__all__ = ["TASKS", "IntakeRefusedError"]
-
-
-def _fax(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
-    from mailslot_plugins.intake.documents import make_fax  # noqa: PLC0415 - Pillow and PDFium take a while to import
-
-    return make_fax(request, limits)
-
-
-def _printable(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
-    from mailslot_plugins.intake.printable import make_printable  # noqa: PLC0415 - as above
-
-    return make_printable(request, limits)
-
-
-def _count(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
-    from mailslot_plugins.intake.printable import count_pages  # noqa: PLC0415 - as above
-
-    return count_pages(request, limits)
-
-
-def _received(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
-    from mailslot_plugins.fax.received_pages import make_received_pages  # noqa: PLC0415 - as above
-
-    return make_received_pages(request, limits)
-
-
-def _thumbnail(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
-    from mailslot_plugins.intake.thumbnail import make_thumbnail  # noqa: PLC0415 - as above
-
-    return make_thumbnail(request, limits)
-
-
-TASKS: Final[Mapping[str, Callable[[dict[str, Any], Limits], dict[str, Any]]]] = {
-    "mail": read_mail,
-    "fax": _fax,
-    "received": _received,
-    "printable": _printable,
-    "count": _count,
-    "thumbnail": _thumbnail,
+_TASKS: Final[Mapping[str, str]] = {
+    "mail": "intake.mime:read_mail",
+    "fax": "intake.documents:make_fax",
+    "received": "fax.received_pages:make_received_pages",
+    "printable": "intake.printable:make_printable",
+    "count": "intake.printable:count_pages",
+    "thumbnail": "intake.thumbnail:make_thumbnail",
 }
+"""The module and function of each task. Only the needed one is imported, since Pillow and PDFium take a while."""
+
+
+def perform_task(name: str, request: dict[str, Any], limits: Limits) -> dict[str, Any]:
+    """Perform a task and return its result.
+
+    Raises:
+        IntakeRefusedError: it refuses the mail or document.
+    """
+    module, _, function = _TASKS[name].partition(":")
+    result: dict[str, Any] = getattr(import_module(f"mailslot_plugins.{module}"), function)(request, limits)
+    return result

@@ -19,6 +19,14 @@ _TAB: Final = 8
 _MAX_LINES: Final = 20_000
 
 
+def decode_text(data: bytes) -> str:
+    """Decode the text of a file, as UTF-8 or else as Latin-1."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
 def text_pages(text: str, size: tuple[int, int], dpi: int, notes: list[str] | None = None) -> Iterator[Image.Image]:
     """Render text as pages of mode ``1``, in which 255 is white.
 

@@ -37,12 +37,7 @@ def make_thumbnail(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
 
 
 def write_thumbnail(page: Image.Image, target: Path) -> None:
-    """Write a thumbnail of a page.
-
-    Args:
-        page: the page, of any mode.
-        target: the file.
-    """
+    """Write a thumbnail of a page."""
     thumbnail = page.convert("L")
     thumbnail.thumbnail(SIZE)
     thumbnail.save(target, format="PNG", optimize=True)

@@ -28,11 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 class Thumbnails:
-    """The thumbnails of one device, stored by the mail's digest, because mail numbers restart if the ledger is lost.
-
-    Args:
-        home: the home folder.
-    """
+    """The thumbnails of one device, stored by the mail's digest, because mail numbers restart if the ledger is lost."""
 
     def __init__(self, home: Path) -> None:
         self._folder = home / "thumbnails"
@@ -43,14 +39,7 @@ class Thumbnails:
         return path if path.is_file() else None
 
     async def make(self, mail: Incoming, document: Path, kind: str, folder: Path) -> None:
-        """Make and store a thumbnail of a document's first page; a failure is only logged.
-
-        Args:
-            mail: the mail.
-            document: the document's file.
-            kind: its kind (`mailslot_plugins.intake.kinds`).
-            folder: an existing working folder.
-        """
+        """Make and store a thumbnail of a document's first page; a failure is only logged."""
         into = folder / "thumbnail.png"
         try:
             await run_task("thumbnail", {"path": str(document), "kind": kind, "into": str(into)}, folder)

@@ -17,6 +17,7 @@ from mailslot_plugins.fax.coding import decode
 from mailslot_plugins.fax.profile import WIDTH
 from mailslot_plugins.fax.tiff_directory import Directory, NotTiffError, read_directories
 from mailslot_plugins.intake.libtiff import LibtiffError, TiffFile, open_tiff
+from mailslot_plugins.intake.refusal import DamagedDocumentError, IntakeRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -60,14 +61,6 @@ _TRANSPOSITIONS: Final[Mapping[int, Image.Transpose]] = {
 _SIDEWAYS: Final = frozenset({5, 6, 7, 8})
 
 
-class UnreadableTiffError(ValueError):
-    """A TIFF file cannot be read; the text says why, for a person."""
-
-
-class DamagedEndError(UnreadableTiffError):
-    """The file is damaged behind the last page that was returned; more pages may be missing."""
-
-
 @dataclass(frozen=True, slots=True)
 class TiffPage:
     """A page, upright.
@@ -96,8 +89,8 @@ def tiff_pages(
         noun: the word for the file in sentences, for example ``fax``.
 
     Raises:
-        UnreadableTiffError: the file or one of its pages cannot be read.
-        DamagedEndError: the file is damaged behind the pages that were returned.
+        IntakeRefusedError: the file or one of its pages cannot be read.
+        DamagedDocumentError: the file is damaged behind the pages that were returned.
     """
     number = 0
     max_pixels = min(max_pixels, MAX_PIXELS)
@@ -107,15 +100,15 @@ def tiff_pages(
                 try:
                     page = _page(data, file, directory, number, mode, max_pixels)
                 except ValueError as error:
-                    raise UnreadableTiffError(f"Page {number} of the {noun} {error}.") from error
+                    raise IntakeRefusedError(f"Page {number} of the {noun} {error}.") from error
                 yield page
         except NotTiffError as error:
             if number:
                 pages = "1 page" if number == 1 else f"{number} pages"
-                raise DamagedEndError(f"The {noun} is damaged after {pages}: {error}.") from error
-            raise UnreadableTiffError(f"Page 1 of the {noun} cannot be read: {error}.") from error
+                raise DamagedDocumentError(f"The {noun} is damaged after {pages}: {error}.") from error
+            raise IntakeRefusedError(f"Page 1 of the {noun} cannot be read: {error}.") from error
     if not number:
-        raise UnreadableTiffError(f"The {noun} has no pages.")
+        raise IntakeRefusedError(f"The {noun} has no pages.")
 
 
 def _page(data: bytes, file: TiffFile, directory: Directory, number: int, mode: str, max_pixels: int) -> TiffPage:

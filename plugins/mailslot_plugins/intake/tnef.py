@@ -51,12 +51,7 @@ class Tnef:
 
 
 def read_tnef(octets: bytes, depth: int = 0) -> Tnef | None:
-    """Return the readable content of a ``winmail.dat``; None if it is not one.
-
-    Args:
-        octets: the file.
-        depth: the level of nesting.
-    """
+    """Return the readable content of a ``winmail.dat``; None if it is not one."""
     if not octets.startswith(_SIGNATURE) or depth > _MAX_DEPTH:
         return None
     found = Tnef()

@@ -1,1 +1,1 @@
-"""What answers on the network while the service runs."""
+"""The web panel and the API."""

@@ -64,12 +64,7 @@ class Admission:
         self._all: dict[AdmittedConnection, None] = {}
 
     def admit(self, connection: socket, address: str) -> AdmittedConnection | None:
-        """Admit a connection, possibly in place of another one; return None if there is no room.
-
-        Args:
-            connection: its socket.
-            address: the client's address.
-        """
+        """Admit a connection, possibly in place of another one; return None if there is no room."""
         if len(self._all) >= 2 * MAX_CONNECTIONS:
             return None  # that many evicted connections have not ended yet
         admitted = AdmittedConnection(connection, client_network(address), anyio.current_time())

@@ -37,9 +37,6 @@ for _package in _PACKAGES:
 class Panel:
     """The panel of a device; implements `mailslot.service.panel.Panel`.
 
-    Args:
-        device: the device.
-
     Attributes:
         section: its table in ``mailslot.toml``.
     """

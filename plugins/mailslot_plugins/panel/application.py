@@ -50,13 +50,7 @@ PAGES: Final = (
 
 
 def application(device: Device, tasks: BackgroundTasks, security: Security) -> Starlette:
-    """Return the ASGI application.
-
-    Args:
-        device: the device.
-        tasks: the work that outlives a request.
-        security: sessions, password and keys.
-    """
+    """Return the ASGI application."""
     static = StaticFiles(packages=[("mailslot_plugins.panel", "static")])
     routes: list[BaseRoute] = [Mount("/static", static, name="static")]
     for folder in PAGES:
@@ -73,7 +67,7 @@ def application(device: Device, tasks: BackgroundTasks, security: Security) -> S
             Middleware(LanguageMiddleware, otherwise=lambda: device.identity.language),
             *middleware(security),
         ],
-        exception_handlers={HTTPException: _show_trouble, MailError: _show_error},
+        exception_handlers={HTTPException: _show_http_error, MailError: _show_mail_error},
     )
     app.state.device = device
     app.state.tasks = tasks
@@ -82,7 +76,7 @@ def application(device: Device, tasks: BackgroundTasks, security: Security) -> S
     return app
 
 
-async def _show_trouble(request: Request, error: Exception) -> Response:
+async def _show_http_error(request: Request, error: Exception) -> Response:
     """Return the error page for an unknown page or an unsupported method."""
     status = error.status_code if isinstance(error, HTTPException) else 500
     key = "trouble_not_found" if status in {404, 405} else "trouble_other"
@@ -94,6 +88,6 @@ async def _show_trouble(request: Request, error: Exception) -> Response:
     return page
 
 
-async def _show_error(request: Request, error: Exception) -> Response:
+async def _show_mail_error(request: Request, error: Exception) -> Response:
     """Return the error page for a `MailError`."""
     return render(request, "layout/trouble.html", 503, sentence=str(error))

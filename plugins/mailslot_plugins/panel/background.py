@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from anyio.abc import TaskGroup
+    from starlette.datastructures import State
 
 T = TypeVar("T")
 
@@ -96,6 +97,12 @@ class BackgroundTasks:
         ended = [key for key, task in self._tasks.items() if not task.running]
         for key in ended[: max(0, len(self._tasks) - _MAX_REMEMBERED)]:
             del self._tasks[key]
+
+
+def tasks_of(state: State) -> BackgroundTasks:
+    """Return the tasks of an application, from its state."""
+    tasks: BackgroundTasks = state.tasks
+    return tasks
 
 
 async def _run(task: BackgroundTask[T], work: Callable[[T], Awaitable[None]]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from functools import cache, partial
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from jinja2 import BaseLoader, ChoiceLoader, Environment, PackageLoader, StrictUndefined, TemplateNotFound, pass_context
@@ -18,7 +18,7 @@ from mailslot_plugins.panel.security.session import Notice
 from mailslot_plugins.panel.translations import LANGUAGES, SHARED_FOLDER, translate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from jinja2.runtime import Context
     from starlette.requests import Request
@@ -93,13 +93,23 @@ def render(request: Request, template: str, status: int = 200, **context: Any) -
                 "notices": session.take_notices,
                 "csrf": Markup('<input type="hidden" name="csrf" value="{}">').format(session.csrf),
                 "identity": device_of(request).identity,
-                "path_of": partial(_path_of, request),
                 "pages": request.app.state.pages,
                 **context,
             }
         ),
         status_code=status,
     )
+
+
+def page_endpoint(
+    template: str, context: Callable[[Request], Awaitable[dict[str, Any]]]
+) -> Callable[[Request], Awaitable[Response]]:
+    """Return an endpoint that shows a template with the variables that `context` returns."""
+
+    async def show(request: Request) -> Response:
+        return render(request, template, **await context(request))
+
+    return show
 
 
 def redirect(request: Request, path: str, notice: str = "", kind: str = "done") -> Response:
@@ -181,7 +191,3 @@ def _pipeline_name(context: Context, pipeline: str) -> str:
 def _page_text(context: Context, page: PipelinePage, key: str) -> str:
     """Return a text of a pipeline's page; empty if it has no such text."""
     return pipeline_text(page.name, key, str(context["language"])) or (page.name if key == "title" else "")
-
-
-def _path_of(request: Request, name: str, **parameters: object) -> str:
-    return str(request.app.url_path_for(name, **parameters))

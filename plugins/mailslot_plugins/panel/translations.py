@@ -89,12 +89,7 @@ def chosen_language(connection: HTTPConnection, otherwise: str) -> str:
 
 
 class LanguageMiddleware:
-    """Middleware that sets ``request.state.language``.
-
-    Args:
-        app: the next application.
-        otherwise: returns the device's language.
-    """
+    """Middleware that sets ``request.state.language``."""
 
     def __init__(self, app: ASGIApp, otherwise: Callable[[], str]) -> None:
         self._app = app

@@ -50,17 +50,7 @@ _MAX_TITLE: Final = 100
 
 
 class MailPrinting:
-    """Prints one mail.
-
-    Args:
-        device: the device.
-        mail: the mail.
-        path: its file.
-        folder: an empty folder for its parts.
-        printer: the printer.
-        journal: the mail's journal.
-        values: the section ``[print]``.
-    """
+    """Prints one mail."""
 
     def __init__(
         self,
@@ -144,7 +134,6 @@ class MailPrinting:
             if not ready.ready:
                 raise PrinterError(
                     " ".join(ready.reasons) or "The printer does not accept documents at the moment.",
-                    stage="transaction",
                     cause="printer_stopped",
                     retryable=True,
                 )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -12,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from mailslot.cli.console import make_console
+from mailslot.cli.console import confirm, make_console, print_json
 from mailslot.cli.home import open_records
 from mailslot.cli.settings import AsJson  # noqa: TC001 - typer reads it
 from mailslot.plugin import InputError
@@ -35,10 +33,9 @@ def _printer() -> None:
 @app.command("certificates")
 def certificates(context: typer.Context, *, as_json: AsJson = False) -> None:
     """List the trusted certificates of printers: those that they showed first, if no ca_file is set."""
-    home: Path = context.obj
-    pins = anyio.run(_with_pins, home, StoredPins.all)
+    pins = anyio.run(_with_pins, context.obj, StoredPins.all)
     if as_json:
-        sys.stdout.write(json.dumps([asdict(pin) for pin in pins], indent=2) + "\n")
+        print_json([asdict(pin) for pin in pins])
         return
     console = make_console()
     if not pins:
@@ -67,10 +64,7 @@ def forget(
     printer_address = (
         _parse_host_and_port(printer) if printer is not None else anyio.run(_with_pins, home, _only_pinned_printer)
     )
-    if not yes:
-        if not sys.stdin.isatty():
-            raise typer.BadParameter("there is no terminal to ask on; add --yes", param_hint="--yes")
-        typer.confirm(f"Trust whatever certificate {printer_address} shows next?", abort=True)
+    confirm(f"Trust whatever certificate {printer_address} shows next?", yes=yes)
 
     async def action(pins: StoredPins) -> None:
         await pins.forget(printer_address)

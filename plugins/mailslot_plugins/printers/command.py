@@ -98,4 +98,4 @@ def printer(address: str, options: PrinterOptions) -> CommandPrinter:
 
 def _error(sentence: str, detail: str, *, retryable: bool) -> PrinterError:
     cause = "printer_stopped" if retryable else "printer_refused"
-    return PrinterError(sentence, stage="transaction", cause=cause, retryable=retryable, detail=detail)
+    return PrinterError(sentence, cause=cause, retryable=retryable, detail=detail)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from anyio.to_thread import run_sync
 
+from mailslot.vault import durable
 from mailslot_plugins.intake.one_line import cut_to_octets
 from mailslot_plugins.printers.formats import SUFFIXES
 from mailslot_plugins.printers.prepare import PrinterProfile, prepare
@@ -60,7 +61,6 @@ class FolderPrinter:
         except OSError as error:
             raise PrinterError(
                 "The folder for printed documents cannot be written to.",
-                stage="transaction",
                 cause="printer_stopped",
                 retryable=True,
                 detail=str(error),
@@ -107,9 +107,5 @@ def _write_file(folder: Path, document: Document, token: str) -> str:
         target.flush()
         os.fsync(target.fileno())
     partial.replace(folder / name)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    durable.sync_folder(folder)
     return name

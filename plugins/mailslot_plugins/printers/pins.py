@@ -30,11 +30,7 @@ class Pin:
 
 
 class StoredPins:
-    """Certificates in a `Store`; see `mailslot_plugins.printers.printer.Pins`.
-
-    Args:
-        store: the store named `STORE`.
-    """
+    """Certificates in a `Store`; see `mailslot_plugins.printers.printer.Pins`."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

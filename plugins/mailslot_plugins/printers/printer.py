@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from mailslot.errors import Stage
     from mailslot.slots.keys import SetterRole
     from mailslot_plugins.intake.kinds import Kind
     from mailslot_plugins.intake.limits import Limits
@@ -36,6 +37,11 @@ class PrinterError(MailError):
     If it is `retryable`, the document may be printed later; otherwise it has failed for good. Its cause is
     ``printer_unreachable``, ``printer_stopped``, ``printer_refused`` or ``document_unprintable``.
     """
+
+    def __init__(
+        self, message: str, *, cause: str, stage: Stage = "transaction", retryable: bool = False, detail: str = ""
+    ) -> None:
+        super().__init__(message, stage=stage, cause=cause, retryable=retryable, detail=detail)
 
 
 @dataclass(frozen=True, slots=True)

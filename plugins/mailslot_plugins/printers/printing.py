@@ -77,7 +77,6 @@ async def _print_part(printer: Printer, prepared: list[Document], number: int, a
         # The printer's formats have changed since the first parts were printed, and it needs fewer parts now.
         raise PrinterError(
             "The printer's formats have changed since the document's first pages were printed.",
-            stage="transaction",
             cause="document_unprintable",
         )
     part = prepared[number]
@@ -86,4 +85,4 @@ async def _print_part(printer: Printer, prepared: list[Document], number: int, a
 
 
 def _unprintable_error(sentence: str) -> PrinterError:
-    return PrinterError(sentence, stage="transaction", cause="document_unprintable")
+    return PrinterError(sentence, cause="document_unprintable")

@@ -190,7 +190,7 @@ class PendingAuthorizations:
         if device.user is None:
             raise GrantError("authorization_pending", "The person has not finished yet.")
         device.redeemed = True
-        return self._provider.complete_sign_in(device.user, client, device.scopes)
+        return self._provider.complete_sign_in(device.user, client, device.scopes, by_device_code=True)
 
 
 def _s256(verifier: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import sys
 from dataclasses import asdict, dataclass
 from email import message_from_bytes, policy
@@ -18,6 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mailslot import MailError, OAuth, StaticToken, Transcript, connect_pop3, connect_smtp
+from mailslot.cli.console import print_json
 from mailslot.message import Attachment, Message
 from mailslot_plugins.sandbox.personality import DOVECOT, EXCHANGE, GMAIL
 from mailslot_plugins.sandbox.sandbox import run_sandbox
@@ -64,7 +64,7 @@ def demo(
         raise typer.BadParameter("--json goes with --once", param_hint="--json")
     steps = anyio.run(_run_journeys, as_json, backend=backend)
     if as_json:
-        sys.stdout.write(json.dumps([asdict(step) for step in steps], indent=2) + "\n")
+        print_json([asdict(step) for step in steps])
     if not all(step.ok for step in steps):
         sys.exit("The demo failed; see the rows marked with ✗.")
     if not remove_duplicates:

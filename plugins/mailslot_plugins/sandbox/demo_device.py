@@ -74,13 +74,7 @@ def set_up_demo_device(home: Path, sandbox: Sandbox) -> Records:
 
 
 async def populate_demo_device(device: Device, sandbox: Sandbox, page: Path) -> None:
-    """Create the device's history, before its service runs.
-
-    Args:
-        device: the device.
-        sandbox: its servers.
-        page: a scanned page.
-    """
+    """Create the device's history, before its service runs."""
     for record, user in (("smtp", "scanner"), ("alert-smtp", "scanner"), ("fax-pop", "fax")):
         await _obtain_token(device.records, record, f"{user}@example.com")
     grant = await device.records.tokens.store("smtp").load()

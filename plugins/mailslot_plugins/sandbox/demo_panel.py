@@ -28,11 +28,7 @@ _PORT: Final = 8725
 
 
 async def run_demo_panel(page: Path) -> None:
-    """Run a sandbox, and a device with its panel that is connected to it, until cancelled.
-
-    Args:
-        page: a scanned page.
-    """
+    """Run a sandbox, and a device with its panel that is connected to it, until cancelled."""
     panel_of = find_panel()
     pipelines = find_pipelines()
     console = Console()

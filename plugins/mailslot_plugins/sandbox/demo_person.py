@@ -13,11 +13,7 @@ if TYPE_CHECKING:
 
 
 class ConsentingPerson:
-    """A `mailslot.oauth.flow.Person` who allows everything.
-
-    Args:
-        user: the user who signs in.
-    """
+    """A `mailslot.oauth.flow.Person` who allows everything."""
 
     def __init__(self, user: str) -> None:
         self._user = user

@@ -35,13 +35,7 @@ class SocketConfig(Config):
 
 
 async def serve_http(app: ASGIApp, settings: SocketConfig, stop: anyio.Event) -> None:
-    """Serve until `stop`; shielded from cancellation, which hypercorn does not support.
-
-    Args:
-        app: the application.
-        settings: the settings.
-        stop: the event that stops the server.
-    """
+    """Serve until `stop`; shielded from cancellation, which hypercorn does not support."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -27,12 +27,7 @@ _NO_SUCH_MESSAGE: Final = "-ERR There's no such message."
 
 
 class Pop3Session:
-    """One client's session.
-
-    Args:
-        state: the sandbox's state.
-        connection: the connection, with or without TLS.
-    """
+    """One client's session."""
 
     def __init__(self, state: SandboxState, connection: Connection) -> None:
         self._state = state

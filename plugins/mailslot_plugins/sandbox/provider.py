@@ -21,6 +21,13 @@ Rotation = Literal["none", "lax", "strict"]
 OPENID_SCOPES: Final = frozenset({"openid", "profile", "email", "offline_access"})
 """Scopes that every client may request in addition (OpenID Connect Core sections 5.4 and 11)."""
 
+# entra-docs reference-error-codes.md
+_BLOCKED_SIGN_IN: Final = ("access_denied", "AADSTS530035: Access has been blocked by security defaults.")
+_BLOCKED_REFRESH: Final = (
+    "invalid_grant",
+    "AADSTS530036: The refresh token is invalid due to authentication flow checks by Conditional Access.",
+)
+
 
 class GrantError(Exception):
     """The token endpoint refuses a request.
@@ -65,6 +72,7 @@ class Grant:
         mailboxes: the mailboxes that it gives access to.
         scopes: the granted scopes.
         alive: whether it is still valid.
+        by_device_code: whether the user signed in with a device code.
     """
 
     client: Client
@@ -72,6 +80,7 @@ class Grant:
     mailboxes: frozenset[str]
     scopes: frozenset[str]
     alive: bool = True
+    by_device_code: bool = False
 
 
 @dataclass(slots=True)
@@ -110,6 +119,8 @@ class Provider:
         rotation: how a refresh changes the refresh token: ``none`` keeps it; ``lax`` issues a new one, and the old one
             stays valid (Entra); with ``strict`` the old one is used up, and using it again revokes the whole grant
             (RFC 9700 section 4.14.2).
+        device_code_blocked: whether a policy blocks device codes as Entra's do: nobody can sign in with one, and grants
+            that began with one are no longer refreshed, but stay alive.
         clock_ahead: seconds by which its clock is ahead.
     """
 
@@ -120,6 +131,7 @@ class Provider:
         self.available = True
         self.lifetime = 3600.0
         self.rotation: Rotation = "none"
+        self.device_code_blocked = False
         self.clock_ahead = 0.0
         self._clock = clock
         self._issued: dict[str, IssuedToken] = {}
@@ -177,7 +189,13 @@ class Provider:
         return self._new_refresh_token(Grant(client, user, frozenset({user.lower()}), granted))
 
     def complete_sign_in(
-        self, user: str, client: Client, requested: Iterable[str], *, nonce: str | None = None
+        self,
+        user: str,
+        client: Client,
+        requested: Iterable[str],
+        *,
+        nonce: str | None = None,
+        by_device_code: bool = False,
     ) -> IssuedToken:
         """Issue the tokens of a finished sign-in: an access token, and those that OpenID scopes request.
 
@@ -186,9 +204,12 @@ class Provider:
             client: the client.
             requested: the scopes, including OpenID scopes.
             nonce: the nonce of the ID token.
+            by_device_code: whether the user entered a device code.
         """
+        if by_device_code and self.device_code_blocked:
+            raise GrantError(*_BLOCKED_SIGN_IN)
         scopes = frozenset(requested)
-        grant = Grant(client, user, frozenset({user.lower()}), scopes - OPENID_SCOPES)
+        grant = Grant(client, user, frozenset({user.lower()}), scopes - OPENID_SCOPES, by_device_code=by_device_code)
         issued = self._issue(grant, grant.scopes)
         if "offline_access" in scopes:
             issued.refresh_token = self._new_refresh_token(grant)
@@ -222,6 +243,8 @@ class Provider:
             grant.alive = False
         if grant is None or not grant.alive or grant.client != client:
             raise GrantError("invalid_grant", "The refresh token is invalid, expired or revoked.")
+        if grant.by_device_code and self.device_code_blocked:
+            raise GrantError(*_BLOCKED_REFRESH)
         issued = self._issue_within(grant, scope)
         issued.refresh_token = Secret(refresh_token) if self.rotation == "none" else self._new_refresh_token(grant)
         if self.rotation == "strict":

@@ -49,11 +49,7 @@ _ENTER_CODE: Final = """<p>{hint}</p>
 
 
 class SignInPages:
-    """The pages of one provider.
-
-    Attributes:
-        routes: their routes.
-    """
+    """The pages of one provider."""
 
     def __init__(self, provider: Provider, authorizations: PendingAuthorizations) -> None:
         self._provider = provider

@@ -32,12 +32,7 @@ _BDAT: Final = re.compile(r"([0-9]{1,20})( LAST)?", re.IGNORECASE)
 
 
 class SmtpSession:
-    """One client's session.
-
-    Args:
-        state: the sandbox's state.
-        connection: the connection, with or without TLS.
-    """
+    """One client's session."""
 
     def __init__(self, state: SandboxState, connection: Connection) -> None:
         self._state = state

@@ -62,13 +62,7 @@ class ScanMessage:
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """One mail of a scan.
-
-    Attributes:
-        message: the message.
-        documents: the attached documents.
-        subject: its subject.
-    """
+    """One mail of a scan."""
 
     message: Message
     documents: Sequence[Document] = field(repr=False)

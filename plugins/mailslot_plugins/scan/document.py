@@ -63,9 +63,6 @@ class Document:
     def attachment(self, name: str) -> Attachment:
         """Return it as the attachment of a message.
 
-        Args:
-            name: the attachment's name.
-
         Raises:
             InputError: it has changed, or cannot be read any more.
         """

@@ -100,11 +100,11 @@ class _VerifiedContent:
         self.smtputf8 = mail.message.smtputf8
 
     async def chunks(self) -> AsyncGenerator[bytes]:
-        not_cancelled = self.size
+        remaining = self.size
         async with aclosing(self._mail.message.chunks()) as pieces:
             async for piece in pieces:
-                not_cancelled -= len(piece)
-                if not not_cancelled:
+                remaining -= len(piece)
+                if not remaining:
                     await to_thread.run_sync(self._check_files)
                 yield piece
                 if self._progress is not None:

@@ -90,7 +90,7 @@ async def _announced_size(device: Device, settings: Settings) -> int | None:
     if (size := await announced_size(device.spool, RECORD, settings.server)) is not None:
         return size
     changed = await to_thread.run_sync(_modified_at, device.records.settings.path)
-    for last_test in await History(device.home).last(RECORD, most=1):
+    for last_test in await History(device.home).last(RECORD, limit=1):
         if last_test.at < changed:
             # The test may have been of another server.
             break

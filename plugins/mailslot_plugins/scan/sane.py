@@ -249,8 +249,8 @@ async def _stop(process: Process) -> None:
 def _scanner_error(scanner: Scanner, code: int, stderr_lines: Sequence[str], pages: int) -> ScannerError:
     detail = "\n".join(stderr_lines)
     open_failure = next((match[1] for line in stderr_lines if (match := _OPEN_FAILED.search(line))), None)
-    notes_from_report = next((status for line in stderr_lines if (status := _reported_status(line)) is not None), None)
-    if open_failure is not None and notes_from_report is None:
+    reported_status = next((status for line in stderr_lines if (status := _reported_status(line)) is not None), None)
+    if open_failure is not None and reported_status is None:
         return ScannerError(
             f"There is no scanner {scanner.device!r}, or it is switched off. Nothing was sent.",
             "scanner_not_found",
@@ -260,7 +260,7 @@ def _scanner_error(scanner: Scanner, code: int, stderr_lines: Sequence[str], pag
     bad_option = next(
         (line for line in stderr_lines if "setting of option" in line or "unrecognized option" in line), None
     )
-    status = notes_from_report if notes_from_report is not None else 4 if bad_option else code
+    status = reported_status if reported_status is not None else 4 if bad_option else code
     cause, does = _STATUSES.get(status, ("scanner_failed", f"failed: {stderr_lines[-1]}" if stderr_lines else "failed"))
     if bad_option:
         does += f" ({bad_option.removeprefix(f'{PROGRAM}: ')})"

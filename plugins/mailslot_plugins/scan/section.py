@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, cast
 
-from mailslot.plugin import InputError, Key, Section, keys
+from mailslot.plugin import Key, Section, keys
 from mailslot_plugins.scan.patterns import Pattern
 from mailslot_plugins.sending.recipients import parse_mailboxes
 
@@ -15,10 +15,7 @@ if TYPE_CHECKING:
 
 def _pattern(kind: Literal["subject", "file name"]) -> Callable[[object], str]:
     def parse(value: object) -> str:
-        try:
-            return Pattern(keys.text(value), kind).text
-        except InputError:
-            raise ValueError from None
+        return Pattern(keys.text(value), kind).text
 
     return parse
 
@@ -27,10 +24,7 @@ def _addresses(value: object) -> tuple[str, ...]:
     if not isinstance(value, str | list):
         raise ValueError  # noqa: TRY004 - what `Key.parse` raises
     parts = [keys.text(text) for text in ([value] if isinstance(value, str) else cast("list[object]", value))]
-    try:
-        found = parse_mailboxes(parts)
-    except InputError:
-        raise ValueError from None
+    found = parse_mailboxes(parts)
     if not found:
         raise ValueError
     return tuple(f'"{each.name}" <{each.address}>' if each.name else each.address for each in found)

@@ -1,1 +1,1 @@
-"""What scan and fax share: the sending account, recipients, progress, waiting, and reports about sent mail."""
+"""What scan and fax have in common: the account, recipients, progress, waiting, and reports about sent mail."""

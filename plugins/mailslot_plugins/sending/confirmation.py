@@ -41,12 +41,7 @@ _ACTIONS: Final[Mapping[str, Status]] = {
 
 
 def notes_from_report(report: Report, job: Job) -> dict[str, str]:
-    """Return the notes that a report adds to a job; none if it says nothing new.
-
-    Args:
-        report: the report.
-        job: the job it is about.
-    """
+    """Return the notes that a report adds to a job; none if it says nothing new."""
     statuses = _deliveries(report) if report.kind == "delivery" else _disposition(report)
     new_notes: dict[str, str] = {}
     for addresses, status, text in statuses:

@@ -67,7 +67,7 @@ def _summarize(report: Report) -> str:
     entries: list[str] = []
     for group in report.groups:
         address = group.get("final-recipient", group.get("original-recipient", "")).rpartition(";")[2]
-        sentence = group.get("action", "") or group.get("disposition", "").rpartition(";")[2]
+        action = group.get("action", "") or group.get("disposition", "").rpartition(";")[2]
         if address.strip():
-            entries.append(one_line(f"{address} {sentence} {group.get('status', '')}", 120))
+            entries.append(one_line(f"{address} {action} {group.get('status', '')}", 120))
     return f": {'; '.join(entries[:_MAX_NAMED])}" if entries else ""

@@ -1,4 +1,4 @@
-"""Client credentials: the application signs in itself, with a secret or a certificate (RFC 6749 section 4.4)."""
+"""The client credentials grant: the application authenticates with a secret or certificate (RFC 6749 section 4.4)."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AppFlow:
-    """The flow ``app``. The client authenticates as `mailslot.oauth.http.TokenHttp.post` says."""
+    """The flow ``app``. `mailslot.oauth.http.TokenHttp.post` authenticates the client."""
 
     name: str = "app"
 
-    async def obtain(self, client: OAuthClient, http: TokenHttp, person: object) -> Grant:  # noqa: ARG002 - needs nobody
-        """Ask for a token.
+    async def obtain(self, client: OAuthClient, http: TokenHttp, person: object) -> Grant:  # noqa: ARG002 - no person is needed
+        """Request a token.
 
         Raises:
-            InputError: the provider does not allow this flow, or there is neither a secret nor a certificate.
+            InputError: the provider does not allow this flow, or the client has neither a secret nor a certificate.
             TokenServiceError: the token service refused, or was not reached.
         """
         client.provider.check_flow(self.name)
         return new_grant(self.name, client, http, await _request_token(client, http))
 
     async def refresh(self, client: OAuthClient, http: TokenHttp, grant: Grant) -> Grant:
-        """Ask again; there is no refresh token (RFC 6749 section 4.4.3).
+        """Request another token; there is no refresh token (RFC 6749 section 4.4.3).
 
         Raises:
-            InputError: there is neither a secret nor a certificate.
+            InputError: the client has neither a secret nor a certificate.
             TokenServiceError: the token service refused, or was not reached.
         """
         return refreshed_grant(grant, client, http, await _request_token(client, http))

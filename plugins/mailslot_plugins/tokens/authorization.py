@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 SIGN_IN_TIMEOUT: Final = 600.0
 """Seconds that a sign-in may take; its state is good for no longer."""
 
-_RANDOM_OCTETS: Final = 32  # of chance in state, verifier and nonce; RFC 7636 section 4.1 recommends so many
+_RANDOM_OCTETS: Final = 32  # in state, verifier and nonce, as RFC 7636 section 4.1 recommends
 
 
 class AuthorizationAttempt:
-    """An attempt at a sign-in. Its state, verifier and nonce are fresh, and used for nothing else.
+    """An authorization request and its response. Its state, verifier and nonce are new, and used only here.
 
     Args:
-        client: who asks; its provider's endpoints are known.
-        redirect_uri: where the browser is sent with the answer.
+        client: the client, with its provider's endpoints.
+        redirect_uri: the address to which the browser is redirected with the response.
 
     Attributes:
-        redirect_uri: the same.
+        redirect_uri: the redirect URI.
 
     Raises:
         InputError: the provider has no authorization endpoint.
@@ -62,7 +62,7 @@ class AuthorizationAttempt:
             parameters["nonce"] = self._nonce.reveal()
         if "offline_access" in self._client.scopes and self._client.provider.id == "custom":
             parameters["prompt"] = (
-                "consent"  # OpenID Connect Core section 11; providers that are known say what they want
+                "consent"  # OpenID Connect Core section 11; presets contain what their providers need
             )
         parameters |= self._client.provider.quirks.authorization_parameters
         return authorization_url(
@@ -83,7 +83,7 @@ class AuthorizationAttempt:
         """Return the authorization code in redirect parameters (RFC 6749 section 4.1.2).
 
         Raises:
-            TokenError: the sign-in was refused, or the answer is not the provider's, or holds no code.
+            TokenError: the sign-in was refused, or the response is not from the provider, or contains no code.
         """
         self._check_issuer(parameters.get("iss"))
         if parameters.get("error"):
@@ -97,7 +97,7 @@ class AuthorizationAttempt:
         """Exchange the code for tokens (RFC 6749 section 4.1.3).
 
         Raises:
-            TokenError: the token service refused, or what it gave belongs to another attempt.
+            TokenError: the token service refused, or its ID token belongs to another request.
         """
         form: dict[str, str | Secret] = {
             "grant_type": "authorization_code",
@@ -107,7 +107,7 @@ class AuthorizationAttempt:
         }
         response = await request_token(self._client, http, form)
         if self._nonce is not None and response.id_token is not None:
-            # Only here: it takes 50 ms to import, and most providers are asked for no id token.
+            # Imported here, since it takes 50 ms, and most providers are not asked for an ID token.
             from mailslot_plugins.tokens.id_token import is_for_request  # noqa: PLC0415 - see above
 
             if not is_for_request(response.id_token, client_id=self._client.client_id, nonce=self._nonce):
@@ -127,7 +127,7 @@ class AuthorizationAttempt:
 
 
 def parse_parameters(query: str) -> dict[str, str] | None:
-    """Return the parameters of a query; None where one occurs twice, which none may (RFC 6749 section 3.1)."""
+    """Return the parameters of a query; None if one occurs twice (forbidden by RFC 6749 section 3.1)."""
     pairs = parse_qsl(query, keep_blank_values=True)
     found = dict(pairs)
     return found if len(found) == len(pairs) else None

@@ -1,4 +1,4 @@
-"""Tokens from a program that is run whenever one is needed."""
+"""Tokens from a program that is run when one is needed."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ if TYPE_CHECKING:
 
 _TIMEOUT: Final = 60.0
 _MAX_DETAIL: Final = 1000  # characters of standard error that are shown
-_MARGIN: Final = 60.0  # seconds that a token must still live to be given again
+_MARGIN: Final = 60.0  # seconds that a cached token must still be valid to be returned again
 
-# What may be a token or a secret: long, with letters and digits mixed.
+# Possibly a token or a secret: a long word with letters and digits.
 _TOKEN_LIKE: Final = re.compile(r"(?=[\w.~+/=-]*\d)(?=[\w.~+/=-]*[A-Za-z])[\w.~+/=-]{16,}")
 
 
 class CommandToken:
     """Runs a program, and reads the token from its standard output.
 
-    A token with an expiry time is used again until a minute before it.
+    A token with an expiry time is cached until a minute before it.
 
     Args:
-        command: the program and its arguments; or one text for the shell.
-        timeout: seconds that it may take.
+        command: the program and its arguments, or a text for the shell.
+        timeout: seconds that the program may take.
     """
 
     def __init__(self, command: Sequence[str] | str, timeout: float = _TIMEOUT) -> None:
@@ -57,10 +57,10 @@ class CommandToken:
         return f"The command {words[0]}"
 
     async def token(self, *, force: bool = False) -> AccessToken:
-        """Return the program's token; it is run at most once at a time.
+        """Return the program's token; the program is never run twice at the same time.
 
         Raises:
-            TokenError: it cannot be run, failed, took too long, or gave no token that is valid now.
+            TokenError: the program cannot be run, failed, took too long, or returned no valid token.
         """
         async with self._lock:
             last = self._last
@@ -71,7 +71,7 @@ class CommandToken:
             return last
 
     async def forget(self) -> None:
-        """Drop the cached token; what the program stores belongs to it."""
+        """Drop the cached token; the program's own storage is not touched."""
         self._last = None
 
     async def _run(self) -> bytes:
@@ -81,7 +81,7 @@ class CommandToken:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                start_new_session=True,  # it is ended with all that it has started
+                start_new_session=True,  # so that its child processes are killed too
             )
         except OSError as error:
             raise self._failed(f"cannot be run: {error.strerror}") from error
@@ -120,7 +120,7 @@ def source(settings: Mapping[str, object]) -> CommandToken:
             ``shell``, true to give that text to the shell itself; ``timeout`` in seconds (60).
 
     Raises:
-        InputError: one of them cannot be used.
+        InputError: a setting cannot be used.
     """
     timeout = settings.get("timeout", _TIMEOUT)
     if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout <= 600:
@@ -132,7 +132,7 @@ def source(settings: Mapping[str, object]) -> CommandToken:
 
 
 def _command(value: object, *, shell: bool) -> list[str] | str | None:
-    """Return the program and its arguments; None where there is nothing to run."""
+    """Return the program and its arguments; None if there is nothing to run."""
     if isinstance(value, str):
         try:
             return value if shell else shlex.split(value)
@@ -144,7 +144,7 @@ def _command(value: object, *, shell: bool) -> list[str] | str | None:
 
 
 async def _collect(process: Process, stream: ByteReceiveStream | None, buffer: bytearray) -> None:
-    """Read to the end, or to the limit: then kill the program."""
+    """Read a stream to its end; kill the program if it exceeds the limit."""
     if stream is not None:
         async for octets in stream:
             buffer += octets
@@ -154,18 +154,20 @@ async def _collect(process: Process, stream: ByteReceiveStream | None, buffer: b
 
 
 def _kill(process: Process) -> None:
-    """Kill the program and everything it has started in its session."""
+    """Kill the program and its child processes."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
 
 
 def _error_text(errors: bytes, output: bytes) -> str:
-    """Return the end of standard error, without anything that may be a secret."""
+    """Return the end of standard error, with possible secrets masked."""
     redactor = Redactor()
     for word in output.decode("utf-8", "replace").split():
         redactor.add(Secret(word))
     end = errors[-2 * _MAX_DETAIL :]
-    words = end.decode("utf-8", "replace").split()[len(end) < len(errors) :]  # the first may be cut, and not be known
+    words = end.decode("utf-8", "replace").split()[
+        len(end) < len(errors) :
+    ]  # the first word may be cut off, and then not recognized
     text = " ".join(words)
     masked = _TOKEN_LIKE.sub(MASK, redactor.mask(text))
     return "".join(c for c in masked if c.isprintable())[-_MAX_DETAIL:]

@@ -1,8 +1,7 @@
-"""The device flow: the person enters a code in another browser, and we poll until that is done (RFC 8628)."""
+"""The device flow: a person enters a code in another browser, and we poll for the token (RFC 8628)."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -10,6 +9,7 @@ import anyio
 
 from mailslot.oauth.token_error_table import Remedy
 from mailslot.oauth.token_errors import DEVICE_CODE_GRANT, TokenServiceError, classify_error, shorten
+from mailslot.oauth.token_response import parse_number
 from mailslot.plugin import InputError, RefreshTokenFlow, Secret, UserCode, check_endpoint_url, new_grant, request_token
 from mailslot_plugins.tokens.authorization import sign_in_incomplete_error
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from mailslot.plugin import CodeDisplay, Grant, OAuthClient, TokenHttp, TokenResponse
 
 
-_EXPIRES_IN: Final = 600.0  # seconds, where the service forgot to say
-_LONGEST: Final = 3600.0  # seconds that a code is believed to be good; services say 10 to 30 minutes
-_SHORTEST_INTERVAL: Final = 0.05  # seconds between two questions, whatever the service says
+_DEFAULT_LIFETIME: Final = 600.0  # seconds, if the service does not send expires_in
+_MAX_LIFETIME: Final = 3600.0  # seconds that a code is accepted as valid; services send 10 to 30 minutes
+_MIN_INTERVAL: Final = 0.05  # seconds between two polls, even if the service sends less
 _SLOW_DOWN: Final = 5.0  # seconds added by each slow_down (RFC 8628 section 3.5)
-_MAX_INTERVAL: Final = 60.0  # seconds between tries at a service that does not answer
+_MAX_INTERVAL: Final = 60.0  # seconds between two polls of a service that does not respond
 _TEMPORARY: Final = frozenset({"token_service_unreachable", "not_a_token_service", "token_service_busy"})
 
 
@@ -32,8 +32,8 @@ class DeviceFlow(RefreshTokenFlow):
     """The flow ``device``.
 
     Attributes:
-        interval: seconds between questions where the service does not say (RFC 8628 section 3.2: 5).
-        sleep: waits so many seconds.
+        interval: seconds between two polls if the service does not send it (RFC 8628 section 3.2: 5).
+        sleep: sleeps for a number of seconds.
     """
 
     interval: float = 5.0
@@ -41,7 +41,7 @@ class DeviceFlow(RefreshTokenFlow):
     name: str = "device"
 
     async def obtain(self, client: OAuthClient, http: TokenHttp, person: CodeDisplay) -> Grant:
-        """Show the person a code, and poll the token service until it was entered.
+        """Show a code, and poll the token service until a person has entered it.
 
         Raises:
             InputError: the provider does not allow this flow.
@@ -62,13 +62,13 @@ class DeviceFlow(RefreshTokenFlow):
                 stage="token",
                 cause="not_configured",
             )
-        asked_at = anyio.current_time()
+        requested_at = anyio.current_time()
         response = await http.post(endpoint, {"scope": " ".join(client.scopes)}, client=client)
         members = response.json or {}
         if not response.ok or members.get("error"):
             raise classify_error(response, DEVICE_CODE_GRANT)
         device_code, user_code = members.get("device_code"), shorten(members.get("user_code"), 60)
-        # Google says verification_url.
+        # Google sends verification_url.
         address = _url(members, "verification_uri") or _url(members, "verification_url")
         if not isinstance(device_code, str) or not device_code or not user_code or address is None:
             raise TokenServiceError(
@@ -82,15 +82,15 @@ class DeviceFlow(RefreshTokenFlow):
             user_code,
             address,
             _url(members, "verification_uri_complete"),
-            asked_at + min(_seconds(members.get("expires_in")) or _EXPIRES_IN, _LONGEST),
+            requested_at + min(_seconds(members.get("expires_in")) or _DEFAULT_LIFETIME, _MAX_LIFETIME),
         )
         interval = _seconds(members.get("interval")) or self.interval
-        return Secret(device_code), prompt, max(interval, _SHORTEST_INTERVAL)
+        return Secret(device_code), prompt, max(interval, _MIN_INTERVAL)
 
     async def _poll(
         self, client: OAuthClient, http: TokenHttp, device_code: Secret, interval: float, expires_at: float
     ) -> TokenResponse:
-        """Poll until the person is done or the code has expired (RFC 8628 sections 3.4 and 3.5)."""
+        """Poll until the sign-in is finished or the code has expired (RFC 8628 sections 3.4 and 3.5)."""
         form: dict[str, str | Secret] = {"grant_type": DEVICE_CODE_GRANT, "device_code": device_code}
         while True:
             left = expires_at - anyio.current_time()
@@ -111,7 +111,7 @@ class DeviceFlow(RefreshTokenFlow):
 
 
 def _url(members: Mapping[str, object], name: str) -> str | None:
-    """Return a URL for a person to open; None where there is no trustworthy one."""
+    """Return a URL for a person to open; None if it is missing or not acceptable."""
     value = members.get(name)
     if not isinstance(value, str):
         return None
@@ -123,14 +123,9 @@ def _url(members: Mapping[str, object], name: str) -> str | None:
 
 
 def _seconds(value: object) -> float | None:
-    """Return a number of seconds, also from text; None for anything else, and for what is not above 0."""
-    if not isinstance(value, int | float | str) or isinstance(value, bool):
-        return None
-    try:
-        seconds = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return seconds if math.isfinite(seconds) and seconds > 0 else None
+    """Return a number of seconds above 0; None for anything else."""
+    seconds = parse_number(value)
+    return seconds if seconds is not None and seconds > 0 else None
 
 
 flow = DeviceFlow()

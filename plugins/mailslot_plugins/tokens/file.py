@@ -20,20 +20,16 @@ if TYPE_CHECKING:
 
 
 class FileToken:
-    """Reads the file whenever a token is needed, so that it always has the newest.
-
-    Args:
-        path: the file.
-    """
+    """Reads the file each time a token is needed."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    async def token(self, *, force: bool = False) -> AccessToken:  # noqa: ARG002 - the file has no other to give
-        """Return the token that is in the file now.
+    async def token(self, *, force: bool = False) -> AccessToken:  # noqa: ARG002 - the file has only one token
+        """Return the token in the file.
 
         Raises:
-            TokenError: it cannot be read, or there is no token in it that is valid now.
+            TokenError: the file cannot be read, or contains no valid token.
         """
         try:
             text, written_at = await anyio.to_thread.run_sync(self._read)
@@ -46,10 +42,10 @@ class FileToken:
         return parse_token(text, f"The file {self._path}", written_at=written_at, now=time.time())
 
     async def forget(self) -> None:
-        """Do nothing: the file belongs to the other program."""
+        """Do nothing: the other program owns the file."""
 
     def _read(self) -> tuple[bytes, float]:
-        if not self._path.is_file():  # to open a pipe would wait for its other end
+        if not self._path.is_file():  # opening a pipe would block
             raise FileNotFoundError(errno.ENOENT, "there is no such file")
         with self._path.open("rb") as file:
             return file.read(MAX_TEXT + 1), os.fstat(file.fileno()).st_mtime
@@ -62,7 +58,7 @@ def source(settings: Mapping[str, object]) -> FileToken:
         settings: ``path``.
 
     Raises:
-        InputError: it is missing, or not absolute.
+        InputError: the path is missing, or not absolute.
     """
     path = settings.get("path")
     if not isinstance(path, str | Path) or not Path(path).is_absolute():

@@ -1,7 +1,7 @@
 """ID token checks: whether it belongs to one authentication request (OpenID Connect Core section 3.1.3.7).
 
-It came directly from the token endpoint over TLS, which replaces the check of its signature (no. 6). Its times are not
-checked: it is not used later, and this device's clock may be wrong.
+It comes directly from the token endpoint over TLS, so its signature need not be checked (no. 6). Its times are not
+checked either, since it is not stored, and this device's clock may be wrong.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from joserfc.errors import JoseError
 
 from mailslot.oauth.claims import decode_claims
 
-with warnings.catch_warnings():  # authlib.deprecate adds a filter for the whole process as it is imported
+with warnings.catch_warnings():  # importing authlib.deprecate changes the process's filters
     from authlib.oidc.core import claims
 
 if TYPE_CHECKING:
     from mailslot.plugin import Secret
 
-_CodeIDToken: Final[Any] = claims.CodeIDToken  # its types are known in part only
+_CodeIDToken: Final[Any] = claims.CodeIDToken  # its types are only partly known
 
 
 def is_for_request(id_token: Secret, *, client_id: str, nonce: Secret) -> bool:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mailslot_plugins.tokens.authorization import AuthorizationAttempt
 
 _MAX_HEAD: Final = 32_768  # octets of a request
-_CONNECTION_TIMEOUT: Final = 10.0  # seconds for one connection; browsers open some that they never use
+_CONNECTION_TIMEOUT: Final = 10.0  # seconds for one connection; browsers open some without using them
 _MAX_CONNECTIONS: Final = 16
 
 _DISCONNECTED = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
@@ -31,7 +31,7 @@ class Loopback:
     """An open loopback listener.
 
     Attributes:
-        redirect_uri: the address that leads to it.
+        redirect_uri: its address.
     """
 
     def __init__(self, listener: Listener[SocketStream], host: str) -> None:
@@ -43,10 +43,10 @@ class Loopback:
     ) -> Secret:
         """Show where to sign in, and wait for the authorization code in the redirect.
 
-        Only the request with the attempt's state is accepted. Any other gets a page that says so, and changes nothing.
+        Only a request with the attempt's state is accepted. Any other one gets an error page and changes nothing.
 
         Args:
-            attempt: the attempt; its redirect_uri is ours.
+            attempt: the attempt, with our redirect URI.
             show: shows an address to the person.
             timeout: seconds to wait.
 
@@ -78,14 +78,14 @@ async def open_loopback(host: str, port: int = 0) -> AsyncGenerator[Loopback]:
     """Listen on a port until the context is left.
 
     Args:
-        host: what to call it in the address: ``127.0.0.1``, or ``localhost`` for providers that know no other.
-        port: which port; 0 for any that is free.
+        host: the host name in the redirect URI: ``127.0.0.1``, or ``localhost`` for providers that accept nothing else.
+        port: the port; 0 for any free one.
 
     Raises:
-        TokenError: the port, or any, cannot be had.
+        TokenError: the port cannot be opened.
     """
     try:
-        # A name may lead anywhere (RFC 8252 section 8.3); browsers find localhost here, too.
+        # An address, since a name could resolve to something else (RFC 8252 section 8.3).
         listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=port)
     except OSError as error:
         which = f"The port {port} that is set (redirect_port) cannot" if port else "No port can"
@@ -99,7 +99,7 @@ class _RedirectHandler:
 
     Attributes:
         outcome: the authorization code or the error of the redirect; None until it arrives.
-        redirect_answered: set once the redirect has its page.
+        redirect_answered: set when the redirect has been answered.
     """
 
     def __init__(self, attempt: AuthorizationAttempt) -> None:
@@ -119,7 +119,7 @@ class _RedirectHandler:
                     await stream.send(response)
                     await stream.send_eof()
             except _DISCONNECTED:
-                pass  # the browser has left; what it brought counts all the same
+                pass  # the browser has disconnected, but its request counts
         if is_redirect:
             self.redirect_answered.set()
 
@@ -144,7 +144,7 @@ class _RedirectHandler:
         method, target, *_ = [*line.split(" "), ""]
         path, _, query = target.partition("?")
         hosts = [value.strip().lower() for name, _, value in map(_field, fields) if name.lower() == "host"]
-        # Our own name in Host keeps out web pages whose name was made to lead here (DNS rebinding).
+        # Host must be our own, against web pages whose name resolves to this machine (DNS rebinding).
         return query if method == "GET" and path == "/" and hosts == [self._host] else None
 
 

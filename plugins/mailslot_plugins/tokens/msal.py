@@ -1,13 +1,13 @@
-"""Tokens by Microsoft's own library: by a certificate, a machine's managed identity, or a workload's.
+"""Tokens from MSAL, Microsoft's library: for a certificate, a managed identity, or a workload identity.
 
 ``token_source`` is one of
 
-- ``msal certificate``: with the key and the certificate that were set as ``client_secret``;
-- ``msal managed_identity``, or ``msal managed_identity CLIENT_ID``: the machine's managed identity, or one of several;
-- ``msal workload_identity FILE``: with the token in that file, by workload identity federation.
+- ``msal certificate``: with the key and certificate in ``client_secret``;
+- ``msal managed_identity``, or ``msal managed_identity CLIENT_ID`` for one of several: the machine's managed identity;
+- ``msal workload_identity FILE``: workload identity federation with the token in the file.
 
-MSAL blocks, so it runs in a thread. Its tokens are kept in memory only. For the permissions that Exchange
-requires, also of a managed identity, see Microsoft, "Authenticate an IMAP, POP or SMTP connection using OAuth".
+MSAL blocks, so it runs in a thread. Its tokens are only in memory. For the permissions that Exchange requires, also
+for a managed identity, see Microsoft, "Authenticate an IMAP, POP or SMTP connection using OAuth".
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from mailslot_plugins.tokens.msal_credentials import MsalCredential
     from mailslot_plugins.tokens.msal_http import MsalHttp
 
-_MARGIN: Final = 60.0  # seconds that a token must still live to be given again while the service is out of reach
+_MARGIN: Final = 60.0  # seconds that a token must still be valid to be used while the service is unreachable
 
-# At debug it writes answers down, tokens and all; and what there is to say of a failure, our errors say.
+# At level debug it logs responses with their tokens; failures are reported by our own errors.
 logging.getLogger("msal").setLevel(logging.CRITICAL + 1)
 
 
@@ -48,7 +48,7 @@ class RecordClient(Protocol):
     """Returns a record's OAuth client (`mailslot.slots.oauth_client.client_for_record`)."""
 
     def __call__(self, *, app: bool = False, registered: bool = True) -> OAuthClient:
-        """Return it."""
+        """Return the client."""
         ...
 
 
@@ -56,7 +56,7 @@ class MsalToken:
     """A token source on MSAL.
 
     Args:
-        make: makes a way, with nothing in memory; it blocks.
+        make_credential: returns a credential with an empty cache; blocks.
     """
 
     def __init__(self, make_credential: Callable[[], MsalCredential]) -> None:
@@ -66,15 +66,15 @@ class MsalToken:
         self._lock = anyio.Lock()
 
     async def token(self, *, force: bool = False) -> AccessToken:
-        """Return MSAL's token; one that could not be refreshed in time is used while it lasts.
+        """Return MSAL's token; if it cannot be refreshed, it is used until it expires.
 
         Args:
-            force: the last one was refused, so MSAL's memory is dropped, unless another task has done so since.
-                What answers on a machine may give the same token all the same until that nears its end.
+            force: the last token was refused, so MSAL's cache is dropped, unless another task has done so since.
+                A managed identity may still return the same token until shortly before its expiry.
 
         Raises:
             InputError: a setting is missing, or cannot be used.
-            TokenError: there is none, with its cause.
+            TokenError: there is no token; with its cause.
         """
         last = self._last
         async with self._lock:
@@ -83,17 +83,17 @@ class MsalToken:
             try:
                 self._last = await run_sync(self._acquire)
             except Exception as error:
-                # A request of a cancelled task ends in the thread, by an error that says nothing of tokens.
+                # After cancellation, the request in the thread fails with an unrelated error.
                 await anyio.lowlevel.checkpoint_if_cancelled()
                 is_temporary = isinstance(error, MailError) and error.retryable
                 if not is_temporary:
-                    self._credential = None  # it would repeat the refusal for a minute, even if its reason was mended
+                    self._credential = None  # MSAL would repeat the refusal for a minute, even if its reason was fixed
                 if not is_temporary or self._last is None or (self._last.expires_at or 0.0) - _MARGIN <= time.time():
                     raise
             return self._last
 
     async def forget(self) -> None:
-        """Drop MSAL's cache. Nobody need be told: it never had more than access tokens."""
+        """Drop MSAL's cache, which contains only access tokens, so nothing has to be revoked."""
         self._credential = self._last = None
 
     def _acquire(self) -> AccessToken:
@@ -104,13 +104,13 @@ class MsalToken:
             response = _token_response(http, self._credential.acquire())
         except (MailError, CancelledError):
             raise
-        except OSError as error:  # what Azure Arc puts there for those who may read it
+        except OSError as error:  # the secret file of Azure Arc
             raise TokenError(
                 f"What this machine keeps for its managed identity cannot be read: {error.strerror}.",
                 cause="token_source_failed",
                 detail=shorten(str(error)),
             ) from None
-        except Exception as error:  # noqa: BLE001 - MSAL lets through whatever it meets, of many kinds
+        except Exception as error:  # noqa: BLE001 - MSAL passes on errors of many kinds
             if http.last_response is None or http.last_response.ok:
                 raise TokenError(
                     f"MSAL, Microsoft's library, could not get a token: {type(error).__name__}.",
@@ -126,10 +126,10 @@ def source(settings: Mapping[str, object]) -> MsalToken:
     """Return the source for its settings.
 
     Args:
-        settings: ``msal``, what is shown above; ``client``, ``ca_file`` and ``timeout`` of the record.
+        settings: ``msal``, the text behind ``msal`` above; ``client``, ``ca_file`` and ``timeout`` of the record.
 
     Raises:
-        InputError: there is no such way.
+        InputError: it is none of these.
     """
     kind, _, argument = str(settings.get("msal", "")).partition(" ")
     argument = argument.strip()
@@ -161,7 +161,7 @@ def _certificate_credential(client: OAuthClient, http: MsalHttp) -> ApplicationC
             stage="token",
             cause="not_configured",
         )
-    certificate_expiry(certificate)  # says what is wrong with it, if anything is, in our words
+    certificate_expiry(certificate)  # raises our own error if the certificate is invalid
     key = {"private_key": certificate.key.reveal(), "public_certificate": certificate.certificate}
     return ApplicationCredential(client, http, key)
 
@@ -178,7 +178,7 @@ def _read_assertion(file: Path) -> str:
 
 
 def _token_response(http: MsalHttp, members: Mapping[str, Any]) -> TokenServiceResponse:
-    """Return MSAL's result as if it were the response of the token service."""
+    """Return MSAL's result as a response of the token service."""
     last = http.last_response or TokenServiceResponse(200, None)
     if "access_token" in members:
         return replace(last, status=200, json=members)

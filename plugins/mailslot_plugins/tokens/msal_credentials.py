@@ -1,4 +1,4 @@
-"""The kinds of credentials that MSAL supports and mailslot uses: an application's, and a machine's."""
+"""The two kinds of MSAL credentials in use: of an application, and of a managed identity."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 LOCAL_TIMEOUT: Final = 10.0
 """Seconds for a request to the machine itself."""
 
-_ENDPOINT: Final = "/oauth2/v2.0/token"  # behind the authority, as MSAL calls a tenant's address
+_ENDPOINT: Final = "/oauth2/v2.0/token"  # follows the authority, MSAL's name for a tenant's address
 
 
 class MsalCredential(Protocol):
-    """A credential: MSAL's client, and the HTTP client that it uses. All methods block."""
+    """An MSAL client and its HTTP client. All methods block."""
 
     @property
     def http(self) -> MsalHttp:
@@ -30,7 +30,7 @@ class MsalCredential(Protocol):
         ...
 
     def acquire(self) -> Mapping[str, Any]:
-        """Return what MSAL returns: a token, from its memory where it has one, or an error."""
+        """Return MSAL's result: a token, possibly from its cache, or an error."""
         ...
 
 
@@ -39,43 +39,43 @@ class ApplicationCredential:
 
     Args:
         client: the application.
-        http: to Entra.
-        credential: how it proves itself, as MSAL takes it.
+        http: the HTTP client.
+        credential: MSAL's ``client_credential``.
     """
 
     def __init__(self, client: OAuthClient, http: MsalHttp, credential: Mapping[str, object]) -> None:
         self.http = http
         self._scopes = list(client.scopes)
         make: Any = msal.ConfidentialClientApplication
-        # No partial: it would show the credential to whoever shows it.
+        # Not a partial, whose repr would show the credential.
         self._make: Callable[[], Any] = lambda: make(
             client.client_id,
             client_credential=credential,
             authority=_authority(client),
-            # The authority is the administrator's own choice; without this, Microsoft's public cloud is asked about it.
+            # The administrator has chosen the authority; otherwise MSAL would ask Microsoft's public cloud about it.
             instance_discovery=False,
             http_client=http,
         )
         self._client: Any = None
 
     def acquire(self) -> Mapping[str, Any]:
-        """Return what MSAL returns."""
+        """Return MSAL's result."""
         if self._client is None:
-            self._client = self._make()  # this asks already, for the tenant's endpoints
+            self._client = self._make()  # this fetches the tenant's endpoints
         return cast("Mapping[str, Any]", self._client.acquire_token_for_client(scopes=self._scopes))
 
 
 class ManagedIdentityCredential:
-    """The managed identity of a machine in Azure, or of one that Azure Arc manages.
+    """The managed identity of a machine in Azure or Azure Arc.
 
     Args:
-        client: for its scopes.
-        identity: the client id of one of several identities; empty for the machine's own.
+        client: the client, for its scopes.
+        identity: the client id of one of several identities; empty for the system-assigned one.
     """
 
     def __init__(self, client: OAuthClient, identity: str) -> None:
         self.http = ManagedIdentityHttp(LOCAL_TIMEOUT)
-        # There is no scope in this protocol, only the resource that a token is for.
+        # This protocol has no scopes, only the resource of the token.
         self._resource = client.scopes[0].removesuffix("/.default")
         chosen: Any = (
             msal.UserAssignedManagedIdentity(client_id=identity) if identity else msal.SystemAssignedManagedIdentity()
@@ -83,7 +83,7 @@ class ManagedIdentityCredential:
         self._client: Any = msal.ManagedIdentityClient(chosen, http_client=self.http)
 
     def acquire(self) -> Mapping[str, Any]:
-        """Return what MSAL returns."""
+        """Return MSAL's result."""
         return cast("Mapping[str, Any]", self._client.acquire_token_for_client(resource=self._resource))
 
 

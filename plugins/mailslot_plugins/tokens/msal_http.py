@@ -1,7 +1,6 @@
-"""The HTTP clients for MSAL: from its thread, over our own HTTP client, so that cancellation works.
+"""HTTP clients for MSAL, which call our asynchronous HTTP client from its thread, so that cancellation works.
 
-MSAL takes any client with ``get`` and ``post`` that return responses like those of requests (its
-``oauth2cli/http.py``).
+MSAL accepts any client with ``get`` and ``post`` and responses like those of requests (``oauth2cli/http.py``).
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-_IN_FORMS: Final = frozenset({"client_secret", "client_assertion"})
-_IN_HEADERS: Final = frozenset({"x-identity-header", "secret", "authorization"})
+_SECRET_FIELDS: Final = frozenset({"client_secret", "client_assertion"})
+_SECRET_HEADERS: Final = frozenset({"x-identity-header", "secret", "authorization"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,7 @@ class MsalResponse:
 
 
 class MsalHttp(Protocol):
-    """The interface of both clients below.
+    """The interface of both clients.
 
     Attributes:
         last_response: the last response; None before the first.
@@ -52,21 +51,16 @@ class MsalHttp(Protocol):
     def get(
         self, url: str, params: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
     ) -> MsalResponse:
-        """Get a document."""
+        """Return the response to a GET request."""
         ...
 
     def redact(self, text: str) -> str:
-        """Return a text without the secrets that were sent, and the tokens that came."""
+        """Return a text in which sent secrets and received tokens are masked."""
         ...
 
 
 class EntraHttp:
-    """The client for Entra's token service, with the bounds of `TokenHttp`.
-
-    Args:
-        ca_file: as for `TokenHttp`.
-        timeout: likewise.
-    """
+    """The client for Entra's token service, with the limits of `TokenHttp`."""
 
     def __init__(self, ca_file: Path | None, timeout: float) -> None:
         self._http = TokenHttp(ca_file=ca_file, timeout=timeout)
@@ -76,28 +70,28 @@ class EntraHttp:
         self,
         url: str,
         params: Mapping[str, str] | None = None,
-        headers: Mapping[str, str] | None = None,  # noqa: ARG002 - MSAL gives its own name here, which nobody needs
+        headers: Mapping[str, str] | None = None,  # noqa: ARG002 - MSAL's own User-Agent is not sent
     ) -> MsalResponse:
-        """Get a document; MSAL puts no parameters to those of an authority.
+        """Return the response to a GET request, without parameters.
 
         Raises:
             MailError: as `TokenHttp.get` does.
         """
-        assert not params  # noqa: S101 - only instance discovery has some, and that is switched off
+        assert not params  # noqa: S101 - only instance discovery has parameters, and it is switched off
         return self._msal_response(anyio.from_thread.run(self._http.get, url))
 
     def post(self, url: str, data: Mapping[str, str | bytes | int], **_how: object) -> MsalResponse:
-        """Post a form.
+        """Return the response to a posted form.
 
         Raises:
             MailError: as `TokenHttp.post` does.
         """
         texts = {name: value.decode() if isinstance(value, bytes) else str(value) for name, value in data.items()}
-        form = {name: Secret(text) if name in _IN_FORMS else text for name, text in texts.items()}
+        form = {name: Secret(text) if name in _SECRET_FIELDS else text for name, text in texts.items()}
         return self._msal_response(anyio.from_thread.run(self._http.post, url, form))
 
     def redact(self, text: str) -> str:
-        """Return the text: `TokenHttp` has masked it."""
+        """Return the text unchanged: `TokenHttp` has masked it."""
         return text
 
     def _msal_response(self, response: TokenServiceResponse) -> MsalResponse:
@@ -107,12 +101,9 @@ class EntraHttp:
 
 
 class ManagedIdentityHttp:
-    """The client for a machine's managed identity endpoint: http, on an address that only the machine reaches.
+    """The client for the managed identity endpoint of a machine: plain http, reachable only from the machine.
 
-    So no proxy is used, whatever the environment names, and no redirect is followed.
-
-    Args:
-        timeout: seconds that an exchange may take.
+    No proxy is used, and no redirect is followed.
     """
 
     def __init__(self, timeout: float) -> None:
@@ -123,23 +114,23 @@ class ManagedIdentityHttp:
     def get(
         self, url: str, params: Mapping[str, str] | None = None, headers: Mapping[str, str] | None = None
     ) -> MsalResponse:
-        """Ask.
+        """Return the response to a GET request.
 
         Raises:
-            TokenServiceError: nobody answered, or too much came.
+            TokenServiceError: there was no response, or it was too large.
         """
         for name, value in (headers or {}).items():
-            if name.lower() in _IN_HEADERS:
+            if name.lower() in _SECRET_HEADERS:
                 self._redactor.add(Secret(value))
         return anyio.from_thread.run(self._get, httpx2.URL(url, params=params), headers)
 
     def redact(self, text: str) -> str:
-        """Return a text without the secrets that were sent, and the tokens that came."""
+        """Return a text in which sent secrets and received tokens are masked."""
         return self._redactor.mask(text)
 
     async def _get(self, url: httpx2.URL, headers: Mapping[str, str] | None) -> MsalResponse:
         host = url.netloc.decode()
-        empty_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts no authority, and is made at once: it is http
+        empty_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # without authorities, since it is not needed for http
         body = bytearray()
         try:
             with anyio.fail_after(self._timeout):
@@ -151,7 +142,7 @@ class ManagedIdentityHttp:
                         async for octets in response.aiter_raw():
                             body += octets
                             if len(body) > MAX_BODY:
-                                scope.cancel()  # from inside, for the reason that `mailslot.oauth.http` gives
+                                scope.cancel()  # from inside; `mailslot.oauth.http` says why
         except (httpx2.HTTPError, OSError) as error:
             unreachable = transport_errors.transport_error(error, host)
             raise TokenServiceError(

@@ -37,7 +37,7 @@ def http_page(status: str, title: str, text: str) -> bytes:
     """Return a complete HTTP response with a page.
 
     Args:
-        status: code and words, such as ``"200 OK"``.
+        status: the status code and reason phrase, such as ``"200 OK"``.
         title: a heading.
         text: a sentence or two.
     """

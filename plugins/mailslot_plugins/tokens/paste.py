@@ -1,7 +1,7 @@
-"""The paste flow: authorization code with another browser, whose final address the person pastes here.
+"""The paste flow: authorization code with a browser on another machine, whose final address is pasted here.
 
-That browser is redirected to its own machine's loopback address, where nothing listens, or to the configured redirect
-URI; its address bar then contains the response.
+The browser is redirected to the loopback address of its own machine, where nothing listens, or to the configured
+redirect URI. Its address bar then contains the response.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mailslot.plugin import AddressPrompt, Grant, OAuthClient, Secret, TokenHttp
 
 _TRIES: Final = 5
-_MAX_CHARACTERS: Final = 32_768  # characters; the longest address that a browser keeps is far shorter
+_MAX_CHARACTERS: Final = 32_768  # of a pasted text; browsers allow only shorter addresses
 _DYNAMIC_PORTS: Final = range(49_152, 65_536)  # RFC 6335 section 6
 _WRAPPING: Final = "\"'`<>()[]“”„‚‘’«»"
 
@@ -35,10 +35,10 @@ Fault = Literal["incomplete", "no_end", "other_attempt", "other_address"]
 
 
 class UnusablePasteError(ValueError):
-    """The pasted text cannot be used; the message tells the person why.
+    """The pasted text cannot be used; the message says why.
 
     Attributes:
-        fault: what is wrong with it, for those who say it in other words.
+        fault: the kind of fault, for messages in other languages.
     """
 
     def __init__(self, fault: Fault, sentence: str) -> None:
@@ -58,9 +58,9 @@ class PasteFlow(RefreshTokenFlow):
     name: str = "paste"
 
     async def obtain(self, client: OAuthClient, http: TokenHttp, person: AddressPrompt) -> Grant:
-        """Show the person an address, and take the one at which the sign-in ended.
+        """Show an address, and ask for the one that the browser was redirected to.
 
-        What cannot be used is explained and asked for again; an empty paste gives up.
+        After an unusable text it asks again; an empty text ends the sign-in.
 
         Raises:
             InputError: the provider does not allow this flow.
@@ -79,11 +79,7 @@ class PasteFlow(RefreshTokenFlow):
 
 
 def unused_loopback_uri(host: str) -> str:
-    """Return a redirect URI at which, in all likelihood, nothing listens.
-
-    Args:
-        host: what the provider calls loopback.
-    """
+    """Return a loopback redirect URI with a random port, where most likely nothing listens."""
     return f"http://{host}:{secrets.choice(_DYNAMIC_PORTS)}"
 
 
@@ -106,11 +102,10 @@ async def _ask_for_code(attempt: AuthorizationAttempt, person: AddressPrompt) ->
 def parse_pasted(pasted: str, attempt: AuthorizationAttempt) -> dict[str, str]:
     """Return the parameters of a pasted address that belongs to an attempt.
 
-    Blanks and line breaks anywhere in it, quotes and brackets around it, a missing scheme and a missing host are
-    ignored.
+    White space in it, quotation marks and brackets around it, and a missing scheme or host are accepted.
 
     Raises:
-        UnusablePasteError: it is another address, or not the whole one, or belongs to another attempt.
+        UnusablePasteError: the address is incomplete, or another one, or belongs to another attempt.
     """
     text = "".join(pasted[:_MAX_CHARACTERS].split()).strip(_WRAPPING)
     query, fragment = _query_and_fragment(text, attempt.redirect_uri)
@@ -155,7 +150,7 @@ def _query_and_fragment(text: str, redirect_uri: str) -> tuple[str, str]:
 
 
 def _location(parts: SplitResult) -> tuple[str, str | None, int | None, str]:
-    """Return where an address leads; browsers leave out the default port."""
+    """Return the comparable part of an address; browsers omit the default port."""
     port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
     return parts.scheme, parts.hostname, port, parts.path.strip("/")
 

@@ -1,6 +1,6 @@
-"""A Google service account that acts for a mailbox, by domain-wide delegation (RFC 7523 section 2.1).
+"""A Google service account that acts as a mailbox's user, by domain-wide delegation (RFC 7523 section 2.1).
 
-Google, "Using OAuth 2.0 for Server to Server Applications", section "HTTP/REST", says what the assertion holds.
+Google, "Using OAuth 2.0 for Server to Server Applications", section "HTTP/REST", specifies the assertion.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class ServiceAccount:
         """Parse a key file, the JSON from Google Cloud.
 
         Raises:
-            InputError: it is none.
+            InputError: it is not a key file.
         """
         try:
             found: object = json.loads(secret.reveal() if secret else "")
@@ -61,17 +61,17 @@ class ServiceAccountFlow:
     """The flow ``service_account``. The client's secret is the service account's key file.
 
     Attributes:
-        clock: this machine's clock, in seconds since the epoch.
+        clock: returns the time, in seconds since the epoch.
     """
 
     clock: Callable[[], float] = time.time
     name: str = "service_account"
 
-    async def obtain(self, client: OAuthClient, http: TokenHttp, person: object) -> Grant:  # noqa: ARG002 - needs nobody
+    async def obtain(self, client: OAuthClient, http: TokenHttp, person: object) -> Grant:  # noqa: ARG002 - no person is needed
         """Request a token.
 
         Raises:
-            InputError: the provider does not allow this flow, or the secret is no key file.
+            InputError: the provider does not allow this flow, or the secret is not a key file.
             TokenServiceError: the token service refused, or was not reached.
         """
         client.provider.check_flow(self.name)
@@ -81,7 +81,7 @@ class ServiceAccountFlow:
         """Request another token; there is no refresh token.
 
         Raises:
-            InputError: the secret is no key file.
+            InputError: the secret is not a key file.
             TokenServiceError: the token service refused, or was not reached.
         """
         return refreshed_grant(grant, client, http, await self._request_token(client, http))
@@ -94,7 +94,7 @@ class ServiceAccountFlow:
         except TokenServiceError as error:
             if error.cause != "clock_wrong" or http.skew == previous_skew:
                 raise
-        return await self._send(account, client, http)  # the refusal has told the time, by its Date
+        return await self._send(account, client, http)  # with the skew from the refusal's Date header
 
     async def _send(self, account: ServiceAccount, client: OAuthClient, http: TokenHttp) -> TokenResponse:
         assertion = sign_assertion(
@@ -106,7 +106,7 @@ class ServiceAccountFlow:
             header={"typ": "JWT", "kid": account.key_id},
             claims={"scope": " ".join(client.scopes)},
         )
-        # The assertion is all of the proof: the key file is never sent.
+        # Only the assertion is sent, never the key file.
         anonymous_client = replace(client, client_id="", client_secret=None, certificate=None)
         return await request_token(anonymous_client, http, {"grant_type": JWT_BEARER_GRANT, "assertion": assertion})
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class StoredToken:
-    """Returns the token that was set as a slot's ``client_secret``, and is stored in the vault.
+    """Returns the token that is stored as a slot's ``client_secret``.
 
     Args:
         read: returns the stored token, or None if none is set; it blocks.
@@ -24,12 +24,12 @@ class StoredToken:
     def __init__(self, read: Callable[[], Secret | None]) -> None:
         self._read = read
 
-    async def token(self, *, force: bool = False) -> AccessToken:  # noqa: ARG002 - there is no other
-        """Return the token that is set now.
+    async def token(self, *, force: bool = False) -> AccessToken:  # noqa: ARG002 - there is only one token
+        """Return the stored token.
 
         Raises:
             TokenError: none is set.
-            MailError: it cannot be read, or is no token.
+            MailError: it cannot be read, or is not a token.
         """
         stored = await run_sync(self._read)
         if stored is None:
@@ -40,18 +40,18 @@ class StoredToken:
         return AccessToken(stored.reveal().strip())
 
     async def forget(self) -> None:
-        """Do nothing: the token stays stored until another is set."""
+        """Do nothing: the token stays stored until another one is set."""
 
 
 def source(settings: Mapping[str, object]) -> TokenSource:
     """Return the source for its settings.
 
     Args:
-        settings: ``token``, text or a `Secret`; without it the one that ``secret`` returns, which
-            ``token_source = "static"`` gives the slot's ``client_secret`` by.
+        settings: ``token``, a text or `Secret`; or ``secret``, a function that returns the slot's
+            ``client_secret``, as given for ``token_source = "static"``.
 
     Raises:
-        InputError: it is missing, or no token, or stands in the settings, where anybody can read it.
+        InputError: the token is missing, is not a token, or is in the settings file, where others can read it.
     """
     token, read = settings.get("token"), settings.get("secret")
     if settings.get("static"):

@@ -1,29 +1,29 @@
-"""The text in which another program provides a token: the token alone, or JSON around it."""
+"""Parses the output of other programs that provide a token: the token alone, or a JSON object."""
 
 from __future__ import annotations
 
 import json
-import math
 from typing import Final, cast
 
+from mailslot.oauth.token_response import parse_number
 from mailslot.plugin import AccessToken, InputError, TokenError
 
 MAX_TEXT: Final = 64 * 1024
-"""Octets of such a text; more are an error."""
+"""The most octets of such a text."""
 
 
 def parse_token(text: bytes, origin: str, *, written_at: float, now: float) -> AccessToken:
     """Return the token in a text.
 
     Args:
-        text: a token, or a JSON object with ``access_token`` and, where known, ``expires_at`` (seconds since the
-            epoch) or ``expires_in`` (seconds from `written_at` on).
-        origin: whose text it is, for the sentence, such as ``"The file /run/token"``.
+        text: a token, or a JSON object with ``access_token`` and optionally ``expires_at`` (seconds since the epoch)
+            or ``expires_in`` (seconds after `written_at`).
+        origin: the origin of the text for sentences, such as ``"The file /run/token"``.
         written_at: when the text was written, in seconds since the epoch.
         now: the time, likewise.
 
     Raises:
-        TokenError: there is no token in it, or one that has expired.
+        TokenError: it contains no token, or an expired one.
     """
     if len(text) > MAX_TEXT:
         raise _token_error(f"{origin} holds more than 64 KiB, which is no token.")
@@ -34,8 +34,8 @@ def parse_token(text: bytes, origin: str, *, written_at: float, now: float) -> A
             members = cast("dict[str, object]", json.loads(stripped))
         except (ValueError, RecursionError):
             raise _token_error(f"{origin} gives JSON that is damaged or cut off.") from None
-    token, expires_at = members.get("access_token"), _number(members.get("expires_at"))
-    if expires_at is None and (lifetime := _number(members.get("expires_in"))) is not None:
+    token, expires_at = members.get("access_token"), parse_number(members.get("expires_at"))
+    if expires_at is None and (lifetime := parse_number(members.get("expires_in"))) is not None:
         expires_at = written_at + lifetime
     if not isinstance(token, str):
         raise _token_error(f'{origin} gives JSON without "access_token".')
@@ -54,14 +54,3 @@ def parse_token(text: bytes, origin: str, *, written_at: float, now: float) -> A
 
 def _token_error(sentence: str) -> TokenError:
     return TokenError(sentence, cause="token_source_failed")
-
-
-def _number(value: object) -> float | None:
-    """Return a number, also one that is written as text; None for anything else."""
-    if not isinstance(value, int | float | str) or isinstance(value, bool):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None

@@ -1,1 +1,1 @@
-"""What a refusal means (``rules.toml``), and what follows from each cause (``causes.toml``)."""
+"""Maps a refusal to its cause (``rules.toml``), and each cause to its consequences (``causes.toml``)."""

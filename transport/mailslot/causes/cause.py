@@ -1,4 +1,4 @@
-"""The causes, and what follows from each: ``causes.toml``, one row a cause."""
+"""The causes and their consequences: ``causes.toml``, one row per cause."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 Actor = Literal["operator", "administrator", "network", "wait", "maker"]
 
 Disposition = Literal["hold", "back_off", "defer", "fail", "in_doubt"]
-"""What becomes of a job. `hold`: the record's settings, token or rights need somebody, and all its jobs wait for that.
-`back_off`: the server, the network or the token service is in trouble, so that the record's other jobs need not try
-now. `defer`: this job alone is tried later. `fail`: it never will be. `in_doubt`: nobody knows whether it was sent."""
+"""What happens to a job. `hold`: all jobs of the record wait until somebody mends its settings, token or rights.
+`back_off`: the server, the network or the token service fails, so the record's other jobs wait too.
+`defer`: only this job is retried later. `fail`: it is not retried. `in_doubt`: nobody knows whether it was sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """What follows from a cause.
+    """The consequences of a cause.
 
     Attributes:
-        when: when it arises, for the documentation.
-        actor: who must act; None where nobody has to.
-        token_helps: whether obtaining the token again can help.
-        disposition: what becomes of a job; None where it goes by the stage, and by whether the refusal is temporary.
-        retryable: whether the same attempt may succeed later without anybody acting; None where the reply's code says
-            so, and where it has none, it may not.
+        when: in which situation it arises, for the documentation.
+        actor: who must act; None if nobody has to.
+        token_helps: whether obtaining a new token can help.
+        disposition: what happens to a job; None if the stage decides, and whether the refusal is temporary.
+        retryable: whether the same attempt may succeed later without anybody acting; None if the reply's code
+            decides. A reply without a code is then not retryable.
     """
 
     when: str
@@ -52,7 +52,7 @@ class Cause:
 
 @cache
 def causes() -> Mapping[str, Cause]:
-    """Return all causes by their ids. The file that comes with this package is read once, at the first call."""
+    """Return all causes of the package's file by their ids. The first call reads it."""
     return parse_causes(files("mailslot.causes").joinpath("causes.toml").read_text("utf-8"))
 
 
@@ -60,7 +60,7 @@ def parse_causes(text: str) -> dict[str, Cause]:
     """Return the rows in a file's text, in order.
 
     Raises:
-        ValueError: a value is none of those there are, or a column is missing or not known.
+        ValueError: a value is not allowed, or a column is missing or unknown.
     """
     rows: dict[str, dict[str, Any]] = tomllib.loads(text)
     try:

@@ -1,14 +1,115 @@
-"""Values of the tables' columns, checked: whatever is wrong in them is a fault of ours, and an error."""
+"""Check the values of the tables' columns. The tables are part of the package, so anything wrong is our own error."""
 
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import TYPE_CHECKING, Final, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
 _TERM: Final = re.compile(r"(?<!\?P)(?<!\(\?)<(\w+)>")
+_TERM_ALONE: Final = re.compile(r"\(\?:<(\w+)>\)(?![?*]|\{0)")
+_NEEDED: Final = re.compile(r"<(\w+)>(?![?*]|\{0)")
+_ESCAPED: Final = re.compile(r"\\.|\[\^?\]?[^\]]*\]")
+_GROUP: Final = re.compile(r"\([^()]*\)")
+
+
+class Words:
+    """Words that patterns are looked for in. It is remembered which terms are among them.
+
+    Attributes:
+        text: the words.
+    """
+
+    __slots__ = ("_terms", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text: Final = text
+        self._terms: dict[str, bool] = {}
+
+    def contain(self, term: str) -> bool:
+        """Return whether a term, which is a regular expression, is among the words."""
+        found = self._terms.get(term)
+        if found is None:
+            found = self._terms[term] = _compiled(term).search(self.text) is not None
+        return found
+
+
+class Pattern:
+    """A regular expression in any case, compiled when it is first needed: most of it never is.
+
+    A member that has terms in it is needed only where all its terms are among the words.
+
+    Attributes:
+        pattern: as it is written, with its terms filled in.
+    """
+
+    __slots__ = ("_compiled", "_members", "pattern")
+
+    def __init__(self, members: Sequence[str], terms: Mapping[str, str] | None = None) -> None:
+        named = terms or {}
+        plain: list[str] = []
+        with_terms: list[tuple[tuple[str, ...], str]] = []
+        for member in members:
+            needed = tuple(named[name] for name in _needed_terms(member))
+            filled = _TERM.sub(lambda match: named[match[1]], member)
+            if needed:
+                with_terms.append((needed, filled))
+            else:
+                plain.append(filled)
+        together = [((), "|".join(f"(?:{each})" for each in plain))] if plain else []
+        self._members: Final[tuple[tuple[tuple[str, ...], str], ...]] = (*together, *with_terms)
+        self._compiled: Final[dict[str, re.Pattern[str]]] = {}
+        self.pattern: Final = "|".join(f"(?:{each})" for each in [*plain, *(filled for _, filled in with_terms)])
+
+    def found_in(self, words: Words) -> bool:
+        """Return whether it is found in words."""
+        return any(
+            all(words.contain(term) for term in terms) and self._compile(member).search(words.text) is not None
+            for terms, member in self._members
+        )
+
+    def fits(self, text: str) -> bool:
+        """Return whether it fits all of a text."""
+        return self._compile(self.pattern).fullmatch(text) is not None
+
+    def check(self) -> None:
+        """Refuse what is no regular expression.
+
+        Raises:
+            re.error: it is none.
+        """
+        self._compile(self.pattern)
+
+    def _compile(self, member: str) -> re.Pattern[str]:
+        compiled = self._compiled.get(member)
+        if compiled is None:
+            compiled = self._compiled[member] = re.compile(member, re.IGNORECASE)
+        return compiled
+
+
+@cache
+def _compiled(term: str) -> re.Pattern[str]:
+    return re.compile(term, re.IGNORECASE)
+
+
+def _needed_terms(member: str) -> tuple[str, ...]:
+    """Return the terms without which a member is never found: those outside of all groups but their own."""
+    outside = _innermost_removed(member)
+    return () if "|" in outside else tuple(dict.fromkeys(_NEEDED.findall(outside)))
+
+
+def _innermost_removed(member: str) -> str:
+    """Return a member without its groups, but for those that hold a term alone, which become ``<name>``."""
+    member = _ESCAPED.sub("_", member)
+    member = _TERM_ALONE.sub(r"<\1>", member)
+    while True:
+        shorter = _GROUP.sub("_", member)
+        if shorter == member:
+            return member
+        member = shorter
 
 
 def text(value: object) -> str:
@@ -19,7 +120,7 @@ def text(value: object) -> str:
 
 
 def texts(value: object) -> tuple[str, ...]:
-    """Return the texts in a list that is not empty; a text stands for a list of one."""
+    """Return the texts of a list that is not empty; a single text counts as a list."""
     if isinstance(value, str):
         return (text(value),)
     if not isinstance(value, list) or not value:
@@ -27,8 +128,8 @@ def texts(value: object) -> tuple[str, ...]:
     return tuple(text(each) for each in cast("list[object]", value))
 
 
-def among(value: object, allowed: Collection[str]) -> tuple[str, ...]:
-    """Return the texts in a list, all of which are among those `allowed`; a text stands for a list of one."""
+def choices(value: object, allowed: Collection[str]) -> tuple[str, ...]:
+    """Return the texts of a list, if all of them are allowed; a single text counts as a list."""
     if isinstance(value, str):
         value = [value]
     if not isinstance(value, list) or not value:
@@ -39,21 +140,17 @@ def among(value: object, allowed: Collection[str]) -> tuple[str, ...]:
     return cast("tuple[str, ...]", found)
 
 
-def pattern(value: object, terms: Mapping[str, str] | None = None) -> re.Pattern[str]:
+def pattern(value: object, terms: Mapping[str, str] | None = None) -> Pattern:
     """Return a regular expression, in any case; of a list, one for any of its members. ``""`` fits only nothing.
 
     Args:
         value: the column.
-        terms: what a ``<name>`` in it stands for.
+        terms: the expressions that a ``<name>`` in it stands for.
     """
-    if value == "":
-        return re.compile("")
-    named = terms or {}
-    filled = [_TERM.sub(lambda match: named[match[1]], each) for each in texts(value)]
-    return re.compile("|".join(f"(?:{each})" for each in filled), re.IGNORECASE)
+    return Pattern([""] if value == "" else texts(value), terms)
 
 
-def only(row: Mapping[str, object], known: Collection[str]) -> None:
-    """Refuse a row with columns that are not known."""
+def check_columns(row: Mapping[str, object], known: Collection[str]) -> None:
+    """Raise ValueError for a row with unknown columns."""
     if not set(row) <= set(known):
         raise ValueError(f"columns {sorted(set(row) - set(known))}")

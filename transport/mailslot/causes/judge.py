@@ -1,4 +1,4 @@
-"""What a refusal means, for those who receive it."""
+"""Judges a refusal: its cause, and whether it is temporary."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ if TYPE_CHECKING:
 
 
 class Judgement(NamedTuple):
-    """What a refusal means: its cause, and whether the same attempt may succeed later without anybody acting."""
+    """The cause of a refusal, and whether the same attempt may succeed later without anybody acting."""
 
     cause: str
     retryable: bool
 
 
 def judge(refusal: Refusal) -> Judgement:
-    """Return what a refusal means. Each refusal is judged once, where it is received.
+    """Return the judgement of a refusal. Each refusal is judged once, where it is received.
 
-    A refusal with a cause whose row does not say may pass where SMTP's reply code is 4xx (RFC 5321 section 4.2.1).
+    If the cause's row does not decide, a refusal with a reply code 4xx is temporary (RFC 5321 section 4.2.1).
     """
-    from mailslot.causes.cause import causes  # noqa: PLC0415 - the tables are read once something is refused
+    from mailslot.causes.cause import causes  # noqa: PLC0415 - the tables are only read when something is refused
     from mailslot.causes.rules import find_rule  # noqa: PLC0415 - likewise
 
     rule = find_rule(refusal)

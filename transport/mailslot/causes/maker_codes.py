@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from mailslot.causes.columns import only, text, texts
+from mailslot.causes.columns import check_columns, text, texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def parse_maker_codes(written: str) -> tuple[MakerCode, ...]:
     found: dict[tuple[str, str], MakerCode] = {}
     try:
         for row in tomllib.loads(written)["code"]:
-            only(row, {"maker", "codes", "cause", "source"})
+            check_columns(row, {"maker", "codes", "cause", "source"})
             for code in texts(row["codes"]):
                 known = MakerCode(text(row["maker"]), code, text(row["cause"]), text(row["source"]))
                 if found.setdefault((known.maker, code), known) is not known:

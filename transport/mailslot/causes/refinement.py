@@ -1,32 +1,32 @@
-"""What the token, the provider and the settings add to a cause: which finer cause it is."""
+"""Refines a cause by the token, the provider and the settings."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
-from mailslot.causes.columns import among, only, text, texts
+from mailslot.causes.columns import check_columns, choices, text, texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 TokenReading = Literal["another service", "no permission", "another user", "application"]
-"""What a token says of itself: it is for another service or of another user, it lacks the permission, or it is an
-application's own."""
+"""What a token's claims show: it is for another service, lacks the permission, belongs to another user, or to an
+application without a user."""
 
 _AUTHENTICATIONS: Final = frozenset({"none", "pop_before_smtp", "password", "oauth2"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Circumstances:
-    """What is known besides the refusal.
+class RefinementContext:
+    """What is known in addition to the refusal.
 
     Attributes:
-        protocol: what the slot is for.
-        authentication: how it signs in.
+        protocol: the slot's protocol.
+        authentication: the slot's sign-in method.
         token_length: characters of the access token; 0 without one.
-        read_token: tells what the access token says of itself.
-        provider: tells the id of the provider's preset; None where there is none.
+        read_token: returns what the access token's claims show.
+        provider: returns the id of the provider's preset; None if there is none.
     """
 
     protocol: Literal["SMTP", "POP"]
@@ -38,7 +38,7 @@ class Circumstances:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refinement:
-    """A row; ``rules.toml`` says what its columns mean. What is empty or None fits everything."""
+    """A row; ``rules.toml`` explains its columns. A column that is empty or None matches everything."""
 
     given: tuple[str, ...]
     cause: str
@@ -50,8 +50,8 @@ class Refinement:
     longer_than: int | None = None
     token: str | None = None
 
-    def fits(self, cause: str, circumstances: Circumstances) -> bool:
-        """Tell whether all that the row names fits; the cheapest is asked first."""
+    def fits(self, cause: str, circumstances: RefinementContext) -> bool:
+        """Return whether all columns match; the cheapest are compared first."""
         return (
             cause in self.given
             and (not self.protocols or circumstances.protocol in self.protocols)
@@ -61,7 +61,7 @@ class Refinement:
             and self.token in {None, circumstances.read_token() if self.token else None}
         )
 
-    def _fits_provider(self, circumstances: Circumstances) -> bool:
+    def _fits_provider(self, circumstances: RefinementContext) -> bool:
         if not self.provider:
             return True
         provider = circumstances.provider()
@@ -70,15 +70,15 @@ class Refinement:
 
 def parse_refinement(row: Mapping[str, Any]) -> Refinement:
     """Return a row of the file."""
-    only(row, Refinement.__dataclass_fields__)
+    check_columns(row, Refinement.__dataclass_fields__)
     return Refinement(
         given=texts(row["given"]),
         cause=text(row["cause"]),
         source=text(row["source"]),
         fixtures=texts(row["fixtures"]),
-        protocols=among(row["protocols"], {"SMTP", "POP"}) if "protocols" in row else (),
-        authentication=among(row["authentication"], _AUTHENTICATIONS) if "authentication" in row else (),
+        protocols=choices(row["protocols"], {"SMTP", "POP"}) if "protocols" in row else (),
+        authentication=choices(row["authentication"], _AUTHENTICATIONS) if "authentication" in row else (),
         provider=texts(row["provider"]) if "provider" in row else (),
         longer_than=int(row["longer_than"]) if "longer_than" in row else None,
-        token=among([row["token"]], get_args(TokenReading))[0] if "token" in row else None,
+        token=choices([row["token"]], get_args(TokenReading))[0] if "token" in row else None,
     )

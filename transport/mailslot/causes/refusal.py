@@ -1,4 +1,4 @@
-"""What a protocol knows of a refusal; which cause that is stands in ``rules.toml``."""
+"""A server's refusal, as a protocol describes it; ``rules.toml`` maps it to a cause."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Presented = Literal["nothing", "password", "token"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """A server said no.
+    """A server's refusal.
 
     Attributes:
-        protocol: the protocol that was spoken.
+        protocol: the protocol of the session.
         stage: where the server refused.
-        reply: its last word.
-        verb: the command that was refused, such as ``"RCPT"``; empty where the stage tells enough.
-        presented: at the sign-in, which secret the server had been given; `nothing` where it refused the mechanism.
+        reply: the reply that refused.
+        verb: the refused command, such as ``"RCPT"``; empty if the stage alone is clear.
+        presented: during authentication, the secret that was sent; `nothing` if the server refused the mechanism.
         challenge: the members of a bearer mechanism's error challenge (RFC 7628 section 3.2.2).
     """
 

@@ -1,4 +1,4 @@
-"""Which cause a refusal is: the rows of ``rules.toml``, read, checked and asked."""
+"""The rows of ``rules.toml``, which map a refusal to its cause."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
 
 from mailslot.causes.cause import causes
-from mailslot.causes.columns import among, only, pattern, text, texts
+from mailslot.causes.columns import Pattern, Words, check_columns, choices, pattern, text, texts
 from mailslot.causes.refinement import Refinement, parse_refinement
 from mailslot.causes.refusal import Presented, Protocol
 from mailslot.causes.words import enhanced_codes, links, normalize
@@ -27,7 +27,7 @@ _VERBS: Final = frozenset({"MAIL", "RCPT", ""})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """A row; ``rules.toml`` says what its columns mean. What is empty or None fits everything."""
+    """A row; ``rules.toml`` explains its columns. A column that is empty or None matches everything."""
 
     cause: str
     source: str
@@ -37,39 +37,49 @@ class Rule:
     stages: tuple[str, ...] = ()
     verbs: tuple[str, ...] = ()
     presented: tuple[str, ...] = ()
-    code: re.Pattern[str] | None = None
-    enhanced: re.Pattern[str] | None = None
-    challenge: Mapping[str, re.Pattern[str]] = field(default_factory=dict[str, re.Pattern[str]])
-    words: re.Pattern[str] | None = None
-    link: re.Pattern[str] | None = None
+    code: Pattern | None = None
+    enhanced: Pattern | None = None
+    challenge: Mapping[str, Pattern] = field(default_factory=dict[str, Pattern])
+    words: Pattern | None = None
+    link: Pattern | None = None
 
-    def fits(self, refusal: Refusal, said: Said) -> bool:
-        """Tell whether all that the row names fits; the cheapest is asked first."""
+    def fits(self, refusal: Refusal, parts: ReplyParts) -> bool:
+        """Return whether all columns match; the cheapest are compared first."""
         return (
             (not self.protocols or refusal.protocol in self.protocols)
             and (not self.stages or refusal.stage in self.stages)
             and (not self.verbs or refusal.verb in self.verbs)
             and (not self.presented or refusal.presented in self.presented)
-            and (self.code is None or self.code.fullmatch(str(refusal.reply.code)) is not None)
-            and (self.enhanced is None or any(self.enhanced.fullmatch(code) for code in said.enhanced))
-            and all(each.fullmatch(refusal.challenge.get(name, "")) for name, each in self.challenge.items())
-            and (self.words is None or self.words.search(said.words) is not None)
-            and (self.link is None or any(self.link.search(link) for link in said.links))
+            and (self.code is None or self.code.fits(str(refusal.reply.code)))
+            and (self.enhanced is None or any(self.enhanced.fits(code) for code in parts.enhanced))
+            and all(each.fits(refusal.challenge.get(name, "")) for name, each in self.challenge.items())
+            and (self.words is None or self.words.found_in(parts.words))
+            and (self.link is None or any(self.link.found_in(link) for link in parts.links))
         )
 
+    def check(self) -> None:
+        """Refuse a row with what is no regular expression.
 
-class Said(NamedTuple):
-    """What a reply says, taken apart once for all rows."""
+        Raises:
+            re.error: one of its columns is none.
+        """
+        for each in (self.code, self.enhanced, self.words, self.link, *self.challenge.values()):
+            if each is not None:
+                each.check()
+
+
+class ReplyParts(NamedTuple):
+    """The parts of a reply that rows compare, parsed once for all of them."""
 
     enhanced: tuple[str, ...]
-    words: str
-    links: tuple[str, ...]
+    words: Words
+    links: tuple[Words, ...]
 
     @classmethod
-    def of(cls, reply: Reply) -> Said:
-        """Return the parts of a reply; no code is ``""``. Codes that SMTP's words quote count, too."""
+    def of(cls, reply: Reply) -> ReplyParts:
+        """Return the parts of a reply; a missing code is ``""``. Codes quoted in an SMTP reply's text count too."""
         codes = (reply.enhanced or "", *enhanced_codes(reply.text)) if reply.code else (reply.enhanced or "",)
-        return cls(codes, normalize(reply.text), links(reply.text))
+        return cls(codes, Words(normalize(reply.text)), tuple(map(Words, links(reply.text))))
 
 
 class Table(NamedTuple):
@@ -80,33 +90,39 @@ class Table(NamedTuple):
 
 
 def find_rule(refusal: Refusal) -> Rule | None:
-    """Return the first row that fits a refusal."""
-    said = Said.of(refusal.reply)
-    return next((rule for rule in table().rules if rule.fits(refusal, said)), None)
+    """Return the first row that matches a refusal."""
+    parts = ReplyParts.of(refusal.reply)
+    return next((rule for rule in table().rules if rule.fits(refusal, parts)), None)
 
 
 @cache
 def table() -> Table:
     """Return the rows of the file that comes with this package. It is read once, when something is first refused."""
-    return parse_table(files("mailslot.causes").joinpath("rules.toml").read_text("utf-8"))
+    return parse_table(files("mailslot.causes").joinpath("rules.toml").read_text("utf-8"), checked=True)
 
 
-def parse_table(written: str) -> Table:
+def parse_table(written: str, *, checked: bool = False) -> Table:
     """Return the rows in a file's text.
 
+    Args:
+        written: the text.
+        checked: its regular expressions are known to be good, and each is compiled when it is first asked.
+
     Raises:
-        ValueError: a column is not known or missing, a value is of the wrong type or none of those there are, a cause
-            is in no row of ``causes.toml``, or a row goes by words in any stage, or is shown by nothing.
+        ValueError: a column is unknown or missing, a value has the wrong type or is not allowed, a cause is not in
+            ``causes.toml``, or a row has words without stages, or neither fixtures nor examples.
     """
     found: dict[str, Any] = tomllib.loads(written)
-    only(found, {*_PARSERS, "terms"})
+    check_columns(found, {*_PARSERS, "terms"})
     terms = {name: f"(?:{text(value)})" for name, value in found.get("terms", {}).items()}
     parsed: dict[str, list[Any]] = {}
     for name, parse in _PARSERS.items():
         parsed[name] = []
         for number, row in enumerate(found.get(name, []), 1):
             try:
-                parsed[name].append(parse(row, terms))
+                parsed[name].append(parsed_row := parse(row, terms))
+                if isinstance(parsed_row, Rule) and not checked:
+                    parsed_row.check()
             except (KeyError, TypeError, ValueError, re.error) as error:
                 raise ValueError(f"{name}, row {number}: {error!r}") from error
     result = Table(tuple(parsed["rule"]), tuple(parsed["refinement"]))
@@ -117,7 +133,7 @@ def parse_table(written: str) -> Table:
 
 
 def _parse_rule(row: Mapping[str, Any], terms: Mapping[str, str]) -> Rule:
-    only(row, Rule.__dataclass_fields__)
+    check_columns(row, Rule.__dataclass_fields__)
     if "words" in row and "stages" not in row:
         raise ValueError("words without stages")
     if not {"fixtures", "examples"} & set(row):
@@ -127,10 +143,10 @@ def _parse_rule(row: Mapping[str, Any], terms: Mapping[str, str]) -> Rule:
         source=text(row["source"]),
         fixtures=texts(row["fixtures"]) if "fixtures" in row else (),
         examples=texts(row["examples"]) if "examples" in row else (),
-        protocols=among(row["protocols"], get_args(Protocol)) if "protocols" in row else (),
-        stages=among(row["stages"], get_args(Stage)) if "stages" in row else (),
-        verbs=among(row["verbs"], _VERBS) if "verbs" in row else (),
-        presented=among(row["presented"], get_args(Presented)) if "presented" in row else (),
+        protocols=choices(row["protocols"], get_args(Protocol)) if "protocols" in row else (),
+        stages=choices(row["stages"], get_args(Stage)) if "stages" in row else (),
+        verbs=choices(row["verbs"], _VERBS) if "verbs" in row else (),
+        presented=choices(row["presented"], get_args(Presented)) if "presented" in row else (),
         code=pattern(row["code"]) if "code" in row else None,
         enhanced=pattern(row["enhanced"]) if "enhanced" in row else None,
         challenge={member: pattern(value) for member, value in row.get("challenge", {}).items()},

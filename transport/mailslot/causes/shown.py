@@ -1,4 +1,4 @@
-"""``shown.toml``: what clients, logs and panels say in their own words."""
+"""``shown.toml``: messages of clients, logs and panels, in their own words."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from mailslot.causes.columns import only, pattern, text
+from mailslot.causes.columns import Pattern, Words, check_columns, pattern, text
+from mailslot.causes.words import MAX_TEXT, normalize
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A row: what is said, which cause that is, and where it is from."""
+    """A row: a pattern for the message, its cause, and its source."""
 
-    says: re.Pattern[str]
+    says: Pattern
     cause: str
     source: str
 
@@ -23,24 +24,37 @@ class Shown:
 @cache
 def shown_rows() -> tuple[Shown, ...]:
     """Return the rows of the file that comes with this package."""
-    return parse_shown(files("mailslot.causes").joinpath("shown.toml").read_text("utf-8"))
+    return parse_shown(files("mailslot.causes").joinpath("shown.toml").read_text("utf-8"), checked=True)
 
 
-def parse_shown(written: str) -> tuple[Shown, ...]:
+def parse_shown(written: str, *, checked: bool = False) -> tuple[Shown, ...]:
     """Return the rows in a file's text.
 
+    Args:
+        written: the text.
+        checked: its regular expressions are known to be good, and each is compiled when it is first asked.
+
     Raises:
-        ValueError: a column is not known or missing, or a value is of the wrong type.
+        ValueError: a column is unknown or missing, or a value has the wrong type.
     """
     try:
-        rows = tomllib.loads(written)["shown"]
+        written_rows = tomllib.loads(written)
+        check_columns(written_rows, {"terms", "shown"})
+        terms = {name: f"(?:{text(value)})" for name, value in written_rows.get("terms", {}).items()}
+        rows = written_rows["shown"]
         for row in rows:
-            only(row, {"says", "cause", "source"})
-        return tuple(Shown(pattern(row["says"]), text(row["cause"]), text(row["source"])) for row in rows)
+            check_columns(row, {"says", "cause", "source"})
+        found = tuple(Shown(pattern(row["says"], terms), text(row["cause"]), text(row["source"])) for row in rows)
+        if not checked:
+            for row in found:
+                row.says.check()
     except (KeyError, TypeError, re.error) as error:
         raise ValueError(repr(error)) from error
+    return found
 
 
 def find_shown(words: str) -> Shown | None:
-    """Return the first row that fits what is shown."""
-    return next((row for row in shown_rows() if row.says.search(words)), None)
+    """Return the first row that fits what is shown, as it is or as `normalize` makes it."""
+    shown = " ".join(words[:MAX_TEXT].split())
+    both = Words(shown), Words(normalize(shown))
+    return next((row for row in shown_rows() if any(map(row.says.found_in, both))), None)

@@ -1,4 +1,4 @@
-"""A server's words, made alike: what is left is what was said, whoever said it and about whom."""
+"""Normalizes a server's text, so that rules compare wording only, without case, accents, codes, addresses and hosts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import unicodedata
 from typing import Final
 
 MAX_TEXT: Final = 4000
-"""Characters of a reply that are looked at."""
+"""Characters of a reply that are compared."""
 
 LINK: Final = re.compile(r"(?:https?://|www\.)[^\s<>\"'“”]+", re.IGNORECASE)
 _ADDRESS: Final = re.compile(r"<[^<>\s]*@[^<>\s]*>|[\w.+=\-]+@[\w\-]+(?:\.[\w\-]+)*")
@@ -17,11 +17,13 @@ _HOST: Final = re.compile(r"\b(?:[\w](?:[\w\-]*\w)?\.)+(?:[a-z]{2,6}|[A-Z]{2,6}|
 _APOSTROPHE: Final = re.compile(r"(?<=\w)['’`´](?=\w)")
 _CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])")
 _OTHER: Final = re.compile(r"[\W_]+")
+_STROKED: Final = str.maketrans("łøđ", "lod")
+"""Letters whose stroke is no accent of Unicode's."""
 _ENHANCED: Final = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d]|\.\d)")
 
 
 def normalize(text: str) -> str:
-    """Return the words alone: small letters without accents, a blank between two; no codes, addresses, hosts, links."""
+    """Return the words in lower case, without accents, codes, addresses, hosts and links, with single spaces."""
     text = unicodedata.normalize("NFKC", text[:MAX_TEXT])
     for pattern in (LINK, _ADDRESS, _NUMBERS, _IP, _HOST):
         text = pattern.sub(" ", text)
@@ -33,18 +35,18 @@ def normalize(text: str) -> str:
 
 def links(text: str) -> tuple[str, ...]:
     """Return the links and hosts in a text: some servers say with them what they do not say in words."""
-    text = text[:MAX_TEXT]
+    text = _ADDRESS.sub(" ", text[:MAX_TEXT])
     return tuple(match[0] for pattern in (LINK, _HOST) for match in pattern.finditer(text))
 
 
 def enhanced_codes(text: str) -> tuple[str, ...]:
-    """Return the enhanced status codes within a text, such as another server's, whose refusal is quoted."""
+    """Return the enhanced status codes within a text, such as those of another server's quoted refusal."""
     return tuple(_ENHANCED.findall(LINK.sub(" ", text[:MAX_TEXT])))
 
 
 def _without_accents(text: str) -> str:
-    """Return a text with Latin letters without their accents; other scripts keep what belongs to their letters."""
+    """Return a text without the accents of Latin letters; other scripts keep their marks."""
     return "".join(
         parts[0] if len(parts := unicodedata.normalize("NFD", letter)) > 1 and parts[0].isascii() else letter
-        for letter in text
+        for letter in text.translate(_STROKED)
     )

@@ -1,4 +1,4 @@
-"""The command line; the only room that reads the environment."""
+"""The command line; the only package that reads the environment."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ def main() -> None:
 
         run()
     except KeyboardInterrupt:
-        # A slow device takes seconds to load all that, and Ctrl-C may come before a command has begun.
+        # Loading takes seconds on a slow device, and Ctrl-C may come before a command has begun.
         sys.exit(130)

@@ -44,5 +44,5 @@ def _options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help=VERSION_HELP)
     ] = False,
 ) -> None:
-    """Hold the options that belong to no command."""
+    """Take the options before the command."""
     context.obj = home_folder(home)

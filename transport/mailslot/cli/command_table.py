@@ -33,7 +33,7 @@ BUILT_IN: Final[Mapping[str, str]] = {
     "token": "token:app",
     "jobs": "jobs:app",
 }
-"""The built-in commands, which no plugin may take: the module in this package, and the name in it."""
+"""The built-in commands, whose names plugins cannot take: module of this package, and name in it."""
 
 
 def plugin_command_names() -> list[str]:

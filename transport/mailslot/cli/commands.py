@@ -1,4 +1,4 @@
-"""The commands of plugins: each is loaded when it is called, or when the help of all is asked for."""
+"""The commands, built in and of plugins; each is loaded when it is called or its help is shown."""
 
 from __future__ import annotations
 
@@ -15,19 +15,18 @@ from mailslot.errors import MailError
 from mailslot.registry import PluginGroup
 
 Command = typer.Typer | Callable[..., object]
-"""A typer, or a function with typer's annotations."""
+"""A `typer.Typer`, or a function with typer's annotations."""
 
 
 def _is_command(found: object) -> bool:
-    """Whether typer can make a command of it; where that fails, it says why."""
+    """Return whether typer can make a command of it; typer's own error says why not."""
     return (isinstance(found, typer.Typer) or (callable(found) and not isinstance(found, type))) and bool(
         make_command("command", found)
     )
 
 
 COMMANDS: Final = PluginGroup[Command](COMMAND_GROUP, noun="command", check=_is_command)
-"""The commands of plugins, by the words that call them."""
-
+"""The commands of plugins by name."""
 
 _ANY_WORDS: Final[Mapping[str, Any]] = {"allow_extra_args": True, "ignore_unknown_options": True}
 """So that typer does not refuse words that a command does not know, and repeats none of them."""
@@ -37,18 +36,18 @@ _REFUSES_ITSELF: Final = frozenset({"decode"})
 
 
 class Commands(TyperGroup):
-    """All commands: the built-in ones, and those of plugins. Each is loaded when it is called or its help is wanted."""
+    """All commands, built in and of plugins."""
 
-    def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - whatever typer hands over
+    def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - typer's arguments
         super().__init__(**settings)
         names = [*BUILT_IN, *plugin_command_names()]
         self._unloaded = set(names)
         for name in names:
-            # So that they are listed, and suggested.
+            # A placeholder, for the list of commands and for suggestions.
             self.commands[name] = TyperCommand(name)
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 - typer keeps the types of these to itself
-        """Return a command by its name; None where there is none."""
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 - typer does not export these types
+        """Return a command by its name; None if there is none."""
         if cmd_name in self._unloaded:
             self._unloaded.remove(cmd_name)
             self.commands[cmd_name] = _load_command(cmd_name)
@@ -63,8 +62,7 @@ def _load_command(name: str) -> Any:  # noqa: ANN401 - as above
     try:
         return make_command(name, COMMANDS.find(name))
     except MailError as error:
-        # Its name is bound to the block.
-        reason = error
+        reason = error  # `error` is unbound after this block
 
         def refuse() -> None:
             raise reason

@@ -1,43 +1,80 @@
-"""The standard streams: they can be written to, whatever they are."""
+"""The standard streams, made safe to write to."""
 
 from __future__ import annotations
 
 import codecs
 import errno
+import json
 import os
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, TextIO, cast
+from typing import TYPE_CHECKING, Final, Literal, TextIO, cast
 
 if TYPE_CHECKING:
+    from collections.abc import Container, Sequence
+
     from rich.console import Console
+    from rich.table import Table
 
 _ERROR_HANDLER: Final = "mailslot.plainly"
 _ASCII: Final = str.maketrans({"✓": "ok", "✗": "x", "–": "-", "…": "...", "•": "*", "→": "->", "’": "'"})
 
 
 OUTPUT_ERRNOS: Final = frozenset({errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EBADF, errno.EFBIG, errno.EDQUOT})
-"""Why standard output cannot be written; what the library itself writes or sends fails as a `MailError`."""
+"""Error numbers that mean standard output cannot be written; the library's own I/O fails as a `MailError`."""
 
 
 def make_console(*, soft_wrap: bool = False) -> Console:
-    """Return a console on standard output that prints text as it is: ``:a:`` is part of an address, no emoji."""
+    """Return a console on standard output without emoji codes: ``:a:`` may be part of an address."""
     from rich.console import Console  # noqa: PLC0415 - `--json` does without it
 
-    # Some serial consoles set this to 0: they do not know it. A table of no width would be empty.
+    # Some serial consoles set this to 0 for unknown. A table of width 0 would be empty.
     width = 80 if os.environ.get("COLUMNS") == "0" else None
     return Console(emoji=False, soft_wrap=soft_wrap, width=width)
+
+
+def make_list_table(headings: Sequence[str], *, wrapped: Container[str], right: Container[str]) -> Table:
+    """Return the table of a long list.
+
+    Args:
+        headings: the headings of the columns.
+        wrapped: those whose text is wrapped, with an equal share of the width; the others keep one line.
+        right: those that are aligned to the right.
+    """
+    from rich.table import Table  # noqa: PLC0415 - as above
+
+    table = Table(padding=(0, 1, 0, 0))
+    for heading in headings:
+        wraps = heading in wrapped
+        justify: Literal["left", "right"] = "right" if heading in right else "left"
+        table.add_column(heading, overflow="fold", no_wrap=not wraps, ratio=1 if wraps else None, justify=justify)
+    return table
+
+
+def print_json(document: object) -> None:
+    """Print one JSON document on standard output."""
+    sys.stdout.write(json.dumps(document, indent=2) + "\n")
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask a question on the terminal, unless `yes` answers it; end the command if the answer is no."""
+    import typer  # noqa: PLC0415 - not every command has it loaded; see `mailslot.cli.quick`
+
+    if not yes:
+        if not sys.stdin.isatty():
+            raise typer.BadParameter("nobody is there to be asked; add --yes", param_hint="--yes")
+        typer.confirm(question, abort=True)
 
 
 def prepare_streams() -> None:
     """Make sure that every stream exists, and replace characters that the terminal cannot encode."""
     codecs.register_error(_ERROR_HANDLER, _replace_unencodable)
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        # Python knows no stream where whoever started the program closed its descriptor.
+        # The stream is None if its descriptor was closed when the program was started.
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - it stays open
     for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError):  # what stands in for a stream in a test may be none
+        with suppress(AttributeError):  # a replacement in a test may have no such method
             stream.reconfigure(errors=_ERROR_HANDLER)  # type: ignore[union-attr] # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType] - as above
 
 
@@ -46,7 +83,7 @@ def flush_output() -> OSError | None:
     try:
         sys.stdout.flush()
     except OSError as error:
-        # Python writes what is left once more at its end, and would fail then.
+        # Python flushes once more at exit, and would fail then.
         with suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return error
@@ -54,7 +91,7 @@ def flush_output() -> OSError | None:
 
 
 def print_error(sentence: str) -> None:
-    """Print a sentence on standard error, if there is anybody to read it."""
+    """Print a sentence on standard error, if it can be written."""
     with suppress(OSError):
         cast("TextIO", sys.stderr).write(f"{sentence}\n")
 

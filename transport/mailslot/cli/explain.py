@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -10,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from mailslot.cli.console import make_console, print_error
+from mailslot.cli.console import make_console, print_error, print_json
 from mailslot.cli.home import open_records
 from mailslot.cli.language import chosen_language
 from mailslot.cli.settings import AsJson
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    pass
 
 
 def explain(
@@ -34,32 +33,30 @@ def explain(
     from mailslot.diagnosis.catalogue import explain as explain_cause  # noqa: PLC0415 - likewise
     from mailslot.diagnosis.pasted import MAX_TEXT, explain_pasted  # noqa: PLC0415 - likewise
 
-    home: Path = context.obj
-    spoken = chosen_language(open_records(home), language)
-    shown = " ".join(text) if text else sys.stdin.read(MAX_TEXT)
-    diagnosis = explain_pasted(shown)
+    chosen = chosen_language(open_records(context.obj), language)
+    pasted = " ".join(text) if text else sys.stdin.read(MAX_TEXT)
+    diagnosis = explain_pasted(pasted)
     if diagnosis is None:
-        makers = makers_of(shown)
+        makers = makers_of(pasted)
         if as_json:
-            sys.stdout.write(json.dumps({"cause": None, **({"makers": makers} if makers else {})}) + "\n")
+            print_json({"cause": None, **({"makers": makers} if makers else {})})
         elif makers:
             # The number is another maker's for something else.
-            print_error(f"Name the maker as well, such as: mailslot explain {makers[0]} {shown.strip()}")
+            print_error(f"Name the maker as well, such as: mailslot explain {makers[0]} {pasted.strip()}")
         else:
             print_error("Nothing is known about this.")
         raise typer.Exit(1)
-    found = explain_cause(diagnosis, spoken)
+    explanation = explain_cause(diagnosis, chosen)
     maker = diagnosis.facts.get("maker")
     if as_json:
-        document = asdict(found) | ({"maker": maker} if maker else {})
-        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+        print_json(asdict(explanation) | ({"maker": maker} if maker else {}))
         return
-    helps = label("helps" if found.token_helps else "helps_not", spoken)
-    parts = [f"[bold]{escape(found.message)}[/bold]", escape(found.advice)]
-    if found.actor is not None:
-        parts.append(f"{label('who_must_act', spoken)}: {escape(actor_name(found.actor, spoken))}")
-    parts.append(f"{label('get_token', spoken)}: {helps}")
+    helps = label("helps" if explanation.token_helps else "helps_not", chosen)
+    parts = [f"[bold]{escape(explanation.message)}[/bold]", escape(explanation.advice)]
+    if explanation.actor is not None:
+        parts.append(f"{label('who_must_act', chosen)}: {escape(actor_name(explanation.actor, chosen))}")
+    parts.append(f"{label('get_token', chosen)}: {helps}")
     if maker:
-        parts.append(f"{label('shown_by', spoken)}: {escape(maker)}")
-    parts.append(f"[dim]{found.cause}[/dim]")
+        parts.append(f"{label('shown_by', chosen)}: {escape(maker)}")
+    parts.append(f"[dim]{explanation.cause}[/dim]")
     make_console().print("\n".join(parts), soft_wrap=True)

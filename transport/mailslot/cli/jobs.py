@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -12,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from mailslot.cli.console import make_console
+from mailslot.cli.console import make_console, make_list_table, print_json
 from mailslot.cli.service_hint import warn_if_no_service
 from mailslot.cli.settings import AsJson
 from mailslot.service.json_documents import job_document
@@ -20,7 +18,6 @@ from mailslot.timestamps import local_time, short_local_time
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from pathlib import Path
 
     from mailslot.spool.job import Job
     from mailslot.spool.spool import Spool
@@ -66,7 +63,7 @@ def jobs(
 
     found = _with_spool(context, listed)
     if as_json:
-        sys.stdout.write(json.dumps([job_document(job) for job in found], indent=2) + "\n")
+        print_json([job_document(job) for job in found])
     else:
         _list(found)
     warn_if_no_service(context.obj)
@@ -77,16 +74,8 @@ def _list(found: list[Job]) -> None:
     if not found:
         console.print("There are no jobs.")
         return
-    table = Table(padding=(0, 1, 0, 0))
-    for heading in ("ID", "Pipeline", "State", "To", "Subject", "Accepted", "Tries", "Next try"):
-        wraps = heading in {"To", "Subject"}
-        table.add_column(
-            heading,
-            overflow="fold",
-            no_wrap=not wraps,
-            ratio=1 if wraps else None,
-            justify="right" if heading in {"ID", "Tries"} else "left",
-        )
+    headings = ("ID", "Pipeline", "State", "To", "Subject", "Accepted", "Tries", "Next try")
+    table = make_list_table(headings, wrapped={"To", "Subject"}, right={"ID", "Tries"})
     for job in found:
         table.add_row(
             str(job.id),
@@ -109,7 +98,7 @@ def show(context: typer.Context, number: Number, *, as_json: AsJson = False) -> 
     """Show a job's story: who gets it, what the server said, how often it was tried, and when it is tried next."""
     job = _with_spool(context, lambda spool: spool.job(number))
     if as_json:
-        sys.stdout.write(json.dumps(job_document(job), indent=2) + "\n")
+        print_json(job_document(job))
         return
     console = make_console()
     console.print(f"[bold]Job {job.id}[/bold]: {escape(job.subject or 'without a subject')}", highlight=False)
@@ -144,10 +133,8 @@ def cancel(context: typer.Context, number: Number) -> None:
 def _with_spool(context: typer.Context, work: Callable[[Spool], Awaitable[T]]) -> T:
     from mailslot.spool.spool import Spool  # noqa: PLC0415 - sqlite takes a moment to import
 
-    home: Path = context.obj
-
     async def main() -> T:
-        async with Spool(home) as spool:
+        async with Spool(context.obj) as spool:
             return await work(spool)
 
     return anyio.run(main)

@@ -1,4 +1,4 @@
-"""In which language a command speaks of faults."""
+"""The language in which a command explains errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def chosen_language(records: Records, asked: str | None) -> str:
     """Return the language that was asked for, or the device's own.
 
     Raises:
-        BadParameter: there is none such.
+        BadParameter: there is no such language.
     """
     from mailslot.diagnosis.catalogue import languages  # noqa: PLC0415 - only where something is said
     from mailslot.errors import MailError  # noqa: PLC0415 - likewise
@@ -27,5 +27,5 @@ def chosen_language(records: Records, asked: str | None) -> str:
     try:
         return str(records.settings.section(DEVICE)["language"])
     except MailError:
-        # The test says what is wrong with the file.
+        # The command itself reports the unreadable settings.
         return "en"

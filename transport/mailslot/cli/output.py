@@ -1,4 +1,4 @@
-"""Output files that a person asked for: written whole or not at all, and never over another by accident."""
+"""Output files: written completely or not at all, and never over another by accident."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ _NO_FILE = "it is no file of its own, but a link, a pipe or a device"
 
 
 class OutputError(MailError):
-    """The file could not be written."""
+    """A file cannot be written."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"{path} cannot be written: {reason}.", stage="resolve", cause="output_unwritable")
 
 
 def check_output(path: Path, *, force: bool) -> None:
-    """Refuse early what `write_output` would refuse.
+    """Raise the error that `write_output` would raise, before the work is done.
 
     Raises:
-        OutputError: there is a folder, or a file that may not be written over.
+        OutputError: it is a folder, or an existing file that must not be replaced.
     """
     if path.is_dir():
         raise OutputError(path, "it is a folder")
-    # A new file takes the place of the old one; that of /dev/null or /dev/stdout is not for it to take.
+    # Writing replaces the old file, which must not happen to /dev/null or /dev/stdout.
     if path.is_symlink() or (path.exists() and not path.is_file()):
         raise OutputError(path, _NO_FILE)
     if path.exists() and not force:
@@ -35,15 +35,10 @@ def check_output(path: Path, *, force: bool) -> None:
 
 
 def write_output(path: Path, octets: bytes, *, force: bool) -> None:
-    """Write a file that only its owner can read; it is on the disk once this returns.
-
-    Args:
-        path: where.
-        octets: what it is to hold.
-        force: whether it may take the place of another.
+    """Write a file that only its owner can read; with `force`, over another one. It is on the disk when this returns.
 
     Raises:
-        OutputError: it is there already, or cannot be written; nothing is left behind.
+        OutputError: the file exists, or cannot be written; nothing is left behind.
     """
     check_output(path, force=force)
     try:
@@ -74,7 +69,7 @@ def _put(temporary: Path, path: Path, *, force: bool) -> None:
     except FileExistsError:
         raise
     except OSError:
-        # Memory sticks have a file system without links.
+        # FAT, as on memory sticks, has no links.
         if path.exists():
             raise FileExistsError from None
         temporary.replace(path)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,7 +12,7 @@ from rich.table import Table
 
 from mailslot.cli.command_table import BUILT_IN
 from mailslot.cli.commands import COMMANDS
-from mailslot.cli.console import make_console, print_error
+from mailslot.cli.console import make_console, print_error, print_json
 from mailslot.cli.home import open_records
 from mailslot.cli.settings import AsJson
 from mailslot.entry_points import display_name
@@ -35,7 +33,7 @@ def plugins(context: typer.Context, *, as_json: AsJson = False) -> None:
     uses = anyio.run(find_plugin_usage, SettingsFile(home), partial(open_records, home))
     rows = plugin_rows(uses, commands=COMMANDS, reserved=BUILT_IN.keys())
     if as_json:
-        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+        print_json(rows)
     else:
         _show(rows)
     if uses.error:

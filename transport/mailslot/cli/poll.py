@@ -1,8 +1,7 @@
-"""``mailslot poll``: poll now, once, and hand the mail to its pipeline."""
+"""``mailslot poll``: poll once, and pass the mail to its pipeline."""
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from mailslot.cli.console import make_console
+from mailslot.cli.console import make_console, print_json
 from mailslot.cli.home import open_records
 from mailslot.cli.settings import AsJson, SlotName
 from mailslot.errors import InputError
@@ -19,14 +18,12 @@ from mailslot.service.json_documents import poll_document
 from mailslot.slots.slot import find_slot
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from mailslot.service.pipeline import Pipeline
     from mailslot.service.poll_report import PollReport
     from mailslot.slots.records import Records
 
 _WAIT = 30.0
-"""Seconds to wait for a service that polls the same slot at this moment."""
+"""Seconds to wait for a service that is polling the same slot."""
 
 _COLOURS = {"done": "green", "set aside": "red", "later": "yellow"}
 
@@ -41,7 +38,6 @@ def poll(
     ] = False,
 ) -> None:
     """Poll a slot now, once: fetch what is new, and have it handled."""
-    home: Path = context.obj
     found = find_slot(slot)
     if found.protocol != "POP":
         raise InputError(f"{found.id} sends mail; only a POP slot can be polled.", stage="resolve")
@@ -52,9 +48,9 @@ def poll(
         raise InputError(
             f"No pipeline that handles the mail of {found.id} is installed.", stage="resolve", cause="not_configured"
         )
-    report = anyio.run(_poll, open_records(home), found.record, pipeline, again)
+    report = anyio.run(_poll, open_records(context.obj), found.record, pipeline, again)
     if as_json:
-        sys.stdout.write(json.dumps(poll_document(found, report), indent=2) + "\n")
+        print_json(poll_document(found, report))
     else:
         _show(report)
     if not report.ok:

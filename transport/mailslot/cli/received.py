@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import anyio
 import typer
 from rich.markup import escape
-from rich.table import Table
 
-from mailslot.cli.console import make_console
+from mailslot.cli.console import make_console, make_list_table, print_json
 from mailslot.cli.settings import AsJson
 from mailslot.service.json_documents import mail_document
 from mailslot.timestamps import short_local_time
@@ -43,25 +40,16 @@ def received(
 ) -> None:
     """List the mail that was fetched, the newest first, and what became of each."""
     states = [each.value for each in state or ()]
-    home: Path = context.obj
-    found = anyio.run(_found, home, record, states, most)
+    found = anyio.run(_found, context.obj, record, states, most)
     if as_json:
-        sys.stdout.write(json.dumps([mail_document(each) for each in found], indent=2) + "\n")
+        print_json([mail_document(each) for each in found])
         return
     console = make_console()
     if not found:
         console.print("No mail was received.")
         return
-    table = Table(padding=(0, 1, 0, 0))
-    for heading in ("ID", "Record", "State", "From", "Subject", "Pages", "Received", "What became of it"):
-        wraps = heading in {"From", "Subject", "What became of it"}
-        table.add_column(
-            heading,
-            overflow="fold",
-            no_wrap=not wraps,
-            ratio=1 if wraps else None,
-            justify="right" if heading in {"ID", "Pages"} else "left",
-        )
+    headings = ("ID", "Record", "State", "From", "Subject", "Pages", "Received", "What became of it")
+    table = make_list_table(headings, wrapped={"From", "Subject", "What became of it"}, right={"ID", "Pages"})
     for each in found:
         table.add_row(
             str(each.mail.id),

@@ -23,7 +23,6 @@ def report(
     """Write what support wants to know into a zip file: settings, slots, the last tests, without any secret."""
     from mailslot.diagnosis.report import make_report  # noqa: PLC0415 - cryptography takes a while to import
 
-    home: Path = context.obj
     check_output(file, force=force)
-    write_output(file, anyio.run(make_report, open_records(home)), force=force)
+    write_output(file, anyio.run(make_report, open_records(context.obj)), force=force)
     make_console().print(f"The report is in {escape(str(file))}. Accounts are in it; secrets are not.", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""How commands run and end: 0 done, 1 failed with one sentence, 2 wrong usage."""
+"""How a command runs, and its exit status: 0 done, 1 failed with one sentence, 2 wrong usage."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mailslot.errors import InputError, MailError
 def run() -> None:
     """Run the command that the arguments name."""
     prepare_streams()
-    # What goes wrong is said in one sentence; a command that keeps a log sets one up.
+    # Errors are printed as one sentence, not logged; a command that needs a log sets it up.
     for name in plugin_packages():
         logging.getLogger(name).addHandler(logging.NullHandler())
     code: int | str | None = None
@@ -23,21 +23,21 @@ def run() -> None:
         code = _run()
     except OSError as error:
         if error.filename is not None or error.errno not in OUTPUT_ERRNOS:
-            print_error(_fault(error))
+            print_error(_fault_sentence(error))
             code = 1
         else:
             fault = error
     fault = flush_output() or fault
     if fault is not None:
         code = 1
-        # A reader that has left, such as `head`, has what it wanted.
+        # A reader that has ended, such as `head`, needs no more.
         if not isinstance(fault, BrokenPipeError):
             print_error(f"The output cannot be written: {fault.strerror}.")
     sys.exit(code)
 
 
 def _run() -> int | str | None:
-    """Run the command, and return how it ended."""
+    """Run the command, and return its exit status."""
     try:
         if (command := quick_command(sys.argv[1:])) is not None:
             command()
@@ -52,8 +52,8 @@ def _run() -> int | str | None:
         return ended.code
     except OSError:
         raise
-    except Exception as error:  # noqa: BLE001 - a plugin is somebody else's, and may fail in any way
-        print_error(_fault(error))
+    except Exception as error:  # noqa: BLE001 - a plugin may fail in any way
+        print_error(_fault_sentence(error))
         return 1
     return 0
 
@@ -64,11 +64,11 @@ def _run_with_typer() -> None:
     app()
 
 
-def _fault(error: Exception) -> str:
-    """Return what a person is told of a fault that only whoever made the program can mend, or of a missing package."""
+def _fault_sentence(error: Exception) -> str:
+    """Return the sentence for an error in the program, or for a missing package."""
     package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if package and (extra := own_extra_for(package)):
         return f"This needs {package}: pip install '{extra}'."
-    from mailslot.service.log import describe_error  # noqa: PLC0415 - it is hardly ever needed
+    from mailslot.service.log import describe_error  # noqa: PLC0415 - rarely needed
 
     return f"It did not work because of a fault of mailslot, or of a plugin: {describe_error(error)}."

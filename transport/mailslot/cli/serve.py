@@ -39,10 +39,8 @@ def print_metrics(context: typer.Context) -> None:
     from mailslot.service.device import open_device  # noqa: PLC0415
     from mailslot.service.metrics import metrics  # noqa: PLC0415
 
-    home: Path = context.obj
-
     async def main() -> str:
-        async with open_device(open_records(home)) as device:
+        async with open_device(open_records(context.obj)) as device:
             return await metrics(device)
 
     sys.stdout.write(anyio.run(main))

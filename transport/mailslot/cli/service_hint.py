@@ -15,11 +15,7 @@ if TYPE_CHECKING:
 
 
 def warn_if_no_service(home: Path) -> None:
-    """Print on standard error that no service runs and how to start it; nothing where one runs.
-
-    Args:
-        home: the home folder.
-    """
+    """Print on standard error how to start the service, if none is running."""
     if is_service_running(home):
         return
     sys.stdout.flush()

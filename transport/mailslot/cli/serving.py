@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _EXIT_TIMEOUT: Final = 9.5
-"""Seconds after which the process ends whatever still goes on; every state on the disk stands a crash."""
+"""Seconds after which the process ends in any case; the files survive a crash at any time."""
 
 
 def serve_home(home: Path, listen: str | None, backend: str, log: str | None) -> None:
@@ -89,7 +89,7 @@ async def _serve(
 
 
 def _announce(sentences: list[str]) -> None:
-    """Print sentences to whoever started the service: on a terminal not by the log, which others may read."""
+    """Print sentences for the person who started the service; a terminal gets them directly, else the log does."""
     for sentence in sentences:
         if sys.stderr.isatty():
             sys.stderr.write(f"{sentence}\n")
@@ -108,7 +108,7 @@ def _listener(address: str) -> socket.socket:
     """Return a listening socket.
 
     Raises:
-        InputError: that is no address, or it cannot be listened to.
+        InputError: the address is invalid, or cannot be listened on.
     """
     host, _, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]") or "127.0.0.1"
@@ -118,7 +118,7 @@ def _listener(address: str) -> socket.socket:
         family = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, int(port)), family=family)
     except OSError as error:
-        # What socket.create_server says names the address once more.
+        # The error of socket.create_server repeats the address.
         why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         raise InputError(
             f"{address} cannot be listened to: {why}.", stage="connect", cause="not_configured", detail=str(error)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +11,7 @@ from rich.box import HEAVY_HEAD, SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from mailslot.cli.console import make_console, print_error
+from mailslot.cli.console import make_console, print_error, print_json
 from mailslot.cli.home import open_records, read_values
 from mailslot.errors import InputError
 from mailslot.slots.keys import path
@@ -33,7 +31,7 @@ PlaceName = Annotated[
     str, typer.Argument(metavar="SLOT", help="A slot's id, such as network.smtp, or a section, such as device.")
 ]
 _WIDE = 110
-"""Columns from which on there is room to say what is allowed."""
+"""Terminal width from which the allowed values are shown."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
@@ -42,9 +40,8 @@ def show(context: typer.Context, slot: PlaceName, *, as_json: AsJson = False) ->
     """Show the settings of a slot's record, or of a section such as device: what holds, and where it is from."""
     from mailslot.slots.overview import record_overview, section_overview  # noqa: PLC0415 - cryptography is slow
 
-    home: Path = context.obj
     found = _find(slot)
-    records = open_records(home)
+    records = open_records(context.obj)
     if not isinstance(found, Slot):
         document = {"section": found.name, **section_overview(records, found)}
         _print(document, found.keys, found.name, as_json=as_json)
@@ -143,7 +140,7 @@ def _print(document: Mapping[str, Any], keys: Mapping[str, Key], title: str, *, 
     from mailslot.slots.overview import as_text  # noqa: PLC0415 - as above
 
     if as_json:
-        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+        print_json(document)
         return
     console = make_console()
     wide = console.width >= _WIDE

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from mailslot.cli.console import make_console
+from mailslot.cli.console import make_console, print_json
 from mailslot.cli.home import open_records
 from mailslot.cli.service_hint import warn_if_no_service
 from mailslot.service.json_documents import slot_rows
@@ -27,7 +25,7 @@ def print_slots(home: Path, *, as_json: bool) -> None:
     """
     rows = anyio.run(slot_rows, open_records(home), SLOTS)
     if as_json:
-        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+        print_json(rows)
         warn_if_no_service(home)
         return
     from rich.table import Table  # noqa: PLC0415 - `--json` does without it
@@ -36,11 +34,19 @@ def print_slots(home: Path, *, as_json: bool) -> None:
     for heading in ("Slot, and where it is on the panel", "Sign-in", "Token", "Health", "Last test"):
         table.add_column(heading, overflow="fold")
     for row in rows:
-        health = row["health"]["state"] if row["health"] else "–"
         place = f"[bold]{row['slot']}[/bold]  (record {row['record']})\n[dim]{row['path']}[/dim]"
-        table.add_row(place, row["authentication"], row["token"], health, _last_test(row["last_test"]))
+        table.add_row(place, row["authentication"], row["token"], _health(row["health"]), _last_test(row["last_test"]))
     make_console().print(table)
     warn_if_no_service(home)
+
+
+def _health(health: dict[str, Any] | None) -> str:
+    if health is None:
+        return "–"
+    from rich.markup import escape  # noqa: PLC0415 - as above
+
+    risk = f"\n[yellow]may be blocked[/yellow]: flow {escape(health['flow'])}" if health["flow_can_be_blocked"] else ""
+    return f"{health['state']}{risk}"
 
 
 def _last_test(test: dict[str, Any] | None) -> str:

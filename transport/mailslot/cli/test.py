@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from contextlib import nullcontext
 from dataclasses import replace
@@ -16,7 +15,7 @@ from rich.markup import escape
 from rich.spinner import Spinner
 from rich.table import Table
 
-from mailslot.cli.console import make_console
+from mailslot.cli.console import make_console, print_json
 from mailslot.cli.home import open_records
 from mailslot.cli.language import chosen_language
 from mailslot.cli.settings import AsJson
@@ -25,7 +24,6 @@ from mailslot.slots.slot import SLOTS, find_slot, slots_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from rich.console import RenderableType
 
@@ -55,9 +53,8 @@ def run_test(
 
     Nothing is read and nothing deleted; nothing is sent without --send.
     """
-    home: Path = context.obj
     found = list({slot.id: slot for slot in map(find_slot, slots)}.values())
-    records = open_records(home)
+    records = open_records(context.obj)
     language = chosen_language(records, language)
     progress = _Progress([slot for slot in found if slot == _first_slot(slot, found)])
     console = make_console(soft_wrap=True)
@@ -69,7 +66,7 @@ def run_test(
     ):
         results = anyio.run(_test_all, records, found, send, progress.update)
     if as_json:
-        sys.stdout.write(json.dumps([result.as_json(language) for result in results], indent=2) + "\n")
+        print_json([result.as_json(language) for result in results])
     else:
         for result in results:
             console.print(_report(result, language), highlight=False)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -14,7 +12,8 @@ from anyio.to_thread import run_sync
 from rich.markup import escape
 from rich.table import Table
 
-from mailslot.cli.console import make_console
+from mailslot.cli.console import confirm, make_console, print_json
+from mailslot.cli.flow_choice import print_flow_choice
 from mailslot.cli.home import open_records
 from mailslot.cli.service_hint import warn_if_no_service
 from mailslot.cli.settings import AsJson, SlotName
@@ -63,7 +62,9 @@ async def _get(records: Records, slot: Slot, flow_name: str | None) -> None:
         await direct.token()
         console.print(f"{slot.id} takes its tokens from: {escape(settings.token_source or '')}. It gave one just now.")
         return
-    flow = await run_sync(choose_flow, settings, flow_name)
+    _, health = await records.tokens.status(slot.record, settings, time.time())
+    blocked = frozenset[str]() if health is None else health.blocked_flows
+    flow = await run_sync(choose_flow, settings, flow_name, blocked)
     async with TokenHttp(ca_file=settings.ca_file) as http:
         try:
             source = records.tokens.source(slot.record, settings, flow, http)
@@ -71,6 +72,9 @@ async def _get(records: Records, slot: Slot, flow_name: str | None) -> None:
             console.print(f"How to register an application with {error.provider.name}:")
             console.print(escape(error.provider.registration.replace("SLOT", slot.id)), highlight=False, soft_wrap=True)
             raise
+        confidential = "client_secret" in await run_sync(records.vault.fields, slot.record)
+        named = flow_name is not None
+        print_flow_choice(console, settings, flow.name, named=named, blocked=blocked, confidential=confidential)
         await _obtain(source, Terminal(console), asks=flow.name == "paste")
     console.print(f"[bold]Retrieved[/bold]: the token of {slot.id} is stored.")
     others = [other.id for other in slots_of(slot.record) if other != slot]
@@ -107,14 +111,10 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Delete the token, here and at the provider."""
-    home: Path = context.obj
     found = find_slot(slot)
-    records = open_records(home)
+    records = open_records(context.obj)
     names = " and ".join(each.id for each in slots_of(found.record))
-    if not yes:
-        if not sys.stdin.isatty():
-            raise typer.BadParameter("nobody is there to be asked; add --yes", param_hint="--yes")
-        typer.confirm(f"Delete the token of {names}?", abort=True)
+    confirm(f"Delete the token of {names}?", yes=yes)
     anyio.run(_delete, records, found)
 
 
@@ -137,13 +137,9 @@ def moved(
 
     Only where nothing renews them elsewhere any more: two devices with one token end it for each other.
     """
-    home: Path = context.obj
     slots = SLOTS if slot is None else (find_slot(slot),)
-    records = open_records(home)
-    if not yes:
-        if not sys.stdin.isatty():
-            raise typer.BadParameter("nobody is there to be asked; add --yes", param_hint="--yes")
-        typer.confirm("Is the device that this home folder was on out of use, or was it this one?", abort=True)
+    records = open_records(context.obj)
+    confirm("Is the device that this home folder was on out of use, or was it this one?", yes=yes)
     anyio.run(_moved, records, slots)
     if slot is None:
         anyio.run(_move_queue, records.home)
@@ -188,18 +184,17 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show the tokens of all slots, or of one: until when, for whom, and what is wrong."""
-    home: Path = context.obj
     slots = SLOTS if slot is None else (find_slot(slot),)
-    rows = anyio.run(token_rows, open_records(home), slots)
+    rows = anyio.run(token_rows, open_records(context.obj), slots)
     if as_json:
-        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+        print_json(rows)
         return
     table = Table()
-    for heading in ("Slot", "Token", "Health", "Account", "Expires", "Renewed"):
+    for heading in ("Slot", "Token", "Health", "Account", "Flow", "Obtained", "Expires", "Renewed"):
         table.add_column(heading, overflow="fold")
     for row in rows:
         health = row["health"]
-        table.add_row(row["slot"], row["token"], *(_cells(health) if health else ("–", "", "", "")))
+        table.add_row(row["slot"], row["token"], *(_cells(health) if health else ("–", *[""] * 5)))
     console = make_console()
     console.print(table)
     for row in rows:
@@ -207,12 +202,13 @@ def status(
             console.print(f"{row['slot']}: {escape(note)}", highlight=False)
 
 
-def _cells(health: dict[str, Any]) -> tuple[str, str, str, str]:
+def _cells(health: dict[str, Any]) -> tuple[str, ...]:
     colour = {"ok": "green", "expiring": "yellow"}.get(health["state"], "red")
     state_text = f"[{colour}]{health['state']}[/{colour}]" + (
         f": {escape(health['sentence'])}" if health["sentence"] else ""
     )
-    return state_text, escape(health["account"] or ""), _local(health["expires_at"]), _local(health["renewed_at"])
+    times = (_local(health[key]) for key in ("obtained_at", "expires_at", "renewed_at"))
+    return state_text, escape(health["account"] or ""), escape(health["flow"] or ""), *times
 
 
 def _local(timestamp: str | None) -> str:

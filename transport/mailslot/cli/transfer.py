@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from mailslot.cli.console import make_console
+from mailslot.cli.console import make_console, print_json
 from mailslot.cli.home import open_records
 from mailslot.cli.output import write_output
 from mailslot.cli.settings import AsJson
@@ -37,9 +36,8 @@ def export(
     """Write the settings down, without passwords, secrets and tokens, for other devices to import."""
     from mailslot.slots.settings_export import export_settings  # noqa: PLC0415 - cryptography takes a while to import
 
-    home: Path = context.obj
     names = [name for name in without.replace(",", " ").split() if name]
-    text = export_settings(open_records(home).settings.current(), names)
+    text = export_settings(open_records(context.obj).settings.current(), names)
     if file is None:
         sys.stdout.write(text)
         return
@@ -73,8 +71,7 @@ def import_(
 
     if as_json and not (yes or dry_run):
         raise typer.BadParameter("what is read by a program asks nobody; add --yes or --dry-run", param_hint="--json")
-    home: Path = context.obj
-    records = open_records(home)
+    records = open_records(context.obj)
     plan = plan_import(records, _read(file), str(file))
     if not allow_local:
         plan.check_local()
@@ -90,7 +87,7 @@ def import_(
     if not dry_run:
         apply_import(records, plan)
     if as_json:
-        sys.stdout.write(json.dumps(_document(plan, taken_over=bool(plan.changes) and not dry_run), indent=2) + "\n")
+        print_json(_document(plan, taken_over=bool(plan.changes) and not dry_run))
         return
     summary = "Nothing to change: all of it is set so already."
     if plan.changes:

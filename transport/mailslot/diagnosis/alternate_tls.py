@@ -1,4 +1,4 @@
-"""Where port and encryption do not match: the encryption that the server does speak on this port."""
+"""Finds out which encryption a server speaks on a port, after the configured one failed there."""
 
 from __future__ import annotations
 
@@ -18,30 +18,32 @@ if TYPE_CHECKING:
     from mailslot.slots.connection_profile import ConnectionProfile
 
 
-async def detect_alternate_tls(access: ConnectionProfile, timeout: float) -> Security | None:
-    """Try TLS where it was not spoken first, and STARTTLS where it was; nobody signs in.
+async def detect_alternate_tls(profile: ConnectionProfile, timeout: float) -> Security | None:
+    """Try STARTTLS where TLS failed, and TLS where STARTTLS failed, without signing in.
 
     Args:
-        access: how it was tried; nothing secret of it is used.
-        timeout: seconds for each step; all of it takes three times as long at most.
+        profile: the profile that failed; none of its secrets is used.
+        timeout: seconds for each step; everything takes three times as long at most.
 
     Returns:
-        what the server speaks: `Security.NONE` where it knows no encryption on this port. None where it does not
-        speak the other way either.
+        what the server speaks: `Security.NONE` if it offers no encryption on this port. None if the other way fails
+        too.
     """
-    first = access.endpoint.security is Security.TLS
-    endpoint = Endpoint(access.endpoint.host, access.endpoint.port, Security.STARTTLS if first else Security.TLS)
+    tls_was_tried = profile.endpoint.security is Security.TLS
+    endpoint = Endpoint(
+        profile.endpoint.host, profile.endpoint.port, Security.STARTTLS if tls_was_tried else Security.TLS
+    )
     connected: AbstractAsyncContextManager[object]
-    if access.protocol == "SMTP":
-        connected = connect_smtp(endpoint, None, ssl_context=access.ssl_context, timeout=timeout)
+    if profile.protocol == "SMTP":
+        connected = connect_smtp(endpoint, None, ssl_context=profile.ssl_context, timeout=timeout)
     else:
-        connected = open_maildrop(replace(access, endpoint=endpoint, auth=None, token_source=None, timeout=timeout))
+        connected = open_maildrop(replace(profile, endpoint=endpoint, auth=None, token_source=None, timeout=timeout))
     with anyio.move_on_after(3 * timeout):
         try:
             async with connected:
                 return endpoint.security
         except MailError as error:
-            # By then it has shown that it speaks TLS there.
+            # A certificate error shows that the server speaks TLS here.
             if error.cause.startswith("certificate_"):
                 return endpoint.security
             return Security.NONE if error.cause == "tls_not_offered" else None

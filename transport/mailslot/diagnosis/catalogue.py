@@ -1,7 +1,7 @@
-"""What is said of each cause in each language: ``messages.toml``, which is English, and one file beside it a language.
+"""The messages for each cause in each language: ``messages.toml`` in English, and one file for each other language.
 
-A sentence, or a piece of advice, is a text or a list of texts, each of which may be filled with facts; the first one is
-said whose facts are all known, and the last one needs none.
+A sentence or advice is a text or a list of variants, with placeholders for facts. The first variant whose facts are all
+known is used; the last one needs none.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ LANGUAGES: Final[Mapping[str, str]] = {
 """The file of each language."""
 
 WORDS: Final = "words"
-"""The table of a file that holds no cause: what stands for a fact's value, or for an actor, in that language."""
+"""The table of a file that is no cause: translations of labels, actors and values of facts."""
 
-_CODED: Final = {"security_now": "security", "security_right": "security", "encrypted_now": "security"}
+_ENCRYPTION_FACTS: Final = frozenset({"security_now", "security_right", "encrypted_now"})
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What is said of a diagnosis.
+    """A diagnosis in one language.
 
     Attributes:
         cause: the cause's id.
         message: one sentence for the person.
         advice: what to do about it.
-        actor: who must act; None where nobody has to.
-        token_helps: whether obtaining the token again can help.
+        actor: who must act; None if nobody has to.
+        token_helps: whether obtaining a new token can help.
     """
 
     cause: str
@@ -57,66 +57,66 @@ class Explanation:
 
 @cache
 def messages(language: str) -> Mapping[str, Any]:
-    """Return a language's file. It is read once."""
+    """Return a language's messages. Each file is read once."""
     return tomllib.loads(files("mailslot.diagnosis").joinpath(LANGUAGES[language]).read_text("utf-8"))
 
 
 def languages() -> tuple[str, ...]:
-    """Return the languages that something can be said in, English first."""
+    """Return the languages of the messages, English first."""
     return tuple(LANGUAGES)
 
 
 def explain(diagnosis: Diagnosis, language: str = "en") -> Explanation:
-    """Return what is said of a diagnosis.
+    """Return a diagnosis in a language.
 
     Args:
-        diagnosis: the diagnosis; a cause that is not in the catalogue is said as ``unknown``.
-        language: one of `languages`, or such as ``"de-AT"``; any other is English.
+        diagnosis: the diagnosis; a cause that is not in the catalogue is explained as ``unknown``.
+        language: one of `languages`, with or without a region, such as ``"de-AT"``; any other is English.
     """
-    spoken = messages(_known(language))
+    table = messages(_supported(language))
     cause = diagnosis.cause if diagnosis.cause in causes() else "unknown"
-    facts = {name: _decoded(name, value, spoken) for name, value in diagnosis.facts.items() if value}
-    follows = causes()[cause]
+    facts = {name: _shown_value(name, value, table) for name, value in diagnosis.facts.items() if value}
+    consequences = causes()[cause]
     return Explanation(
         cause,
-        _filled(spoken[cause]["sentence"], facts),
-        _filled(spoken[cause]["advice"], facts),
-        follows.actor,
-        follows.token_helps,
+        _fill(table[cause]["sentence"], facts),
+        _fill(table[cause]["advice"], facts),
+        consequences.actor,
+        consequences.token_helps,
     )
 
 
 def actor_name(actor: Actor, language: str = "en") -> str:
-    """Return who that is, for the person in front of the device."""
-    return cast("str", messages(_known(language))[WORDS]["actor"][actor])
+    """Return the name of an actor for the person in front of the device."""
+    return cast("str", messages(_supported(language))[WORDS]["actor"][actor])
 
 
 def label(name: str, language: str = "en") -> str:
-    """Return what stands around what is said, such as ``who_must_act``, for the person in front of the device."""
-    return cast("str", messages(_known(language))[WORDS]["label"][name])
+    """Return the text of a label, such as ``who_must_act``."""
+    return cast("str", messages(_supported(language))[WORDS]["label"][name])
 
 
-def texts(said: str | list[str]) -> list[str]:
-    """Return a sentence's, or an advice's, texts: those with more facts first."""
-    return [said] if isinstance(said, str) else said
+def variants(entry: str | list[str]) -> list[str]:
+    """Return the variants of a sentence or advice, those with more facts first."""
+    return [entry] if isinstance(entry, str) else entry
 
 
-def needs(text: str) -> frozenset[str]:
-    """Return the facts that a text is filled with."""
+def needed_facts(text: str) -> frozenset[str]:
+    """Return the facts that a text needs."""
     return frozenset(name for _, name, _, _ in string.Formatter().parse(text) if name)
 
 
-def _known(language: str) -> str:
+def _supported(language: str) -> str:
     short = language.partition("-")[0].partition("_")[0].lower()
     return short if short in LANGUAGES else "en"
 
 
-def _filled(said: str | list[str], facts: Mapping[str, str]) -> str:
-    return next(text for text in texts(said) if needs(text) <= facts.keys()).format_map(facts)
+def _fill(entry: str | list[str], facts: Mapping[str, str]) -> str:
+    return next(text for text in variants(entry) if needed_facts(text) <= facts.keys()).format_map(facts)
 
 
-def _decoded(name: str, value: str, spoken: Mapping[str, Any]) -> str:
-    if name in _CODED:
-        return cast("str", spoken[WORDS][_CODED[name]].get(value, value))
-    # A sentence has one line, and lists what is wrong elsewhere.
+def _shown_value(name: str, value: str, table: Mapping[str, Any]) -> str:
+    if name in _ENCRYPTION_FACTS:
+        return cast("str", table[WORDS]["security"].get(value, value))
+    # A sentence is one line; a list of errors is shown elsewhere.
     return value.partition("\n")[0].rstrip(" :.") + "." if "\n" in value else value

@@ -1,4 +1,4 @@
-"""A look at a certificate that was not accepted: whose it is, for which names, and from when until when."""
+"""Fetches and parses a certificate that was not accepted: its names, its issuer and its validity."""
 
 from __future__ import annotations
 
@@ -30,55 +30,55 @@ _MAX_NAME: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class PeerCertificate:
-    """What a certificate says of itself. Nothing of it is verified.
+    """The contents of a certificate, none of them verified.
 
     Attributes:
-        names: the hosts that it is for; the common name where it names none.
+        names: the hosts that it names; the common name if it names none.
         issuer: who issued it.
-        own: whether it was issued by itself.
-        valid_from: when it begins to be valid, in seconds since the epoch.
-        valid_until: when it ends, likewise.
+        self_signed: whether its issuer is its subject.
+        valid_from: the beginning of its validity, in seconds since the epoch.
+        valid_until: the end of its validity, likewise.
     """
 
     names: tuple[str, ...]
     issuer: str
-    own: bool
+    self_signed: bool
     valid_from: float
     valid_until: float
 
     def __str__(self) -> str:
         names = ", ".join(self.names) or "no name"
-        issuer = "itself" if self.own else self.issuer or "nobody who has a name"
+        issuer = "itself" if self.self_signed else self.issuer or "nobody who has a name"
         return (
             f"certificate for {names}, issued by {issuer}, valid from {day(self.valid_from)} to {day(self.valid_until)}"
         )
 
 
-def day(moment: float) -> str:
-    """Return a moment's day in UTC, such as ``2026-03-31``."""
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d")
+def day(timestamp: float) -> str:
+    """Return the day of a timestamp in UTC, such as ``2026-03-31``."""
+    return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%d")
 
 
 async def fetch_peer_certificate(endpoint: Endpoint, protocol: Protocol, timeout: float) -> PeerCertificate | None:
-    """Return the certificate that a server shows; None where it cannot be seen.
+    """Return the certificate that a server presents; None if it cannot be fetched or parsed.
 
     No secret is sent, and nothing at all once TLS is up.
 
     Args:
-        endpoint: where, with TLS or STARTTLS.
-        protocol: what is spoken there.
-        timeout: seconds for each step; all of it takes twice as long at most.
+        endpoint: the server, with TLS or STARTTLS.
+        protocol: its protocol.
+        timeout: seconds for each step; everything takes twice as long at most.
     """
-    seen: bytes | None = None
+    der: bytes | None = None
     with anyio.move_on_after(2 * timeout):
         try:
-            seen = await _shown(endpoint, protocol, timeout)
+            der = await _fetch_der(endpoint, protocol, timeout)
         except MailError:
             return None
-    return None if seen is None else _parsed(seen)
+    return None if der is None else _parse(der)
 
 
-async def _shown(endpoint: Endpoint, protocol: Protocol, timeout: float) -> bytes | None:
+async def _fetch_der(endpoint: Endpoint, protocol: Protocol, timeout: float) -> bytes | None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -108,31 +108,31 @@ async def _start_tls(channel: Channel, context: ssl.SSLContext, protocol: Protoc
             await pop.upgrade_to_tls(context)
 
 
-def _parsed(octets: bytes) -> PeerCertificate | None:
+def _parse(octets: bytes) -> PeerCertificate | None:
     try:
         from cryptography import x509  # noqa: PLC0415 - it comes with an extra
     except ModuleNotFoundError:
         return None
     try:
-        found = x509.load_der_x509_certificate(octets)
+        certificate = x509.load_der_x509_certificate(octets)
         return PeerCertificate(
-            names=tuple(map(_short, _names(found)))[:_MAX_NAMES],
-            issuer=_short(_common_name(found.issuer) or found.issuer.rfc4514_string()),
-            own=found.issuer == found.subject,
-            valid_from=found.not_valid_before_utc.timestamp(),
-            valid_until=found.not_valid_after_utc.timestamp(),
+            names=tuple(map(_shorten, _names(certificate)))[:_MAX_NAMES],
+            issuer=_shorten(_common_name(certificate.issuer) or certificate.issuer.rfc4514_string()),
+            self_signed=certificate.issuer == certificate.subject,
+            valid_from=certificate.not_valid_before_utc.timestamp(),
+            valid_until=certificate.not_valid_after_utc.timestamp(),
         )
-    except Exception:  # noqa: BLE001 - it is a stranger's, and the parser raises many things
+    except Exception:  # noqa: BLE001 - the parser raises many kinds of errors for a broken certificate
         return None
 
 
-def _names(found: x509.Certificate) -> list[str]:
+def _names(certificate: x509.Certificate) -> list[str]:
     from cryptography import x509  # noqa: PLC0415 - as above
 
     try:
-        alternative = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        alternative = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
-        return [name] if (name := _common_name(found.subject)) else []
+        return [name] if (name := _common_name(certificate.subject)) else []
     addresses = alternative.get_values_for_type(x509.IPAddress)
     return [*alternative.get_values_for_type(x509.DNSName), *map(str, addresses)]
 
@@ -143,5 +143,5 @@ def _common_name(name: x509.Name) -> str:
     return next((str(attribute.value) for attribute in name.get_attributes_for_oid(NameOID.COMMON_NAME)), "")
 
 
-def _short(text: str) -> str:
+def _shorten(text: str) -> str:
     return printable(text[:_MAX_NAME])

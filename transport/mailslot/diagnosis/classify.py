@@ -1,18 +1,19 @@
-"""From an error to its one cause: judged where it was raised, refined by the clock, the token and the settings."""
+"""Turns an error into a diagnosis: its cause, refined by the clock, the token and the settings."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
 from mailslot.causes.cause import causes
-from mailslot.causes.refinement import Circumstances
+from mailslot.causes.refinement import RefinementContext
 from mailslot.causes.rules import table
 from mailslot.diagnosis.diagnosis import Diagnosis
-from mailslot.diagnosis.server_words import for_people
-from mailslot.diagnosis.token import provider_of, read_token
+from mailslot.diagnosis.server_words import without_internals
+from mailslot.diagnosis.token import other_resource_of, provider_of, read_token
 from mailslot.errors import MailError, NetworkError, RecipientsRefusedError, RefusedError
 from mailslot.net.endpoint import Security
 from mailslot.oauth.claims import parse_claims
+from mailslot.oauth.resources import find_foreign_resource
 from mailslot.oauth.token_errors import MAX_SKEW, TokenServiceError
 from mailslot.wire.redact import Redactor
 from mailslot.wire.reply import printable
@@ -21,126 +22,133 @@ if TYPE_CHECKING:
     from mailslot.diagnosis.context import DiagnosisContext
 
 MAX_WORDS: Final = 160
-"""Characters of somebody else's words in a sentence."""
+"""Characters of a server's text in a sentence."""
 
 MAX_DETAIL: Final = 1000
 """Characters of the detail."""
 
 
-def diagnose(error: MailError, circumstances: DiagnosisContext) -> Diagnosis:
-    """Return what an error means under the circumstances.
+def diagnose(error: MailError, context: DiagnosisContext) -> Diagnosis:
+    """Return the diagnosis of an error.
 
-    Pure and total: the same error gives the same diagnosis, nothing is asked, and nothing is raised.
+    Pure and total: the same arguments give the same diagnosis; it does no I/O and raises nothing.
     """
     redactor = Redactor()
-    if circumstances.token:
-        redactor.add(circumstances.token)
-    cause = _cause(error, circumstances)
+    if context.token:
+        redactor.add(context.token)
+    cause = _find_cause(error, context)
     facts = {
         name: shown
-        for name, value in _facts(error, circumstances).items()
-        if value and (shown := _cut(redactor.mask(_line(value)), MAX_WORDS))
+        for name, value in _facts(error, context).items()
+        if value and (shown := _cut(redactor.mask(_one_line(value)), MAX_WORDS))
     }
-    return Diagnosis(cause, facts, _cut(redactor.mask(_line(error.detail)), MAX_DETAIL))
+    return Diagnosis(cause, facts, _cut(redactor.mask(_one_line(error.detail)), MAX_DETAIL))
 
 
-def _cause(error: MailError, circumstances: DiagnosisContext) -> str:
+def _find_cause(error: MailError, context: DiagnosisContext) -> str:
     if error.in_doubt:
         return error.cause
-    if _clock_explains(error.cause, circumstances):
+    if _clock_explains(error.cause, context):
         return "clock_wrong"
-    cause = _refined(error.cause, circumstances) if isinstance(error, RefusedError) else error.cause
+    cause = _refine(error.cause, context) if isinstance(error, RefusedError) else error.cause
     return cause if cause in causes() else "unknown"
 
 
-def _refined(cause: str, known: DiagnosisContext) -> str:
-    """Return the finer cause that a refusal has in view of the token, the provider and the settings."""
+def _refine(cause: str, context: DiagnosisContext) -> str:
+    """Return a refusal's cause, refined by the token, the provider and the settings."""
 
     def provider() -> str | None:
-        found = provider_of(known)
+        found = provider_of(context)
         return None if found is None else found.id
 
-    circumstances = Circumstances(
-        protocol=known.protocol,
-        authentication=known.authentication,
-        token_length=len(known.token or ""),
-        read_token=lambda: read_token(known),
+    refinement_context = RefinementContext(
+        protocol=context.protocol,
+        authentication=context.authentication,
+        token_length=len(context.token or ""),
+        read_token=lambda: read_token(context),
         provider=provider,
     )
-    return next((row.cause for row in table().refinements if row.fits(cause, circumstances)), cause)
+    return next((row.cause for row in table().refinements if row.fits(cause, refinement_context)), cause)
 
 
-def _clock_explains(cause: str, circumstances: DiagnosisContext) -> bool:
-    """Whether the certificate is good by true time; without its dates, whether the clock is wrong in that direction."""
-    behind = {"certificate_not_yet_valid": 1, "certificate_expired": -1}.get(cause, 0)
-    skew, now = circumstances.skew, circumstances.now
-    if behind * skew <= MAX_SKEW:
+def _clock_explains(cause: str, context: DiagnosisContext) -> bool:
+    """Whether a wrong clock explains a certificate's dates; without them, whether its direction does."""
+    direction = {"certificate_not_yet_valid": 1, "certificate_expired": -1}.get(cause, 0)
+    skew, now = context.skew, context.now
+    if direction * skew <= MAX_SKEW:
         return False
-    begin, end = circumstances.valid_from, circumstances.valid_until
+    begin, end = context.valid_from, context.valid_until
     if now is None:
         return True
-    # The skew may have been told by that very certificate, and be no more than what it takes.
-    true = now + skew
-    return (begin is None or begin <= true + MAX_SKEW) and (end is None or true - MAX_SKEW <= end)
+    # The skew may come from this certificate, and then only reaches the nearer end of its validity.
+    true_time = now + skew
+    return (begin is None or begin <= true_time + MAX_SKEW) and (end is None or true_time - MAX_SKEW <= end)
 
 
-def _facts(error: MailError, circumstances: DiagnosisContext) -> dict[str, str | None]:
-    provider = provider_of(circumstances)
-    claims = parse_claims(circumstances.token)
+def _facts(error: MailError, context: DiagnosisContext) -> dict[str, str | None]:
+    provider = provider_of(context)
+    claims = parse_claims(context.token)
     facts: dict[str, str | None] = {
-        "host": circumstances.host,
-        "port": str(circumstances.port),
-        "account": circumstances.account,
-        "sender": circumstances.sender,
+        "host": context.host,
+        "port": str(context.port),
+        "account": context.account,
+        "sender": context.sender,
         "provider": None if provider is None or provider.id == "custom" else provider.name,
-        "owner": circumstances.owner or (None if claims is None else claims.user(circumstances.account or "")),
-        "security_now": circumstances.security.value,
-        **_wrong_by(circumstances.skew),
-        **_already(circumstances),
+        "owner": context.owner or (None if claims is None else claims.user(context.account or "")),
+        "security_now": context.security.value,
+        **_clock_facts(context.skew),
+        **_correct_settings(context),
     }
     if error.reply is not None and not error.reply.positive:
-        facts["words"] = for_people(error.reply.one_line)
+        facts["words"] = without_internals(error.reply.one_line)
+        facts["resource"] = other_resource_of(context) or _foreign_resource(error.reply.one_line)
     elif isinstance(error, TokenServiceError):
-        said = ": ".join(filter(None, (error.error, error.error_description)))
-        if said or (error.status or 0) >= 300:
-            facts["token_words"] = said or f"HTTP {error.status}"
+        response = ": ".join(filter(None, (error.error, error.error_description)))
+        facts["resource"] = _foreign_resource(error.error_description)
+        if response or (error.status or 0) >= 300:
+            facts["token_words"] = response or f"HTTP {error.status}"
         else:
-            # What it said was no refusal, and of no use all the same: that is for us to say.
+            # The response was no refusal, but could not be used either: our own sentence says why.
             facts["reason"] = str(error)
     else:
         facts["reason"] = str(error)
     if isinstance(error, NetworkError) and error.waited is not None:
         facts["seconds"] = f"{error.waited:.3g}"
     elif isinstance(error, NetworkError) and error.stage == "greeting":
-        facts["door"] = circumstances.host
+        facts["door"] = context.host
     if isinstance(error, RecipientsRefusedError):
         facts["recipient"] = next(iter(error.refused))
     return facts
 
 
-def _already(known: DiagnosisContext) -> dict[str, str | None]:
-    """Return what is set as it should be, so that no advice asks for it."""
-    signs_in = known.authentication in {"password", "oauth2"}
-    is_own = known.sender and known.account and known.sender.casefold() == known.account.casefold()
+def _foreign_resource(text: str) -> str | None:
+    found = find_foreign_resource(text)
+    return None if found is None else found.name
+
+
+def _correct_settings(context: DiagnosisContext) -> dict[str, str | None]:
+    """Return the settings that are correct already, so that no advice asks for them."""
+    signs_in = context.authentication in {"password", "oauth2"}
+    is_own = context.sender and context.account and context.sender.casefold() == context.account.casefold()
     return {
-        "own_address": known.sender if is_own else None,
-        "encrypted_now": None if known.security is Security.NONE else known.security.value,
-        "signed_in_as": known.account if signs_in else None,
-        "oauth_account": known.account if known.authentication == "oauth2" else None,
+        "own_address": context.sender if is_own else None,
+        "encrypted_now": None if context.security is Security.NONE else context.security.value,
+        "signed_in_as": context.account if signs_in else None,
+        "oauth_account": context.account if context.authentication == "oauth2" else None,
     }
 
 
-def _wrong_by(skew: float) -> dict[str, str | None]:
-    """How wrong the clock is, in the unit that suits."""
+def _clock_facts(skew: float) -> dict[str, str | None]:
+    """Return how wrong the clock is, in a suitable unit."""
     for name, seconds in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
         if abs(skew) >= 2 * seconds:
             return {name: f"{abs(skew) / seconds:.0f}"}
     return {}
 
 
-def _line(text: str) -> str:
+def _one_line(text: str) -> str:
     return printable(" ".join(text.split()))
 
 
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 1].rstrip() + "…"
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1].rstrip() + "…"

@@ -1,4 +1,4 @@
-"""The connection test: the very way that mail takes, stage by stage, and one cause for what fails."""
+"""The connection test: opens a session as mail does, stage by stage, and diagnoses a failure."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import anyio
 from anyio.to_thread import run_sync
 
 from mailslot.diagnosis.classify import diagnose
-from mailslot.diagnosis.clock import is_wrong, measure_clock_skew
+from mailslot.diagnosis.clock import is_clock_wrong, measure_clock_skew
 from mailslot.diagnosis.context import DiagnosisContext
 from mailslot.diagnosis.diagnosis import Diagnosis
 from mailslot.diagnosis.follow_up import follow_up_checks
 from mailslot.diagnosis.history import History
 from mailslot.diagnosis.result import TestResult
-from mailslot.diagnosis.scrub import Scrubber, pieces, scrubbed
+from mailslot.diagnosis.scrub import Scrubber, scrub_result, secret_parts
 from mailslot.diagnosis.stages import STAGES, Stages
 from mailslot.errors import MailError, NetworkError, TokenError
 from mailslot.exit_guard import ExitGuard, original_error
@@ -48,12 +48,12 @@ if TYPE_CHECKING:
     from mailslot.wire.secret import Secret
 
 GRACE: Final = 1.0
-"""Seconds that a stage may take besides what its waits may take together."""
+"""Seconds that a stage may take in addition to its timeouts."""
 
-_SHOWN: Final[dict[Stage, str]] = {"envelope": "probe", "transaction": "probe", "quit": "probe", "data": "send"}
-"""The stages of errors that have another name here."""
+_STAGE_NAMES: Final[dict[Stage, str]] = {"envelope": "probe", "transaction": "probe", "quit": "probe", "data": "send"}
+"""Stages of errors that have another name in the test."""
 
-_SILENT: Final[dict[str, str]] = {
+_TIMEOUT_CAUSES: Final[dict[str, str]] = {
     "resolve": "name_not_found",
     "connect": "connection_timeout",
     "tls": "connection_timeout",
@@ -61,45 +61,45 @@ _SILENT: Final[dict[str, str]] = {
     "token": "token_service_unreachable",
     "send": "in_doubt",
 }
-"""What it means where a stage took too long altogether; `connection_lost` for the others."""
+"""The cause if a stage takes too long; `connection_lost` for the others."""
 
 logger = logging.getLogger(__name__)
 
 
 async def check_connection(
-    accesses: Connector,
+    connector: Connector,
     slot: Slot,
     *,
     send: bool = False,
     on_stage: Callable[[StageResult], None] | None = None,
 ) -> TestResult:
-    """Test a slot's connection, by the very code that mail goes through, and remember the result.
+    """Test a slot's connection with the code that mail uses, and store the result in the history.
 
-    It takes little longer than the slot's timeout for a stage, and four times as long and 20 seconds in all.
+    A stage takes little longer than the slot's timeout, the whole test four timeouts and 20 seconds at most.
 
     Args:
-        accesses: the device's.
-        slot: which slot.
-        send: whether to mail a test message to the slot's own address, too; POP slots have none.
-        on_stage: called whenever a stage begins or ends, in the order of the wire.
+        connector: the device's connector.
+        slot: the slot.
+        send: whether to also mail a test message to the slot's own address; ignored for POP.
+        on_stage: called when a stage begins or ends, in the protocol's order.
 
     Returns:
-        how it went; nothing but a cancellation is raised.
+        the result; only cancellation is raised.
     """
-    test = _Test(accesses, slot, on_stage)
+    test = _ConnectionTest(connector, slot, on_stage)
     try:
         with ExitGuard():
             result = await test.run(send=send)
-    except Exception as error:  # noqa: BLE001 - whatever is wrong with us, a person waits for an answer
-        # Its words may quote a secret: only its kind is told.
+    except Exception as error:  # noqa: BLE001 - a person waits for a result, even if the test itself fails
+        # The error's text may contain a secret, so only its type is shown.
         kind = type(original_error(error)).__name__
         logger.error("The connection test itself failed: %s", kind)  # noqa: TRY400 - see above
         test.stages.fail(test.stages.current)
         result = test.result(Diagnosis("unknown", {"reason": kind}, f"a fault of mailslot, or of a plugin: {kind}"))
-    # A server may say back what it was told, in a form in which nobody knew it while it was spoken.
-    result = await run_sync(scrubbed, result, await test.secrets())
+    # A server may echo a secret in an encoding that the transcript's redactor did not recognize.
+    result = await run_sync(scrub_result, result, await test.secrets())
     try:
-        await History(accesses.records.home).add(result)
+        await History(connector.records.home).add(result)
     except (MailError, OSError) as error:
         logger.warning("The result of the connection test could not be kept: %s", error)
     return result
@@ -107,24 +107,24 @@ async def check_connection(
 
 @dataclass
 class _RecordingTokenSource:
-    """A token source that hands on another's tokens, and knows which was the last.
+    """A token source that records the tokens of another one.
 
-    A person waits for the test, so the provider is asked even where it has refused lately.
+    It ignores the backoff after an earlier refusal, since a person waits for the test.
     """
 
     source: TokenSource
-    given: list[Secret]
+    used: list[Secret]
     newest: Secret | None = None
-    renewed: bool = False
+    refreshed: bool = False
 
     async def token(self, *, force: bool = False) -> AccessToken:
         if isinstance(self.source, GrantSource):
             token = await self.source.token(force=force, ignore_backoff=True)
         else:
             token = await self.source.token(force=force)
-        self.renewed = self.renewed or self.newest not in {None, token.value}
+        self.refreshed = self.refreshed or self.newest not in {None, token.value}
         self.newest = token.value
-        self.given.append(token.value)
+        self.used.append(token.value)
         return token
 
     async def forget(self) -> None:
@@ -132,10 +132,10 @@ class _RecordingTokenSource:
 
 
 @dataclass
-class _Test:
-    """One test on its way."""
+class _ConnectionTest:
+    """A running test."""
 
-    accesses: Connector
+    connector: Connector
     slot: Slot
     on_stage: Callable[[StageResult], None] | None
     at: float = field(default_factory=time.time)
@@ -145,14 +145,14 @@ class _Test:
         self.stages = Stages(self.on_stage)
         self._scope = anyio.CancelScope()
         self._timeout = 0.0
-        self._latest = 0.0
-        self._begun = 0.0
+        self._last_deadline = 0.0
+        self._stage_began = 0.0
         self._sending = False
-        self._used: list[Secret] = []
-        self._with_tokens: list[str] = []
+        self._secrets_used: list[Secret] = []
+        self._token_records: list[str] = []
 
     def result(self, diagnosis: Diagnosis, stage: str | None = None, *warnings: Diagnosis) -> TestResult:
-        """Return what has come of it."""
+        """Return the result."""
         ok = diagnosis.cause == "ok"
         return TestResult(
             slot=self.slot.id,
@@ -167,74 +167,74 @@ class _Test:
         )
 
     async def run(self, *, send: bool) -> TestResult:
-        """Go through all stages, or up to the one that fails."""
+        """Run all stages, up to the first that fails."""
         try:
-            access = await self.accesses.profile(self.slot.record)
+            profile = await self.connector.profile(self.slot.record)
         except MailError as error:
-            return await self._unusable(error)
-        access = self._watched(access)
-        witness = access.token_source if isinstance(access.token_source, _RecordingTokenSource) else None
-        self._timeout, tried = access.timeout, access
-        self._latest = anyio.current_time() + 4 * access.timeout + 20
+            return await self._settings_failure(error)
+        profile = self._with_recorders(profile)
+        recorder = profile.token_source if isinstance(profile.token_source, _RecordingTokenSource) else None
+        self._timeout, failing_profile = profile.timeout, profile
+        self._last_deadline = anyio.current_time() + 4 * profile.timeout + 20
         failure: MailError | None = None
         with self._scope:
             try:
-                if access.pop_profile is not None:
+                if profile.pop_profile is not None:
                     self._begin("sign_in")
-                    tried = access.pop_profile
-                    await authenticate_by_pop(access, transcript=self.transcript)
-                    access = tried = replace(access, pop_profile=None)
-                await self._talk(replace(access, secondary_endpoint=None), send=send)
+                    failing_profile = profile.pop_profile
+                    await authenticate_by_pop(profile, transcript=self.transcript)
+                    profile = failing_profile = replace(profile, pop_profile=None)
+                await self._run_session(replace(profile, secondary_endpoint=None), send=send)
             except MailError as caught:
                 failure = caught
         if self._scope.cancelled_caught:
-            failure = self._too_slow(access)
+            failure = self._timeout_error(profile)
         if failure is None:
             self.stages.succeed()
-            return self.result(Diagnosis("ok", {"host": access.endpoint.host}), None, *await self._warnings(access))
-        stage = "sign_in" if tried is not access else self._stage_of(failure)
+            return self.result(Diagnosis("ok", {"host": profile.endpoint.host}), None, *await self._warnings(profile))
+        stage = "sign_in" if failing_profile is not profile else self._stage_of(failure)
         self.stages.fail(stage)
-        return await self._failed(failure, stage, tried, witness)
+        return await self._failure(failure, stage, failing_profile, recorder)
 
-    def _watched(self, access: ConnectionProfile) -> ConnectionProfile:
-        """Return an access whose token, password, and those of the sign-in before it, are remembered as used."""
-        if access.pop_profile is not None:
-            access = replace(access, pop_profile=self._watched(access.pop_profile))
-        if isinstance(access.auth, Password):
-            self._used.append(access.auth.password)
-        if isinstance(access.auth, OAuth) and access.token_source is not None:
-            witness = _RecordingTokenSource(access.token_source, self._used)
-            access = replace(access, auth=replace(access.auth, source=witness), token_source=witness)
-            self._with_tokens.append(access.record)
-        return access
+    def _with_recorders(self, profile: ConnectionProfile) -> ConnectionProfile:
+        """Return a profile that records its tokens and passwords, and those of POP before SMTP."""
+        if profile.pop_profile is not None:
+            profile = replace(profile, pop_profile=self._with_recorders(profile.pop_profile))
+        if isinstance(profile.auth, Password):
+            self._secrets_used.append(profile.auth.password)
+        if isinstance(profile.auth, OAuth) and profile.token_source is not None:
+            recorder = _RecordingTokenSource(profile.token_source, self._secrets_used)
+            profile = replace(profile, auth=replace(profile.auth, source=recorder), token_source=recorder)
+            self._token_records.append(profile.record)
+        return profile
 
     async def secrets(self) -> list[Secret]:
-        """Return every secret that anybody may have been told in this test."""
-        records, found = self.accesses.records, list(self._used)
-        for record in self._with_tokens:
-            # What cannot be read was told to nobody.
+        """Return every secret that may have been sent in this test."""
+        records, secrets = self.connector.records, list(self._secrets_used)
+        for record in self._token_records:
+            # A secret that cannot be read was not sent.
             with suppress(MailError):
                 secret = await run_sync(records.vault.read, record, "client_secret")
-                found += [] if secret is None else pieces(secret)
+                secrets += [] if secret is None else secret_parts(secret)
             with suppress(MailError):
                 grant = await records.tokens.store(record).load()
                 if grant is not None:
-                    found += filter(None, (grant.access_token, grant.refresh_token, grant.previous_refresh_token))
-        return found
+                    secrets += filter(None, (grant.access_token, grant.refresh_token, grant.previous_refresh_token))
+        return secrets
 
-    async def _talk(self, access: ConnectionProfile, *, send: bool) -> None:
-        if access.protocol == "SMTP":
-            wait = 2 * access.timeout
+    async def _run_session(self, profile: ConnectionProfile, *, send: bool) -> None:
+        if profile.protocol == "SMTP":
+            wait = 2 * profile.timeout
             async with open_smtp(
-                access, final_timeout=wait, transcript=self.transcript, on_stage=self._entered
+                profile, final_timeout=wait, transcript=self.transcript, on_stage=self._on_session_stage
             ) as submission:
                 self._begin("probe")
-                await self._offer(submission, access, send=send)
+                await self._probe(submission, profile, send=send)
             return
-        async with open_maildrop(access, transcript=self.transcript, on_stage=self._entered) as maildrop:
+        async with open_maildrop(profile, transcript=self.transcript, on_stage=self._on_session_stage) as maildrop:
             self._begin("probe")
-            if access.auth is None:
-                # RFC 1939 section 3: there is nothing to be had from a maildrop before.
+            if profile.auth is None:
+                # RFC 1939 section 3: a maildrop can only be used after authentication.
                 raise MailError(
                     "Mail is fetched by whoever signs in, and this slot does not.",
                     stage="sign_in",
@@ -243,48 +243,48 @@ class _Test:
             messages, octets = await maildrop.stat()
             self.stages.note(f"{messages:,} messages" + ("" if octets is None else f", {octets:,} octets"))
 
-    async def _offer(self, submission: SubmissionSession, access: ConnectionProfile, *, send: bool) -> None:
-        address = access.settings.sender_address or ""
+    async def _probe(self, submission: SubmissionSession, profile: ConnectionProfile, *, send: bool) -> None:
+        address = profile.settings.sender_address or ""
         await submission.probe(address, [address])
         self.stages.note(f"{address} is taken as sender and recipient")
         if send:
             self._begin("send")
             self._sending = True
-            receipt = await submission.submit(address, [address], _message(self.slot, access.settings))
-            reply = Scrubber(self._used).scrub(str(receipt.reply))
+            receipt = await submission.submit(address, [address], _message(self.slot, profile.settings))
+            reply = Scrubber(self._secrets_used).scrub(str(receipt.reply))
             self.stages.note(f"taken for delivery to {address}: {reply}")
 
-    def _entered(self, stage: Stage) -> None:
-        """Hear of a step of the dialogue."""
-        name = stage if stage in STAGES else _SHOWN.get(stage, stage)
+    def _on_session_stage(self, stage: Stage) -> None:
+        """Begin the test's stage that belongs to a session's stage."""
+        name = stage if stage in STAGES else _STAGE_NAMES.get(stage, stage)
         if name in STAGES and name not in {"probe", "send"}:
             self._begin(name)
 
     def _begin(self, name: str) -> None:
         self.stages.begin(name)
-        # A renewal is bounded by itself, and may take several requests; a sign-in has several steps.
-        longest = {"token": 4.0, "send": 4.0}.get(name, 1.5) * self._timeout + GRACE
+        # A refresh has its own timeouts, and may take several requests; authentication has several steps.
+        allowed = {"token": 4.0, "send": 4.0}.get(name, 1.5) * self._timeout + GRACE
         if name == "token":
-            longest += CONFIRM_AFTER
-        self._begun = anyio.current_time()
-        self._scope.deadline = min(self._latest, self._begun + longest)
+            allowed += CONFIRM_AFTER
+        self._stage_began = anyio.current_time()
+        self._scope.deadline = min(self._last_deadline, self._stage_began + allowed)
 
     def _stage_of(self, error: MailError) -> str:
         if self._sending and error.stage not in {"resolve", "connect", "tls", "greeting", "capabilities"}:
             return "send"
-        return error.stage if error.stage in STAGES else _SHOWN.get(error.stage, self.stages.current)
+        return error.stage if error.stage in STAGES else _STAGE_NAMES.get(error.stage, self.stages.current)
 
-    def _too_slow(self, access: ConnectionProfile) -> MailError:
+    def _timeout_error(self, profile: ConnectionProfile) -> MailError:
         current = self.stages.current
-        cause = _SILENT.get(current, "connection_lost")
+        cause = _TIMEOUT_CAUSES.get(current, "connection_lost")
         if current == "token":
             return TokenError(
                 "The token service did not finish in time.", cause=cause, retryable=True, detail="given up by the test"
             )
         stage = cast("Stage", {"probe": "envelope", "send": "data"}.get(current, current))
-        waited = self._scope.deadline - self._begun
+        waited = self._scope.deadline - self._stage_began
         return NetworkError(
-            f"The mail server {access.endpoint.host} did not finish within {format_seconds(waited)}.",
+            f"The mail server {profile.endpoint.host} did not finish within {format_seconds(waited)}.",
             stage=stage,
             cause=cause,
             retryable=True,
@@ -293,71 +293,71 @@ class _Test:
             waited=waited,
         )
 
-    async def _unusable(self, error: MailError) -> TestResult:
-        """Return the result where the settings do not even say what to try."""
+    async def _settings_failure(self, error: MailError) -> TestResult:
+        """Return the result if the settings are incomplete."""
         missing = error.missing if isinstance(error, NotConfiguredError) else ""
-        found = diagnose(error, DiagnosisContext(self.slot.protocol, "", 0, Security.NONE, ""))
+        diagnosis = diagnose(error, DiagnosisContext(self.slot.protocol, "", 0, Security.NONE, ""))
         facts = {"reason": str(error), **({"missing": missing} if missing else {})}
         stage = error.stage if error.stage in STAGES else "resolve"
         self.stages.fail(stage)
-        return self.result(replace(found, facts=facts, detail=found.detail or str(error)), stage)
+        return self.result(replace(diagnosis, facts=facts, detail=diagnosis.detail or str(error)), stage)
 
-    async def _failed(
-        self, error: MailError, stage: str, access: ConnectionProfile, witness: _RecordingTokenSource | None
+    async def _failure(
+        self, error: MailError, stage: str, profile: ConnectionProfile, recorder: _RecordingTokenSource | None
     ) -> TestResult:
-        found = await follow_up_checks(error, self.accesses, access)
-        known = await self._circumstances(access, witness)
-        if found.skew is not None:
-            known = replace(known, skew=found.skew)
-        if found.certificate is not None:
-            known = replace(known, valid_from=found.certificate.valid_from, valid_until=found.certificate.valid_until)
-        diagnosis = diagnose(found.error, known)
-        details = [diagnosis.detail, *found.details, await self._secondary(error, access)]
+        follow_up = await follow_up_checks(error, self.connector, profile)
+        context = await self._context(profile, recorder)
+        if follow_up.skew is not None:
+            context = replace(context, skew=follow_up.skew)
+        if follow_up.certificate is not None:
+            context = replace(
+                context, valid_from=follow_up.certificate.valid_from, valid_until=follow_up.certificate.valid_until
+            )
+        diagnosis = diagnose(follow_up.error, context)
+        details = [diagnosis.detail, *follow_up.details, await self._check_secondary(error, profile)]
         detail = "; ".join(dict.fromkeys(filter(None, details)))
-        return self.result(replace(diagnosis, facts={**found.facts, **diagnosis.facts}, detail=detail), stage)
+        return self.result(replace(diagnosis, facts={**follow_up.facts, **diagnosis.facts}, detail=detail), stage)
 
-    async def _circumstances(
-        self, access: ConnectionProfile, witness: _RecordingTokenSource | None
-    ) -> DiagnosisContext:
-        grant = await self._grant(access)
-        renewed = grant is not None and grant.renewed_at >= self.at - 1
-        # What this very test has seen is newer than what the grant says.
+    async def _context(self, profile: ConnectionProfile, recorder: _RecordingTokenSource | None) -> DiagnosisContext:
+        grant = await self._grant(profile)
+        refreshed = grant is not None and grant.renewed_at >= self.at - 1
+        # What this test has seen is newer than the stored grant.
         return replace(
-            DiagnosisContext.of(access, grant, time.time()),
-            token=None if witness is None else witness.newest,
-            fresh=renewed or (witness is not None and witness.renewed),
-            skew=self.accesses.token_sources.skew(access.settings),
+            DiagnosisContext.of(profile, grant, time.time()),
+            token=None if recorder is None else recorder.newest,
+            fresh=refreshed or (recorder is not None and recorder.refreshed),
+            skew=self.connector.token_sources.skew(profile.settings),
         )
 
-    async def _grant(self, access: ConnectionProfile) -> Grant | None:
-        if not isinstance(access.token_source, _RecordingTokenSource) or not isinstance(
-            access.token_source.source, GrantSource
+    async def _grant(self, profile: ConnectionProfile) -> Grant | None:
+        if not isinstance(profile.token_source, _RecordingTokenSource) or not isinstance(
+            profile.token_source.source, GrantSource
         ):
             return None
         try:
-            return await self.accesses.records.tokens.store(access.record).load()
+            return await self.connector.records.tokens.store(profile.record).load()
         except MailError:
             return None
 
-    async def _warnings(self, access: ConnectionProfile) -> list[Diagnosis]:
-        skew, grant = self.accesses.token_sources.skew(access.settings), await self._grant(access)
-        if not skew and grant is not None and is_wrong(grant.skew):
-            # It was so when the token was renewed; the clock may have been set since.
-            skew = (await measure_clock_skew(self.accesses, access, min(access.timeout, 5.0)))[0] or 0.0
-        if not is_wrong(skew):
+    async def _warnings(self, profile: ConnectionProfile) -> list[Diagnosis]:
+        skew, grant = self.connector.token_sources.skew(profile.settings), await self._grant(profile)
+        if not skew and grant is not None and is_clock_wrong(grant.skew):
+            # The clock was wrong at the last refresh, but may have been set since.
+            skew = (await measure_clock_skew(self.connector, profile, min(profile.timeout, 5.0)))[0] or 0.0
+        if not is_clock_wrong(skew):
             return []
-        known = replace(await self._circumstances(access, None), skew=skew)
-        return [diagnose(TokenError("This device's clock is wrong.", cause="clock_wrong"), known)]
+        context = replace(await self._context(profile, None), skew=skew)
+        return [diagnose(TokenError("This device's clock is wrong.", cause="clock_wrong"), context)]
 
-    async def _secondary(self, error: MailError, access: ConnectionProfile) -> str:
-        """Return what there is to say of the secondary server where the first cannot be reached."""
-        if access.secondary_endpoint is None or error.stage not in {"resolve", "connect"}:
+    async def _check_secondary(self, error: MailError, profile: ConnectionProfile) -> str:
+        """Return whether the secondary server works, if the primary one cannot be reached; else an empty text."""
+        if profile.secondary_endpoint is None or error.stage not in {"resolve", "connect"}:
             return ""
-        other = replace(access, endpoint=access.secondary_endpoint, secondary_endpoint=None)
-        name = f"the secondary server {access.secondary_endpoint.host}"
+        secondary = replace(profile, endpoint=profile.secondary_endpoint, secondary_endpoint=None)
+        name = f"the secondary server {profile.secondary_endpoint.host}"
         try:
-            with anyio.fail_after(4 * access.timeout):
-                async with open_smtp(other):
+            with anyio.fail_after(4 * profile.timeout):
+                async with open_smtp(secondary):
                     return f"{name} works"
         except (MailError, TimeoutError) as second:
             return f"{name} does not work either: {second}"

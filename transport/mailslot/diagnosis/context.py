@@ -1,4 +1,4 @@
-"""What is known besides an error when its cause is looked for."""
+"""What is known in addition to an error when it is diagnosed."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DiagnosisContext:
-    """What is known besides the error.
+    """What is known in addition to the error.
 
     Attributes:
-        protocol: what the slot is for.
-        host: the mail server's name, as it was set.
+        protocol: the slot's protocol.
+        host: the mail server's name, as configured.
         port: its port.
-        security: how the connection was to be encrypted.
+        security: the configured encryption.
         authentication: ``none``, ``password``, ``pop_before_smtp`` or ``oauth2``.
-        account: the mailbox that was signed in to; None without a sign-in.
-        sender: the envelope's sender, over SMTP.
-        provider: the account's provider; None where it is not set. A well-known server tells it too.
-        token: the access token that was sent; None where none was. It is looked into, and shown nowhere.
-        scopes: what was granted, as the provider said; empty where it did not say.
-        owner: who signed in at the provider, as it said; None where it did not say.
-        fresh: whether the token was new: obtained or renewed for this very attempt.
-        skew: seconds that true time is ahead of this device's clock; 0.0 where that is not known.
-        now: this device's time, in seconds since the epoch; None where it does not matter.
-        valid_from: when the server's certificate begins to be valid, likewise; None where it was not seen.
-        valid_until: when it ends, likewise.
-        spoken: which of a provider's services was used; None for the protocol's own.
+        account: the mailbox that was used to sign in; None without authentication.
+        sender: the envelope's sender in SMTP.
+        provider: the configured provider; None if it is not set, and then follows from a well-known server.
+        token: the access token that was sent; None if none was. Only its claims are read; it is never shown.
+        scopes: the granted scopes; empty if the provider did not name them.
+        owner: who signed in at the provider; None if it did not name the user.
+        fresh: whether the token was obtained or refreshed for this attempt.
+        skew: seconds that the true time is ahead of this device's clock; 0.0 if unknown.
+        now: this device's time, in seconds since the epoch; None if it does not matter.
+        valid_from: the beginning of the server certificate's validity, likewise; None if unknown.
+        valid_until: its end, likewise.
+        spoken: the provider's service that was used; None for the protocol's own.
     """
 
     protocol: Literal["SMTP", "POP"]
@@ -60,32 +60,32 @@ class DiagnosisContext:
 
     @property
     def service(self) -> Service:
-        """Which of a provider's services was used."""
+        """The provider's service that was used."""
         return self.spoken or ("smtp" if self.protocol == "SMTP" else "pop")
 
     @classmethod
-    def of(cls, access: ConnectionProfile, grant: Grant | None, now: float) -> DiagnosisContext:
-        """Return what the settings and the grant tell.
+    def of(cls, profile: ConnectionProfile, grant: Grant | None, now: float) -> DiagnosisContext:
+        """Return the context of a profile and its grant.
 
         Args:
-            access: how the session was opened.
-            grant: its record's, as it was renewed last; None without one.
+            profile: the connection profile of the session.
+            grant: the record's grant as last refreshed; None without one.
             now: this device's time, in seconds since the epoch.
         """
         return cls(
-            access.protocol,
-            access.endpoint.host,
-            access.endpoint.port,
-            access.endpoint.security,
-            access.settings.authentication,
-            account=access.settings.account,
-            sender=access.settings.sender_address,
-            provider=access.provider,
+            profile.protocol,
+            profile.endpoint.host,
+            profile.endpoint.port,
+            profile.endpoint.security,
+            profile.settings.authentication,
+            account=profile.settings.account,
+            sender=profile.settings.sender_address,
+            provider=profile.provider,
             token=None if grant is None else grant.access_token,
             scopes=() if grant is None else grant.scopes,
             owner=None if grant is None else grant.account,
             fresh=grant is not None and grant.forced > 0,
             skew=0.0 if grant is None else grant.skew,
             now=now,
-            spoken=mail_service(access.settings, access.protocol),
+            spoken=mail_service(profile.settings, profile.protocol),
         )

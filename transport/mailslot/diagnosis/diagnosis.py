@@ -1,4 +1,4 @@
-"""A diagnosis: which of the causes of the catalogue it is, and what its sentence is filled with."""
+"""A diagnosis: a cause of the catalogue, and the facts for its sentence."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """One cause of the catalogue (design, section 7).
+    """A cause of the catalogue and its facts (design, section 7).
 
     Attributes:
         cause: its id.
-        facts: what its sentence may be filled with, by name; any of them may be missing. ``host``, ``port``,
+        facts: values for the sentence's placeholders, by name; any of them may be missing. ``host``, ``port``,
             ``account``, ``sender``, ``recipient``, ``provider`` (its name for people), ``owner`` (whose the token is),
-            ``words`` (what the mail server said), ``token_words`` (what the token service said), ``reason`` (our own
-            sentence, where nobody else said anything), ``missing`` (the setting that is not set), ``minutes``,
+            ``words`` (the mail server's reply), ``token_words`` (the token service's response), ``reason`` (our own
+            sentence, if no server sent one), ``missing`` (the setting that is not set), ``minutes``,
             ``hours`` or ``days`` (how wrong the clock is), ``security_now`` and ``security_right`` (``none``,
-            ``starttls`` or ``tls``), ``seconds`` (after which a wait was given up), ``seen_name`` (the name in a
-            certificate), ``until`` (its end, or its beginning where it is not valid yet), ``size`` and ``limit`` (of
-            a message, with their unit), ``door`` (the host, where it hung up before it greeted); and what is set
-            already: ``own_address`` (the sender's, where it is the account's), ``encrypted_now``, ``signed_in_as``
-            and ``oauth_account``.
-        detail: for an engineer; may be empty. It bears no secret.
+            ``starttls`` or ``tls``), ``seconds`` (the timeout that passed), ``seen_name`` (the name in a
+            certificate), ``until`` (its end, or its beginning if it is not valid yet), ``size`` and ``limit`` (of
+            a message, with their unit), ``resource`` (what the token is for, if it is not for mail, such as
+            ``Microsoft Graph``), ``door`` (the host, if it closed before its greeting); and settings that are correct
+            already: ``own_address`` (the sender's, if it is the account's), ``encrypted_now``, ``signed_in_as`` and
+            ``oauth_account``.
+        detail: for an engineer; may be empty. It contains no secret.
     """
 
     cause: str

@@ -1,4 +1,4 @@
-"""What support wants to know of a device, as documents of JSON's kinds; what cannot be read becomes a note."""
+"""The contents of a support report as JSON documents; anything that cannot be read becomes a note."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 import time
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, requires, version
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlsplit
 
 from anyio.to_thread import run_sync
@@ -17,7 +17,7 @@ from anyio.to_thread import run_sync
 from mailslot.diagnosis.catalogue import explain
 from mailslot.diagnosis.diagnosis import Diagnosis
 from mailslot.diagnosis.history import History
-from mailslot.diagnosis.scrub import pieces
+from mailslot.diagnosis.scrub import secret_parts
 from mailslot.errors import MailError
 from mailslot.exit_guard import ExitGuard, original_error
 from mailslot.oauth.claims import parse_claims
@@ -36,80 +36,76 @@ if TYPE_CHECKING:
     from mailslot.wire.secret import Secret
 
 _REQUIREMENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_SET: Final = "set, and left out here"
+_LEFT_OUT: Final = "set, and left out here"
 
 
 class Evidence:
-    """Gathers what a report holds.
+    """Gathers the contents of a report.
 
     Attributes:
-        notes: what could not be read, a sentence each.
+        notes: one sentence for each part that could not be read.
         secrets: every secret of the device that could be read.
-
-    Args:
-        records: the device's settings and secrets.
-        now: the time, in seconds since the epoch.
     """
 
     def __init__(self, records: Records, now: float) -> None:
         self._records = records
         self._now = now
         self._grants: dict[str, Grant] = {}
-        self._of_key: list[str] = []
+        self._key_errors: list[str] = []
         self.notes: list[str] = []
         self.secrets: list[Secret] = []
 
     async def documents(self) -> dict[str, Any]:
-        """Return what the files of a report hold, by name; texts are lists of lines."""
+        """Return the files of a report by name; texts are lists of lines."""
         try:
             await run_sync(self._records.check_key)
         except MailError as error:
-            self._of_key.append(str(error))
+            self._key_errors.append(str(error))
             self.notes.append(f"The passwords and tokens could not be read: {error}")
         for record in PROTOCOLS:
-            await self._learn(record)
+            await self._collect_secrets(record)
         found: dict[str, Any] = {
-            "versions.json": await self._part("versions", run_sync, versions),
-            "settings.json": await self._part("settings", run_sync, self._settings),
-            "slots.json": await self._part("slots", self._slots),
+            "versions.json": await self._gather("versions", run_sync, versions),
+            "settings.json": await self._gather("settings", run_sync, self._settings),
+            "slots.json": await self._gather("slots", self._slots),
             "tokens.json": {record: self._token(grant) for record, grant in self._grants.items()},
-            "tests.json": await self._part("connection tests", self._tests),
-            "queue.json": await self._part("queue", self._queue),
+            "tests.json": await self._gather("connection tests", self._tests),
+            "queue.json": await self._gather("queue", self._queue),
         }
-        transcripts: dict[str, list[str]] = await self._part("transcripts", self._transcripts) or {}
+        transcripts: dict[str, list[str]] = await self._gather("transcripts", self._transcripts) or {}
         found |= {f"transcripts/{record}.txt": lines for record, lines in transcripts.items()}
         return {name: document for name, document in found.items() if document not in (None, {}, [])}
 
-    async def _part(self, what: str, gather: Callable[..., Awaitable[Any]], *arguments: object) -> Any:  # noqa: ANN401
+    async def _gather(self, what: str, read: Callable[..., Awaitable[Any]], *arguments: object) -> Any:  # noqa: ANN401
         try:
             with ExitGuard():
-                return await gather(*arguments)
-        except Exception as error:  # noqa: BLE001 - a report is for what is broken, and is written whatever is
-            said = str(error) if isinstance(error, MailError) else type(original_error(error)).__name__
-            # The key keeps every secret from being read, and is spoken of once.
-            if said not in self._of_key:
-                self.notes.append(f"The {what} could not be read: {said}")
+                return await read(*arguments)
+        except Exception as error:  # noqa: BLE001 - a report is written whatever is broken
+            reason = str(error) if isinstance(error, MailError) else type(original_error(error)).__name__
+            # Without the key no secret can be read; one note about it is enough.
+            if reason not in self._key_errors:
+                self.notes.append(f"The {what} could not be read: {reason}")
             return None
 
-    async def _learn(self, record: str) -> None:
-        """Take in what must not be in the report, and the grant."""
+    async def _collect_secrets(self, record: str) -> None:
+        """Collect a record's secrets, which must not be in the report, and its grant."""
         for field in SECRETS:
-            secret = await self._part(f"{field} of {record}", run_sync, self._records.vault.read, record, field)
+            secret = await self._gather(f"{field} of {record}", run_sync, self._records.vault.read, record, field)
             if secret is not None:
-                self.secrets += pieces(secret)
-        grant: Grant | None = await self._part(f"token of {record}", self._records.tokens.store(record).load)
+                self.secrets += secret_parts(secret)
+        grant: Grant | None = await self._gather(f"token of {record}", self._records.tokens.store(record).load)
         if grant is not None:
             self._grants[record] = grant
             tokens = (grant.access_token, grant.refresh_token, grant.previous_refresh_token)
             self.secrets += [token for token in tokens if token is not None]
 
     def _settings(self) -> dict[str, Any]:
-        in_use = self._records.settings.current()
-        if in_use.fault:
-            self.notes.append(in_use.fault)
+        current = self._records.settings.current()
+        if current.fault:
+            self.notes.append(current.fault)
         records = {record: record_overview(self._records, record) for record in PROTOCOLS}
         for overview in records.values():
-            overview["settings"] = {key: _open(key, value) for key, value in overview["settings"].items()}
+            overview["settings"] = {key: _without_secrets(key, value) for key, value in overview["settings"].items()}
         sections: dict[str, Any] = {}
         for name in section_names():
             section = find_section(name)
@@ -117,7 +113,7 @@ class Evidence:
                 overview = section_overview(self._records, section)
                 private = {key for key, known in section.keys.items() if known.private}
                 overview["settings"] = {
-                    key: _SET if value is not None and key in private else _open(key, value)
+                    key: _LEFT_OUT if value is not None and key in private else _without_secrets(key, value)
                     for key, value in overview["settings"].items()
                 }
                 sections[name] = overview
@@ -129,15 +125,17 @@ class Evidence:
         for slot in SLOTS:
             token, health = await self._records.tokens.status(slot.record, all_settings[slot.record], self._now)
             row = {"slot": slot.id, "path": slot.path, "record": slot.record, "protocol": slot.protocol}
-            rows.append({**row, "token": token, "health": None if health is None else _dated(asdict(health))})
+            rows.append({**row, "token": token, "health": None if health is None else _iso_times(asdict(health))})
         return rows
 
     def _token(self, grant: Grant) -> dict[str, Any]:
-        """Return what a token says of itself, without anything that it could be used with."""
+        """Return a token's properties and claims, without anything that could be used to sign in."""
         claims = parse_claims(grant.access_token)
         account = (grant.account or "").casefold()
         return {
             "flow": grant.flow,
+            "client_id": grant.client_id,
+            "tenant": grant.tenant,
             "obtained_at": iso(grant.obtained_at),
             "renewed_at": iso(grant.renewed_at),
             "expires_at": iso(grant.expires_at),
@@ -164,28 +162,28 @@ class Evidence:
     async def _transcripts(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
         for record in PROTOCOLS:
-            for one in await History(self._records.home).last(record, 1):
-                if one.transcript:
-                    found[record] = [f"{one.slot}, {iso(one.at)}", "", *one.transcript]
+            for test in await History(self._records.home).last(record, 1):
+                if test.transcript:
+                    found[record] = [f"{test.slot}, {iso(test.at)}", "", *test.transcript]
         return found
 
     async def _tests(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for record in PROTOCOLS:
-            past = await History(self._records.home).last(record)
-            if past:
+            tests = await History(self._records.home).last(record)
+            if tests:
                 found[record] = [
                     {
-                        "at": iso(one.at),
-                        "slot": one.slot,
-                        "ok": one.ok,
-                        "stage": one.stage,
-                        "cause": one.cause,
-                        "message": explain(Diagnosis(one.cause, one.facts, one.detail)).message,
-                        "detail": one.detail,
-                        "seconds": one.seconds,
+                        "at": iso(test.at),
+                        "slot": test.slot,
+                        "ok": test.ok,
+                        "stage": test.stage,
+                        "cause": test.cause,
+                        "message": explain(Diagnosis(test.cause, test.facts, test.detail)).message,
+                        "detail": test.detail,
+                        "seconds": test.seconds,
                     }
-                    for one in past
+                    for test in tests
                 ]
         return found
 
@@ -197,7 +195,7 @@ class Evidence:
 
 
 def versions() -> dict[str, Any]:
-    """Return which software this is, and when and where it runs."""
+    """Return the versions of the software, and its system and time."""
     names = {match[0] for line in requires("mailslot") or () if (match := _REQUIREMENT.match(line))}
     return {
         "mailslot": version("mailslot"),
@@ -221,8 +219,8 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _open(key: str, value: object) -> object:
-    """Return a setting without what somebody may have put into it that is a secret."""
+def _without_secrets(key: str, value: object) -> object:
+    """Return a setting without the parts in which a secret may have been entered."""
     if not isinstance(value, str):
         return value
     if key == "token_source":
@@ -233,9 +231,12 @@ def _open(key: str, value: object) -> object:
     return value
 
 
-def _dated(values: dict[str, Any]) -> dict[str, Any]:
-    """Return values with every time in ISO 8601."""
-    return {
-        key: _dated(value) if isinstance(value, dict) else iso(value) if key == "at" or key.endswith("_at") else value  # pyright: ignore[reportUnknownArgumentType] - of the same kind
-        for key, value in values.items()
-    }
+def _iso_times(values: dict[str, Any]) -> dict[str, Any]:
+    """Return values with all times in ISO 8601."""
+    dated = dict(values)
+    for key, value in values.items():
+        if isinstance(value, dict):
+            dated[key] = _iso_times(cast("dict[str, Any]", value))
+        elif key == "at" or key.endswith("_at"):
+            dated[key] = iso(value)
+    return dated

@@ -1,4 +1,4 @@
-"""What somebody has copied from a panel, a log or another client, and what it means."""
+"""Explains a text copied from a panel, a log or another client."""
 
 from __future__ import annotations
 
@@ -6,127 +6,150 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from mailslot.causes.judge import judge
+from mailslot.causes.cause import causes
 from mailslot.causes.maker_codes import find_maker_codes
-from mailslot.causes.refusal import Refusal
+from mailslot.causes.rules import find_rule
 from mailslot.causes.shown import find_shown
 from mailslot.diagnosis.diagnosis import Diagnosis
-from mailslot.diagnosis.server_words import for_people
+from mailslot.diagnosis.quoted_replies import quoted_replies, spoken_refusals, unwrapped
+from mailslot.diagnosis.server_words import without_internals
+from mailslot.oauth.resources import find_foreign_resource
 from mailslot.oauth.response import TokenServiceResponse
 from mailslot.oauth.token_error_table import error_table
 from mailslot.oauth.token_errors import classify_error
-from mailslot.wire.reply import Reply, printable
+from mailslot.wire.reply import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterable, Iterator
+
+    from mailslot.causes.refusal import Refusal
+    from mailslot.causes.rules import Rule
+    from mailslot.diagnosis.quoted_replies import Quoted
 
 MAX_TEXT: Final = 20_000
-"""Characters that are looked at."""
+"""Characters of the text that are searched."""
 
 MAX_WORDS: Final = 160
-"""Characters of the words that are shown again."""
+"""Characters of the text that are quoted."""
 
-_SMTP: Final = re.compile(r"(?<![\d.#:])([45]\d\d)(?:[ -]+#?([45]\.\d{1,3}\.\d{1,3}))?(?=[ \-:])[ \-:]+(.*)", re.DOTALL)
-_ENHANCED: Final = re.compile(r"(?<![\d.])([45]\.\d{1,3}\.\d{1,3})(?![\d.])[ :]*(.*)", re.DOTALL)
-_POP3: Final = re.compile(r"-ERR\b(?: \[([A-Z/-]+)\])? ?(.*)", re.DOTALL)
-_IMAP: Final = re.compile(r"\b(?:NO|BAD|BYE) \[([A-Z-]+)\] (.*)", re.DOTALL)
-_CONTINUED: Final = re.compile(r"\n?[45]\d\d-(?:[45]\.\d{1,3}\.\d{1,3} )?")
 _AADSTS: Final = re.compile(r"\bAADSTS\d{5,8}\b")
 _JSON: Final = re.compile(r"\{.*\}", re.DOTALL)
+_MEMBER: Final = re.compile(
+    r"['\"]?\b(error|error_description)['\"]?\s*[:=]\s*['\"]?((?:[^'\"&}\r\n]|(?<=\w)'(?=\w))+)"
+)
+_HTTP: Final = re.compile(
+    r"(?:token|oauth)[^\n]{0,80}\b(?:HTTP|status|fetch token)\D{0,12}(429|5\d\d)\b", re.IGNORECASE
+)
+_TOPIC: Final = re.compile(
+    r"refresh ?token|client ?secret|client[_ ]id|oauth client|application with identifier"
+    r"|\b(?:tenant|consent|admin approval)\b",
+    re.IGNORECASE,
+)
+_SAID_BY_SERVERS_ALONE: Final = frozenset(
+    {
+        "smtp_auth_disabled",
+        "pop_disabled",
+        "app_password_required",
+        "web_login_required",
+        "password_no_longer_accepted",
+        "sign_in_blocked_by_policy",
+        "relay_denied",
+    }
+)
+"""What no client says in words of its own."""
+_SAID_OF_OTHER_THINGS: Final = frozenset(
+    {"password_refused", "mailbox_full", "server_busy", "sign_in_temporarily_unavailable"}
+)
+"""Access is denied to folders, too, passwords are changed, and disks are full: nobody says that it is the server's."""
 _SECRET: Final = re.compile(r"\b(?:Bearer|AUTH \w+|PASS) \S+|[A-Za-z0-9+/_.\-]{60,}={0,2}")
-_POP3_STAGES: Final = (("sign_in", "password"), ("sign_in", "token"), ("transaction", None), ("greeting", None))
-_SIGN_IN: Final = re.compile(r"auth|sasl|log ?in|sign ?in|password|credential", re.IGNORECASE)
 
 
 def explain_pasted(text: str) -> Diagnosis | None:
-    """Return what a copied text means; None if nothing is known about it.
+    """Return the diagnosis of a copied text; None if nothing is known about it.
 
     A token service's error is looked for first, then a mail server's reply, whoever quotes it, then a maker's code,
-    then the client's own words. What looks like a secret is masked. The fact ``maker`` says whose code it is.
+    then the client's own words, at last what a server says without a code. What looks like a secret is masked. The
+    fact ``maker`` says whose code it is.
     """
-    text = text[:MAX_TEXT]
-    cause, maker = _of_token_service(text) or _of_server(text), ""
+    text = unwrapped(text[:MAX_TEXT])
+    replies = list(quoted_replies(text))
+    cause, maker = _of_token_service(text) or _of_servers(replies) or _of_words(text, _SAID_BY_SERVERS_ALONE), ""
     codes = find_maker_codes(text) if cause is None else []
     if len({each.maker for each in codes}) == 1:
         cause, maker = codes[0].cause, codes[0].maker
     if cause is None and (row := find_shown(text)) is not None:
         cause = row.cause
     if cause is None:
+        cause = _of_words(text, causes().keys() - _SAID_OF_OTHER_THINGS)
+    if cause is None:
         return None
-    words = printable(for_people(_SECRET.sub("•••", " ".join(_quoted(text).split())))[:MAX_WORDS])
-    return Diagnosis(cause, {name: value for name, value in (("words", words), ("maker", maker)) if value})
+    quoted = next((reply.words for reply in replies if reply.words.strip()), text)
+    words = without_internals(_SECRET.sub("•••", " ".join(quoted.split())))
+    resource = find_foreign_resource(text)
+    facts = {
+        "words": printable(words[:MAX_WORDS]),
+        "maker": maker,
+        "resource": "" if resource is None else resource.name,
+    }
+    return Diagnosis(cause, {name: value for name, value in facts.items() if value})
 
 
 def _of_token_service(text: str) -> str | None:
     """Return what a token service said."""
-    members: dict[str, Any] = {}
+    if match := _HTTP.search(text):
+        return classify_error(TokenServiceResponse(int(match[1]), None)).cause
+    members = _members_of(text)
+    if members.get("error") not in error_table().errors:
+        named = [
+            error for error in error_table().errors if "_" in error and re.search(rf"\b{re.escape(error)}\b", text)
+        ]
+        if named or _AADSTS.search(text):
+            members = {"error": named[0] if named else "invalid_request", "error_description": text}
+        elif _TOPIC.search(text):
+            members = {"error_description": text}
+        else:
+            return None
+    elif _AADSTS.search(text) and not _AADSTS.search(str(members.get("error_description"))):
+        members["error_description"] = text
+    cause = classify_error(TokenServiceResponse(400, members), "refresh_token").cause
+    return None if cause == "unknown" else cause
+
+
+def _members_of(text: str) -> dict[str, Any]:
+    """Return the members of an error response: of JSON, or of what a program printed of it."""
     if match := _JSON.search(text):
         try:
             found: object = json.loads(match[0])
         except (ValueError, RecursionError):
             found = None
-        members = cast("dict[str, Any]", found) if isinstance(found, dict) else {}
-    if "error" not in members:
-        named = [
-            error for error in error_table().errors if "_" in error and re.search(rf"\b{re.escape(error)}\b", text)
-        ]
-        if not named and not _AADSTS.search(text):
-            return None
-        members = {"error": named[0] if named else "invalid_request", "error_description": text}
-    cause = classify_error(TokenServiceResponse(400, members), "refresh_token").cause
-    return None if cause == "unknown" else cause
+        if isinstance(found, dict) and "error" in found:
+            return cast("dict[str, Any]", found)
+    return {match[1]: match[2].strip() for match in _MEMBER.finditer(text)}
 
 
-def _of_server(text: str) -> str | None:
-    """Return what a mail server said, at the first stage that makes sense of it."""
-    for refusal in _refusals(text):
-        cause = judge(refusal).cause
-        if cause != "unknown":
-            return cause
+def _of_servers(replies: Iterable[Quoted]) -> str | None:
+    """Return what mail servers said, at the place that makes most sense of it."""
+    for reply in replies:
+        rule = next(_rules(reply.known), None) or min(_rules(reply.guessed), key=_distance, default=None)
+        if rule is not None and (reply.certain or _distance(rule) < 2):
+            return rule.cause
     return None
 
 
-def _refusals(text: str) -> Iterator[Refusal]:
-    for pattern, protocol in ((_POP3, "POP3"), (_IMAP, "IMAP")):
-        if match := pattern.search(text):
-            reply = Reply(None, match[1], match[2], positive=False)
-            for stage, presented in _POP3_STAGES:
-                yield Refusal(
-                    protocol=cast("Any", protocol),
-                    stage=cast("Any", stage),
-                    reply=reply,
-                    presented=cast("Any", presented),
-                )
-    for reply in _smtp_replies(text):
-        in_sign_in = str(reply.code)[:2] == "53" or (bool(_SIGN_IN.search(text)) and reply.code != 530)
-        stages = [("envelope", "RCPT"), ("envelope", "MAIL"), ("data", ""), ("greeting", "")]
-        if "MAIL FROM" in text:
-            stages.insert(0, ("envelope", "MAIL"))
-        if "end of DATA" in text or "DATA command" in text:
-            stages.insert(0, ("data", ""))
-        sign_in = [("sign_in", "password"), ("sign_in", "token")]
-        for stage, detail in [*sign_in, *stages] if in_sign_in else [*stages, *sign_in]:
-            is_sign_in = stage == "sign_in"
-            yield Refusal(
-                protocol="SMTP",
-                stage=cast("Any", stage),
-                reply=reply,
-                verb="" if is_sign_in else detail,
-                presented=cast("Any", detail) if is_sign_in else None,
-            )
+def _rules(refusals: Iterable[Refusal]) -> Iterator[Rule]:
+    """Yield the rows that tell something."""
+    found = (find_rule(refusal) for refusal in refusals)
+    return (rule for rule in found if rule is not None and rule.cause != "unknown")
 
 
-def _smtp_replies(text: str) -> Iterator[Reply]:
-    """Yield the replies that a text may hold, the likeliest first."""
-    for match in _SMTP.finditer(text):
-        yield Reply(int(match[1]), match[2], _CONTINUED.sub(" ", match[3]), positive=False)
-    if quoted := _ENHANCED.search(text):
-        yield Reply(450 if quoted[1].startswith("4") else 550, quoted[1], quoted[2], positive=False)
+def _of_words(text: str, among: Collection[str]) -> str | None:
+    """Return what the words alone say, if it is `among` some causes."""
+    found = (rule.cause for rule in _rules(spoken_refusals(text)) if _distance(rule) == 0)
+    return next((cause for cause in found if cause in among), None)
 
 
-def _quoted(text: str) -> str:
-    """Return the server's own words in a text, or all of it where nobody is quoted."""
-    for pattern, group in ((_POP3, 2), (_IMAP, 2), (_SMTP, 3), (_ENHANCED, 2)):
-        if match := pattern.search(text):
-            return _CONTINUED.sub(" ", match[group])
-    return text
+def _distance(rule: Rule) -> int:
+    """Return how far a row is from a server's words: a code says less, and the place in the dialogue is a guess."""
+    if rule.words is not None or rule.link is not None:
+        return 0
+    return 1 if rule.enhanced is not None and not rule.enhanced.fits("") else 2

@@ -1,4 +1,4 @@
-"""The bundle for support: one zip file with all that is known of a device, and none of its secrets."""
+"""The report for support: one zip file with the state of a device, without its secrets."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from mailslot.wire.secret import Secret
 
 _EARLIEST: Final = 315_619_200.0
-"""1980-01-02 in seconds since the epoch: zip files know no time before 1980."""
+"""1980-01-02 in seconds since the epoch: zip files cannot hold a time before 1980."""
 
-_ABOUT: Final = {
+_FILES: Final = {
     "README.txt": "this text",
     "versions.json": "mailslot, Python, OpenSSL, the system and the packages; the time and the time zone",
     "settings.json": "what is set, what a provider's preset fills in (under `from`), and which secrets there are",
@@ -48,29 +48,29 @@ async def make_report(records: Records, now: float | None = None) -> bytes:
 
     Args:
         records: the device's settings and secrets.
-        now: the time, in seconds since the epoch; None for the clock's.
+        now: the time, in seconds since the epoch; None for the current time.
     """
-    moment = time.time() if now is None else now
-    evidence = Evidence(records, moment)
+    timestamp = time.time() if now is None else now
+    evidence = Evidence(records, timestamp)
     documents = await evidence.documents()
     if evidence.notes:
         documents["notes.txt"] = evidence.notes
-    return await run_sync(_bundle, documents, evidence.secrets, moment)
+    return await run_sync(_bundle, documents, evidence.secrets, timestamp)
 
 
-def _bundle(documents: Mapping[str, Any], secrets: Iterable[Secret], moment: float) -> bytes:
+def _bundle(documents: Mapping[str, Any], secrets: Iterable[Secret], timestamp: float) -> bytes:
     scrubber = Scrubber(secrets)
-    inside = io.BytesIO()
-    with zipfile.ZipFile(inside, "w", zipfile.ZIP_DEFLATED) as bundle:
-        for name, octets in {"README.txt": _readme(documents).encode(), **_files(documents, scrubber)}.items():
-            entry = zipfile.ZipInfo(f"mailslot-report/{name}", time.localtime(max(moment, _EARLIEST))[:6])
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as bundle:
+        for name, octets in {"README.txt": _readme(documents).encode(), **_encode_files(documents, scrubber)}.items():
+            entry = zipfile.ZipInfo(f"mailslot-report/{name}", time.localtime(max(timestamp, _EARLIEST))[:6])
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = 0o600 << 16
             bundle.writestr(entry, octets)
-    return inside.getvalue()
+    return buffer.getvalue()
 
 
-def _files(documents: Mapping[str, Any], scrubber: Scrubber) -> dict[str, bytes]:
+def _encode_files(documents: Mapping[str, Any], scrubber: Scrubber) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     for name, document in documents.items():
         clean = scrubber.scrub(document)
@@ -80,6 +80,6 @@ def _files(documents: Mapping[str, Any], scrubber: Scrubber) -> dict[str, bytes]
 
 
 def _readme(documents: Mapping[str, Any]) -> str:
-    there = {name.partition("/")[0] for name in documents} | {"README.txt"}
-    lines = [f"  {name:15} {about}" for name, about in _ABOUT.items() if name.rstrip("/") in there]
+    included = {name.partition("/")[0] for name in documents} | {"README.txt"}
+    lines = [f"  {name:15} {about}" for name, about in _FILES.items() if name.rstrip("/") in included]
     return "\n".join([_README, *lines, ""])

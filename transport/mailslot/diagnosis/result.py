@@ -1,4 +1,4 @@
-"""How a connection test went."""
+"""The result of a connection test."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TestResult:
-    """How a test went.
+    """The result of a connection test.
 
     Attributes:
         slot: the slot that was tested.
         record: the record behind it.
         at: when it began, in seconds since the epoch.
         ok: whether every stage passed.
-        stage: the one that failed; None where none did.
-        diagnosis: why; its cause is ``ok`` where every stage passed.
-        stages: those that were reached, in the order of `mailslot.diagnosis.stages.STAGES`.
-        transcript: what both sides said, without secrets.
-        warnings: what is wrong besides and stopped nothing.
+        stage: the stage that failed; None if none did.
+        diagnosis: why; its cause is ``ok`` if every stage passed.
+        stages: the stages that were reached, in the order of `mailslot.diagnosis.stages.STAGES`.
+        transcript: the dialogue, without secrets.
+        warnings: problems that did not stop the test.
     """
 
     slot: str
@@ -41,7 +41,7 @@ class TestResult:
 
     def as_json(self, language: str = "en") -> dict[str, Any]:
         """Return the test as ``mailslot test --json`` prints it (design, section 5)."""
-        said = explain(self.diagnosis, language)
+        explanation = explain(self.diagnosis, language)
         warnings = [explain(warning, language) for warning in self.warnings]
         return {
             "slot": self.slot,
@@ -49,11 +49,11 @@ class TestResult:
             "at": iso(self.at),
             "ok": self.ok,
             "stage": self.stage,
-            "cause": said.cause,
-            "message": said.message,
-            "advice": said.advice,
-            "actor": said.actor,
-            "token_helps": said.token_helps,
+            "cause": explanation.cause,
+            "message": explanation.message,
+            "advice": explanation.advice,
+            "actor": explanation.actor,
+            "token_helps": explanation.token_helps,
             "detail": self.diagnosis.detail,
             "stages": [
                 {"name": stage.name, "ok": stage.ok, "seconds": round(stage.seconds, 4), "note": stage.note}

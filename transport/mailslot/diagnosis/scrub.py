@@ -1,4 +1,4 @@
-"""Secrets taken out of documents that leave the device: the last look, after all that was written without them."""
+"""Masks secrets in documents that leave the device, as a last check of texts that should contain none."""
 
 from __future__ import annotations
 
@@ -17,88 +17,83 @@ if TYPE_CHECKING:
     from mailslot.diagnosis.diagnosis import Diagnosis
     from mailslot.diagnosis.result import TestResult
 
-_OURS: Final = frozenset(
+_OWN_FACTS: Final = frozenset(
     {"host", "port", "account", "sender", "provider", "missing", "minutes", "hours", "days", "security_now"}
     | {"security_right", "until", "size", "limit"}
 )
-"""Facts of a diagnosis that nobody else can have written."""
+"""Facts of a diagnosis that never come from a server."""
 
-_GRAM: Final = 12
-_SHORT: Final = 4
-_RUNS_ON: Final = 6
-"""Characters from which on it is no chance that a text's end and the next one's beginning make a secret."""
-_MARK: Final = re.compile(r"^(?:[CS]: |\*  )(?:[0-9]{3}[ -](?:[245]\.[0-9]{1,3}\.[0-9]{1,3} )?)?")
-"""What stands before the words of a reply: it would hide a secret that goes on over several lines."""
+_NGRAM_LENGTH: Final = 12
+_MIN_LENGTH: Final = 4
+_MIN_SPANNING_LENGTH: Final = 6
+"""Characters of a match across two texts, below which it may be chance."""
+_REPLY_PREFIX: Final = re.compile(r"^(?:[CS]: |\*  )(?:[0-9]{3}[ -](?:[245]\.[0-9]{1,3}\.[0-9]{1,3} )?)?")
+"""The prefix of a reply in a transcript, which would interrupt a secret that continues over several lines."""
 
 
 class Scrubber:
-    """Knows the secrets of a device, and masks the texts of a document in which a piece of one stands.
+    """Masks all texts of a document that contain a piece of a device's secrets.
 
-    What is compared are letters and digits alone, in one case, and over the ends of texts, so that it does not
-    matter how a secret was cut, wrapped, quoted or encoded: as it is, in base64 at any of its three alignments, in
-    hexadecimal, or for an address. A text that shares twelve of them in a row with a secret is masked as a whole.
-    Secrets under four characters are not looked for: they would be found everywhere. Names of JSON's objects are
-    ours, and are not looked at.
+    Only letters and digits are compared, without regard to case and across the ends of texts. So a secret is found
+    however it was cut, wrapped, quoted or encoded: in clear, in base64 at any of its three alignments, in
+    hexadecimal, or percent-encoded. A text that shares twelve characters in a row with a secret is masked as a whole.
+    Secrets under four characters are ignored, since they would match everywhere. Names in JSON objects are never from
+    outside, and are not compared.
 
     Args:
-        secrets: what must not be in a document.
+        secrets: the secrets that must not be in a document.
     """
 
     def __init__(self, secrets: Iterable[Secret]) -> None:
-        self._grams: dict[int, set[str]] = {}
+        self._ngrams: dict[int, set[str]] = {}
         for secret in secrets:
             text = secret.reveal()
-            for form in _forms(text) if len(text) >= _SHORT else ():
-                size = min(_GRAM, len(form))
-                self._grams.setdefault(size, set()).update(form[at : at + size] for at in range(len(form) - size + 1))
+            for form in _forms(text) if len(text) >= _MIN_LENGTH else ():
+                size = min(_NGRAM_LENGTH, len(form))
+                self._ngrams.setdefault(size, set()).update(form[at : at + size] for at in range(len(form) - size + 1))
 
     def scrub(self, document: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
-        """Return a document of JSON's kinds, with ``•••`` in place of each text that holds a piece of a secret."""
+        """Return a JSON document with ``•••`` in place of each text that contains a piece of a secret."""
         texts = list(_texts(document))
-        found = self._found(texts)
-        return _masked(document, iter(found)) if any(found) else document
+        matches = self._matches(texts)
+        return _masked(document, iter(matches)) if any(matches) else document
 
-    def _found(self, texts: list[str]) -> list[bool]:
-        """Return for each text whether a piece of a secret stands in it, or runs through it."""
-        plain = [_plain(_MARK.sub("", text)) for text in texts]
+    def _matches(self, texts: list[str]) -> list[bool]:
+        """Return for each text whether it contains a piece of a secret, or is part of one across several texts."""
+        plain = [_plain(_REPLY_PREFIX.sub("", text)) for text in texts]
         whole = "".join(plain)
         owners = [owner for owner, part in enumerate(plain) for _ in part]
-        found = [False] * len(texts)
-        for size, grams in self._grams.items():
+        matches = [False] * len(texts)
+        for size, ngrams in self._ngrams.items():
             for at in range(len(whole) - size + 1):
-                if whole[at : at + size] in grams:
+                if whole[at : at + size] in ngrams:
                     first, last = owners[at], owners[at + size - 1]
-                    if size >= _RUNS_ON or first == last:
-                        found[first : last + 1] = [True] * (last + 1 - first)
-        return found
+                    if size >= _MIN_SPANNING_LENGTH or first == last:
+                        matches[first : last + 1] = [True] * (last + 1 - first)
+        return matches
 
 
-def pieces(secret: Secret) -> list[Secret]:
-    """Return a secret, and where it is a file of several, such as a key in PEM or JSON, what in it is secret."""
+def secret_parts(secret: Secret) -> list[Secret]:
+    """Return the secret values in a secret: itself, or the key members if it is a JSON key file."""
     text = secret.reveal()
-    found = [text]
+    matches = [text]
     try:
         values: Any = json.loads(text)
     except (ValueError, RecursionError):
         values = None
     if isinstance(values, dict):
         known = cast("dict[str, object]", values)
-        found = [str(value) for key, value in known.items() if "key" in key] or [text]
-    return [Secret(piece) for piece in found]
+        matches = [str(value) for key, value in known.items() if "key" in key] or [text]
+    return [Secret(piece) for piece in matches]
 
 
-def scrubbed(result: TestResult, secrets: Iterable[Secret]) -> TestResult:
-    """Return a test's result with what others said masked where a piece of a secret stands in it.
-
-    Args:
-        result: how the test went.
-        secrets: those that were used in it.
-    """
+def scrub_result(result: TestResult, secrets: Iterable[Secret]) -> TestResult:
+    """Return a test's result in which texts of servers that contain a piece of a secret are masked."""
     scrubber = Scrubber(secrets)
 
     def clean(diagnosis: Diagnosis) -> Diagnosis:
-        theirs = {name: value for name, value in diagnosis.facts.items() if name not in _OURS}
-        facts = {**diagnosis.facts, **scrubber.scrub(theirs)}
+        quoted_facts = {name: value for name, value in diagnosis.facts.items() if name not in _OWN_FACTS}
+        facts = {**diagnosis.facts, **scrubber.scrub(quoted_facts)}
         return replace(diagnosis, facts=facts, detail=scrubber.scrub(diagnosis.detail))
 
     return replace(
@@ -117,9 +112,9 @@ def _forms(text: str) -> set[str]:
         quote(text, safe=""),
         octets.hex(),
         json.dumps(text),
-        *(base64_of(octets, lead) for lead in range(3)),
+        *(base64_of(octets, offset) for offset in range(3)),
     }
-    return {plain for form in forms if len(plain := _plain(form)) >= _SHORT}
+    return {plain for form in forms if len(plain := _plain(form)) >= _MIN_LENGTH}
 
 
 def _plain(text: str) -> str:
@@ -137,12 +132,12 @@ def _texts(document: object) -> Iterator[str]:
         yield document
 
 
-def _masked(document: object, found: Iterator[bool]) -> Any:  # noqa: ANN401 - whatever JSON holds
+def _masked(document: object, matches: Iterator[bool]) -> Any:  # noqa: ANN401 - whatever JSON holds
     if isinstance(document, dict):
         entries = cast("dict[str, object]", document).items()
-        return {key: _masked(value, found) for key, value in entries}
+        return {key: _masked(value, matches) for key, value in entries}
     if isinstance(document, list | tuple):
-        return [_masked(value, found) for value in cast("list[object]", document)]
+        return [_masked(value, matches) for value in cast("list[object]", document)]
     if isinstance(document, str):
-        return MASK if next(found) else document
+        return MASK if next(matches) else document
     return document

@@ -1,10 +1,11 @@
-"""What a refused token says of itself, as far as that tells why it was refused."""
+"""Reads why a token may have been refused from its claims and its grant."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from mailslot.oauth.claims import find_mismatch, missing_scopes, parse_claims
+from mailslot.oauth.claims import find_mismatch, missing_scopes, other_resource, parse_claims
 from mailslot.oauth.presets import presets
 
 if TYPE_CHECKING:
@@ -19,11 +20,13 @@ _BY_CAUSE: Final[dict[str, TokenReading]] = {
 }
 
 
-def provider_of(circumstances: DiagnosisContext) -> Provider | None:
-    """Return the account's provider: the one that is set, else the one whose server it is."""
-    if circumstances.provider is not None:
-        return circumstances.provider
-    host = circumstances.host.rstrip(".").casefold()
+def provider_of(context: DiagnosisContext) -> Provider | None:
+    """Return the account's provider: the configured one, else the one that the mail server belongs to."""
+    return context.provider or _preset_by_host(context.host)
+
+
+def _preset_by_host(name: str) -> Provider | None:
+    host = name.rstrip(".").casefold()
     for provider in presets().values():
         for service in (provider.smtp, provider.pop, provider.imap):
             if service is not None and any(host == server.host for server in service.servers):
@@ -31,30 +34,49 @@ def provider_of(circumstances: DiagnosisContext) -> Provider | None:
     return None
 
 
-def read_token(circumstances: DiagnosisContext) -> TokenReading | None:
-    """Return what is wrong with the token, or that it is an application's own; None where nothing can be told."""
-    token, provider = circumstances.token, provider_of(circumstances)
-    service = None if provider is None else provider.service(circumstances.service)
+def service_of(context: DiagnosisContext) -> Service | None:
+    """Return the mail service that was used; None where the provider is not known or has none.
+
+    A provider of one's own does not say what its tokens are for; the preset whose server it is does.
+    """
+    provider = provider_of(context)
+    service = None if provider is None else provider.service(context.service)
+    if service is not None and service.resource is None:
+        by_host = _preset_by_host(context.host)
+        preset = None if by_host is None else by_host.service(context.service)
+        return service if preset is None else replace(service, resource=preset.resource)
+    return service
+
+
+def other_resource_of(context: DiagnosisContext) -> str | None:
+    """Return what the token is for, in words for people, where that is not the mail service that was used."""
+    claims, service = parse_claims(context.token), service_of(context)
+    return None if claims is None or service is None else other_resource(claims, service)
+
+
+def read_token(context: DiagnosisContext) -> TokenReading | None:
+    """Return what is wrong with the token, or that it belongs to an application; None if nothing is known."""
+    token, service = context.token, service_of(context)
     if token is None:
         return None
-    account = circumstances.account or ""
+    account = context.account or ""
     claims = parse_claims(token)
     if service is None:
-        # Of one's own server only that is known of which no server makes an exception.
+        # For a server of one's own, only another user's token is wrong for certain.
         names = () if claims is None else tuple(name.casefold() for name in claims.users if "@" in name)
         return "another user" if "@" in account and names and account.casefold() not in names else None
     if claims is None:
-        return _read_grant(circumstances, service)
+        return _read_grant(context, service)
     found = find_mismatch(token, account=account, service=service, scopes=service.scopes)
     if found is not None:
         return _BY_CAUSE.get(found.cause)
     return "application" if not claims.scopes and (claims.roles or not claims.users) else None
 
 
-def _read_grant(circumstances: DiagnosisContext, service: Service) -> TokenReading | None:
-    """Nobody but its audience can read the token: what the provider said when it gave it has to do."""
-    if circumstances.scopes and missing_scopes(service.scopes, circumstances.scopes):
+def _read_grant(context: DiagnosisContext, service: Service) -> TokenReading | None:
+    """Judge an opaque token by what the provider said when it issued it."""
+    if context.scopes and missing_scopes(service.scopes, context.scopes):
         return "another service"
-    owner, account = circumstances.owner or "", circumstances.account or ""
+    owner, account = context.owner or "", context.account or ""
     differ = "@" in owner and "@" in account and owner.casefold() != account.casefold()
     return "another user" if differ else None

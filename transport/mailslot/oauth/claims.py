@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from mailslot.oauth import response_body
+from mailslot.oauth.resources import name_resource, resources
 from mailslot.oauth.token_errors import shorten
 
 if TYPE_CHECKING:
@@ -144,13 +145,9 @@ def find_mismatch(
     claims = parse_claims(token)
     if claims is None:
         return None
-    known = {audience.rstrip("/").casefold() for audience in service.audiences}
-    audiences = {audience.rstrip("/").casefold() for audience in claims.audience}
-    if known and audiences and not known & audiences:
-        return TokenMismatch(
-            "token_for_other_service",
-            f"The token is for another service ({shorten(claims.audience[0], 80)}), not for mail.",
-        )
+    other = other_resource(claims, service)
+    if other is not None:
+        return TokenMismatch("token_for_other_service", f"The token is for {other}, not for this mail service.")
     if not claims.scopes and (claims.roles or not claims.users):
         return _app_mismatch(claims, service)
     missing = missing_scopes(scopes, claims.scopes) if claims.scopes else ()
@@ -160,6 +157,16 @@ def find_mismatch(
     if "@" in account and names and account.casefold() not in map(str.casefold, names):
         return TokenMismatch("account_mismatch", f"The token belongs to {shorten(names[0], 80)}, not to {account}.")
     return None
+
+
+def other_resource(claims: Claims, service: Service) -> str | None:
+    """Return what a token is for, in words for people; None where it is for this mail service, or nothing is known."""
+    if service.resource is None or not claims.audience:
+        return None
+    own = resources()[service.resource]
+    if any(map(own.is_named_by, claims.audience)):
+        return None
+    return shorten(name_resource(claims.audience[0]), 80)
 
 
 def _app_mismatch(claims: Claims, service: Service) -> TokenMismatch | None:

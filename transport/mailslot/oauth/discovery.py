@@ -22,10 +22,6 @@ if TYPE_CHECKING:
 async def discover(issuer: str, http: TokenHttp) -> Mapping[str, object]:
     """Fetch an issuer's metadata.
 
-    Args:
-        issuer: its identifier.
-        http: the HTTP client.
-
     Returns:
         the metadata (RFC 8414 section 2); its ``issuer`` equals `issuer` exactly.
 

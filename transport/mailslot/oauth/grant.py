@@ -50,7 +50,8 @@ class Grant:
         previous_refresh_token: the one before, kept until the newest has worked once.
         scopes: what was granted, as the provider said; what was asked for where it did not.
         account: who signed in; None where the response did not say.
-        tenant: that user's tenant; None where the response did not say.
+        tenant: that user's tenant; the one that was asked where the response did not say. None where neither is known.
+        client_id: the application that it was given to; None where it has no id, or where that was not kept yet.
         obtained_at: when the person or the application signed in.
         renewed_at: when the access token was issued.
         skew: seconds that the provider's clock is ahead of ours, by its ``Date``.
@@ -73,6 +74,7 @@ class Grant:
     previous_refresh_token: Secret | None = None
     account: str | None = None
     tenant: str | None = None
+    client_id: str | None = None
     skew: float = 0.0
     settings: str = ""
     failure: RefreshFailure | None = None

@@ -166,7 +166,7 @@ class GrantSource(Generic[P]):
         client = await self._discovered_client()
         grant = await self._flow.obtain(client, self._http, person)
         return await shielded(
-            partial(self._save_new, replace(bind_origin(grant, client.provider), settings=self._settings_digest))
+            partial(self._save_new, replace(bind_origin(grant, client), settings=self._settings_digest))
         )
 
     async def forget(self) -> None:
@@ -281,7 +281,7 @@ class GrantSource(Generic[P]):
                 client = await self._discovered_client()
                 if (refusal := origin_mismatch(requested, client.provider)) is not None:
                     raise refusal
-                refreshed = bind_origin(await self._flow.refresh(client, self._http, requested), client.provider)
+                refreshed = bind_origin(await self._flow.refresh(client, self._http, requested), client)
         except TokenServiceError as error:
             if (rotated := requested.with_refresh_token(error.refresh_token)) is not requested:
                 await self._save(replace(rotated, settings=self._settings_digest))
@@ -297,6 +297,9 @@ class GrantSource(Generic[P]):
         rotated = replace(requested, previous_refresh_token=None).with_refresh_token(refreshed.refresh_token)
         refreshed = replace(
             refreshed,
+            # Whoever refreshes it, a provider remembers by which flow and when somebody signed in.
+            flow=requested.flow,
+            obtained_at=requested.obtained_at,
             expires_at=None if seconds is None else issued_at + seconds,
             renewed_at=issued_at,
             refresh_token=rotated.refresh_token,

@@ -9,7 +9,7 @@ from mailslot.causes.cause import causes
 from mailslot.oauth.claims import missing_scopes
 from mailslot.oauth.grant import RefreshFailure, copied_home_error
 from mailslot.oauth.origin import origin_mismatch
-from mailslot.oauth.token_errors import MAX_SKEW
+from mailslot.oauth.token_errors import DEVICE_CODE_BLOCKED, MAX_SKEW, flows_blocked_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 State = Literal["ok", "expiring", "needs_token", "needs_administrator", "unreadable"]
 
-Topic = Literal["another_user", "fewer_permissions", "no_renewal", "unused", "testing", "secret_ends", "clock"]
+Topic = Literal[
+    "another_user", "fewer_permissions", "no_renewal", "unused", "testing", "secret_ends", "clock", "blockable_flow"
+]
 """What a note can be about."""
 
 DAY: Final = 86400.0
@@ -70,6 +72,10 @@ class Health:
         failure: why the last refresh failed; None where it worked.
         renewal_days_left: days until an unused refresh token expires; None where it does not, or not known.
         secret_expires_at: when the application's secret ends; None where it was not entered.
+        flow: the name of the flow that it was obtained by; None without a grant.
+        client_id: the application that it was given to; None where it is not known.
+        tenant: its tenant; None where it is not known.
+        flow_can_be_blocked: whether it would die if the organisation blocked its flow, which it may do at any time.
         notes: what else a person should know, a sentence each.
         topics: the topic of each note, for programs that have their own texts.
     """
@@ -85,8 +91,17 @@ class Health:
     failure: RefreshFailure | None = None
     renewal_days_left: float | None = None
     secret_expires_at: float | None = None
+    flow: str | None = None
+    client_id: str | None = None
+    tenant: str | None = None
+    flow_can_be_blocked: bool = False
     notes: tuple[str, ...] = ()
     topics: tuple[Topic, ...] = ()
+
+    @property
+    def blocked_flows(self) -> frozenset[str]:
+        """The flows that the organisation has blocked, as the last refresh has shown."""
+        return flows_blocked_by(self.cause)
 
 
 def token_status_line(grant: Grant | None) -> Literal["Not Retrieved", "Retrieved"]:
@@ -125,7 +140,7 @@ def health(
         )
     left = _renewal_days_left(grant, settings, provider, now)
     state, cause, sentence = _state(grant, settings, provider, now, left, store_error)
-    notes = tuple(_notes(grant, settings, provider, now, left))
+    notes = tuple(_notes(grant, settings, provider, now, left, cause))
     return Health(
         state,
         cause,
@@ -138,6 +153,10 @@ def health(
         failure=grant.failure,
         renewal_days_left=left,
         secret_expires_at=settings.secret_expires_at,
+        flow=grant.flow,
+        client_id=grant.client_id,
+        tenant=grant.tenant,
+        flow_can_be_blocked=grant.flow in provider.quirks.blockable_flows,
         notes=tuple(note for _, note in notes),
         topics=tuple(topic for topic, _ in notes),
     )
@@ -181,7 +200,7 @@ def _failure(grant: Grant, settings: TokenSettings, provider: Provider, now: flo
 
 
 def _notes(
-    grant: Grant, settings: TokenSettings, provider: Provider, now: float, left: float | None
+    grant: Grant, settings: TokenSettings, provider: Provider, now: float, left: float | None, cause: str | None
 ) -> Iterator[tuple[Topic, str]]:
     if settings.account and grant.account and grant.account.casefold() != settings.account.casefold():
         yield "another_user", f"{grant.account} signed in, while the account is {settings.account}."
@@ -208,6 +227,12 @@ def _notes(
         )
     if abs(grant.skew) > MAX_SKEW:
         yield "clock", f"This device's clock differs by {abs(grant.skew) / 60:.0f} minutes from {provider.name}'s."
+    if grant.flow in provider.quirks.blockable_flows and cause != DEVICE_CODE_BLOCKED:
+        text = (
+            f"The token was obtained by device code. Many organisations block device codes at {provider.name}; such a "
+            "token can then no longer be renewed. Obtain it again by another flow, such as browser or paste."
+        )
+        yield "blockable_flow", text
 
 
 def _not_renewable(grant: Grant, settings: TokenSettings) -> bool:

@@ -12,6 +12,7 @@ from mailslot.errors import TokenError
 from mailslot.oauth.endpoint_url import origin_of
 
 if TYPE_CHECKING:
+    from mailslot.oauth.client import OAuthClient
     from mailslot.oauth.grant import Grant
     from mailslot.oauth.providers import Provider
 
@@ -19,11 +20,19 @@ UNKNOWN_ORIGIN: Final = ""
 """The origin of a grant from before origins were kept, whose settings have changed since; it equals no other."""
 
 
-def bind_origin(grant: Grant, provider: Provider) -> Grant:
-    """Return a new grant with the origins of the provider that gave it."""
+def bind_origin(grant: Grant, client: OAuthClient) -> Grant:
+    """Return a new or refreshed grant with the origins of the provider that gave it, the application and the tenant.
+
+    Args:
+        grant: the grant, as its flow returned it.
+        client: the client that it was given to.
+    """
+    provider = client.provider
     token, revocation = provider.endpoints.token, provider.endpoints.revocation
     return replace(
         grant,
+        client_id=client.client_id or grant.client_id,
+        tenant=grant.tenant or (None if client.tenant in provider.quirks.shared_tenants else client.tenant),
         token_origin=origin_of(token),
         revocation_origin=None if revocation is None else origin_of(revocation),
     )

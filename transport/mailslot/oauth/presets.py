@@ -11,6 +11,7 @@ from mailslot.errors import InputError
 from mailslot.net.endpoint import Endpoint, Security
 from mailslot.oauth.endpoint_url import check_endpoint_url
 from mailslot.oauth.providers import ClientAuthentication, Endpoints, Limits, Provider, Quirks, Service
+from mailslot.oauth.resources import resources
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -171,7 +172,7 @@ def _service(table: _Table) -> Service | None:
         app_scopes=table.texts("app_scopes"),
         app_roles=table.texts("app_roles"),
         mechanisms=table.texts("mechanisms", ("XOAUTH2", "OAUTHBEARER")),
-        audiences=table.texts("audiences"),
+        resource=table.optional_text("resource"),
         token_limit=table.number("token_limit"),
     )
     table.end()
@@ -209,6 +210,7 @@ def _quirks(table: _Table) -> Quirks:
         closed=table.flag("closed"),
         shared_tenants=table.texts("shared_tenants"),
         disuse_days=table.number("disuse_days"),
+        blockable_flows=table.texts("blockable_flows"),
         testing_days=table.number("testing_days"),
     )
     table.end()
@@ -235,6 +237,9 @@ def _check(provider: Provider, facts: set[str]) -> None:
         )
     if set(provider.flows) & set(provider.refused_flows) or not provider.flows:
         raise ValueError(f"{provider.id}: each flow is allowed or refused")
+    for service in (provider.smtp, provider.pop, provider.imap):
+        if service is not None and service.resource not in {None, *resources()}:
+            raise ValueError(f"{provider.id}: there is no resource {service.resource} in resources.toml")
     at_home = provider.at_tenant(None)
     endpoints = at_home.endpoints
     for address in (endpoints.token, endpoints.authorization, endpoints.device_authorization, endpoints.revocation):

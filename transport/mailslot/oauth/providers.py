@@ -52,7 +52,7 @@ class Service:
         app_scopes: what to ask for when the application signs in by itself; empty where it cannot.
         app_roles: what its own token has to bear in ``roles``, any of them; empty where that is not known.
         mechanisms: the bearer mechanisms that it takes; the best first.
-        audiences: what a token for it has in ``aud``, any of them; empty where that is not known.
+        resource: what tokens for it are for, by its id in ``resources.toml``; None where that is not known.
         token_limit: characters of the longest access token that the servers take; None where not known.
     """
 
@@ -61,7 +61,7 @@ class Service:
     app_scopes: tuple[str, ...] = ()
     app_roles: tuple[str, ...] = ()
     mechanisms: tuple[str, ...] = ("XOAUTH2", "OAUTHBEARER")
-    audiences: tuple[str, ...] = ()
+    resource: str | None = None
     token_limit: int | None = None
 
 
@@ -99,6 +99,8 @@ class Quirks:
         closed: whether new applications are no longer registered for mail.
         shared_tenants: tenants where an application cannot sign in by itself.
         disuse_days: days without use after which a refresh token expires; None where it does not, or not known.
+        blockable_flows: flows that an organisation may block at any time; grants obtained by them can then no longer be
+            refreshed.
         testing_days: days after which the grants of an application in testing die; None where that is no matter.
     """
 
@@ -111,6 +113,7 @@ class Quirks:
     closed: bool = False
     shared_tenants: tuple[str, ...] = ()
     disuse_days: int | None = None
+    blockable_flows: tuple[str, ...] = ()
     testing_days: int | None = None
 
 
@@ -125,7 +128,8 @@ class Provider:
         smtp: submission; None where it has none.
         pop: POP3; None where it has none.
         imap: IMAP; None where it has none.
-        flows: names of the flows that it allows; the best first.
+        flows: names of the flows that it allows, in the order in which they are offered: first the one whose grants are
+            the likeliest to live.
         refused_flows: the others, and why not, in one sentence.
         tenant: the tenant; before `at_tenant` the one where none is set. None where it knows no tenants.
         registration: how to register an application, step by step.

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from mailslot.oauth.token_error_table import Remedy
-from mailslot.oauth.token_errors import TokenServiceError
+from mailslot.oauth.token_errors import DEVICE_CODE_BLOCKED, TokenServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -76,5 +76,9 @@ class RefreshAttempts:
 
 
 def is_invalid_grant(error: TokenServiceError) -> bool:
-    """Whether the provider says that it does not know the refresh token, or no longer."""
-    return error.remedy is Remedy.NEW_GRANT and error.error in {"invalid_grant", None}
+    """Whether the provider says that it does not know the refresh token, or no longer.
+
+    One that it refuses by a rule against device codes, it knows.
+    """
+    by_rule = error.cause == DEVICE_CODE_BLOCKED
+    return error.remedy is Remedy.NEW_GRANT and error.error in {"invalid_grant", None} and not by_rule

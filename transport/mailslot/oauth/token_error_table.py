@@ -10,7 +10,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mailslot.causes.columns import only, pattern, text, texts
+from mailslot.causes.columns import Pattern, check_columns, pattern, text, texts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,7 +49,7 @@ class Description:
         codes: whether it counts before an AADSTS code.
     """
 
-    words: re.Pattern[str]
+    words: Pattern
     meaning: ErrorMeaning
     errors: tuple[str, ...] = ()
     grants: tuple[str, ...] = ()
@@ -67,18 +67,22 @@ class ErrorTable(NamedTuple):
 @cache
 def error_table() -> ErrorTable:
     """Return the rows of the file that comes with this package."""
-    return parse_error_table(files("mailslot.oauth").joinpath("token_errors.toml").read_text("utf-8"))
+    return parse_error_table(files("mailslot.oauth").joinpath("token_errors.toml").read_text("utf-8"), checked=True)
 
 
-def parse_error_table(written: str) -> ErrorTable:
+def parse_error_table(written: str, *, checked: bool = False) -> ErrorTable:
     """Return the rows in a file's text.
+
+    Args:
+        written: the text.
+        checked: its regular expressions are known to be good, and each is compiled when it is first asked.
 
     Raises:
         ValueError: a column is not known or missing, or a value is of the wrong type; or a code has two rows.
     """
     found: dict[str, Any] = tomllib.loads(written)
     try:
-        only(found, {"error", "aadsts", "description"})
+        check_columns(found, {"error", "aadsts", "description"})
         errors = {name: _meaning(row, set()) for name, row in found.get("error", {}).items()}
         aadsts: dict[int, ErrorMeaning] = {}
         for row in found.get("aadsts", []):
@@ -86,6 +90,9 @@ def parse_error_table(written: str) -> ErrorTable:
                 if aadsts.setdefault(int(code), meaning := _meaning(row, {"codes"})) is not meaning:
                     raise ValueError(f"AADSTS{code} has two rows")
         descriptions = tuple(_description(row) for row in found.get("description", []))
+        if not checked:
+            for row in descriptions:
+                row.words.check()
     except (KeyError, TypeError, re.error) as error:
         raise ValueError(repr(error)) from error
     return ErrorTable(errors, aadsts, descriptions)
@@ -102,5 +109,5 @@ def _description(row: Mapping[str, Any]) -> Description:
 
 
 def _meaning(row: Mapping[str, Any], others: set[str]) -> ErrorMeaning:
-    only(row, {"cause", "remedy", "source", *others})
+    check_columns(row, {"cause", "remedy", "source", *others})
     return ErrorMeaning(text(row["cause"]), Remedy[text(row["remedy"]).upper()], text(row["source"]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, cast
 
+from mailslot.causes.columns import Words
 from mailslot.causes.words import normalize
 from mailslot.errors import TokenError
 from mailslot.oauth.token_error_table import ErrorMeaning, Remedy, error_table
@@ -23,6 +24,9 @@ MAX_SKEW: Final = 300.0
 
 DEVICE_CODE_GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
 """The grant type of RFC 8628 section 3.4."""
+
+DEVICE_CODE_BLOCKED: Final = "device_code_blocked"
+"""The cause of a refusal that another flow gets past."""
 
 JWT_BEARER_GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 """The grant type of RFC 7523 section 2.1."""
@@ -122,7 +126,7 @@ def classify_error(response: TokenServiceResponse, grant_type: str = "", *, obta
     if cause == "sign_in_blocked_by_policy" and not _BY_DEVICE_CODE.isdisjoint(numbers):
         # The rule is against sign-ins by device code; a grant of another flow gets past it.
         by_device = grant_type == DEVICE_CODE_GRANT or obtained_by == "device"
-        cause, kind = ("device_code_blocked", Remedy.NEW_GRANT) if by_device else (cause, kind)
+        cause, kind = (DEVICE_CODE_BLOCKED, Remedy.NEW_GRANT) if by_device else (cause, kind)
     service = f"token service {response.host}".rstrip()
     text = ": ".join(filter(None, (error, description))) or f"HTTP {response.status}"
     if cause == "clock_wrong":
@@ -147,6 +151,11 @@ def classify_error(response: TokenServiceResponse, grant_type: str = "", *, obta
         retry_after=response.retry_after,
         response_lost=response.status >= 500,
     )
+
+
+def flows_blocked_by(cause: str | None) -> frozenset[str]:
+    """Return the names of the flows that the organisation has blocked, as the cause of a failure shows."""
+    return frozenset({"device"}) if cause == DEVICE_CODE_BLOCKED else frozenset()
 
 
 def shorten(value: object, max_length: int = 300) -> str:
@@ -208,13 +217,16 @@ def _refined_meaning(
 ) -> ErrorMeaning | None:
     """Return what an AADSTS code or a description adds to ``error``."""
     table = error_table()
-    words = normalize(description)
+    if error is not None and error.lower() not in table.errors:
+        # Some services write the sentence where the word belongs.
+        error, description = None, f"{error} {description}"
+    words = Words(normalize(description))
     by_words = [
         row
         for row in table.descriptions
-        if (not row.errors or error in row.errors)
+        if (not row.errors or error is None or error.lower() in row.errors)
         and (not row.grants or grant_type in row.grants)
-        and row.words.search(words)
+        and row.words.found_in(words)
     ]
     first = [row.meaning for row in by_words if row.codes]
     by_code = [table.aadsts[code] for code in codes if code in table.aadsts]
@@ -233,9 +245,14 @@ def _invalid_grant(grant_type: str, description: str) -> tuple[str, Remedy]:
 
 
 def _error(json: Mapping[str, object] | None) -> tuple[str | None, str]:
-    """Return ``error`` and ``error_description``; Google's APIs put an object where the string belongs."""
+    """Return ``error`` and ``error_description``, or the members that have their place elsewhere.
+
+    Google's APIs put an object where the string belongs; Okta's have a code and a summary.
+    """
     members = json or {}
-    error, description = members.get("error"), members.get("error_description")
+    error = members.get("error") or members.get("errorCode")
+    said = ("error_description", "errorSummary", "error_message", "message", "hint")
+    description = next((members[name] for name in said if isinstance(members.get(name), str)), None)
     if isinstance(error, dict):
         nested = cast("dict[str, object]", error)
         error, description = nested.get("status"), nested.get("message")

@@ -170,14 +170,20 @@ def _expires_at(response: TokenResponse, now: float) -> float | None:
 
 
 def _lifetime(value: object) -> float | None:
-    """Return ``expires_in``, which some servers write as a string; None if it is invalid."""
+    """Return ``expires_in``; None if it is invalid."""
+    seconds = parse_number(value)
+    return min(seconds, MAX_LIFETIME) if seconds is not None and seconds > 0 else None
+
+
+def parse_number(value: object) -> float | None:
+    """Return a number in JSON, which some servers write as a string; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:
-        seconds = float(value)
+        number = float(value)
     except (ValueError, OverflowError):
         return None
-    return min(seconds, MAX_LIFETIME) if math.isfinite(seconds) and seconds > 0 else None
+    return number if math.isfinite(number) else None
 
 
 def _secret(value: object) -> Secret | None:

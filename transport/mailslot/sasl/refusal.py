@@ -28,16 +28,7 @@ def authentication_error(
     *,
     detail: str,
 ) -> SignInError:
-    """Return the error for a refused authentication.
-
-    Args:
-        credentials: the credentials.
-        result: the result.
-        host: the server.
-        redactor: masks secrets that the server echoes.
-        protocol: the protocol.
-        detail: the reply, for engineers.
-    """
+    """Return the error for a refused authentication."""
     challenge, mask = result.error_challenge, redactor.mask
     masked = None if challenge is None else {mask(printable(k)): mask(printable(v)) for k, v in challenge.items()}
     presented: Presented = "token" if isinstance(credentials, OAuth) else "password"

@@ -99,10 +99,6 @@ class SettingsWatch:
 
     It reads the dates of three files and, where one has changed, their contents. A token that was only refreshed counts
     as unchanged; one that can be refreshed again counts as changed.
-
-    Args:
-        records: the home folder.
-        record: the record.
     """
 
     def __init__(self, records: Records, record: str) -> None:

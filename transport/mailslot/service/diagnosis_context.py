@@ -14,12 +14,7 @@ if TYPE_CHECKING:
 
 
 async def context_of(device: Device, profile: ConnectionProfile) -> DiagnosisContext:
-    """Return the context of a record.
-
-    Args:
-        device: the device.
-        profile: how the session was opened.
-    """
+    """Return the context of a record."""
     grant = None
     if profile.settings.authentication == "oauth2":
         # Where the grant cannot be read, the error that is to be explained says so.

@@ -118,12 +118,7 @@ def mail_document(received: ReceivedMail) -> dict[str, Any]:
 
 
 def poll_document(slot: Slot, report: PollReport) -> dict[str, Any]:
-    """Return the document of a poll.
-
-    Args:
-        slot: through which slot it was asked for.
-        report: what it came to.
-    """
+    """Return the document of a poll."""
     return {
         "slot": slot.id,
         "record": slot.record,

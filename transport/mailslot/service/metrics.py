@@ -113,6 +113,11 @@ async def _records(device: Device) -> list[_Family]:
     token = _Family("token_retrieved", "gauge", "Whether there is a token, for records that keep one here.")
     expires = _Family("token_expires_timestamp_seconds", "gauge", "When the access token ends; it is renewed before.")
     health = _Family("token_health", "gauge", "How the token is doing: 1 for the state that holds.")
+    blockable = _Family(
+        "token_flow_can_be_blocked",
+        "gauge",
+        "Whether the token ends if the organisation blocks the flow that it was obtained by.",
+    )
     unsaved = _Family("token_unsaved", "gauge", "Whether the newest token is in the memory of this process only.")
     at = _Family("last_test_timestamp_seconds", "gauge", "When a record's connection was tested last.")
     ok = _Family("last_test_ok", "gauge", "Whether that test was passed.")
@@ -123,13 +128,15 @@ async def _records(device: Device) -> list[_Family]:
             token.add(line == "Retrieved", record=record)
             if state is not None:
                 health.add(1, record=record, state=state.state, cause=state.cause or "")
+                if state.flow is not None:
+                    blockable.add(state.flow_can_be_blocked, record=record, flow=state.flow)
                 if state.expires_at is not None:
                     expires.add(state.expires_at, record=record)
             unsaved.add(await _is_unsaved(device, record), record=record)
         for past in await history.last(record, 1):
             at.add(past.at, record=record)
             ok.add(past.ok, record=record, cause="" if past.ok else past.cause)
-    return [token, expires, health, unsaved, at, ok]
+    return [token, expires, health, blockable, unsaved, at, ok]
 
 
 async def _settings(device: Device) -> dict[str, Settings]:

@@ -42,13 +42,7 @@ logger = logging.getLogger(__name__)
 
 
 class PollLoop:
-    """The polling of one record.
-
-    Args:
-        device: the device.
-        record: the record.
-        pipeline: what handles its mail.
-    """
+    """The polling of one record."""
 
     def __init__(self, device: Device, record: str, pipeline: Pipeline) -> None:
         self._device = device

@@ -23,13 +23,7 @@ _SAVED_EACH: Final = 5.0
 
 
 class SendingQuota:
-    """What an account may still send.
-
-    Args:
-        limits: the provider's.
-        store: where the counts are kept.
-        account: whose they are.
-    """
+    """What an account may still send."""
 
     def __init__(self, limits: Limits, store: Store, account: str) -> None:
         self._limits = limits

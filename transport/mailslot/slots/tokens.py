@@ -29,12 +29,7 @@ if TYPE_CHECKING:
 
 
 class RecordTokens:
-    """The tokens of the records of a home folder.
-
-    Args:
-        home: the folder.
-        vault: where they are kept.
-    """
+    """The tokens of the records of a home folder."""
 
     def __init__(self, home: Path, vault: Vault) -> None:
         self._home = home

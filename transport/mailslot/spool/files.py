@@ -37,12 +37,7 @@ _UNKNOWN: Final = 0o600
 
 
 class NewFile:
-    """A file that is being written. Every method blocks, and may be called from any thread.
-
-    Args:
-        folder: its folder.
-        suffix: the end of its name.
-    """
+    """A file that is being written. Every method blocks, and may be called from any thread."""
 
     def __init__(self, folder: Path, suffix: str) -> None:
         self._folder = folder

@@ -23,9 +23,6 @@ class HighestIds:
     """The file of the highest ids. Every method blocks.
 
     It is not synced: it is needed only if the database is lost, and is outdated only if power fails at the same moment.
-
-    Args:
-        folder: the spool's folder.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -30,11 +30,7 @@ _MAX_SIZE: Final = 64 * 1024
 
 
 class Journal:
-    """The journal of one home folder. Every method blocks: call it in a thread.
-
-    Args:
-        home: the home folder.
-    """
+    """The journal of one home folder. Every method blocks: call it in a thread."""
 
     def __init__(self, home: Path) -> None:
         self._home = home

@@ -15,7 +15,7 @@ from mailslot_plugins.alerts.panel.attention import attention
 from mailslot_plugins.alerts.panel.kinds import kind_name, setting_label
 from mailslot_plugins.alerts.section import SECTION, policy
 from mailslot_plugins.alerts.test_mail import send_test_mail
-from mailslot_plugins.panel.render import device_of, redirect, render, text
+from mailslot_plugins.panel.render import device_of, page_endpoint, redirect, text
 from mailslot_plugins.panel.token.state import token_state
 
 if TYPE_CHECKING:
@@ -41,16 +41,6 @@ class Condition:
     severity: str
     open: bool
     recipients: tuple[str, ...]
-
-
-async def show(request: Request) -> Response:
-    """Return the page."""
-    return render(request, "alerts/alerts.html", **await _context(request))
-
-
-async def show_live(request: Request) -> Response:
-    """Return the part of the page that refreshes automatically."""
-    return render(request, "alerts/incidents.html", **await _context(request))
 
 
 async def clear(request: Request) -> Response:
@@ -106,8 +96,8 @@ def _worst_first(incident: Incident) -> tuple[bool, int, float]:
 
 
 routes = [
-    Route("/alerts", show),
-    Route("/alerts/live", show_live),
+    Route("/alerts", page_endpoint("alerts/alerts.html", _context)),
+    Route("/alerts/live", page_endpoint("alerts/incidents.html", _context)),
     Route("/alerts/clear", clear, methods=["POST"]),
     Route("/alerts/test", send_test, methods=["POST"]),
 ]

@@ -1,1 +1,1 @@
-"""What concerns the device as a whole, and who may see its panel."""
+"""The page of the device: its identity, the password, API keys and sessions."""

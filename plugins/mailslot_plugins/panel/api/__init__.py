@@ -1,1 +1,1 @@
-"""The device for programs: what the pages show and do, as JSON, and the document that describes it."""
+"""The API: the functions of the pages as JSON, and its OpenAPI document."""

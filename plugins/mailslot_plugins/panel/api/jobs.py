@@ -42,8 +42,8 @@ async def list_jobs(call: Call) -> Response:
     )
     headers: dict[str, str] = {}
     if len(jobs) > limit:
-        further = urlencode({**query, "before": jobs[limit - 1].id}, doseq=True)
-        headers["Link"] = f'</api/jobs?{further}>; rel="next"'
+        next_query = urlencode({**query, "before": jobs[limit - 1].id}, doseq=True)
+        headers["Link"] = f'</api/jobs?{next_query}>; rel="next"'
     return json_response([job_document(job) for job in jobs[:limit]], headers=headers)
 
 

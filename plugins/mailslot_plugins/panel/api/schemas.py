@@ -56,6 +56,13 @@ _HEALTH: Final = object_schema(
     renewed_at=nullable(DATE_TIME),
     renewal_days_left=nullable(NUMBER),
     secret_expires_at=nullable(DATE_TIME),
+    flow={**nullable(STRING), "description": "The flow that it was obtained by."},
+    client_id={**nullable(STRING), "description": "The application that it was given to."},
+    tenant=nullable(STRING),
+    flow_can_be_blocked={
+        **BOOLEAN,
+        "description": "Whether it dies if the organisation blocks its flow, which it may do at any time.",
+    },
     notes=STRINGS,
 )
 

@@ -9,8 +9,9 @@ from anyio.to_thread import run_sync
 from starlette.responses import Response
 
 from mailslot.errors import InputError
+from mailslot.oauth.token_errors import DEVICE_CODE_BLOCKED
 from mailslot.service.json_documents import token_rows
-from mailslot.slots.flows import APP_FLOWS, find_flow, flow_name, provider_of
+from mailslot.slots.flows import APP_FLOWS, find_flow, flow_name, offered_flows, provider_of
 from mailslot.slots.oauth_client import client_for_flow
 from mailslot.timestamps import iso
 from mailslot_plugins.panel.api.json_schema import closed_object_schema, enum_of, schema_ref
@@ -21,18 +22,21 @@ from mailslot_plugins.panel.token.deletion import start_deletion
 from mailslot_plugins.panel.token.retrieval import start_sign_in
 from mailslot_plugins.panel.token.sign_in import SignIn
 from mailslot_plugins.panel.token.sign_in_methods import SOURCE, SignInMethod
-from mailslot_plugins.panel.token.view import settings_of, sign_in_of
+from mailslot_plugins.panel.token.state import token_state
+from mailslot_plugins.panel.token.view import blocked_flows, settings_of, sign_in_of
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from mailslot.slots.records import Records
     from mailslot.slots.settings import Settings
     from mailslot_plugins.panel.api.operation import Call
     from mailslot_plugins.panel.background import BackgroundTask
 
-_SOON: Final = 10.0
+_CODE_TIMEOUT: Final = 10.0
 """Seconds to wait for the code, so that usually the first response contains it."""
 
-_LOOK: Final = 0.05
+_POLL_INTERVAL: Final = 0.05
 _WITHOUT_BROWSER: Final = ("device", "app")
 
 
@@ -59,14 +63,15 @@ async def delete_token(call: Call) -> Response:
 async def get_token(call: Call) -> Response:
     """Start a sign-in; it replaces a running one."""
     slot = slot_from_path(call)
-    settings = await settings_of(call.device, slot)
-    method = await run_sync(_choose_method, call.device.records, slot.record, settings, call.body.get("way"))
+    state = await token_state(call.device, slot.record)
+    settings, blocked = state.settings, blocked_flows(call.request, slot, state)
+    method = await run_sync(_choose_method, call.device.records, slot.record, settings, call.body.get("way"), blocked)
     url = call.request.url
     sign_in = SignIn(slot, method, call.request.state.session, f"{url.scheme}://{url.netloc}")
     task = start_sign_in(call.request.app.state, sign_in, settings)
-    with anyio.move_on_after(_SOON):
-        while task.running and sign_in.step == "preparing":  # noqa: ASYNC110 - it is looked at, and wakes nobody
-            await anyio.sleep(_LOOK)
+    with anyio.move_on_after(_CODE_TIMEOUT):
+        while task.running and sign_in.step == "preparing":  # noqa: ASYNC110 - the sign-in has no event for its steps
+            await anyio.sleep(_POLL_INTERVAL)
     return json_response(_document(task), 202, {"Location": f"/api/slots/{slot.id}/token/sign-in"})
 
 
@@ -83,11 +88,13 @@ async def leave_sign_in(call: Call) -> Response:
     return Response(status_code=204)
 
 
-def _choose_method(records: Records, record: str, settings: Settings, asked: str | None) -> SignInMethod:
-    """Return the requested sign-in method, or the best one without a browser.
+def _choose_method(
+    records: Records, record: str, settings: Settings, asked: str | None, blocked: Collection[str]
+) -> SignInMethod:
+    """Return the requested sign-in method, blocked or not, or the best one without a browser.
 
     Raises:
-        InputError: it is not available, or a setting is missing.
+        InputError: it is not available, or a setting is missing; cause `device_code_blocked`: only a browser is left.
     """
     if settings.authentication != "oauth2":
         raise InputError(
@@ -98,13 +105,25 @@ def _choose_method(records: Records, record: str, settings: Settings, asked: str
         )
     if settings.token_source is not None:
         return SOURCE
-    flows = provider_of(settings).flows
-    wanted = asked or settings.flow
-    if wanted not in _WITHOUT_BROWSER:
-        wanted = "device" if "device" in flows else "app"
-    flow = find_flow(flow_name(settings, wanted))
+    flow = find_flow(flow_name(settings, asked or _best_flow(records, record, settings, blocked)))
     client_for_flow(records.vault, record, settings, flow.name)
     return SignInMethod("app" if flow.name in APP_FLOWS else "device", flow.name)
+
+
+def _best_flow(records: Records, record: str, settings: Settings, blocked: Collection[str]) -> str:
+    provider = provider_of(settings).at_tenant(settings.tenant)
+    confidential = "client_secret" in records.vault.fields(record)
+    offered = offered_flows(provider, settings, confidential=confidential, blocked=blocked)
+    best = next((flow for flow in offered if flow == "device" or flow in APP_FLOWS), None)
+    if best is None and "device" in provider.flows and "device" in blocked:
+        raise InputError(
+            "The organisation no longer allows device codes: sign in on the panel's page, or enter the application's "
+            "secret or certificate, so that it signs in by itself.",
+            stage="token",
+            cause=DEVICE_CODE_BLOCKED,
+            key="way",
+        )
+    return best or "app"
 
 
 def _recent(call: Call) -> BackgroundTask[SignIn]:

@@ -50,17 +50,13 @@ async def read_body(request: Request, schema: Schema) -> dict[str, Any]:
             raise ProblemError(
                 415, f"Send JSON, as {JSON}.", key="Content-Type", headers={"Accept": f"{JSON}, {MERGE}"}
             )
-        value = _parsed(octets)
+        value = _parse_json(octets)
     validate(schema, value, "")
     return cast("dict[str, Any]", value)
 
 
 def read_query(query: QueryParams, schemas: Mapping[str, Schema]) -> dict[str, Any]:
     """Return the query parameters, each with its type.
-
-    Args:
-        query: the query of the request.
-        schemas: the schema of each known parameter.
 
     Raises:
         ProblemError: 422, a parameter is unknown, or does not match its schema.
@@ -98,7 +94,7 @@ def validate(schema: Schema, value: object, name: str) -> None:
             _refuse(name, f"{name} is {quoted_value(value)}; it must be one of {words}.")
         return
     kinds: list[str] = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
-    if not any(_is(kind, value) for kind in kinds):
+    if not any(_has_type(kind, value) for kind in kinds):
         wanted = " or ".join(_KINDS[kind][1] for kind in kinds)
         # Never repeat a secret in the error, whatever JSON type it was sent as.
         given = "" if schema.get("writeOnly") else f"is {quoted_value(value)}; it "
@@ -106,21 +102,21 @@ def validate(schema: Schema, value: object, name: str) -> None:
     if isinstance(value, dict):
         _validate_members(schema, cast("dict[str, object]", value))
     elif isinstance(value, list):
-        for one in cast("list[object]", value):
-            validate(schema.get("items", {"type": "string"}), one, name)
+        for element in cast("list[object]", value):
+            validate(schema.get("items", {"type": "string"}), element, name)
     elif value is not None:
         _validate_bounds(schema, value, name)
 
 
 def _validate_members(schema: Schema, value: Mapping[str, object]) -> None:
     known: Mapping[str, Schema] = schema["properties"]
-    for key, one in value.items():
+    for key, member in value.items():
         if key not in known and schema.get("additionalProperties") is False:
             others = f" There are {', '.join(known)}." if known else " Nothing is sent here."
             hint = suggestion(key, known) or others
             _refuse(key, f"There is no field {quoted_value(key)}.{hint}")
         if key in known:
-            validate(known[key], one, key)
+            validate(known[key], member, key)
     for key in schema["required"]:
         if key not in value:
             _refuse(key, f"{key} is missing.")
@@ -129,10 +125,10 @@ def _validate_members(schema: Schema, value: Mapping[str, object]) -> None:
 def _validate_bounds(schema: Schema, value: object, name: str) -> None:
     size = len(value) if isinstance(value, str) else value
     unit = " characters" if isinstance(value, str) else ""
-    least, most = (schema.get(f"{which}Length" if unit else f"{which}imum") for which in ("min", "max"))
-    if isinstance(size, int) and ((least is not None and size < least) or (most is not None and size > most)):
+    minimum, maximum = (schema.get(f"{which}Length" if unit else f"{which}imum") for which in ("min", "max"))
+    if isinstance(size, int) and ((minimum is not None and size < minimum) or (maximum is not None and size > maximum)):
         bounds = " and ".join(
-            f"at {word} {bound}" for word, bound in (("least", least), ("most", most)) if bound is not None
+            f"at {word} {bound}" for word, bound in (("least", minimum), ("most", maximum)) if bound is not None
         )
         _refuse(
             name,
@@ -140,14 +136,14 @@ def _validate_bounds(schema: Schema, value: object, name: str) -> None:
         )
 
 
-def _is(kind: str, value: object) -> bool:
+def _has_type(kind: str, value: object) -> bool:
     return isinstance(value, _KINDS[kind][0]) and (kind == "boolean" or not isinstance(value, bool))
 
 
-def _parsed(octets: bytes) -> object:
+def _parse_json(octets: bytes) -> object:
     try:
         text = octets.decode()
-        value: object = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_pairs)
+        value: object = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique_members)
         if _SURROGATE.search(json.dumps(value, ensure_ascii=False)):
             raise ValueError
     except (ValueError, RecursionError):
@@ -156,14 +152,14 @@ def _parsed(octets: bytes) -> object:
     return value
 
 
-def _pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def _unique_members(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError
     return found
 
 
-def _no_constant(name: str) -> NoReturn:
+def _refuse_constant(name: str) -> NoReturn:
     """Refuse ``NaN`` and ``Infinity``, which are not JSON (RFC 8259 section 6)."""
     raise ValueError(name)
 

@@ -1,1 +1,1 @@
-"""The connection test of a slot: it runs beside the pages, and they look at how it goes."""
+"""The connection test of a slot: it runs in the background, and pages show its progress."""

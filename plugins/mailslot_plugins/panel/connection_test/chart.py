@@ -19,12 +19,7 @@ _STEP: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """The bar of one test.
-
-    Attributes:
-        x: its left edge.
-        outcome: the test.
-    """
+    """The bar of one test."""
 
     x: int
     outcome: Outcome
@@ -32,14 +27,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """The last tests, the newest on the right.
-
-    Attributes:
-        bars: the bars.
-        width: the total width.
-        passed: the number of passed tests.
-        failed: the number of failed tests.
-    """
+    """The last tests, the newest on the right."""
 
     bars: tuple[Bar, ...]
     width: int
@@ -48,11 +36,7 @@ class Chart:
 
 
 def make_chart(outcomes: Sequence[Outcome]) -> Chart:
-    """Return the chart of some tests.
-
-    Args:
-        outcomes: the tests, the newest first.
-    """
+    """Return the chart of tests, which are given the newest first."""
     shown = outcomes[:MAX_BARS]
     passed = sum(each.ok for each in shown)
     bars = tuple(Bar(place * _STEP, each) for place, each in enumerate(reversed(shown)))

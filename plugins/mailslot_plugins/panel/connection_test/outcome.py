@@ -50,13 +50,7 @@ class Outcome:
 
 
 def outcome_of_result(result: TestResult, protocol: Protocol, language: str) -> Outcome:
-    """Return the outcome of a test that has just ended.
-
-    Args:
-        result: its result.
-        protocol: the slot's protocol.
-        language: one of the panel's.
-    """
+    """Return the outcome of a test that has just ended."""
     return Outcome(
         ok=result.ok,
         at=result.at,
@@ -71,13 +65,7 @@ def outcome_of_result(result: TestResult, protocol: Protocol, language: str) -> 
 
 
 def outcome_of_past_test(past: PastTest, protocol: Protocol, language: str) -> Outcome:
-    """Return the outcome of a test in the history.
-
-    Args:
-        past: the test.
-        protocol: the slot's protocol.
-        language: one of the panel's.
-    """
+    """Return the outcome of a test in the history."""
     return Outcome(
         ok=past.ok,
         at=past.at,

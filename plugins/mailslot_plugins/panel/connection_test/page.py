@@ -58,13 +58,7 @@ async def show_progress(request: Request) -> Response:
 
 
 async def recent_tests(device: Device, slot: Slot, language: str) -> list[Outcome]:
-    """Return the last tests of a slot's record, as many as the chart shows, the newest first.
-
-    Args:
-        device: the device.
-        slot: the slot.
-        language: one of the panel's.
-    """
+    """Return the last tests of a slot's record, as many as the chart shows, the newest first."""
     return [
         outcome_of_past_test(past, slot.protocol, language)
         for past in await History(device.home).last(slot.record, MAX_BARS)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mailslot.diagnosis.connection_test import check_connection
 from mailslot.diagnosis.stages import STAGES
+from mailslot_plugins.panel.background import tasks_of
 
 if TYPE_CHECKING:
     from starlette.datastructures import State
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from mailslot.diagnosis.stages import StageResult
     from mailslot.service.device import Device
     from mailslot.slots.slot import Slot
-    from mailslot_plugins.panel.background import BackgroundTask, BackgroundTasks
+    from mailslot_plugins.panel.background import BackgroundTask
 
 
 @dataclass(eq=False)
@@ -55,33 +56,20 @@ def start_test(state: State, slot: Slot, *, send: bool = False) -> BackgroundTas
         slot: the slot.
         send: whether to also mail a test message to the slot's own address; not for POP slots.
     """
-    tasks: BackgroundTasks = state.tasks
     before = find_test(state, slot)
     if before is not None and before.running:
         return before
-    return tasks.start(_key(slot), RunningTest(slot, send), partial(_test, state.device))
+    return tasks_of(state).start(_key(slot), RunningTest(slot, send), partial(_test, state.device))
 
 
 def find_test(state: State, slot: Slot) -> BackgroundTask[RunningTest] | None:
-    """Return the newest test of a slot's record; None if there was none since the panel was started.
-
-    Args:
-        state: the application's state.
-        slot: the slot.
-    """
-    tasks: BackgroundTasks = state.tasks
-    return tasks.find(_key(slot), RunningTest)
+    """Return the newest test of a slot's record; None if there was none since the panel was started."""
+    return tasks_of(state).find(_key(slot), RunningTest)
 
 
 def cancel_test(state: State, slot: Slot) -> None:
-    """Cancel the test of a slot's record, if one is running.
-
-    Args:
-        state: the application's state.
-        slot: the slot.
-    """
-    tasks: BackgroundTasks = state.tasks
-    tasks.cancel(_key(slot))
+    """Cancel the test of a slot's record, if one is running."""
+    tasks_of(state).cancel(_key(slot))
 
 
 async def _test(device: Device, testing: RunningTest) -> None:

@@ -1,1 +1,1 @@
-"""The first start: from a device that nobody has claimed to one that is ready for its first token."""
+"""The first start: from a device without a password to one that is ready for its first token."""

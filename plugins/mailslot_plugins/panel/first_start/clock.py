@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from mailslot.diagnosis.clock import is_wrong, measure_clock_skew
+from mailslot.diagnosis.clock import is_clock_wrong, measure_clock_skew
 from mailslot.errors import MailError
 
 if TYPE_CHECKING:
     from mailslot.service.device import Device
 
-_LONGEST: Final = 10.0
+_TIMEOUT: Final = 10.0
 """Seconds for the whole check."""
 
 
@@ -39,6 +39,6 @@ async def check_clock(device: Device, record: str, check: ClockCheck) -> None:
         profile = await device.connector.profile(record)
     except MailError:
         return
-    skew, _ = await measure_clock_skew(device.connector, profile, _LONGEST)
+    skew, _ = await measure_clock_skew(device.connector, profile, _TIMEOUT)
     if skew is not None:
-        check.state, check.seconds = "wrong" if is_wrong(skew) else "right", round(skew)
+        check.state, check.seconds = "wrong" if is_clock_wrong(skew) else "right", round(skew)

@@ -17,6 +17,7 @@ from mailslot.oauth.presets import presets
 from mailslot.slots.section import DEVICE
 from mailslot.slots.slot import slots_of
 from mailslot.wire.secret import Secret
+from mailslot_plugins.panel.background import tasks_of
 from mailslot_plugins.panel.first_start.clock import ClockCheck, check_clock
 from mailslot_plugins.panel.permission import change_section
 from mailslot_plugins.panel.render import redirect, render, text
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from mailslot.service.device import Device
-    from mailslot_plugins.panel.background import BackgroundTasks
     from mailslot_plugins.panel.security.security import Security
 
 RECORD: Final = "smtp"
@@ -127,9 +127,8 @@ async def set_slot(request: Request) -> Response:
     request.state.session.notices += [Notice("warning", each) for each in drop_texts(request, changed.dropped)]
     if own:
         return redirect(request, f"/slots/{SLOT}")
-    tasks: BackgroundTasks = request.app.state.tasks
     # The clock is compared in the background, so that no page waits for it.
-    tasks.start(_CLOCK, ClockCheck(), partial(check_clock, device, RECORD))
+    tasks_of(request.app.state).start(_CLOCK, ClockCheck(), partial(check_clock, device, RECORD))
     return redirect(request, f"{FIRST_START}/done")
 
 
@@ -165,8 +164,7 @@ def _slot_page(request: Request, values: dict[str, str], error: str, status: int
 
 
 def _clock(request: Request) -> dict[str, Any]:
-    tasks: BackgroundTasks = request.app.state.tasks
-    task = tasks.find(_CLOCK, ClockCheck)
+    task = tasks_of(request.app.state).find(_CLOCK, ClockCheck)
     return {"running": task is not None and task.running, "clock_check": task.subject if task else ClockCheck()}
 
 

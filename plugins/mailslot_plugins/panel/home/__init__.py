@@ -1,1 +1,1 @@
-"""The first page: the slots, what needs somebody, the queue."""
+"""The home page: what needs attention, the slots, and the queue."""

@@ -34,14 +34,7 @@ logger = logging.getLogger(__name__)
 async def attention_items(
     device: Device, records: Iterable[RecordOverview], language: str, pages: Iterable[PipelinePage] = ()
 ) -> list[AttentionItem]:
-    """Return the items that need attention.
-
-    Args:
-        device: the device.
-        records: the overviews of the records.
-        language: the language of the sentences.
-        pages: the pages of pipelines.
-    """
+    """Return the items that need attention."""
     held = await device.spool.held_by_record()
     numbers = {via: number for via, (number, _) in held.items()}
     by_record = {

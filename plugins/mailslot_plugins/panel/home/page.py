@@ -8,24 +8,13 @@ from starlette.routing import Route
 
 from mailslot_plugins.panel.home.attention import attention_items
 from mailslot_plugins.panel.home.record_overview import record_overviews
-from mailslot_plugins.panel.render import device_of, render
+from mailslot_plugins.panel.render import device_of, page_endpoint
 
 if TYPE_CHECKING:
     from starlette.requests import Request
-    from starlette.responses import Response
 
 
 _JOBS: Final = 5
-
-
-async def show(request: Request) -> Response:
-    """Return the page."""
-    return render(request, "home/home.html", **await _context(request))
-
-
-async def show_live(request: Request) -> Response:
-    """Return the live part of the page."""
-    return render(request, "home/live.html", **await _context(request))
 
 
 async def _context(request: Request) -> dict[str, Any]:
@@ -46,4 +35,7 @@ async def _context(request: Request) -> dict[str, Any]:
     }
 
 
-routes = [Route("/", show), Route("/live", show_live)]
+routes = [
+    Route("/", page_endpoint("home/home.html", _context)),
+    Route("/live", page_endpoint("home/live.html", _context)),
+]

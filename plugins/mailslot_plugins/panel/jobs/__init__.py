@@ -1,1 +1,1 @@
-"""The queue: all jobs, and the story of each."""
+"""The queue: all jobs, and the details of each."""

@@ -11,7 +11,7 @@ from mailslot.errors import InputError
 from mailslot.slots.slot import PROTOCOLS, slots_of
 from mailslot.spool.job import STATES, TRANSITIONS, UNFINISHED
 from mailslot_plugins.panel.explanations import explanation_of
-from mailslot_plugins.panel.render import device_of, parse_number, redirect, render, text
+from mailslot_plugins.panel.render import device_of, page_endpoint, parse_number, redirect, render, text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,26 +36,6 @@ GROUPS: Final[Mapping[str, tuple[State, ...]]] = {
 """The filters, with the states that each one shows; together they cover all states."""
 
 assert sorted(state for group in GROUPS.values() for state in group) == sorted(STATES)  # noqa: S101 - none is left out
-
-
-async def list_jobs(request: Request) -> Response:
-    """Return the newest jobs, all or filtered."""
-    return render(request, "jobs/list.html", **await _list_context(request))
-
-
-async def list_live(request: Request) -> Response:
-    """Return the live part of that page."""
-    return render(request, "jobs/live.html", **await _list_context(request))
-
-
-async def show(request: Request) -> Response:
-    """Return one job."""
-    return render(request, "jobs/job.html", **await _job_context(request))
-
-
-async def show_live(request: Request) -> Response:
-    """Return the live part of that page."""
-    return render(request, "jobs/story.html", **await _job_context(request))
 
 
 async def retry(request: Request) -> Response:
@@ -147,10 +127,10 @@ def _before(query: QueryParams) -> int | None:
 
 
 routes = [
-    Route("/jobs", list_jobs),
-    Route("/jobs/live", list_live),
-    Route("/jobs/{job}", show),
-    Route("/jobs/{job}/live", show_live),
+    Route("/jobs", page_endpoint("jobs/list.html", _list_context)),
+    Route("/jobs/live", page_endpoint("jobs/live.html", _list_context)),
+    Route("/jobs/{job}", page_endpoint("jobs/job.html", _job_context)),
+    Route("/jobs/{job}/live", page_endpoint("jobs/story.html", _job_context)),
     Route("/jobs/{job}/retry", retry, methods=["POST"]),
     Route("/jobs/{job}/cancel", ask_cancel),
     Route("/jobs/{job}/cancel", cancel, methods=["POST"]),

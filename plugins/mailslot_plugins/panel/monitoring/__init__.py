@@ -1,1 +1,1 @@
-"""What monitoring systems ask for."""
+"""Metrics and health for monitoring systems."""

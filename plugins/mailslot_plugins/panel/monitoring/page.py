@@ -14,7 +14,7 @@ from mailslot.service.metrics import CONTENT_TYPE, metrics
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-_LONGEST: Final = 5.0
+_TIMEOUT: Final = 5.0
 """Seconds within which a healthy device responds."""
 
 
@@ -29,10 +29,10 @@ async def show_metrics(request: Request) -> Response:
 async def show_health(request: Request) -> Response:
     """Return whether the spool responds."""
     try:
-        with anyio.fail_after(_LONGEST):
+        with anyio.fail_after(_TIMEOUT):
             await request.app.state.device.spool.count_by_state()
     except (MailError, TimeoutError) as error:
-        sentence = str(error) or f"The spool has not answered within {_LONGEST:g} seconds."
+        sentence = str(error) or f"The spool has not answered within {_TIMEOUT:g} seconds."
         return JSONResponse({"status": "failing", "message": sentence}, status_code=503)
     return JSONResponse({"status": "ok"})
 

@@ -1,1 +1,1 @@
-"""The language and the colours of a browser."""
+"""The language and the theme of a browser."""

@@ -1,1 +1,1 @@
-"""What came in: faxes, mail to print, requests, and what became of each."""
+"""Received mail: faxes, prints and requests, and their results."""

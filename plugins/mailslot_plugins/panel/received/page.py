@@ -13,7 +13,7 @@ from mailslot.errors import InputError
 from mailslot.service.received import describe_mail, received_mails
 from mailslot.slots.slot import PROTOCOLS, slots_of
 from mailslot_plugins.intake.thumbnails import Thumbnails
-from mailslot_plugins.panel.render import device_of, parse_number, redirect, render, text
+from mailslot_plugins.panel.render import device_of, page_endpoint, parse_number, redirect, render, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,16 +28,6 @@ _MAX_MAILS: Final = 100
 """Mails on the page."""
 
 RECORDS: Final = tuple(record for record, protocol in PROTOCOLS.items() if protocol == "POP")
-
-
-async def list_mails(request: Request) -> Response:
-    """Return the newest mails, of all records or of one."""
-    return render(request, "received/list.html", **await _list_context(request))
-
-
-async def list_live(request: Request) -> Response:
-    """Return the live part of that page."""
-    return render(request, "received/live.html", **await _list_context(request))
 
 
 async def show(request: Request) -> Response:
@@ -102,8 +92,8 @@ async def _mail(request: Request) -> Incoming:
 
 
 routes = [
-    Route("/received", list_mails),
-    Route("/received/live", list_live),
+    Route("/received", page_endpoint("received/list.html", _list_context)),
+    Route("/received/live", page_endpoint("received/live.html", _list_context)),
     Route("/received/{mail}", show),
     Route("/received/{mail}/page.png", show_picture),
     Route("/received/{mail}/retry", retry, methods=["POST"]),

@@ -1,1 +1,1 @@
-"""The sections of the settings beside the slots: where faxes go, what is printed, who is told."""
+"""The sections of the settings, such as ``[fax]`` and ``[print]``."""

@@ -149,13 +149,7 @@ def _entered(key: Key, value: object) -> str:
 
 
 def allowed_text(section: Section, key: str, language: str) -> str:
-    """Return the allowed values of a key; in English if there is no translation.
-
-    Args:
-        section: the section.
-        key: the key.
-        language: one of the panel's.
-    """
+    """Return the allowed values of a key; in English if there is no translation."""
     return section_text(section.name, "hint", language, key) or section.keys[key].allowed
 
 

@@ -1,1 +1,1 @@
-"""Who may see and do what on the panel, and from where."""
+"""Access to the panel: sessions, passwords, keys, TLS and limits."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from getpass import getpass
-from pathlib import Path  # noqa: TC003 - typer reads the annotations when it runs
 
 import typer
 
@@ -33,8 +32,7 @@ def password(context: typer.Context) -> None:
             stage="resolve",
             cause="not_configured",
         ) from error
-    home: Path = context.obj
-    Password(home).set(_entered())
+    Password(context.obj).set(_entered())
     typer.echo("The panel's password is set.")
 
 

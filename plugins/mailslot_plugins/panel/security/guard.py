@@ -44,11 +44,7 @@ logger = logging.getLogger(__name__)
 
 
 def middleware(security: Security) -> list[Middleware]:
-    """Return the middleware for every page, in this order; the `LanguageMiddleware` comes before it.
-
-    Args:
-        security: the panel's sessions, password and keys.
-    """
+    """Return the middleware for every page, in this order; the `LanguageMiddleware` comes before it."""
     return [
         Middleware(SecurityHeaders, trusted=lambda: security.certificate is not None and security.certificate.is_own),
         Middleware(Guard, security=security),
@@ -56,12 +52,7 @@ def middleware(security: Security) -> list[Middleware]:
 
 
 class Guard:
-    """Middleware that refuses requests that are malformed or not permitted.
-
-    Args:
-        app: the next application.
-        security: the panel's sessions, password and keys.
-    """
+    """Middleware that refuses requests that are malformed or not permitted."""
 
     def __init__(self, app: ASGIApp, security: Security) -> None:
         self._app = app

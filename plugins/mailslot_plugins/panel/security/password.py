@@ -45,11 +45,7 @@ class PasswordExistsError(InputError):
 
 
 class Password:
-    """The password hash in the home folder. All methods block, for some tens of milliseconds: call them in a thread.
-
-    Args:
-        home: the home folder.
-    """
+    """The password hash in the home folder. All methods block, for some tens of milliseconds: call them in a thread."""
 
     def __init__(self, home: Path) -> None:
         self._path = home / "panel" / "password"

@@ -61,11 +61,7 @@ class ThrottledError(Exception):
 
 
 class WrongGuesses:
-    """The number of recent wrong guesses of each client.
-
-    Args:
-        monotonic: a monotonic clock, in seconds.
-    """
+    """The number of recent wrong guesses of each client."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
@@ -136,10 +132,6 @@ class Throttle:
     @asynccontextmanager
     async def turn(self, address: str, session: str) -> AsyncGenerator[None]:
         """Wait for a turn to guess; in the context, there is no other guess.
-
-        Args:
-            address: the client network of the guess.
-            session: the id of its session.
 
         Raises:
             ThrottledError: too many are waiting already, or it has waited too long.

@@ -26,13 +26,7 @@ _IDENTITY: Final = frozenset({"account", "client_id", "tenant", "authentication"
 
 @dataclass(frozen=True, slots=True)
 class ChangeRow:
-    """One changed setting or secret.
-
-    Attributes:
-        label: its name.
-        before: its old value.
-        after: its new value.
-    """
+    """One changed setting or secret."""
 
     label: str
     before: str
@@ -68,12 +62,7 @@ def needs_review(form_input: FormInput, stored: StoredRecord, *, shared: bool, e
 
 
 def touches_token(form_input: FormInput, stored: StoredRecord) -> bool:
-    """Return whether a change may make an existing token unusable.
-
-    Args:
-        form_input: the submitted form.
-        stored: the stored record.
-    """
+    """Return whether a change may make an existing token unusable."""
     return stored.has_token and bool(_IDENTITY & form_input.changes.keys() or "client_secret" in form_input.secrets)
 
 
@@ -107,14 +96,7 @@ def change_rows(
 
 
 def difference(before: Settings, after: Settings, protocol: Protocol, language: str) -> list[ChangeRow]:
-    """Return the differences between settings, for people.
-
-    Args:
-        before: the old settings.
-        after: the new settings.
-        protocol: the slot's protocol.
-        language: one of the panel's.
-    """
+    """Return the differences between settings, for people."""
     former, new = _texts(before, protocol, language), _texts(after, protocol, language)
     return [
         ChangeRow(label(key, protocol, language), former[key], new[key])

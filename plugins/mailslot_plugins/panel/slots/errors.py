@@ -21,14 +21,7 @@ _TEXTS: Final = frozenset({"sender_name", "account", "client_id", "tenant"})
 
 
 def find_errors(records: Records, record: str, form_input: FormInput, stored: StoredRecord) -> dict[str, InputError]:
-    """Return all errors in a form, by key; an empty key for errors without a field. Blocks.
-
-    Args:
-        records: the records.
-        record: the name of the record.
-        form_input: the submitted form.
-        stored: the stored record.
-    """
+    """Return all errors in a form, by key; an empty key for errors without a field. Blocks."""
     found = dict[str, InputError]()
     protocol = PROTOCOLS[record]
     for key, text in form_input.changes.items():
@@ -51,23 +44,13 @@ def find_errors(records: Records, record: str, form_input: FormInput, stored: St
 
 
 def error_text(error: InputError, language: str) -> str:
-    """Return the text of an error beside its field.
-
-    Args:
-        error: the error.
-        language: one of the panel's.
-    """
+    """Return the text of an error beside its field."""
     key = "wrong_text" if error.key in _TEXTS else f"wrong_{error.key}"
     return translate(FOLDER, key, language) if has_text(key) else str(error)
 
 
 def changed_elsewhere(form_input: FormInput, stored: StoredRecord) -> dict[str, bool]:
-    """Return the settings that others have changed since the page was loaded, and whether each was changed here, too.
-
-    Args:
-        form_input: the submitted form.
-        stored: the stored record.
-    """
+    """Return the settings that others have changed since the page was loaded; True for those changed here, too."""
     mine = form_input.changes
     return {
         key: key in mine and form_input.values[key] != text

@@ -47,11 +47,7 @@ class FormInput:
         return {key: text or None for key, text in self.values.items() if text != self.original[key]}
 
     def rebased(self, stored: StoredRecord) -> FormInput:
-        """Return the same changes, applied to the stored record.
-
-        Args:
-            stored: the stored record.
-        """
+        """Return the same changes, applied to the stored record."""
         return replace(
             self, values={**stored.texts, **{key: self.values[key] for key in self.changes}}, original=stored.texts
         )
@@ -75,12 +71,7 @@ class FormInput:
         return replace(self, values={**self.values, **back})
 
     def settings(self, settings: Settings, protocol: Protocol) -> Settings:
-        """Return settings with the entered values that are valid on their own.
-
-        Args:
-            settings: the stored settings.
-            protocol: the slot's protocol.
-        """
+        """Return settings with the entered values that are valid on their own."""
         unset, found = Settings(), dict[str, Any]()
         for key, text in self.changes.items():
             try:

@@ -36,13 +36,7 @@ def has_text(key: str) -> bool:
 
 
 def label(key: str, protocol: Protocol, language: str) -> str:
-    """Return the name of a setting or secret; its key if there is no text.
-
-    Args:
-        key: the key.
-        protocol: the slot's protocol.
-        language: one of the panel's.
-    """
+    """Return the name of a setting or secret; its key if there is no text."""
     for name in (f"label_{key}_{protocol}", f"label_{key}"):
         if has_text(name):
             return translate(FOLDER, name, language)
@@ -74,13 +68,7 @@ def value_text(key: str, value: object, language: str) -> str:
 
 
 def with_labels(diagnosis: Diagnosis, protocol: Protocol, language: str) -> Diagnosis:
-    """Return a diagnosis with the form's name for a missing setting.
-
-    Args:
-        diagnosis: the diagnosis.
-        protocol: the slot's protocol.
-        language: one of the panel's.
-    """
+    """Return a diagnosis with the form's name for a missing setting."""
     missing = diagnosis.facts.get("missing", "")
     if missing not in KEYS:
         return diagnosis

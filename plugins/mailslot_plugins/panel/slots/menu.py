@@ -40,12 +40,7 @@ def sharing_slots(slot: Slot) -> list[Slot]:
 
 
 def slot_names(slots: Sequence[Slot], language: str) -> str:
-    """Return the names of slots as a list in a sentence; empty for no slots.
-
-    Args:
-        slots: the slots.
-        language: one of the panel's.
-    """
+    """Return the names of slots as a list in a sentence; empty for no slots."""
     names = [menu_steps(slot)[-1] for slot in slots]
     if len(names) < 2:
         return "".join(names)

@@ -12,6 +12,7 @@ from mailslot.diagnosis.catalogue import explain as say_cause
 from mailslot.errors import InputError, MailError
 from mailslot.service.pipeline import find_pipelines, pollers
 from mailslot.service.poller import STORE, poll_once
+from mailslot_plugins.panel.background import tasks_of
 from mailslot_plugins.panel.explanations import explanation_of
 from mailslot_plugins.panel.slots.labels import FOLDER, with_labels
 from mailslot_plugins.panel.translations import translate
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from mailslot.service.device import Device
     from mailslot.service.poll_report import PollReport
     from mailslot.slots.slot import Slot
-    from mailslot_plugins.panel.background import BackgroundTask, BackgroundTasks
+    from mailslot_plugins.panel.background import BackgroundTask
 
 _WAIT: Final = 30.0
 """Seconds to wait for another running poll of the same record."""
@@ -74,28 +75,16 @@ class PollStatus:
 
 
 def start_poll(state: State, slot: Slot) -> BackgroundTask[PollRun]:
-    """Start a poll, or return the running one.
-
-    Args:
-        state: the application's state.
-        slot: a POP slot.
-    """
-    tasks: BackgroundTasks = state.tasks
+    """Start a poll, or return the running one."""
     before = find_poll(state, slot)
     if before is not None and before.running:
         return before
-    return tasks.start(_key(slot), PollRun(slot), partial(_poll, state.device))
+    return tasks_of(state).start(_key(slot), PollRun(slot), partial(_poll, state.device))
 
 
 def find_poll(state: State, slot: Slot) -> BackgroundTask[PollRun] | None:
-    """Return the newest poll that was requested here; None if there was none.
-
-    Args:
-        state: the application's state.
-        slot: a POP slot.
-    """
-    tasks: BackgroundTasks = state.tasks
-    return tasks.find(_key(slot), PollRun)
+    """Return the newest poll that was requested here; None if there was none."""
+    return tasks_of(state).find(_key(slot), PollRun)
 
 
 async def poll_status(state: State, slot: Slot, interval: int, language: str) -> PollStatus:

@@ -83,14 +83,7 @@ async def confirm(request: Request) -> Response:
 
 
 async def apply_change(request: Request, slot: Slot, form_input: FormInput, stored: StoredRecord) -> Response:
-    """Save a change, and report the result on the slot's page.
-
-    Args:
-        request: the request.
-        slot: the slot.
-        form_input: the submitted form.
-        stored: the record before the change.
-    """
+    """Save a change, and report the result on the slot's page."""
     device = device_of(request)
     language: str = request.state.language
     change = partial(

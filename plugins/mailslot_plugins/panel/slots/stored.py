@@ -52,10 +52,5 @@ def load_record(records: Records, record: str) -> StoredRecord:
 
 
 def form_texts(settings: Settings, protocol: Protocol) -> dict[str, str]:
-    """Return settings as texts for a form's fields, by key.
-
-    Args:
-        settings: the settings.
-        protocol: the slot's protocol.
-    """
+    """Return settings as texts for a form's fields, by key."""
     return {key: as_text(json_value(getattr(settings, key))) for key in keys_for(protocol)}

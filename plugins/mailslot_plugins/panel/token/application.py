@@ -26,13 +26,7 @@ _COMMAND: Final = 5
 
 @dataclass(slots=True)
 class Step:
-    """One step.
-
-    Attributes:
-        text: what to do.
-        commands: the commands to run.
-        steps: its substeps.
-    """
+    """One step."""
 
     text: str
     commands: list[str] = field(default_factory=list[str])

@@ -25,11 +25,7 @@ TIMED_OUT: Final = "late"
 
 
 class PendingAuthorization:
-    """An authorization request that waits for its response.
-
-    Args:
-        attempt: the request, which the response must match.
-    """
+    """An authorization request that waits for its response."""
 
     def __init__(self, attempt: AuthorizationAttempt) -> None:
         self.attempt = attempt

@@ -13,6 +13,7 @@ from starlette.responses import RedirectResponse
 from starlette.routing import Route
 
 from mailslot.slots.slot import PROTOCOLS
+from mailslot_plugins.panel.background import tasks_of
 from mailslot_plugins.panel.render import redirect, render
 from mailslot_plugins.panel.token.retrieval import task_key
 from mailslot_plugins.panel.token.sign_in import SignIn
@@ -26,18 +27,13 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from mailslot_plugins.panel.background import BackgroundTasks
     from mailslot_plugins.panel.token.authorization import PendingAuthorization
 
 _RESPONSE: Final = frozenset({"code", "error"})
 
 
 class LoopbackRedirects:
-    """Middleware that routes a response at ``/`` to `CALLBACK`: on loopback, redirect URIs have no path.
-
-    Args:
-        app: the next application.
-    """
+    """Middleware that routes a response at ``/`` to `CALLBACK`: on loopback, redirect URIs have no path."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -69,9 +65,8 @@ async def receive_redirect(request: Request) -> Response:
 
 
 def _pending(request: Request) -> Iterator[tuple[SignIn, PendingAuthorization]]:
-    tasks: BackgroundTasks = request.app.state.tasks
     for record in PROTOCOLS:
-        task = tasks.find(task_key(record), SignIn)
+        task = tasks_of(request.app.state).find(task_key(record), SignIn)
         if task is not None and task.running and task.subject.pending is not None:
             yield task.subject, task.subject.pending
 

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mailslot.errors import MailError
+from mailslot_plugins.panel.background import tasks_of
 from mailslot_plugins.panel.token.retrieval import task_key
 from mailslot_plugins.panel.token.sign_in import REMEMBERED_FOR
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from mailslot.oauth.revocation import Revocation
     from mailslot.slots.settings import Settings
     from mailslot.slots.slot import Slot
-    from mailslot_plugins.panel.background import BackgroundTask, BackgroundTasks
+    from mailslot_plugins.panel.background import BackgroundTask
 
 logger = logging.getLogger(__name__)
 
@@ -46,15 +47,8 @@ class Deletion:
 
 
 def start_deletion(state: State, slot: Slot, settings: Settings) -> BackgroundTask[Deletion]:
-    """Start to delete a record's token; a running sign-in for the record is cancelled.
-
-    Args:
-        state: the application's state.
-        slot: a slot of the record.
-        settings: the record's settings.
-    """
-    tasks: BackgroundTasks = state.tasks
-    return tasks.start(task_key(slot.record), Deletion(), partial(_delete, state, slot, settings))
+    """Start to delete a record's token; a running sign-in for the record is cancelled."""
+    return tasks_of(state).start(task_key(slot.record), Deletion(), partial(_delete, state, slot, settings))
 
 
 async def _delete(state: State, slot: Slot, settings: Settings, deletion: Deletion) -> None:

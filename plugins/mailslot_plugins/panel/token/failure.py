@@ -34,12 +34,7 @@ class SignInFailure:
 
 
 def failure_of(sign_in: SignIn, language: str) -> SignInFailure:
-    """Return the failure of a sign-in.
-
-    Args:
-        sign_in: the sign-in.
-        language: one of the panel's.
-    """
+    """Return the failure of a sign-in."""
     error = sign_in.error
     if error is None:
         return SignInFailure(translate("layout", "trouble_other", language), "", "")

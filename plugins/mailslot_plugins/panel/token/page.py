@@ -18,7 +18,9 @@ from mailslot_plugins.panel.token.application import save
 from mailslot_plugins.panel.token.deletion import start_deletion
 from mailslot_plugins.panel.token.retrieval import start_sign_in
 from mailslot_plugins.panel.token.sign_in import SignIn
+from mailslot_plugins.panel.token.state import token_state
 from mailslot_plugins.panel.token.view import (
+    blocked_flows,
     deletion_of,
     page_context,
     progress_context,
@@ -61,8 +63,9 @@ async def show_progress(request: Request) -> Response:
 async def start(request: Request) -> Response:
     """Start a sign-in."""
     slot, device = slot_of(request), device_of(request)
-    settings = await settings_of(device, slot)
-    options = await run_sync(sign_in_options, device.records, slot.record, settings, request.url)
+    state = await token_state(device, slot.record)
+    settings, blocked = state.settings, blocked_flows(request, slot, state)
+    options = await run_sync(sign_in_options, device.records, slot.record, settings, request.url, blocked)
     requested = request.state.form.get("way", "")
     method = next((method for method in options.methods if method.name == requested), None)
     if method is None:

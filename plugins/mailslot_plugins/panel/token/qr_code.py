@@ -6,11 +6,7 @@ from markupsafe import Markup
 
 
 def qr(address: str) -> Markup:
-    """Return a QR code as SVG without inline styles; black on white, since some cameras cannot read the reverse.
-
-    Args:
-        address: its content.
-    """
+    """Return a QR code as SVG without inline styles; black on white, since some cameras cannot read the reverse."""
     import segno  # noqa: PLC0415 - few sign-ins show one
 
     made = segno.make(address, micro=False, error="m")

@@ -11,6 +11,7 @@ from anyio.to_thread import run_sync
 from mailslot.errors import MailError
 from mailslot.slots.direct_token_source import direct_token_source
 from mailslot.slots.flows import find_flow
+from mailslot_plugins.panel.background import tasks_of
 from mailslot_plugins.panel.connection_test.running_test import start_test
 from mailslot_plugins.panel.token.authorization import PanelFlow
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from mailslot.oauth.flow import Flow, Person
     from mailslot.service.device import Device
     from mailslot.slots.settings import Settings
-    from mailslot_plugins.panel.background import BackgroundTask, BackgroundTasks
+    from mailslot_plugins.panel.background import BackgroundTask
     from mailslot_plugins.panel.token.sign_in import SignIn
 
 logger = logging.getLogger(__name__)
@@ -32,15 +33,8 @@ def task_key(record: str) -> tuple[str, ...]:
 
 
 def start_sign_in(state: State, sign_in: SignIn, settings: Settings) -> BackgroundTask[SignIn]:
-    """Start a sign-in; it replaces a running one for the same record.
-
-    Args:
-        state: the application's state.
-        sign_in: a new sign-in.
-        settings: the record's settings.
-    """
-    tasks: BackgroundTasks = state.tasks
-    return tasks.start(task_key(sign_in.slot.record), sign_in, partial(_sign_in, state, settings))
+    """Start a sign-in; it replaces a running one for the same record."""
+    return tasks_of(state).start(task_key(sign_in.slot.record), sign_in, partial(_sign_in, state, settings))
 
 
 async def _sign_in(state: State, settings: Settings, sign_in: SignIn) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, cast
 
-from mailslot.errors import InputError
+from mailslot.slots.flows import APP_FLOWS, offered_flows
 from mailslot_plugins.tokens.paste import unused_loopback_uri
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from starlette.datastructures import URL
 
     from mailslot.oauth.providers import Provider
@@ -20,11 +22,6 @@ CALLBACK: Final = "/oauth/callback"
 
 MethodName = Literal["browser", "device", "paste", "app", "source"]
 
-# On loopback, the redirect URI registered for the command is valid for the panel, too. An https address has to be
-# registered separately, which the other methods do not need.
-_ON_LOOPBACK: Final[tuple[MethodName, ...]] = ("browser", "device", "paste", "app")
-_ELSEWHERE: Final[tuple[MethodName, ...]] = ("device", "browser", "paste", "app")
-
 
 @dataclass(frozen=True, slots=True)
 class SignInMethod:
@@ -34,43 +31,46 @@ class SignInMethod:
         name: the method, or ``"source"`` if the settings name a token source.
         flow: the name of the flow, which differs for providers with another flow for applications.
         redirect_uri: the redirect URI; empty if there is none.
+        can_be_blocked: whether an organisation may block it, and with it the tokens that were obtained by it.
     """
 
     name: MethodName
     flow: str
     redirect_uri: str = ""
+    can_be_blocked: bool = False
 
 
 SOURCE: Final = SignInMethod("source", "")
 
 
 def sign_in_methods(
-    provider: Provider, settings: Settings, url: URL, *, confidential: bool
+    provider: Provider, settings: Settings, url: URL, *, confidential: bool, blocked: Collection[str] = ()
 ) -> tuple[SignInMethod, ...]:
-    """Return the available methods.
+    """Return the available methods, in the order of `mailslot.slots.flows.offered_flows`.
 
     Args:
         provider: the provider, with the tenant of the settings.
         settings: the record's settings.
         url: the URL of the request to the panel.
         confidential: whether the application has a secret or certificate.
+        blocked: flows that the organisation has blocked.
     """
-    callback = callback_at(url, provider)
     found: list[SignInMethod] = []
-    for name in _ON_LOOPBACK if url.scheme == "http" else _ELSEWHERE:
-        flow = "service_account" if name == "app" and "service_account" in provider.flows else name
-        if flow not in provider.flows or not _is_allowed(provider, flow):
+    for flow in offered_flows(provider, settings, confidential=confidential, blocked=blocked):
+        name: MethodName = "app" if flow in APP_FLOWS else cast("MethodName", flow)
+        redirect_uri = _redirect_uri(name, provider, settings, url)
+        if name == "browser" and not redirect_uri:
             continue
-        if name == "app" and not confidential and settings.flow != "app":
-            continue
-        if name != "browser":
-            back = (
-                (settings.redirect_uri or unused_loopback_uri(provider.quirks.loopback_host)) if name == "paste" else ""
-            )
-            found.append(SignInMethod(name, flow, back))
-        elif callback:
-            found.append(SignInMethod(name, flow, callback))
-    return tuple(sorted(found, key=lambda method: method.name != settings.flow))
+        found.append(SignInMethod(name, flow, redirect_uri, flow in provider.quirks.blockable_flows))
+    return tuple(found)
+
+
+def _redirect_uri(name: MethodName, provider: Provider, settings: Settings, url: URL) -> str:
+    if name == "browser":
+        return callback_at(url, provider)
+    if name == "paste":
+        return settings.redirect_uri or unused_loopback_uri(provider.quirks.loopback_host)
+    return ""
 
 
 def callback_at(url: URL, provider: Provider) -> str:
@@ -78,10 +78,6 @@ def callback_at(url: URL, provider: Provider) -> str:
 
     On loopback it has no path, like registered loopback URIs (RFC 8252 section 7.3), and the host name that the
     provider accepts, whatever the browser uses. On other addresses only https is safe (RFC 9700 section 2.6).
-
-    Args:
-        url: the URL of the request to the panel.
-        provider: the provider.
     """
     if url.scheme == "https":
         return f"https://{url.netloc}{CALLBACK}"
@@ -106,14 +102,6 @@ def redirect_uris(
     port = "" if redirect_port is None else f":{redirect_port}"
     pasted = () if redirect_uri is None else (redirect_uri,)
     return tuple(dict.fromkeys((f"http://{provider.quirks.loopback_host}{port}", *pasted, *here)))
-
-
-def _is_allowed(provider: Provider, flow: str) -> bool:
-    try:
-        provider.check_flow(flow)
-    except InputError:
-        return False
-    return True
 
 
 def _is_loopback(host: str) -> bool:

@@ -38,6 +38,7 @@ _WORDS: Final[Mapping[Topic, str]] = {
     "testing": "note_testing",
     "secret_ends": "note_secret_ends",
     "clock": "note_clock",
+    "blockable_flow": "note_blockable_flow",
 }
 
 
@@ -74,11 +75,7 @@ class TokenState:
         return self.health is not None and (self.health.obtained_at is not None or self.health.state == "unreadable")
 
     def sentence(self, language: str) -> str:
-        """Return the most important problem; empty if there is none.
-
-        Args:
-            language: one of the panel's.
-        """
+        """Return the most important problem; empty if there is none."""
         health = self.health
         if health is None:
             return word(FOLDER, "from_elsewhere", language) if self.from_elsewhere else ""
@@ -91,11 +88,7 @@ class TokenState:
         return next(iter(self.notes(language)), health.sentence)
 
     def notes(self, language: str) -> tuple[str, ...]:
-        """Return notes about the token, a sentence each.
-
-        Args:
-            language: one of the panel's.
-        """
+        """Return notes about the token, a sentence each."""
         health = self.health
         if health is None:
             return ()
@@ -113,10 +106,6 @@ class TokenState:
 
 async def token_state(device: Device, record: str) -> TokenState:
     """Return the state of a record's token.
-
-    Args:
-        device: the device.
-        record: the name of the record.
 
     Raises:
         InputError: there are no usable settings.

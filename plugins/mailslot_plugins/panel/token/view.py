@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from anyio.to_thread import run_sync
 
 from mailslot.errors import MailError
+from mailslot.oauth.token_errors import flows_blocked_by
 from mailslot.slots.effective_settings import mail_service
 from mailslot.slots.flows import provider_of
 from mailslot.slots.slot import PROTOCOLS
+from mailslot_plugins.panel.background import tasks_of
 from mailslot_plugins.panel.render import device_of
 from mailslot_plugins.panel.slots.menu import sharing_slots, slot_names
 from mailslot_plugins.panel.token.application import fields_of, steps_of
@@ -25,7 +27,7 @@ from mailslot_plugins.panel.token.state import FOLDER, token_state
 from mailslot_plugins.panel.translations import translate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from starlette.datastructures import URL
     from starlette.requests import Request
@@ -35,8 +37,9 @@ if TYPE_CHECKING:
     from mailslot.slots.records import Records
     from mailslot.slots.settings import Settings
     from mailslot.slots.slot import Slot
-    from mailslot_plugins.panel.background import BackgroundTask, BackgroundTasks
+    from mailslot_plugins.panel.background import BackgroundTask
     from mailslot_plugins.panel.token.sign_in_methods import SignInMethod
+    from mailslot_plugins.panel.token.state import TokenState
 
 Obstacle = Literal["", "not_oauth", "no_provider", "wrong_tenant", "no_account", "no_application"]
 
@@ -51,6 +54,7 @@ class SignInOptions:
         provider: the provider; None if none is set, or if there is a token source.
         scopes: the scopes to request.
         secret_is_set: whether the application's secret is stored.
+        device_is_blocked: whether the method with a code is left out, since the organisation has blocked it.
     """
 
     methods: tuple[SignInMethod, ...] = ()
@@ -58,9 +62,12 @@ class SignInOptions:
     provider: Provider | None = None
     scopes: tuple[str, ...] = ()
     secret_is_set: bool = False
+    device_is_blocked: bool = False
 
 
-def sign_in_options(records: Records, record: str, settings: Settings, url: URL) -> SignInOptions:
+def sign_in_options(
+    records: Records, record: str, settings: Settings, url: URL, blocked: Collection[str] = ()
+) -> SignInOptions:
     """Return how to get a token. Blocks for a moment.
 
     Args:
@@ -68,6 +75,7 @@ def sign_in_options(records: Records, record: str, settings: Settings, url: URL)
         record: the name of the record.
         settings: its settings.
         url: the URL of the request to the panel.
+        blocked: flows that the organisation has blocked; see `blocked_flows`.
     """
     if settings.authentication != "oauth2":
         return SignInOptions(obstacle="not_oauth")
@@ -88,13 +96,20 @@ def sign_in_options(records: Records, record: str, settings: Settings, url: URL)
     with suppress(MailError):
         service = mail_service(settings, PROTOCOLS[record])
         scopes = scopes or (provider.scopes(service) if service else ())
-    methods = sign_in_methods(provider, settings, url, confidential=secret_is_set)
+    methods = sign_in_methods(provider, settings, url, confidential=secret_is_set, blocked=blocked)
     obstacle: Obstacle = "" if settings.account else "no_account"
     if settings.client_id is None and not obstacle:
         # A service account's key contains its id.
         methods = tuple(method for method in methods if method.flow == "service_account")
         obstacle = "" if methods else "no_application"
-    return SignInOptions(() if obstacle else methods, obstacle, provider, scopes, secret_is_set)
+    return SignInOptions(
+        () if obstacle else methods,
+        obstacle,
+        provider,
+        scopes,
+        secret_is_set,
+        device_is_blocked="device" in provider.flows and "device" in blocked,
+    )
 
 
 async def settings_of(device: Device, slot: Slot) -> Settings:
@@ -104,14 +119,26 @@ async def settings_of(device: Device, slot: Slot) -> Settings:
 
 def sign_in_of(request: Request, slot: Slot) -> BackgroundTask[SignIn] | None:
     """Return the newest sign-in for a slot's record, from any browser."""
-    tasks: BackgroundTasks = request.app.state.tasks
-    return tasks.find(task_key(slot.record), SignIn)
+    return tasks_of(request.app.state).find(task_key(slot.record), SignIn)
+
+
+def blocked_flows(request: Request, slot: Slot, state: TokenState) -> frozenset[str]:
+    """Return the flows that the organisation has blocked, as the last refresh or a recent sign-in has shown.
+
+    Args:
+        request: the request.
+        slot: the slot.
+        state: the state of its token.
+    """
+    task = sign_in_of(request, slot)
+    error = task.subject.error if task is not None and task.subject.is_recent else None
+    found = frozenset[str]() if state.health is None else state.health.blocked_flows
+    return found if error is None else found | flows_blocked_by(error.cause)
 
 
 def deletion_of(request: Request, slot: Slot) -> BackgroundTask[Deletion] | None:
     """Return the newest deletion of a slot's token; None if a sign-in was started since."""
-    tasks: BackgroundTasks = request.app.state.tasks
-    return tasks.find(task_key(slot.record), Deletion)
+    return tasks_of(request.app.state).find(task_key(slot.record), Deletion)
 
 
 async def page_context(request: Request, slot: Slot, **more: object) -> dict[str, Any]:
@@ -125,7 +152,8 @@ async def page_context(request: Request, slot: Slot, **more: object) -> dict[str
     device = device_of(request)
     state = await token_state(device, slot.record)
     settings = state.settings
-    options = await run_sync(sign_in_options, device.records, slot.record, settings, request.url)
+    blocked = blocked_flows(request, slot, state)
+    options = await run_sync(sign_in_options, device.records, slot.record, settings, request.url, blocked)
     language: str = request.state.language
     deletion = deletion_of(request, slot)
     return {

@@ -86,7 +86,7 @@ def status_error(status: int, detail: str = "") -> IppStatusError:
     if status in _UNPRINTABLE:
         cause, sentence = "document_unprintable", _UNPRINTABLE[status]
     detail_text = f"IPP status 0x{status:04x}{f', {detail}' if detail else ''}"
-    error = IppStatusError(sentence, stage="transaction", cause=cause, retryable=retryable, detail=detail_text)
+    error = IppStatusError(sentence, cause=cause, retryable=retryable, detail=detail_text)
     error.status = status
     return error
 
@@ -137,7 +137,7 @@ class Operations:
         self,
         operation: int,
         attributes: Sequence[Attribute] = (),
-        get_job_attributes: Sequence[Attribute] = (),
+        job_attributes: Sequence[Attribute] = (),
         *,
         document: Path | None = None,
     ) -> Response:
@@ -146,11 +146,11 @@ class Operations:
         Args:
             operation: its code.
             attributes: operation attributes, in addition to those of every request.
-            get_job_attributes: attributes of the job.
+            job_attributes: attributes of the job.
             document: the file to send.
         """
         while True:
-            response = await self._post(operation, attributes, get_job_attributes, document)
+            response = await self._post(operation, attributes, job_attributes, document)
             if response.status == VERSION_NOT_SUPPORTED and self._version + 1 < len(_VERSIONS):
                 self._version += 1
                 continue
@@ -163,12 +163,12 @@ class Operations:
         self,
         operation: int,
         attributes: Sequence[Attribute],
-        get_job_attributes: Sequence[Attribute],
+        job_attributes: Sequence[Attribute],
         document: Path | None,
     ) -> Response:
         groups = [(Tag.OPERATION, [*operation_attributes(self._uri), *attributes])]
-        if get_job_attributes:
-            groups.append((Tag.JOB, list(get_job_attributes)))
+        if job_attributes:
+            groups.append((Tag.JOB, list(job_attributes)))
         head = encode(operation, next(self._numbers), groups, version=_VERSIONS[self._version])
         timeout = self._options.timeout
         try:

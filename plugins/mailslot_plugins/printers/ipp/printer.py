@@ -46,10 +46,6 @@ _POLL_INTERVALS: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0)
 class IppPrinter:
     """An IPP printer.
 
-    Args:
-        uri: its address, ``ipp://…`` or ``ipps://…``.
-        options: its options.
-
     Raises:
         InputError: the address is not valid.
     """
@@ -91,11 +87,7 @@ class IppPrinter:
             raise _stopped_error(capabilities)
         size = (await run_sync(document.path.stat)).st_size
         if 0 < capabilities.max_octets < size:
-            raise PrinterError(
-                "The printer does not accept a document of this size.",
-                stage="transaction",
-                cause="document_unprintable",
-            )
+            raise PrinterError("The printer does not accept a document of this size.", cause="document_unprintable")
         attributes = [
             requesting_user(document.owner),
             Attribute(Tag.NAME, "job-name", (_job_name(attempt.token, document.title),)),
@@ -189,9 +181,7 @@ class IppPrinter:
                     return printed
                 interval = next(intervals, interval)
                 await anyio.sleep(interval)
-        raise PrinterError(
-            f"The printer is still printing job {number}.", stage="transaction", cause="printer_stopped", retryable=True
-        )
+        raise PrinterError(f"The printer is still printing job {number}.", cause="printer_stopped", retryable=True)
 
     async def _check_end(self, number: int, job: Mapping[str, tuple[Value, ...]]) -> PrintResult | None:
         """Return the result of a finished job; None if it goes on.
@@ -231,7 +221,6 @@ class IppPrinter:
             await anyio.sleep(interval)
         raise PrinterError(
             "The printer does not report what happened to the document.",
-            stage="transaction",
             cause="printer_stopped",
             retryable=True,
             detail=f"job {number}",
@@ -289,10 +278,7 @@ def _job_number(job: Mapping[str, tuple[Value, ...]]) -> int:
     number = next(iter(job.get("job-id", ())), None)
     if not isinstance(number, int):
         raise PrinterError(
-            "The printer did not return a job number for the document.",
-            stage="transaction",
-            cause="printer_stopped",
-            retryable=True,
+            "The printer did not return a job number for the document.", cause="printer_stopped", retryable=True
         )
     return number
 
@@ -314,16 +300,14 @@ def _stopped_error(capabilities: Capabilities) -> PrinterError:
         if capabilities.state == "stopped"
         else "The printer does not accept documents at the moment."
     )
-    return PrinterError(sentence, stage="transaction", cause="printer_stopped", retryable=True)
+    return PrinterError(sentence, cause="printer_stopped", retryable=True)
 
 
 def _job_error(state: int, reasons: tuple[Value, ...]) -> PrinterError:
     detail = ", ".join(map(str, reasons[:5]))
     if is_document_fault(reasons):
-        return PrinterError(
-            "The printer cannot print the document.", stage="transaction", cause="document_unprintable", detail=detail
-        )
+        return PrinterError("The printer cannot print the document.", cause="document_unprintable", detail=detail)
     sentence = (
         "The document was cancelled at the printer." if state == CANCELED else "The printer broke off the document."
     )
-    return PrinterError(sentence, stage="transaction", cause="printer_refused", detail=detail)
+    return PrinterError(sentence, cause="printer_refused", detail=detail)

@@ -27,10 +27,6 @@ _NO_CHECK_TIME: Final = 0x200000
 async def tls_context_for(address: str, options: PrinterOptions) -> ssl.SSLContext:
     """Return the TLS context for a printer; the first time, its certificate is fetched and pinned.
 
-    Args:
-        address: the printer's HTTP address.
-        options: the printer's options.
-
     Raises:
         InputError: the file of certificate authorities cannot be used.
         PrinterError: the printer cannot be reached, or does not support TLS.
@@ -46,20 +42,12 @@ async def tls_context_for(address: str, options: PrinterOptions) -> ssl.SSLConte
 
 
 def host_and_port(address: str) -> str:
-    """Return ``HOST:PORT``, the key under which a printer's certificate is stored.
-
-    Args:
-        address: the printer's HTTP address.
-    """
+    """Return ``HOST:PORT``, the key under which a printer's certificate is stored."""
     return urlsplit(address).netloc
 
 
 def untrusted_sentence(options: PrinterOptions) -> str:
-    """Return why a printer's certificate is not trusted, and what to do if the printer was replaced.
-
-    Args:
-        options: the printer's options.
-    """
+    """Return why a printer's certificate is not trusted, and what to do if the printer was replaced."""
     if options.ca_file is not None:
         return "The printer's certificate was not issued by an authority in ca_file."
     if options.pins is None:

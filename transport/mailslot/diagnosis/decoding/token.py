@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mailslot.diagnosis.decoding.shapes import find_shape
 from mailslot.oauth.claims import decode_claims, missing_scopes, parse_claims
 from mailslot.oauth.presets import presets
+from mailslot.oauth.resources import find_resource, name_resource
 from mailslot.timestamps import iso
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def _describe_parties(piece: Piece, claims: Claims, members: dict[str, Any]) -> 
         if _MICROSOFT.match(claims.issuer) and members.get("ver") in {"1.0", "2.0"}:
             piece.add("microsoft_version", version=members["ver"])
     if claims.audience:
-        piece.add("audience", audience=list(claims.audience))
+        piece.add("audience", audience=list(map(_named_audience, claims.audience)))
     if user := claims.user():
         piece.add("token_user", user=user)
     elif claims.roles or members.get("idtyp") == "app":
@@ -102,8 +103,8 @@ def _describe_mail_permissions(piece: Piece, claims: Claims, *, permitted: bool)
     if not permitted:
         piece.add("no_permissions")
         return
-    audience = {each.rstrip("/").casefold() for each in claims.audience}
-    provider = next((each for each in presets().values() if _audiences(each) & audience), None)
+    found = {resource.id for resource in map(find_resource, claims.audience) if resource is not None}
+    provider = next((each for each in presets().values() if _resources(each) & found), None)
     if provider is None:
         return
     services = [name.upper() if name != "pop" else "POP3" for name in _PROTOCOLS if _permits(claims, provider, name)]
@@ -113,9 +114,14 @@ def _describe_mail_permissions(piece: Piece, claims: Claims, *, permitted: bool)
         piece.add("no_mail_services", provider=provider.name)
 
 
-def _audiences(provider: Provider) -> set[str]:
+def _named_audience(audience: str) -> str:
+    name = name_resource(audience)
+    return audience if name == audience else f"{name} ({audience})"
+
+
+def _resources(provider: Provider) -> set[str]:
     services = (provider.smtp, provider.pop, provider.imap)
-    return {audience.rstrip("/").casefold() for each in services if each is not None for audience in each.audiences}
+    return {each.resource for each in services if each is not None and each.resource is not None}
 
 
 def _permits(claims: Claims, provider: Provider, protocol: Any) -> bool:  # noqa: ANN401 - one of the three names

@@ -1,0 +1,88 @@
+"""Which flows are offered, in which order, and which one is used where nobody names one."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from mailslot.cli.flow_choice import print_flow_choice
+from mailslot.oauth.presets import preset
+from mailslot.slots.flows import flow_name, offered_flows
+from mailslot.slots.settings import Settings
+
+MICROSOFT = Settings(provider="microsoft365", tenant="contoso.example")
+DEVICE = ("device",)
+
+
+@pytest.mark.parametrize(
+    ("provider", "offered"),
+    [
+        ("microsoft365", ("browser", "paste", "app", "device")),
+        ("microsoft365-us", ("browser", "paste", "app", "device")),
+        ("microsoft365-china", ("browser", "paste", "app", "device")),
+        ("outlook", ("browser", "paste", "device")),
+        ("google", ("browser", "paste", "service_account")),
+    ],
+)
+def test_the_likeliest_to_live_comes_first(provider: str, offered: tuple[str, ...]) -> None:
+    settings = Settings(provider=provider, tenant="contoso.example" if provider.startswith("microsoft") else None)
+    at = preset(provider).at_tenant(settings.tenant)
+    assert offered_flows(at, settings, confidential=True) == offered
+    assert flow_name(settings) == "browser"
+    without = tuple(flow for flow in offered if flow not in {"app", "service_account"})
+    assert offered_flows(at, settings, confidential=False) == without
+    assert offered_flows(at, settings, confidential=False, blocked=DEVICE) == without[:2]
+
+
+def test_an_application_cannot_sign_in_by_itself_to_a_shared_tenant() -> None:
+    offered = offered_flows(
+        preset("microsoft365").at_tenant(None), Settings(provider="microsoft365"), confidential=True
+    )
+    assert offered == ("browser", "paste", "device")
+
+
+def test_a_flow_in_the_settings_comes_first_unless_it_is_blocked() -> None:
+    by_device = Settings(provider="microsoft365", flow="device")
+    at = preset("microsoft365").at_tenant(None)
+    assert offered_flows(at, by_device, confidential=False) == ("device", "browser", "paste")
+    assert flow_name(by_device) == "device"
+    assert flow_name(by_device, blocked=DEVICE) == "browser"
+    # Whoever names it gets it.
+    assert flow_name(by_device, "device", DEVICE) == "device"
+
+
+def test_without_a_page_to_sign_in_at_only_the_application_is_left() -> None:
+    endpoints = {
+        "token_endpoint": "https://id.example/token",
+        "device_authorization_endpoint": "https://id.example/device",
+    }
+    only = Settings(provider="custom", flow="device", **endpoints)  # type: ignore[arg-type] - texts
+    assert flow_name(only, blocked=DEVICE) == "app"
+    assert flow_name(Settings(provider="google", flow="app")) == "service_account"
+
+
+def printed(flow: str, *, named: bool = False, blocked: tuple[str, ...] = (), confidential: bool = False) -> str:
+    console = Console(file=io.StringIO(), width=300)
+    print_flow_choice(console, MICROSOFT, flow, named=named, blocked=blocked, confidential=confidential)
+    file = console.file
+    assert isinstance(file, io.StringIO)
+    return file.getvalue()
+
+
+def test_the_command_warns_of_a_flow_that_may_be_blocked() -> None:
+    assert "Warning: many organisations block the flow device" in printed("device", named=True)
+    assert "Warning" not in printed("browser")
+    assert "Other ways to sign in: --flow paste, --flow device" in printed("browser")
+    assert "Other ways to sign in: --flow paste, --flow app, --flow device" in printed("browser", confidential=True)
+    assert printed("paste", named=True) == ""
+
+
+def test_the_command_does_not_offer_what_is_blocked() -> None:
+    said = printed("browser", blocked=DEVICE)
+    assert "blocked the flow device, so the flow browser is used" in said
+    assert "Other ways to sign in: --flow paste\n" in said
+    said = printed("device", named=True, blocked=DEVICE)
+    assert "Warning: your organisation has blocked the flow device" in said
+    assert "Other ways to sign in: --flow browser, --flow paste\n" in said
