@@ -10,6 +10,7 @@ import pytest
 from generators.states import machine
 from mailslot.pop3 import states as pop3
 from mailslot.smtp import states as smtp
+from mailslot.smtp.server import states as smtp_server
 from mailslot.spool import job
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -34,6 +35,7 @@ def rows(name: str) -> list[tuple[str, ...]]:
     ("name", "states"),
     [
         ("smtp", [each.name for each in smtp.State]),
+        ("smtp-server", [each.name for each in smtp_server.State]),
         ("pop3", [each.name for each in pop3.State]),
         ("jobs", [*job.STATES]),
     ],
@@ -56,7 +58,11 @@ def test_each_transition_of_a_job_is_drawn_and_described() -> None:
 
 
 def test_each_successful_dialogue_step_is_described() -> None:
-    for name, answered in (("smtp", smtp.TRANSITIONS.items()), ("pop3", pop3.TRANSITIONS.items())):
+    for name, answered in (
+        ("smtp", smtp.TRANSITIONS.items()),
+        ("smtp-server", smtp_server.TRANSITIONS.items()),
+        ("pop3", pop3.TRANSITIONS.items()),
+    ):
         result = [row for row in rows(name) if not row[1].endswith(" refused")]
         for (state, verb), outcome in answered:
             if outcome.positive is not None:

@@ -8,21 +8,22 @@ from generators.diagram import Transition, diagram
 from generators.tables import code, table
 from mailslot.pop3 import states as pop3
 from mailslot.smtp import states as smtp
+from mailslot.smtp.server import states as smtp_server
 from mailslot.spool import job
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-_State = smtp.State | pop3.State
+_State = smtp.State | smtp_server.State | pop3.State
 _Verb = smtp.Verb | pop3.Verb
-_Outcome = smtp.Transition | pop3.Transition
+_Outcome = smtp.Transition | smtp_server.Transition | pop3.Transition
 
 
 def machine(name: str) -> str:
     """Return the diagram and the table of a state machine.
 
     Args:
-        name: ``smtp``, ``pop3`` or ``jobs``.
+        name: ``smtp``, ``smtp-server``, ``pop3`` or ``jobs``.
     """
     title, states, transitions = _MACHINES[name]
     return f"{diagram(title, states, transitions)}\n{_as_table(transitions)}"
@@ -64,6 +65,11 @@ _MACHINES: Final[Mapping[str, tuple[str, Sequence[str], Sequence[Transition]]]] 
         "The states of an SMTP client",
         [state.name for state in smtp.State],
         _dialogue(smtp.TRANSITIONS.items(), "3xx"),
+    ),
+    "smtp-server": (
+        "The states of an SMTP server",
+        [state.name for state in smtp_server.State],
+        _dialogue(smtp_server.TRANSITIONS.items(), "3xx"),
     ),
     "pop3": (
         "The states of a POP3 client",

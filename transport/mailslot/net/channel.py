@@ -2,44 +2,28 @@
 
 from __future__ import annotations
 
-import math
 import socket
-import ssl
 import struct
 from typing import TYPE_CHECKING, Final
 
-import anyio
-import anyio.lowlevel
-
+from mailslot.net.socket_stream import SocketStream
 from mailslot.net.tls import start_tls
 
 if TYPE_CHECKING:
+    import ssl
     from asyncio.trsock import TransportSocket
-    from collections.abc import Awaitable, Callable
 
     from mailslot.net.endpoint import Endpoint
 
 RECEIVE_SIZE: Final = 65_536
 """Octets received at once."""
 
-_FULL_RECORD: Final = 4_096
-"""Octets of a TLS record that another one may follow; a shorter record is taken for the last one."""
-
-_YIELD_AFTER: Final = 65_536
-"""Octets received without waiting after which other tasks get a turn."""
-
-_CALL_COST: Final = 2_048
-"""The octets that a call counts as at least."""
-
 # Where `tcpi_bytes_acked` stands in Linux's struct tcp_info (linux/tcp.h).
 _BYTES_ACKED: Final = struct.Struct("120xQ")
 
 
-class Channel:
-    """A connected socket that can be upgraded to TLS.
-
-    Each call tries the socket first and waits only if that would block. On a fast network most calls need not wait, and
-    anyio's streams, with two more layers, take two to three times as long.
+class Channel(SocketStream):
+    """A connection to a server that can be upgraded to TLS.
 
     Attributes:
         endpoint: the server.
@@ -47,16 +31,9 @@ class Channel:
 
     def __init__(self, connected: socket.socket, endpoint: Endpoint) -> None:
         """Take over a connected socket that does not block."""
+        super().__init__(connected, memoryview(bytearray(RECEIVE_SIZE)))
         self.endpoint = endpoint
-        self._socket = connected
         self._last_acknowledged: int | None = None
-        self._octets_until_yield = _YIELD_AFTER
-        self._buffer = memoryview(bytearray(RECEIVE_SIZE))
-
-    @property
-    def local_host(self) -> str:
-        """Our own IP address on this connection."""
-        return str(self._socket.getsockname()[0])
 
     @property
     def remote_host(self) -> str | None:
@@ -65,92 +42,6 @@ class Channel:
             return str(self._socket.getpeername()[0])
         except OSError:
             return None
-
-    @property
-    def peer_certificate(self) -> bytes | None:
-        """The server's certificate in DER, verified if the TLS context says so; None without TLS."""
-        return self._socket.getpeercert(binary_form=True) if isinstance(self._socket, ssl.SSLSocket) else None
-
-    async def send(self, data: bytes | memoryview, deadline: float = math.inf) -> None:
-        """Send octets; returns once the system has taken them all.
-
-        Args:
-            data: the octets.
-            deadline: when to give up waiting, by `anyio.current_time`.
-
-        Raises:
-            TimeoutError: the deadline passed.
-            OSError: the connection is broken.
-        """
-        await self._yield_to_loop()
-        left = memoryview(data)
-        self._octets_until_yield -= _CALL_COST
-        while True:
-            try:
-                left = left[self._socket.send(left) :]
-                if not left:
-                    return
-            except ssl.SSLWantReadError:
-                await self._wait(anyio.wait_readable, deadline)
-            except (BlockingIOError, ssl.SSLWantWriteError):
-                await self._wait(anyio.wait_writable, deadline)
-
-    async def receive(self, deadline: float = math.inf) -> bytes:
-        """Return some octets.
-
-        Args:
-            deadline: when to give up waiting, by `anyio.current_time`.
-
-        Raises:
-            EOFError: the server has closed its side.
-            TimeoutError: the deadline passed.
-            OSError: the connection is broken.
-        """
-        await self._yield_to_loop()
-        while True:
-            try:
-                data = self._receive_available()
-            except (BlockingIOError, ssl.SSLWantReadError):
-                await self._wait(anyio.wait_readable, deadline)
-            except ssl.SSLWantWriteError:
-                await self._wait(anyio.wait_writable, deadline)
-            else:
-                if not data:
-                    raise EOFError("closed by the server")
-                self._octets_until_yield -= max(len(data), _CALL_COST)
-                return data
-
-    def _receive_available(self) -> bytes:
-        """Return the octets that have arrived; raise if there are none. TLS gives one record for each call."""
-        end = size = self._socket.recv_into(self._buffer)
-        while size >= _FULL_RECORD and end < RECEIVE_SIZE:
-            try:
-                size = self._socket.recv_into(self._buffer[end:])
-            except OSError:
-                # A real error will be raised again by the next call.
-                break
-            end += size
-        return bytes(self._buffer[:end])
-
-    async def _yield_to_loop(self) -> None:
-        """Give other tasks a turn now and then, and a cancellation the chance to be delivered."""
-        if self._octets_until_yield <= 0:
-            self._octets_until_yield = _YIELD_AFTER
-            await anyio.lowlevel.checkpoint()
-
-    async def _wait(self, ready: Callable[[socket.socket], Awaitable[None]], deadline: float) -> None:
-        self._octets_until_yield = _YIELD_AFTER
-        scope = anyio.CancelScope(deadline=deadline)
-        try:
-            with scope:
-                await ready(self._socket)
-        except anyio.BusyResourceError:
-            # TLS has to read in order to write, or the reverse, and another task waits for that already.
-            await anyio.sleep(0.01)
-        except anyio.ClosedResourceError as error:
-            raise ConnectionAbortedError("closed while it was waited for") from error
-        if scope.cancelled_caught:
-            raise TimeoutError
 
     async def start_tls(self, context: ssl.SSLContext, timeout: float, *, after_starttls: bool) -> None:
         """Start TLS; see `mailslot.net.tls.start_tls`.
@@ -168,12 +59,6 @@ class Channel:
     def detach(self) -> socket.socket:
         """Return the socket, which the caller then owns; the channel is closed."""
         return socket.socket(fileno=self._socket.detach())
-
-    def close(self) -> None:
-        """Close at once, without waiting; may be called again."""
-        if self._socket.fileno() >= 0:
-            anyio.notify_closing(self._socket)
-            self._socket.close()
 
 
 def acknowledged_octets(connected: socket.socket | TransportSocket) -> int | None:

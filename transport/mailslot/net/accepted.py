@@ -1,0 +1,106 @@
+"""A connection that a listener has accepted: the server's side of TLS, and a close that loses no reply."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import ssl
+from contextlib import suppress
+from typing import Final
+
+import anyio
+
+from mailslot.net.peer import Peer, TlsInfo
+from mailslot.net.socket_stream import SocketStream
+
+_LINGER_TIME: Final = 5.0
+_LINGER_OCTETS: Final = 1_048_576
+"""How long, and for how many octets, a client is heard whose connection is being closed."""
+
+
+class TlsHandshakeError(Exception):
+    """The handshake failed; `Peer.tls_error` says why."""
+
+
+class AcceptedConnection(SocketStream):
+    """A client's connection.
+
+    Attributes:
+        peer: what is known about it.
+    """
+
+    def __init__(self, connected: socket.socket, peer: Peer, buffer: memoryview) -> None:
+        """Take over an accepted socket that does not block; `buffer` as for `SocketStream`."""
+        super().__init__(connected, buffer)
+        self.peer = peer
+
+    def has_pending_octets(self) -> bool:
+        """Tell whether octets have arrived that were not received yet; without TLS."""
+        try:
+            return bool(self._socket.recv(1, socket.MSG_PEEK))
+        except OSError:
+            return False
+
+    async def start_tls(self, context: ssl.SSLContext, deadline: float) -> None:
+        """Perform the handshake, and record its result in `peer`.
+
+        Args:
+            context: a server's context.
+            deadline: when to give up waiting, by `anyio.current_time`.
+
+        Raises:
+            TlsHandshakeError: it failed, or the deadline passed.
+        """
+        try:
+            encrypted = context.wrap_socket(self._socket, server_side=True, do_handshake_on_connect=False)
+            self._socket = encrypted
+            await self._handshake(encrypted, deadline)
+        except (OSError, ValueError) as error:
+            # wrap_socket raises ValueError for a socket whose client has gone.
+            self.peer.tls_error = tls_error_reason(error)
+            raise TlsHandshakeError(self.peer.tls_error) from error
+        self.peer.tls = _tls_info(encrypted)
+
+    async def _handshake(self, encrypted: ssl.SSLSocket, deadline: float) -> None:
+        while True:
+            try:
+                encrypted.do_handshake()
+            except ssl.SSLWantReadError:
+                await self._wait(anyio.wait_readable, deadline)
+            except ssl.SSLWantWriteError:
+                await self._wait(anyio.wait_writable, deadline)
+            else:
+                return
+
+    async def close_gracefully(self) -> None:
+        """Close so that the client gets what was sent to it.
+
+        If octets of the client are left unread, the system resets the connection, and what the client has not
+        received yet is lost. So our side is closed first, and the client is heard a little longer.
+        """
+        with suppress(OSError, ValueError, EOFError):
+            if isinstance(self._socket, ssl.SSLSocket):
+                # It need not be answered, and cannot be sent after a handshake that failed.
+                with suppress(OSError, ValueError):
+                    self._socket.unwrap()
+            self._socket.shutdown(socket.SHUT_WR)
+            deadline, left = anyio.current_time() + _LINGER_TIME, _LINGER_OCTETS
+            while left > 0:
+                left -= len(await self.receive(deadline))
+        self.close()
+
+
+def tls_error_reason(error: Exception) -> str:
+    """Return why TLS failed, in OpenSSL's words if it has some."""
+    if isinstance(error, TimeoutError):
+        return "TIMEOUT"
+    if isinstance(error, ssl.SSLError) and error.reason and not isinstance(error, ssl.SSLEOFError):
+        return error.reason
+    return "CONNECTION_CLOSED"
+
+
+def _tls_info(encrypted: ssl.SSLSocket) -> TlsInfo:
+    name, _, bits = encrypted.cipher() or ("", "", 0)
+    certificate = encrypted.getpeercert(binary_form=True)
+    fingerprint = None if certificate is None else hashlib.sha256(certificate).hexdigest()
+    return TlsInfo(encrypted.version() or "", name, bits or 0, fingerprint)

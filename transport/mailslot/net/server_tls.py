@@ -1,0 +1,76 @@
+"""TLS contexts of listeners: modern ones, and one for old devices."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING, Final
+
+from mailslot.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+_NO_CHECK_TIME: Final = 0x20_0000
+"""OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which Python has no name for."""
+
+_LEGACY_CIPHERS: Final = "ALL:!aNULL:!eNULL:!EXPORT:@SECLEVEL=0"
+"""Also those with SHA-1, 3DES and key exchange by RSA; still none without encryption or without a certificate."""
+
+
+def server_context(
+    certificates: Sequence[tuple[Path, Path]], *, legacy: bool = False, client_certificates: Sequence[str] = ()
+) -> ssl.SSLContext:
+    """Return a context for a listener.
+
+    Args:
+        certificates: files in PEM, the certificate with its chain and the private key, which may be the same file. Of
+            several, the client's ciphers decide: one with an RSA key and one with an ECDSA key serve all.
+        legacy: whether TLS 1.0 and 1.1 and old ciphers are spoken as well; else TLS 1.2 or newer.
+        client_certificates: certificates in PEM that clients may present. A client without one is let in as well, with
+            `TlsInfo.fingerprint` None. One that presents any other is refused in the handshake, and nobody is asked for
+            a certificate if there are none here. Their dates do not matter: the fingerprint identifies a device.
+
+    Raises:
+        InputError: a certificate cannot be used; its `key` is ``"certificate"``.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    if legacy:
+        # The oldest that this OpenSSL has; SSLv3 is switched off by Python. `TLSVersion.TLSv1` would warn.
+        context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+        context.set_ciphers(_LEGACY_CIPHERS)
+    else:
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+    for certificate, key in certificates:
+        _load(context, certificate, key)
+    if client_certificates:
+        _ask_for(context, client_certificates)
+    return context
+
+
+def _load(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+    try:
+        context.load_cert_chain(certificate, key)
+    except OSError as error:
+        reason = "it is no certificate with its key" if isinstance(error, ssl.SSLError) else error.strerror
+        raise InputError(
+            f"The certificate {str(certificate)!r} with the key {str(key)!r} cannot be used: {reason}.",
+            stage="tls",
+            key="certificate",
+            detail=str(error),
+        ) from error
+
+
+def _ask_for(context: ssl.SSLContext, client_certificates: Sequence[str]) -> None:
+    context.verify_mode = ssl.CERT_OPTIONAL
+    # A device's certificate is trusted for itself, whoever has issued it.
+    context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN | _NO_CHECK_TIME
+    try:
+        context.load_verify_locations(cadata="\n".join(client_certificates))
+    except (ssl.SSLError, ValueError) as error:
+        raise InputError(
+            "The certificate of a device cannot be used: it is no certificate in PEM.",
+            stage="tls",
+            key="certificate",
+            detail=str(error),
+        ) from error

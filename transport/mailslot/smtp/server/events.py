@@ -1,0 +1,106 @@
+"""What the SMTP server's core reports; those that demand a decision say so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mailslot.smtp.server.backend import Ending, MailParameters
+    from mailslot.wire.secret import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """HELO or EHLO. Demands a reply, unless the greeting was a refusal.
+
+    Attributes:
+        name: the argument, perhaps empty; it is not checked.
+        esmtp: whether it was EHLO.
+    """
+
+    name: str
+    esmtp: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StartTls:
+    """STARTTLS. Demands a reply; after a positive one has been sent, the handshake is due."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The client wants to sign in. Demands a reply."""
+
+    user: str
+    password: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """MAIL with a sender, empty for the null sender. Demands a reply."""
+
+    sender: str
+    parameters: MailParameters
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """RCPT. Demands a reply."""
+
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """DATA, or the first BDAT of a message. Demands a reply; for BDAT a positive one is not sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The next octets of the message."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkReceived:
+    """A chunk is complete, and was not the last. Demands a reply."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndOfMessage:
+    """The message is complete. Demands a reply: `mailslot.smtp.server.replies.queued_as`, or a refusal.
+
+    Attributes:
+        size: the octets of its content.
+    """
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Aborted:
+    """A message that had begun is over: too large, given up by the client, or cut off. Nothing of it counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """The session is over: send what is left to send, and close the connection."""
+
+    ending: Ending
+
+
+Event = (
+    Hello
+    | StartTls
+    | Credentials
+    | Mail
+    | Recipient
+    | Begin
+    | Content
+    | ChunkReceived
+    | EndOfMessage
+    | Aborted
+    | Closing
+)

@@ -1,0 +1,77 @@
+"""The octets that a client has sent, taken line by line or in pieces, in linear time and bounded memory."""
+
+from __future__ import annotations
+
+
+class CommandInput:
+    """Received octets.
+
+    A command line ends with CRLF, or with LF alone, as some devices send it. That does no harm here: what could end a
+    message is looked for elsewhere (`mailslot.smtp.server.content`).
+    """
+
+    __slots__ = ("_data", "_searched", "_skipping")
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+        self._searched = 0
+        self._skipping = False
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    @property
+    def begins_with_tls(self) -> bool:
+        """Whether the next octets are those of a TLS handshake (RFC 8446 section 5.1)."""
+        return self._data.startswith(b"\x16\x03")
+
+    def feed(self, data: bytes) -> None:
+        """Add octets."""
+        self._data += data
+
+    def clear(self) -> None:
+        """Forget all octets."""
+        self._data.clear()
+        self._searched = 0
+
+    def next_line(self, limit: int) -> bytes | None:
+        """Return the next line without its end; None while it is incomplete.
+
+        The rest of a line that was too long is skipped before.
+
+        Args:
+            limit: the octets that a line may have, its end included.
+
+        Raises:
+            LineTooLongError: the line is longer. It counts as taken.
+        """
+        end = self._data.find(b"\n", self._searched)
+        if self._skipping and end >= 0:
+            del self._data[: end + 1]
+            self._skipping, self._searched = False, 0
+            end = self._data.find(b"\n")
+        if end < 0:
+            if self._skipping or len(self._data) >= limit:
+                too_long, self._skipping = not self._skipping, True
+                self.clear()
+                if too_long:
+                    raise LineTooLongError
+            self._searched = len(self._data)
+            return None
+        line = bytes(self._data[:end])
+        del self._data[: end + 1]
+        self._searched = 0
+        if len(line) >= limit:
+            raise LineTooLongError
+        return line.removesuffix(b"\r")
+
+    def take(self, count: int) -> bytes:
+        """Return up to `count` octets, and remove them."""
+        data = bytes(self._data[:count])
+        del self._data[:count]
+        self._searched = 0
+        return data
+
+
+class LineTooLongError(Exception):
+    """A command line is longer than it may be."""

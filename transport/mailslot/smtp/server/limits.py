@@ -1,0 +1,20 @@
+"""The limits of the SMTP server, with their sources."""
+
+from __future__ import annotations
+
+from typing import Final
+
+MAX_COMMAND_LINE: Final = 2_048
+"""Octets of a command line with its end: four times what RFC 5321 section 4.5.3.1.4 demands."""
+
+MAX_RESPONSE_LINE: Final = 12_290
+"""Octets of a SASL response with CRLF (RFC 4954 section 4)."""
+
+MAX_BAD_COMMANDS: Final = 10
+"""Commands that cannot be understood, after which the session ends."""
+
+MAX_RECIPIENTS: Final = 1_000
+"""Recipients of one message; RFC 5321 section 4.5.3.1.8 demands 100."""
+
+MAX_DISCARDED: Final = 268_435_456
+"""Octets of a refused message that are read for the sake of the reply behind them; then the session ends."""

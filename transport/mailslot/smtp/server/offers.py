@@ -1,0 +1,65 @@
+"""What a server offers, and its reply to EHLO (RFC 5321 section 4.1.1.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mailslot.sasl.server import SERVER_MECHANISMS
+from mailslot.smtp.server.commands import CommandError
+from mailslot.smtp.server.replies import NO_AUTHENTICATION, TLS_REQUIRED, reply
+
+if TYPE_CHECKING:
+    from mailslot.wire.reply import Reply
+
+
+@dataclass(slots=True)
+class Offers:
+    """What a server offers on one connection.
+
+    Attributes:
+        host: our own name.
+        tls: whether STARTTLS is offered.
+        clear_text_passwords: whether one can sign in without TLS.
+        obsolete_auth_line: whether ``AUTH=`` is offered as well, which clients of the nineties look for.
+        max_size: the octets that a message may have.
+        authentication: whether anybody can sign in.
+    """
+
+    host: str
+    tls: bool = False
+    clear_text_passwords: bool = False
+    obsolete_auth_line: bool = False
+    max_size: int = 0
+    authentication: bool = False
+
+    def hello_reply(self, *, esmtp: bool, encrypted: bool) -> Reply:
+        """Return the reply to EHLO or HELO.
+
+        Args:
+            esmtp: whether it was EHLO.
+            encrypted: whether TLS is in use.
+        """
+        lines = [self.host]
+        if esmtp:
+            lines += ["PIPELINING", f"SIZE {self.max_size}", "8BITMIME", "ENHANCEDSTATUSCODES", "CHUNKING"]
+            if self.tls and not encrypted:
+                lines.append("STARTTLS")
+            if self.authentication and (encrypted or self.clear_text_passwords):
+                mechanisms = " ".join(SERVER_MECHANISMS)
+                lines += [f"AUTH {mechanisms}", *([f"AUTH={mechanisms}"] if self.obsolete_auth_line else [])]
+        return reply(250, None, "\n".join(lines))
+
+    def check_authentication(self, *, encrypted: bool) -> None:
+        """Check that one can sign in now.
+
+        Args:
+            encrypted: whether TLS is in use.
+
+        Raises:
+            CommandError: not without TLS, or not at all.
+        """
+        if not encrypted and not self.clear_text_passwords:
+            raise CommandError(TLS_REQUIRED)
+        if not self.authentication:
+            raise CommandError(NO_AUTHENTICATION)

@@ -1,0 +1,399 @@
+"""The SMTP server without I/O: octets in, events out; decisions in, octets out.
+
+After RFC 5321, with STARTTLS (RFC 3207), AUTH (RFC 4954), SIZE (RFC 1870), 8BITMIME (RFC 6152), PIPELINING (RFC 2920),
+ENHANCEDSTATUSCODES (RFC 2034) and CHUNKING (RFC 3030).
+
+`receive` takes received octets, and `next_event` returns what they mean. Some events demand a decision: `reply` gives
+it, and only then the next event can be asked for. The core answers everything else itself. Replies collect until
+`octets_to_send` is called, so those to a group of commands are sent at once (RFC 2920 section 3.2).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from mailslot.sasl.server import PlainServer, ServerMechanism, SuppliedPassword
+from mailslot.smtp.server import commands, events, limits, replies
+from mailslot.smtp.server.authentication import Step, begin_exchange, continue_exchange
+from mailslot.smtp.server.commands import CommandError
+from mailslot.smtp.server.content import Chunk, IncomingMessage
+from mailslot.smtp.server.input import CommandInput, LineTooLongError
+from mailslot.smtp.server.notes import DialogueNotes
+from mailslot.smtp.server.states import ACCEPTED, IDLE, TRANSITIONS, WAIT_BEHIND, State, out_of_order
+from mailslot.smtp.states import Verb
+from mailslot.wire.protocol_error import LocalProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from mailslot.smtp.server.backend import Ending
+    from mailslot.smtp.server.offers import Offers
+    from mailslot.wire.reply import Reply
+    from mailslot.wire.transcript import Transcript
+
+
+class SmtpServerProtocol:
+    """The state of one session.
+
+    Attributes:
+        state: the state.
+        encrypted: whether TLS is in use.
+        offers: what is offered.
+        signed_in: whether somebody has signed in.
+        other_protocol: the protocol that the client speaks instead of SMTP, ``"TLS"`` or ``"HTTP"``; None for none.
+    """
+
+    def __init__(self, offers: Offers, transcript: Transcript, *, encrypted: bool = False) -> None:
+        """Begin a session.
+
+        Args:
+            offers: what is offered; the caller may change it during the session.
+            transcript: where the dialogue is recorded.
+            encrypted: whether TLS was there from the first octet.
+        """
+        self.state = State.GREETING
+        self.offers = offers
+        self.encrypted = encrypted
+        self.signed_in = False
+        self.other_protocol: str | None = None
+        self._notes = DialogueNotes(transcript)
+        self._input = CommandInput()
+        self._output = bytearray()
+        self._events: deque[tuple[events.Event, Verb | None]] = deque()
+        self._reply_due: Verb | None = None
+        self._mechanism: ServerMechanism = PlainServer()  # until there is another one
+        self._message = IncomingMessage(self._events)
+        self._recipients = 0
+        self._bad_commands = 0
+
+    # What the caller does.
+
+    @property
+    def reply_due(self) -> bool:
+        """Whether the last event demands a reply."""
+        return self._reply_due is not None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no transaction and nothing else is under way, so that the session can be ended by a 421."""
+        return self.state in IDLE and self._message.chunk is None and not self._input
+
+    @property
+    def expects_content(self) -> bool:
+        """Whether the next octets belong to a message, or to a chunk."""
+        return self.state is State.DATA or self._message.chunk is not None
+
+    def greet(self, refusal: Reply | None = None) -> None:
+        """Greet the client, or refuse to speak with it."""
+        if self.state is not State.GREETING:
+            raise LocalProtocolError("the greeting was sent already")
+        self._answer(Verb.GREETING, refusal or replies.reply(220, None, f"{self.offers.host} ESMTP"))
+
+    def receive(self, data: bytes) -> None:
+        """Take octets from the client."""
+        self._input.feed(data)
+
+    def next_event(self) -> events.Event | None:
+        """Return the next event; None if more octets are needed, or the session is over.
+
+        Raises:
+            LocalProtocolError: the last event has not been answered.
+        """
+        if self._reply_due is not None:
+            raise LocalProtocolError(f"{self._reply_due.value} has not been answered")
+        while not self._events:
+            if self.state is State.CLOSED or not self._advance():
+                return None
+        event, self._reply_due = self._events.popleft()
+        return event
+
+    def reply(self, reply: Reply | None = None) -> None:
+        """Answer the last event.
+
+        Args:
+            reply: a refusal; None to accept. The end of a message always needs a reply.
+
+        Raises:
+            LocalProtocolError: no reply is due.
+        """
+        verb, self._reply_due = self._reply_due, None
+        if verb is None:
+            raise LocalProtocolError("no reply is due")
+        if reply is not None and reply.code == 421:
+            self.close("limit", reply)
+        elif self._message.chunk is not None:
+            # A chunk's first event; a refusal is sent when all of the chunk has come.
+            self._message.refusal = reply
+            if reply is None:
+                self._message.begin(self.offers.max_size, chunked=True)
+        else:
+            answer = reply or self._acceptance(verb)
+            self._answer(verb, answer)
+            self._follow_up(verb, accepted=answer.positive)
+
+    def _acceptance(self, verb: Verb) -> Reply:
+        if verb in {Verb.EHLO, Verb.HELO}:
+            return self.offers.hello_reply(esmtp=verb is Verb.EHLO, encrypted=self.encrypted)
+        if verb not in ACCEPTED:
+            raise LocalProtocolError("the end of a message demands a reply of its own")
+        return ACCEPTED[verb]
+
+    def _follow_up(self, verb: Verb, *, accepted: bool) -> None:
+        """Do what follows from an answer, apart from the new state."""
+        if verb in {Verb.EHLO, Verb.HELO}:
+            self._message.abort()
+        elif verb is Verb.DATA and accepted:
+            self._message.begin(self.offers.max_size, chunked=False)
+        elif verb is Verb.RCPT:
+            self._recipients += accepted
+        elif verb in {Verb.AUTH, Verb.RESPONSE}:
+            self.signed_in = accepted
+        elif self.state is State.READY:
+            self._message.begun = False
+
+    def tls_started(self) -> None:
+        """Forget what is known from before TLS, which has come up (RFC 3207 section 4.2)."""
+        if self.state is not State.UPGRADE or self._input:
+            raise LocalProtocolError("TLS is not due")
+        self.state = State.SECURED
+        self.encrypted = True
+        self.signed_in = False
+        self._notes.event("encrypted from here on")
+
+    def close(self, ending: Ending, reply: Reply | None = None) -> None:
+        """End the session.
+
+        Args:
+            ending: why.
+            reply: an unsolicited 421, or None.
+        """
+        if self.state is State.CLOSED:
+            return
+        if reply is not None:
+            self._send(reply)
+        self._reply_due = None
+        self._events.clear()
+        self._input.clear()
+        self._message.abort()
+        self.state = State.CLOSED
+        self._events.append((events.Closing(ending), None))
+
+    def octets_to_send(self, at_least: int = 1) -> bytes:
+        """Return, and forget, what is to be sent; nothing if it is less than `at_least` octets."""
+        if len(self._output) < at_least:
+            return b""
+        data, self._output = bytes(self._output), bytearray()
+        return data
+
+    # The dialogue.
+
+    def _advance(self) -> bool:
+        """Take something from the input; return False if more octets are needed."""
+        if self.expects_content:
+            return self._read_content()
+        if self.state in {State.GREETING, State.UPGRADE}:
+            return False
+        if self._input.begins_with_tls:
+            self._end_other_protocol("TLS")
+            return True
+        try:
+            in_exchange = self.state is State.AUTH
+            line = self._input.next_line(limits.MAX_RESPONSE_LINE if in_exchange else limits.MAX_COMMAND_LINE)
+            if line is None:
+                return False
+            if in_exchange:
+                self._continue_exchange(line)
+            else:
+                self._read_command(line)
+        except LineTooLongError:
+            self._notes.event("a line that is too long")
+            self._refuse_bad_command(replies.LINE_TOO_LONG)
+        except CommandError as error:
+            self._refuse_bad_command(error.reply)
+        return True
+
+    def _read_command(self, line: bytes) -> None:
+        try:
+            command = commands.parse_command(line)
+        except CommandError:
+            self._notes.other_line(line)
+            raise
+        verb = commands.VERBS.get(command.verb)
+        if verb is None:
+            self._read_other_command(command, line)
+            return
+        self._notes.command(command)
+        if verb in WAIT_BEHIND and self._input:
+            self.close("protocol", replies.OUT_OF_SYNC)
+        elif verb is Verb.BDAT:
+            self._bdat(command.argument)
+        elif (self.state, verb) in TRANSITIONS:
+            self._HANDLERS[verb](self, command.argument)
+        else:
+            self._refuse_out_of_order(verb, command.argument)
+
+    def _read_other_command(self, command: commands.Command, line: bytes) -> None:
+        if " HTTP/" in command.argument:
+            self._end_other_protocol("HTTP", replies.NOT_SMTP)
+        elif (answer := commands.STATELESS.get(command.verb)) is not None:
+            self._notes.command(command)
+            self._send(answer)
+        else:
+            self._notes.other_line(line)
+            raise CommandError(replies.UNKNOWN_COMMAND)
+
+    def _refuse_out_of_order(self, verb: Verb, argument: str) -> None:
+        if self.state is State.REJECTED and verb in {Verb.EHLO, Verb.HELO}:
+            self._events.append((events.Hello(argument, verb is Verb.EHLO), None))
+        answer = out_of_order(self.state, verb)
+        if verb not in {Verb.RCPT, Verb.DATA}:
+            raise CommandError(answer)
+        # These are no fault of the client: it has sent them in one group with MAIL, which was refused.
+        self._send(answer)
+
+    def _refuse_bad_command(self, answer: Reply) -> None:
+        self._bad_commands += 1
+        if self._bad_commands >= limits.MAX_BAD_COMMANDS:
+            self.close("limit", replies.TOO_MANY_BAD_COMMANDS)
+        elif self.state is State.AUTH:
+            self._answer(Verb.RESPONSE, answer)
+        else:
+            self._send(answer)
+
+    def _end_other_protocol(self, name: str, answer: Reply | None = None) -> None:
+        self.other_protocol = name
+        self._notes.event(f"the client speaks {name}, where SMTP was due")
+        self.close("protocol", answer)
+
+    def _answer(self, verb: Verb, answer: Reply) -> None:
+        """Send the reply to a command that is permitted, and change the state by it."""
+        transition = TRANSITIONS[self.state, verb]
+        code = answer.code or 0
+        after = transition.positive if code < 300 else transition.intermediate if code < 400 else transition.negative
+        if after is None:
+            raise LocalProtocolError(f"{code} in reply to {verb.value}")
+        self._send(answer)
+        self.state = after
+
+    def _send(self, answer: Reply) -> None:
+        self._notes.reply(answer)
+        self._output += replies.encode_reply(answer)
+
+    # Commands, each in a state that permits it.
+
+    def _ehlo(self, name: str) -> None:
+        self._events.append((events.Hello(name, esmtp=True), Verb.EHLO))
+
+    def _helo(self, name: str) -> None:
+        self._events.append((events.Hello(name, esmtp=False), Verb.HELO))
+
+    def _starttls(self, argument: str) -> None:
+        if argument:
+            raise CommandError(commands.NO_ARGUMENT)
+        if self.encrypted or not self.offers.tls:
+            raise CommandError(replies.TLS_ACTIVE if self.encrypted else replies.NO_TLS)
+        self._events.append((events.StartTls(), Verb.STARTTLS))
+
+    def _auth(self, argument: str) -> None:
+        self.offers.check_authentication(encrypted=self.encrypted)
+        if self.signed_in:
+            raise CommandError(replies.ALREADY_SIGNED_IN)
+        self._mechanism, step = begin_exchange(argument)
+        self._continue_with(Verb.AUTH, step)
+
+    def _continue_exchange(self, line: bytes) -> None:
+        self._notes.response()
+        self._continue_with(Verb.RESPONSE, continue_exchange(self._mechanism, line))
+
+    def _continue_with(self, verb: Verb, step: Step) -> None:
+        if isinstance(step, SuppliedPassword):
+            self._notes.add_secret(step.password)
+            self._events.append((events.Credentials(step.user, step.password), verb))
+        else:
+            self._answer(verb, replies.challenge(step))
+
+    def _mail(self, argument: str) -> None:
+        sender, parameters = commands.parse_mail(argument)
+        if (parameters.size or 0) > self.offers.max_size:
+            self._answer(Verb.MAIL, replies.TOO_LARGE)
+        else:
+            self._recipients = 0
+            self._events.append((events.Mail(sender, parameters), Verb.MAIL))
+
+    def _rcpt(self, argument: str) -> None:
+        recipient = commands.parse_rcpt(argument)
+        if self._recipients >= limits.MAX_RECIPIENTS:
+            self._answer(Verb.RCPT, replies.TOO_MANY_RECIPIENTS)
+        else:
+            self._events.append((events.Recipient(recipient), Verb.RCPT))
+
+    def _data(self, argument: str) -> None:
+        if argument:
+            raise CommandError(commands.NO_ARGUMENT)
+        self._events.append((events.Begin(), Verb.DATA))
+
+    def _bdat(self, argument: str) -> None:
+        try:
+            size, last = commands.parse_bdat(argument)
+        except CommandError as error:
+            self.close("protocol", error.reply)
+            return
+        verb, message = Verb.BDAT_LAST if last else Verb.BDAT, self._message
+        if (self.state, verb) not in TRANSITIONS:
+            message.refusal = out_of_order(self.state, verb)
+        elif message.size + size > self.offers.max_size:
+            message.refuse(replies.TOO_LARGE)
+        if message.refusal is not None and size > limits.MAX_DISCARDED:
+            self.close("limit", message.refusal)
+            return
+        message.chunk = Chunk(verb, size)
+        if message.refusal is None and not message.begun:
+            self._events.append((events.Begin(), verb))
+
+    def _rset(self, _argument: str) -> None:
+        self._message.abort()
+        self._answer(Verb.RSET, replies.DONE)
+
+    def _noop(self, _argument: str) -> None:
+        self._answer(Verb.NOOP, replies.DONE)
+
+    def _quit(self, _argument: str) -> None:
+        self.close("quit", replies.GOODBYE)
+
+    _HANDLERS: ClassVar[Mapping[Verb, Callable[[Any, str], None]]] = {
+        Verb.EHLO: _ehlo,
+        Verb.HELO: _helo,
+        Verb.STARTTLS: _starttls,
+        Verb.AUTH: _auth,
+        Verb.MAIL: _mail,
+        Verb.RCPT: _rcpt,
+        Verb.DATA: _data,
+        Verb.RSET: _rset,
+        Verb.NOOP: _noop,
+        Verb.QUIT: _quit,
+    }
+
+    def _read_content(self) -> bool:
+        before = len(self._input)
+        complete = self._message.read(self._input)
+        if complete is Verb.BDAT and self._message.refusal is None:
+            self._notes.event(f"a chunk, {self._message.size} octets so far")
+            self._events.append((events.ChunkReceived(), complete))
+        elif complete is not None:
+            self._end_message(complete)
+        elif self._message.is_discarded_too_long:
+            self.close("limit", self._message.refusal)
+        return complete is not None or len(self._input) != before
+
+    def _end_message(self, verb: Verb) -> None:
+        refusal = self._message.finish()
+        if refusal is None:
+            self._notes.content(self._message.size)
+            self._events.append((events.EndOfMessage(self._message.size), verb))
+            return
+        self._notes.event("a message that was refused")
+        if (self.state, verb) in TRANSITIONS:
+            self._answer(verb, refusal)
+        else:
+            self._send(refusal)
