@@ -351,10 +351,7 @@ def test_permissions_of_another_service_say_of_which(code: int, said: str, name:
     error = classify_error(TokenServiceResponse(400, members), "refresh_token")
     found = diagnose(error, KNOWN)
     assert found.cause == "scope_wrong"
-    assert (
-        explain(found).message
-        == f"The requested permissions (scopes) are for {name}, not for this mail service."
-    )
+    assert explain(found).message == f"The requested permissions (scopes) are for {name}, not for this mail service."
     for language in languages():
         assert name in explain(found, language).message
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,6 +99,30 @@ async def test_many_tasks_take_one_start(server: ForkServer, mail: Path) -> None
             group.start_soon(open_mail, mail, mail.parent)
     assert pid_of(server) == first
     await until(lambda: not forked_by(server))
+
+
+def test_a_mail_is_opened_with_what_is_there(mail: Path) -> None:
+    """Whatever the forked process had to import, it would import for each mail."""
+    code = """
+import importlib, os, sys
+from mailslot_plugins.intake import fork_server
+for name in fork_server.PRELOADED:
+    importlib.import_module(f"mailslot_plugins.intake.{name}")
+from mailslot_plugins.intake.limits import Limits
+from mailslot_plugins.intake.tasks import perform_task
+before = set(sys.modules)
+perform_task("mail", {"path": sys.argv[1]}, Limits())
+print(sorted(set(sys.modules) - before))
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", code, str(mail)],
+        cwd=mail.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=900,
+    )
+    assert ran.stdout == "[]\n"
 
 
 async def test_what_a_process_gets(server: ForkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,6 +53,6 @@ async def test_it_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
     application = LateApplication(making)
     with caplog.at_level(logging.ERROR), pytest.raises(OSError, match="the disk is gone"):
         await application({"type": "http"}, nothing, discard)
-    assert "The panel cannot be loaded: OSError: the disk is gone" in caplog.text
+    assert "The panel cannot be loaded: OSError" in caplog.text
     await application({"type": "http"}, nothing, discard)
     assert (making.made, making.requests) == (2, 1)

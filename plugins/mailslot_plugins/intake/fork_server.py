@@ -31,15 +31,17 @@ LENGTH: Final = struct.Struct("!H")
 
 DESCRIPTORS: Final = 3
 
+PRELOADED: Final = ("child", "limits", "mime", "refusal", "tasks")
+"""The modules of this package that a mail is opened with; what a document takes, the process loads itself."""
+
 _IDLE_SECONDS: Final = 20.0
 
 
 def main() -> None:
     """Fork processes until the service has ended, or none was wanted for a while."""
     os.umask(0o077)
-    # So that the processes have them.
-    for name in ("mailslot_plugins.intake.child", "mailslot_plugins.intake.tasks"):
-        import_module(name)
+    for name in PRELOADED:
+        import_module(f"mailslot_plugins.intake.{name}")
     # What is there now is shared with all processes; a collection would write to it, and so copy it.
     gc.collect()
     gc.freeze()
