@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import ssl
 from inspect import isasyncgenfunction, iscoroutinefunction
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator
 
 pytest_plugins = ["lab.fixtures"]
+
+# A shell without job control has what it starts in the background ignore this signal, and so would every process of the
+# tests, those included that are to be interrupted.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes is up to what else the machine does.
 settings.register_profile("mailslot", deadline=None)

@@ -31,7 +31,10 @@ from mailslot.diagnosis.catalogue import texts as in_list
 from mailslot.oauth.response import TokenServiceResponse
 from mailslot.oauth.token_error_table import error_table
 from mailslot.oauth.token_errors import classify_error
-from mailslot.slots.settings import KEYS, SECRETS, parse_setting
+from mailslot.slots.gateway.table_groups import GROUPS
+from mailslot.slots.section import find_section
+from mailslot.slots.settings import KEYS, SECRETS
+from mailslot.slots.settings_document import parse_settings_document
 from mailslot.slots.slot import SLOTS
 from mailslot.wire.reply import Reply
 from mailslot_plugins.sandbox import demo_panel, run_sandbox
@@ -110,6 +113,9 @@ def test_the_reference_has_the_whole_public_api(built: dict[Path, Html], site: P
 
 def test_texts_of_the_generators_are_complete() -> None:
     assert set(texts.SETTINGS) == {*KEYS, *SECRETS}
+    assert {name: set(each) for name, each in texts.GROUPS.items()} == {
+        name: set(each.keys) for name, each in GROUPS.items()
+    }
 
 
 def causes_of_code(number: int) -> set[str]:
@@ -191,10 +197,8 @@ def test_settings_examples_are_valid() -> None:
     for text in PAGES.values():
         for block in blocks(text, "toml"):
             tables = tomllib.loads(block) if "…" not in block else {}
-            for record, values in tables.get("records", {}).items():
-                protocol = next(slot.protocol for slot in SLOTS if slot.record == record)
-                for key, value in values.items():
-                    parse_setting(key, value, protocol)
+            if {"records", *GROUPS} & tables.keys():
+                parse_settings_document(block, "the example", find_section, complete=False)
 
 
 def test_python_examples_compile_and_their_imports_exist() -> None:

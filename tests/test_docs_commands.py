@@ -13,10 +13,11 @@ from typer.main import get_command
 from generators.commands import EXAMPLES
 from generators.commands import commands as all_commands
 from mailslot.cli.app import app
+from mailslot.slots.gateway.table_groups import GROUPS
 from mailslot.slots.keys import parse_value
 from mailslot.slots.section import find_section
 from mailslot.slots.settings import SECRETS, parse_setting
-from mailslot.slots.slot import SLOTS, find_slot
+from mailslot.slots.slot import SLOTS, SlotDirectory
 from pages import commands, pages
 
 PAGES = pages()
@@ -60,8 +61,14 @@ def complaint(line: str) -> str | None:
 
 
 def check_settings(place: str, assignments: list[str]) -> None:
+    if (group := GROUPS.get(place.partition(".")[0])) is not None:
+        for key, _, value in (assignment.partition("=") for assignment in assignments):
+            parse_value(group.keys, key, value)
+        return
     section = None if place in {slot.id for slot in SLOTS} else find_section(place)
-    slot = find_slot(place) if section is None else None
+    # The pages' account sends.
+    directory = SlotDirectory({"account.office": "SMTP"})
+    slot = directory.find(place) if section is None else None
     for assignment in assignments:
         key, _, value = assignment.partition("=")
         shown = None if value in {"", "-"} or "…" in value else value

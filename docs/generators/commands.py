@@ -18,6 +18,7 @@ EXAMPLES: Final[Mapping[str, str]] = {
     "set": "mailslot set network.smtp provider=microsoft365 account=scanner@example.com authentication=oauth2\n"
     "mailslot set network.smtp client_secret=-\n"
     "mailslot set fax.pop check_interval=\n"
+    "mailslot set devices.copier to=*@example.com,boss@example.net\n"
     'mailslot set device name="Copier on the second floor" administrator=admin@example.com',
     "test": "mailslot test network.smtp\nmailslot test network.smtp fax.pop --json\nmailslot test alert.smtp --send",
     "export": "mailslot export settings.toml --without account,sender_address",
@@ -35,6 +36,23 @@ EXAMPLES: Final[Mapping[str, str]] = {
     "token moved": "mailslot token moved\nmailslot token moved fax.pop --yes",
     "token rotate-key": "mailslot token rotate-key",
     "token status": "mailslot token status\nmailslot token status network.smtp --json",
+    "account add": "mailslot account add office\nmailslot account add inbox --protocol pop3",
+    "account list": "mailslot account list",
+    "account remove": "mailslot account remove office --yes",
+    "listener add": "mailslot listener add scanners --listen 192.168.1.5:587\n"
+    "mailslot listener add old --listen 192.168.1.5:2587 --legacy\n"
+    "mailslot listener add plain --listen 192.168.1.5:25 --security none",
+    "listener list": "mailslot listener list",
+    "listener remove": "mailslot listener remove old",
+    "device add": "mailslot device add copier --user copier --address 192.168.1.20\n"
+    "mailslot device add fax --address 192.168.1.21 --via account.office --to '*@example.com' --limit 20/minute",
+    "device adopt": "mailslot device adopt 192.168.1.22 copier",
+    "device list": "mailslot device list",
+    "device show": "mailslot device show copier",
+    "device remove": "mailslot device remove copier",
+    "device password": "mailslot device password copier",
+    "device log": "mailslot device log copier",
+    "device unknown": "mailslot device unknown",
     "jobs": "mailslot jobs\nmailslot jobs --state held --state failed",
     "jobs show": "mailslot jobs show 17",
     "jobs retry": "mailslot jobs retry 17",

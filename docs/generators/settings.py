@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from generators.tables import code, table
+from generators.texts import GROUPS as TEXTS
 from generators.texts import SETTINGS
+from mailslot.slots.gateway.table_groups import GROUPS
 from mailslot.slots.keys import json_value
 from mailslot.slots.section import find_section, section_names
 from mailslot.slots.settings import KEYS, SECRETS, Settings
@@ -30,6 +32,28 @@ def slot_settings() -> str:
         for name in SECRETS
     ]
     return table(_HEADINGS, rows)
+
+
+def listener_settings() -> str:
+    """Return the settings of listeners in Markdown."""
+    return _group("listeners")
+
+
+def device_settings() -> str:
+    """Return the settings of devices in Markdown."""
+    return _group("devices")
+
+
+def _group(name: str) -> str:
+    rows = [
+        (
+            _with_anchor(f"{name}-{key}", key),
+            f"{TEXTS[name].get(key, '')} {_sentence(each.allowed)}",
+            _default(each.default),
+        )
+        for key, each in GROUPS[name].keys.items()
+    ]
+    return table(("setting", "purpose, and allowed values", "default"), rows)
 
 
 def section_settings() -> str:

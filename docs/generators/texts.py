@@ -18,3 +18,6 @@ SETTINGS: Final = _TEXTS["settings"]
 
 JOBS: Final = _TEXTS["jobs"]
 """What becomes of waiting jobs, by the cause's id or its disposition."""
+
+GROUPS: Final = {name: _TEXTS[name] for name in ("listeners", "devices")}
+"""The same for listeners and devices."""

@@ -12,7 +12,7 @@ from mailslot.oauth.endpoint_url import origin_of
 from mailslot.oauth.grant import Grant
 from mailslot.slots.connector import Connector
 from mailslot.slots.records import Records
-from mailslot.slots.slot import find_slot
+from mailslot.slots.slot import SlotDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,7 +59,7 @@ class Device:
         known = {key: None if value is None else str(value) for key, value in values.items()}
         secrets = {key: Secret(known.pop(key)) for key in ("password", "client_secret") if known.get(key)}
         self.secrets += [secret.reveal() for secret in secrets.values()]
-        self.records.change(find_slot(slot).record, known, secrets)
+        self.records.change(SlotDirectory().find(slot).record, known, secrets)
 
     def set_endpoint(self, slot: str, endpoint: Endpoint, **values: Any) -> None:
         """Set where a slot's server is."""
@@ -79,7 +79,7 @@ class Device:
     ) -> None:
         """Save a token as if it had been obtained two hours ago."""
         self.secrets += [token, *([refresh_token] if refresh_token else [])]
-        settings = self.records.settings.load_for_change()[find_slot(slot).record]
+        settings = self.records.settings.load_for_change()[SlotDirectory().find(slot).record]
         now, endpoint = time.time(), settings.token_endpoint or settings.issuer
         grant = Grant(
             flow="browser",
@@ -93,7 +93,7 @@ class Device:
             skew=skew,
             token_origin=None if endpoint is None else origin_of(endpoint),
         )
-        await self.records.tokens.store(find_slot(slot).record).save(grant)
+        await self.records.tokens.store(SlotDirectory().find(slot).record).save(grant)
 
     async def test(
         self,
@@ -112,7 +112,9 @@ class Device:
             timeout: seconds for each step, if not those that are set, which are whole ones.
         """
         async with (Connector if timeout is None else connector_with_timeout(timeout))(Records(self.home)) as connector:
-            result = await connection_test.check_connection(connector, find_slot(slot), send=send, on_stage=on_stage)
+            result = await connection_test.check_connection(
+                connector, SlotDirectory().find(slot), send=send, on_stage=on_stage
+            )
         for secret in self.secrets:
             assert secret not in repr(result)
         return result
@@ -139,7 +141,7 @@ class Device:
             keep: whether there is a token at all.
             values: settings beside the usual ones.
         """
-        smtp = find_slot(slot).protocol == "SMTP"
+        smtp = SlotDirectory().find(slot).protocol == "SMTP"
         client = sandbox.provider.register(CLIENT_ID)
         refresh_token = sandbox.provider.consent(SCANNER, client).reveal()
         usual = {

@@ -19,7 +19,7 @@ from mailslot.sasl.credentials import OAuth
 from mailslot.service.poll_loop import PollLoop
 from mailslot.service.poller import poll_once
 from mailslot.slots.maildrop import open_maildrop
-from mailslot.slots.slot import find_slot
+from mailslot.slots.slot import SlotDirectory
 from mailslot.wire.secret import Secret
 from mailslot.wire.transcript import Transcript
 from service.polling_device import RecordingPipeline, mail
@@ -203,7 +203,7 @@ async def test_a_mail_of_50_megabytes_takes_little_memory(imap_device: ImapDevic
 async def test_the_connection_test_goes_through_its_stages(imap_device: ImapDevice) -> None:
     deliver(imap_device, "one", "two")
     async with imap_device.device() as device:
-        result = await connection_test(device.connector, find_slot("fax.pop"))
+        result = await connection_test(device.connector, SlotDirectory().find("fax.pop"))
         assert result.ok, result
         passed = [(stage.name, stage.ok) for stage in result.stages if stage.ok is not None]
         names = ["resolve", "connect", "tls", "greeting", "capabilities", "token", "sign_in", "probe"]
@@ -231,7 +231,7 @@ async def test_the_connection_test_reports_failures(
         settings["port"] = getattr(imap_device.dovecot, str(name)).port
     imap_device.set(**settings)
     async with imap_device.device() as device:
-        result = await connection_test(device.connector, find_slot("fax.pop"))
+        result = await connection_test(device.connector, SlotDirectory().find("fax.pop"))
         assert (result.stage, result.diagnosis.cause) == (stage, cause), result
 
 

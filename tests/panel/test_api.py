@@ -20,6 +20,8 @@ from typer.testing import CliRunner
 
 from mailslot.cli.app import app
 from mailslot.oauth.flow import UserCode
+from mailslot.slots.accounts import add_account
+from mailslot.slots.records import Records
 from mailslot.slots.section import DEVICE
 from mailslot.slots.slot import SLOTS
 from mailslot_plugins.panel.api.openapi import load_groups, openapi
@@ -440,3 +442,24 @@ async def test_browser_sessions_work_with_a_csrf_token(fleet: Fleet) -> None:
             refused = await stranger.delete("/api/slots/fax.pop/token", headers=headers)
             assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
             assert refused.headers["content-type"] == PROBLEM
+
+
+async def test_an_account_is_a_slot_of_the_api(fleet: Fleet, script: httpx2.AsyncClient) -> None:
+    home, settings = fleet.panel.device.home, fleet.panel.device.records.settings
+    await run_sync(add_account, Records(home), "office", "SMTP")
+    await fleet.panel.device.refresh()
+    try:
+        assert [row["slot"] for row in (await script.get("/slots")).json()][-1] == "account.office"
+        path = "/slots/account.office/settings"
+        changed = await script.patch(path, json={"server": "mail.example.com", "password": "geheim"})
+        assert changed.status_code == 200
+        assert changed.json()["slot"] == changed.json()["record"] == "account.office"
+        assert (await script.get("/slots/account.office/token")).json()["token"] == "Not Retrieved"
+        assert (await script.get("/received", params={"record": "account.office"})).status_code == 200
+        refused = await script.get("/received", params={"record": "account.Office"})
+        assert (refused.status_code, refused.json()["key"]) == (422, "record")
+        for wrong in ("account.other", "account.", "account.Office"):
+            assert (await script.get(f"/slots/{wrong}")).status_code == 404
+    finally:
+        await run_sync(settings.edit, {("records", "account.office"): None})
+        await fleet.panel.device.refresh()

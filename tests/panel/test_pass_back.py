@@ -17,7 +17,7 @@ from anyio.streams.tls import TLSListener
 from anyio.to_thread import run_sync
 
 from diagnosis.device import Device
-from mailslot.slots.slot import find_slot
+from mailslot.slots.slot import SlotDirectory
 from mailslot_plugins.panel.security.keys import ApiKeys
 from panel.browser_client import BrowserClient, words
 from panel.running_panel import run_panel
@@ -139,7 +139,7 @@ async def device(panel: RunningPanel) -> Device:
 
 
 def kept(device: Device, slot: str) -> set[str]:
-    return set(device.records.vault.fields(find_slot(slot).record)) - {"grant"}
+    return set(device.records.vault.fields(SlotDirectory().find(slot).record)) - {"grant"}
 
 
 @pytest.mark.parametrize(

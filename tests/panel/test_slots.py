@@ -12,6 +12,7 @@ from anyio.to_thread import run_sync
 
 from diagnosis.device import Device
 from mailslot.net.endpoint import Security
+from mailslot.slots.accounts import add_account
 from mailslot.slots.settings import KEYS, SECRETS
 from mailslot.slots.slot import SLOTS
 from mailslot_plugins.panel.slots.labels import label
@@ -372,3 +373,30 @@ def test_every_setting_is_named_in_every_language() -> None:
             names = [label(key, slot.protocol, language) for key in (*KEYS, *SECRETS) if key != "server"]
             assert not set(names) & set(KEYS)
             assert len(set(names)) == len(names)
+
+
+async def test_an_account_has_the_pages_of_a_slot(client: BrowserClient, device: Device, panel: RunningPanel) -> None:
+    await run_sync(add_account, device.records, "office", "SMTP")
+    await run_sync(add_account, device.records, "inbox", "POP")
+    await panel.device.refresh()
+    try:
+        home = words(await client.get("/"))
+        assert "Sends mail of other devices" in home
+        assert "Fetches mail for other devices" in home
+        page = "/slots/account.office"
+        assert "Saved." in await save(client, page, server="mail.example.com")
+        assert device.records.settings.load()["account.office"].server == "mail.example.com"
+        assert (await client.get("/slots/account.inbox")).status_code == 200
+        for part in ("token", "test"):
+            assert (await client.get(f"{page}/{part}")).status_code == 200
+        assert (await client.get("/slots/account.gone")).status_code == 404
+        assert "inbox" in words(await client.get("/received"))
+        # An account that was chosen by a command stays chosen.
+        by_pop = {"authentication": "pop_before_smtp", "pop_slot": "account.inbox"}
+        await run_sync(device.records.change, "account.office", by_pop, {})
+        await save(client, page, sender_name="Office")
+        assert device.records.settings.load()["account.office"].pop_slot == "account.inbox"
+    finally:
+        for name in ("account.office", "account.inbox"):
+            await run_sync(device.records.settings.edit, {("records", name): None})
+        await panel.device.refresh()

@@ -16,7 +16,7 @@ from mailslot.oauth.shielding import shielded
 from mailslot.service.handling import handle_waiting
 from mailslot.service.service import Service
 from mailslot.service.systemd import ServiceManager
-from mailslot.slots.slot import find_slot
+from mailslot.slots.slot import SlotDirectory
 from mailslot_plugins.panel.background import BackgroundTasks
 from service.polling_device import RECORD, RecordingPipeline, run_polling_device
 from service.sending_device import FastClocks, run_sending_device
@@ -214,7 +214,7 @@ async def test_system_exit_in_a_submitter(tmp_path: Path, plugins: Any, error: t
                 while (await box.job(job)).state != "deferred":  # noqa: ASYNC110 - nobody tells
                     await anyio.sleep(0.01)
             assert ("submit", name) in plugins.calls
-            assert (await connection_test(box.device.connector, find_slot("network.smtp"))).ok
+            assert (await connection_test(box.device.connector, SlotDirectory().find("network.smtp"))).ok
             stop.set()
 
 
@@ -229,7 +229,7 @@ async def test_system_exit_in_a_maildrop_or_token_source(
         assert (where, error.__name__) in plugins.calls
         assert report.cause is not None
         assert "hunter2" not in f"{report}"
-        result = await connection_test(box.device.connector, find_slot("status.pop"))
+        result = await connection_test(box.device.connector, SlotDirectory().find("status.pop"))
         assert result.ok == (setting == "maildrop")
 
 

@@ -12,7 +12,7 @@ from mailslot.errors import MailError
 from mailslot.slots.connector import Connector, open_smtp
 from mailslot.slots.maildrop import open_maildrop
 from mailslot.slots.records import Records
-from mailslot.slots.slot import find_slot
+from mailslot.slots.slot import SlotDirectory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,7 +59,7 @@ def records(site: Site, tmp_path: Path) -> Records:
     ],
 )
 async def test_the_failing_plugin_is_named(records: Records, slot: str, name: str, stage: str, kind: str) -> None:
-    found = find_slot(slot)
+    found = SlotDirectory().find(slot)
     smtp = found.protocol == "SMTP"
     what = "submitter" if smtp else "maildrop"
     values = {"server": "localhost", "port": 25, "security": "none", what: name}

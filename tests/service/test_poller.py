@@ -12,7 +12,7 @@ from mailslot.diagnosis.connection_test import check_connection as connection_te
 from mailslot.errors import MailError
 from mailslot.service import poller
 from mailslot.service.pipeline import Later
-from mailslot.slots.slot import find_slot
+from mailslot.slots.slot import SlotDirectory
 from mailslot.spool.errors import full_error
 from mailslot.spool.files import NewFile
 from mailslot.spool.limits import SpoolLimits
@@ -260,7 +260,7 @@ async def test_errors_have_the_text_of_the_connection_test(tmp_path: Path) -> No
     async with run_polling_device(tmp_path) as box:
         (tmp_path / "token").write_text("an-old-token-that-is-none")
         report = await box.poll()
-        tested = await connection_test(box.device.connector, find_slot("status.pop"))
+        tested = await connection_test(box.device.connector, SlotDirectory().find("status.pop"))
         assert report.cause == tested.diagnosis.cause == "token_refused"
         assert report.sentence == explain(tested.diagnosis).message
 

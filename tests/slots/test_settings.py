@@ -13,7 +13,7 @@ from mailslot import InputError, Security
 from mailslot.slots.records import Records
 from mailslot.slots.settings import KEYS, Settings
 from mailslot.slots.settings_file import SettingsFile
-from mailslot.slots.slot import PROTOCOLS, SLOTS, find_slot, slots_of
+from mailslot.slots.slot import PROTOCOLS, SLOTS, SlotDirectory, slots_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +45,7 @@ def test_seven_slots_five_records() -> None:
 
 def test_unknown_slot_suggests_the_nearest() -> None:
     with pytest.raises(InputError, match=r"Did you mean fax\.pop"):
-        find_slot("fax.pip")
+        SlotDirectory().find("fax.pip")
 
 
 def test_defaults_are_unset(settings: SettingsFile) -> None:

@@ -108,6 +108,17 @@ async def test_a_missing_database(home: Path, clock: Clock) -> None:
         assert len(await spool.jobs()) == 2
 
 
+@pytest.mark.parametrize("record", ["status-pop", "account.inbox", "account.a-b_c"])
+async def test_a_mail_is_found_again_for_its_record(home: Path, clock: Clock, record: str) -> None:
+    async with Spool(home, clock=clock) as spool, spool.ledger.receive(record, "u1") as file:
+        await file.write(MAIL)
+    (home / "spool" / database.NAME).unlink()
+    (home / "spool" / "a.b.c.mail").write_bytes(MAIL)
+    async with Spool(home, clock=clock) as spool:
+        assert [(mail.record, mail.state) for mail in await spool.ledger.mails()] == [(record, "set_aside")]
+    assert (home / "spool" / "a.b.c.mail.damaged").exists()
+
+
 async def test_an_unreadable_message_file_is_kept(home: Path, clock: Clock) -> None:
     await fill(home, clock)
     (home / "spool" / database.NAME).unlink()

@@ -40,7 +40,7 @@ async def observe_tokens(records: Records, now: float) -> Observation:
             ConditionRaised(
                 kind.name,
                 kind.severity,
-                part=slots_of(record)[0].id,
+                part=next((slot.id for slot in slots_of(record)), record),
                 detail=health.sentence,
                 source=SOURCE,
                 debounce=kind.debounce,

@@ -53,7 +53,7 @@ class Trace:
     """What the gateway adds about itself.
 
     Attributes:
-        received: the value of the Received field.
+        received: the value of the Received field, folded.
         identifier: the value of `TRACE`.
         message_id: the identifier, ``<…@…>``, for a message without one.
         at: when it was received, with a time zone.
@@ -79,7 +79,7 @@ def rewrite_header(
     """
     kept = [field for field in fields if field.name not in _DROPPED]
     names = {field.name for field in kept}
-    added = [ascii_field("Received", trace.received), ascii_field(TRACE, trace.identifier)]
+    added = [f"Received: {trace.received}\r\n", ascii_field(TRACE, trace.identifier)]
     if "from" not in names or sender.mode == "account":
         added += _from_fields(kept, sender, envelope_sender)
         replaced = {"from", "sender"} if sender.mode == "account" else set[str]()

@@ -16,7 +16,6 @@ from anyio.to_thread import run_sync
 from mailslot.diagnosis.connection_test import check_connection
 from mailslot.plugin import DEVICE, Attachment, Mailbox, Message, NewJob, Records, Secret, TokenHttp
 from mailslot.slots.flows import choose_flow
-from mailslot.slots.slot import find_slot
 from mailslot_plugins.alerts.alarms import Alarms
 from mailslot_plugins.alerts.section import SECTION as ALERTS
 from mailslot_plugins.fax.compose import compose
@@ -85,7 +84,7 @@ async def populate_demo_device(device: Device, sandbox: Sandbox, page: Path) -> 
     sandbox.maildrops["fax@example.com"].add(await _fax(device, page))
     sandbox.maildrops["print@example.com"].add(_mail_to_print(page))
     for slot in ("alert.smtp", "fax.pop"):
-        await check_connection(device.connector, find_slot(slot))
+        await check_connection(device.connector, device.slots.find(slot))
 
 
 async def _obtain_token(records: Records, record: str, user: str) -> None:

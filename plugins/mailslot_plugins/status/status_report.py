@@ -9,7 +9,7 @@ from anyio.to_thread import run_sync
 
 from mailslot.errors import MailError
 from mailslot.slots.section import DEVICE
-from mailslot.slots.slot import SLOTS
+from mailslot.slots.settings import directory_of
 from mailslot_plugins.intake.one_line import one_line
 from mailslot_plugins.printers.ipp.client import printer_attributes
 from mailslot_plugins.printers.ipp.supplies import COUNTERS, SUPPLY_ATTRIBUTES, counters, supplies
@@ -84,7 +84,7 @@ def _device_lines(device: Device) -> list[str]:
     """Return a line for each slot: its token, or whether it is set up. Blocks."""
     lines = ["Mail settings:"]
     settings = device.records.settings.load()
-    for slot in SLOTS:
+    for slot in directory_of(settings).slots:
         record_settings = settings[slot.record]
         token, health = device.records.tokens.status_blocking(slot.record, record_settings, device.now())
         if record_settings.token_source is not None:

@@ -31,6 +31,9 @@ BUILT_IN: Final[Mapping[str, str]] = {
     "serve": "serve:serve",
     "metrics": "serve:print_metrics",
     "token": "token:app",
+    "account": "account:app",
+    "listener": "listener:app",
+    "device": "device:app",
     "jobs": "jobs:app",
 }
 """The built-in commands, whose names plugins cannot take: module of this package, and name in it."""

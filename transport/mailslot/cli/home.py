@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mailslot.slots.records import Records
+    from mailslot.slots.slot import Slot, SlotDirectory
 
 
 def home_folder(given: Path | None) -> Path:
@@ -37,6 +38,22 @@ def open_records(home: Path) -> Records:
 
     credentials = os.environ.get("CREDENTIALS_DIRECTORY")
     return Records(home, Path(credentials) if credentials else None)
+
+
+def slot_directory(home: Path) -> SlotDirectory:
+    """Return the seven slots and the accounts of a home folder."""
+    from mailslot.slots.settings_file import SettingsFile  # noqa: PLC0415 - the help of all commands does without it
+
+    return SettingsFile(home).slots()
+
+
+def find_slot(home: Path, name: str) -> Slot:
+    """Return the slot or account with this id.
+
+    Raises:
+        InputError: there is none, or the settings, which would name an account, cannot be read.
+    """
+    return slot_directory(home).find(name)
 
 
 def read_values(texts: Sequence[str]) -> list[str]:

@@ -11,11 +11,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from mailslot.cli.console import make_console, print_json
-from mailslot.cli.home import open_records
+from mailslot.cli.home import find_slot, open_records
 from mailslot.cli.settings import AsJson, SlotName
 from mailslot.errors import InputError
 from mailslot.service.json_documents import poll_document
-from mailslot.slots.slot import find_slot
 
 if TYPE_CHECKING:
     from mailslot.service.pipeline import Pipeline
@@ -38,12 +37,12 @@ def poll(
     ] = False,
 ) -> None:
     """Poll a slot now, once: fetch what is new, and have it handled."""
-    found = find_slot(slot)
+    found = find_slot(context.obj, slot)
     if found.protocol != "POP":
         raise InputError(f"{found.id} sends mail; only a POP slot can be polled.", stage="resolve")
-    from mailslot.service.pipeline import find_pipelines, pollers  # noqa: PLC0415 - the service is slow to import
+    from mailslot.service.pipeline import find_pipelines, poller_of  # noqa: PLC0415 - the service is slow to import
 
-    pipeline = pollers(find_pipelines()).get(found.record)
+    pipeline = poller_of(find_pipelines(), found.record)
     if pipeline is None:
         raise InputError(
             f"No pipeline that handles the mail of {found.id} is installed.", stage="resolve", cause="not_configured"

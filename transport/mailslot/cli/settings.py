@@ -12,12 +12,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from mailslot.cli.console import make_console, print_error, print_json
-from mailslot.cli.home import open_records, read_values
+from mailslot.cli.home import open_records, read_values, slot_directory
 from mailslot.errors import InputError
+from mailslot.slots.gateway.table_groups import GROUPS
 from mailslot.slots.keys import path
 from mailslot.slots.section import find_section, section_names
 from mailslot.slots.settings import KEYS, SECRETS
-from mailslot.slots.slot import SLOTS, Slot, find_slot, slots_of
+from mailslot.slots.slot import Slot, slots_of
 from mailslot.wire.secret import Secret
 
 if TYPE_CHECKING:
@@ -26,9 +27,12 @@ if TYPE_CHECKING:
     from mailslot.slots.keys import Key
     from mailslot.slots.section import Section
 
-SlotName = Annotated[str, typer.Argument(metavar="SLOT", help="A slot's id, such as network.smtp.")]
+SlotName = Annotated[str, typer.Argument(metavar="SLOT", help="A slot's id, such as network.smtp or account.NAME.")]
 PlaceName = Annotated[
-    str, typer.Argument(metavar="SLOT", help="A slot's id, such as network.smtp, or a section, such as device.")
+    str,
+    typer.Argument(
+        metavar="SLOT", help="The id of a slot or account, such as network.smtp, or a section, such as device."
+    ),
 ]
 _WIDE = 110
 """Terminal width from which the allowed values are shown."""
@@ -40,8 +44,9 @@ def show(context: typer.Context, slot: PlaceName, *, as_json: AsJson = False) ->
     """Show the settings of a slot's record, or of a section such as device: what holds, and where it is from."""
     from mailslot.slots.overview import record_overview, section_overview  # noqa: PLC0415 - cryptography is slow
 
-    found = _find(slot)
-    records = open_records(context.obj)
+    home: Path = context.obj
+    found = _find(home, slot)
+    records = open_records(home)
     if not isinstance(found, Slot):
         document = {"section": found.name, **section_overview(records, found)}
         _print(document, found.keys, found.name, as_json=as_json)
@@ -60,13 +65,18 @@ def set_values(
         list[str], typer.Argument(metavar="KEY=VALUE…", help="What to set; KEY= unsets, KEY=- reads standard input.")
     ],
 ) -> None:
-    """Set settings of a slot's record, or of a section; passwords and client secrets go into the vault.
+    """Set settings of a slot's record, of a section, or of a listener or device: listeners.NAME, devices.NAME.
+
+    Passwords and client secrets go into the vault.
 
     client_secret may be a text, a service account's key file, or a private key with its certificate in PEM:
     mailslot set SLOT client_secret=- < key-and-certificate.pem
     """
     home: Path = context.obj
-    found = _find(slot)
+    if slot.partition(".")[0] in GROUPS:
+        _set_table(home, slot, assignments)
+        return
+    found = _find(home, slot)
     keys = KEYS if isinstance(found, Slot) else found.keys
     texts = {key: _absolute_path(text, keys.get(key)) for key, text in _texts(assignments).items()}
     done = make_console()
@@ -87,22 +97,36 @@ def set_values(
     _warn_about_secrets(assignments, keys)
 
 
-def _find(name: str) -> Slot | Section:
+def _set_table(home: Path, place: str, assignments: list[str]) -> None:
+    """Set settings of a listener or device."""
+    from mailslot.slots.gateway.entries import find_table  # noqa: PLC0415 - cryptography is slow
+
+    group, name = GROUPS[place.partition(".")[0]], place.partition(".")[2]
+    records = open_records(home)
+    find_table(records, group, name)
+    texts = {key: _absolute_path(text, group.keys.get(key)) for key, text in _texts(assignments).items()}
+    records.settings.edit({(group.name, name): {key: text or None for key, text in texts.items()}})
+    make_console().print(f"Set {', '.join(texts)} of the {group.noun} {name}.", highlight=False)
+
+
+def _find(home: Path, name: str) -> Slot | Section:
     """Return the slot or section with a name.
 
     Raises:
         InputError: there is none; the nearest is suggested.
     """
-    if any(slot.id == name for slot in SLOTS):
-        return find_slot(name)
+    directory = slot_directory(home)
+    slots = {slot.id: slot for slot in directory.slots}
+    if name in slots:
+        return slots[name]
     section = find_section(name)
     if section is not None:
         return section
     sections = section_names()
-    near = get_close_matches(name, [*(slot.id for slot in SLOTS), *sections], n=1)
+    near = get_close_matches(name, [*slots, *sections], n=1)
     if near and near[0] in sections:
         raise InputError(f"There is no slot and no section {name!r}. Did you mean {near[0]}?", stage="resolve")
-    return find_slot(name)
+    return directory.find(name)
 
 
 def _absolute_path(text: str, key: Key | None) -> str:

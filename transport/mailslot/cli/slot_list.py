@@ -8,22 +8,21 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from mailslot.cli.console import make_console, print_json
-from mailslot.cli.home import open_records
+from mailslot.cli.home import open_records, slot_directory
 from mailslot.cli.service_hint import warn_if_no_service
 from mailslot.service.json_documents import slot_rows
-from mailslot.slots.slot import SLOTS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 def print_slots(home: Path, *, as_json: bool) -> None:
-    """Print every slot of a home folder, as a table or as JSON.
+    """Print every slot and account of a home folder, as a table or as JSON.
 
     Raises:
         MailError: what is known about them cannot be read.
     """
-    rows = anyio.run(slot_rows, open_records(home), SLOTS)
+    rows = anyio.run(slot_rows, open_records(home), slot_directory(home).slots)
     if as_json:
         print_json(rows)
         warn_if_no_service(home)

@@ -14,6 +14,6 @@ if TYPE_CHECKING:
 
 
 def slots(context: typer.Context, *, as_json: AsJson = False) -> None:
-    """Show every slot: where it is on the panel, how it signs in, its token, and its last connection test."""
+    """Show every slot and account: its place on the panel, how it signs in, its token, and its last connection test."""
     home: Path = context.obj
     print_slots(home, as_json=as_json)

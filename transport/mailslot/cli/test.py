@@ -16,11 +16,11 @@ from rich.spinner import Spinner
 from rich.table import Table
 
 from mailslot.cli.console import make_console, print_json
-from mailslot.cli.home import open_records
+from mailslot.cli.home import open_records, slot_directory
 from mailslot.cli.language import chosen_language
 from mailslot.cli.settings import AsJson
 from mailslot.diagnosis.stages import STAGES
-from mailslot.slots.slot import SLOTS, find_slot, slots_of
+from mailslot.slots.slot import slots_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,7 +53,8 @@ def run_test(
 
     Nothing is read and nothing deleted; nothing is sent without --send.
     """
-    found = list({slot.id: slot for slot in map(find_slot, slots)}.values())
+    directory = slot_directory(context.obj)
+    found = list({slot.id: slot for slot in map(directory.find, slots)}.values())
     records = open_records(context.obj)
     language = chosen_language(records, language)
     progress = _Progress([slot for slot in found if slot == _first_slot(slot, found)])
@@ -68,8 +69,8 @@ def run_test(
     if as_json:
         print_json([result.as_json(language) for result in results])
     else:
-        for result in results:
-            console.print(_report(result, language), highlight=False)
+        for slot, result in zip(found, results, strict=True):
+            console.print(_report(slot, result, language), highlight=False)
         _print_errors(results, language)
     if not all(result.ok for result in results):
         raise typer.Exit(1)
@@ -134,12 +135,11 @@ class _Progress:
         return self._spinner if stage.ok is None else f"{_MARKS[stage.ok]} {_time(stage.seconds)}"
 
 
-def _report(result: TestResult, language: str) -> str:
+def _report(slot: Slot, result: TestResult, language: str) -> str:
     """Return the report of a test for an administrator."""
     from mailslot.diagnosis.catalogue import actor_name, explain, label  # noqa: PLC0415 - only where something is said
 
     explanation = explain(result.diagnosis, language)
-    slot = next(slot for slot in SLOTS if slot.id == result.slot)
     others = [other.id for other in slots_of(slot.record) if other != slot]
     labels = {name: label(name, language) for name in _LABELS}
     same = f" [dim]({labels['and']} {', '.join(others)})[/dim]" if others else ""

@@ -14,12 +14,12 @@ from rich.table import Table
 
 from mailslot.cli.console import confirm, make_console, print_json
 from mailslot.cli.flow_choice import print_flow_choice
-from mailslot.cli.home import open_records
+from mailslot.cli.home import find_slot, open_records, slot_directory
 from mailslot.cli.service_hint import warn_if_no_service
 from mailslot.cli.settings import AsJson, SlotName
 from mailslot.cli.terminal import Terminal
 from mailslot.service.json_documents import token_rows
-from mailslot.slots.slot import SLOTS, find_slot, slots_of
+from mailslot.slots.slot import slots_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +44,7 @@ def get(
 ) -> None:
     """Get a token: sign in once, and the device renews it from then on."""
     home: Path = context.obj
-    found = find_slot(slot)
+    found = find_slot(home, slot)
     anyio.run(_get, open_records(home), found, flow)
     warn_if_no_service(home)
 
@@ -111,9 +111,10 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Delete the token, here and at the provider."""
-    found = find_slot(slot)
-    records = open_records(context.obj)
-    names = " and ".join(each.id for each in slots_of(found.record))
+    home: Path = context.obj
+    found = find_slot(home, slot)
+    records = open_records(home)
+    names = " and ".join(each.id for each in slots_of(found.record) or (found,))
     confirm(f"Delete the token of {names}?", yes=yes)
     anyio.run(_delete, records, found)
 
@@ -137,8 +138,9 @@ def moved(
 
     Only where nothing renews them elsewhere any more: two devices with one token end it for each other.
     """
-    slots = SLOTS if slot is None else (find_slot(slot),)
-    records = open_records(context.obj)
+    home: Path = context.obj
+    slots = slot_directory(home).slots if slot is None else (find_slot(home, slot),)
+    records = open_records(home)
     confirm("Is the device that this home folder was on out of use, or was it this one?", yes=yes)
     anyio.run(_moved, records, slots)
     if slot is None:
@@ -150,7 +152,7 @@ async def _moved(records: Records, slots: tuple[Slot, ...]) -> None:
     found = [
         name for name in dict.fromkeys(slot.record for slot in slots) if await records.tokens.store(name).move_here()
     ]
-    names = " and ".join(slot.id for slot in SLOTS if slot.record in found)
+    names = " and ".join(slot.id for slot in slots if slot.record in found)
     console.print(f"The token of {names} is renewed here from now on." if found else "There is no token.")
 
 
@@ -184,8 +186,9 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show the tokens of all slots, or of one: until when, for whom, and what is wrong."""
-    slots = SLOTS if slot is None else (find_slot(slot),)
-    rows = anyio.run(token_rows, open_records(context.obj), slots)
+    home: Path = context.obj
+    slots = slot_directory(home).slots if slot is None else (find_slot(home, slot),)
+    rows = anyio.run(token_rows, open_records(home), slots)
     if as_json:
         print_json(rows)
         return

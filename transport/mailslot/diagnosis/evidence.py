@@ -16,24 +16,26 @@ from anyio.to_thread import run_sync
 
 from mailslot.diagnosis.catalogue import explain
 from mailslot.diagnosis.diagnosis import Diagnosis
+from mailslot.diagnosis.gateway_log import STORE, GatewayLog
 from mailslot.diagnosis.history import History
 from mailslot.diagnosis.scrub import secret_parts
 from mailslot.errors import MailError
 from mailslot.exit_guard import ExitGuard, original_error
 from mailslot.oauth.claims import parse_claims
+from mailslot.slots.gateway.passwords import read_password
+from mailslot.slots.keys import json_value
 from mailslot.slots.overview import record_overview, section_overview
 from mailslot.slots.section import find_section, section_names
-from mailslot.slots.settings import SECRETS
-from mailslot.slots.slot import PROTOCOLS, SLOTS
+from mailslot.slots.settings import SECRETS, directory_of
 from mailslot.spool.spool import Spool
 from mailslot.timestamps import iso
+from mailslot.wire.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from mailslot.oauth.grant import Grant
     from mailslot.slots.records import Records
-    from mailslot.wire.secret import Secret
 
 _REQUIREMENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _LEFT_OUT: Final = "set, and left out here"
@@ -62,8 +64,9 @@ class Evidence:
         except MailError as error:
             self._key_errors.append(str(error))
             self.notes.append(f"The passwords and tokens could not be read: {error}")
-        for record in PROTOCOLS:
+        for record in await self._records_of_device():
             await self._collect_secrets(record)
+        await self._gather("passwords of devices", run_sync, self._collect_device_passwords)
         found: dict[str, Any] = {
             "versions.json": await self._gather("versions", run_sync, versions),
             "settings.json": await self._gather("settings", run_sync, self._settings),
@@ -71,10 +74,14 @@ class Evidence:
             "tokens.json": {record: self._token(grant) for record, grant in self._grants.items()},
             "tests.json": await self._gather("connection tests", self._tests),
             "queue.json": await self._gather("queue", self._queue),
+            "gateway.json": await self._gather("gateway's log", self._gateway),
         }
         transcripts: dict[str, list[str]] = await self._gather("transcripts", self._transcripts) or {}
         found |= {f"transcripts/{record}.txt": lines for record, lines in transcripts.items()}
         return {name: document for name, document in found.items() if document not in (None, {}, [])}
+
+    async def _records_of_device(self) -> tuple[str, ...]:
+        return tuple((await run_sync(self._records.settings.slots)).protocols)
 
     async def _gather(self, what: str, read: Callable[..., Awaitable[Any]], *arguments: object) -> Any:  # noqa: ANN401
         try:
@@ -99,11 +106,18 @@ class Evidence:
             tokens = (grant.access_token, grant.refresh_token, grant.previous_refresh_token)
             self.secrets += [token for token in tokens if token is not None]
 
+    def _collect_device_passwords(self) -> None:
+        """Collect the passwords of devices that are kept recoverable."""
+        for name in self._records.settings.current().groups["devices"]:
+            stored = read_password(self._records.vault, name)
+            if stored is not None and stored.kind == "recoverable":
+                self.secrets += secret_parts(Secret(stored.value))
+
     def _settings(self) -> dict[str, Any]:
         current = self._records.settings.current()
         if current.fault:
             self.notes.append(current.fault)
-        records = {record: record_overview(self._records, record) for record in PROTOCOLS}
+        records = {record: record_overview(self._records, record) for record in current.records}
         for overview in records.values():
             overview["settings"] = {key: _without_secrets(key, value) for key, value in overview["settings"].items()}
         sections: dict[str, Any] = {}
@@ -117,12 +131,16 @@ class Evidence:
                     for key, value in overview["settings"].items()
                 }
                 sections[name] = overview
-        return {"records": records, "sections": sections}
+        groups = {
+            group: {name: {key: json_value(value) for key, value in values.items()} for name, values in tables.items()}
+            for group, tables in current.groups.items()
+        }
+        return {"records": records, "sections": sections, **groups}
 
     async def _slots(self) -> list[dict[str, Any]]:
         all_settings = await run_sync(self._records.settings.load)
         rows: list[dict[str, Any]] = []
-        for slot in SLOTS:
+        for slot in directory_of(all_settings).slots:
             token, health = await self._records.tokens.status(slot.record, all_settings[slot.record], self._now)
             row = {"slot": slot.id, "path": slot.path, "record": slot.record, "protocol": slot.protocol}
             rows.append({**row, "token": token, "health": None if health is None else _iso_times(asdict(health))})
@@ -161,7 +179,7 @@ class Evidence:
 
     async def _transcripts(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
-        for record in PROTOCOLS:
+        for record in await self._records_of_device():
             for test in await History(self._records.home).last(record, 1):
                 if test.transcript:
                     found[record] = [f"{test.slot}, {iso(test.at)}", "", *test.transcript]
@@ -169,7 +187,7 @@ class Evidence:
 
     async def _tests(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        for record in PROTOCOLS:
+        for record in await self._records_of_device():
             tests = await History(self._records.home).last(record)
             if tests:
                 found[record] = [
@@ -186,6 +204,18 @@ class Evidence:
                     for test in tests
                 ]
         return found
+
+    async def _gateway(self) -> dict[str, Any] | None:
+        """Return what came of the devices last, and who knocked; where there is no device, nothing."""
+        current = await run_sync(self._records.settings.current)
+        if not await run_sync((self._records.home / "spool").is_dir):
+            return None
+        async with Spool(self._records.home) as spool:
+            log = GatewayLog(spool.store(STORE))
+            devices = {name: await log.dialogues(name) for name in current.groups["devices"]}
+            unknown = [_iso_times(asdict(each)) for each in await log.unknown_devices()]
+        came = {name: [_iso_times(asdict(each)) for each in found] for name, found in devices.items() if found}
+        return ({"devices": came} if came else {}) | ({"unknown": unknown} if unknown else {})
 
     async def _queue(self) -> dict[str, Any] | None:
         if not await run_sync((self._records.home / "spool").is_dir):

@@ -10,7 +10,7 @@ from anyio.to_thread import run_sync
 from mailslot.errors import MailError
 from mailslot.oauth.grant import Grant, copied_home_error
 from mailslot.slots.grant_store import GRANT_FIELD
-from mailslot.slots.slot import find_slot
+from mailslot.slots.settings import directory_of
 from mailslot.vault.durable import file_version
 
 if TYPE_CHECKING:
@@ -128,8 +128,10 @@ class SettingsWatch:
 
     def _read(self) -> tuple[object, bool]:
         settings = self._records.settings.load()
+        if self._record not in settings:
+            return None, False  # an account that was removed
         pop_slot = settings[self._record].pop_slot
-        records = [self._record] if pop_slot is None else [self._record, find_slot(pop_slot).record]
+        records = [self._record] if pop_slot is None else [self._record, directory_of(settings).find(pop_slot).record]
         secrets = [self._secrets(record) for record in records]
         return [(settings[each], kept) for each, (kept, _) in zip(records, secrets, strict=True)], secrets[0][1]
 

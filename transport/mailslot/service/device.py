@@ -13,6 +13,7 @@ from anyio.to_thread import run_sync
 from mailslot.errors import InputError
 from mailslot.oauth.timing import Clocks
 from mailslot.slots.connector import Connector
+from mailslot.slots.gateway.gateway_settings import GatewaySettings
 from mailslot.slots.section import DEVICE
 from mailslot.spool.spool import Spool
 from mailslot.spool.working_folders import remove_abandoned_folders, working_folder
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from mailslot.slots.records import Records
     from mailslot.slots.section import Section
+    from mailslot.slots.slot import SlotDirectory
     from mailslot.spool.store import Store
 
 logger = logging.getLogger(__name__)
@@ -57,6 +59,7 @@ class Device:
         connector: the ways to the mail servers.
         spool: the queue, the ledger and the pipelines' memory.
         clocks: wall clock and monotonic clock.
+        stopping: set once the service stops; a pipeline whose ``drains`` is true then ends what is under way.
     """
 
     def __init__(
@@ -78,7 +81,9 @@ class Device:
         self._speed = speed
         self._sections: dict[str, tuple[Section, Mapping[str, Any]]] = {}
         self._seen: object = None
+        self._gateway = GatewaySettings()
         self._changed = anyio.Event()
+        self.stopping = anyio.Event()
 
     @property
     def home(self) -> Path:
@@ -92,6 +97,16 @@ class Device:
     def monotonic(self) -> float:
         """Return seconds on a clock that nobody sets, for intervals."""
         return self.clocks.monotonic()
+
+    @property
+    def slots(self) -> SlotDirectory:
+        """The seven slots and the accounts, as the file was read last."""
+        return self._gateway.slots
+
+    @property
+    def gateway(self) -> GatewaySettings:
+        """The listeners and devices of the gateway, as the file was read last; others once `pause` returns early."""
+        return self._gateway
 
     async def sleep(self, seconds: float) -> None:
         """Sleep for so many seconds of the device's clocks."""
@@ -177,6 +192,7 @@ class Device:
         wanted = {section.name: section for section, _ in self._sections.values()} | {each.name: each for each in more}
         changed, self._seen = stamp != self._seen, stamp
         try:
+            self._gateway = GatewaySettings.of(self.records.settings.current())
             self._sections = {
                 name: (section, self.records.settings.section(section)) for name, section in wanted.items()
             }

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Final
 
 from anyio.to_thread import run_sync
 
+from mailslot.diagnosis.gateway_log import STORE as GATEWAY_LOG
+from mailslot.diagnosis.gateway_log import GatewayLog
 from mailslot.diagnosis.history import History
 from mailslot.errors import MailError
 from mailslot.oauth.grant_source import GrantSource
 from mailslot.service.poller import STORE
-from mailslot.slots.slot import PROTOCOLS
 from mailslot.spool.job import STATES, UNFINISHED
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ async def metrics(device: Device) -> str:
         *await _mails(device),
         *await _polls(device),
         *await _records(device),
+        *await _gateway(device),
     ]
     return "".join(f"{line}\n" for family in families if family.samples for line in family.lines())
 
@@ -101,8 +103,9 @@ async def _polls(device: Device) -> list[_Family]:
     at = _Family("last_poll_timestamp_seconds", "gauge", "When a record was polled last.")
     ok = _Family("last_poll_ok", "gauge", "Whether that poll went well.")
     left = _Family("last_poll_left", "gauge", "Mails that were still to be fetched after it.")
+    records = device.slots.protocols
     for key, last in (await device.store(STORE).items()).items():
-        if key in PROTOCOLS:
+        if key in records:
             at.add(last["at"], record=key)
             ok.add(last["ok"], record=key, cause=last["cause"] or "")
             left.add(last["left"], record=key)
@@ -137,6 +140,20 @@ async def _records(device: Device) -> list[_Family]:
             at.add(past.at, record=record)
             ok.add(past.ok, record=record, cause="" if past.ok else past.cause)
     return [token, expires, health, blockable, unsaved, at, ok]
+
+
+async def _gateway(device: Device) -> list[_Family]:
+    at = _Family("device_last_timestamp_seconds", "gauge", "When a device that uses the gateway came last.")
+    ok = _Family("device_last_ok", "gauge", "Whether all that it wanted was done then.")
+    unknown = _Family("unknown_devices", "gauge", "Addresses from which somebody knocked who was not let in.")
+    log = GatewayLog(device.store(GATEWAY_LOG))
+    for name in device.gateway.devices:
+        for last in (await log.dialogues(name))[:1]:
+            at.add(last.at, device=name)
+            ok.add(last.ok, device=name, cause="" if last.ok else last.cause)
+    if device.gateway.listeners:
+        unknown.add(len(await log.unknown_devices()))
+    return [at, ok, unknown]
 
 
 async def _settings(device: Device) -> dict[str, Settings]:

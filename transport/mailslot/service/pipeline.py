@@ -17,6 +17,7 @@ from mailslot.errors import InputError
 from mailslot.registry import PluginGroup
 from mailslot.service.retry_policy import DEFAULT, RetryPolicy
 from mailslot.slots.section import PIPELINES, Section
+from mailslot.slots.slot import is_account
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -90,7 +91,9 @@ class PanelPackage:
 class Pipeline(Protocol):
     """A plugin that handles mail, or sends some.
 
-    It may have two attributes besides: ``retry_policy``, a `RetryPolicy` for its jobs, and ``panel``, a `PanelPackage`.
+    It may have more attributes: ``retry_policy``, a `RetryPolicy` for its jobs; ``panel``, a `PanelPackage`;
+    ``polls_accounts``, True where it handles the mail of all accounts that fetch; and ``drains``, True where `run`
+    returns by itself within seconds of `Device.stopping`, so that the service waits for it.
     """
 
     @property
@@ -178,6 +181,17 @@ def pollers(pipelines: Iterable[Pipeline]) -> dict[str, Pipeline]:
                 logger.info("The mail of %s goes to %s, and not to %s", pipeline.polls, pipeline.name, before)
             found[pipeline.polls] = pipeline
     return found
+
+
+def account_poller(pipelines: Iterable[Pipeline]) -> Pipeline | None:
+    """Return the pipeline that handles the mail of accounts: of several, the last; None where there is none."""
+    return next((each for each in reversed(list(pipelines)) if getattr(each, "polls_accounts", False) is True), None)
+
+
+def poller_of(pipelines: Iterable[Pipeline], record: str) -> Pipeline | None:
+    """Return the pipeline that handles the mail of a record; None where there is none."""
+    found = list(pipelines)
+    return account_poller(found) if is_account(record) else pollers(found).get(record)
 
 
 class RetryPolicies:

@@ -10,8 +10,7 @@ from mailslot.errors import MailError
 from mailslot.service.panel import PANELS
 from mailslot.slots.flows import TOKEN_SOURCES, flow_name
 from mailslot.slots.section import PIPELINES, find_section
-from mailslot.slots.settings import Settings, keys_for
-from mailslot.slots.slot import PROTOCOLS
+from mailslot.slots.settings import Settings, keys_for, protocol_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -65,7 +64,7 @@ async def find_plugin_usage(file: SettingsFile, records: Callable[[], Records]) 
         if values == Settings():
             continue
         oauth2 = values.authentication == "oauth2"
-        keys = keys_for(PROTOCOLS[record])
+        keys = keys_for(protocol_of(record, values))
         for plugin in _named(keys, {key: getattr(values, key) for key in keys if oauth2 or key != "token_source"}):
             found.add(plugin, record)
         if oauth2 and values.token_source is None and (flow := await _flow(records, record, values)):

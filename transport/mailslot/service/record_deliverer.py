@@ -298,7 +298,8 @@ class RecordDeliverer:
             await self._reset_breaker(always=True)
             return
         in_use = await run_sync(self._device.records.settings.current)
-        external = in_use.records[self.via].token_source is not None
+        own = in_use.records.get(self.via)
+        external = own is not None and own.token_source is not None
         backoff = self.breaker.trip(failure, external_tokens=external)
         until = None if backoff is None else self._device.now() + backoff
         self._newest_job_id = max((each.id for each in await self._spool.jobs(limit=1)), default=0)

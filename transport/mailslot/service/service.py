@@ -13,8 +13,9 @@ import anyio
 
 from mailslot.errors import MailError
 from mailslot.exit_guard import ExitGuard, guard_tasks
+from mailslot.service.account_polling import AccountPolling
 from mailslot.service.log import describe_error
-from mailslot.service.pipeline import pollers
+from mailslot.service.pipeline import account_poller, pollers
 from mailslot.service.poll_loop import PollLoop
 from mailslot.service.service_lock import LOCK_TIMEOUT, service_lock
 from mailslot.service.token_refresh import refresh_tokens
@@ -74,6 +75,7 @@ class Service:
         self._extra_tasks = tuple(extra_tasks)
         self._worker = worker or Worker(device)
         self._delivered = anyio.Event()
+        self._drained: list[anyio.Event] = []
         self._fault: MailError | None = None
 
     async def run(
@@ -115,9 +117,11 @@ class Service:
                 await stopped()
                 self._manager.stopping()
                 logger.info("The service stops")
+                self._device.stopping.set()
                 await self._worker.stop()
                 with anyio.move_on_after(GRACE + 0.5):
-                    await self._delivered.wait()
+                    for ended in (self._delivered, *self._drained):
+                        await ended.wait()
                 group.cancel_scope.cancel()
         if self._fault is not None:
             raise self._fault
@@ -137,8 +141,26 @@ class Service:
                 continue
             polling = PollLoop(self._device, record, pipeline)
             tasks += [(f"polling {record}", polling.run), (f"watching {record}", polling.watch)]
-        tasks += [(f"pipeline {each.name}", partial(each.run, self._device)) for each in self._pipelines]
+        if (handler := account_poller(self._pipelines)) is not None:
+            tasks.append(("accounts", AccountPolling(self._device, handler, self._supervise).run))
+        tasks += [(f"pipeline {each.name}", self._run_of(each)) for each in self._pipelines]
         return [*tasks, *self._extra_tasks]
+
+    def _run_of(self, pipeline: Pipeline) -> Work:
+        run = partial(pipeline.run, self._device)
+        if getattr(pipeline, "drains", False) is not True:
+            return run
+        ended = anyio.Event()
+        self._drained.append(ended)
+
+        async def drain() -> None:
+            try:
+                await run()
+            finally:
+                if self._device.stopping.is_set():
+                    ended.set()
+
+        return drain
 
     async def _supervise(self, name: str, work: Work) -> None:
         """Run a task until it returns; where it fails, the others go on, and it is restarted after a pause."""

@@ -9,7 +9,6 @@ from mailslot.errors import InputError, MailError
 from mailslot.exit_guard import ExitGuard
 from mailslot.oauth.grant_source import GrantSource
 from mailslot.service.log import describe_error
-from mailslot.slots.slot import PROTOCOLS
 
 if TYPE_CHECKING:
     from mailslot.service.device import Device
@@ -22,7 +21,7 @@ logger = logging.getLogger(__name__)
 async def refresh_tokens(device: Device) -> None:
     """Check all tokens once an hour, and whenever the settings have changed, until cancelled."""
     while True:
-        for record in PROTOCOLS:
+        for record in device.slots.protocols:
             await refresh_when_due(device, record)
         await device.pause(_HOUR)
 

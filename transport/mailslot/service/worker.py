@@ -23,6 +23,8 @@ from mailslot.slots.slot import PROTOCOLS
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from anyio.abc import TaskGroup
+
     from mailslot.service.device import Device
     from mailslot.spool.job import Job
 
@@ -66,7 +68,7 @@ class Worker:
         self._store = device.store(STORE)
         self._accounts = SendingAccounts(self._store, device.now)
         self._policies = RetryPolicies()
-        make = partial(
+        self._make_deliverer = make = partial(
             RecordDeliverer,
             device,
             accounts=self._accounts,
@@ -89,7 +91,7 @@ class Worker:
         """
         async with self._spool.delivery_lock(timeout=math.inf):
             await self._begin()
-            for record in self._deliverers:
+            for record in tuple(self._deliverers):
                 # What was held may have been seen to while nobody looked; the first one shows it.
                 await self._spool.release(record)
             try:
@@ -114,7 +116,7 @@ class Worker:
         async with self._spool.delivery_lock():
             await self._begin()
             try:
-                for deliverer in self._deliverers.values():
+                for deliverer in tuple(self._deliverers.values()):
                     deliverer.due_at = 0.0
                     await deliverer.drain()
             finally:
@@ -169,6 +171,7 @@ class Worker:
         if self._clock is None:
             self._clock = WallClock(self._device.clocks, await self._store.get("seen"))
         await self._check_clock()
+        self._find_accounts()
 
     async def _log_losses(self) -> None:
         """Log once each list of jobs that was lost, whichever process made the new one."""
@@ -194,11 +197,38 @@ class Worker:
         async with anyio.create_task_group() as group:
             for deliverer in self._deliverers.values():
                 group.start_soon(deliverer.work)
-            await self._stopping.wait()
+            async with anyio.create_task_group() as following:
+                following.start_soon(self._restart_on_error, partial(self._follow_accounts, group))
+                await self._stopping.wait()
+                following.cancel_scope.cancel()
             for deliverer in self._deliverers.values():
                 deliverer.stop()
             # Ends at once if no deliverer has a job to finish.
             group.cancel_scope.deadline = anyio.current_time() + self._grace
+
+    def _find_accounts(self) -> list[RecordDeliverer]:
+        """Make a deliverer for each account that sends and has none, and stop those of accounts that are gone.
+
+        Returns:
+            the new ones.
+        """
+        sending = {record for record, protocol in self._device.slots.protocols.items() if protocol == "SMTP"}
+        for record in self._deliverers.keys() - sending:
+            self._deliverers.pop(record).stop()
+        new = {record: self._make_deliverer(record) for record in sending - self._deliverers.keys()}
+        self._deliverers |= new
+        return list(new.values())
+
+    async def _follow_accounts(self, group: TaskGroup) -> None:
+        while True:
+            new = self._find_accounts()
+            for deliverer in new:
+                group.start_soon(deliverer.work)
+            for deliverer in new:
+                # What was held for an account of this name may be sent now.
+                await self._spool.release(deliverer.via)
+                self._check_due.set()
+            await self._device.pause(math.inf)
 
     # Tasks that run beside the deliverers.
 
@@ -238,7 +268,7 @@ class Worker:
             await self._check_due.wait()
             self._check_due = anyio.Event()
             due = await self._spool.first_due_times()
-            for via, deliverer in self._deliverers.items():
+            for via, deliverer in tuple(self._deliverers.items()):
                 deliverer.due_at = due.get(via)
                 deliverer.wake()
             await anyio.sleep(_COALESCE)

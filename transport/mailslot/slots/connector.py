@@ -19,7 +19,7 @@ from mailslot.slots.effective_settings import effective_settings
 from mailslot.slots.flows import provider_of
 from mailslot.slots.maildrop import open_maildrop
 from mailslot.slots.plugin_sessions import open_plugin_session
-from mailslot.slots.slot import PROTOCOLS, find_slot
+from mailslot.slots.settings import directory_of, protocol_of
 from mailslot.slots.submitter import SUBMITTERS, submitter_of
 from mailslot.slots.token_sources import TokenSources
 from mailslot.vault import durable
@@ -95,7 +95,9 @@ class Connector:
         return in_use.records
 
     async def _profile(self, record: str, all_settings: Mapping[str, Settings]) -> ConnectionProfile:
-        protocol = PROTOCOLS[record]
+        if record not in all_settings:
+            raise InputError(f"There is no record {record!r} any more.", stage="resolve", cause="not_configured")
+        protocol = protocol_of(record, all_settings[record])
         settings = effective_settings(all_settings[record], protocol)
         if settings.server is None or settings.security is None:
             raise NotConfiguredError("server", "The mail server is not set.")
@@ -138,7 +140,7 @@ class Connector:
             return None
         if settings.pop_slot is None:
             raise NotConfiguredError("pop_slot", "The POP slot for POP before SMTP is not set.")
-        return await self._profile(find_slot(settings.pop_slot).record, all_settings)
+        return await self._profile(directory_of(all_settings).find(settings.pop_slot).record, all_settings)
 
 
 async def authenticate_by_pop(profile: ConnectionProfile, *, transcript: Transcript | None = None) -> None:
@@ -213,7 +215,7 @@ def _ssl_context_for(ca_file: Path) -> ssl.SSLContext:
     return _cached_ssl_context(ca_file, durable.file_version(ca_file))
 
 
-@lru_cache(maxsize=len(PROTOCOLS))
+@lru_cache(maxsize=32)
 def _cached_ssl_context(ca_file: Path, _file: object) -> ssl.SSLContext:
     # Reading the system's authorities takes 20 ms, so it is done again only where the file has changed.
     return context_trusting(ca_file)

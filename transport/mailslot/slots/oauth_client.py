@@ -9,7 +9,7 @@ from mailslot.errors import InputError
 from mailslot.oauth.client import ClientCertificate, OAuthClient
 from mailslot.slots.effective_settings import mail_service
 from mailslot.slots.flows import APP_FLOWS, provider_of
-from mailslot.slots.slot import PROTOCOLS
+from mailslot.slots.settings import protocol_of
 from mailslot.wire.secret import Secret
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def client_for_record(
         )
     if settings.client_id is None and registered:
         raise ApplicationMissingError(provider)
-    service = mail_service(settings, PROTOCOLS[record])
+    service = mail_service(settings, protocol_of(record, settings))
     secret, certificate = _client_credential(vault.read(record, "client_secret"))
     return OAuthClient(
         provider=provider,

@@ -8,8 +8,7 @@ from mailslot.errors import InputError, MailError
 from mailslot.slots.effective_settings import effective_settings, mail_service, value_sources
 from mailslot.slots.flows import APP_FLOWS, provider_of
 from mailslot.slots.keys import json_value
-from mailslot.slots.settings import SECRETS, keys_for
-from mailslot.slots.slot import PROTOCOLS
+from mailslot.slots.settings import SECRETS, keys_for, protocol_of
 
 if TYPE_CHECKING:
     from mailslot.slots.records import Records
@@ -28,7 +27,8 @@ def record_overview(records: Records, record: str) -> dict[str, Any]:
     Raises:
         InputError: the file cannot be used.
     """
-    values, where = settings_overview(records.settings.load()[record], PROTOCOLS[record])
+    settings = records.settings.load()[record]
+    values, where = settings_overview(settings, protocol_of(record, settings))
     return {"settings": values, "from": where, "secrets": secrets_overview(records, record)}
 
 

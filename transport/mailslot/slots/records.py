@@ -19,9 +19,8 @@ from mailslot.slots.normalization import (
 )
 from mailslot.slots.permission import check_permission
 from mailslot.slots.secret_destinations import DROPPED_NOTES, misdirected_secrets
-from mailslot.slots.settings import keys_for
+from mailslot.slots.settings import keys_for, protocol_of
 from mailslot.slots.settings_file import SettingsFile
-from mailslot.slots.slot import PROTOCOLS, slots_of
 from mailslot.slots.submitter import find_submitter
 from mailslot.slots.tokens import RecordTokens
 from mailslot.vault.keys import KeyRing
@@ -104,7 +103,8 @@ class Records:
         Raises:
             InputError: the file cannot be used.
         """
-        return effective_settings(self.settings.load()[record], PROTOCOLS[record])
+        settings = self.settings.load()[record]
+        return effective_settings(settings, protocol_of(record, settings))
 
     def change(
         self,
@@ -162,7 +162,8 @@ class Records:
         self, record: str, values: Mapping[str, object | None], secrets: Mapping[str, Secret | None]
     ) -> tuple[str, ...]:
         before, after = self.settings.load_for_change()[record], self.settings.check(record, values)
-        names = [name for name in misdirected_secrets(before, after, PROTOCOLS[record]) if name not in secrets]
+        protocol = protocol_of(record, before)
+        names = [name for name in misdirected_secrets(before, after, protocol) if name not in secrets]
         kept = self.vault.fields(record) if names else frozenset[str]()
         return tuple(name for name in names if name in kept)
 
@@ -182,12 +183,12 @@ class Records:
         """
         for name, secret in secrets.items():
             check_secret(name, secret)
-        protocol = PROTOCOLS[record]
         before = self.settings.load_for_change()[record]
+        protocol = protocol_of(record, before)
         planned = normalize_change(values, before, protocol)
         values, notes = planned.values, planned.notes
         after = self.settings.check(record, values)
-        check_permission(keys_for(protocol), values, asdict(before), role, slots_of(record)[0].id)
+        check_permission(keys_for(protocol), values, asdict(before), role, self.settings.slots().of(record)[0].id)
         if needs_starttls(after, protocol):
             values, notes = {**values, **MICROSOFT_SETTINGS}, (*notes, MICROSOFT_NOTE)
         if values.get("ca_file"):

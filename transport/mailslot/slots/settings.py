@@ -11,7 +11,7 @@ from mailslot.net.endpoint import Security
 from mailslot.oauth.presets import preset
 from mailslot.slots import keys
 from mailslot.slots.keys import Key
-from mailslot.slots.slot import SLOTS, find_slot
+from mailslot.slots.slot import PROTOCOLS, SLOTS, SlotDirectory, is_account
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,8 +27,13 @@ POP_SLOTS: Final = ", ".join(slot.id for slot in SLOTS if slot.protocol == "POP"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """A record's settings; each field stands in ``mailslot.toml`` under its own name; None means that it is not set."""
+    """A record's settings; each field stands in ``mailslot.toml`` under its own name; None means that it is not set.
 
+    Attributes:
+        protocol: of an account, which never changes; None for the records of the seven slots.
+    """
+
+    protocol: Protocol | None = None
     server: str | None = None
     secondary_server: str | None = None
     port: int | None = None
@@ -74,7 +79,10 @@ def _provider(value: object) -> str:
 
 
 def _pop_slot(value: object) -> str:
-    slot = find_slot(keys.text(value))
+    name = keys.text(value)
+    if is_account(name):
+        return name  # `mailslot.slots.references` says whether there is such an account
+    slot = SlotDirectory().find(name)
     if slot.protocol != "POP":
         raise ValueError
     return slot.id
@@ -142,7 +150,7 @@ KEYS: Final[Mapping[str, Key]] = {
     "maildrop_options": Key(
         "a list of what the maildrop knows, KEY=VALUE each", keys.list_of(_option, r"[,;]+"), ("POP",)
     ),
-    "pop_slot": Key(f"the id of a POP slot: {POP_SLOTS}", _pop_slot, ("SMTP",)),
+    "pop_slot": Key(f"the id of a POP slot: {POP_SLOTS} or account.NAME", _pop_slot, ("SMTP",)),
     "issuer": _URL,
     "authorization_endpoint": _URL,
     "token_endpoint": _URL,
@@ -151,7 +159,39 @@ KEYS: Final[Mapping[str, Key]] = {
     "scopes": Key("a list of scopes, or scopes separated by spaces", keys.list_of(_scope, r"\s+")),
 }
 
-assert {field.name for field in fields(Settings)} == set(KEYS)  # noqa: S101 - one table must not outgrow the other
+# One table must not outgrow the other.
+assert {field.name for field in fields(Settings)} == {"protocol", *KEYS}  # noqa: S101
+
+PROTOCOL_KEY: Final = Key("smtp or pop3", keys.one_of("smtp", "pop3"), default="smtp")
+"""The key ``protocol``: of accounts, whose tables have it besides `KEYS`, and of listeners."""
+
+_PROTOCOLS: Final[Mapping[str, Protocol]] = {"smtp": "SMTP", "pop3": "POP"}
+
+
+def protocol_from(text: str) -> Protocol:
+    """Return the protocol that a value of `PROTOCOL_KEY` stands for."""
+    return _PROTOCOLS[text]
+
+
+def protocol_text(protocol: Protocol) -> str:
+    """Return a protocol as `PROTOCOL_KEY` and the commands name it."""
+    return next(text for text, each in _PROTOCOLS.items() if each == protocol)
+
+
+def protocol_of(record: str, settings: Settings) -> Protocol:
+    """Return what a record is for."""
+    return PROTOCOLS.get(record) or settings.protocol or "SMTP"
+
+
+def directory_of(records: Mapping[str, Settings]) -> SlotDirectory:
+    """Return the slots of a device.
+
+    Args:
+        records: the settings of all its records.
+    """
+    return SlotDirectory(
+        {record: protocol_of(record, found) for record, found in records.items() if record not in PROTOCOLS}
+    )
 
 
 def keys_for(protocol: Protocol) -> dict[str, Key]:

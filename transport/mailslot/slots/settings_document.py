@@ -9,18 +9,33 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from mailslot.errors import InputError
+from mailslot.slots.gateway.table_groups import GROUPS
 from mailslot.slots.keys import parse_value, quoted_value, suggestion
+from mailslot.slots.references import reference_faults
 from mailslot.slots.section import is_broken_plugin, section_names
-from mailslot.slots.settings import SECRETS, Settings, check_combination, keys_for
-from mailslot.slots.slot import PROTOCOLS
+from mailslot.slots.settings import (
+    PROTOCOL_KEY,
+    SECRETS,
+    Settings,
+    check_combination,
+    directory_of,
+    keys_for,
+    protocol_from,
+)
+from mailslot.slots.slot import ACCOUNT_PREFIX, NAME_RULE, PROTOCOLS, is_account, is_valid_name
 from mailslot.slots.toml_layout import layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from mailslot.slots.gateway.table_groups import TableGroup
     from mailslot.slots.keys import Key
     from mailslot.slots.section import Section
+    from mailslot.slots.slot import Protocol, SlotDirectory
     from mailslot.slots.toml_layout import Path
+
+Groups = dict[str, dict[str, "Mapping[str, Any]"]]
+"""What is set in the tables of each of `GROUPS`, by group and name, without defaults."""
 
 _POSITION: Final = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 _TOO_DEEP: Final = re.compile(
@@ -80,19 +95,46 @@ class SettingsDocument:
     Attributes:
         records: the settings of every record, those that are not in the file with nothing set.
         sections: what is set in the other tables, without defaults.
+        groups: likewise in the tables of listeners and devices, by group and name.
     """
 
     records: Mapping[str, Settings] = field(default_factory=lambda: dict.fromkeys(PROTOCOLS, Settings()))
     sections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, "Mapping[str, Any]"])
+    groups: Groups = field(default_factory=lambda: {name: {} for name in GROUPS})
 
 
-def parse_settings_document(text: str, path: str, find: Callable[[str], Section | None]) -> SettingsDocument:
+@dataclass(frozen=True, slots=True)
+class CurrentSettings:
+    """The settings in use.
+
+    Attributes:
+        records: by record.
+        sections: what is set in the other tables, without defaults.
+        groups: likewise for listeners and devices, by group and name.
+        fault: why the file as it is now cannot be used; empty where it is what holds.
+    """
+
+    records: Mapping[str, Settings]
+    sections: Mapping[str, Mapping[str, Any]]
+    groups: Groups
+    fault: str = ""
+
+    @property
+    def slots(self) -> SlotDirectory:
+        """The seven slots and the accounts."""
+        return directory_of(self.records)
+
+
+def parse_settings_document(
+    text: str, path: str, find: Callable[[str], Section | None], *, complete: bool = True
+) -> SettingsDocument:
     """Parse and check a document.
 
     Args:
         text: the document, its lines ended by LF.
         path: what to call it in sentences.
         find: returns the section with a name, None where there is none.
+        complete: whether everything that a table refers to must stand in it, too.
 
     Raises:
         SettingsFileError: something in it is not allowed; all of it is named, as ``PATH:LINE: [TABLE] WHAT``.
@@ -100,7 +142,7 @@ def parse_settings_document(text: str, path: str, find: Callable[[str], Section 
     readable, faults = _without_broken_lines(text)
     document, mendable = SettingsDocument(), None
     if readable is not None:
-        check = _DocumentChecker(layout(readable).lines, find)
+        check = _DocumentChecker(layout(readable).lines, find, complete=complete)
         document = check.document(cast("dict[str, object]", tomllib.loads(readable)))
         mendable = document if not faults and check.faults == check.combinations else None
         faults += check.faults
@@ -171,15 +213,17 @@ def _is_fault_of_line(line: str, what: str) -> bool:
 class _DocumentChecker:
     """Reads a TOML document, and collects what is not allowed in it."""
 
-    def __init__(self, lines: Mapping[Path, int], find: Callable[[str], Section | None]) -> None:
+    def __init__(self, lines: Mapping[Path, int], find: Callable[[str], Section | None], *, complete: bool) -> None:
         self._lines = lines
         self._find = find
+        self._complete = complete
         self.faults: list[SettingsFault] = []
         self.combinations: list[SettingsFault] = []
 
     def document(self, tables: Mapping[str, object]) -> SettingsDocument:
         records: dict[str, Settings] = {record: Settings() for record in PROTOCOLS}
         sections: dict[str, Mapping[str, Any]] = {}
+        groups: Groups = {name: {} for name in GROUPS}
         for name, table in tables.items():
             if len(self.faults) >= _MAX_FAULTS:
                 break
@@ -188,29 +232,73 @@ class _DocumentChecker:
                     self._record(records, record, inner)
             elif not isinstance(table, dict):
                 self._fault((name,), "", f"{name!a} stands outside of a table; settings stand under [records.NAME].")
-            elif (section := self._find(name)) is not None:
-                sections[name] = dict(self._values((name,), cast("dict[str, object]", table), section.keys))
-            elif not is_broken_plugin(name):
-                known = [*(f"records.{record}" for record in PROTOCOLS), *section_names()]
-                hint = suggestion(name, known) or suggestion(f"records.{name}", known)
-                self._fault((name,), "", f"there is no table [{_quoted(name)}].{hint or _known(known)}")
-        return SettingsDocument(records, sections)
+            elif name in GROUPS:
+                for inner_name, inner in cast("dict[str, object]", table).items():
+                    self._grouped(GROUPS[name], groups[name], inner_name, inner)
+            else:
+                self._section(sections, name, cast("dict[str, object]", table))
+        if self._complete and not self.faults:
+            for path, error in reference_faults(records, groups):
+                self._conflict((*path, error.key), error)
+        return SettingsDocument(records, sections, groups)
+
+    def _section(self, sections: dict[str, Mapping[str, Any]], name: str, table: Mapping[str, object]) -> None:
+        if (section := self._find(name)) is not None:
+            sections[name] = dict(self._values((name,), table, section.keys))
+        elif not is_broken_plugin(name):
+            known = [*(f"records.{record}" for record in PROTOCOLS), *section_names(), *GROUPS]
+            hint = suggestion(name, known) or suggestion(f"records.{name}", known)
+            self._fault((name,), "", f"there is no table [{_quoted(name)}].{hint or _known(known)}")
 
     def _record(self, records: dict[str, Settings], record: str, inner: object) -> None:
         path = ("records", record)
-        if record not in PROTOCOLS:
-            hint = suggestion(record.replace("_", "-"), PROTOCOLS) or _known(PROTOCOLS)
-            self._fault(path, "", f"there is no record [records.{_quoted(record)}].{hint}")
+        table = self._table(path, inner)
+        protocol = self._protocol(path, record, table)
+        if protocol is None:
             return
-        protocol = PROTOCOLS[record]
-        values = dict(self._values(path, self._table(path, inner), keys_for(protocol)))
-        settings = replace(Settings(), **values)
+        own = {key: value for key, value in table.items() if key != "protocol" or record in PROTOCOLS}
+        values = dict(self._values(path, own, keys_for(protocol)))
+        settings = replace(Settings(protocol=None if record in PROTOCOLS else protocol), **values)
         try:
             check_combination(settings, protocol)
         except InputError as error:
-            self._fault((*path, "authentication"), "authentication", _fragment(error))
-            self.combinations.append(self.faults[-1])
+            self._conflict((*path, "authentication"), error)
         records[record] = settings
+
+    def _protocol(self, path: Path, record: str, table: Mapping[str, object]) -> Protocol | None:
+        """Return what a record is for; None where there is no such record."""
+        if record in PROTOCOLS:
+            return PROTOCOLS[record]
+        if is_account(record):
+            for _, text in self._values(path, {"protocol": table.get("protocol", "smtp")}, {"protocol": PROTOCOL_KEY}):
+                return protocol_from(text)
+            return None
+        if record.startswith(ACCOUNT_PREFIX):
+            hint = f" An account's name has {NAME_RULE}."
+        elif record == ACCOUNT_PREFIX.rstrip("."):
+            hint = ' An account\'s table is [records."account.NAME"], with quotation marks.'
+        else:
+            hint = suggestion(record.replace("_", "-"), PROTOCOLS) or _known(PROTOCOLS)
+        self._fault(path, "", f"there is no record [records.{_quoted(record)}].{hint}")
+        return None
+
+    def _grouped(self, group: TableGroup, found: dict[str, Mapping[str, Any]], name: str, inner: object) -> None:
+        path = (group.name, name)
+        if not is_valid_name(name):
+            self._fault(path, "", f"{quoted_value(name)} is no name of a {group.noun}, which has {NAME_RULE}.")
+            return
+        before = len(self.faults)
+        found[name] = values = dict(self._values(path, self._table(path, inner), group.keys))
+        if len(self.faults) == before:
+            try:
+                group.check(values)
+            except InputError as error:
+                self._fault((*path, error.key), error.key, _fragment(error))
+
+    def _conflict(self, path: Path, error: InputError) -> None:
+        """Note a fault that a change of settings can correct."""
+        self._fault(path, path[-1], _fragment(error))
+        self.combinations.append(self.faults[-1])
 
     def _table(self, path: Path, value: object) -> Mapping[str, object]:
         if isinstance(value, dict):

@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.errors import InputError
+from mailslot.slots.gateway.table_groups import GROUPS
 from mailslot.slots.keys import Key, list_of, number, quoted_value, suggestion, text
 from mailslot.slots.section import Section, find_section, section_names
-from mailslot.slots.settings import KEYS, Settings, keys_for
+from mailslot.slots.settings import KEYS, PROTOCOL_KEY, Settings, keys_for, protocol_of, protocol_text
 from mailslot.slots.settings_document import SettingsDocument
-from mailslot.slots.slot import PROTOCOLS
+from mailslot.slots.slot import PROTOCOLS, is_account
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from mailslot.slots.settings_file import CurrentSettings
+    from mailslot.slots.settings_document import CurrentSettings
 
 VERSION: Final = 1
 
@@ -46,32 +47,34 @@ def export_settings(settings: CurrentSettings, without: Iterable[str] = ()) -> s
     Raises:
         InputError: there is no such key or table.
     """
-    from mailslot.slots.toml_edit import format_assignment  # noqa: PLC0415 - tomlkit takes a while to import
+    from mailslot.slots.toml_edit import format_assignment, table_header  # noqa: PLC0415 - tomlkit takes a while to import
 
     left_out = tuple(dict.fromkeys(without))
-    tables = tables_of(SettingsDocument(settings.records, settings.sections))
+    tables = tables_of(SettingsDocument(settings.records, settings.sections, settings.groups))
     if left_out:
-        _check_names(left_out)
+        _check_names(left_out, tables)
     header: dict[str, Any] = {"export": VERSION} | ({"without": left_out} if left_out else {})
     lines = [_ABOUT]
     for table, values in {("mailslot",): header, **exported(tables, left_out)}.items():
         if values:
-            lines += [f"[{'.'.join(table)}]", *(format_assignment(key, value) for key, value in values.items()), ""]
+            lines += [table_header(table), *(format_assignment(key, value) for key, value in values.items()), ""]
     return "\n".join(lines)
 
 
 def tables_of(document: SettingsDocument) -> Tables:
     """Return what is set, by table."""
     unset = Settings()
-    records = {
-        ("records", record): {
-            key: getattr(settings, key)
-            for key in keys_for(PROTOCOLS[record])
-            if getattr(settings, key) != getattr(unset, key)
-        }
+    records: Tables = {
+        ("records", record): ({"protocol": protocol_text(protocol)} if is_account(record) else {})
+        | {key: getattr(settings, key) for key in keys_for(protocol) if getattr(settings, key) != getattr(unset, key)}
         for record, settings in document.records.items()
+        for protocol in (protocol_of(record, settings),)
     }
-    return records | {(name,): dict(values) for name, values in document.sections.items() if name != "mailslot"}
+    sections: Tables = {(name,): dict(values) for name, values in document.sections.items() if name != "mailslot"}
+    grouped: Tables = {
+        (group, name): dict(values) for group, tables in document.groups.items() for name, values in tables.items()
+    }
+    return {**records, **sections, **grouped}
 
 
 def exported(tables: Tables, without: Iterable[str]) -> Tables:
@@ -79,25 +82,37 @@ def exported(tables: Tables, without: Iterable[str]) -> Tables:
     out = frozenset(without)
     found: Tables = {}
     for table, values in tables.items():
-        if out & {".".join(table), table[-1]}:
+        if out & _names(table):
             continue
         known = keys_of(table)
         private = {key for key in values if key in known and known[key].private}
-        found[table] = {key: value for key, value in values.items() if key not in out | private}
+        # A listener or a device without some of its keys would be another one.
+        kept_back = private if table[0] in GROUPS else out | private
+        found[table] = {key: value for key, value in values.items() if key not in kept_back}
     return found
 
 
 def keys_of(table: Table) -> Mapping[str, Key]:
     """Return the keys of a table."""
-    section = None if table[0] == "records" else find_section(table[0])
+    if table[0] == "records":
+        return {"protocol": PROTOCOL_KEY, **KEYS} if is_account(table[1]) else KEYS
+    if table[0] in GROUPS:
+        return GROUPS[table[0]].keys
+    section = find_section(table[0])
     return KEYS if section is None else section.keys
 
 
-def _check_names(names: Iterable[str]) -> None:
+def _names(table: Table) -> set[str]:
+    """Return what a table can be called that is left out: by its whole name, by its own, or with its whole group."""
+    return {".".join(table), table[0] if table[0] in GROUPS else table[-1]}
+
+
+def _check_names(names: Iterable[str], tables: Tables) -> None:
     """Refuse names of keys and tables that do not exist, whether they are set or not."""
-    tables = [*(("records", record) for record in PROTOCOLS), *((name,) for name in section_names())]
-    known = {name for table in tables for name in (".".join(table), table[-1])}
-    known |= {key for table in tables for key in keys_of(table)}
+    found = {*tables, *(("records", record) for record in PROTOCOLS), *((name,) for name in section_names())}
+    known = {name for table in found for name in _names(table)} | GROUPS.keys()
+    # Keys of listeners and devices are never left out; see `exported`.
+    known |= {key for table in found if table[0] not in GROUPS for key in keys_of(table)} - {"protocol"}
     for name in names:
         if name not in known:
             hint = suggestion(name, known)

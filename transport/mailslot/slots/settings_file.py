@@ -8,17 +8,30 @@ import stat
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.errors import InputError
+from mailslot.slots.gateway.table_groups import GROUPS
 from mailslot.slots.keys import parse_value
 from mailslot.slots.section import find_section
-from mailslot.slots.settings import Settings, check_combination, parse_setting
-from mailslot.slots.settings_document import SettingsDocument, SettingsFileError, parse_settings_document
-from mailslot.slots.slot import PROTOCOLS
+from mailslot.slots.settings import (
+    PROTOCOL_KEY,
+    Settings,
+    directory_of,
+    parse_setting,
+    protocol_from,
+    protocol_text,
+)
+from mailslot.slots.settings_change import Table, Values, apply_changes, check_document
+from mailslot.slots.settings_document import (
+    CurrentSettings,
+    SettingsDocument,
+    SettingsFileError,
+    parse_settings_document,
+)
+from mailslot.slots.slot import SlotDirectory, is_account
 from mailslot.vault import durable
 from mailslot.vault.errors import VaultError, reason_of
 from mailslot.vault.journal import Journal
@@ -28,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
 
     from mailslot.slots.section import Section
+    from mailslot.slots.slot import Protocol
 
 FILE_NAME: Final = "mailslot.toml"
 
@@ -40,26 +54,9 @@ LOCK_TIMEOUT: Final = 30.0
 _MTIME_RESOLUTION: Final = 2e9  # nanoseconds: longer than the coarsest clock of a file system that settings lie on
 _BOM: Final = b"\xef\xbb\xbf"
 
-Table = tuple[str, ...]
-Values = dict[str, Any]
-Changes = Mapping[Table, Mapping[str, object | None]]
+Changes = Mapping[Table, Mapping[str, object | None] | None]
 OtherFiles = Callable[[], AbstractContextManager[dict[Path, bytes | None]]]
 """Gives the contents of other files, None for those that are removed; nobody changes them in the block."""
-
-
-@dataclass(frozen=True, slots=True)
-class CurrentSettings:
-    """The settings in use.
-
-    Attributes:
-        records: by record.
-        sections: what is set in the other tables, without defaults.
-        fault: why the file as it is now cannot be used; empty where it is what holds.
-    """
-
-    records: Mapping[str, Settings]
-    sections: Mapping[str, Mapping[str, Any]]
-    fault: str = ""
 
 
 class SettingsFile:
@@ -105,7 +102,14 @@ class SettingsFile:
             if self._last_good is None:
                 raise
             document, fault = self._last_good, str(error)
-        return CurrentSettings(document.records, document.sections, fault)
+        return CurrentSettings(document.records, document.sections, document.groups, fault)
+
+    def slots(self) -> SlotDirectory:
+        """Return the seven slots and the accounts; where the file was never read without fault, the seven alone."""
+        try:
+            return self.current().slots
+        except SettingsFileError as error:
+            return SlotDirectory(fault=error) if error.document is None else directory_of(error.document.records)
 
     def section(self, section: Section) -> dict[str, Any]:
         """Return the settings of a section, with defaults where nothing is set.
@@ -181,7 +185,8 @@ class SettingsFile:
         """Change several tables at once: all of them, or nothing.
 
         Args:
-            changes: values as for `change`, by table: ``("records", "smtp")`` or ``("device",)``.
+            changes: values as for `change`, by table: ``("records", "smtp")``, ``("device",)`` or
+                ``("listeners", "scanners")``; None removes a table. The table of a new account has ``protocol``, too.
             before_write: as for `change`.
             other_files: as for `change`.
 
@@ -200,7 +205,11 @@ class SettingsFile:
             document = self._changed_document(partial(self._parse, text), parsed)
             if before_write is not None:
                 before_write()
-            octets = self._octets(self._edit_text(text, parsed, document), newline) if any(parsed.values()) else None
+            octets = (
+                self._octets(self._edit_text(text, parsed, document), newline)
+                if any(values is None or values for values in parsed.values())
+                else None
+            )
             with nullcontext(dict[Path, bytes | None]()) if other_files is None else other_files() as others:
                 if octets is not None:
                     # A link stays one.
@@ -208,40 +217,54 @@ class SettingsFile:
                 self._write(others)
         return document
 
-    def _parsed(self, changes: Changes) -> dict[Table, Values]:
-        return {table: self._values(table, values) for table, values in changes.items()}
+    def _parsed(self, changes: Changes) -> dict[Table, Values | None]:
+        return {table: None if values is None else self._values(table, values) for table, values in changes.items()}
 
     def _values(self, table: Table, values: Mapping[str, object | None]) -> Values:
         if table[0] == "records":
-            return {key: parse_setting(key, value, PROTOCOLS[table[1]]) for key, value in values.items()}
+            protocol = self._protocol(table[1], values)
+            return {
+                key: parse_value({"protocol": PROTOCOL_KEY}, key, value)
+                if key == "protocol" and is_account(table[1])
+                else parse_setting(key, value, protocol)
+                for key, value in values.items()
+            }
+        if table[0] in GROUPS:
+            return {key: parse_value(GROUPS[table[0]].keys, key, value) for key, value in values.items()}
         section = self._find(table[0])
         return {key: parse_value({} if section is None else section.keys, key, value) for key, value in values.items()}
 
+    def _protocol(self, record: str, values: Mapping[str, object | None]) -> Protocol:
+        """Return what a record is for, which may be a new account."""
+        known = self.slots().protocols
+        entered = values.get("protocol") if is_account(record) else None
+        wanted: Protocol | None = (
+            None if entered is None else protocol_from(parse_value({"protocol": PROTOCOL_KEY}, "protocol", entered))
+        )
+        found = known.get(record) or wanted
+        if found is None:
+            raise InputError(f"There is no record {record!r}.", stage="resolve")
+        if wanted not in {None, found}:
+            raise InputError(
+                f"{record} is for {protocol_text(found).upper()}, and stays so: remove it first, and add it anew.",
+                stage="resolve",
+                key="protocol",
+            )
+        return found
+
     def _changed_document(
-        self, read: Callable[[], SettingsDocument], changes: Mapping[Table, Values]
+        self, read: Callable[[], SettingsDocument], changes: Mapping[Table, Values | None]
     ) -> SettingsDocument:
         """Return the settings after a change, which must leave no earlier fault."""
         before, fault = _read_mendable(read)
-        document = self._apply(before, changes)
-        if fault is not None:
-            for record, settings in document.records.items():
-                try:
-                    check_combination(settings, PROTOCOLS[record])
-                except InputError:
-                    raise fault from None
+        document = apply_changes(before, changes)
+        try:
+            check_document(document)
+        except InputError as error:
+            raise fault or error from None
         return document
 
-    def _apply(self, document: SettingsDocument, changes: Mapping[Table, Values]) -> SettingsDocument:
-        records, sections = dict(document.records), dict(document.sections)
-        for table, values in changes.items():
-            if table[0] == "records":
-                records[table[1]] = _changed_record(table[1], records[table[1]], values)
-            else:
-                merged = {**sections.get(table[0], {}), **values}
-                sections[table[0]] = {key: value for key, value in merged.items() if value is not None}
-        return SettingsDocument(records, sections)
-
-    def _edit_text(self, text: str, changes: Mapping[Table, Values], expected: SettingsDocument) -> str:
+    def _edit_text(self, text: str, changes: Mapping[Table, Values | None], expected: SettingsDocument) -> str:
         # tomlkit takes a while to import, and whoever only reads does without it.
         from mailslot.slots.toml_edit import edit_toml  # noqa: PLC0415
 
@@ -359,14 +382,6 @@ def _read_mendable(read: Callable[[], SettingsDocument]) -> tuple[SettingsDocume
         return error.document, error
 
 
-def _changed_record(record: str, settings: Settings, values: Values) -> Settings:
-    unset = Settings()
-    known = {key: getattr(unset, key) if value is None else value for key, value in values.items()}
-    changed = replace(settings, **known)
-    check_combination(changed, PROTOCOLS[record])
-    return changed
-
-
 def _check_regular(state: os.stat_result) -> None:
     if stat.S_ISDIR(state.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
@@ -375,7 +390,7 @@ def _check_regular(state: os.stat_result) -> None:
 
 
 def _same(one: SettingsDocument, other: SettingsDocument) -> bool:
-    return one.records == other.records and _set(one) == _set(other)
+    return one.records == other.records and _set(one) == _set(other) and one.groups == other.groups
 
 
 def _set(document: SettingsDocument) -> dict[str, Mapping[str, Any]]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from mailslot.errors import InputError
 from mailslot.net.endpoint import Security
+from mailslot.slots.gateway.passwords import RECORD_PREFIX as DEVICE_RECORD_PREFIX
 from mailslot.slots.keys import json_value, quoted_value
 from mailslot.slots.maildrop import check_option_permission
 from mailslot.slots.normalization import MICROSOFT_NOTE, MICROSOFT_SETTINGS, needs_starttls
@@ -19,10 +20,9 @@ from mailslot.slots.overview import as_text
 from mailslot.slots.permission import NotPermittedError, exceeds_role, required_role
 from mailslot.slots.secret_destinations import DROPPED_NOTES, misdirected_secrets
 from mailslot.slots.section import find_section
-from mailslot.slots.settings import Settings
+from mailslot.slots.settings import Settings, protocol_of
 from mailslot.slots.settings_document import SettingsDocument, SettingsFileError, is_too_deep, parse_settings_document
 from mailslot.slots.settings_export import HEADER, VERSION, exported, keys_of, tables_of
-from mailslot.slots.slot import PROTOCOLS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mailslot.slots.records import Records
+    from mailslot.slots.settings_document import CurrentSettings
     from mailslot.slots.settings_export import Table, Tables
-    from mailslot.slots.settings_file import CurrentSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,9 @@ def plan_import(records: Records, text: str, name: str) -> ImportPlan:
     """
     text = text.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}").replace("\r\n", "\n")
     _check_version(text, name)
-    found = parse_settings_document(text, name, lambda table: HEADER if table == HEADER.name else find_section(table))
+    found = parse_settings_document(
+        text, name, lambda table: HEADER if table == HEADER.name else find_section(table), complete=False
+    )
     left_out = found.sections[HEADER.name].get("without", ())
     new = exported(tables_of(found), left_out)
     now = records.settings.current()
@@ -121,10 +123,11 @@ def plan_import(records: Records, text: str, name: str) -> ImportPlan:
     values = {
         table: dict.fromkeys(old.get(table, {})) | new[table]
         for table in new
-        if (table[1] in given_tables.get("records", {}) if table[0] == "records" else table[0] in given_tables)
+        if table[-1] in (given_tables if len(table) == 1 else given_tables.get(table[0], {}))
     }
-    notes = _normalize(values, now.records)
-    after = records.settings.preview(_json_values(values)).records
+    notes = _normalize(values, now.records, found.records)
+    document = records.settings.preview(_json_values(values))
+    after = document.records
     changes = tuple(
         _change(table, key, old.get(table, {}).get(key), value, now.records, after)
         for table, inner in values.items()
@@ -133,6 +136,7 @@ def plan_import(records: Records, text: str, name: str) -> ImportPlan:
     )
     if not changes:
         return ImportPlan(name, (), {}, (), {}, before)
+    notes = (*notes, *_missing_passwords(records, document, values))
     return ImportPlan(name, changes, _dropped(records, now.records, after), notes, values, before)
 
 
@@ -171,7 +175,7 @@ def _change(
     local = exceeds_role(required_role(keys_of(table)[key], value, current), "administrator")
     if key in {"maildrop", "maildrop_options"}:
         try:
-            check_option_permission(after[table[1]], before[table[1]], "administrator")
+            check_option_permission(after[table[1]], before.get(table[1], Settings()), "administrator")
         except NotPermittedError:
             local = True
         except InputError:
@@ -184,32 +188,50 @@ def _dropped(
 ) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     for record, settings in after.items():
-        if names := misdirected_secrets(before[record], settings, PROTOCOLS[record]):
+        if record not in before:
+            continue
+        if names := misdirected_secrets(before[record], settings, protocol_of(record, settings)):
             given_tables = records.vault.fields(record)
             found |= {record: stored} if (stored := tuple(name for name in names if name in given_tables)) else {}
     return found
 
 
 def _tables(settings: CurrentSettings) -> Tables:
-    return tables_of(SettingsDocument(settings.records, settings.sections))
+    return tables_of(SettingsDocument(settings.records, settings.sections, settings.groups))
 
 
 def _json_values(values: Mapping[Table, Mapping[str, Any]]) -> Mapping[Table, Mapping[str, object | None]]:
     return {table: {key: json_value(value) for key, value in inner.items()} for table, inner in values.items()}
 
 
-def _normalize(values: dict[Table, dict[str, Any]], before: Mapping[str, Settings]) -> tuple[str, ...]:
+def _normalize(
+    values: dict[Table, dict[str, Any]], before: Mapping[str, Settings], found: Mapping[str, Settings]
+) -> tuple[str, ...]:
     """Normalize the values as `Records.change` does, and return its notes."""
     notes: list[str] = []
     unset = Settings()
     for table, inner in values.items():
         if table[0] != "records":
             continue
-        known = {key: getattr(unset, key) if value is None else value for key, value in inner.items()}
-        if needs_starttls(replace(before[table[1]], **known), PROTOCOLS[table[1]]):
+        known = {
+            key: getattr(unset, key) if value is None else value for key, value in inner.items() if key != "protocol"
+        }
+        protocol = protocol_of(table[1], found[table[1]])
+        if needs_starttls(replace(before.get(table[1], unset), **known), protocol):
             inner.update(port=MICROSOFT_SETTINGS["port"], security=Security(MICROSOFT_SETTINGS["security"]))
             notes.append(MICROSOFT_NOTE)
     return tuple(dict.fromkeys(notes))
+
+
+def _missing_passwords(records: Records, document: SettingsDocument, values: Mapping[Table, object]) -> list[str]:
+    """Return a sentence for each imported device that is to sign in and has no password here."""
+    return [
+        f"The device {name} has no password here; one is made by: mailslot device password {name}"
+        for name, device in document.groups["devices"].items()
+        if ("devices", name) in values
+        and "user" in device
+        and not records.vault.fields(f"{DEVICE_RECORD_PREFIX}{name}")
+    ]
 
 
 def _check_version(text: str, name: str) -> None:

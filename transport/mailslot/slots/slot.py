@@ -1,8 +1,9 @@
-"""The seven slots: places on the panel, three of which share one record (design, section 2)."""
+"""The seven slots: places on the panel, three of which share one record (design, section 2); and further accounts."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -54,22 +55,88 @@ PROTOCOLS: Final[Mapping[str, Protocol]] = {slot.record: slot.protocol for slot 
 """What each record is for."""
 
 
-def find_slot(name: str) -> Slot:
-    """Return the slot with this id.
+def slots_of(record: str) -> tuple[Slot, ...]:
+    """Return the slots that share a record; none for an account's record."""
+    return tuple(slot for slot in SLOTS if slot.record == record)
+
+
+ACCOUNT_PREFIX: Final = "account."
+"""How the ids of accounts begin; an account's record bears its id."""
+
+NAME_RULE: Final = "lower-case letters, digits, - and _, at most 40, beginning with a letter or digit"
+
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}", re.ASCII)
+
+
+def is_valid_name(name: str) -> bool:
+    """Whether an account, a listener or a device can have this name."""
+    return _NAME.fullmatch(name) is not None
+
+
+def check_name(name: str, what: str) -> None:
+    """Refuse a name that nothing can have.
+
+    Args:
+        name: the name.
+        what: how a sentence begins, such as ``"An account's name"``.
 
     Raises:
-        InputError: there is none; the nearest is suggested.
+        InputError: it is not allowed.
     """
-    for slot in SLOTS:
-        if slot.id == name:
-            return slot
-    near = get_close_matches(name, [slot.id for slot in SLOTS], n=1, cutoff=0.4)
-    hint = f" Did you mean {near[0]}?" if near else ""
-    raise InputError(
-        f"There is no slot {name!r}.{hint} The slots are: {', '.join(slot.id for slot in SLOTS)}.", stage="resolve"
-    )
+    if not is_valid_name(name):
+        raise InputError(f"{what} has {NAME_RULE}; {name[:80]!r} cannot be one.", stage="resolve")
 
 
-def slots_of(record: str) -> tuple[Slot, ...]:
-    """Return the slots that share a record."""
-    return tuple(slot for slot in SLOTS if slot.record == record)
+def is_account(record: str) -> bool:
+    """Whether a record can be an account's."""
+    return record.startswith(ACCOUNT_PREFIX) and is_valid_name(record.removeprefix(ACCOUNT_PREFIX))
+
+
+def account_slot(record: str, protocol: Protocol) -> Slot:
+    """Return the slot of an account."""
+    return Slot(record, f"Accounts → {record.removeprefix(ACCOUNT_PREFIX)}", protocol, record)
+
+
+@dataclass(frozen=True, slots=True)
+class SlotDirectory:
+    """The seven slots and the accounts of one device.
+
+    Attributes:
+        accounts: the protocols of the accounts, by record.
+        fault: why the accounts are not known; None where they are.
+    """
+
+    accounts: Mapping[str, Protocol] = field(default_factory=dict[str, Protocol])
+    fault: InputError | None = None
+
+    @property
+    def protocols(self) -> Mapping[str, Protocol]:
+        """What each record is for."""
+        return {**PROTOCOLS, **self.accounts}
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        """All slots, the accounts last."""
+        return (*SLOTS, *(account_slot(*account) for account in self.accounts.items()))
+
+    def of(self, record: str) -> tuple[Slot, ...]:
+        """Return the slots that share a record; none where there is no such record."""
+        if record in self.accounts:
+            return (account_slot(record, self.accounts[record]),)
+        return slots_of(record)
+
+    def find(self, name: str) -> Slot:
+        """Return the slot with this id.
+
+        Raises:
+            InputError: there is none; the nearest is suggested. Or it may be an account, and the settings cannot be
+                read.
+        """
+        ids = {slot.id: slot for slot in self.slots}
+        if name in ids:
+            return ids[name]
+        if self.fault is not None and is_account(name):
+            raise self.fault
+        near = get_close_matches(name, ids, n=1, cutoff=0.4)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise InputError(f"There is no slot {name!r}.{hint} The slots are: {', '.join(ids)}.", stage="resolve")

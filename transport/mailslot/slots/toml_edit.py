@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 Table = tuple[str, ...]
 
 
-def edit_toml(text: str, changes: Mapping[Table, Mapping[str, Any]]) -> str | None:
-    """Return a document with values set and unset.
+def edit_toml(text: str, changes: Mapping[Table, Mapping[str, Any] | None]) -> str | None:
+    """Return a document with values set and unset, and tables removed.
 
     tomlkit changes and removes existing keys. New keys are inserted as lines, since tomlkit would put them behind the
     comment above the next table.
 
     Args:
         text: the document, its lines ended by LF.
-        changes: values by table and key; None unsets.
+        changes: values by table and key, where None unsets; None in place of the values removes the table.
 
     Returns:
         the document; None where it is one that cannot be changed so. Whoever calls reads it to see what it holds.
     """
     try:
         for table, values in changes.items():
-            text = _with_table(text, table, values)
+            text = _without_table(text, table) if values is None else _with_table(text, table, values)
     except (TOMLKitError, ValueError, RecursionError):
         return None
     return text
@@ -41,6 +41,11 @@ def edit_toml(text: str, changes: Mapping[Table, Mapping[str, Any]]) -> str | No
 def format_assignment(key: str, value: object) -> str:
     """Return ``KEY = VALUE``."""
     return f"{key} = {tomlkit.item(json_value(value)).as_string()}"
+
+
+def table_header(table: Table) -> str:
+    """Return ``[TABLE]``, with quotation marks around a part that needs them."""
+    return f"[{'.'.join(tomlkit.key(part).as_string() for part in table)}]"
 
 
 def _with_table(text: str, table: Table, values: Mapping[str, Any]) -> str:
@@ -59,6 +64,22 @@ def _with_table(text: str, table: Table, values: Mapping[str, Any]) -> str:
     return _with_lines(changed, table, new) if new else changed
 
 
+def _without_table(text: str, table: Table) -> str:
+    """Remove a table with the comments in it; those above and below it stay."""
+    found = layout(text)
+    if table in found.ends:
+        lines = text.split("\n")
+        first = found.lines[table] - 1
+        if first > 0 and not lines[first - 1].strip():
+            first -= 1
+        return "\n".join([*lines[:first], *lines[found.ends[table] :]])
+    document = tomlkit.parse(text)
+    above = _find(document, table[:-1])
+    if above is not None:
+        above.pop(table[-1], None)
+    return tomlkit.dumps(document)
+
+
 def _find(document: object, table: Table) -> MutableMapping[str, Any] | None:
     found = document
     for name in table:
@@ -75,4 +96,4 @@ def _with_lines(text: str, table: Table, new: list[str]) -> str:
     if end is not None:
         return "\n".join([*lines[:end], *new, *lines[end:]])
     above = f"{text.rstrip()}\n\n" if text.strip() else ""
-    return above + "\n".join([f"[{'.'.join(table)}]", *new, ""])
+    return above + "\n".join([table_header(table), *new, ""])

@@ -53,7 +53,7 @@ class Acceptance:
             created_at=self.clock(),
             lifetime=new.lifetime or self.limits.max_lifetime,
         )
-        if (existing := await self.check_admission(envelope)) is not None:
+        if (existing := await self.database.read(partial(self._check_admission, envelope))) is not None:
             return existing
         file = NewFile(self.folder, ".job")
         try:
@@ -70,15 +70,6 @@ class Acceptance:
                 with anyio.CancelScope(shield=True):
                     await anyio.to_thread.run_sync(file.discard)
 
-    async def check_admission(self, envelope: JobEnvelope) -> Job | None:
-        """Return the existing job with this key, or None after checking that there is room for another job.
-
-        Raises:
-            InputError: `message_too_large`.
-            SpoolError: `spool_full`.
-        """
-        return await self.database.read(partial(self._check_admission, envelope))
-
     def check_size(self, size: int) -> None:
         """Check that a message of this size may be accepted.
 
@@ -93,13 +84,26 @@ class Acceptance:
                 cause="message_too_large",
             )
 
+    async def check_room(self, size: int) -> None:
+        """Check that there is room for a message of this size.
+
+        Raises:
+            InputError: `message_too_large`.
+            SpoolError: `spool_full`.
+        """
+        self.check_size(size)
+        await self.database.read(partial(self._check_all_room, size))
+
     def _check_admission(self, envelope: JobEnvelope, connection: sqlite3.Connection) -> Job | None:
         if envelope.new.key is not None and (existing := job_rows.find_by_key(connection, envelope.new)) is not None:
             return existing
         self.check_size(envelope.size)
-        self._check_room(connection, envelope.size)
-        check_free_space(self.folder, envelope.size, self.limits.disk_reserve)
+        self._check_all_room(envelope.size, connection)
         return None
+
+    def _check_all_room(self, size: int, connection: sqlite3.Connection) -> None:
+        self._check_room(connection, size)
+        check_free_space(self.folder, size, self.limits.disk_reserve)
 
     def _check_room(self, connection: sqlite3.Connection, size: int) -> None:
         limits = self.limits

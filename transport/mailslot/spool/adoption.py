@@ -7,6 +7,7 @@ left of the file is kept under another name.
 from __future__ import annotations
 
 import json
+import re
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -37,6 +38,9 @@ _DAMAGED: Final = (
     "The list of jobs was lost, and the message of this one is damaged, so that it cannot be sent. What is left of it "
     "is {path}."
 )
+_MAIL_NAME: Final = re.compile(r"[^.]+\.((?:account\.)?[^.]+)\.mail")
+"""The name of a mail's file: any word, the record, and the suffix."""
+
 _MAIL_FOUND_AGAIN: Final = "The list of mails was lost, and this one was found again: it may have been handled already."
 
 
@@ -163,12 +167,12 @@ def _salvage(line: bytes) -> NewJob:
 
 def _adopt_mail(connection: sqlite3.Connection, path: Path, now: float) -> bool:
     """Insert a mail for a file, set aside for a person; return False for a duplicate or a file of an unknown name."""
-    try:
-        _, record, _ = path.name.split(".")
-    except ValueError:
+    name = _MAIL_NAME.fullmatch(path.name)
+    if name is None:
         # Not one of our file names. Under another suffix, nothing removes it.
         path.rename(path.with_name(f"{path.name}{DAMAGED}"))
         return False
+    record = name[1]
     digest = MailDigest()
     with path.open("rb") as file:
         while piece := file.read(PIECE_SIZE):

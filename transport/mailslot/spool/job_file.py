@@ -55,16 +55,6 @@ class JobFile:
         """The octets of the message so far."""
         return self._size
 
-    async def check_admission(self, size: int) -> None:
-        """Check that there is room for a message of this size.
-
-        Raises:
-            InputError: `message_too_large`.
-            SpoolError: `spool_full`.
-        """
-        envelope = self._envelope(replace(self._new, key=None), size, smtputf8=False)
-        await self._acceptance.check_admission(envelope)
-
     async def write(self, data: bytes) -> None:
         """Append octets of the message.
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_RECORD: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
+_RECORD: Final = re.compile(r"(?:account\.)?[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
 _DAY: Final = 86_400.0
 
 

@@ -154,8 +154,21 @@ class Spool:
             SpoolError: `spool_full`, with the numbers.
         """
         file = JobFile(self._acceptance, new)
-        await file.check_admission(size)
+        await self._acceptance.check_room(size)
         return file
+
+    async def check_room(self, size: int = 0) -> None:
+        """Check that there is room for a message of this size.
+
+        Raises:
+            InputError: `message_too_large`.
+            SpoolError: `spool_full`, with the numbers.
+        """
+        await self._acceptance.check_room(size)
+
+    async def find_by_key(self, new: NewJob) -> Job | None:
+        """Return the job that was accepted with the key of `new`, as `accept` would; None if there was none."""
+        return await self._database.read(lambda connection: job_rows.find_by_key(connection, new))
 
     async def job(self, job_id: int) -> Job:
         """Return a job as it is now."""

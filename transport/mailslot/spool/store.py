@@ -9,6 +9,7 @@ from mailslot.errors import InputError
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterable, Mapping
 
     from mailslot.spool.database import Database
 
@@ -48,29 +49,34 @@ class Store:
         Raises:
             InputError: it cannot be serialized as JSON, or is too long.
         """
-        try:
-            text = json.dumps(value, allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"The value of {key} cannot be kept.", stage="spool", detail=str(error)) from error
-        if len(text) > MAX_VALUE:
-            raise InputError(f"The value of {key} is too long to be kept.", stage="spool", detail=f"{len(text)}")
+        await self.update({key: value})
+
+    async def update(self, values: Mapping[str, Any], deleted: Iterable[str] = ()) -> None:
+        """Set several values, and delete others, all of them or none.
+
+        Args:
+            values: by key.
+            deleted: keys.
+
+        Raises:
+            InputError: as for `put`.
+        """
+        rows = [(self._name, key, _as_json(key, value)) for key, value in values.items()]
+        gone = [(self._name, key) for key in deleted]
 
         def work(connection: sqlite3.Connection) -> None:
-            connection.execute(
+            connection.executemany("DELETE FROM memory WHERE store = ? AND key = ?", gone)
+            connection.executemany(
                 "INSERT INTO memory (store, key, value) VALUES (?, ?, ?) "
                 "ON CONFLICT (store, key) DO UPDATE SET value = excluded.value",
-                (self._name, key, text),
+                rows,
             )
 
         await self._database.write(work)
 
     async def delete(self, key: str) -> None:
         """Delete a value, if there is one."""
-
-        def work(connection: sqlite3.Connection) -> None:
-            connection.execute("DELETE FROM memory WHERE store = ? AND key = ?", (self._name, key))
-
-        await self._database.write(work)
+        await self.update({}, [key])
 
     async def items(self) -> dict[str, Any]:
         """Return all values."""
@@ -80,3 +86,13 @@ class Store:
             return [(row["key"], row["value"]) for row in rows]
 
         return {key: json.loads(text) for key, text in await self._database.read(work)}
+
+
+def _as_json(key: str, value: object) -> str:
+    try:
+        text = json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"The value of {key} cannot be kept.", stage="spool", detail=str(error)) from error
+    if len(text) > MAX_VALUE:
+        raise InputError(f"The value of {key} is too long to be kept.", stage="spool", detail=f"{len(text)}")
+    return text

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from mailslot.vault.keys import Key, KeyRing
     from mailslot.wire.secret import Secret
 
-_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
+_FIELD: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
+_RECORD: Final = re.compile(r"(?:(?:account|device)\.)?[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
 _SUFFIX: Final = ".json"
 _MAX_RECORD_SIZE: Final = 1024 * 1024
 
@@ -32,7 +33,7 @@ class Vault:
     """The secrets in one folder.
 
     Names of records and fields are lower-case letters, digits, ``-`` and ``_``, at most 64 of them, beginning with
-    a letter or digit. Every method may raise:
+    a letter or digit; ``account.`` or ``device.`` may stand before a record's. Every method may raise:
 
     - `InputError`: a name is invalid, or the secrets of the record are too long together (a file of 1 MiB).
     - `VaultError`, `token_store_unreadable`: a record is damaged, of another version, or encrypted with a missing key.
@@ -51,7 +52,7 @@ class Vault:
 
     def read(self, record: str, field: str) -> Secret | None:
         """Return the value of a field; None if it has none."""
-        _check_name(field)
+        _check_name(field, _FIELD)
         self._keys.journal.recover_if_needed()
         octets = self._read_file(record)
         while (sealed := self._parse(record, octets).get(field)) is not None:
@@ -67,6 +68,11 @@ class Vault:
         """Return the names of the fields that have a value, without decrypting."""
         self._keys.journal.recover_if_needed()
         return frozenset(self._parse(record, self._read_file(record)))
+
+    def version(self, record: str) -> object:
+        """Return a value that changes whenever a field of the record does, in whatever process."""
+        self._keys.journal.recover_if_needed()
+        return durable.file_version(self._path(record))
 
     def write(self, record: str, fields: Mapping[str, Secret | None]) -> None:
         """Set fields atomically, and delete those whose value is None; the others are kept, even if unreadable.
@@ -93,7 +99,7 @@ class Vault:
     ) -> Generator[dict[Path, bytes | None]]:
         """Do what `prepare_change` does for several records; `changes` is by record."""
         for field in (field for fields in changes.values() for field in fields):
-            _check_name(field)
+            _check_name(field, _FIELD)
         with self._exclusive_change():
             yield {self._path(record): self._contents_after(record, fields) for record, fields in changes.items()}
 
@@ -157,10 +163,10 @@ class Vault:
         with reading(self._folder):
             names = [path.name for path in self._folder.iterdir()]
         records = [name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX)]
-        return sorted(record for record in records if _NAME.fullmatch(record))
+        return sorted(record for record in records if _RECORD.fullmatch(record))
 
     def _path(self, record: str) -> Path:
-        _check_name(record)
+        _check_name(record, _RECORD)
         return self._folder / f"{record}{_SUFFIX}"
 
     def _read_file(self, record: str) -> bytes | None:
@@ -219,8 +225,9 @@ def _missing_key_error(record: str, field: str, sealed: SealedValue) -> VaultErr
     )
 
 
-def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name):
+def _check_name(name: str, allowed: re.Pattern[str]) -> None:
+    if not allowed.fullmatch(name):
         raise InputError(
-            f"{name[:80]!r} cannot name a record or field: use lower-case letters, digits, - and _.", stage="token"
+            f"{name[:80]!r} cannot name a record or field: use lower-case letters, digits, - and _.",
+            stage="token",
         )

@@ -10,14 +10,15 @@ from starlette.responses import FileResponse
 
 from mailslot.service.json_documents import job_document, mail_document
 from mailslot.service.received import describe_mail, received_mails
+from mailslot.slots.slot import PROTOCOLS
 from mailslot.spool.incoming import MailState
 from mailslot.spool.job import STATES
 from mailslot_plugins.intake.thumbnails import Thumbnails
 from mailslot_plugins.panel.api.json_schema import ID, STRING, enum_of, list_of, schema_ref
 from mailslot_plugins.panel.api.operation import Operation, ResponseSpec, json_response
 from mailslot_plugins.panel.api.path_parameters import number_from_path
+from mailslot_plugins.panel.api.schemas import slot_id_schema
 from mailslot_plugins.panel.problem import ProblemError
-from mailslot_plugins.panel.received.page import RECORDS
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from mailslot_plugins.panel.api.operation import Call
 
 _DEFAULT_LIMIT: Final = 100
+_POP_RECORD: Final = slot_id_schema(record for record, protocol in PROTOCOLS.items() if protocol == "POP")
 _LIMIT: Final = {
     "type": "integer",
     "minimum": 1,
@@ -131,7 +133,7 @@ operations = (
         "List fetched mail, the newest first.",
         {200: ResponseSpec("The mails.", list_of(schema_ref("Mail")))},
         query={
-            "record": {**enum_of(*RECORDS), "description": "Only mail of this record."},
+            "record": {**_POP_RECORD, "description": "Only mail of this record."},
             "state": _states(*get_args(MailState)),
             "limit": _LIMIT,
         },

@@ -8,9 +8,9 @@ from anyio.to_thread import run_sync
 
 from mailslot.errors import InputError
 from mailslot.slots.section import find_section, section_names
-from mailslot.slots.slot import SLOTS, find_slot
-from mailslot_plugins.panel.api.json_schema import ID, enum_of
-from mailslot_plugins.panel.api.schemas import SLOT_ID
+from mailslot.slots.slot import SLOTS
+from mailslot_plugins.panel.api.json_schema import ID
+from mailslot_plugins.panel.api.schemas import SLOT_ID, slot_id_schema
 from mailslot_plugins.panel.problem import ProblemError
 from mailslot_plugins.panel.render import parse_number
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PATH_PARAMETERS: Final[Mapping[str, Schema]] = {
     "slot": SLOT_ID,
-    "pop_slot": enum_of(*(slot.id for slot in SLOTS if slot.protocol == "POP")),
+    "pop_slot": slot_id_schema(slot.id for slot in SLOTS if slot.protocol == "POP"),
     "job": ID,
     "mail": ID,
 }
@@ -39,7 +39,7 @@ def slot_from_path(call: Call) -> Slot:
     """
     parameters = call.request.path_params
     try:
-        slot = find_slot(parameters["pop_slot" if "pop_slot" in parameters else "slot"])
+        slot = call.device.slots.find(parameters["pop_slot" if "pop_slot" in parameters else "slot"])
     except InputError as error:
         raise ProblemError(404, str(error), key="slot") from None
     if "pop_slot" in parameters and slot.protocol != "POP":

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final, get_args
+import re
+from typing import TYPE_CHECKING, Final, get_args
 
 from mailslot.causes.cause import Actor
 from mailslot.diagnosis.stages import STAGES
@@ -28,8 +29,19 @@ from mailslot_plugins.panel.api.json_schema import (
 )
 from mailslot_plugins.panel.token.sign_in import Step
 
-SLOT_ID: Final = enum_of(*(slot.id for slot in SLOTS))
-_RECORD: Final = enum_of(*PROTOCOLS)
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def slot_id_schema(slots: Iterable[str]) -> Schema:
+    """Return the schema of the id of a slot or an account; or of a record, which an account's bears as well."""
+    known = list(slots)
+    pattern = "|".join([*map(re.escape, known), r"account\.[a-z0-9][a-z0-9_-]{0,39}"])
+    return {**STRING, "pattern": f"^({pattern})$", "examples": [*known, "account.office"]}
+
+
+SLOT_ID: Final = slot_id_schema(slot.id for slot in SLOTS)
+_RECORD: Final = slot_id_schema(PROTOCOLS)
 _PLACE: Final = {"slot": SLOT_ID, "record": _RECORD}
 _TOKEN: Final = enum_of("Not Retrieved", "Retrieved")
 _VALUES: Final[Schema] = {

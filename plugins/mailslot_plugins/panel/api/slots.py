@@ -10,7 +10,6 @@ from anyio.to_thread import run_sync
 from mailslot.service.json_documents import slot_rows
 from mailslot.slots.overview import record_overview
 from mailslot.slots.settings import KEYS, SECRETS
-from mailslot.slots.slot import SLOTS
 from mailslot.wire.secret import Secret
 from mailslot_plugins.panel.api.etag import etag, precondition
 from mailslot_plugins.panel.api.json_schema import (
@@ -51,7 +50,7 @@ CHANGE_SCHEMA: Final = closed_object_schema(
 
 async def list_slots(call: Call) -> Response:
     """Return all slots."""
-    return json_response(await slot_rows(call.device.records, SLOTS))
+    return json_response(await slot_rows(call.device.records, call.device.slots.slots))
 
 
 async def show_slot(call: Call) -> Response:
@@ -89,7 +88,11 @@ def _secret(text: str | None) -> Secret | None:
 
 operations = (
     Operation(
-        "GET", "/slots", list_slots, "List the slots.", {200: ResponseSpec("The slots.", list_of(schema_ref("Slot")))}
+        "GET",
+        "/slots",
+        list_slots,
+        "List the slots and accounts.",
+        {200: ResponseSpec("The slots.", list_of(schema_ref("Slot")))},
     ),
     Operation("GET", "/slots/{slot}", show_slot, "Show a slot.", {200: ResponseSpec("The slot.", schema_ref("Slot"))}),
     Operation(

@@ -105,6 +105,8 @@ def validate(schema: Schema, value: object, name: str) -> None:
         for element in cast("list[object]", value):
             validate(schema.get("items", {"type": "string"}), element, name)
     elif value is not None:
+        if "pattern" in schema and re.search(schema["pattern"], str(value)) is None:
+            _refuse(name, f"{name} is {quoted_value(value)}; it must be one like {', '.join(schema['examples'])}.")
         _validate_bounds(schema, value, name)
 
 

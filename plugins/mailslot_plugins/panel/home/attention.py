@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 from mailslot.entry_points import describe_error
 from mailslot.errors import MailError
 from mailslot.exit_guard import ExitGuard
-from mailslot.slots.slot import PROTOCOLS, slots_of
 from mailslot_plugins.panel.explanations import explanation_of
 from mailslot_plugins.panel.home.attention_item import AttentionItem
 from mailslot_plugins.panel.translations import translate
@@ -37,14 +36,15 @@ async def attention_items(
     """Return the items that need attention."""
     held = await device.spool.held_by_record()
     numbers = {via: number for via, (number, _) in held.items()}
+    overviews = {each.name: each for each in records}
     by_record = {
-        each.name: item for each in records if (item := _record_item(each, language, numbers.get(each.name, 0)))
+        name: item for name, each in overviews.items() if (item := _record_item(each, language, numbers.get(name, 0)))
     }
-    named = {slot.id for record in by_record for slot in slots_of(record)}
+    named = {slot.id for name in by_record for slot in overviews[name].slots}
     found = [*by_record.values()]
     for via, (number, newest) in held.items():
-        if via in PROTOCOLS and via not in by_record:
-            found.append(_held_item(await device.spool.job(newest), number, language))
+        if via in overviews and via not in by_record:
+            found.append(_held_item(overviews[via], await device.spool.job(newest), number, language))
     in_doubt = await device.spool.jobs(states=["in_doubt"], limit=_MAX_NAMED_JOBS)
     # A job whose reply is still awaited needs nobody.
     found += [_job_item(job, language) for job in in_doubt if not job.delivering]
@@ -88,21 +88,18 @@ def _record_item(record: RecordOverview, language: str, held: int) -> AttentionI
     if explanation.token_helps:
         step = "get_token"
     address = f"/slots/{slot}" + {"get_token": "/token", "test": "/test", "settings": ""}[step]
-    return AttentionItem(
-        _name(record.name), explanation.message, explanation.advice, explanation.actor, step, address, held
-    )
+    return AttentionItem(_name(record), explanation.message, explanation.advice, explanation.actor, step, address, held)
 
 
-def _held_item(job: Job, number: int, language: str) -> AttentionItem:
+def _held_item(record: RecordOverview, job: Job, number: int, language: str) -> AttentionItem:
     explanation = explanation_of(job.cause or "unknown", language, sentence=job.sentence)
-    slot = slots_of(job.via)[0].id
     return AttentionItem(
-        _name(job.via),
+        _name(record),
         explanation.message,
         explanation.advice,
         explanation.actor,
         "test",
-        f"/slots/{slot}/test",
+        f"/slots/{record.slots[0].id}/test",
         number,
     )
 
@@ -116,5 +113,5 @@ def _job_item(job: Job, language: str) -> AttentionItem:
     return AttentionItem(job.subject, sentence, advice, actor, "job", f"/jobs/{job.id}")
 
 
-def _name(record: str) -> str:
-    return " · ".join(slot.path.rpartition(" → ")[2] for slot in slots_of(record))
+def _name(record: RecordOverview) -> str:
+    return " · ".join(slot.path.rpartition(" → ")[2] for slot in record.slots)

@@ -10,7 +10,8 @@ from anyio.to_thread import run_sync
 from mailslot.diagnosis.history import History
 from mailslot.service.poller import STORE
 from mailslot.slots.effective_settings import effective_settings
-from mailslot.slots.slot import PROTOCOLS, slots_of
+from mailslot.slots.settings import directory_of, protocol_of
+from mailslot.slots.slot import is_account
 from mailslot_plugins.panel.token.state import token_state
 
 if TYPE_CHECKING:
@@ -52,9 +53,14 @@ class RecordOverview:
     next_poll: float | None
 
     @property
+    def purpose(self) -> str:
+        """The end of the name of the text that says what it is for."""
+        return ("account_pop" if self.is_pop else "account_smtp") if is_account(self.name) else self.name
+
+    @property
     def is_pop(self) -> bool:
         """Whether it is a POP record."""
-        return PROTOCOLS[self.name] == "POP"
+        return protocol_of(self.name, self.settings) == "POP"
 
 
 async def record_overviews(device: Device) -> list[RecordOverview]:
@@ -64,11 +70,12 @@ async def record_overviews(device: Device) -> list[RecordOverview]:
         InputError: the settings cannot be used.
     """
     settings = await run_sync(device.records.settings.load)
+    directory = directory_of(settings)
     history = History(device.home)
     polls = await device.store(STORE).items()
     found: list[RecordOverview] = []
     for name, own in settings.items():
-        in_effect = effective_settings(own, PROTOCOLS[name])
+        in_effect = effective_settings(own, protocol_of(name, own))
         tests = await history.last(name, 1)
         last = cast("Mapping[str, object]", polls.get(name, {}))
         at = cast("float | None", last.get("at"))
@@ -76,7 +83,7 @@ async def record_overviews(device: Device) -> list[RecordOverview]:
         found.append(
             RecordOverview(
                 name=name,
-                slots=slots_of(name),
+                slots=directory.of(name),
                 settings=in_effect,
                 is_set=in_effect.server is not None,
                 token=await token_state(device, name),

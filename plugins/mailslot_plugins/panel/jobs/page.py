@@ -8,7 +8,6 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from mailslot.errors import InputError
-from mailslot.slots.slot import PROTOCOLS, slots_of
 from mailslot.spool.job import STATES, TRANSITIONS, UNFINISHED
 from mailslot_plugins.panel.explanations import explanation_of
 from mailslot_plugins.panel.render import device_of, page_endpoint, parse_number, redirect, render, text
@@ -91,7 +90,7 @@ async def _job_context(request: Request) -> dict[str, Any]:
     return {
         "job": job,
         "explanation": explanation,
-        "slot": slots_of(job.via)[0] if job.via in PROTOCOLS else None,
+        "slot": next(iter(device_of(request).slots.of(job.via)), None),
         "can_retry": "retry" in events and not job.delivering,
         "can_cancel": "cancel" in events,
         "ended": job.state not in UNFINISHED,

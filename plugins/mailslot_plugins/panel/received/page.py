@@ -11,7 +11,6 @@ from starlette.routing import Route
 
 from mailslot.errors import InputError
 from mailslot.service.received import describe_mail, received_mails
-from mailslot.slots.slot import PROTOCOLS, slots_of
 from mailslot_plugins.intake.thumbnails import Thumbnails
 from mailslot_plugins.panel.render import device_of, page_endpoint, parse_number, redirect, render, text
 
@@ -27,17 +26,14 @@ if TYPE_CHECKING:
 _MAX_MAILS: Final = 100
 """Mails on the page."""
 
-RECORDS: Final = tuple(record for record, protocol in PROTOCOLS.items() if protocol == "POP")
-
 
 async def show(request: Request) -> Response:
     """Return one mail."""
     device = device_of(request)
     found = await describe_mail(device.spool, await _mail(request))
     pictures = await run_sync(_pictures, device, [found])
-    return render(
-        request, "received/mail.html", found=found, has_picture=bool(pictures), slot=slots_of(found.mail.record)[0]
-    )
+    slot = next(iter(device.slots.of(found.mail.record)), None)
+    return render(request, "received/mail.html", found=found, has_picture=bool(pictures), slot=slot)
 
 
 async def show_picture(request: Request) -> Response:
@@ -62,13 +58,14 @@ async def retry(request: Request) -> Response:
 async def _list_context(request: Request) -> dict[str, Any]:
     device = device_of(request)
     asked = request.query_params.get("record", "")
-    record = asked if asked in RECORDS else ""
+    records = [record for record, protocol in device.slots.protocols.items() if protocol == "POP"]
+    record = asked if asked in records else ""
     mails = await received_mails(device.spool, record or None, limit=_MAX_MAILS)
     return {
         "mails": mails,
         "pictures": await run_sync(_pictures, device, mails),
         "record": record,
-        "records": RECORDS,
+        "records": records,
         "whole": len(mails) < _MAX_MAILS,
     }
 

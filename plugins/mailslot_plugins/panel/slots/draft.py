@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from mailslot.slots.overview import settings_overview
 from mailslot.slots.secret_destinations import TOKEN_SERVICE_KEYS
-from mailslot.slots.slot import PROTOCOLS
+from mailslot.slots.settings import protocol_of
 from mailslot_plugins.panel.slots.labels import FOLDER, label, value_text, with_origin
 from mailslot_plugins.panel.translations import translate
 
@@ -82,7 +82,7 @@ def change_rows(
     Raises:
         InputError: it is not allowed.
     """
-    protocol = PROTOCOLS[record]
+    protocol = protocol_of(record, stored.settings)
     after = records.settings.check(record, records.plan_change(record, form_input.changes, form_input.secrets).values)
     found = difference(stored.settings, after, protocol, language)
     for name, secret in {**dict.fromkeys(dropped), **form_input.secrets}.items():

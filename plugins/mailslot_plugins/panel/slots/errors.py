@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Final
 from mailslot.errors import InputError
 from mailslot.slots.checks import check_secret
 from mailslot.slots.normalization import normalize_change
-from mailslot.slots.settings import parse_setting
-from mailslot.slots.slot import PROTOCOLS
+from mailslot.slots.settings import parse_setting, protocol_of
 from mailslot_plugins.panel.slots.labels import FOLDER, has_text
 from mailslot_plugins.panel.translations import translate
 
@@ -23,7 +22,7 @@ _TEXTS: Final = frozenset({"sender_name", "account", "client_id", "tenant"})
 def find_errors(records: Records, record: str, form_input: FormInput, stored: StoredRecord) -> dict[str, InputError]:
     """Return all errors in a form, by key; an empty key for errors without a field. Blocks."""
     found = dict[str, InputError]()
-    protocol = PROTOCOLS[record]
+    protocol = protocol_of(record, stored.settings)
     for key, text in form_input.changes.items():
         try:
             for name, value in normalize_change({key: text}, stored.settings, protocol).values.items():

@@ -218,6 +218,9 @@ class _FormBuilder:
         values = list(_CHOICES.get(key, ()))
         if self._protocol == "POP" and key == "authentication":
             values.remove("pop_before_smtp")
+        if key == "pop_slot" and self._form_input.values[key] not in values:
+            # An account, which is chosen with a command.
+            values.append(self._form_input.values[key])
         found: list[tuple[str, str]] = []
         for value in values:
             word = value_text(key, value, self._language)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from starlette.exceptions import HTTPException
 
-from mailslot.slots.slot import SLOTS, slots_of
+from mailslot.slots.slot import slots_of
+from mailslot_plugins.panel.render import device_of
 from mailslot_plugins.panel.translations import translate
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def slot_of(request: Request) -> Slot:
     Raises:
         HTTPException: 404, there is no such slot.
     """
-    for slot in SLOTS:
+    for slot in device_of(request).slots.slots:
         if slot.id == request.path_params["slot"]:
             return slot
     raise HTTPException(404)

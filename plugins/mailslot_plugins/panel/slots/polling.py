@@ -10,7 +10,7 @@ from anyio.to_thread import run_sync
 
 from mailslot.diagnosis.catalogue import explain as say_cause
 from mailslot.errors import InputError, MailError
-from mailslot.service.pipeline import find_pipelines, pollers
+from mailslot.service.pipeline import find_pipelines, poller_of
 from mailslot.service.poller import STORE, poll_once
 from mailslot_plugins.panel.background import tasks_of
 from mailslot_plugins.panel.explanations import explanation_of
@@ -117,7 +117,7 @@ async def poll_status(state: State, slot: Slot, interval: int, language: str) ->
 
 async def _poll(device: Device, check: PollRun) -> None:
     # Importing pipelines takes a while.
-    pipeline = pollers(await run_sync(find_pipelines)).get(check.slot.record)
+    pipeline = poller_of(await run_sync(find_pipelines), check.slot.record)
     if pipeline is None:
         check.summary = {"at": device.now(), "ok": False, "cause": "no_pipeline", "sentence": ""}
         sentence = f"No pipeline that handles the mail of {check.slot.id} is installed."

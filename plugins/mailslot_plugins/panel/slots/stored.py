@@ -9,8 +9,7 @@ from mailslot.errors import MailError
 from mailslot.slots.grant_store import GRANT_FIELD
 from mailslot.slots.keys import json_value
 from mailslot.slots.overview import as_text, secrets_overview
-from mailslot.slots.settings import keys_for
-from mailslot.slots.slot import PROTOCOLS
+from mailslot.slots.settings import keys_for, protocol_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,7 +47,9 @@ def load_record(records: Records, record: str) -> StoredRecord:
         has_token = GRANT_FIELD in records.vault.fields(record)
     except MailError:
         has_token = False
-    return StoredRecord(settings, form_texts(settings, PROTOCOLS[record]), secrets_overview(records, record), has_token)
+    return StoredRecord(
+        settings, form_texts(settings, protocol_of(record, settings)), secrets_overview(records, record), has_token
+    )
 
 
 def form_texts(settings: Settings, protocol: Protocol) -> dict[str, str]:

@@ -12,9 +12,8 @@ from urllib.parse import parse_qsl, urlsplit
 from starlette.responses import RedirectResponse
 from starlette.routing import Route
 
-from mailslot.slots.slot import PROTOCOLS
 from mailslot_plugins.panel.background import tasks_of
-from mailslot_plugins.panel.render import redirect, render
+from mailslot_plugins.panel.render import device_of, redirect, render
 from mailslot_plugins.panel.token.retrieval import task_key
 from mailslot_plugins.panel.token.sign_in import SignIn
 from mailslot_plugins.panel.token.sign_in_methods import CALLBACK
@@ -65,7 +64,7 @@ async def receive_redirect(request: Request) -> Response:
 
 
 def _pending(request: Request) -> Iterator[tuple[SignIn, PendingAuthorization]]:
-    for record in PROTOCOLS:
+    for record in device_of(request).slots.protocols:
         task = tasks_of(request.app.state).find(task_key(record), SignIn)
         if task is not None and task.running and task.subject.pending is not None:
             yield task.subject, task.subject.pending

@@ -12,7 +12,7 @@ from mailslot.errors import MailError
 from mailslot.oauth.token_errors import flows_blocked_by
 from mailslot.slots.effective_settings import mail_service
 from mailslot.slots.flows import provider_of
-from mailslot.slots.slot import PROTOCOLS
+from mailslot.slots.settings import protocol_of
 from mailslot_plugins.panel.background import tasks_of
 from mailslot_plugins.panel.render import device_of
 from mailslot_plugins.panel.slots.menu import sharing_slots, slot_names
@@ -94,7 +94,7 @@ def sign_in_options(
     with suppress(MailError):
         secret_is_set = "client_secret" in records.vault.fields(record)
     with suppress(MailError):
-        service = mail_service(settings, PROTOCOLS[record])
+        service = mail_service(settings, protocol_of(record, settings))
         scopes = scopes or (provider.scopes(service) if service else ())
     methods = sign_in_methods(provider, settings, url, confidential=secret_is_set, blocked=blocked)
     obstacle: Obstacle = "" if settings.account else "no_account"

@@ -1,0 +1,84 @@
+"""The same message again, from a device that did not see our reply: it is accepted, and not sent twice.
+
+A message is recognised by its device, its envelope and its content as received. Its job has a key of those and of the
+time, in steps of ten minutes; so the job that was accepted less than ten minutes ago has the key of this step or of the
+one before. The keys are in the spool, and outlive a restart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import anyio
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Sequence
+
+    from mailslot.plugin import Job, NewJob, Spool
+    from mailslot.spool.job_file import JobFile
+
+WINDOW: Final = 600.0
+"""Seconds within which the same message is one."""
+
+
+def fingerprint(device: str, sender: str, recipients: Sequence[str], content_digest: bytes) -> str:
+    """Return what identifies a message, in hexadecimal.
+
+    Args:
+        device: the device's name.
+        sender: the reverse-path.
+        recipients: the recipients, in any order.
+        content_digest: a digest of the content as received.
+    """
+    parts = [device, sender, *sorted(recipients)]
+    envelope = b"".join(len(part).to_bytes(4, "big") + part for part in (text.encode() for text in parts))
+    return hashlib.sha256(envelope + content_digest).hexdigest()
+
+
+class DuplicateGuard:
+    """Accepts each message once.
+
+    Args:
+        spool: where jobs are accepted.
+        clock: returns the time in seconds since 1970.
+    """
+
+    def __init__(self, spool: Spool, clock: Callable[[], float]) -> None:
+        self._spool = spool
+        self._clock = clock
+        self._locks: dict[str, tuple[anyio.Lock, int]] = {}
+
+    async def commit(self, file: JobFile, new: NewJob, identity: str) -> Job:
+        """Accept a received message, or return the job that was accepted for the same one before.
+
+        Args:
+            file: the message.
+            new: its job, without a key.
+            identity: the message's `fingerprint`.
+
+        Raises:
+            SpoolError: it cannot be stored; nothing is kept.
+        """
+        async with self._exclusive(identity):
+            now = self._clock()
+            step = int(now // WINDOW)
+            before = await self._spool.find_by_key(replace(new, key=f"{identity}-{step - 1}"))
+            if before is not None and now - before.created_at < WINDOW:
+                return before
+            return await file.commit(replace(new, key=f"{identity}-{step}"), smtputf8=False)
+
+    @asynccontextmanager
+    async def _exclusive(self, identity: str) -> AsyncGenerator[None]:
+        """Let one of several equal messages be accepted at a time: they may have keys of different steps."""
+        lock, users = self._locks.get(identity, (anyio.Lock(), 0))
+        self._locks[identity] = lock, users + 1
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, users = self._locks.pop(identity)
+            if users > 1:
+                self._locks[identity] = lock, users - 1

@@ -1,0 +1,132 @@
+"""What all connections of the gateway share: its settings, the passwords of devices, what they have sent, its log."""
+
+from __future__ import annotations
+
+import re
+import socket
+from typing import TYPE_CHECKING, Final
+
+from anyio.to_thread import run_sync
+from mailslot.service.gateway_log import STORE, GatewayLog
+
+from mailslot.service.server_limits import announced_size
+from mailslot.slots.gateway.gateway_settings import GatewaySettings
+from mailslot.slots.gateway.passwords import DevicePasswords
+from mailslot.smtp.server.replies import NOT_ALLOWED_HERE
+from mailslot.spool.limits import SpoolLimits
+from mailslot_plugins.gateway.duplicates import DuplicateGuard
+from mailslot_plugins.gateway.rates import RateLimits
+from mailslot_plugins.gateway.submission import ROOM_FOR_TRACE, Submission
+from mailslot_plugins.gateway.trace_ids import TraceIds
+from mailslot_plugins.gateway.verdict import cause_of, dialogue_of, sentence
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mailslot.plugin import Device, Reply
+    from mailslot.slots.gateway.device_entry import DeviceEntry
+    from mailslot.slots.gateway.listeners import Listener
+    from mailslot.smtp.server.backend import Connection
+
+PIPELINE_STORE: Final = "gateway"
+
+_HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,253}[A-Za-z0-9])?")
+
+
+class Gateway:
+    """The gateway of a home folder; made by `open_gateway`. It is the backend of its SMTP listeners.
+
+    Attributes:
+        device: the device that mailslot runs on.
+        settings: its listeners and devices, as they were read last.
+        passwords: verifies them.
+        rates: what devices have sent.
+        guard: recognises messages that were accepted before.
+        trace_ids: recognises messages that have passed through here.
+        log: the last dialogues of devices, and who is not known.
+        host: the name of this machine.
+    """
+
+    def __init__(self, device: Device, trace_ids: TraceIds) -> None:
+        self.device = device
+        self.settings = GatewaySettings()
+        self.passwords = DevicePasswords(device.records.vault)
+        self.rates = RateLimits(device.monotonic)
+        self.guard = DuplicateGuard(device.spool, device.now)
+        self.trace_ids = trace_ids
+        self.log = GatewayLog(device.store(STORE))
+        self.host = "localhost"
+        self._sizes: Mapping[str, int] = {}
+
+    async def refresh(self) -> None:
+        """Read the settings again.
+
+        Raises:
+            MailError: they cannot be read.
+        """
+        current = await run_sync(self.device.records.settings.current)
+        self.settings = GatewaySettings.of(current)
+        self.rates.forget_except(frozenset(self.settings.devices))
+        sizes: dict[str, int] = {}
+        for via in {entry.via for entry in self.settings.devices.values()}:
+            record = self.settings.slots.find(via).record
+            sizes[via] = await announced_size(self.device.spool, record, current.records[record].server) or 0
+        self._sizes = sizes
+
+    def listener(self, name: str) -> Listener | None:
+        """Return a listener; None if it was removed."""
+        return self.settings.listeners.get(name)
+
+    def max_size(self, entry: DeviceEntry) -> int:
+        """Return the octets that a message of a device may have: no more than the server upstream takes."""
+        most = entry.size or SpoolLimits().max_message_size
+        upstream = self._sizes.get(entry.via, 0)
+        return min(most, max(upstream - ROOM_FOR_TRACE, 1)) if upstream else most
+
+    def connected(self, connection: Connection) -> Submission:
+        """Return the handler of a new connection."""
+        return Submission(self, connection)
+
+    def note(
+        self,
+        connection: Connection,
+        entry: DeviceEntry | None,
+        *,
+        stored: int,
+        refusal: Reply | None,
+        refused_command: str,
+    ) -> None:
+        """Note a connection that has ended; see `mailslot_plugins.gateway.verdict.cause_of`."""
+        at = self.device.now()
+        if entry is not None:
+            dialogue = dialogue_of(connection, at, refusal, stored=stored, refused_command=refused_command)
+            self.log.note_dialogue(entry.name, dialogue)
+            return
+        tls = connection.peer.tls
+        self.log.note_stranger(
+            at,
+            connection.peer.address,
+            listener=connection.peer.listener,
+            helo=connection.hello or "",
+            user=connection.tried_user or "",
+            tls=tls.version if tls is not None else "",
+            verdict=sentence(cause_of(connection, refusal or NOT_ALLOWED_HERE, stored=0)),
+        )
+
+
+async def open_gateway(device: Device) -> Gateway:
+    """Return the gateway of a device, with its settings read.
+
+    Raises:
+        MailError: the settings or the spool cannot be read.
+    """
+    gateway = Gateway(device, await TraceIds.load(device.store(PIPELINE_STORE)))
+    gateway.host = await run_sync(host_name)
+    await gateway.refresh()
+    return gateway
+
+
+def host_name() -> str:
+    """Return the name of this machine, as far as it can stand in a greeting. It blocks."""
+    name = socket.gethostname()
+    return name if _HOST.fullmatch(name) else "localhost"

@@ -1,0 +1,171 @@
+"""The listeners of the gateway: opened and closed as the settings say, while the service runs."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import anyio
+from anyio.to_thread import run_sync
+
+from mailslot.errors import MailError
+from mailslot.net.certificates import ensure_certificates
+from mailslot.net.endpoint import Security
+from mailslot.net.listener import open_listener
+from mailslot.net.server_tls import server_context
+from mailslot.smtp.server.server import SmtpServer
+from mailslot.smtp.server.session import SessionSettings
+from mailslot.vault import durable
+from mailslot_plugins.gateway.gateway import host_name, open_gateway
+
+if TYPE_CHECKING:
+    import ssl
+    from pathlib import Path
+
+    from anyio.abc import TaskGroup
+
+    from mailslot.plugin import Device
+    from mailslot.slots.gateway.listeners import Listener
+    from mailslot_plugins.gateway.gateway import Gateway
+
+_RETRY_INTERVAL: Final = 10.0
+"""Seconds until a listener that could not be opened is tried again."""
+
+logger = logging.getLogger(__name__)
+
+
+async def serve_listeners(device: Device) -> None:
+    """Serve devices until the service stops; messages under way are received to their end.
+
+    Raises:
+        MailError: the settings or the spool cannot be read.
+    """
+    gateway = await open_gateway(device)
+    listeners = _Listeners(gateway)
+    async with anyio.create_task_group() as group:
+        group.start_soon(gateway.log.run)
+        async with anyio.create_task_group() as servers, anyio.create_task_group() as following:
+            following.start_soon(listeners.follow_settings, servers)
+            await device.stopping.wait()
+            following.cancel_scope.cancel()
+            listeners.stop()
+        # The last session has ended, and its dialogue is still to be written.
+        group.cancel_scope.cancel()
+
+
+@dataclass(slots=True)
+class _OpenListener:
+    """A listener that is open.
+
+    Attributes:
+        settings: what it was opened with.
+        server: what serves it.
+        tls: its certificates and those of devices; made anew when either changes.
+    """
+
+    settings: Listener
+    server: SmtpServer
+    tls: _TlsContexts
+
+
+@dataclass(slots=True)
+class _TlsContexts:
+    """The TLS context of a listener.
+
+    Attributes:
+        context: the context for the next handshake; None without TLS.
+    """
+
+    context: ssl.SSLContext | None = field(default=None)
+
+    def current(self) -> ssl.SSLContext:
+        """Return the context for the next handshake."""
+        assert self.context is not None  # noqa: S101 - asked for only where there is TLS
+        return self.context
+
+
+class _Listeners:
+    """Opens and closes listeners as the settings change."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._open: dict[str, _OpenListener] = {}
+        self._failed: dict[str, str] = {}
+
+    async def follow_settings(self, servers: TaskGroup) -> None:
+        """Open and close listeners until cancelled.
+
+        Args:
+            servers: where their tasks are.
+
+        Raises:
+            MailError: the settings cannot be read.
+        """
+        while True:
+            await self._gateway.refresh()
+            await self._apply(servers)
+            await self._gateway.device.pause(_RETRY_INTERVAL if self._failed else math.inf)
+
+    def stop(self) -> None:
+        """Close all listeners, and end each session between transactions."""
+        for opened in self._open.values():
+            opened.server.stop()
+
+    async def _apply(self, servers: TaskGroup) -> None:
+        wanted = self._gateway.settings.listeners
+        for name, opened in list(self._open.items()):
+            if wanted.get(name) != opened.settings:
+                opened.server.stop()
+                del self._open[name]
+        for name, settings in wanted.items():
+            if name not in self._open:
+                await self._try(name, settings, servers)
+        for opened in self._open.values():
+            await self._refresh_tls(opened.settings, opened.tls)
+        self._gateway.log.note_listening(
+            {name: (opened.settings.host, opened.server.listener.port) for name, opened in self._open.items()}
+        )
+
+    async def _try(self, name: str, settings: Listener, servers: TaskGroup) -> None:
+        try:
+            await self._start(settings, servers)
+        except MailError as error:
+            if self._failed.get(name) != str(error):
+                logger.error("%s", error, extra={"listener": name, "detail": error.detail})  # noqa: TRY400 - no bug
+            self._failed[name] = str(error)
+        else:
+            self._failed.pop(name, None)
+
+    async def _start(self, settings: Listener, servers: TaskGroup) -> None:
+        tls = _TlsContexts()
+        await self._refresh_tls(settings, tls)
+        listener = await open_listener(settings.name, settings.host, settings.port)
+        session = SessionSettings(
+            self._gateway.host,
+            settings.security,
+            None if settings.security is Security.NONE else tls.current,
+        )
+        server = SmtpServer(listener, session, self._gateway)
+        self._open[settings.name] = _OpenListener(settings, server, tls)
+        servers.start_soon(server.serve)
+        logger.info("The listener %s is at %s:%d.", settings.name, settings.host, listener.port)
+
+    async def _refresh_tls(self, settings: Listener, tls: _TlsContexts) -> None:
+        if settings.security is not Security.NONE:
+            tls.context = await run_sync(_context, settings, self._gateway.device.home, self._device_certificates())
+
+    def _device_certificates(self) -> tuple[str, ...]:
+        devices = self._gateway.settings.devices.values()
+        return tuple(pem for device in devices for pem in device.certificates_in_pem)
+
+
+def _context(settings: Listener, home: Path, device_certificates: tuple[str, ...]) -> ssl.SSLContext:
+    if settings.certificate is not None and settings.key is not None:
+        own = [(home / settings.certificate, home / settings.key)]
+    else:
+        folder = home / "gateway"
+        durable.make_folder(folder)
+        own = ensure_certificates(folder, [host_name()])
+    return server_context(own, legacy=settings.legacy, client_certificates=device_certificates)

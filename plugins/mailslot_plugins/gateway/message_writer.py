@@ -1,0 +1,180 @@
+"""A message from a device on its way into the spool: its header rewritten, its body as it is."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from mailslot.errors import InputError
+from mailslot.plugin import NewJob
+from mailslot.service.header_summary import summarize_header
+from mailslot.smtp.server.replies import MAIL_LOOP, SPOOL_FULL, TOO_LARGE, reply
+from mailslot.spool.errors import SpoolError
+from mailslot_plugins.gateway.duplicates import fingerprint
+from mailslot_plugins.gateway.header import HeaderReader, HeaderTooLargeError
+from mailslot_plugins.gateway.rewriting import Trace, is_loop, message_id_of, rewrite_header
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from mailslot.plugin import Spool
+    from mailslot.spool.job_file import JobFile
+    from mailslot.wire.reply import Reply
+    from mailslot_plugins.gateway.duplicates import DuplicateGuard
+    from mailslot_plugins.gateway.rewriting import Sender
+    from mailslot_plugins.gateway.trace_ids import TraceIds
+
+PIPELINE: Final = "gateway"
+DEVICE: Final = "device"
+"""The note with the device's name."""
+
+LIFETIME: Final = 5 * 86_400.0
+"""Seconds for which a message is tried (RFC 5321 section 4.5.4.1)."""
+
+_HEADER_TOO_LARGE: Final = reply(552, "5.3.4", "The message's header is too large")
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """A message that a device hands over, as far as it is known before its content.
+
+    Attributes:
+        device: the device's name.
+        via: the record that it is sent through.
+        envelope_sender: the reverse-path that the device gave.
+        upstream_sender: the reverse-path with which it is sent on.
+        recipients: the recipients.
+        sender: who stands in From.
+        received: returns the value of the Received field, folded, for an id of the message.
+        at: when its content began, with a time zone.
+        size: the octets that the device announced; 0 without.
+    """
+
+    device: str
+    via: str
+    envelope_sender: str
+    upstream_sender: str
+    recipients: tuple[str, ...]
+    sender: Sender
+    received: Callable[[str], str]
+    at: datetime
+    size: int = 0
+
+
+class MessageWriter:
+    """Writes one message; see `mailslot.smtp.server.backend.MessageWriter`.
+
+    What refuses it is remembered, and replied at its end; a job is made only where nothing did.
+
+    Args:
+        transaction: the message's.
+        spool: where it is stored.
+        guard: recognises a message that was accepted before.
+        trace_ids: recognises one that has passed through here before.
+        ended: called with the result of `commit`.
+    """
+
+    def __init__(
+        self,
+        transaction: Transaction,
+        spool: Spool,
+        guard: DuplicateGuard,
+        trace_ids: TraceIds,
+        ended: Callable[[str | Reply], None],
+    ) -> None:
+        self._transaction = transaction
+        self._spool = spool
+        self._guard = guard
+        self._trace_ids = trace_ids
+        self._ended = ended
+        self._digest = hashlib.sha256()
+        self._header = HeaderReader()
+        self._new: NewJob | None = None
+        self._file: JobFile | None = None
+        self._refusal: Reply | None = None
+
+    async def write(self, data: bytes) -> None:
+        """Take the next octets, with CRLF line ends."""
+        if self._refusal is None:
+            self._digest.update(data)
+            await self._attempt(data)
+
+    async def commit(self) -> str | Reply:
+        """Store the message, and return the id of its job; or the reply that refuses it."""
+        try:
+            result = await self._commit()
+        finally:
+            await self.discard()
+        self._ended(result)
+        return result
+
+    async def _commit(self) -> str | Reply:
+        if self._refusal is None:
+            await self._attempt(self._header.finish(), at_end=True)
+        if self._refusal is not None:
+            return self._refusal
+        assert self._file is not None  # noqa: S101 - the header has ended
+        assert self._new is not None  # noqa: S101 - likewise
+        sent = self._transaction
+        identity = fingerprint(sent.device, sent.envelope_sender, sent.recipients, self._digest.digest())
+        try:
+            return str((await self._guard.commit(self._file, self._new, identity)).id)
+        except SpoolError:
+            return SPOOL_FULL
+
+    async def discard(self) -> None:
+        """Keep nothing of a message that was not committed."""
+        if self._file is not None:
+            await self._file.discard()
+
+    async def _attempt(self, data: bytes, *, at_end: bool = False) -> None:
+        """Write what there is; remember why if it cannot be."""
+        try:
+            body = data if at_end else self._header.feed(data)
+            if self._file is None and self._header.is_complete:
+                self._file = await self._begin()
+            if self._file is not None and body:
+                await self._file.write(body)
+        except HeaderTooLargeError:
+            self._refusal = _HEADER_TOO_LARGE
+        except SpoolError:
+            self._refusal = SPOOL_FULL
+        except InputError as error:
+            if error.cause != "message_too_large":
+                raise
+            self._refusal = TOO_LARGE
+        if self._refusal is not None:
+            await self.discard()
+
+    async def _begin(self) -> JobFile | None:
+        fields, transaction = self._header.fields, self._transaction
+        if is_loop(fields, self._trace_ids.is_own):
+            self._refusal = MAIL_LOOP
+            return None
+        domain = transaction.sender.address.rpartition("@")[2]
+        identifier = self._trace_ids.new()
+        received = transaction.received(identifier.partition(".")[0])
+        trace = Trace(received, identifier, f"<{secrets.token_hex(16)}@{domain}>", transaction.at)
+        header = rewrite_header(
+            fields,
+            transaction.sender,
+            trace,
+            envelope_sender=transaction.envelope_sender,
+            recipients=transaction.recipients,
+        )
+        self._new = NewJob(
+            PIPELINE,
+            transaction.via,
+            transaction.upstream_sender,
+            transaction.recipients,
+            subject=summarize_header(header).subject,
+            lifetime=LIFETIME,
+            notes={DEVICE: transaction.device},
+            message_id=message_id_of(fields) or trace.message_id,
+        )
+        file = await self._spool.receive(self._new, transaction.size)
+        await file.write(header)
+        return file

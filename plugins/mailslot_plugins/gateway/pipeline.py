@@ -1,0 +1,38 @@
+"""The gateway as a pipeline of the service: it opens listeners, and keeps the mail of accounts for devices."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mailslot.plugin import RESUBMIT_AFTER, UNATTENDED, RetryPolicy
+
+if TYPE_CHECKING:
+    from mailslot.plugin import Device, Handled, Incoming, Section
+
+
+class GatewayPipeline:
+    """The pipeline ``gateway``."""
+
+    name: str = "gateway"
+    section: Section | None = None
+    polls: str | None = None
+    polls_accounts: bool = True
+    drains: bool = True
+    # A scan that arrives twice does less harm than one that does not arrive: the device has thrown it away.
+    retry_policy: RetryPolicy = RetryPolicy(UNATTENDED, resubmit_after=RESUBMIT_AFTER)
+
+    async def handle(self, mail: Incoming, device: Device) -> Handled:
+        """Keep the mail for the devices that fetch it."""
+        from mailslot_plugins.gateway.maildrop import keep_for_devices  # noqa: PLC0415 - the commands need only the name
+
+        return await keep_for_devices(mail, device)
+
+    async def run(self, device: Device) -> None:
+        """Serve devices until cancelled."""
+        from mailslot_plugins.gateway.listeners import serve_listeners  # noqa: PLC0415 - as above
+
+        await serve_listeners(device)
+
+
+pipeline: Final = GatewayPipeline()
+"""The entry point's object."""

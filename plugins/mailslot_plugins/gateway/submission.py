@@ -1,0 +1,210 @@
+"""What a device may do over SMTP: who it is, and whether a message of this sender to these recipients is accepted."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from mailslot.errors import InputError
+from mailslot.slots.gateway.device_entry import client_address, same_user
+from mailslot.smtp.server import replies
+from mailslot.smtp.server.replies import reply
+from mailslot.smtp.server.trace import received_value
+from mailslot.spool.errors import SpoolError
+from mailslot.spool.limits import SpoolLimits
+from mailslot_plugins.gateway.message_writer import MessageWriter, Transaction
+from mailslot_plugins.gateway.rewriting import Sender
+
+if TYPE_CHECKING:
+    from mailslot.plugin import Reply, Secret
+    from mailslot.slots.gateway.device_entry import DeviceEntry
+    from mailslot.smtp.server.backend import Connection, MailParameters
+    from mailslot_plugins.gateway.gateway import Gateway
+
+MAX_RECIPIENTS: Final = SpoolLimits().max_recipients
+
+ROOM_FOR_TRACE: Final = 4_096
+"""Octets that the header may grow by."""
+
+_TOO_MANY_RECIPIENTS: Final = reply(452, "4.5.3", "Too many recipients")
+_NO_ACCOUNT_ADDRESS: Final = reply(451, "4.3.5", "The account that this device sends through is not set up yet")
+
+
+class Submission:
+    """The handler of one connection; see `mailslot.smtp.server.backend.ConnectionHandler`.
+
+    Settings that change take effect at the next message.
+
+    Args:
+        gateway: what all connections share.
+        connection: the connection.
+    """
+
+    def __init__(self, gateway: Gateway, connection: Connection) -> None:
+        self._gateway = gateway
+        self._connection = connection
+        self._address = client_address(connection.peer.address)
+        self._entry: DeviceEntry | None = None
+        self._sender = ""
+        self._size = 0
+        self._recipients: list[str] = []
+        self._stored = 0
+        self._refusal: Reply | None = None
+        self._refused_command = ""
+
+    @property
+    def max_size(self) -> int:
+        """The octets of a message: of the device, once it is known, else of the one that may send the most."""
+        entries = self._candidates() if self._entry is None else (self._entry,)
+        return max((self._gateway.max_size(entry) for entry in entries), default=0)
+
+    @property
+    def offers_authentication(self) -> bool:
+        """Whether a device with a password may come from this address to this listener."""
+        return any(entry.user is not None for entry in self._candidates())
+
+    async def accept(self) -> Reply | None:
+        """Refuse an address from which no device may come."""
+        if not self._candidates():
+            return self._refuse(replies.NOT_ALLOWED_HERE)
+        return None
+
+    async def authenticate(self, user: str, password: Secret) -> Reply | None:
+        """Verify a device's password; from a wrong address, or with a wrong certificate, it is wrong as well."""
+        gateway = self._gateway
+        listener = gateway.listener(self._connection.peer.listener)
+        entry = None if listener is None else gateway.settings.of_user(user, listener)
+        right = await gateway.passwords.verify(entry, password, gateway.settings.devices.values())
+        if not right or entry is None or not self._fits(entry, user):
+            return self._refuse(replies.AUTHENTICATION_FAILED)
+        self._entry = entry
+        return None
+
+    async def mail(self, sender: str, parameters: MailParameters) -> Reply | None:
+        """Decide who the device is, and whether it may send now, and as this sender."""
+        self._recipients = []
+        self._entry = entry = self._find()
+        if entry is None:
+            needs_password = any(each.user is not None for each in self._candidates())
+            return self._refuse(
+                replies.AUTHENTICATION_REQUIRED
+                if needs_password and self._connection.user is None
+                else replies.SENDER_NOT_ALLOWED
+            )
+        if not entry.allows_sender(sender):
+            return self._refuse(replies.SENDER_NOT_ALLOWED)
+        if self._account_address(entry) is None:
+            return self._refuse(_NO_ACCOUNT_ADDRESS)
+        if wait := self._gateway.rates.wait(entry):
+            return self._refuse(replies.too_fast(wait))
+        self._sender, self._size = sender, parameters.size or 0
+        return await self._check_room(self._size)
+
+    async def recipient(self, recipient: str) -> Reply | None:
+        """Decide whether the device may send to a recipient."""
+        entry = self._entry
+        account = None if entry is None else self._account_address(entry)
+        if entry is None or account is None or not entry.allows_recipient(recipient, account):
+            return self._refuse(replies.RECIPIENT_NOT_ALLOWED, "RCPT")
+        if len(self._recipients) >= MAX_RECIPIENTS:
+            return self._refuse(_TOO_MANY_RECIPIENTS, "RCPT")
+        if recipient not in self._recipients:
+            self._recipients.append(recipient)
+        return None
+
+    async def begin(self) -> MessageWriter | Reply:
+        """Return where the message is written."""
+        entry, gateway = self._entry, self._gateway
+        account = None if entry is None else self._account_address(entry)
+        if entry is None or account is None:
+            return self._refuse(replies.SENDER_NOT_ALLOWED)
+        # Other connections of the device may have sent since MAIL.
+        if wait := gateway.rates.wait(entry):
+            return self._refuse(replies.too_fast(wait))
+        gateway.rates.count(entry)
+        keeps = entry.sender == "keep"
+        at = datetime.fromtimestamp(gateway.device.now()).astimezone()
+        transaction = Transaction(
+            device=entry.name,
+            via=gateway.settings.slots.find(entry.via).record,
+            envelope_sender=self._sender,
+            upstream_sender=self._sender if keeps or not self._sender else account,
+            recipients=tuple(self._recipients),
+            sender=Sender(
+                "keep" if keeps else "account",
+                account if entry.sender in {"account", "keep"} else entry.sender,
+                entry.name,
+            ),
+            received=partial(
+                _received, self._connection, gateway.host, at, self._recipients[0] if len(self._recipients) == 1 else ""
+            ),
+            at=at,
+            size=self._size,
+        )
+        return MessageWriter(transaction, gateway.device.spool, gateway.guard, gateway.trace_ids, self._note_result)
+
+    async def closed(self) -> None:
+        """Note the dialogue."""
+        self._gateway.note(
+            self._connection,
+            self._entry or self._likely_entry(),
+            stored=self._stored,
+            refusal=self._refusal,
+            refused_command=self._refused_command,
+        )
+
+    def _note_result(self, result: str | Reply) -> None:
+        if isinstance(result, str):
+            self._stored += 1
+        else:
+            self._refusal = result
+
+    def _likely_entry(self) -> DeviceEntry | None:
+        """Return the device that this probably was, though it was not let in; None for a stranger."""
+        candidates, user = self._candidates(), self._connection.tried_user
+        if user is not None:
+            return next((each for each in candidates if each.user is not None and same_user(each.user, user)), None)
+        own = [each for each in candidates if each.addresses]
+        return max(own, key=lambda each: each.match_address(self._address) or 0, default=None)
+
+    def _candidates(self) -> tuple[DeviceEntry, ...]:
+        listener = self._gateway.listener(self._connection.peer.listener)
+        return () if listener is None else self._gateway.settings.candidates(self._address, listener)
+
+    def _find(self) -> DeviceEntry | None:
+        connection = self._connection
+        listener = self._gateway.listener(connection.peer.listener)
+        if listener is None:
+            return None
+        return self._gateway.settings.find(
+            self._address, listener, user=connection.user, certificate=self._fingerprint()
+        )
+
+    def _fits(self, entry: DeviceEntry, user: str) -> bool:
+        listener = self._connection.peer.listener
+        return entry.match(self._address, listener=listener, user=user, certificate=self._fingerprint())
+
+    def _fingerprint(self) -> str | None:
+        tls = self._connection.peer.tls
+        return None if tls is None else tls.fingerprint
+
+    def _account_address(self, entry: DeviceEntry) -> str | None:
+        return self._gateway.settings.addresses.get(entry.via)
+
+    async def _check_room(self, size: int) -> Reply | None:
+        try:
+            await self._gateway.device.spool.check_room(size)
+        except SpoolError:
+            return self._refuse(replies.SPOOL_FULL)
+        except InputError:
+            return self._refuse(replies.TOO_LARGE)
+        return None
+
+    def _refuse(self, refusal: Reply, command: str = "") -> Reply:
+        self._refusal, self._refused_command = refusal, command
+        return refusal
+
+
+def _received(connection: Connection, host: str, at: datetime, recipient: str, identifier: str) -> str:
+    return received_value(connection, host=host, job=identifier, when=at, recipient=recipient)

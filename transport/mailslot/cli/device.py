@@ -1,0 +1,330 @@
+"""``mailslot device``: the devices that hand their mail to this gateway, or fetch it here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import anyio
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from mailslot.cli import device_options as options
+from mailslot.cli.console import make_console, print_json
+from mailslot.cli.device_documents import (
+    NOTHING,
+    Noted,
+    device_document,
+    dialogue_document,
+    read_noted,
+    unknown_document,
+)
+from mailslot.cli.gateway_log import read_log, unknown_address
+from mailslot.cli.home import open_records
+from mailslot.cli.settings import AsJson
+from mailslot.errors import InputError
+from mailslot.slots.gateway.entries import add_device, find_table, remove_device, set_device_password
+from mailslot.slots.gateway.gateway_settings import GatewaySettings
+from mailslot.slots.gateway.table_groups import DEVICES
+from mailslot.slots.overview import as_text
+from mailslot.timestamps import short_local_time
+
+if TYPE_CHECKING:
+    from mailslot.diagnosis.gateway_log import Dialogue, GatewayLog, UnknownDevice
+    from mailslot.slots.records import Records
+    from mailslot.wire.secret import Secret
+
+app = typer.Typer(help="The devices that use this gateway: who may, and what came of it.", no_args_is_help=True)
+
+_SECURITY = {"none": "none", "starttls": "STARTTLS", "tls": "SSL/TLS"}
+
+
+@app.command("add")
+def add(
+    context: typer.Context,
+    name: options.DeviceName,
+    *,
+    address: options.Addresses = None,
+    user: options.User = None,
+    password: options.Password = None,
+    apop: options.Apop = False,
+    certificate: options.Certificates = None,
+    listener: options.ListenerOption = None,
+    via: options.Via = None,
+    sender: options.Sender = None,
+    from_: options.From = None,
+    to: options.To = None,
+    limit: options.Limits = None,
+    size: options.Size = None,
+    notify: options.Notify = None,
+    as_json: AsJson = False,
+) -> None:
+    """Add a device. An address, a user with a password, or a certificate identify it; all that are given must fit."""
+    given = options.device_options(
+        address=address,
+        user=user,
+        password=password,
+        apop=apop,
+        certificate=certificate,
+        listener=listener,
+        via=via,
+        sender=sender,
+        from_=from_,
+        to=to,
+        limit=limit,
+        size=size,
+        notify=notify,
+    )
+    _add(context.obj, name, given, as_json=as_json)
+
+
+@app.command("adopt")
+def adopt(
+    context: typer.Context,
+    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="Where it came from, as unknown shows it.")],
+    name: options.DeviceName,
+    *,
+    user: options.User = None,
+    password: options.Password = None,
+    apop: options.Apop = False,
+    certificate: options.Certificates = None,
+    listener: options.ListenerOption = None,
+    via: options.Via = None,
+    sender: options.Sender = None,
+    from_: options.From = None,
+    to: options.To = None,
+    limit: options.Limits = None,
+    size: options.Size = None,
+    notify: options.Notify = None,
+    as_json: AsJson = False,
+) -> None:
+    """Add a device that has knocked, with its address and the user that it tried; and say what to enter at it."""
+    home: Path = context.obj
+    unknown = anyio.run(read_log, home, _unknown_devices, list["UnknownDevice"]())
+    found = next((each for each in unknown if each.address == address), None)
+    if found is None:
+        raise unknown_address(address, [each.address for each in unknown])
+    if via is None and _is_pop(home, found.listener):
+        raise InputError(
+            f"It came to the listener {found.listener}, to fetch mail: say with --via from which account.",
+            stage="resolve",
+            key="via",
+        )
+    given = options.device_options(
+        address=[address],
+        user=user or found.user or None,
+        password=password,
+        apop=apop,
+        certificate=certificate,
+        listener=listener,
+        via=via,
+        sender=sender,
+        from_=from_,
+        to=to,
+        limit=limit,
+        size=size,
+        notify=notify,
+    )
+    _add(home, name, given, as_json=as_json)
+
+    async def forget(log: GatewayLog) -> None:
+        await log.forget(unknown=[address])
+
+    anyio.run(read_log, home, forget, None)
+
+
+def _is_pop(home: Path, listener: str) -> bool:
+    found = GatewaySettings.of(open_records(home).settings.current()).listeners.get(listener)
+    return found is not None and found.protocol == "POP"
+
+
+def _add(home: Path, name: str, given: options.DeviceOptions, *, as_json: bool) -> None:
+    records = open_records(home)
+    made = add_device(records, name, given.values, password=given.password, recoverable=given.recoverable)
+    document = _document(records, home, name)
+    if as_json:
+        print_json(document if made is None else {**document, "made_password": made.reveal()})
+        return
+    make_console().print(f"The device {name} is there.", highlight=False)
+    _print_instructions(document, made)
+
+
+@app.command("list")
+def list_devices(context: typer.Context, *, as_json: AsJson = False) -> None:
+    """List the devices, and when each came last."""
+    home: Path = context.obj
+    records = open_records(home)
+    tables = records.settings.current().groups[DEVICES.name]
+    noted = _noted(home, list(tables))
+    rows = [device_document(records, name, values, noted) for name, values in tables.items()]
+    if as_json:
+        print_json(rows)
+        return
+    console = make_console()
+    if not rows:
+        console.print("There are no devices, and nothing is taken from anybody. mailslot device add NAME adds one.")
+        return
+    table = Table()
+    for heading in ("Device", "Known by", "Through", "Listener", "Last"):
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        last = row["last"]
+        known = (" or ".join(row["address"] or ()), row["user"], "its certificate" if row["certificate"] else "")
+        cells = (row["name"], " and ".join(filter(None, known)), row["via"], row["listener"] or "any")
+        table.add_row(*map(escape, cells), escape(last["verdict"]) if last else "–")
+    console.print(table)
+
+
+@app.command("show")
+def show(context: typer.Context, name: options.DeviceName, *, as_json: AsJson = False) -> None:
+    """Show a device, and what to enter at it."""
+    home: Path = context.obj
+    document = _document(open_records(home), home, name)
+    if as_json:
+        print_json(document)
+        return
+    table = Table(show_header=False)
+    table.add_column()
+    table.add_column(overflow="fold")
+    for key in (*DEVICES.keys, "password"):
+        value = document[key]
+        text = as_text(value)
+        table.add_row(key, escape({"password": _PASSWORDS.get(text, text)}.get(key, text)))
+    make_console().print(table)
+    _print_instructions(document, None)
+
+
+_PASSWORDS = {
+    "": "",
+    "made": "set; it was shown once",
+    "chosen": "set",
+    "recoverable": "set, and kept recoverable for APOP",
+    "unreadable": "cannot be read: give it a new one",
+}
+
+
+@app.command("remove")
+def remove(context: typer.Context, name: options.DeviceName) -> None:
+    """Remove a device and its password; nothing is taken from it any more within seconds."""
+    home: Path = context.obj
+    remove_device(open_records(home), name)
+
+    async def forget(log: GatewayLog) -> None:
+        await log.forget(device=name)
+
+    anyio.run(read_log, home, forget, None)
+    make_console().print(f"The device {name} is removed.", highlight=False)
+
+
+@app.command("password")
+def new_password(
+    context: typer.Context,
+    name: options.DeviceName,
+    *,
+    password: options.Password = None,
+    apop: Annotated[
+        bool | None, typer.Option("--apop/--no-apop", help="Whether to keep it recoverable for APOP; else as before.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give a device a new password: one that is made and shown once, or one of your own."""
+    made = set_device_password(
+        open_records(context.obj), name, password=options.read_password(password), recoverable=apop
+    )
+    if as_json:
+        print_json({"name": name, "made_password": None if made is None else made.reveal()})
+    elif made is None:
+        make_console().print(f"The device {name} has its new password.", highlight=False)
+    else:
+        _print_password(made)
+
+
+@app.command("log")
+def log(context: typer.Context, name: options.DeviceName, *, as_json: AsJson = False) -> None:
+    """Show the last dialogues of a device, without secrets, each with what there is to say about it."""
+    home: Path = context.obj
+    find_table(open_records(home), DEVICES, name)
+
+    async def read(log: GatewayLog) -> list[Dialogue]:
+        return await log.dialogues(name)
+
+    dialogues = anyio.run(read_log, home, read, list["Dialogue"]())
+    if as_json:
+        print_json([dialogue_document(each) for each in dialogues])
+        return
+    console = make_console(soft_wrap=True)
+    if not dialogues:
+        console.print(f"Nothing has come from {name} yet. Who came and was not let in: mailslot device unknown")
+    for each in reversed(dialogues):
+        mark = "[green]✓[/green]" if each.ok else "[red]✗[/red]"
+        about = ", ".join(filter(None, (short_local_time(each.at), each.address, each.listener, each.tls)))
+        console.print(f"{mark} [bold]{escape(each.verdict)}[/bold]\n  [dim]{escape(about)}[/dim]", highlight=False)
+        for line in each.lines:
+            console.print(f"  [dim]{escape(line)}[/dim]", highlight=False)
+
+
+@app.command("unknown")
+def unknown(context: typer.Context, *, as_json: AsJson = False) -> None:
+    """Show who knocked and was not let in: from where, what they called themselves and tried, and how often."""
+    found = anyio.run(read_log, context.obj, _unknown_devices, list["UnknownDevice"]())
+    if as_json:
+        print_json([unknown_document(each) for each in found])
+        return
+    console = make_console()
+    if not found:
+        console.print("Nobody unknown has knocked.")
+        return
+    table = Table()
+    for heading in ("Address", "HELO", "User tried", "TLS", "Last", "Count", "Why not"):
+        table.add_column(heading, overflow="fold")
+    for each in found:
+        cells = (each.address, each.helo, each.user, each.tls, short_local_time(each.last_at), str(each.count))
+        table.add_row(*map(escape, (*cells, each.verdict)))
+    console.print(table)
+    console.print(f"To let one in: mailslot device adopt {escape(found[0].address)} NAME", highlight=False)
+
+
+async def _unknown_devices(log: GatewayLog) -> list[UnknownDevice]:
+    return await log.unknown_devices()
+
+
+def _document(records: Records, home: Path, name: str) -> dict[str, Any]:
+    values = find_table(records, DEVICES, name)
+    return device_document(records, name, values, _noted(home, [name]))
+
+
+def _noted(home: Path, names: list[str]) -> Noted:
+    async def read(log: GatewayLog) -> Noted:
+        return await read_noted(log, names)
+
+    return anyio.run(read_log, home, read, NOTHING)
+
+
+def _print_instructions(document: dict[str, Any], made: Secret | None) -> None:
+    """Print what to enter at the device."""
+    console = make_console(soft_wrap=True)
+    if not document["enter"]:
+        console.print(
+            f"There is no listener that it may use yet: mailslot listener add NAME --listen HOST:PORT --protocol "
+            f"{document['protocol']}",
+            highlight=False,
+        )
+    for each in document["enter"]:
+        console.print(f"Enter at the device ({escape(each['listener'])}):", highlight=False)
+        rows = {
+            "Host": each["host"],
+            "Port": str(each["port"]) if each["port"] else "the one that the service takes when it is started",
+            "Encryption": _SECURITY[each["security"]],
+            "User": each["user"] or "none",
+        }
+        for label, value in rows.items():
+            console.print(f"  {label + ':':<12}{escape(value)}", highlight=False)
+    if made is not None:
+        _print_password(made)
+
+
+def _print_password(made: Secret) -> None:
+    console = make_console(soft_wrap=True)
+    console.print(f"  {'Password:':<12}{made.reveal()}", highlight=False)
+    console.print("The password is shown this once, and cannot be shown again.")

@@ -1,0 +1,47 @@
+"""The gateway's log, as commands read it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from mailslot.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from mailslot.diagnosis.gateway_log import GatewayLog
+
+T = TypeVar("T")
+
+
+async def read_log(home: Path, read: Callable[[GatewayLog], Awaitable[T]], without: T) -> T:
+    """Return what the gateway has noted.
+
+    Args:
+        home: the home folder.
+        read: reads it.
+        without: what to return where nothing was ever noted.
+
+    Raises:
+        MailError: it cannot be read.
+    """
+    if not (home / "spool").is_dir():
+        return without
+    # The spool takes a while to import, and where there is none it is not needed.
+    from mailslot.diagnosis.gateway_log import STORE, GatewayLog  # noqa: PLC0415
+    from mailslot.spool.spool import Spool  # noqa: PLC0415
+
+    async with Spool(home) as spool:
+        return await read(GatewayLog(spool.store(STORE)))
+
+
+def unknown_address(address: str, known: list[str]) -> InputError:
+    """Return the error for an address from which nobody has knocked."""
+    there = f" There are {', '.join(known[:10])}." if known else ""
+    return InputError(
+        f"Nobody unknown has come from {address[:80]}.{there} A device that has not come yet is added by: "
+        f"mailslot device add NAME --address {address[:80]}",
+        stage="resolve",
+        key="address",
+    )

@@ -1,0 +1,124 @@
+"""``mailslot listener``: what the gateway opens for the devices that hand their mail to it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import anyio
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from mailslot.cli.account import ProtocolName
+from mailslot.cli.console import make_console, print_json
+from mailslot.cli.gateway_log import read_log
+from mailslot.cli.home import open_records
+from mailslot.cli.settings import AsJson
+from mailslot.slots.gateway.entries import add_listener, remove_listener
+from mailslot.slots.gateway.gateway_settings import GatewaySettings
+from mailslot.slots.settings import protocol_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mailslot.diagnosis.gateway_log import GatewayLog
+    from mailslot.slots.gateway.listeners import Listener
+
+app = typer.Typer(help="What the gateway listens on: add a listener, list them, remove one.", no_args_is_help=True)
+
+ListenerName = Annotated[str, typer.Argument(metavar="NAME", help="The listener's name, such as scanners.")]
+
+
+class SecurityName(StrEnum):
+    """How a listener encrypts."""
+
+    NONE = "none"
+    STARTTLS = "starttls"
+    TLS = "tls"
+
+
+@app.command("add")
+def add(
+    context: typer.Context,
+    name: ListenerName,
+    *,
+    listen: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="Where, such as 192.168.1.5:587; port 0 is any free one.")
+    ],
+    protocol: Annotated[
+        ProtocolName, typer.Option(help="smtp takes mail from devices, pop3 lets them fetch theirs.")
+    ] = ProtocolName.SMTP,
+    security: Annotated[
+        SecurityName,
+        typer.Option(help="starttls takes a password only after it; none only on a loopback or private address."),
+    ] = SecurityName.STARTTLS,
+    legacy: Annotated[
+        bool, typer.Option("--legacy", help="Also speak TLS 1.0 and 1.1 with old ciphers, on this listener alone.")
+    ] = False,
+) -> None:
+    """Add a listener; the running service opens it within seconds."""
+    values: dict[str, object] = {"listen": listen, "protocol": protocol.value, "security": security.value}
+    add_listener(open_records(context.obj), name, values | ({"legacy": True} if legacy else {}))
+    make_console().print(f"The listener {name} is there: {escape(listen)}.", highlight=False, soft_wrap=True)
+
+
+@app.command("list")
+def list_listeners(context: typer.Context, *, as_json: AsJson = False) -> None:
+    """List the listeners, and the addresses that the service has taken."""
+    home: Path = context.obj
+    settings = GatewaySettings.of(open_records(home).settings.current())
+    listening = anyio.run(read_log, home, _listening, dict[str, tuple[str, int]]())
+    rows: list[dict[str, Any]] = [
+        {
+            **listener_document(listener, listening.get(listener.name)),
+            "devices": [name for name, entry in settings.devices.items() if entry.listener == listener.name],
+        }
+        for listener in settings.listeners.values()
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    console = make_console()
+    if not rows:
+        console.print("There are no listeners. One is added by: mailslot listener add NAME --listen HOST:PORT")
+        return
+    table = Table()
+    for heading in ("Listener", "Address", "Protocol", "Encryption", "Only for"):
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        address = row["listen"] + (f" (port {row['port']})" if row["listen"].endswith(":0") and row["port"] else "")
+        security = row["security"] + (", also TLS 1.0 and 1.1" if row["legacy"] else "")
+        table.add_row(row["name"], escape(address), row["protocol"], security, ", ".join(row["devices"]))
+    console.print(table)
+
+
+@app.command("remove")
+def remove(context: typer.Context, name: ListenerName) -> None:
+    """Remove a listener; not while a device is bound to it."""
+    remove_listener(open_records(context.obj), name)
+    make_console().print(f"The listener {name} is removed.", highlight=False)
+
+
+def listener_document(listener: Listener, taken: tuple[str, int] | None) -> dict[str, Any]:
+    """Return the document of a listener.
+
+    Args:
+        listener: the listener.
+        taken: the host and port that the service has taken for it; None where it was never started.
+    """
+    return {
+        "name": listener.name,
+        "listen": listener.address,
+        "host": listener.host,
+        "port": listener.port or (taken[1] if taken else 0),
+        "protocol": protocol_text(listener.protocol),
+        "security": listener.security.value,
+        "legacy": listener.legacy,
+        "certificate": None if listener.certificate is None else str(listener.certificate),
+        "key": None if listener.key is None else str(listener.key),
+    }
+
+
+async def _listening(log: GatewayLog) -> dict[str, tuple[str, int]]:
+    return await log.listening()

@@ -1,0 +1,285 @@
+"""What the gateway remembers of devices: their last dialogues, who knocked and is not known, and what it listens on.
+
+The running gateway notes it, and commands and the panel read it. Nothing here is worth a mail: it is written every few
+seconds, in one transaction, and what came after the last one is lost with the process. Everything is bounded, whatever
+is sent by whom.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import anyio
+
+from mailslot.errors import MailError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from mailslot.spool.store import Store
+
+STORE: Final = "gateway log"
+"""The name of its `Store`."""
+
+MAX_DIALOGUES: Final = 10
+"""Dialogues that are remembered of each device."""
+
+MAX_UNKNOWN: Final = 200
+"""Addresses of unknown devices that are remembered."""
+
+MAX_LINES: Final = 200
+"""Lines of a dialogue; the first and the last ones are kept."""
+
+_MAX_LINE: Final = 500
+_MAX_WORD: Final = 255
+_INTERVAL: Final = 2.0
+_DIALOGUES: Final = "dialogues "
+_UNKNOWN: Final = "unknown "
+_LISTENING: Final = "listening"
+
+
+@dataclass(frozen=True, slots=True)
+class Dialogue:
+    """One connection of a device.
+
+    Attributes:
+        at: when it ended, in seconds since 1970.
+        listener: the listener that it came to.
+        address: where it came from.
+        tls: the version of TLS, such as ``"TLSv1.2"``; empty without.
+        ok: whether all that it wanted was done.
+        cause: an id of the catalogue of causes; ``"ok"`` where all went well.
+        verdict: what there is to say about it, in one sentence.
+        lines: what was said, without secrets.
+    """
+
+    at: float
+    listener: str
+    address: str
+    tls: str
+    ok: bool
+    cause: str
+    verdict: str
+    lines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownDevice:
+    """An unknown device: who knocked and was not let in.
+
+    Attributes:
+        address: where it came from.
+        listener: the listener that it came to last.
+        helo: what it called itself last; empty where it did not come so far.
+        user: the user that it tried last; empty without.
+        tls: the version of TLS; empty without.
+        verdict: why it was not let in, in one sentence.
+        first_at: when it came first, in seconds since 1970.
+        last_at: when it came last.
+        count: how often it came.
+    """
+
+    address: str
+    listener: str
+    helo: str
+    user: str
+    tls: str
+    verdict: str
+    first_at: float
+    last_at: float
+    count: int = 1
+
+
+class GatewayLog:
+    """The log of one home folder.
+
+    Args:
+        store: where it is kept, `Device.store` of `STORE`.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._dialogues: dict[str, deque[Dialogue]] = {}
+        self._unknown: dict[str, UnknownDevice] = {}
+        self._listening: dict[str, tuple[str, int]] | None = None
+        self._noted = anyio.Event()
+
+    # What the gateway notes; it never waits for the disk.
+
+    def note_dialogue(self, device: str, dialogue: Dialogue) -> None:
+        """Note a dialogue of a device.
+
+        Args:
+            device: its name.
+            dialogue: what was said; what is too long is cut.
+        """
+        self._dialogues.setdefault(device, deque(maxlen=MAX_DIALOGUES)).append(_bounded_dialogue(dialogue))
+        self._noted.set()
+
+    def note_unknown(
+        self, at: float, address: str, *, listener: str, helo: str = "", user: str = "", tls: str = "", verdict: str
+    ) -> None:
+        """Note that somebody knocked who was not let in.
+
+        Args:
+            at: when, in seconds since 1970.
+            address: from where.
+            listener: at which listener.
+            helo: what it called itself.
+            user: the user that it tried.
+            tls: the version of TLS.
+            verdict: why it was not let in, in one sentence.
+        """
+        new = UnknownDevice(
+            address=_clean(address, _MAX_WORD),
+            listener=_clean(listener, _MAX_WORD),
+            helo=_clean(helo, _MAX_WORD),
+            user=_clean(user, _MAX_WORD),
+            tls=_clean(tls, _MAX_WORD),
+            verdict=_clean(verdict, _MAX_WORD),
+            first_at=at,
+            last_at=at,
+        )
+        self._unknown[new.address] = _merged(self._unknown.pop(new.address, None), new)
+        while len(self._unknown) > MAX_UNKNOWN:
+            self._unknown.pop(next(iter(self._unknown)))
+        self._noted.set()
+
+    def note_listening(self, addresses: Mapping[str, tuple[str, int]]) -> None:
+        """Note what the gateway listens on: hosts and ports by the names of the listeners."""
+        self._listening = dict(addresses)
+        self._noted.set()
+
+    async def run(self) -> None:
+        """Write what is noted every few seconds, until cancelled; then once more.
+
+        Raises:
+            MailError: it cannot be written; what was noted is kept for another try.
+        """
+        try:
+            while True:
+                await self._noted.wait()
+                await self.flush()
+                await anyio.sleep(_INTERVAL)
+        finally:
+            with anyio.move_on_after(1, shield=True), suppress(MailError):
+                await self.flush()
+
+    async def flush(self) -> None:
+        """Write what is noted.
+
+        Raises:
+            MailError: as for `run`.
+        """
+        self._noted = anyio.Event()
+        dialogues, self._dialogues = self._dialogues, {}
+        unknown, self._unknown = self._unknown, {}
+        listening, self._listening = self._listening, None
+        if not dialogues and not unknown and listening is None:
+            return
+        try:
+            # What is written when this is cancelled must not be written twice.
+            with anyio.CancelScope(shield=True):
+                await self._write(dialogues, unknown, listening)
+        except MailError:
+            for device, noted in self._dialogues.items():
+                dialogues.setdefault(device, deque(maxlen=MAX_DIALOGUES)).extend(noted)
+            self._dialogues = dialogues
+            self._unknown = unknown | {
+                address: _merged(unknown.get(address), noted) for address, noted in self._unknown.items()
+            }
+            self._listening = listening if self._listening is None else self._listening
+            self._noted.set()
+            raise
+
+    async def _write(
+        self,
+        dialogues: Mapping[str, deque[Dialogue]],
+        unknown: Mapping[str, UnknownDevice],
+        listening: Mapping[str, tuple[str, int]] | None,
+    ) -> None:
+        values: dict[str, Any] = {}
+        for device, new in dialogues.items():
+            before = await self.dialogues(device)
+            kept = [*reversed(new), *before]
+            values[f"{_DIALOGUES}{device}"] = [asdict(each) for each in kept[:MAX_DIALOGUES]]
+        known = {each.address: each for each in await self.unknown_devices()} if unknown else {}
+        merged = known | {address: _merged(known.get(address), new) for address, new in unknown.items()}
+        kept_addresses = sorted(merged, key=lambda address: merged[address].last_at, reverse=True)[:MAX_UNKNOWN]
+        values |= {f"{_UNKNOWN}{each}": asdict(merged[each]) for each in kept_addresses if each in unknown}
+        if listening is not None:
+            values[_LISTENING] = listening
+        await self._store.update(values, [f"{_UNKNOWN}{each}" for each in known.keys() - set(kept_addresses)])
+
+    # What commands and the panel read.
+
+    async def dialogues(self, device: str) -> list[Dialogue]:
+        """Return the last dialogues of a device, the newest first.
+
+        Raises:
+            MailError: it cannot be read.
+        """
+        rows = cast("list[dict[str, Any]]", await self._store.get(f"{_DIALOGUES}{device}", []))
+        return [replace(Dialogue(**row), lines=tuple(row["lines"])) for row in rows]
+
+    async def unknown_devices(self) -> list[UnknownDevice]:
+        """Return the unknown devices, the newest first.
+
+        Raises:
+            MailError: as for `dialogues`.
+        """
+        rows = [value for key, value in (await self._store.items()).items() if key.startswith(_UNKNOWN)]
+        return sorted((UnknownDevice(**row) for row in rows), key=lambda each: each.last_at, reverse=True)
+
+    async def listening(self) -> dict[str, tuple[str, int]]:
+        """Return what the gateway listened on when it was last started: hosts and ports by the names of the listeners.
+
+        Raises:
+            MailError: as for `dialogues`.
+        """
+        rows = cast("dict[str, list[Any]]", await self._store.get(_LISTENING, {}))
+        return {name: (str(host), int(port)) for name, (host, port) in rows.items()}
+
+    async def forget(self, *, unknown: Iterable[str] = (), device: str | None = None) -> None:
+        """Forget unknown devices that are known from now on, or a device that is removed.
+
+        Raises:
+            MailError: it cannot be written.
+        """
+        keys = [f"{_UNKNOWN}{address}" for address in unknown]
+        await self._store.update({}, keys if device is None else [*keys, f"{_DIALOGUES}{device}"])
+
+
+def _merged(before: UnknownDevice | None, new: UnknownDevice) -> UnknownDevice:
+    """Return what is known of an unknown device that came again: what it said before, where it said less now."""
+    if before is None:
+        return new
+    return replace(
+        new,
+        helo=new.helo or before.helo,
+        user=new.user or before.user,
+        tls=new.tls or before.tls,
+        first_at=before.first_at,
+        count=before.count + new.count,
+    )
+
+
+def _bounded_dialogue(dialogue: Dialogue) -> Dialogue:
+    lines = dialogue.lines
+    if len(lines) > MAX_LINES:
+        half = MAX_LINES // 2
+        lines = (*lines[:half], "…", *lines[half + 1 - MAX_LINES :])
+    return replace(
+        dialogue,
+        verdict=_clean(dialogue.verdict, _MAX_LINE),
+        lines=tuple(_clean(line, _MAX_LINE) for line in lines),
+    )
+
+
+def _clean(text: str, most: int) -> str:
+    """Return a text on one line that a terminal shows as it is."""
+    shown = "".join(letter if letter.isprintable() else "�" for letter in text[: most + 1])
+    return shown if len(shown) <= most else f"{shown[: most - 1]}…"

@@ -1,0 +1,130 @@
+"""Accounts: records besides those of the seven slots, added and removed by people (design, section 10)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from anyio.to_thread import run_sync
+
+from mailslot.errors import InputError
+from mailslot.slots.grant_store import GRANT_FIELD
+from mailslot.slots.settings import Settings, protocol_text
+from mailslot.slots.slot import ACCOUNT_PREFIX, account_slot, check_name
+from mailslot.vault.errors import VaultError
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from mailslot.slots.records import Records
+    from mailslot.slots.settings_document import CurrentSettings
+    from mailslot.slots.slot import Protocol, Slot
+
+
+def account_record(name: str) -> str:
+    """Return the record of an account, which is its slot's id as well.
+
+    Args:
+        name: its name, with or without ``account.`` before it.
+
+    Raises:
+        InputError: no account can have this name.
+    """
+    name = name.removeprefix(ACCOUNT_PREFIX)
+    check_name(name, "An account's name")
+    return f"{ACCOUNT_PREFIX}{name}"
+
+
+def add_account(records: Records, name: str, protocol: Protocol) -> Slot:
+    """Add an account, with nothing set, and return its slot. It blocks.
+
+    Raises:
+        InputError: no account can have this name, there is one of this name, or the settings cannot be written.
+    """
+    record = account_record(name)
+    file = records.settings
+
+    def check_absence() -> None:
+        if record in file.load_for_change():
+            raise InputError(f"There is an account {record} already.", stage="resolve")
+
+    check_absence()
+    file.edit({("records", record): {"protocol": protocol_text(protocol)}}, before_write=check_absence)
+    return account_slot(record, protocol)
+
+
+def find_account(records: Records, name: str) -> Slot:
+    """Return the slot of an account. It blocks.
+
+    Raises:
+        InputError: there is none of this name, or the settings cannot be read.
+    """
+    record, directory = account_record(name), records.settings.slots()
+    if directory.fault is not None:
+        raise directory.fault
+    if record not in directory.accounts:
+        there = f" There are {', '.join(directory.accounts)}." if directory.accounts else ""
+        raise InputError(f"There is no account {record}.{there}", stage="resolve")
+    return account_slot(record, directory.accounts[record])
+
+
+def check_unused(settings: CurrentSettings, slot: Slot) -> None:
+    """Refuse the removal of an account that something refers to.
+
+    Raises:
+        InputError: a device sends or fetches through it, or a slot signs in by it before it sends.
+    """
+    devices = [name for name, values in settings.groups["devices"].items() if values.get("via") == slot.id]
+    if devices:
+        raise InputError(
+            f"{slot.id} is used by {named(devices, 'device', 'devices')}: remove "
+            f"{'it' if len(devices) == 1 else 'them'} first, or set via to another account.",
+            stage="resolve",
+        )
+    slots = [each.id for each in settings.slots.slots if settings.records[each.record].pop_slot == slot.id]
+    if slots:
+        raise InputError(
+            f"{slot.id} is used for POP before SMTP by {' and '.join(slots)}: set pop_slot to another one first.",
+            stage="resolve",
+        )
+
+
+async def remove_account(records: Records, slot: Slot) -> str:
+    """Remove an account: its token, here and at the provider if possible, its secrets, and its settings.
+
+    Returns:
+        what there is to say about the token at the provider; empty where there was no token.
+
+    Raises:
+        InputError: something refers to it, and nothing was changed; or the settings cannot be written.
+        MailError: the token or the secrets cannot be deleted.
+    """
+    current = await run_sync(records.settings.current)
+    check_unused(current, slot)
+    kept = await run_sync(_kept_secrets, records, slot.record)
+    revocation = await records.tokens.delete(slot.record, current.records.get(slot.record, Settings()))
+    await run_sync(_remove, records, slot.record)
+    return revocation.sentence if GRANT_FIELD in kept else ""
+
+
+def _kept_secrets(records: Records, record: str) -> frozenset[str]:
+    """Return the names of a record's secrets; where it is damaged, it is deleted."""
+    try:
+        return records.vault.fields(record)
+    except VaultError as error:
+        if error.cause != "token_store_unreadable":
+            raise
+        records.vault.delete(record)
+        return frozenset()
+
+
+def _remove(records: Records, record: str) -> None:
+    def secrets() -> AbstractContextManager[dict[Path, bytes | None]]:
+        return records.vault.prepare_change(record, dict.fromkeys(_kept_secrets(records, record)))
+
+    records.settings.edit({("records", record): None}, other_files=secrets)
+
+
+def named(names: list[str], one: str, several: str) -> str:
+    """Return names in a sentence: ``the device a``, ``the devices a and b``."""
+    return f"the {one} {names[0]}" if len(names) == 1 else f"the {several} {', '.join(names[:-1])} and {names[-1]}"

@@ -1,0 +1,188 @@
+"""Listeners and devices, added and removed by people. Everything here blocks: call it in a thread."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mailslot.errors import InputError
+from mailslot.slots.accounts import named
+from mailslot.slots.gateway.passwords import RECORD_PREFIX, new_password
+from mailslot.slots.gateway.stored_password import FIELD, StoredPassword
+from mailslot.slots.gateway.table_groups import DEVICES, LISTENERS
+from mailslot.slots.slot import check_name
+from mailslot.vault.errors import VaultError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from mailslot.slots.gateway.table_groups import TableGroup
+    from mailslot.slots.records import Records
+    from mailslot.slots.settings_file import OtherFiles
+    from mailslot.wire.secret import Secret
+
+
+def find_table(records: Records, group: TableGroup, name: str) -> Mapping[str, Any]:
+    """Return the values of a listener or device, without defaults.
+
+    Raises:
+        InputError: there is none of this name, or the settings cannot be read.
+    """
+    tables = records.settings.current().groups[group.name]
+    if name not in tables:
+        there = f" There are {', '.join(tables)}." if tables else ""
+        raise InputError(f"There is no {group.noun} {name[:80]!r}.{there}", stage="resolve")
+    return tables[name]
+
+
+def add_listener(records: Records, name: str, values: Mapping[str, object | None]) -> None:
+    """Add a listener.
+
+    Args:
+        records: the home folder.
+        name: its name.
+        values: of its table, as they were entered.
+
+    Raises:
+        InputError: no listener can have this name, there is one of this name, or a value is not allowed.
+    """
+    _add(records, LISTENERS, name, values)
+
+
+def remove_listener(records: Records, name: str) -> None:
+    """Remove a listener.
+
+    Raises:
+        InputError: there is none of this name, or a device is bound to it.
+    """
+    find_table(records, LISTENERS, name)
+    devices = records.settings.current().groups[DEVICES.name]
+    if bound := [device for device, values in devices.items() if values.get("listener") == name]:
+        raise InputError(
+            f"The listener {name} is used by {named(bound, 'device', 'devices')}: remove "
+            f"{'it' if len(bound) == 1 else 'them'} first, or set another listener.",
+            stage="resolve",
+        )
+    records.settings.edit({(LISTENERS.name, name): None})
+
+
+def add_device(
+    records: Records,
+    name: str,
+    values: Mapping[str, object | None],
+    *,
+    password: Secret | None = None,
+    recoverable: bool = False,
+) -> Secret | None:
+    """Add a device.
+
+    Args:
+        records: the home folder.
+        name: its name.
+        values: of its table, as they were entered.
+        password: what a person chose for its user; None for one that is made.
+        recoverable: whether the password must stay recoverable, for APOP.
+
+    Returns:
+        the password that was made, to be shown this once; None where there is none, or a person chose it.
+
+    Raises:
+        InputError: no device can have this name, there is one of this name, a value is not allowed, nothing identifies
+            it, or there is a password and no user.
+        MailError: the password cannot be kept.
+    """
+    if values.get("user") is None:
+        if password is not None or recoverable:
+            raise InputError("A password belongs to a user: give the user, too.", stage="resolve", key="user")
+        _add(records, DEVICES, name, values)
+        return None
+    _check_new(records, DEVICES, name)
+    records.settings.preview({(DEVICES.name, name): values})
+    shown, kept = new_password(password, recoverable=recoverable)
+
+    def beside() -> AbstractContextManager[dict[Path, bytes | None]]:
+        return records.vault.prepare_change(f"{RECORD_PREFIX}{name}", {FIELD: kept.to_secret()})
+
+    _add(records, DEVICES, name, values, other_files=beside)
+    return shown if password is None else None
+
+
+def set_device_password(
+    records: Records, name: str, *, password: Secret | None = None, recoverable: bool | None = None
+) -> Secret | None:
+    """Give a device a new password.
+
+    Args:
+        records: the home folder.
+        name: the device.
+        password: what a person chose; None for one that is made.
+        recoverable: whether it must stay recoverable, for APOP; None for as before.
+
+    Returns:
+        the password that was made, to be shown this once; None where a person chose it.
+
+    Raises:
+        InputError: there is no such device, it has no user, or no device could sign in with this password.
+        MailError: the password cannot be kept.
+    """
+    if find_table(records, DEVICES, name).get("user") is None:
+        raise InputError(
+            f"The device {name} does not sign in, so it has no password: give it a user first.", stage="resolve"
+        )
+    if recoverable is None:
+        recoverable = password_kind(records, name) == "recoverable"
+    shown, kept = new_password(password, recoverable=recoverable)
+    try:
+        records.vault.write(f"{RECORD_PREFIX}{name}", {FIELD: kept.to_secret()})
+    except VaultError as error:
+        if error.cause != "token_store_unreadable":
+            raise
+        # What was there cannot be read any more, and is not needed either.
+        records.vault.delete(f"{RECORD_PREFIX}{name}")
+        records.vault.write(f"{RECORD_PREFIX}{name}", {FIELD: kept.to_secret()})
+    return shown if password is None else None
+
+
+def remove_device(records: Records, name: str) -> None:
+    """Remove a device and its password.
+
+    Raises:
+        InputError: there is none of this name, or the settings cannot be written.
+        MailError: the password cannot be removed.
+    """
+    find_table(records, DEVICES, name)
+    records.settings.edit({(DEVICES.name, name): None})
+    # A password without an entry lets nobody in.
+    records.vault.delete(f"{RECORD_PREFIX}{name}")
+
+
+def password_kind(records: Records, name: str) -> str | None:
+    """Return how a device's password is kept; None where there is none; ``"unreadable"`` where it cannot be read."""
+    try:
+        secret = records.vault.read(f"{RECORD_PREFIX}{name}", FIELD)
+        return None if secret is None else StoredPassword.from_secret(secret).kind
+    except (VaultError, ValueError):
+        return "unreadable"
+
+
+def _add(
+    records: Records,
+    group: TableGroup,
+    name: str,
+    values: Mapping[str, object | None],
+    *,
+    other_files: OtherFiles | None = None,
+) -> None:
+    _check_new(records, group, name)
+    records.settings.edit(
+        {(group.name, name): values},
+        before_write=lambda: _check_new(records, group, name),
+        other_files=other_files,
+    )
+
+
+def _check_new(records: Records, group: TableGroup, name: str) -> None:
+    check_name(name, f"A {group.noun}'s name")
+    if name in records.settings.current().groups[group.name]:
+        raise InputError(f"There is a {group.noun} {name} already.", stage="resolve")

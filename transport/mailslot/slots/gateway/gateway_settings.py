@@ -1,0 +1,125 @@
+"""The listeners and devices of a home folder, typed, as the gateway uses them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from mailslot.slots.effective_settings import effective_settings
+from mailslot.slots.gateway.device_entry import DeviceEntry
+from mailslot.slots.gateway.listeners import Listener
+from mailslot.slots.settings import protocol_of
+from mailslot.slots.slot import SlotDirectory
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mailslot.slots.gateway.device_entry import IPAddress
+    from mailslot.slots.settings_document import CurrentSettings
+    from mailslot.slots.slot import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    """What the gateway listens on, and whom it knows.
+
+    Attributes:
+        listeners: by name.
+        devices: by name.
+        slots: the slots and accounts behind the devices.
+        addresses: the address of each sending account, by slot id; without those that have none.
+        by_user: the devices that sign in, by protocol and user name in lower case.
+    """
+
+    listeners: Mapping[str, Listener] = field(default_factory=dict[str, Listener])
+    devices: Mapping[str, DeviceEntry] = field(default_factory=dict[str, DeviceEntry])
+    slots: SlotDirectory = field(default_factory=SlotDirectory)
+    addresses: Mapping[str, str] = field(default_factory=dict[str, str])
+    by_user: Mapping[tuple[Protocol, str], DeviceEntry] = field(
+        default_factory=dict["tuple[Protocol, str]", DeviceEntry]
+    )
+
+    @classmethod
+    def of(cls, settings: CurrentSettings) -> GatewaySettings:
+        """Return the gateway's part of the settings in use."""
+        slots = settings.slots
+        devices = {name: DeviceEntry.from_values(name, values) for name, values in settings.groups["devices"].items()}
+        addresses: dict[str, str] = {}
+        for slot in slots.slots:
+            own = settings.records[slot.record]
+            address = effective_settings(own, protocol_of(slot.record, own)).sender_address
+            if address is not None:
+                addresses[slot.id] = address
+        return cls(
+            {name: Listener.from_values(name, values) for name, values in settings.groups["listeners"].items()},
+            devices,
+            slots,
+            addresses,
+            {
+                (slots.find(entry.via).protocol, entry.user.casefold()): entry
+                for entry in devices.values()
+                if entry.user is not None
+            },
+        )
+
+    def protocol(self, entry: DeviceEntry) -> Protocol:
+        """Return whether a device sends mail or fetches it."""
+        return self.slots.find(entry.via).protocol
+
+    def of_user(self, user: str, listener: Listener) -> DeviceEntry | None:
+        """Return the device that signs in as a user at a listener; None where there is none.
+
+        Its password is yet to be verified, and where it comes from to be compared, by `find`.
+        """
+        return self.by_user.get((listener.protocol, user.casefold()))
+
+    def candidates(self, address: IPAddress, listener: Listener) -> tuple[DeviceEntry, ...]:
+        """Return the devices that a client may turn out to be, once it has shown its certificate and signed in.
+
+        Where there is none, nobody is welcome from there.
+
+        Args:
+            address: the client's, from `mailslot.slots.gateway.device_entry.client_address`.
+            listener: the listener that it came to.
+        """
+        return tuple(
+            entry
+            for entry in self.devices.values()
+            if entry.listener in {None, listener.name}
+            and entry.match_address(address) is not None
+            and self.protocol(entry) == listener.protocol
+        )
+
+    def client_certificates(self, listener: Listener) -> tuple[str, ...]:
+        """Return the certificates, in PEM, that devices may show at a listener; empty where it need not ask for any."""
+        return tuple(
+            text
+            for entry in self.devices.values()
+            if entry.listener in {None, listener.name} and self.protocol(entry) == listener.protocol
+            for text in entry.certificate_texts
+        )
+
+    def find(
+        self, address: IPAddress, listener: Listener, *, user: str | None = None, certificate: str | None = None
+    ) -> DeviceEntry | None:
+        """Return the device that a client is; None where it is none.
+
+        Of several, it is the one that signs in, else the one with a certificate, else the one whose network is the
+        smallest.
+
+        Args:
+            address: the client's, from `mailslot.slots.gateway.device_entry.client_address`.
+            listener: the listener that it came to.
+            user: the user whose password was verified; None where nobody has signed in.
+            certificate: the SHA-256 fingerprint of its certificate, in lower-case hexadecimal; None without one.
+        """
+        found = [
+            entry
+            for entry in self.candidates(address, listener)
+            if entry.match(address, listener=listener.name, user=user, certificate=certificate)
+        ]
+        return max(
+            found,
+            key=lambda entry: (entry.user is not None, bool(entry.certificates), entry.match_address(address) or 0),
+            default=None,
+        )

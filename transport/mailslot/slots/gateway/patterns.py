@@ -1,0 +1,54 @@
+"""Patterns of addresses: an address, ``*@domain``, or ``*`` for any."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mailslot.errors import InputError
+from mailslot.slots import keys
+from mailslot.smtp.address import parse_address
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+ANY: Final = "*"
+
+
+def parse_pattern(value: object) -> str:
+    """Parse a pattern, and return it with its domain as A-labels.
+
+    Raises:
+        ValueError: it is none.
+    """
+    text = keys.text(value)
+    if text == ANY:
+        return text
+    local, _, domain = text.rpartition("@")
+    try:
+        wire = parse_address(f"x@{domain}" if local == "*" else text, "recipient").wire
+    except InputError:
+        raise ValueError from None
+    return f"*@{wire.rpartition('@')[2].lower()}" if local == "*" else wire
+
+
+def domain_of(address: str) -> str:
+    """Return the domain of an address in lower case, as A-labels; empty for what is no address."""
+    try:
+        return parse_address(address, "sender").wire.rpartition("@")[2].lower()
+    except InputError:
+        return ""
+
+
+def matches(patterns: Iterable[str], address: str) -> bool:
+    """Whether one of the patterns stands for an address; upper and lower case are the same.
+
+    Args:
+        patterns: from `parse_pattern`.
+        address: an address; what is none is matched by nothing.
+    """
+    try:
+        wire = parse_address(address, "recipient").wire.casefold()
+    except InputError:
+        return False
+    domain = wire.rpartition("@")[2]
+    return any(pattern in {ANY, f"*@{domain}"} or pattern.casefold() == wire for pattern in patterns)

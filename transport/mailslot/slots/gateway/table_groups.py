@@ -1,0 +1,38 @@
+"""Groups of tables in ``mailslot.toml``, ``[GROUP.NAME]``: the listeners, and the devices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from mailslot.slots.gateway.device_entry import DEVICE_KEYS, check_device_entry
+from mailslot.slots.gateway.listeners import LISTENER_KEYS, check_listener
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from mailslot.slots.keys import Key
+
+
+@dataclass(frozen=True, slots=True)
+class TableGroup:
+    """A group of tables whose names people choose.
+
+    Attributes:
+        name: the first part of the tables' names.
+        noun: what one of them is called.
+        keys: what can be set in each.
+        check: refuses the values of a table that are incomplete or contradict each other, with an `InputError`.
+    """
+
+    name: str
+    noun: str
+    keys: Mapping[str, Key]
+    check: Callable[[Mapping[str, Any]], None]
+
+
+LISTENERS: Final = TableGroup("listeners", "listener", LISTENER_KEYS, check_listener)
+DEVICES: Final = TableGroup("devices", "device", DEVICE_KEYS, check_device_entry)
+
+GROUPS: Final[Mapping[str, TableGroup]] = {group.name: group for group in (LISTENERS, DEVICES)}
+"""All groups, by name."""
