@@ -91,3 +91,16 @@ def test_importing_the_library_loads_little() -> None:
     code = f"import sys, mailslot; print(sorted({heavy!r} & set(sys.modules)))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=900, check=True)
     assert ran.stdout.strip() == "[]"
+
+
+def modules_after(statement: str) -> int:
+    code = f"import sys; {statement}; print(len(sys.modules))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=900, check=True)
+    return int(ran.stdout)
+
+
+def test_importing_the_library_loads_no_more_than_importing_aiosmtplib() -> None:
+    theirs = modules_after("import aiosmtplib")
+    assert modules_after("import mailslot") <= theirs / 2
+    # The whole client, which has more to it than theirs, but for the event loop, which each program loads in any case.
+    assert modules_after("import asyncio; from mailslot import connect_smtp") <= 1.3 * theirs

@@ -109,8 +109,11 @@ def test_typed_input_that_is_not_utf_8(environment: dict[str, str]) -> None:
     assert b"Traceback" not in ran.stderr
 
 
-@pytest.mark.parametrize("module", ["mailslot.cli.app", "typer", "mailslot.cli.slots", "rich.table"])
-def test_ctrl_c_during_the_start(environment: dict[str, str], module: str) -> None:
+@pytest.mark.parametrize(
+    ("module", "command"),
+    [("mailslot.cli.run", "slots"), ("rich.table", "slots"), ("typer", "jobs"), ("mailslot.cli.jobs", "jobs")],
+)
+def test_ctrl_c_during_the_start(environment: dict[str, str], module: str, command: str) -> None:
     interrupting = (
         "import os, signal, sys\n"
         "class Interrupting:\n"
@@ -120,7 +123,7 @@ def test_ctrl_c_during_the_start(environment: dict[str, str], module: str) -> No
         "sys.meta_path.insert(0, Interrupting())\n"
     )
     ran = subprocess.run(
-        [sys.executable, "-c", interrupting + CODE, "slots"],
+        [sys.executable, "-c", interrupting + CODE, command],
         capture_output=True,
         text=True,
         check=False,

@@ -13,7 +13,7 @@ from anyio.to_thread import run_sync
 from starlette.routing import Route
 
 from mailslot.wire.secret import Secret
-from mailslot_plugins.panel.app import application
+from mailslot_plugins.panel.application import application
 from mailslot_plugins.panel.background import BackgroundTasks
 from mailslot_plugins.panel.security.password import Password
 from mailslot_plugins.panel.security.paths import PUBLIC, safe_path

@@ -24,6 +24,7 @@ PANEL = ROOT / "plugins" / "mailslot_plugins" / "panel"
 PIPELINES = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["mailslot.pipelines"])
 SOMETHING_ELSE = {
     ("transport/mailslot/cli/token.py", "status"),  # the command `token status`
+    ("transport/mailslot/diagnosis/decoding/sasl_message.py", "status"),  # a member of XOAUTH2's challenge
     ("transport/mailslot/oauth/token_errors.py", "status"),  # a member of Google's errors
     ("transport/mailslot/sasl/authentication.py", "status"),  # a member of XOAUTH2's challenge
     ("transport/mailslot/service/service.py", "status"),  # a task of the service

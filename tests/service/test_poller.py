@@ -15,6 +15,7 @@ from mailslot.service.pipeline import Later
 from mailslot.slots.slot import SlotDirectory
 from mailslot.spool.errors import full_error
 from mailslot.spool.files import NewFile
+from mailslot.spool.limits import SpoolLimits
 from mailslot_plugins.sandbox import DOVECOT, EXCHANGE, GMAIL, Fault
 from service.polling_device import RECORD, mail, run_polling_device
 
@@ -89,6 +90,28 @@ async def test_mail_kept_on_the_server_is_handled_once(tmp_path: Path) -> None:
         assert box.keeper.subjects == ["one", "two", "three"]
         assert len(box.maildrop.messages) == 3
         assert not any("DELE" in verbs for verbs in box.verbs)
+
+
+async def test_mail_that_is_kept_takes_one_session(tmp_path: Path) -> None:
+    """Nothing has to be committed, so all new mail comes in one session with one listing, and is handled in between."""
+    async with run_polling_device(tmp_path, after_fetch="keep", limits=SpoolLimits(max_mails=25)) as box:
+        box.add(*(f"mail {number}" for number in range(65)))
+        report = await box.poll()
+        assert (report.fetched, len(report.handled), report.left) == (65, 65, 0)
+        assert [verbs.count("RETR") for verbs in box.verbs] == [65]
+        assert [verbs.count("UIDL") for verbs in box.verbs] == [1]
+        assert (await box.poll()).fetched == 0
+
+
+async def test_a_server_is_left_while_mail_is_handled_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would end the session itself, and whether it has done so does not matter."""
+    monkeypatch.setattr("mailslot.service.poller._MAX_SILENCE", -1.0)
+    async with run_polling_device(tmp_path, after_fetch="keep") as box:
+        box.add(*(f"mail {number}" for number in range(45)))
+        box.sandbox.faults.append(Fault("QUIT", 1, keep=0, ending="reset"))
+        report = await box.poll()
+        assert (report.ok, report.fetched, len(report.handled)) == (True, 45, 45)
+        assert [verbs.count("RETR") for verbs in box.verbs] == [20, 20, 5]
 
 
 async def test_kept_mail_is_deleted_after_the_setting_changes(tmp_path: Path) -> None:

@@ -20,7 +20,6 @@ from mailslot import (
     NetworkError,
     OAuth,
     Password,
-    Pop3Session,
     Receipt,
     RecipientsRefusedError,
     RefusedError,
@@ -29,14 +28,10 @@ from mailslot import (
     Security,
     ServerError,
     SignInError,
-    SmtpSession,
     StaticToken,
-    Submission,
     TokenError,
     TokenSource,
     Transcript,
-    connect_pop3,
-    connect_smtp,
 )
 from mailslot.message import Attachment, Mailbox, Message
 from mailslot.oauth.endpoint_url import check_endpoint_url
@@ -50,6 +45,7 @@ from mailslot.spool.job import Job, NewJob
 from mailslot.timestamps import iso
 
 if TYPE_CHECKING:
+    from mailslot import Pop3Session, SmtpSession, Submission, connect_pop3, connect_smtp
     from mailslot.oauth.authlib_source import AuthlibSource
     from mailslot.oauth.client import OAuthClient
     from mailslot.oauth.flow import AddressDisplay, AddressPrompt, CodeDisplay, Flow, Person, UserCode
@@ -94,18 +90,23 @@ _LAZY: Final = {
     "MaildropSession": "slots.maildrop",
     "OAuthClient": "oauth.client",
     "Person": "oauth.flow",
+    "Pop3Session": "pop3.session",
     "PushingMaildrop": "slots.maildrop",
     "Records": "slots.records",
     "RefreshTokenFlow": "oauth.refresh_token_flow",
     "RefreshTokenSource": "oauth.refresh_token_source",
+    "SmtpSession": "smtp.session",
     "Spool": "spool.spool",
     "Store": "spool.store",
+    "Submission": "smtp.batch",
     "SubmissionSession": "slots.submitter",
     "Submitter": "slots.submitter",
     "TokenHttp": "oauth.http",
     "TokenResponse": "oauth.token_response",
     "UserCode": "oauth.flow",
     "authenticate": "sasl.authentication",
+    "connect_pop3": "pop3.connect",
+    "connect_smtp": "smtp.connect",
     "maildrop_of": "slots.maildrop",
     "new_grant": "oauth.token_response",
     "open_device": "service.device",

@@ -1,39 +1,43 @@
 """Runs one task in a confined process, with limits on time, memory and written files.
 
 Mails and documents from anybody are opened only there. The process gets a working folder, no environment and none of
-our open files.
+our open files. Each task has its own, forked by `mailslot_plugins.intake.fork_server`.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import os
 import signal
-import sys
-from contextlib import suppress
-from subprocess import PIPE
+import socket
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
+import anyio.to_thread
 
+from mailslot_plugins.intake.fork_client import ForkServer
 from mailslot_plugins.intake.limits import Limits
-from mailslot_plugins.programs.start import start_program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from anyio.abc import Process
+    from mailslot_plugins.intake.fork_client import ForkedProcess
 
 MAX_OUTPUT: Final = 4 << 20
 _MAX_STDERR: Final = 20_000
+_MAX_CODE: Final = 16
+_PIECE: Final = 65536
 
 logger = logging.getLogger(__name__)
 
 
 class IntakeError(Exception):
     """A mail or document cannot be opened; the text is one sentence that says why."""
+
+
+_server: Final = ForkServer()
 
 
 async def run_task(task: str, request: Mapping[str, Any], folder: Path, limits: Limits | None = None) -> dict[str, Any]:
@@ -49,58 +53,90 @@ async def run_task(task: str, request: Mapping[str, Any], folder: Path, limits: 
         IntakeError: it failed, exceeded its limits, or crashed.
     """
     limits = limits or Limits()
-    input_octets = json.dumps({"task": task, "request": request, "limits": limits.as_json()}).encode()
-    output = bytearray()
-    errors = bytearray()
-    process = await start_program(
-        [sys.executable, "-P", "-m", "mailslot_plugins.intake.child"],
-        stdin=PIPE,
-        stdout=PIPE,
-        stderr=PIPE,
-        cwd=folder,
-        env={"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "PYTHONDONTWRITEBYTECODE": "1"},
-        start_new_session=True,
-    )
-    finished = False
-    try:
-        with anyio.move_on_after(2 * limits.seconds):
-            await _communicate(process, input_octets, output, errors)
-            await process.wait()
-            finished = True
-    finally:
-        with anyio.CancelScope(shield=True):
-            await _kill(process)
-    if errors:
-        logger.debug("While %s was done: %s", task, errors.decode("utf-8", "replace"))
-    if not finished:
+    run = _Run(json.dumps({"task": task, "request": request, "limits": limits.as_json()}).encode())
+    with anyio.move_on_after(2 * limits.seconds) as patience:
+        await run.run(folder)
+        if run.code is None:
+            # What forks had ended just when it got the order.
+            await anyio.to_thread.run_sync(_server.forget)
+            await run.run(folder)
+    if run.errors:
+        logger.debug("While %s was done: %s", task, run.errors.decode("utf-8", "replace"))
+    if patience.cancelled_caught:
         raise IntakeError("It takes too long to open.")
-    return _parse_output(process.returncode or 0, bytes(output))
+    return _parse_output(run.code, bytes(run.output))
 
 
-async def _communicate(process: Process, input_octets: bytes, output: bytearray, errors: bytearray) -> None:
-    async def read_stream(stream: Any, target: bytearray, limit: int) -> None:  # noqa: ANN401 - anyio's optional stream
-        async for piece in stream:
-            if len(target) < limit:
-                target += piece
+class _Run:
+    """One process.
 
-    async with anyio.create_task_group() as group:
-        group.start_soon(read_stream, process.stdout, output, MAX_OUTPUT + 1)
-        group.start_soon(read_stream, process.stderr, errors, _MAX_STDERR)
-        stdin = process.stdin
-        assert stdin is not None  # noqa: S101 - it is a pipe
-        with suppress(anyio.BrokenResourceError):
-            await stdin.send(input_octets)
-        await stdin.aclose()
+    Attributes:
+        output: what it has written.
+        errors: the beginning of what it has written on standard error.
+        code: its exit code, negative for a signal; None where it is not known to have run.
+    """
+
+    def __init__(self, input_octets: bytes) -> None:
+        self._input = input_octets
+        self.output = bytearray()
+        self.errors = bytearray()
+        self.code: int | None = None
+
+    async def run(self, folder: Path) -> None:
+        """Run it until it has ended; where this is cancelled, it is killed first, with all that it has started."""
+        forked: ForkedProcess | None = None
+        # On asyncio, a cancellation would leave behind what the thread returns.
+        with anyio.CancelScope(shield=True):
+            forked = await anyio.to_thread.run_sync(_server.order, folder)
+        assert forked is not None  # noqa: S101 - a shield swallows nothing
+        code = bytearray()
+        with ExitStack() as stack:
+            for each in forked:
+                stack.enter_context(each).settimeout(0)
+            try:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(_read, forked.stream, self.output, MAX_OUTPUT + 1)
+                    group.start_soon(_read, forked.errors, self.errors, _MAX_STDERR)
+                    group.start_soon(_read, forked.control, code, _MAX_CODE)
+                    await _write(forked.stream, self._input)
+            finally:
+                # It may not write into its folder any more once this returns.
+                with anyio.CancelScope(shield=True), suppress(OSError):
+                    forked.control.shutdown(socket.SHUT_WR)
+                    await _read(forked.control, code, _MAX_CODE)
+        self.code = int(code) if code else None
 
 
-async def _kill(process: Process) -> None:
-    # Kills its child processes too, which are in its process group.
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    await process.aclose()
+async def _read(source: socket.socket, target: bytearray, limit: int) -> None:
+    """Read until the end; what is over the limit is discarded."""
+    while True:
+        await anyio.wait_readable(source)
+        try:
+            octets = source.recv(_PIECE)
+        except BlockingIOError:
+            continue
+        except ConnectionResetError:
+            return
+        if not octets:
+            return
+        if len(target) < limit:
+            target += octets
 
 
-def _parse_output(code: int, output: bytes) -> dict[str, Any]:
+async def _write(target: socket.socket, octets: bytes) -> None:
+    view = memoryview(octets)
+    while view:
+        try:
+            view = view[target.send(view) :]
+        except BlockingIOError:
+            await anyio.wait_writable(target)
+        except (BrokenPipeError, ConnectionResetError):
+            return
+    with suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
+
+
+def _parse_output(code: int | None, output: bytes) -> dict[str, Any]:
     if code == -signal.SIGXCPU:
         raise IntakeError("It takes too long to open.")
     if code == -signal.SIGXFSZ:

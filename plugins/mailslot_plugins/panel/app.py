@@ -1,59 +1,37 @@
-"""The panel as an ASGI application, and how it is served."""
+"""The panel as the service sees it.
+
+Most panels are opened a few times a month, and their pages take twenty megabytes. So they are loaded for the first
+request; until then, only what listens is.
+"""
 
 from __future__ import annotations
 
-from importlib import import_module
+from functools import partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, ClassVar, Final
 
 import anyio
-from anyio.to_thread import run_sync
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
 
-from mailslot.errors import MailError
-from mailslot_plugins.panel.api.openapi import load_groups
-from mailslot_plugins.panel.api.operation import make_routes
 from mailslot_plugins.panel.background import BackgroundTasks
-from mailslot_plugins.panel.pipelines import load_pages
-from mailslot_plugins.panel.problem import problem_response
-from mailslot_plugins.panel.render import render, text
+from mailslot_plugins.panel.late_application import LateApplication
 from mailslot_plugins.panel.section import PANEL
-from mailslot_plugins.panel.security.guard import middleware
-from mailslot_plugins.panel.security.paths import API
 from mailslot_plugins.panel.security.security import Security
 from mailslot_plugins.panel.server import announcement, serve
-from mailslot_plugins.panel.token.callback import LoopbackRedirects
-from mailslot_plugins.panel.translations import LanguageMiddleware
 
 if TYPE_CHECKING:
     import socket
 
-    from starlette.requests import Request
-    from starlette.responses import Response
-    from starlette.routing import BaseRoute
+    from starlette.types import ASGIApp
 
     from mailslot.service.device import Device
     from mailslot.slots.section import Section
 
-PAGES: Final = (
-    "first_start",
-    "sign_in",
-    "home",
-    "slots",
-    "token",
-    "connection_test",
-    "jobs",
-    "received",
-    "sections",
-    "administration",
-    "preferences",
-    "monitoring",
-    "api",
-)
-"""The folders whose module ``page`` has ``routes``. The pages of pipelines are added to them."""
+_PACKAGES: Final = ("starlette", "hypercorn", "jinja2", "argon2", "cryptography", "segno")
+
+for _package in _PACKAGES:
+    # Whoever starts the service must learn of it, not whoever opens the panel.
+    if find_spec(_package) is None:
+        raise ModuleNotFoundError(f"No module named {_package!r}", name=_package)
 
 
 class Panel:
@@ -95,8 +73,7 @@ class Panel:
         async with anyio.create_task_group() as group:
             group.start_soon(tasks.run)
             try:
-                # This loads plugins.
-                app = await run_sync(application, self._device, tasks, self._security)
+                app = LateApplication(partial(_application, self._device, tasks, self._security))
                 await serve(self._device, self._security, app, listener)
             except Exception as error:  # noqa: BLE001 - raised again below, outside of the task group
                 failure = error
@@ -105,45 +82,7 @@ class Panel:
             raise failure
 
 
-def application(device: Device, tasks: BackgroundTasks, security: Security) -> Starlette:
-    """Return the ASGI application."""
-    static = StaticFiles(packages=[("mailslot_plugins.panel", "static")])
-    routes: list[BaseRoute] = [Mount("/static", static, name="static")]
-    for folder in PAGES:
-        routes += import_module(f"mailslot_plugins.panel.{folder}.page").routes
-    api_groups = load_groups()
-    routes += make_routes(operation for group in api_groups for operation in group.operations)
-    pages = load_pages({route.path.split("/")[1] for route in routes if isinstance(route, Mount | Route)})
-    for page in pages:
-        routes += page.routes
-    app = Starlette(
-        routes=routes,
-        middleware=[
-            Middleware(LoopbackRedirects),
-            Middleware(LanguageMiddleware, otherwise=lambda: device.identity.language),
-            *middleware(security),
-        ],
-        exception_handlers={HTTPException: _show_http_error, MailError: _show_mail_error},
-    )
-    app.state.device = device
-    app.state.tasks = tasks
-    app.state.pages = pages
-    app.state.api_groups = api_groups
-    return app
+def _application(device: Device, tasks: BackgroundTasks, security: Security) -> ASGIApp:
+    from mailslot_plugins.panel.application import application  # noqa: PLC0415 - see above
 
-
-async def _show_http_error(request: Request, error: Exception) -> Response:
-    """Return the error page for an unknown page or an unsupported method."""
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    key = "trouble_not_found" if status in {404, 405} else "trouble_other"
-    sentence, headers = text(request, "layout", key), error.headers if isinstance(error, HTTPException) else None
-    if request.scope["path"].startswith(API):
-        return problem_response(status, sentence, headers=headers)
-    page = render(request, "layout/trouble.html", status, sentence=sentence)
-    page.headers.update(headers or {})
-    return page
-
-
-async def _show_mail_error(request: Request, error: Exception) -> Response:
-    """Return the error page for a `MailError`."""
-    return render(request, "layout/trouble.html", 503, sentence=str(error))
+    return application(device, tasks, security)

@@ -12,18 +12,20 @@ from typing import TYPE_CHECKING, Final
 import anyio
 from anyio.abc import SocketStream
 from anyio.streams.tls import TLSStream
-from hypercorn.config import Config
+from anyio.to_thread import run_sync
 
 from mailslot.service.log import describe_error
 from mailslot_plugins.panel.admission import Admission, AdmittedConnection
-from mailslot_plugins.panel.connection import Connection
 from mailslot_plugins.panel.security import limits
 
 if TYPE_CHECKING:
     import ssl
 
     from anyio.abc import ByteStream
+    from hypercorn.config import Config
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from mailslot_plugins.panel.connection import Connection
 
 HANDSHAKE_TIMEOUT: Final = 10.0
 """Seconds for the first octet to arrive, and then for the TLS handshake."""
@@ -65,11 +67,7 @@ class Connections:
         self._context = context
         self._stop = anyio.Event()
         self._admission = Admission()
-        self._config = Config()
-        self._config.errorlog = None
-        self._config.include_server_header = False
-        self._config.keep_alive_timeout = IDLE_TIMEOUT
-        self._config.h11_max_incomplete_size = limits.MAX_HEAD
+        self._hypercorn: tuple[Config, type[Connection]] | None = None
 
     async def run(self) -> None:
         """Accept connections until cancelled; open ones then end soon after `SHUTDOWN_GRACE`."""
@@ -140,6 +138,10 @@ class Connections:
 
     async def _run_connection(self, raw: socket.socket, application: ASGIApp, ending: anyio.Event) -> None:
         client, server = raw.getpeername()[:2], raw.getsockname()[:2]
+        # First, since asyncio reads and keeps what comes, however much, until the stream is asked for it.
+        if self._hypercorn is None:
+            self._hypercorn = await run_sync(_load_hypercorn)
+        config, connection_class = self._hypercorn
         plain = await SocketStream.from_socket(raw)
         try:
             stream: ByteStream = plain
@@ -147,7 +149,7 @@ class Connections:
                 with anyio.fail_after(HANDSHAKE_TIMEOUT):
                     stream = await TLSStream.wrap(plain, server_side=True, ssl_context=self._context)
             tls = self._context is not None
-            connection = Connection(application, self._config, stream, tls=tls, client=client, server=server)
+            connection = connection_class(application, config, stream, tls=tls, client=client, server=server)
             async with anyio.create_task_group() as group:
                 group.start_soon(_end, connection, ending)
                 await connection.run()
@@ -162,6 +164,20 @@ class Connections:
         ending.set()
         await anyio.sleep(SHUTDOWN_GRACE)
         scope.cancel()
+
+
+def _load_hypercorn() -> tuple[Config, type[Connection]]:
+    """Return hypercorn's settings, and the connection that uses it; it is loaded for the first connection."""
+    from hypercorn.config import Config  # noqa: PLC0415
+
+    from mailslot_plugins.panel.connection import Connection  # noqa: PLC0415
+
+    config = Config()
+    config.errorlog = None
+    config.include_server_header = False
+    config.keep_alive_timeout = IDLE_TIMEOUT
+    config.h11_max_incomplete_size = limits.MAX_HEAD
+    return config, Connection
 
 
 def _has_body(scope: Scope) -> bool:

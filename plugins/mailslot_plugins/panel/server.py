@@ -12,8 +12,7 @@ from anyio.to_thread import run_sync
 from mailslot.errors import InputError, MailError
 from mailslot_plugins.panel.connections import Connections
 from mailslot_plugins.panel.section import PANEL
-from mailslot_plugins.panel.security import certificate
-from mailslot_plugins.panel.security.addresses import is_loopback, own_names
+from mailslot_plugins.panel.security.addresses import is_loopback, own_addresses, own_names
 
 if TYPE_CHECKING:
     import socket
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from mailslot.service.device import Device
+    from mailslot_plugins.panel.security.certificate import ServerCertificate
     from mailslot_plugins.panel.security.security import Security
 
 _CHECK_INTERVAL: Final = 3600.0
@@ -69,7 +69,7 @@ async def announcement(device: Device, security: Security, listener: socket.sock
     server_certificate = await _load_certificate(device, security, listener)
     claimed = await security.is_claimed()
     host, port = listener.getsockname()[:2]
-    reached = (certificate.own_addresses(host) or (host,))[0]
+    reached = (own_addresses(host) or (host,))[0]
     shown = f"[{reached}]" if ":" in reached else reached
     lines = [f"The panel is at {'http' if server_certificate is None else 'https'}://{shown}:{port}/."]
     if server_certificate is not None:
@@ -82,9 +82,7 @@ async def announcement(device: Device, security: Security, listener: socket.sock
     return lines
 
 
-async def _load_certificate(
-    device: Device, security: Security, listener: socket.socket
-) -> certificate.ServerCertificate | None:
+async def _load_certificate(device: Device, security: Security, listener: socket.socket) -> ServerCertificate | None:
     """Return the certificate for a socket; None for a loopback address."""
     await device.refresh([PANEL])
     host = str(listener.getsockname()[0])
@@ -94,7 +92,10 @@ async def _load_certificate(
     return security.certificate
 
 
-def _find_certificate(device: Device, host: str, names: tuple[str, ...]) -> certificate.ServerCertificate:
+def _find_certificate(device: Device, host: str, names: tuple[str, ...]) -> ServerCertificate:
+    # cryptography takes eight megabytes, and a panel for this machine alone does without TLS.
+    from mailslot_plugins.panel.security import certificate  # noqa: PLC0415
+
     settings = device.settings(PANEL)
     own, key = settings["certificate"], settings["key"]
     if (own is None) != (key is None):
@@ -105,7 +106,7 @@ def _find_certificate(device: Device, host: str, names: tuple[str, ...]) -> cert
         )
     if own is not None:
         return certificate.load_own_certificate(own, key)
-    wanted = (*certificate.own_addresses(host), "localhost", *own_names(), *names)
+    wanted = (*own_addresses(host), "localhost", *own_names(), *names)
     return certificate.self_signed_certificate(device.home, wanted, device.now())
 
 

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from mailslot.service.device import Device
     from mailslot.slots.settings import Settings
 
+_UNSET_INTERVAL: Final = 60.0
+"""Seconds between two looks at the settings where no folder is set; a change of them is told of at once."""
+
 POLL_INTERVAL: Final = 1.0
 """Seconds between two polls of the folder."""
 
@@ -65,9 +68,13 @@ class FolderWatcher:
         self._is_shared = False
 
     async def run(self) -> None:
-        """Poll until cancelled."""
+        """Poll until cancelled; where no folder is set, wait for the settings to change."""
         while True:
-            await self._device.sleep(await self.check_folder())
+            seconds = await self.check_folder()
+            if self._folder is None:
+                await self._device.pause(_UNSET_INTERVAL)
+            else:
+                await self._device.sleep(seconds)
 
     async def check_folder(self) -> float:
         """Process the complete files; return the seconds until the next poll."""

@@ -59,7 +59,7 @@ async def device_report(
     for topic in topics:
         lines.append("")
         if topic == "device":
-            lines += await _device_lines(device)
+            lines += await run_sync(_device_lines, device)
             if attributes:
                 lines += _printer_lines(attributes)
             elif printer is not None:
@@ -80,13 +80,13 @@ async def _fetch_attributes(printer: str, ca_file: Path | None) -> tuple[Mapping
         return {}, str(error)
 
 
-async def _device_lines(device: Device) -> list[str]:
-    """Return a line for each slot: its token, or whether it is set up."""
+def _device_lines(device: Device) -> list[str]:
+    """Return a line for each slot: its token, or whether it is set up. Blocks."""
     lines = ["Mail settings:"]
-    settings = await run_sync(device.records.settings.load)
+    settings = device.records.settings.load()
     for slot in directory_of(settings).slots:
         record_settings = settings[slot.record]
-        token, health = await device.records.tokens.status(slot.record, record_settings, device.now())
+        token, health = device.records.tokens.status_blocking(slot.record, record_settings, device.now())
         if record_settings.token_source is not None:
             text = "set up"
         elif record_settings.authentication == "oauth2" or health is not None:

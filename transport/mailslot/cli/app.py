@@ -1,25 +1,28 @@
-"""The main command, and its exit status: 0 done, 1 failed with one sentence, 2 wrong usage."""
+"""The commands, as typer reads them."""
 
 from __future__ import annotations
 
-import logging
-import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 import mailslot
 from mailslot.cli.commands import Commands
-from mailslot.cli.console import OUTPUT_ERRNOS, flush_output, prepare_streams, print_error
 from mailslot.cli.home import home_folder
-from mailslot.entry_points import own_extra_for, plugin_packages
-from mailslot.errors import InputError, MailError
+from mailslot.cli.overview import DESCRIPTION, HOME_HELP, VERSION_HELP, overview
+
+
+class _Main(Commands):
+    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401, ARG002 - typer keeps their types to itself
+        """Write the help, which is the same without typer."""
+        formatter.write(overview())
+
 
 app = typer.Typer(
     name="mailslot",
-    cls=Commands,
-    help="The mail side of a scanner, fax machine or printer, with OAuth 2.0 done right.",
+    cls=_Main,
+    help=DESCRIPTION,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -36,66 +39,10 @@ def _version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it
 def _options(
     context: typer.Context,
     *,
-    home: Annotated[
-        Path | None, typer.Option(help="The folder with settings and tokens; else MAILSLOT_HOME, else the usual one.")
-    ] = None,
+    home: Annotated[Path | None, typer.Option(help=HOME_HELP)] = None,
     _version_wanted: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help=VERSION_HELP)
     ] = False,
 ) -> None:
     """Take the options before the command."""
     context.obj = home_folder(home)
-
-
-def run() -> None:
-    """Run the command that the arguments name."""
-    prepare_streams()
-    # Errors are printed as one sentence, not logged; a command that needs a log sets it up.
-    for name in plugin_packages():
-        logging.getLogger(name).addHandler(logging.NullHandler())
-    code: int | str | None = None
-    fault: OSError | None = None
-    try:
-        code = _run()
-    except OSError as error:
-        if error.filename is not None or error.errno not in OUTPUT_ERRNOS:
-            print_error(_fault_sentence(error))
-            code = 1
-        else:
-            fault = error
-    fault = flush_output() or fault
-    if fault is not None:
-        code = 1
-        # A reader that has ended, such as `head`, needs no more.
-        if not isinstance(fault, BrokenPipeError):
-            print_error(f"The output cannot be written: {fault.strerror}.")
-    sys.exit(code)
-
-
-def _run() -> int | str | None:
-    """Run the command, and return its exit status."""
-    try:
-        app()
-    except MailError as error:
-        print_error(str(error))
-        return 2 if isinstance(error, InputError) and error.cause == "invalid_input" else 1
-    except KeyboardInterrupt:
-        return 130
-    except SystemExit as ended:
-        return ended.code
-    except OSError:
-        raise
-    except Exception as error:  # noqa: BLE001 - a plugin may fail in any way
-        print_error(_fault_sentence(error))
-        return 1
-    return 0
-
-
-def _fault_sentence(error: Exception) -> str:
-    """Return the sentence for an error in the program, or for a missing package."""
-    package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
-    if package and (extra := own_extra_for(package)):
-        return f"This needs {package}: pip install '{extra}'."
-    from mailslot.service.log import describe_error  # noqa: PLC0415 - rarely needed
-
-    return f"It did not work because of a fault of mailslot, or of a plugin: {describe_error(error)}."

@@ -7,11 +7,10 @@ from importlib import import_module
 from typing import Any, Final
 
 import typer
-from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
 
-from mailslot.entry_points import display_name
+from mailslot.cli.command_table import BUILT_IN, COMMAND_GROUP, plugin_command_names
 from mailslot.errors import MailError
 from mailslot.registry import PluginGroup
 
@@ -22,36 +21,12 @@ Command = typer.Typer | Callable[..., object]
 def _is_command(found: object) -> bool:
     """Return whether typer can make a command of it; typer's own error says why not."""
     return (isinstance(found, typer.Typer) or (callable(found) and not isinstance(found, type))) and bool(
-        _make_command("command", found)
+        make_command("command", found)
     )
 
 
-COMMANDS: Final = PluginGroup[Command]("mailslot.commands", noun="command", check=_is_command)
+COMMANDS: Final = PluginGroup[Command](COMMAND_GROUP, noun="command", check=_is_command)
 """The commands of plugins by name."""
-
-
-BUILT_IN: Final[Mapping[str, str]] = {
-    "slots": "slots:slots",
-    "show": "settings:show",
-    "set": "settings:set_values",
-    "test": "test:run_test",
-    "export": "transfer:export",
-    "import": "transfer:import_",
-    "report": "report:report",
-    "explain": "explain:explain",
-    "decode": "decode:decode",
-    "plugins": "plugins:plugins",
-    "poll": "poll:poll",
-    "received": "received:received",
-    "serve": "serve:serve",
-    "metrics": "serve:print_metrics",
-    "token": "token:app",
-    "account": "account:app",
-    "listener": "listener:app",
-    "device": "device:app",
-    "jobs": "jobs:app",
-}
-"""The built-in commands, whose names plugins cannot take: module of this package, and name in it."""
 
 _ANY_WORDS: Final[Mapping[str, Any]] = {"allow_extra_args": True, "ignore_unknown_options": True}
 """So that typer does not refuse words that a command does not know, and repeats none of them."""
@@ -65,9 +40,9 @@ class Commands(TyperGroup):
 
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - typer's arguments
         super().__init__(**settings)
-        of_plugins = {name for name in COMMANDS.names() if display_name(name) == name} - BUILT_IN.keys()
-        self._unloaded = {*BUILT_IN, *of_plugins}
-        for name in (*BUILT_IN, *sorted(of_plugins)):
+        names = [*BUILT_IN, *plugin_command_names()]
+        self._unloaded = set(names)
+        for name in names:
             # A placeholder, for the list of commands and for suggestions.
             self.commands[name] = TyperCommand(name)
 
@@ -83,20 +58,23 @@ def _load_command(name: str) -> Any:  # noqa: ANN401 - as above
     if name in BUILT_IN:
         module, _, attribute = BUILT_IN[name].partition(":")
         command = getattr(import_module(f"mailslot.cli.{module}"), attribute)
-        return _make_command(name, command, context_settings=_ANY_WORDS if name in _REFUSES_ITSELF else None)
+        return make_command(name, command, context_settings=_ANY_WORDS if name in _REFUSES_ITSELF else None)
     try:
-        return _make_command(name, COMMANDS.find(name))
+        return make_command(name, COMMANDS.find(name))
     except MailError as error:
         reason = error  # `error` is unbound after this block
 
         def refuse() -> None:
             raise reason
 
+        from rich.markup import escape  # noqa: PLC0415 - typer's help has it loaded
+
         refuse.__doc__ = escape(str(reason))
-        return _make_command(name, refuse, context_settings=_ANY_WORDS)
+        return make_command(name, refuse, context_settings=_ANY_WORDS)
 
 
-def _make_command(name: str, command: Command, context_settings: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 - as above
+def make_command(name: str, command: Command, context_settings: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 - as above
+    """Return typer's command of a name."""
     holder = typer.Typer()
     if isinstance(command, typer.Typer):
         holder.add_typer(command, name=name)

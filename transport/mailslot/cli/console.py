@@ -10,8 +10,6 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Literal, TextIO, cast
 
-import typer
-
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
 
@@ -60,6 +58,8 @@ def print_json(document: object) -> None:
 
 def confirm(question: str, *, yes: bool) -> None:
     """Ask a question on the terminal, unless `yes` answers it; end the command if the answer is no."""
+    import typer  # noqa: PLC0415 - not every command has it loaded; see `mailslot.cli.quick`
+
     if not yes:
         if not sys.stdin.isatty():
             raise typer.BadParameter("nobody is there to be asked; add --yes", param_hint="--yes")

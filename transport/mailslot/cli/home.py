@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from getpass import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import platformdirs
 
 from mailslot.errors import InputError
 
@@ -25,6 +22,8 @@ def home_folder(given: Path | None) -> Path:
         return given.absolute()
     if environment := os.environ.get("MAILSLOT_HOME"):
         return Path(environment).absolute()
+    import platformdirs  # noqa: PLC0415 - most devices say where their home is
+
     return platformdirs.user_data_path("mailslot", appauthor=False)
 
 
@@ -74,6 +73,8 @@ def read_values(texts: Sequence[str]) -> list[str]:
 def _read(texts: Sequence[str]) -> list[str]:
     wanted = texts.count("-")
     if wanted and sys.stdin.isatty():
+        from getpass import getpass  # noqa: PLC0415 - it is hardly ever needed
+
         return [getpass("value: ") if text == "-" else text for text in texts]
     given = iter([sys.stdin.read().removesuffix("\n").removesuffix("\r")] if wanted == 1 else [])
     return [next(given, None) or sys.stdin.readline().rstrip("\r\n") if text == "-" else text for text in texts]

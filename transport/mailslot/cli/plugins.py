@@ -10,7 +10,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from mailslot.cli.commands import BUILT_IN, COMMANDS
+from mailslot.cli.command_table import BUILT_IN
+from mailslot.cli.commands import COMMANDS
 from mailslot.cli.console import make_console, print_error, print_json
 from mailslot.cli.home import open_records
 from mailslot.cli.settings import AsJson

@@ -1,35 +1,18 @@
-"""``mailslot serve`` and ``mailslot metrics``: the service, and its metrics."""
+"""``mailslot serve`` and ``mailslot metrics``, as typer reads them."""
 
 from __future__ import annotations
 
-import logging
-import os
-import signal
-import socket
 import sys
-import threading
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import anyio
 import typer
 
 from mailslot.cli.home import open_records
-from mailslot.errors import InputError
+from mailslot.cli.serving import serve_home
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from mailslot.service.device import Device
-    from mailslot.service.panel import Panel
-    from mailslot.service.pipeline import Pipeline
-    from mailslot.service.systemd import ServiceManager
-    from mailslot.slots.records import Records
-
-logger = logging.getLogger(__name__)
-
-_EXIT_TIMEOUT = 9.5
-"""Seconds after which the process ends in any case; the files survive a crash at any time."""
+    from pathlib import Path
 
 
 def serve(
@@ -47,85 +30,8 @@ def serve(
     ] = None,
 ) -> None:
     """Deliver, poll, watch and renew until stopped; one service for each home folder."""
-    from mailslot.service.log import set_up_logging  # noqa: PLC0415 - the service takes a while to import
-    from mailslot.service.panel import find_panel  # noqa: PLC0415
-    from mailslot.service.pipeline import find_pipelines  # noqa: PLC0415
-    from mailslot.service.systemd import ServiceManager  # noqa: PLC0415
-
-    written = set_up_logging(sys.stderr, plain=sys.stderr.isatty() if log is None else log == "plain")
-    manager = ServiceManager.from_environment(os.environ, os.getpid())
-    panel_of = find_panel() if listen is not None else None
-    pipelines = find_pipelines()
-    listener = _listener(listen) if listen is not None else None
-    records = open_records(context.obj)
-    try:
-        anyio.run(_serve, records, pipelines, manager, panel_of, listener, backend=backend)
-    except ModuleNotFoundError as error:
-        if error.name != "trio":
-            raise
-        raise InputError("--backend trio needs trio: pip install 'mailslot[trio]'.", stage="resolve") from None
-    finally:
-        written.flush()
-
-
-async def _serve(
-    records: Records,
-    pipelines: list[Pipeline],
-    manager: ServiceManager,
-    panel_of: Callable[[Device], Panel] | None,
-    listener: socket.socket | None,
-) -> None:
-    from mailslot.service.device import open_device  # noqa: PLC0415
-    from mailslot.service.service import Service, wait_for_signal  # noqa: PLC0415
-
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-        async with open_device(records, [each.section for each in pipelines if each.section is not None]) as device:
-            more: list[tuple[str, Callable[[], Awaitable[None]]]] = []
-            sentences: list[str] = []
-            if panel_of is not None and listener is not None:
-                panel = panel_of(device)
-                sentences = await panel.announce(listener, terminal=sys.stderr.isatty())
-                more.append(("panel", partial(panel.serve, listener)))
-            service = Service(device, pipelines, manager, extra_tasks=more)
-            stopped = partial(wait_for_signal, device, signals, _exit_after_timeout)
-            await service.run(stopped, partial(_announce, sentences), _exit_after_timeout)
-
-
-def _announce(sentences: list[str]) -> None:
-    """Print sentences for the person who started the service; a terminal gets them directly, else the log does."""
-    for sentence in sentences:
-        if sys.stderr.isatty():
-            sys.stderr.write(f"{sentence}\n")
-        else:
-            logger.info(sentence)
-
-
-def _exit_after_timeout() -> None:
-    """Make sure that the process ends in time, even if a thread hangs."""
-    timer = threading.Timer(_EXIT_TIMEOUT, os._exit, (1,))
-    timer.daemon = True
-    timer.start()
-
-
-def _listener(address: str) -> socket.socket:
-    """Return a listening socket.
-
-    Raises:
-        InputError: the address is invalid, or cannot be listened on.
-    """
-    host, _, port = address.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]") or "127.0.0.1"
-    if not (port.isascii() and port.isdigit() and int(port) < 65536):
-        raise InputError(f"{address!r} is not of the form HOST:PORT.", stage="resolve")
-    try:
-        family = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, int(port)), family=family)
-    except OSError as error:
-        # The error of socket.create_server repeats the address.
-        why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
-        raise InputError(
-            f"{address} cannot be listened to: {why}.", stage="connect", cause="not_configured", detail=str(error)
-        ) from error
+    home: Path = context.obj
+    serve_home(home, listen, backend, log)
 
 
 def print_metrics(context: typer.Context) -> None:

@@ -174,18 +174,25 @@ class Device:
         Returns:
             whether the settings are others now.
         """
-        changed = await run_sync(self._refresh, tuple(sections))
+        wanted = tuple(sections)
+        # A service looks every other second, and a look at an unchanged file needs no thread.
+        if not self._must_read(durable.file_version(self.records.settings.path), wanted):
+            return False
+        changed = await run_sync(self._refresh, wanted)
         if changed:
             self.changes += 1
             self._changed.set()
             self._changed = anyio.Event()
         return changed
 
+    def _must_read(self, stamp: object, more: tuple[Section, ...]) -> bool:
+        return stamp != self._seen or any(section.name not in self._sections for section in more)
+
     def _refresh(self, more: tuple[Section, ...]) -> bool:
         stamp = durable.file_version(self.records.settings.path)
-        wanted = {section.name: section for section, _ in self._sections.values()} | {each.name: each for each in more}
-        if stamp == self._seen and wanted.keys() == self._sections.keys():
+        if not self._must_read(stamp, more):
             return False
+        wanted = {section.name: section for section, _ in self._sections.values()} | {each.name: each for each in more}
         changed, self._seen = stamp != self._seen, stamp
         try:
             self._gateway = GatewaySettings.of(self.records.settings.current())

@@ -45,10 +45,14 @@ async def token_rows(records: Records, slots: Collection[Slot]) -> list[dict[str
     Raises:
         MailError: the settings cannot be used.
     """
-    settings = await run_sync(records.settings.load)
-    now = time.time()
+    return await run_sync(_token_rows, records, slots)
+
+
+def _token_rows(records: Records, slots: Collection[Slot]) -> list[dict[str, Any]]:
+    settings, now = records.settings.load(), time.time()
     states = {
-        record: await records.tokens.status(record, settings[record], now) for record in {slot.record for slot in slots}
+        record: records.tokens.status_blocking(record, settings[record], now)
+        for record in {slot.record for slot in slots}
     }
     rows: list[dict[str, Any]] = []
     for slot in slots:

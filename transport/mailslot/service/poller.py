@@ -20,6 +20,7 @@ from mailslot.service.diagnosis_context import context_of
 from mailslot.service.handling import handle_waiting
 from mailslot.service.header_summary import MAX_OCTETS, summarize_header
 from mailslot.service.log import describe_error
+from mailslot.service.pace import check_pace
 from mailslot.service.poll_plan import MAX_TRIES, plan_poll
 from mailslot.service.poll_report import PollReport
 from mailslot.slots.connection_profile import NotConfiguredError
@@ -44,15 +45,12 @@ MAX_MAIL_OCTETS: Final = 100_000_000
 _MAX_OVERSIZED: Final = 10
 """Sessions of a poll that end because a mail is larger than any that is fetched."""
 
+_MAX_SILENCE: Final = 30.0
+"""Seconds that a server may hear nothing in a session. It may end it after ten minutes (RFC 1939 section 3); some do
+so after one."""
+
 _MAX_HEADER_OCTETS: Final = 4_000_000
 """Octets of a mail's header, of which only the first are looked at, that are read over."""
-
-_MAIL_TIMEOUT: Final = 600.0
-"""Seconds that a mail may take, however small it is."""
-
-_MIN_OCTETS_PER_SECOND: Final = 1000.0
-"""The average rate that a mail must reach after that. The session's own timeout starts again with each octet: without
-this, a server that sends one now and then would keep a poll going for years."""
 
 STORE: Final = "polling"
 """The memory where the last poll of each record is kept, under the record's name."""
@@ -106,6 +104,8 @@ class _Poll:
         self._given_up: set[str | Entry] = set()
         """What could not be fetched in this poll, by unique-id, or by its place in the listing where it has none."""
         self._oversized = 0
+        self._made_server_wait = False
+        """Whether a session heard nothing for so long that the server may have ended it."""
         self.contacted = False
         """Whether the server was asked, or could not be for want of settings."""
 
@@ -139,6 +139,11 @@ class _Poll:
                 # A server that gives the same mail another unique-id each time must not keep a poll going.
                 self._oversized += 1
                 more = self._oversized < _MAX_OVERSIZED
+            except NetworkError:
+                # A server that had to wait may have left, and nothing was to be deleted.
+                if not self._made_server_wait:
+                    raise
+            self._made_server_wait = False
             await self._handle()
 
     async def _handle(self) -> None:
@@ -208,12 +213,28 @@ class _Poll:
             safe = [entry for entry in batch if await self._fetch(maildrop, entry)]
             if deletes:
                 deleted = await self._delete(maildrop, [*plan.safe, *safe])
+            else:
+                await self._fetch_more(maildrop, plan)
             await self._ledger.forget_unlisted(self._record, [entry.uid for entry in entries])
             self.report.left = sum(map(len, plan.wanted))
         # Only a session that was left normally deletes, such as by a QUIT that was answered (RFC 1939 section 6).
         self.report.deleted += deleted
         self._retrying_set_aside = False
         return self.report.left > 0 and not delay
+
+    async def _fetch_more(self, maildrop: MaildropSession, plan: PollPlan) -> None:
+        """Fetch further batches in the same session, which need not end, since it deletes nothing.
+
+        The mails are handled in between, so that not too many wait. A server ends a session that it hears nothing from,
+        so where that takes long, the others are left to another session.
+        """
+        while plan.wanted and not self._made_server_wait:
+            began = self._device.monotonic()
+            await self._handle()
+            self._made_server_wait = self._device.monotonic() - began > _MAX_SILENCE
+            if not self._made_server_wait:
+                for entry in plan.next_batch(long=False):
+                    await self._fetch(maildrop, entry)
 
     def _check_unique_ids(self, entries: Sequence[Entry], *, deletes: bool) -> None:
         if not deletes and not all(entry.uid for entry in entries):
@@ -286,7 +307,7 @@ class _Poll:
         try:
             async for piece in maildrop.top(entry):
                 octets += len(piece)
-                self._check_pace(octets, began)
+                check_pace(octets, self._device.monotonic() - began)
                 if octets > _MAX_HEADER_OCTETS:
                     self._given_up.add(_entry_key(entry))
                     raise _OversizedMailError
@@ -296,17 +317,6 @@ class _Poll:
             logger.info("The server shows no header: %s", error, extra=self._extra)
         return summarize_header(bytes(header))
 
-    def _check_pace(self, octets: int, began: float) -> None:
-        """Leave a server from which a mail comes all too slowly.
-
-        Raises:
-            NetworkError: it does.
-        """
-        seconds = self._device.monotonic() - began
-        if seconds > _MAIL_TIMEOUT + octets / _MIN_OCTETS_PER_SECOND:
-            sentence = f"The mail server gives a mail too slowly: {octets} octets in {seconds:.0f} seconds."
-            raise NetworkError(sentence, stage="transaction", cause="connection_lost", retryable=True, detail=sentence)
-
     async def _fetch(self, maildrop: MaildropSession, entry: Entry) -> bool:
         """Fetch a mail; return whether it is stored. A failure after its first octet ends the session."""
         octets, began = 0, self._device.monotonic()
@@ -315,7 +325,7 @@ class _Poll:
                 await self._ledger.count_fetch(self._record, entry.uid)
                 async for piece in maildrop.retrieve(entry):
                     octets += len(piece)
-                    self._check_pace(octets, began)
+                    check_pace(octets, self._device.monotonic() - began)
                     if octets > MAX_MAIL_OCTETS:
                         raise _OversizedMailError
                     await file.write(piece)

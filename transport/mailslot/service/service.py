@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
 from contextlib import suppress
 from functools import partial
@@ -35,7 +36,10 @@ _SETTINGS_CHECK_INTERVAL: Final = 2.0
 """Seconds between two looks at the file of settings, by the machine's clock."""
 
 _SPOOL_CHECK_INTERVAL: Final = 2.0
-"""Seconds between two looks whether the spool can still be used."""
+"""Seconds between two looks whether the files of the spool are still the same, and so can be used."""
+
+_FULL_SPOOL_CHECK_INTERVAL: Final = 30.0
+"""Seconds between two checks of the spool where they are."""
 
 _FIRST_PAUSE: Final = 1.0
 _MAX_PAUSE: Final = 300.0
@@ -182,12 +186,18 @@ class Service:
 
     async def _watch_spool(self, all_tasks: anyio.CancelScope, ending: Callable[[], None]) -> None:
         """End everything once the spool is lost: the next start builds a new list from the messages."""
-        while self._fault is None:
-            with suppress(MailError):
-                await self._device.spool.check()
-            self._fault = self._device.spool.loss_error
-            if self._fault is None:
-                await anyio.sleep(_SPOOL_CHECK_INTERVAL)
+        spool, checked, versions = self._device.spool, -math.inf, None
+        while True:
+            # Read first: what changes during the check is looked at next time.
+            found = spool.file_versions()
+            if found != versions or anyio.current_time() - checked >= _FULL_SPOOL_CHECK_INTERVAL:
+                versions, checked = found, anyio.current_time()
+                with suppress(MailError):
+                    await spool.check()
+            if spool.loss_error is not None:
+                break
+            await anyio.sleep(_SPOOL_CHECK_INTERVAL)
+        self._fault = spool.loss_error
         logger.error("The service ends, to be started again: %s", self._fault)
         ending()
         all_tasks.cancel()

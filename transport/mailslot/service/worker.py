@@ -255,10 +255,12 @@ class Worker:
                 self._check_due.set()
 
     async def _tick(self) -> None:
+        """Have the deliverers look once a second whether what waits for a time is due; only changes are read anew."""
         while True:
             await self._device.sleep(_TICK)
             await self._check_clock()
-            self._check_due.set()
+            for deliverer in self._deliverers.values():
+                deliverer.wake()
 
     async def _schedule(self) -> None:
         """Give each deliverer the time of its next due job."""
@@ -279,6 +281,7 @@ class Worker:
             await self._spool.prune(self._clock.expiry_time(_CLOCK_TRUSTED_AFTER))
             await self._resubmit_doubtful_jobs()
             await self._store.put("seen", self._device.now())
+            self._check_due.set()
             await self._device.sleep(_MINUTE)
 
     async def _check_clock(self) -> None:

@@ -49,7 +49,11 @@ class RecordGrantStore:
         Raises:
             VaultError: cause `token_store_unreadable`; nothing is changed.
         """
-        secret = await run_sync(self._vault.read, self._record, GRANT_FIELD)
+        return await run_sync(self.load_blocking)
+
+    def load_blocking(self) -> Grant | None:
+        """Do what `load` does, in the calling thread."""
+        secret = self._vault.read(self._record, GRANT_FIELD)
         if secret is None:
             return None
         try:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 from anyio.to_thread import run_sync
 
 from mailslot.errors import InputError
-from mailslot.pop3.connect import connect_pop3
 from mailslot.registry import PluginGroup
 from mailslot.slots.keys import parse_value
 from mailslot.slots.permission import NotPermittedError, exceeds_role, required_role
@@ -151,6 +152,8 @@ class _Pop3:
         transcript: Transcript | None = None,
         on_stage: Callable[[Stage], None] | None = None,
     ) -> AbstractAsyncContextManager[MaildropSession]:
+        from mailslot.pop3.connect import connect_pop3  # noqa: PLC0415 - most commands fetch nothing
+
         return connect_pop3(
             profile.endpoint,
             profile.auth,
@@ -162,6 +165,8 @@ class _Pop3:
 
 
 pop3: Final[Maildrop] = _Pop3()
+_POP3: Final = "mailslot.pop3.connect"
+"""The module that it needs for a session."""
 
 MAILDROPS: Final[PluginGroup[Maildrop]] = PluginGroup(
     "mailslot.maildrops", noun="maildrop", check=lambda found: isinstance(found, Maildrop)
@@ -262,6 +267,8 @@ async def open_maildrop(
         MailError: on entering, as `Maildrop.open` does.
     """
     found, options = await maildrop_of(profile.settings)
+    if found is pop3 and _POP3 not in sys.modules:
+        await run_sync(import_module, _POP3)
     opened = open_plugin_session(
         f"{MAILDROPS.noun} {profile.settings.maildrop}",
         lambda entered: found.open(profile, options, transcript=transcript, on_stage=entered),

@@ -20,12 +20,12 @@ tests most of it:
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Final, Protocol
 
 from anyio.to_thread import run_sync
 
 from mailslot.registry import PluginGroup
-from mailslot.smtp.connect import connect_smtp
 
 if TYPE_CHECKING:
     import ssl
@@ -128,7 +128,11 @@ def find_submitter(name: str) -> Submitter:
     Raises:
         InputError: there is none, or it cannot be used.
     """
-    return connect_smtp if name == BUILT_IN else SUBMITTERS.find(name)
+    if name != BUILT_IN:
+        return SUBMITTERS.find(name)
+    from mailslot.smtp.connect import connect_smtp  # noqa: PLC0415 - most commands send nothing
+
+    return connect_smtp
 
 
 async def submitter_of(settings: Settings) -> Submitter:
@@ -137,5 +141,7 @@ async def submitter_of(settings: Settings) -> Submitter:
     Raises:
         InputError: it is not installed, or cannot be used.
     """
-    # Our own one is there already, and is not to wait for a thread.
-    return connect_smtp if settings.submitter == BUILT_IN else await run_sync(find_submitter, settings.submitter)
+    if settings.submitter == BUILT_IN and "mailslot.smtp.connect" in sys.modules:
+        # It is not to wait for a thread.
+        return find_submitter(BUILT_IN)
+    return await run_sync(find_submitter, settings.submitter)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from anyio.to_thread import run_sync
 
 from mailslot.errors import MailError
-from mailslot.oauth.grant_source import GrantSource
 from mailslot.oauth.health import TokenSettings, health, token_status_line
 from mailslot.oauth.providers import custom_provider
 from mailslot.oauth.revocation import Revocation
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from mailslot.oauth.client import ClientCertificate, OAuthClient
     from mailslot.oauth.flow import Flow, P
     from mailslot.oauth.grant import Grant
+    from mailslot.oauth.grant_source import GrantSource
     from mailslot.oauth.health import Health
     from mailslot.oauth.http import TokenHttp
     from mailslot.slots.settings import Settings
@@ -45,6 +45,8 @@ class RecordTokens:
         Raises:
             InputError: as for `mailslot.slots.oauth_client.client_for_flow`.
         """
+        from mailslot.oauth.grant_source import GrantSource  # noqa: PLC0415 - most commands use no token
+
         store, client = self.store(record), client_for_flow(self._vault, record, settings, flow.name)
         return GrantSource(record, store, flow, client, http, locate=store.locate)
 
@@ -63,19 +65,23 @@ class RecordTokens:
             ``Not Retrieved`` or ``Retrieved``; and None where the record neither has a token nor wants one, or takes
             its tokens from somewhere else.
         """
+        return await run_sync(self.status_blocking, record, settings, now)
+
+    def status_blocking(self, record: str, settings: Settings, now: float) -> tuple[str, Health | None]:
+        """Do what `status` does, in the calling thread, such as for all records."""
         fault: MailError | None = None
         grant: Grant | None = None
         store = self.store(record)
-        here = await run_sync(store.locate)
+        here = store.locate()
         try:
-            grant = await store.load()
+            grant = store.load_blocking()
         except MailError as error:
             fault = error
         keeps_one = settings.authentication == "oauth2" and settings.token_source is None
         if grant is None and fault is None and not keeps_one:
             return token_status_line(None), None
         try:
-            client = await run_sync(self._client_of, record, settings, grant)
+            client = self._client_of(record, settings, grant)
             provider, flow = client.provider, grant.flow if grant else ""
             facts = TokenSettings(
                 account=settings.account,

@@ -30,7 +30,7 @@ from mailslot.spool.limits import SpoolLimits
 from mailslot.spool.spooled_message import SpooledMessage
 from mailslot.spool.store import Store
 from mailslot.spool.transaction import SpoolTransaction, run_transaction
-from mailslot.spool.watch import watch_changes
+from mailslot.spool.watch import file_versions, watch_changes
 
 if TYPE_CHECKING:
     import sqlite3
@@ -110,6 +110,10 @@ class Spool:
     async def check(self) -> None:
         """Check that the database is still there and sound; if not, raise, and set `loss_error`."""
         await anyio.to_thread.run_sync(self._database.check)
+
+    def file_versions(self) -> object:
+        """Return a value that changes when the files of the database are removed, replaced or changed."""
+        return file_versions(self._database.path)
 
     async def losses(self) -> list[DatabaseLoss]:
         """Return all losses of the database, oldest first; each time it was recreated from the message files."""

@@ -1,28 +1,107 @@
-"""Watching for changes by this or another process."""
+"""Watching for changes by this or another process.
+
+On Linux the kernel tells of them by inotify(7): SQLite appends each commit to its log, whichever process it is. So a
+service that has nothing to do sleeps. Elsewhere, and where the user has no inotify instances left, the version of the
+database is read five times a second.
+
+The functions are called in the C library. The packages that wrap them need asyncio, a thread, or a program that looks
+for that library.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import os
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 import anyio
 import anyio.to_thread
 
+from mailslot.vault.durable import file_version
+
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+    from pathlib import Path
 
     from mailslot.spool.database import Database
 
 _PAUSE: Final = 0.2
-"""Seconds between two checks: other processes send no events, and a check takes a fraction of a millisecond."""
+"""Seconds between two checks where the kernel does not tell of changes."""
+
+_LONG_PAUSE: Final = 10.0
+"""Seconds between two checks where it does."""
+
+_IN_MODIFY: Final = 0x2
+_FLAGS: Final = os.O_NONBLOCK | os.O_CLOEXEC  # IN_NONBLOCK and IN_CLOEXEC are the same on every architecture
+_MAX_EVENTS: Final = 65536
 
 
 async def watch_changes(database: Database) -> AsyncGenerator[None]:
     """Yield at once, and then after each commit by any process."""
     seen: tuple[int, int] | None = None
-    while True:
-        version = await anyio.to_thread.run_sync(database.version)
-        if version != seen:
-            seen = version
-            yield
-        else:
-            await anyio.sleep(_PAUSE)
+    with _watching(_log_of(database.path)) as wait:
+        while True:
+            version = await anyio.to_thread.run_sync(database.version)
+            if version != seen:
+                seen = version
+                yield
+            else:
+                await wait()
+
+
+def file_versions(path: Path) -> object:
+    """Return a value that changes when the files of a database are removed, replaced or changed other than by a commit.
+
+    Args:
+        path: the database.
+    """
+    try:
+        log: int | None = _log_of(path).stat().st_ino
+    except OSError:
+        log = None
+    return file_version(path), log
+
+
+def _log_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}-wal")
+
+
+@contextmanager
+def _watching(path: Path) -> Generator[Callable[[], Awaitable[None]]]:
+    """Yield what waits until a file may have been written to since it was called before."""
+    inotify = _inotify_for(path)
+    if inotify is None:
+        yield _pause
+        return
+
+    async def wait() -> None:
+        with anyio.move_on_after(_LONG_PAUSE):
+            await anyio.wait_readable(inotify)
+            # Whatever is written after this is a new event.
+            with suppress(BlockingIOError):
+                os.read(inotify, _MAX_EVENTS)
+
+    try:
+        yield wait
+    finally:
+        os.close(inotify)
+
+
+def _inotify_for(path: Path) -> int | None:
+    """Return the descriptor of an inotify instance that watches a file; None where there is none to be had."""
+    library = ctypes.CDLL(None)
+    try:
+        descriptor: int = library.inotify_init1(_FLAGS)
+    except AttributeError:
+        return None
+    if descriptor < 0:
+        return None
+    if library.inotify_add_watch(descriptor, os.fsencode(path), _IN_MODIFY) < 0:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+async def _pause() -> None:
+    await anyio.sleep(_PAUSE)

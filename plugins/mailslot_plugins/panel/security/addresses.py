@@ -1,9 +1,10 @@
-"""The client address of a request, and the host name that it uses for this device."""
+"""The client address of a request, the host name that it uses for this device, and our own addresses."""
 
 from __future__ import annotations
 
 import re
 import socket
+from contextlib import suppress
 from functools import cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, Final
@@ -24,6 +25,9 @@ _BY_PROXY: Final = frozenset({b"forwarded", b"via", b"x-real-ip"})
 _HOST: Final = re.compile(
     r"(?:\[([0-9A-Fa-f:.]{2,45})\]|([A-Za-z0-9.-]{1,255}))(?::[0-9]{1,5})?"
 )  # RFC 9110 section 7.2
+
+# Nothing is sent there: connecting a UDP socket only chooses the address that would be used (RFC 5737, RFC 3849).
+_SOMEWHERE: Final = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
 
 
 def is_loopback(address: str) -> bool:
@@ -100,3 +104,19 @@ def own_names() -> tuple[str, ...]:
     if not name.isascii() or not name:
         return ()
     return (name, f"{name.partition('.')[0]}.local")
+
+
+def own_addresses(bound: str) -> tuple[str, ...]:
+    """Return the addresses at which the panel can be reached.
+
+    Args:
+        bound: the address that the panel listens on; ``0.0.0.0`` or ``::`` for all.
+    """
+    if bound not in {"0.0.0.0", "::"}:  # noqa: S104 - compared, not bound to
+        return (bound.partition("%")[0],)
+    found: list[str] = []
+    for family, somewhere in _SOMEWHERE:
+        with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((somewhere, 9))
+            found.append(str(probe.getsockname()[0]).partition("%")[0])
+    return tuple(dict.fromkeys((*found, "127.0.0.1")))

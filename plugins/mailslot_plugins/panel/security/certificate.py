@@ -7,9 +7,7 @@ the service and the panel show confirms that it is the device's.
 from __future__ import annotations
 
 import hashlib
-import socket
 import ssl
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -35,8 +33,6 @@ RENEW_BEFORE: Final = timedelta(days=30)
 """The time before its expiry when a self-signed certificate is renewed."""
 
 _LARGEST: Final = 64 * 1024
-# Nothing is sent there: connecting a UDP socket only chooses the address that would be used (RFC 5737, RFC 3849).
-_SOMEWHERE: Final = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,22 +103,6 @@ def self_signed_certificate(home: Path, names: Iterable[str], now: float) -> Ser
             durable.replace(key_path, _pem(key))
             durable.replace(path, octets)
     return _load_certificate(path, key_path, octets, is_own=False)
-
-
-def own_addresses(bound: str) -> tuple[str, ...]:
-    """Return the addresses at which the panel can be reached.
-
-    Args:
-        bound: the address that the panel listens on; ``0.0.0.0`` or ``::`` for all.
-    """
-    if bound not in {"0.0.0.0", "::"}:  # noqa: S104 - compared, not bound to
-        return (bound.partition("%")[0],)
-    found: list[str] = []
-    for family, somewhere in _SOMEWHERE:
-        with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.connect((somewhere, 9))
-            found.append(str(probe.getsockname()[0]).partition("%")[0])
-    return tuple(dict.fromkeys((*found, "127.0.0.1")))
 
 
 def _is_usable(octets: bytes, key: ec.EllipticCurvePrivateKey, wanted: frozenset[str], moment: datetime) -> bool:

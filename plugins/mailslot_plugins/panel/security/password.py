@@ -9,9 +9,6 @@ import unicodedata
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
-
 from mailslot.errors import InputError
 from mailslot.vault import durable
 from mailslot.vault.errors import reading, unreadable_error, writing
@@ -19,6 +16,8 @@ from mailslot.vault.lock import blocking_lock
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from argon2 import PasswordHasher
 
     from mailslot.wire.secret import Secret
 
@@ -105,6 +104,8 @@ class Password:
         Raises:
             VaultError: the hash cannot be read.
         """
+        from argon2.exceptions import InvalidHashError, VerificationError  # noqa: PLC0415 - until somebody signs in
+
         with reading(self._path):
             octets = durable.read(self._path, _LARGEST)
         hashed = _dummy_hash() if octets is None else octets.decode("ascii", "replace").strip()
@@ -131,6 +132,8 @@ def _hasher() -> PasswordHasher:
     When a large block is freed, glibc raises its mmap threshold and keeps such blocks in every thread: 19 MiB for each
     of dozens of threads. Setting the threshold prevents that. Other C libraries return such blocks anyway.
     """
+    from argon2 import PasswordHasher  # noqa: PLC0415 - as above
+
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _RETURNED)

@@ -1,0 +1,106 @@
+"""Has confined processes forked; see `mailslot_plugins.intake.fork_server`."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, NamedTuple
+
+from mailslot_plugins.intake.fork_server import LENGTH
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class ForkedProcess(NamedTuple):
+    """Our ends of what connects us with a process that was ordered.
+
+    Attributes:
+        stream: takes its request, and gives its result.
+        errors: gives its standard error.
+        control: gives its exit code in decimal digits; nothing where it was never started. Closing it ends the process.
+    """
+
+    stream: socket.socket
+    errors: socket.socket
+    control: socket.socket
+
+
+class ForkServer:
+    """The process that forks; started when it is needed, and again where it has ended meanwhile. It is thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._orders: socket.socket | None = None
+        self._owner = 0
+
+    def order(self, folder: Path) -> ForkedProcess:
+        """Order a process. Blocks for a moment.
+
+        Args:
+            folder: its working folder.
+
+        Raises:
+            OSError: the process that forks cannot be started, or there are no descriptors left.
+        """
+        with ExitStack() as ours, ExitStack() as theirs:
+            pairs = [socket.socketpair() for _ in ForkedProcess._fields]
+            for our_end, their_end in pairs:
+                ours.enter_context(our_end)
+                theirs.enter_context(their_end)
+            descriptors = [their_end.fileno() for _, their_end in pairs]
+            name = os.fsencode(folder)
+            order = LENGTH.pack(len(name)) + name
+            with self._lock:
+                try:
+                    socket.send_fds(self._connected(), [order], descriptors)
+                except (BrokenPipeError, ConnectionResetError):
+                    # It was not needed for a while, and has ended.
+                    self._forget()
+                    socket.send_fds(self._connected(), [order], descriptors)
+            ours.pop_all()
+            return ForkedProcess(*(our_end for our_end, _ in pairs))
+
+    def forget(self) -> None:
+        """Have the next order start another process that forks; this one ends with its tasks."""
+        with self._lock:
+            self._forget()
+
+    def _connected(self) -> socket.socket:
+        if self._owner != os.getpid():
+            # This process was forked itself, and has a server only by its parent.
+            self._process = self._orders = None
+        if self._orders is None:
+            self._start()
+        assert self._orders is not None  # noqa: S101 - started
+        return self._orders
+
+    def _start(self) -> None:
+        orders, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "mailslot_plugins.intake.fork_server"],
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                env={"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "PYTHONDONTWRITEBYTECODE": "1"},
+                start_new_session=True,
+            )
+        if self._owner != os.getpid():
+            atexit.register(self.forget)
+        self._orders, self._owner = orders, os.getpid()
+
+    def _forget(self) -> None:
+        if self._orders is not None:
+            self._orders.close()
+        if self._process is not None:
+            # It ends at the end of its orders.
+            self._process.wait()
+        self._process = self._orders = None
