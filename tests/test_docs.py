@@ -27,7 +27,7 @@ from mailslot.causes.judge import judge
 from mailslot.causes.refusal import Refusal
 from mailslot.causes.rules import table
 from mailslot.diagnosis.catalogue import messages
-from mailslot.diagnosis.catalogue import texts as in_list
+from mailslot.diagnosis.catalogue import variants as in_list
 from mailslot.oauth.response import TokenServiceResponse
 from mailslot.oauth.token_error_table import error_table
 from mailslot.oauth.token_errors import classify_error
