@@ -12,7 +12,8 @@ import pytest
 
 from mailslot import Endpoint, Security
 from mailslot.net.channel import Channel
-from mailslot.net.waiter import AnyioWaiter, AsyncioWaiter, current_clock
+from mailslot.net.event_loop import current_clock
+from mailslot.net.waiter import AnyioWaiter, AsyncioWaiter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

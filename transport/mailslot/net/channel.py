@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Final
 import anyio
 import anyio.lowlevel
 
+from mailslot.net.event_loop import new_waiter
 from mailslot.net.tls import start_tls
-from mailslot.net.waiter import closed_error, new_waiter
+from mailslot.net.waiter import closed_error
 
 if TYPE_CHECKING:
     from asyncio.trsock import TransportSocket

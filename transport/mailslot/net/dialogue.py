@@ -9,8 +9,8 @@ import anyio.to_thread
 
 from mailslot.errors import ClosedError, MailError, NetworkError, RefusedError, ServerError, Stage
 from mailslot.net.endpoint import format_seconds
+from mailslot.net.event_loop import current_clock
 from mailslot.net.tls import PlainTextError
-from mailslot.net.waiter import current_clock
 from mailslot.wire.protocol_error import LocalProtocolError, RemoteProtocolError
 
 if TYPE_CHECKING:

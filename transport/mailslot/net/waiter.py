@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import sys
-from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
@@ -34,42 +32,6 @@ class Waiter(Protocol):
     def close(self) -> None:
         """Leave the socket alone; a task that waits for it gets a `ConnectionAbortedError`. May be called again."""
         ...
-
-
-def new_waiter(connected: socket.socket, read_arrived: Callable[[], bool]) -> Waiter:
-    """Return a waiter for the event loop that runs.
-
-    Args:
-        connected: the socket.
-        read_arrived: reads the octets that have arrived; returns False if there are none. The waiter may call it
-            before the task that waits goes on.
-    """
-    if _in_asyncio():
-        with suppress(NotImplementedError):
-            return AsyncioWaiter(connected, read_arrived)
-        return AnyioWaiter(connected)
-    # Loaded only where Trio is.
-    from mailslot.net.trio_waiter import TrioWaiter  # noqa: PLC0415
-
-    return TrioWaiter(connected)
-
-
-def current_clock() -> Callable[[], float]:
-    """Return the clock of the event loop that runs: `anyio.current_time`, without asking each time which loop it is."""
-    if _in_asyncio():
-        return asyncio.get_running_loop().time
-    if (trio := sys.modules.get("trio")) is not None and trio.lowlevel.in_trio_task():
-        clock: Callable[[], float] = trio.lowlevel.current_clock().current_time
-        return clock
-    return anyio.current_time
-
-
-def _in_asyncio() -> bool:
-    try:
-        # Trio may run as a guest in asyncio's event loop; then there is no task.
-        return asyncio.current_task() is not None
-    except RuntimeError:
-        return False
 
 
 class AnyioWaiter:
