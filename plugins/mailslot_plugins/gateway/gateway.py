@@ -100,7 +100,7 @@ class Gateway:
             dialogue = dialogue_of(connection, at, refusal, stored=stored, refused_command=refused_command)
             self.log.note_dialogue(entry.name, dialogue)
             return
-        tls = connection.peer.tls
+        tls, cause = connection.peer.tls, cause_of(connection, refusal or NOT_ALLOWED_HERE, stored=0)
         self.log.note_unknown(
             at,
             connection.peer.address,
@@ -108,7 +108,8 @@ class Gateway:
             helo=connection.hello or "",
             user=connection.tried_user or "",
             tls=tls.version if tls is not None else "",
-            verdict=sentence(cause_of(connection, refusal or NOT_ALLOWED_HERE, stored=0)),
+            verdict=sentence(cause),
+            cause=cause,
         )
 
 

@@ -129,7 +129,8 @@ class _Listeners:
         for opened in self._open.values():
             await self._refresh_tls(opened.settings, opened.tls)
         self._gateway.log.note_listening(
-            {name: (opened.settings.host, opened.server.listener.port) for name, opened in self._open.items()}
+            {name: (opened.settings.host, opened.server.listener.port) for name, opened in self._open.items()},
+            {name: sentence for name, sentence in self._failed.items() if name in wanted},
         )
 
     async def _try(self, name: str, settings: Listener, servers: TaskGroup) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mailslot.plugin import RESUBMIT_AFTER, UNATTENDED, RetryPolicy
+from mailslot.plugin import RESUBMIT_AFTER, UNATTENDED, PanelPackage, RetryPolicy
 
 if TYPE_CHECKING:
     from mailslot.plugin import Device, Handled, Incoming, Section
@@ -20,6 +20,7 @@ class GatewayPipeline:
     drains: bool = True
     # A scan that arrives twice does less harm than one that does not arrive: the device has thrown it away.
     retry_policy: RetryPolicy = RetryPolicy(UNATTENDED, resubmit_after=RESUBMIT_AFTER)
+    panel: PanelPackage = PanelPackage("mailslot_plugins.gateway.panel", has_page=True, icon="copier", has_api=True)
 
     async def handle(self, mail: Incoming, device: Device) -> Handled:
         """Keep the mail for the devices that fetch it."""

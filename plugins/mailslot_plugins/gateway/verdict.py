@@ -88,6 +88,7 @@ def dialogue_of(
         cause=cause,
         verdict=_accepted(stored) if cause == "ok" else sentence(cause),
         lines=tuple(connection.transcript.lines),
+        messages=stored,
     )
 
 

@@ -12,7 +12,11 @@ from rich.table import Table
 
 from mailslot.cli import device_options as options
 from mailslot.cli.console import make_console, print_json
-from mailslot.cli.device_documents import (
+from mailslot.cli.gateway_log import read_log, unknown_address
+from mailslot.cli.home import open_records
+from mailslot.cli.settings import AsJson
+from mailslot.errors import InputError
+from mailslot.service.gateway_documents import (
     NOTHING,
     Noted,
     device_document,
@@ -20,10 +24,6 @@ from mailslot.cli.device_documents import (
     read_noted,
     unknown_document,
 )
-from mailslot.cli.gateway_log import read_log, unknown_address
-from mailslot.cli.home import open_records
-from mailslot.cli.settings import AsJson
-from mailslot.errors import InputError
 from mailslot.slots.gateway.entries import add_device, find_table, remove_device, set_device_password
 from mailslot.slots.gateway.gateway_settings import GatewaySettings
 from mailslot.slots.gateway.table_groups import DEVICES
@@ -155,9 +155,10 @@ def list_devices(context: typer.Context, *, as_json: AsJson = False) -> None:
     """List the devices, and when each came last."""
     home: Path = context.obj
     records = open_records(home)
-    tables = records.settings.current().groups[DEVICES.name]
-    noted = _noted(home, list(tables))
-    rows = [device_document(records, name, values, noted) for name, values in tables.items()]
+    current = records.settings.current()
+    names = list(current.groups[DEVICES.name])
+    noted = _noted(home, names)
+    rows = [device_document(records, current, name, noted) for name in names]
     if as_json:
         print_json(rows)
         return
@@ -290,8 +291,8 @@ async def _unknown_devices(log: GatewayLog) -> list[UnknownDevice]:
 
 
 def _document(records: Records, home: Path, name: str) -> dict[str, Any]:
-    values = find_table(records, DEVICES, name)
-    return device_document(records, name, values, _noted(home, [name]))
+    find_table(records, DEVICES, name)
+    return device_document(records, records.settings.current(), name, _noted(home, [name]))
 
 
 def _noted(home: Path, names: list[str]) -> Noted:

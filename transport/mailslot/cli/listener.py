@@ -15,15 +15,14 @@ from mailslot.cli.console import make_console, print_json
 from mailslot.cli.gateway_log import read_log
 from mailslot.cli.home import open_records
 from mailslot.cli.settings import AsJson
+from mailslot.service.gateway_documents import listener_document
 from mailslot.slots.gateway.entries import add_listener, remove_listener
 from mailslot.slots.gateway.gateway_settings import GatewaySettings
-from mailslot.slots.settings import protocol_text
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mailslot.diagnosis.gateway_log import GatewayLog
-    from mailslot.slots.gateway.listeners import Listener
 
 app = typer.Typer(help="What the gateway listens on: add a listener, list them, remove one.", no_args_is_help=True)
 
@@ -67,14 +66,11 @@ def add(
 def list_listeners(context: typer.Context, *, as_json: AsJson = False) -> None:
     """List the listeners, and the addresses that the service has taken."""
     home: Path = context.obj
-    settings = GatewaySettings.of(open_records(home).settings.current())
-    listening = anyio.run(read_log, home, _listening, dict[str, tuple[str, int]]())
+    current = open_records(home).settings.current()
+    listening, failures = anyio.run(read_log, home, _noted, (dict[str, tuple[str, int]](), dict[str, str]()))
     rows: list[dict[str, Any]] = [
-        {
-            **listener_document(listener, listening.get(listener.name)),
-            "devices": [name for name, entry in settings.devices.items() if entry.listener == listener.name],
-        }
-        for listener in settings.listeners.values()
+        listener_document(current, each, listening.get(each.name), failures.get(each.name))
+        for each in GatewaySettings.of(current).listeners.values()
     ]
     if as_json:
         print_json(rows)
@@ -91,6 +87,9 @@ def list_listeners(context: typer.Context, *, as_json: AsJson = False) -> None:
         security = row["security"] + (", also TLS 1.0 and 1.1" if row["legacy"] else "")
         table.add_row(row["name"], escape(address), row["protocol"], security, ", ".join(row["devices"]))
     console.print(table)
+    for row in rows:
+        if row["error"]:
+            console.print(f"[red]✗[/red] {row['name']}: {escape(row['error'])}", highlight=False)
 
 
 @app.command("remove")
@@ -100,25 +99,5 @@ def remove(context: typer.Context, name: ListenerName) -> None:
     make_console().print(f"The listener {name} is removed.", highlight=False)
 
 
-def listener_document(listener: Listener, taken: tuple[str, int] | None) -> dict[str, Any]:
-    """Return the document of a listener.
-
-    Args:
-        listener: the listener.
-        taken: the host and port that the service has taken for it; None where it was never started.
-    """
-    return {
-        "name": listener.name,
-        "listen": listener.address,
-        "host": listener.host,
-        "port": listener.port or (taken[1] if taken else 0),
-        "protocol": protocol_text(listener.protocol),
-        "security": listener.security.value,
-        "legacy": listener.legacy,
-        "certificate": None if listener.certificate is None else str(listener.certificate),
-        "key": None if listener.key is None else str(listener.key),
-    }
-
-
-async def _listening(log: GatewayLog) -> dict[str, tuple[str, int]]:
-    return await log.listening()
+async def _noted(log: GatewayLog) -> tuple[dict[str, tuple[str, int]], dict[str, str]]:
+    return await log.listening(), await log.failures()

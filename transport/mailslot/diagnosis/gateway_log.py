@@ -39,6 +39,7 @@ _INTERVAL: Final = 2.0
 _DIALOGUES: Final = "dialogues "
 _UNKNOWN: Final = "unknown "
 _LISTENING: Final = "listening"
+_FAILURES: Final = "listener failures"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class Dialogue:
         cause: an id of the catalogue of causes; ``"ok"`` where all went well.
         verdict: what there is to say about it, in one sentence.
         lines: what was said, without secrets.
+        messages: how many messages it handed over, or fetched.
     """
 
     at: float
@@ -64,6 +66,7 @@ class Dialogue:
     cause: str
     verdict: str
     lines: tuple[str, ...] = ()
+    messages: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,7 @@ class UnknownDevice:
         first_at: when it came first, in seconds since 1970.
         last_at: when it came last.
         count: how often it came.
+        cause: an id of the catalogue of causes; empty where another version has noted it.
     """
 
     address: str
@@ -91,6 +95,7 @@ class UnknownDevice:
     first_at: float
     last_at: float
     count: int = 1
+    cause: str = ""
 
 
 class GatewayLog:
@@ -105,6 +110,7 @@ class GatewayLog:
         self._dialogues: dict[str, deque[Dialogue]] = {}
         self._unknown: dict[str, UnknownDevice] = {}
         self._listening: dict[str, tuple[str, int]] | None = None
+        self._failures: dict[str, str] = {}
         self._noted = anyio.Event()
 
     # What the gateway notes; it never waits for the disk.
@@ -120,7 +126,16 @@ class GatewayLog:
         self._noted.set()
 
     def note_unknown(
-        self, at: float, address: str, *, listener: str, helo: str = "", user: str = "", tls: str = "", verdict: str
+        self,
+        at: float,
+        address: str,
+        *,
+        listener: str,
+        helo: str = "",
+        user: str = "",
+        tls: str = "",
+        verdict: str,
+        cause: str = "",
     ) -> None:
         """Note that somebody knocked who was not let in.
 
@@ -132,6 +147,7 @@ class GatewayLog:
             user: the user that it tried.
             tls: the version of TLS.
             verdict: why it was not let in, in one sentence.
+            cause: an id of the catalogue of causes.
         """
         new = UnknownDevice(
             address=_clean(address, _MAX_WORD),
@@ -142,15 +158,23 @@ class GatewayLog:
             verdict=_clean(verdict, _MAX_WORD),
             first_at=at,
             last_at=at,
+            cause=cause,
         )
         self._unknown[new.address] = _merged(self._unknown.pop(new.address, None), new)
         while len(self._unknown) > MAX_UNKNOWN:
             self._unknown.pop(next(iter(self._unknown)))
         self._noted.set()
 
-    def note_listening(self, addresses: Mapping[str, tuple[str, int]]) -> None:
-        """Note what the gateway listens on: hosts and ports by the names of the listeners."""
-        self._listening = dict(addresses)
+    def note_listening(
+        self, addresses: Mapping[str, tuple[str, int]], failures: Mapping[str, str] | None = None
+    ) -> None:
+        """Note what the gateway listens on.
+
+        Args:
+            addresses: hosts and ports by the names of the listeners.
+            failures: why a listener could not be opened, in one sentence, by its name.
+        """
+        self._listening, self._failures = dict(addresses), dict(failures or {})
         self._noted.set()
 
     async def run(self) -> None:
@@ -211,7 +235,7 @@ class GatewayLog:
         kept_addresses = sorted(merged, key=lambda address: merged[address].last_at, reverse=True)[:MAX_UNKNOWN]
         values |= {f"{_UNKNOWN}{each}": asdict(merged[each]) for each in kept_addresses if each in unknown}
         if listening is not None:
-            values[_LISTENING] = listening
+            values |= {_LISTENING: listening, _FAILURES: self._failures}
         await self._store.update(values, [f"{_UNKNOWN}{each}" for each in known.keys() - set(kept_addresses)])
 
     # What commands and the panel read.
@@ -242,6 +266,14 @@ class GatewayLog:
         """
         rows = cast("dict[str, list[Any]]", await self._store.get(_LISTENING, {}))
         return {name: (str(host), int(port)) for name, (host, port) in rows.items()}
+
+    async def failures(self) -> dict[str, str]:
+        """Return why listeners could not be opened, by their names.
+
+        Raises:
+            MailError: as for `dialogues`.
+        """
+        return cast("dict[str, str]", await self._store.get(_FAILURES, {}))
 
     async def forget(self, *, unknown: Iterable[str] = (), device: str | None = None) -> None:
         """Forget unknown devices that are known from now on, or a device that is removed.

@@ -26,15 +26,19 @@ class NotPermittedError(InputError):
         needs: who might.
     """
 
-    def __init__(self, target: str, key: str, needs: SetterRole) -> None:
+    def __init__(self, target: str, key: str, needs: SetterRole, *, how: str = "") -> None:
         sentence = (
             "The device lets only somebody with a login on it set this"
             if needs == "local"
             else "The device lets no key to the API set this, only its administrator, in the panel"
         )
-        at = f"mailslot set {target} {key}=…"
+        if how:
+            sentence = f"{sentence}, {how}" if needs == "local" else f"{sentence} or {how}"
+        else:
+            command = f"mailslot set {target} {key}=…"
+            sentence = f"{sentence}: {command}" if needs == "local" else f"{sentence} or with {command}"
         super().__init__(
-            f"{sentence}: {at}" if needs == "local" else f"{sentence} or with {at}",
+            sentence,
             stage="resolve",
             cause="not_permitted",
             key=key,
@@ -85,6 +89,8 @@ def check_permission(
     before: Mapping[str, Any],
     role: SetterRole,
     target: str,
+    *,
+    how: str = "",
 ) -> None:
     """Refuse changes that need a higher role.
 
@@ -94,6 +100,7 @@ def check_permission(
         before: what is set now, by key.
         role: who wants to.
         target: the slot or section, for the command that would set it.
+        how: how it would be set, where that command is another one, such as ``"with mailslot device add"``.
 
     Raises:
         NotPermittedError: he may not.
@@ -103,7 +110,7 @@ def check_permission(
         parsed = keys.parse_value(known, key, value)
         needs = required_role(known[key], parsed, before.get(key))
         if exceeds_role(needs, role):
-            raise NotPermittedError(target, key, needs)
+            raise NotPermittedError(target, key, needs, how=how)
 
 
 def _each(value: object) -> tuple[object, ...]:

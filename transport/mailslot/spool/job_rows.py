@@ -123,6 +123,15 @@ def count_by_pipeline(connection: sqlite3.Connection) -> list[tuple[str, State, 
     return [tuple(row) for row in connection.execute(query)]
 
 
+def count_by_note(connection: sqlite3.Connection, note: str) -> list[tuple[str, State, int, float]]:
+    """Return, for each value of a note and each state, the number of jobs and when the newest was accepted."""
+    query = (
+        "SELECT json_extract(notes, ?) AS value, state, count(*), max(created_at) FROM jobs "
+        "WHERE value IS NOT NULL GROUP BY value, state"
+    )
+    return [tuple(row) for row in connection.execute(query, (f"$.{note}",))]
+
+
 def held_by_record(connection: sqlite3.Connection) -> Mapping[str, tuple[int, int]]:
     """Return, for each record that has held jobs, their number and the id of the newest."""
     query = "SELECT via, count(*), max(id) FROM jobs WHERE state = 'held' GROUP BY via"

@@ -24,6 +24,7 @@ from mailslot.spool.copied_spool import save_location
 from mailslot.spool.database import Database
 from mailslot.spool.delivery_claims import DeliveryClaims
 from mailslot.spool.errors import SpoolError
+from mailslot.spool.job import DEVICE_NOTE
 from mailslot.spool.job_file import JobFile
 from mailslot.spool.ledger import Ledger
 from mailslot.spool.limits import SpoolLimits
@@ -208,6 +209,10 @@ class Spool:
     async def count_by_pipeline(self) -> list[tuple[str, State, int, float]]:
         """Return, for each pipeline and state that has jobs, their number and when the oldest was accepted."""
         return await self._database.read(job_rows.count_by_pipeline)
+
+    async def count_by_device(self) -> list[tuple[str, State, int, float]]:
+        """Return, for each device and state that has jobs, their number and when the newest was accepted."""
+        return await self._database.read(lambda connection: job_rows.count_by_note(connection, DEVICE_NOTE))
 
     async def held_by_record(self) -> Mapping[str, tuple[int, int]]:
         """Return, for each record that has held jobs, their number and the id of the newest."""

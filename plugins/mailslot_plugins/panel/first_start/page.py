@@ -20,6 +20,7 @@ from mailslot.wire.secret import Secret
 from mailslot_plugins.panel.background import tasks_of
 from mailslot_plugins.panel.first_start.clock import ClockCheck, check_clock
 from mailslot_plugins.panel.permission import change_section
+from mailslot_plugins.panel.pipelines import pipeline_text
 from mailslot_plugins.panel.render import redirect, render, text
 from mailslot_plugins.panel.security.addresses import is_local
 from mailslot_plugins.panel.security.password import MIN_LENGTH, PasswordExistsError
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from mailslot.service.device import Device
+    from mailslot_plugins.panel.pipelines import PipelinePage
     from mailslot_plugins.panel.security.security import Security
 
 RECORD: Final = "smtp"
@@ -96,7 +98,12 @@ async def set_device(request: Request) -> Response:
     except InputError as error:
         return _device_page(request, values, str(error), 422)
     await device.refresh()
-    return redirect(request, f"{FIRST_START}/slot")
+    return redirect(request, f"{FIRST_START}/{'purpose' if _others(request) else 'slot'}")
+
+
+async def show_purpose(request: Request) -> Response:
+    """Return the choice between the device's own mail and what pipelines offer instead."""
+    return render(request, "first_start/purpose.html", others=_others(request))
 
 
 async def show_slot(request: Request) -> Response:
@@ -144,6 +151,12 @@ async def show_clock(request: Request) -> Response:
     return render(request, "first_start/clock.html", **_clock(request))
 
 
+def _others(request: Request) -> list[PipelinePage]:
+    """Return the pages of pipelines that somebody may set up instead of the device's own mail."""
+    pages: list[PipelinePage] = request.app.state.pages
+    return [page for page in pages if pipeline_text(page.name, "first_start_choice", request.state.language)]
+
+
 def _password_page(request: Request, errors: dict[str, str], status: int = 200) -> Response:
     context: dict[str, Any] = {"errors": errors, "asks_for_code": not is_local(request.scope), "least": MIN_LENGTH}
     return render(request, "first_start/password.html", status, **context)
@@ -173,6 +186,7 @@ routes = [
     Route(FIRST_START, set_password, methods=["POST"]),
     Route(f"{FIRST_START}/device", show_device),
     Route(f"{FIRST_START}/device", set_device, methods=["POST"]),
+    Route(f"{FIRST_START}/purpose", show_purpose),
     Route(f"{FIRST_START}/slot", show_slot),
     Route(f"{FIRST_START}/slot", set_slot, methods=["POST"]),
     Route(f"{FIRST_START}/done", show_done),

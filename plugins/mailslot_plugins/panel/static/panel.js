@@ -1,9 +1,9 @@
 // What the panel does beyond forms and links; without it every page works all the same.
 "use strict";
 
-// A copy button appears only where copying works.
+// Buttons that copy or print appear only where that works.
 function offerCopying(root) {
-  for (const button of root.querySelectorAll("[data-copies]")) {
+  for (const button of root.querySelectorAll("[data-copies], [data-prints]")) {
     button.hidden = false;
   }
 }
@@ -28,6 +28,12 @@ document.addEventListener("click", async (event) => {
     await copy(button.dataset.copies);
     button.classList.add("did");
     setTimeout(() => button.classList.remove("did"), 1500);
+  }
+});
+
+document.addEventListener("click", (event) => {
+  if (event.target.closest("[data-prints]")) {
+    window.print();
   }
 });
 

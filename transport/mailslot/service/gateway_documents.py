@@ -1,4 +1,4 @@
-"""Documents of devices, as ``mailslot device … --json`` prints them."""
+"""JSON documents of listeners, devices and what the gateway has noted, as the commands and the API return them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from mailslot.slots.gateway.device_entry import DEVICE_KEYS
 from mailslot.slots.gateway.entries import password_kind
 from mailslot.slots.gateway.gateway_settings import GatewaySettings
 from mailslot.slots.gateway.instructions import instructions
+from mailslot.slots.gateway.table_groups import DEVICES
 from mailslot.slots.keys import json_value
 from mailslot.slots.settings import protocol_text
 from mailslot.timestamps import iso
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
     from mailslot.diagnosis.gateway_log import Dialogue, GatewayLog, UnknownDevice
     from mailslot.slots.gateway.instructions import Instruction
+    from mailslot.slots.gateway.listeners import Listener
     from mailslot.slots.records import Records
+    from mailslot.slots.settings_document import CurrentSettings
 
 Noted = tuple["dict[str, tuple[str, int]]", "dict[str, list[Dialogue]]"]
 """The addresses that the listeners have taken, and the dialogues of devices, the newest first."""
@@ -31,16 +34,17 @@ async def read_noted(log: GatewayLog, names: list[str]) -> Noted:
     return await log.listening(), {name: await log.dialogues(name) for name in names}
 
 
-def device_document(records: Records, name: str, values: Mapping[str, Any], noted: Noted) -> dict[str, Any]:
+def device_document(records: Records, current: CurrentSettings, name: str, noted: Noted) -> dict[str, Any]:
     """Return the document of a device. It blocks.
 
     Args:
         records: the home folder.
+        current: its settings, which have this device.
         name: the device.
-        values: of its table, without defaults.
         noted: from `read_noted`.
     """
-    settings = GatewaySettings.of(records.settings.current())
+    settings = GatewaySettings.of(current)
+    values: Mapping[str, Any] = current.groups[DEVICES.name][name]
     entry = settings.devices[name]
     listening, dialogues = noted
     last = next(iter(dialogues.get(name, ())), None)
@@ -69,3 +73,31 @@ def dialogue_document(dialogue: Dialogue, *, lines: bool = True) -> dict[str, An
 def unknown_document(device: UnknownDevice) -> dict[str, Any]:
     """Return the document of an unknown device."""
     return {**asdict(device), "first_at": iso(device.first_at), "last_at": iso(device.last_at)}
+
+
+def listener_document(
+    current: CurrentSettings, listener: Listener, taken: tuple[str, int] | None, error: str | None = None
+) -> dict[str, Any]:
+    """Return the document of a listener.
+
+    Args:
+        current: the settings.
+        listener: the listener.
+        taken: the host and port that the service has taken for it; None where it was never started.
+        error: why it could not be opened; None where it could.
+    """
+    return {
+        "name": listener.name,
+        "listen": listener.address,
+        "host": listener.host,
+        "port": listener.port or (taken[1] if taken else 0),
+        "protocol": protocol_text(listener.protocol),
+        "security": listener.security.value,
+        "legacy": listener.legacy,
+        "certificate": None if listener.certificate is None else str(listener.certificate),
+        "key": None if listener.key is None else str(listener.key),
+        "devices": [
+            name for name, values in current.groups[DEVICES.name].items() if values.get("listener") == listener.name
+        ],
+        "error": error,
+    }

@@ -1,0 +1,115 @@
+"""The form of a device: what was entered, as the values of its table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from mailslot.errors import InputError
+from mailslot.slots.gateway.device_entry import DEVICE_KEYS
+from mailslot.slots.keys import json_value, parse_value
+from mailslot.slots.overview import as_text
+from mailslot.slots.slot import is_valid_name
+from mailslot_plugins.gateway.panel.overview import FOLDER
+from mailslot_plugins.panel.render import text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.datastructures import FormData
+    from starlette.requests import Request
+
+    from mailslot.slots.gateway.device_entry import DeviceEntry
+
+IDENTITIES: Final = ("user", "address", "both")
+"""How a device identifies itself: by a user with a password, by its address, or by both."""
+
+AUDIENCES: Final = ("domain", "some", "anyone")
+"""To whom a device may send: within the domain of the account, to some addresses, or to anyone."""
+
+FURTHER: Final = ("listener", "sender", "limit", "size", "notify")
+"""The settings that the form shows folded away."""
+
+_ANYONE: Final = ("*",)
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceForm:
+    """What was entered.
+
+    Attributes:
+        name: the device's name.
+        identity: one of `IDENTITIES`.
+        audience: one of `AUDIENCES`.
+        fields: the other fields, as text by key.
+        errors: what is wrong, by field; the empty one is for what belongs to none.
+    """
+
+    name: str = ""
+    identity: str = "user"
+    audience: str = "domain"
+    fields: Mapping[str, str] = field(default_factory=dict[str, str])
+    errors: dict[str, str] = field(default_factory=dict[str, str])
+
+    def get(self, key: str) -> str:
+        """Return the text of a field; empty where there is none."""
+        return self.fields.get(key, "")
+
+    def values(self) -> dict[str, object | None]:
+        """Return the values of the device's table; None for what is not set."""
+        values: dict[str, object | None] = {key: self.get(key) or None for key in (*FURTHER, "via", "from")}
+        values["user"] = (self.get("user") or self.name) if self.identity in {"user", "both"} else None
+        values["address"] = self.get("address") if self.identity in {"address", "both"} else None
+        values["to"] = {"domain": None, "anyone": "*"}.get(self.audience, self.get("to"))
+        return values
+
+
+def read_form(form: FormData, name: str | None = None) -> DeviceForm:
+    """Return what was entered.
+
+    Args:
+        form: the form.
+        name: the device's name, where it has one already.
+    """
+    fields = {key: str(form.get(key, "")).strip() for key in DEVICE_KEYS}
+    identity, audience = str(form.get("identity", "")), str(form.get("audience", ""))
+    return DeviceForm(
+        name=str(form.get("name", "")).strip().lower() if name is None else name,
+        identity=identity if identity in IDENTITIES else "user",
+        audience=audience if audience in AUDIENCES else "domain",
+        fields=fields,
+    )
+
+
+def form_of(entry: DeviceEntry, values: Mapping[str, Any]) -> DeviceForm:
+    """Return the form of a device as it is set.
+
+    Args:
+        entry: the device.
+        values: of its table, without defaults.
+    """
+    fields = {key: as_text(json_value(values[key])) for key in DEVICE_KEYS if key in values}
+    identity = "address" if entry.user is None else "both" if entry.addresses else "user"
+    audience = "domain" if entry.recipients is None else "anyone" if entry.recipients == _ANYONE else "some"
+    return DeviceForm(entry.name, identity, audience, fields)
+
+
+def find_errors(request: Request, form: DeviceForm, *, certificate: bool = False) -> None:
+    """Note in a form what is wrong with each field.
+
+    Args:
+        request: the request, for the language.
+        form: what was entered.
+        certificate: whether a certificate identifies the device as well.
+    """
+    if not is_valid_name(form.name):
+        form.errors["name"] = text(request, FOLDER, "name_wrong")
+    for key, value in form.values().items():
+        try:
+            parse_value(DEVICE_KEYS, key, value)
+        except InputError:
+            form.errors[key] = text(request, FOLDER, "field_wrong")
+    if form.identity in {"address", "both"} and not form.get("address") and not certificate:
+        form.errors["address"] = text(request, FOLDER, "address_missing")
+    if form.audience == "some" and not form.get("to"):
+        form.errors["to"] = text(request, FOLDER, "to_missing")
