@@ -66,8 +66,8 @@ def check_settings(place: str, assignments: list[str]) -> None:
             parse_value(group.keys, key, value)
         return
     section = None if place in {slot.id for slot in SLOTS} else find_section(place)
-    # The pages' account sends.
-    directory = SlotDirectory({"account.office": "SMTP"})
+    # The accounts of the pages.
+    directory = SlotDirectory({"account.office": "SMTP", "account.faxes": "POP"})
     slot = directory.find(place) if section is None else None
     for assignment in assignments:
         key, _, value = assignment.partition("=")

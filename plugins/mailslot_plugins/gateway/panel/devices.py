@@ -126,7 +126,9 @@ async def _page(
     protocols = {name: each.protocol for name, each in settings.listeners.items()}
     context: dict[str, Any] = {
         "rows": await device_rows(device, settings, language),
-        "unknown_devices": [(each, sentence_of(each, language), protocols.get(each.listener, "SMTP")) for each in unknown],
+        "unknown_devices": [
+            (each, sentence_of(each, language), protocols.get(each.listener, "SMTP")) for each in unknown
+        ],
         "ways": ways,
         "preferred": {protocol: preferred(ways, protocol) for protocol in ("SMTP", "POP")},
         "errors": errors or {},

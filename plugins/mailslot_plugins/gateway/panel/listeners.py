@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 HERE: Final = "/gateway/listeners"
 _FIELDS: Final = ("name", "listen", "protocol", "security", "legacy")
-_FIRST: Final = {"name": "scan", "listen": "0.0.0.0:587", "protocol": "smtp", "security": "starttls", "legacy": ""}
+_FIRST: Final = {"name": "scan", "listen": "0.0.0.0:2525", "protocol": "smtp", "security": "starttls", "legacy": ""}
 
 
 async def show(request: Request) -> Response:
