@@ -441,6 +441,14 @@ async def test_the_pages_in_a_browser(panel: RunningPanel, browser: Browser, adm
         view.goto(f"{panel.address}/gateway")
         view.get_by_text("copier-2nd-floor").wait_for()
         picture("9-devices")
+        for language in LANGUAGES:
+            view.select_option("[name=language]", language)
+            view.wait_for_url(re.compile("/gateway$"))
+            view.wait_for_selector(f"html[lang={language}]")
+            for size in (390, 800, 1280):
+                view.set_viewport_size({"width": size, "height": 900})
+                width = view.evaluate("document.documentElement.scrollWidth")
+                assert (language, size, width <= size) == (language, size, True), width
         assert [each for each in seen if each] == []
 
     log = GatewayLog(panel.device.store(STORE))
