@@ -34,6 +34,7 @@ mail = 1
 
 [checks]
 positive_data_acceptance.expected-statuses = ["2xx", "403", "404", "409", "412", "422"]
+negative_data_rejection.expected-statuses = ["400", "401", "403", "404", "405", "409", "413", "415", "422"]
 """
 
 

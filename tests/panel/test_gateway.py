@@ -344,6 +344,9 @@ async def test_a_key_reads_and_the_administrator_changes(
     admin.headers["x-csrf-token"] = await admin.token("/administration")
     listener = {"name": "scan", "listen": "127.0.0.1:0"}
     device = {"name": "hall", "user": "hall", "via": "account.office"}
+    no_certificate = {"name": "hall", "certificate": ["MIICAAAA"], "via": "account.office"}
+    refused = await admin.post("/api/devices", json=no_certificate)
+    assert (refused.status_code, refused.json()["key"]) == (422, "certificate"), refused.text
     for path, body in (("/listeners", listener), ("/devices", device)):
         refused = await script.post(path, json=body)
         assert (refused.status_code, refused.json()["cause"]) == (403, "not_permitted"), refused.text

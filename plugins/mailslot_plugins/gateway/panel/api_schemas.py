@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _NAME: Final[Schema] = {
     "type": "string",
     "pattern": "^[a-z0-9][a-z0-9_-]{0,39}$",
+    "examples": ["copier", "copier-2nd-floor"],
     "description": "Lower-case letters, digits, - and _, at most 40, beginning with a letter or digit.",
 }
 _SECURITY: Final = enum_of("none", "starttls", "tls")
@@ -37,8 +38,6 @@ _PORT: Final[Schema] = {"type": "integer", "minimum": 0, "maximum": 65535}
 _SECRET: Final[Schema] = {
     **STRING,
     "writeOnly": True,
-    "minLength": 1,
-    "maxLength": 255,
     "description": "A password of your own; without it, one is made.",
 }
 
