@@ -100,9 +100,13 @@ async def test_what_is_noted_is_bounded(store: Store) -> None:
 async def test_the_addresses_of_listeners(store: Store) -> None:
     log = GatewayLog(store)
     assert await log.listening() == {}
-    log.note_listening({"scan": ("127.0.0.1", 40025)})
+    log.note_listening({"scan": ("127.0.0.1", 40025)}, {"old": "The port is in use."})
     await log.flush()
     assert await GatewayLog(store).listening() == {"scan": ("127.0.0.1", 40025)}
+    assert await GatewayLog(store).failures() == {"old": "The port is in use."}
+    log.note_listening({"old": ("127.0.0.1", 40026)})
+    await log.flush()
+    assert await GatewayLog(store).failures() == {}
 
 
 class Refusing:

@@ -260,6 +260,16 @@ async def test_a_device_is_changed_and_removed(panel: RunningPanel, admin: Brows
     assert values["address"] == ("192.168.1.21", "192.168.2.0/24")
     assert (values["to"], values["limit"], values.get("user")) == (("*",), ("20/minute",), None)
     assert (await admin.submit(here, identity="address", via="account.office")).status_code == 422
+    with_user = await admin.submit(here, identity="user", user="scan", via="account.office", audience="anyone")
+    assert with_user.status_code == 303
+    # The password that it had before is the new user's.
+    assert "User scan" in await page(admin, here)
+    await add_device(admin, "fax", identity="address", address="192.168.1.30")
+    await admin.submit("/gateway/devices/fax", identity="user", user="fax", via="account.office", audience="domain")
+    assert "It has no password yet" in await page(admin, "/gateway/devices/fax")
+    await admin.submit("/gateway/devices/fax/password")
+    password_on(await page(admin, "/gateway/devices/fax"))
+    await admin.submit("/gateway/devices/fax/remove")
     refused = await admin.submit("/gateway/accounts/office/remove")
     assert refused.headers["location"] == "/gateway/accounts"
     assert "is used by the device hall" in await page(admin, "/gateway/accounts")

@@ -8,7 +8,7 @@ import pytest
 
 from mailslot import InputError
 from mailslot.spool.errors import SpoolError
-from mailslot.spool.job import RecipientRefusal
+from mailslot.spool.job import DEVICE_NOTE, RecipientRefusal
 from mailslot.spool.spool import Spool
 from spool.conftest import NOON, Clock, files, message, new
 
@@ -309,8 +309,14 @@ async def test_listing_jobs(spool: Spool) -> None:
         ("fax", "queued", 2, NOON),
         ("scan", "queued", 3, NOON),
     ]
+    assert await spool.count_by_device() == []
+    for device in ("hall", "hall", "fax"):
+        await spool.annotate((await spool.accept(new(pipeline="gateway"), message())).id, {DEVICE_NOTE: device})
+    assert sorted(await spool.count_by_device()) == [("fax", "queued", 1, NOON), ("hall", "queued", 2, NOON)]
+    for job in await spool.jobs(pipeline="gateway"):
+        await spool.cancel(job.id)
     counts = await spool.count_by_state()
-    assert (counts["queued"], counts["cancelled"], counts["sent"]) == (5, 1, 0)
+    assert (counts["queued"], counts["cancelled"], counts["sent"]) == (5, 4, 0)
     assert await spool.held_by_record() == {}
     await spool.suspend("smtp", "token_refused", "No.")
     assert await spool.held_by_record() == {"smtp": (5, 6)}

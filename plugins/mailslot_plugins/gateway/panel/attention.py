@@ -25,7 +25,7 @@ _PASSING: Final = frozenset({"device_gone", "device_silent", "device_too_fast"})
 """Causes that end by themselves, or come of somebody who only looks whether a port is open."""
 
 
-async def attention(device: Device, language: str, named: Container[str]) -> list[AttentionItem]:  # noqa: ARG001 - theirs
+async def attention(device: Device, language: str, named: Container[str]) -> list[AttentionItem]:  # noqa: ARG001 - the panel passes it
     """Return what needs attention.
 
     Args:

@@ -59,8 +59,8 @@ class DeviceForm:
         """Return the values of the device's table; None for what is not set."""
         values: dict[str, object | None] = {key: self.get(key) or None for key in (*FURTHER, "via", "from")}
         values["user"] = (self.get("user") or self.name) if self.identity in {"user", "both"} else None
-        values["address"] = self.get("address") if self.identity in {"address", "both"} else None
-        values["to"] = {"domain": None, "anyone": "*"}.get(self.audience, self.get("to"))
+        values["address"] = (self.get("address") or None) if self.identity in {"address", "both"} else None
+        values["to"] = {"domain": None, "anyone": "*"}.get(self.audience, self.get("to") or None)
         return values
 
 
