@@ -8,6 +8,7 @@ import pytest
 
 from mailslot.smtp.server import events, replies
 from mailslot.smtp.server.backend import MailParameters
+from mailslot.wire.closing import Closing
 
 from .play import DATA, FEEDS, READY, RECIPIENT, SENDER, converse, player
 
@@ -63,7 +64,7 @@ def test_a_scan(feed: Feed) -> None:
     assert isinstance(credentials, events.Credentials)
     assert (credentials.user, credentials.password) == ("scan", "open sesame")
     assert made.heard[2] == events.Mail("scanner@example.com", MailParameters(30, eight_bit=True))
-    assert made.heard[-1] == events.Closing("quit")
+    assert made.heard[-1] == Closing("quit")
 
 
 def test_an_old_fax_without_a_name(feed: Feed) -> None:

@@ -12,6 +12,7 @@ from mailslot.smtp.server import events, replies
 from mailslot.smtp.server.limits import MAX_RESPONSE_LINE
 from mailslot.smtp.server.protocol import SmtpServerProtocol
 from mailslot.smtp.server.states import State
+from mailslot.wire.closing import Closing
 
 from .play import Player, offers
 
@@ -71,7 +72,7 @@ def test_any_octets(flights: list[bytes], refused: dict[type, replies.Reply], cu
         elif isinstance(event, events.ChunkReceived | events.EndOfMessage | events.Aborted):
             assert begun
             begun = isinstance(event, events.ChunkReceived) and events.ChunkReceived not in refused
-    closings = [event for event in made.heard if isinstance(event, events.Closing)]
+    closings = [event for event in made.heard if isinstance(event, Closing)]
     assert len(closings) == (made.core.state is State.CLOSED)
     assert not closings or made.heard[-1] is closings[0]
     for _, recipients, content in made.messages:

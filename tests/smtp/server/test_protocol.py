@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from mailslot import Transcript
-from mailslot.smtp.server import events, limits, replies
-from mailslot.smtp.server.input import CommandInput, LineTooLongError
+from mailslot.smtp.server import limits, replies
 from mailslot.smtp.server.protocol import SmtpServerProtocol
 from mailslot.smtp.server.states import State
+from mailslot.wire.closing import Closing
+from mailslot.wire.command_input import CommandInput, LineTooLongError
 
 from .play import FEEDS, RECIPIENT, SENDER, Player, bytewise, converse, offers, player
 
@@ -59,7 +60,7 @@ def test_bad_commands() -> None:
     made.take_sent()
     made.feed(b"\r\n")
     assert made.take_sent() == b"421 4.7.0 Too many commands that make no sense\r\n"
-    assert made.heard[1:] == [events.Closing("limit")]
+    assert made.heard[1:] == [Closing("limit")]
 
 
 def test_recipients() -> None:
@@ -87,7 +88,7 @@ def test_a_message_without_end_is_not_read_forever(chunked: bool, monkeypatch: p
     assert made.core.state is (State.CLOSED if chunked else State.DATA)
     made.feed(b"x" * 100)
     assert made.take_sent() == (b"" if chunked else b"552 5.3.4 The message is larger than this server takes\r\n")
-    assert made.heard[-1] == events.Closing("limit")
+    assert made.heard[-1] == Closing("limit")
 
 
 @pytest.mark.parametrize(("seconds", "shown"), [(0.2, 1), (12.4, 12)])
@@ -114,7 +115,7 @@ def test_tls_where_smtp_was_due(feed: str) -> None:
         made.feed(octets)
     assert made.take_sent() == b""
     assert made.core.other_protocol == "TLS"
-    assert made.heard == [events.Closing("protocol")]
+    assert made.heard == [Closing("protocol")]
 
 
 def test_http_where_smtp_was_due() -> None:
@@ -122,7 +123,7 @@ def test_http_where_smtp_was_due() -> None:
     made.feed(b"POST / HTTP/1.1\r\nHost: gate.example\r\n\r\nEHLO me\r\nMAIL FROM:<>\r\n")
     assert made.take_sent() == b"500 5.5.2 This is an SMTP server\r\n"
     assert made.core.other_protocol == "HTTP"
-    assert made.heard == [events.Closing("protocol")]
+    assert made.heard == [Closing("protocol")]
 
 
 # What is offered.

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailslot.smtp.server import events, replies
+from mailslot.wire.closing import Closing
 from mailslot.wire.dot_stuffing import DotStuffer
 
 from .play import FEEDS, Player, player
@@ -52,7 +53,7 @@ def test_an_end_before_which_a_cr_is_too_many(feed: str) -> None:
     for octets in FEEDS[feed](b"text\r\r\n.\r\nQUIT\r\n"):
         made.feed(octets)
     assert made.messages[0][2] == b"text\r\n\r\n"
-    assert made.heard[-1] == events.Closing("quit")
+    assert made.heard[-1] == Closing("quit")
 
 
 @pytest.mark.parametrize("behind", [b"MAIL FROM:<a@example.com>\r\n", b"E", b"\r\n", b"\x16\x03\x01"])
@@ -62,7 +63,7 @@ def test_octets_behind_starttls_end_the_session(behind: bytes) -> None:
     made.take_sent()
     made.feed(b"STARTTLS\r\n" + behind)
     assert made.take_sent() == b"554 5.5.0 Wait for the reply before you send on\r\n"
-    assert made.heard[1:] == [events.Closing("protocol")]
+    assert made.heard[1:] == [Closing("protocol")]
 
 
 def test_octets_behind_data_end_the_session() -> None:
@@ -72,7 +73,7 @@ def test_octets_behind_data_end_the_session() -> None:
     made.take_sent()
     made.feed(b"DATA\r\nx\r\n.\r\n" + SMUGGLED)
     assert made.take_sent() == b"554 5.5.0 Wait for the reply before you send on\r\n"
-    assert made.heard[-1] == events.Closing("protocol")
+    assert made.heard[-1] == Closing("protocol")
     assert made.messages == []
 
 
@@ -92,7 +93,7 @@ def test_a_chunk_of_unknown_size_ends_the_session(line: bytes) -> None:
     made.take_sent()
     made.feed(line + b"\r\n" + SMUGGLED)
     assert made.take_sent() == b"501 5.5.4 Syntax: BDAT size [LAST]\r\n"
-    assert made.heard[1:] == [events.Closing("protocol")]
+    assert made.heard[1:] == [Closing("protocol")]
 
 
 @given(

@@ -9,6 +9,7 @@ from mailslot.smtp.server import events, replies
 from mailslot.smtp.server.protocol import SmtpServerProtocol
 from mailslot.smtp.server.states import IDLE, TRANSITIONS, State, out_of_order
 from mailslot.smtp.states import Verb
+from mailslot.wire.closing import Closing
 from mailslot.wire.protocol_error import LocalProtocolError
 
 from .play import Player, offers, player
@@ -125,7 +126,7 @@ def test_refusals_in_each_state(state: State, verb: Verb, event: type, code: int
     assert made.take_sent() == replies.encode_reply(refusal)
     if code == 421:
         assert made.core.state is State.CLOSED
-        assert made.heard[-1] == events.Closing("limit")
+        assert made.heard[-1] == Closing("limit")
     else:
         assert made.core.state is TRANSITIONS[state, verb].negative
 
@@ -143,7 +144,7 @@ def test_after_a_refused_greeting(line: bytes) -> None:
     assert made.core.is_idle
     made.feed(b"QUIT\r\n")
     assert made.take_sent() == b"221 2.0.0 Goodbye\r\n"
-    assert made.heard[-1] == events.Closing("quit")
+    assert made.heard[-1] == Closing("quit")
 
 
 def test_the_tables_are_consistent() -> None:
@@ -170,7 +171,7 @@ def test_closed_in_any_state(state: State) -> None:
         return
     assert made.take_sent() == b"421 4.3.2 The server is stopping; try again soon\r\n"
     aborted = [events.Aborted()] if state in {State.DATA, State.CHUNKS} else []
-    assert made.heard == [*aborted, events.Closing("stopped")]
+    assert made.heard == [*aborted, Closing("stopped")]
     made.core.receive(b"NOOP\r\n")
     assert made.core.next_event() is None
 

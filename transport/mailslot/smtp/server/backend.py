@@ -10,48 +10,27 @@ answered with ``452 4.3.1``, and nothing may have been kept then.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
-from mailslot.wire.transcript import Transcript
+from mailslot.net.server_connection import ServerConnection
 
 if TYPE_CHECKING:
-    from mailslot.net.peer import Peer
     from mailslot.wire.reply import Reply
     from mailslot.wire.secret import Secret
 
-Ending = Literal["quit", "closed", "idle", "limit", "stopped", "tls", "protocol", "error"]
-"""How a connection ended: by QUIT; closed or broken by the client; after silence; by a limit, such as that on bad
-commands; because the server stops; by a failed handshake; because the client breaks the protocol or speaks another one;
-or by an error on our side."""
-
 
 @dataclass(slots=True)
-class Connection:
-    """One connection, as far as it is known; the session updates it.
+class Connection(ServerConnection):
+    """One connection; the session updates it.
 
     Attributes:
-        peer: the client's address, the listener and TLS.
-        started: when it was accepted, in seconds since the epoch.
         hello: the argument of the last HELO or EHLO, perhaps empty; None before it, and again after STARTTLS.
         esmtp: whether that was an EHLO.
-        user: the user who has signed in; None before.
-        tried_user: the last user name with which a sign-in was tried, successful or not; None without one.
-        transcript: the last lines of the dialogue, without secrets and without messages.
-        ending: how the connection ended; None while it is open.
-        other_protocol: what the client spoke instead of SMTP, ``"TLS"`` or ``"HTTP"``; None for none. ``"TLS"`` means
-            that it began with TLS where this listener speaks in clear first.
     """
 
-    peer: Peer
-    started: float
     hello: str | None = None
     esmtp: bool = False
-    user: str | None = None
-    tried_user: str | None = None
-    transcript: Transcript = field(default_factory=Transcript)
-    ending: Ending | None = None
-    other_protocol: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections import deque
 
     from mailslot.smtp.server.events import Event
-    from mailslot.smtp.server.input import CommandInput
+    from mailslot.wire.command_input import CommandInput
     from mailslot.wire.reply import Reply
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mailslot.wire.closing import Closing
+
 if TYPE_CHECKING:
-    from mailslot.smtp.server.backend import Ending, MailParameters
+    from mailslot.smtp.server.backend import MailParameters
     from mailslot.wire.secret import Secret
 
 
@@ -82,13 +84,6 @@ class EndOfMessage:
 @dataclass(frozen=True, slots=True)
 class Aborted:
     """A message that had begun is over: too large, given up by the client, or cut off. Nothing of it counts."""
-
-
-@dataclass(frozen=True, slots=True)
-class Closing:
-    """The session is over: send what is left to send, and close the connection."""
-
-    ending: Ending
 
 
 Event = (

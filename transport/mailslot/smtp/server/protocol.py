@@ -18,17 +18,18 @@ from mailslot.smtp.server import commands, events, limits, replies
 from mailslot.smtp.server.authentication import Step, begin_exchange, continue_exchange
 from mailslot.smtp.server.commands import CommandError
 from mailslot.smtp.server.content import Chunk, IncomingMessage
-from mailslot.smtp.server.input import CommandInput, LineTooLongError
 from mailslot.smtp.server.notes import DialogueNotes
 from mailslot.smtp.server.states import ACCEPTED, IDLE, TRANSITIONS, WAIT_BEHIND, State, out_of_order
 from mailslot.smtp.states import Verb
+from mailslot.wire.closing import Closing
+from mailslot.wire.command_input import CommandInput, LineTooLongError
 from mailslot.wire.protocol_error import LocalProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from mailslot.smtp.server.backend import Ending
     from mailslot.smtp.server.offers import Offers
+    from mailslot.wire.closing import Ending
     from mailslot.wire.reply import Reply
     from mailslot.wire.transcript import Transcript
 
@@ -177,7 +178,7 @@ class SmtpServerProtocol:
         self._input.clear()
         self._message.abort()
         self.state = State.CLOSED
-        self._events.append((events.Closing(ending), None))
+        self._events.append((Closing(ending), None))
 
     def octets_to_send(self, at_least: int = 1) -> bytes:
         """Return, and forget, what is to be sent; nothing if it is less than `at_least` octets."""

@@ -1,4 +1,4 @@
-"""The octets that a client has sent, taken line by line or in pieces, in linear time and bounded memory."""
+"""The octets that a client has sent to a server, taken line by line or in pieces, in linear time and bounded memory."""
 
 from __future__ import annotations
 

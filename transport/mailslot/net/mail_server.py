@@ -1,0 +1,73 @@
+"""A mail server on one listener: its sessions, whatever they speak, and how they are stopped."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import anyio
+
+from mailslot.net.endpoint import Security
+from mailslot.net.server_session import ServerSettings
+from mailslot.net.sign_in_delay import SignInDelay
+
+if TYPE_CHECKING:
+    from mailslot.net.accepted import AcceptedConnection
+    from mailslot.net.listener import Listener
+    from mailslot.net.server_session import ServerSession
+
+Settings = TypeVar("Settings", bound=ServerSettings)
+
+
+class MailServer(ABC, Generic[Settings]):
+    """Serves the clients of one listener.
+
+    Attributes:
+        listener: the listener.
+        settings: how it speaks; a change applies to the next connection.
+    """
+
+    def __init__(self, listener: Listener, settings: Settings, too_many: bytes) -> None:
+        """Make a server; `serve` runs it.
+
+        Args:
+            listener: the listener.
+            settings: how it speaks.
+            too_many: what a client is told for which there is no room.
+        """
+        self.listener = listener
+        self.settings = settings
+        self._delay = SignInDelay(anyio.current_time)
+        self._too_many = too_many
+        self._sessions: set[ServerSession[Any, Any]] = set()
+        self._stopping = False
+
+    @abstractmethod
+    def _open_session(self, channel: AcceptedConnection, delay: SignInDelay) -> ServerSession[Any, Any]:
+        """Return the session of a new connection."""
+
+    async def serve(self) -> None:
+        """Serve until `stop` is called and the last session has ended. Cancellation ends all sessions at once."""
+        # A client that begins with TLS cannot read a reply before it.
+        too_many = b"" if self.settings.security is Security.TLS else self._too_many
+        await self.listener.serve(self._serve_one, too_many=too_many)
+
+    def stop(self) -> None:
+        """Accept nothing more, and end each session once nothing is under way.
+
+        A client may take its time; whoever cannot wait cancels `serve` after a while.
+        """
+        self._stopping = True
+        self.listener.close()
+        for session in self._sessions:
+            session.stop()
+
+    async def _serve_one(self, channel: AcceptedConnection) -> None:
+        session = self._open_session(channel, self._delay)
+        self._sessions.add(session)
+        if self._stopping:
+            session.stop()
+        try:
+            await session.run()
+        finally:
+            self._sessions.discard(session)

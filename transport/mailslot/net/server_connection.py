@@ -1,0 +1,36 @@
+"""One client's connection to a server, as far as it is known: what a backend decides by, and what is told of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from mailslot.wire.transcript import Transcript
+
+if TYPE_CHECKING:
+    from mailslot.net.peer import Peer
+    from mailslot.wire.closing import Ending
+
+
+@dataclass(slots=True)
+class ServerConnection:
+    """One connection; the session updates it.
+
+    Attributes:
+        peer: the client's address, the listener and TLS.
+        started: when it was accepted, in seconds since the epoch.
+        user: the user who has signed in; None before.
+        tried_user: the last user name with which a sign-in was tried, successful or not; None without one.
+        transcript: the last lines of the dialogue, without secrets and without messages.
+        ending: how the connection ended; None while it is open.
+        other_protocol: what the client spoke instead of ours, ``"TLS"`` or ``"HTTP"``; None for none. ``"TLS"`` means
+            that it began with TLS where this listener speaks in clear first.
+    """
+
+    peer: Peer
+    started: float
+    user: str | None = None
+    tried_user: str | None = None
+    transcript: Transcript = field(default_factory=Transcript)
+    ending: Ending | None = None
+    other_protocol: str | None = None
