@@ -9,6 +9,7 @@ import pytest
 
 from generators.states import machine
 from mailslot.pop3 import states as pop3
+from mailslot.pop3.server import states as pop3_server
 from mailslot.smtp import states as smtp
 from mailslot.smtp.server import states as smtp_server
 from mailslot.spool import job
@@ -37,6 +38,7 @@ def rows(name: str) -> list[tuple[str, ...]]:
         ("smtp", [each.name for each in smtp.State]),
         ("smtp-server", [each.name for each in smtp_server.State]),
         ("pop3", [each.name for each in pop3.State]),
+        ("pop3-server", [each.name for each in pop3_server.State]),
         ("jobs", [*job.STATES]),
     ],
 )
@@ -62,6 +64,7 @@ def test_each_successful_dialogue_step_is_described() -> None:
         ("smtp", smtp.TRANSITIONS.items()),
         ("smtp-server", smtp_server.TRANSITIONS.items()),
         ("pop3", pop3.TRANSITIONS.items()),
+        ("pop3-server", pop3_server.TRANSITIONS.items()),
     ):
         result = [row for row in rows(name) if not row[1].endswith(" refused")]
         for (state, verb), outcome in answered:

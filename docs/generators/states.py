@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from generators.diagram import Transition, diagram
 from generators.tables import code, table
 from mailslot.pop3 import states as pop3
+from mailslot.pop3.server import states as pop3_server
 from mailslot.smtp import states as smtp
 from mailslot.smtp.server import states as smtp_server
 from mailslot.spool import job
@@ -14,16 +15,16 @@ from mailslot.spool import job
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-_State = smtp.State | smtp_server.State | pop3.State
+_State = smtp.State | smtp_server.State | pop3.State | pop3_server.State
 _Verb = smtp.Verb | pop3.Verb
-_Outcome = smtp.Transition | smtp_server.Transition | pop3.Transition
+_Outcome = smtp.Transition | smtp_server.Transition | pop3.Transition | pop3_server.Transition
 
 
 def machine(name: str) -> str:
     """Return the diagram and the table of a state machine.
 
     Args:
-        name: ``smtp``, ``smtp-server``, ``pop3`` or ``jobs``.
+        name: ``smtp``, ``smtp-server``, ``pop3``, ``pop3-server`` or ``jobs``.
     """
     title, states, transitions = _MACHINES[name]
     return f"{diagram(title, states, transitions)}\n{_as_table(transitions)}"
@@ -49,8 +50,10 @@ def _dialogue(answered: Iterable[tuple[tuple[_State, _Verb], _Outcome]], more: s
     for (state, verb), outcome in answered:
         if outcome.positive is not None:
             found.append(Transition(state.name, verb.value, outcome.positive.name))
-        if outcome.intermediate is not None:
-            found.append(Transition(state.name, f"{verb.value} {more}", outcome.intermediate.name))
+        # A POP3 server, without SASL, asks for nothing more.
+        intermediate = None if isinstance(outcome, pop3_server.Transition) else outcome.intermediate
+        if intermediate is not None:
+            found.append(Transition(state.name, f"{verb.value} {more}", intermediate.name))
         if outcome.negative is not None and outcome.negative is not outcome.positive:
             found.append(Transition(state.name, verb.value, outcome.negative.name, refused=True))
     return found
@@ -75,6 +78,11 @@ _MACHINES: Final[Mapping[str, tuple[str, Sequence[str], Sequence[Transition]]]] 
         "The states of a POP3 client",
         [state.name for state in pop3.State],
         _dialogue(pop3.TRANSITIONS.items(), "challenge"),
+    ),
+    "pop3-server": (
+        "The states of a POP3 server",
+        [state.name for state in pop3_server.State],
+        _dialogue(pop3_server.TRANSITIONS.items(), ""),
     ),
     "jobs": (
         "The states of a job",

@@ -10,6 +10,7 @@ from mailslot.wire.transcript import Transcript
 if TYPE_CHECKING:
     from mailslot.net.peer import Peer
     from mailslot.wire.closing import Ending
+    from mailslot.wire.reply import Reply
 
 
 @dataclass(slots=True)
@@ -25,6 +26,7 @@ class ServerConnection:
         ending: how the connection ended; None while it is open.
         other_protocol: what the client spoke instead of ours, ``"TLS"`` or ``"HTTP"``; None for none. ``"TLS"`` means
             that it began with TLS where this listener speaks in clear first.
+        refusal: the last reply that refused anything, once the connection has ended; None without one.
     """
 
     peer: Peer
@@ -34,3 +36,4 @@ class ServerConnection:
     transcript: Transcript = field(default_factory=Transcript)
     ending: Ending | None = None
     other_protocol: str | None = None
+    refusal: Reply | None = None

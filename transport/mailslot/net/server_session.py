@@ -36,7 +36,7 @@ MAX_FAILED_SIGN_INS: Final = 3
 _LAST_SEND_TIMEOUT: Final = 5.0
 """Seconds to wait for a client that does not take the last replies."""
 
-_FLUSH_AT: Final = 16_384
+FLUSH_AT: Final = 16_384
 """Octets of replies that may collect while commands are taken from the buffer."""
 
 
@@ -93,6 +93,7 @@ class ServerProtocol(Protocol):
 
     encrypted: bool
     other_protocol: str | None
+    refusal: Reply | None
 
     @property
     def is_idle(self) -> bool:
@@ -246,7 +247,7 @@ class ServerSession(ABC, Generic[Core, Connection]):
                     self.connection.ending = event.ending
                     return
                 await self.reactions[type(event)](self, event)
-                await self._flush(at_least=_FLUSH_AT)
+                await self._flush(at_least=FLUSH_AT)
             await self._flush()
             if self._stopping and core.is_idle:
                 core.close("stopped", self.replies.stopping)
@@ -340,7 +341,7 @@ class ServerSession(ABC, Generic[Core, Connection]):
         while (event := core.next_event()) is not None:
             if isinstance(event, Closing) and connection.ending is None:
                 connection.ending = event.ending
-        connection.other_protocol = core.other_protocol
+        connection.other_protocol, connection.refusal = core.other_protocol, core.refusal
         try:
             await self._release()
         finally:

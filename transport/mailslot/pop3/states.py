@@ -61,7 +61,7 @@ class State(Enum):
 
 
 class Verb(Enum):
-    """A command, or something else that gets a response, such as a SASL response."""
+    """A command, or something else that gets a response, such as a SASL response; or what only a server needs."""
 
     __hash__ = object.__hash__
 
@@ -73,6 +73,7 @@ class Verb(Enum):
     CANCEL = "*"
     USER = "USER"
     PASS = "PASS"  # noqa: S105 - the command's name
+    APOP = "APOP"
     STAT = "STAT"
     LIST = "LIST"
     UIDL = "UIDL"
@@ -82,6 +83,7 @@ class Verb(Enum):
     RSET = "RSET"
     NOOP = "NOOP"
     QUIT = "QUIT"
+    END_OF_MESSAGE = "end of message"
 
 
 LISTINGS: Final = frozenset({Verb.CAPA, Verb.LIST, Verb.UIDL})

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mailslot.wire.reply import Reply
+
 
 class CommandInput:
     """Received octets.
@@ -75,3 +81,28 @@ class CommandInput:
 
 class LineTooLongError(Exception):
     """A command line is longer than it may be."""
+
+
+class CommandError(Exception):
+    """A command that cannot be understood or fulfilled.
+
+    Attributes:
+        reply: the reply to it.
+    """
+
+    def __init__(self, answer: Reply) -> None:
+        super().__init__(str(answer))
+        self.reply = answer
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command line.
+
+    Attributes:
+        verb: its first word, in capitals.
+        argument: the rest, without the blanks around it.
+    """
+
+    verb: str
+    argument: str

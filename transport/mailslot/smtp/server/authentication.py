@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mailslot.sasl.mechanism import MechanismError
 from mailslot.sasl.server import SERVER_MECHANISMS, ServerMechanism, SuppliedPassword
 from mailslot.smtp.server import replies
-from mailslot.smtp.server.commands import CommandError
+from mailslot.wire.command_input import CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,6 @@ are control characters.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from mailslot.errors import InputError
@@ -16,6 +15,7 @@ from mailslot.smtp.address import parse_address
 from mailslot.smtp.server.backend import MailParameters
 from mailslot.smtp.server.replies import reply
 from mailslot.smtp.states import Verb
+from mailslot.wire.command_input import Command, CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,31 +49,6 @@ _PATH: Final = re.compile(r"(?:<((?:\"(?:[^\"\\]|\\.)*\"|[^\"<>])*)>|([^\s<>]+))
 _ROUTE: Final = re.compile(r"\A@[^:]*:")
 _BDAT: Final = re.compile(r"(\d{1,20})(\s+LAST)?", re.IGNORECASE | re.ASCII)
 _NAME: Final = re.compile(r"[^\s\x00-\x1f\x7f()<>\[\]:;@\\,\"]{1,64}")
-
-
-class CommandError(Exception):
-    """A command that cannot be understood or fulfilled.
-
-    Attributes:
-        reply: the reply to it.
-    """
-
-    def __init__(self, answer: Reply) -> None:
-        super().__init__(str(answer))
-        self.reply = answer
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A command line.
-
-    Attributes:
-        verb: its first word, in capitals.
-        argument: the rest, without the blanks around it.
-    """
-
-    verb: str
-    argument: str
 
 
 def parse_command(line: bytes) -> Command:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mailslot.sasl.server import SERVER_MECHANISMS
-from mailslot.smtp.server.commands import CommandError
 from mailslot.smtp.server.replies import NO_AUTHENTICATION, TLS_REQUIRED, reply
+from mailslot.wire.command_input import CommandError
 
 if TYPE_CHECKING:
     from mailslot.wire.reply import Reply

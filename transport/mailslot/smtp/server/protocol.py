@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from mailslot.sasl.server import PlainServer, ServerMechanism, SuppliedPassword
 from mailslot.smtp.server import commands, events, limits, replies
 from mailslot.smtp.server.authentication import Step, begin_exchange, continue_exchange
-from mailslot.smtp.server.commands import CommandError
 from mailslot.smtp.server.content import Chunk, IncomingMessage
-from mailslot.smtp.server.notes import DialogueNotes
+from mailslot.smtp.server.notes import SmtpNotes
 from mailslot.smtp.server.states import ACCEPTED, IDLE, TRANSITIONS, WAIT_BEHIND, State, out_of_order
 from mailslot.smtp.states import Verb
 from mailslot.wire.closing import Closing
-from mailslot.wire.command_input import CommandInput, LineTooLongError
+from mailslot.wire.command_input import Command, CommandError, CommandInput, LineTooLongError
 from mailslot.wire.protocol_error import LocalProtocolError
 
 if TYPE_CHECKING:
@@ -43,6 +42,7 @@ class SmtpServerProtocol:
         offers: what is offered.
         signed_in: whether somebody has signed in.
         other_protocol: the protocol that the client speaks instead of SMTP, ``"TLS"`` or ``"HTTP"``; None for none.
+        refusal: the last reply that refused anything; None without one.
     """
 
     def __init__(self, offers: Offers, transcript: Transcript, *, encrypted: bool = False) -> None:
@@ -58,7 +58,8 @@ class SmtpServerProtocol:
         self.encrypted = encrypted
         self.signed_in = False
         self.other_protocol: str | None = None
-        self._notes = DialogueNotes(transcript)
+        self.refusal: Reply | None = None
+        self._notes = SmtpNotes(transcript)
         self._input = CommandInput()
         self._output = bytearray()
         self._events: deque[tuple[events.Event, Verb | None]] = deque()
@@ -234,7 +235,7 @@ class SmtpServerProtocol:
         else:
             self._refuse_out_of_order(verb, command.argument)
 
-    def _read_other_command(self, command: commands.Command, line: bytes) -> None:
+    def _read_other_command(self, command: Command, line: bytes) -> None:
         if " HTTP/" in command.argument:
             self._end_other_protocol("HTTP", replies.NOT_SMTP)
         elif (answer := commands.STATELESS.get(command.verb)) is not None:
@@ -278,6 +279,8 @@ class SmtpServerProtocol:
         self.state = after
 
     def _send(self, answer: Reply) -> None:
+        if not answer.positive:
+            self.refusal = answer
         self._notes.reply(answer)
         self._output += replies.encode_reply(answer)
 

@@ -170,7 +170,7 @@ class SmtpServerSession(ServerSession[SmtpServerProtocol, Connection]):
 
     reactions: ClassVar[Mapping[type, Callable[[Any, Any], Awaitable[None]]]] = {
         events.Hello: _hello,
-        events.StartTls: ServerSession.upgrade,
+        events.StartTls: ServerSession[SmtpServerProtocol, Connection].upgrade,
         events.Credentials: _authenticate,
         events.Mail: _mail,
         events.Recipient: _recipient,

@@ -1,0 +1,148 @@
+"""Dialogues played by the core: what a client sends, and what the server answers to it, fed in different ways."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from mailslot import Transcript
+from mailslot.pop3.server import events
+from mailslot.pop3.server.maildrop import Message
+from mailslot.pop3.server.offers import Offers
+from mailslot.pop3.server.protocol import Pop3ServerProtocol
+from mailslot.pop3.server.states import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from mailslot.wire.reply import Reply
+
+TIMESTAMP = "<1896.697170952@gate.example>"
+MAILS = (
+    b"Subject: one\r\n\r\nfirst\r\n.dot\r\n..\r\nlast\r\n",
+    b"Subject: two\r\nTo: b@example.com\r\n\r\n",
+    b"Subject: three\r\n\r\nno end",
+)
+
+
+@dataclass
+class Player:
+    """A core whose events are answered at once, and recorded.
+
+    Attributes:
+        refusals: the response to an event, by its type; all others are accepted.
+        heard: the events.
+        mails: the maildrop.
+        deleted: the ids of those that were deleted, in the order of the sessions.
+    """
+
+    core: Pop3ServerProtocol
+    refusals: dict[type, Reply] = field(default_factory=dict)
+    heard: list[events.Event] = field(default_factory=list)
+    mails: tuple[bytes, ...] = MAILS
+    deleted: list[int] = field(default_factory=list)
+    sent: bytes = b""
+    piece: int = 7
+
+    @property
+    def messages(self) -> list[Message]:
+        return [Message(100 + at, f"uid-{at}", len(mail)) for at, mail in enumerate(self.mails)]
+
+    def feed(self, octets: bytes) -> None:
+        if self.core.state is not State.CLOSED:
+            self.core.receive(octets)
+        self.drain()
+
+    def drain(self) -> None:
+        while (event := self.core.next_event()) is not None:
+            self.react(event)
+        self.sent += self.core.octets_to_send()
+
+    def react(self, event: events.Event) -> None:
+        if isinstance(event, events.OutputFull):
+            self.sent += self.core.octets_to_send()
+            return
+        self.heard.append(event)
+        refusal = self.refusals.get(type(event))
+        if not self.core.reply_due:
+            return
+        if refusal is None and isinstance(event, events.Credentials | events.ApopDigest):
+            self.core.open_maildrop(self.messages)
+            return
+        self.core.reply(refusal)
+        if refusal is not None:
+            return
+        match event:
+            case events.StartTls():
+                self.core.tls_started()
+            case events.Retrieve(message):
+                self.retrieve(self.mails[message.id - 100])
+            case events.Update(deleted):
+                self.deleted += [message.id for message in deleted]
+            case _:
+                pass
+
+    def retrieve(self, mail: bytes) -> None:
+        for at in range(0, len(mail), self.piece):
+            if not self.core.send_content(mail[at : at + self.piece]):
+                break
+        self.core.end_content()
+
+    def take_sent(self) -> bytes:
+        sent, self.sent = self.sent, b""
+        return sent
+
+
+def player(
+    refusals: dict[type, Reply] | None = None,
+    *,
+    encrypted: bool = False,
+    timestamp: str = TIMESTAMP,
+    signed_in: bool = False,
+    **changes: Any,
+) -> Player:
+    """Return a core that has greeted."""
+    core = Pop3ServerProtocol(Offers(**{"tls": True} | changes), Transcript(), encrypted=encrypted or signed_in)
+    made = Player(core, refusals or {})
+    made.core.greet(timestamp)
+    made.drain()
+    assert made.take_sent().decode() == f"+OK POP3 server ready {timestamp}".rstrip() + "\r\n"
+    if signed_in:
+        made.feed(b"USER fax\r\nPASS open sesame\r\n")
+        assert made.take_sent() == b"+OK Send the password\r\n+OK 3 messages\r\n"
+        made.heard.clear()
+    return made
+
+
+def whole(octets: bytes) -> Iterable[bytes]:
+    return [octets]
+
+
+def bytewise(octets: bytes) -> Iterable[bytes]:
+    return [octets[at : at + 1] for at in range(len(octets))]
+
+
+FEEDS: dict[str, Callable[[bytes], Iterable[bytes]]] = {"whole": whole, "bytewise": bytewise}
+
+
+def converse(made: Player, dialogue: str, feed: Callable[[bytes], Iterable[bytes]] = whole) -> None:
+    """Play a dialogue: lines with ``C: `` in one group are one flight; ``S: `` lines are the whole answer to it.
+
+    ``\\r``, ``\\n`` and ``\\x…`` in a client's line are those octets, and one with ``\\`` at its end has no CRLF.
+    """
+    flight, due = b"", ""
+    for line in [*filter(None, map(str.strip, dialogue.splitlines())), "C: "]:
+        if line.startswith("C: ") or line == "C:":
+            if due:
+                for octets in feed(flight):
+                    made.feed(octets)
+                assert made.take_sent().decode() == due
+                flight, due = b"", ""
+            text = line[3:]
+            bare = text.endswith("\\")
+            flight += text.removesuffix("\\").encode().decode("unicode_escape").encode("latin-1") + (
+                b"" if bare else b"\r\n"
+            )
+        else:
+            assert line.startswith("S:"), line
+            due += line[3:] + "\r\n"

@@ -1,0 +1,34 @@
+"""The transcript of a session with a POP3 client."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mailslot.wire.dialogue_notes import DialogueNotes
+from mailslot.wire.secret import MASK
+
+if TYPE_CHECKING:
+    from mailslot.wire.command_input import Command
+
+
+class Pop3Notes(DialogueNotes):
+    """Records a dialogue. Every password and every digest is masked."""
+
+    def command(self, command: Command) -> None:
+        """Record a command that is known."""
+        self._sign_in_tried = self._sign_in_tried or command.verb in {"USER", "PASS", "APOP"}
+        if command.verb == "PASS":
+            self._record(f"PASS {MASK}")
+        elif command.verb == "APOP":
+            name = command.argument.strip().partition(" ")[0]
+            self._record(f"APOP {name} {MASK}")
+        else:
+            self._record(f"{command.verb} {command.argument}".rstrip())
+
+    def lines(self, count: int) -> None:
+        """Record that lines of a listing were sent."""
+        self._transcript.event(f"{count} lines of a listing")
+
+    def message(self, size: int) -> None:
+        """Record that a message was sent."""
+        self._transcript.event(f"{size} octets of a message")

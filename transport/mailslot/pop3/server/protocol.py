@@ -1,0 +1,433 @@
+"""The POP3 server without I/O: octets in, events out; decisions in, octets out.
+
+After RFC 1939, with CAPA, response codes and PIPELINING (RFC 2449, RFC 3206) and STLS (RFC 2595).
+
+`receive` takes received octets, and `next_event` returns what they mean. Some events demand a decision: `reply` gives
+it, or `open_maildrop`, and only then the next event can be asked for. After `Retrieve` was accepted, `send_content`
+takes the message in pieces, and `end_content` its end. The core answers everything else itself. Responses collect until
+`octets_to_send` is called, so those to a group of commands are sent at once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from mailslot.pop3.server import events, limits, replies
+from mailslot.pop3.server.commands import (
+    VERBS,
+    expect_no_argument,
+    parse_apop,
+    parse_command,
+    parse_number,
+    parse_password,
+    parse_top,
+    parse_user,
+)
+from mailslot.pop3.server.excerpt import Excerpt
+from mailslot.pop3.server.maildrop import MarkedMessages
+from mailslot.pop3.server.notes import Pop3Notes
+from mailslot.pop3.server.states import NOT_SIGNED_IN, TRANSITIONS, WAIT_BEHIND, State, out_of_order
+from mailslot.pop3.states import Verb
+from mailslot.wire.closing import Closing
+from mailslot.wire.command_input import CommandError, CommandInput, LineTooLongError
+from mailslot.wire.dot_stuffing import DotStuffer
+from mailslot.wire.protocol_error import LocalProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from mailslot.pop3.server.maildrop import Message
+    from mailslot.pop3.server.offers import Offers
+    from mailslot.wire.closing import Ending
+    from mailslot.wire.command_input import Command
+    from mailslot.wire.reply import Reply
+    from mailslot.wire.transcript import Transcript
+
+
+class Pop3ServerProtocol:
+    """The state of one session.
+
+    Attributes:
+        state: the state.
+        encrypted: whether TLS is in use.
+        offers: what is offered.
+        other_protocol: the protocol that the client speaks instead of POP3, ``"TLS"`` or ``"HTTP"``; None for none.
+        refusal: the last response that refused anything; None without one.
+    """
+
+    def __init__(self, offers: Offers, transcript: Transcript, *, encrypted: bool = False) -> None:
+        """Begin a session.
+
+        Args:
+            offers: what is offered.
+            transcript: where the dialogue is recorded.
+            encrypted: whether TLS was there from the first octet.
+        """
+        self.state = State.GREETING
+        self.offers = offers
+        self.encrypted = encrypted
+        self.other_protocol: str | None = None
+        self.refusal: Reply | None = None
+        self._notes = Pop3Notes(transcript)
+        self._input = CommandInput()
+        self._output = bytearray()
+        self._events: deque[tuple[events.Event, Verb | None]] = deque()
+        self._reply_due: Verb | None = None
+        self._timestamp = ""
+        self._user = ""
+        self._messages = MarkedMessages(())
+        self._touched = False
+        self._stuffer = DotStuffer()
+        self._excerpt: Excerpt | None = None
+        self._bad_commands = 0
+
+    # What the caller does.
+
+    @property
+    def reply_due(self) -> bool:
+        """Whether the last event demands a decision."""
+        return self._reply_due is not None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is lost if the session ends now.
+
+        A client that has fetched a message, and could not delete it, would get it again.
+        """
+        return self.state in {*NOT_SIGNED_IN, State.TRANSACTION} and not self._touched and not self._input
+
+    def greet(self, timestamp: str = "") -> None:
+        """Greet the client.
+
+        Args:
+            timestamp: what APOP is computed with, such as ``"<1896.697170952@host>"`` (RFC 1939 section 7), and never
+                the same again; empty where APOP is not offered.
+        """
+        if self.state is not State.GREETING:
+            raise LocalProtocolError("the greeting was sent already")
+        self._timestamp = timestamp
+        self._answer(Verb.GREETING, replies.ok(f"POP3 server ready {timestamp}".rstrip()))
+
+    def receive(self, data: bytes) -> None:
+        """Take octets from the client."""
+        self._input.feed(data)
+
+    def next_event(self) -> events.Event | None:
+        """Return the next event; None if more octets are needed, or the session is over.
+
+        Raises:
+            LocalProtocolError: the last event has not been answered, or a message has not ended.
+        """
+        if self._reply_due is not None:
+            raise LocalProtocolError(f"{self._reply_due.value} has not been answered")
+        if self.state is State.RETRIEVAL:
+            raise LocalProtocolError("the message has not ended")
+        while not self._events:
+            if self.state is State.CLOSED:
+                return None
+            if len(self._output) >= limits.MAX_OUTPUT:
+                return events.OutputFull()
+            if not self._advance():
+                return None
+        event, self._reply_due = self._events.popleft()
+        return event
+
+    def reply(self, reply: Reply | None = None) -> None:
+        """Answer the last event.
+
+        Args:
+            reply: a refusal; None to accept. A sign-in is accepted by `open_maildrop`.
+
+        Raises:
+            LocalProtocolError: no response is due, or another one.
+        """
+        verb = self._take_due()
+        if reply is None:
+            reply = self._ACCEPTED.get(verb)
+            if reply is None:
+                raise LocalProtocolError("a sign-in is accepted by open_maildrop")
+        if verb is Verb.QUIT:
+            self.close("quit", reply)
+        else:
+            self._answer(verb, reply)
+
+    def open_maildrop(self, messages: Sequence[Message]) -> None:
+        """Accept a sign-in.
+
+        Args:
+            messages: those of the maildrop, in the order of their numbers.
+
+        Raises:
+            LocalProtocolError: no sign-in is to be answered.
+        """
+        verb = self._take_due()
+        if verb not in {Verb.PASS, Verb.APOP}:
+            raise LocalProtocolError(f"open_maildrop in reply to {verb.value}")
+        self._messages = MarkedMessages(messages)
+        self._answer(verb, replies.ok(f"{self._messages.count} messages"))
+
+    def send_content(self, data: bytes) -> bool:
+        """Send the next octets of a message, after `Retrieve` was accepted; return whether more of them are wanted.
+
+        Raises:
+            LocalProtocolError: no message is due.
+        """
+        self._check_retrieval()
+        wanted = data if self._excerpt is None else self._excerpt.feed(data)
+        self._output += self._stuffer.feed(wanted)
+        return self._excerpt is None or not self._excerpt.is_complete
+
+    def end_content(self) -> None:
+        """Send the end of a message.
+
+        Raises:
+            LocalProtocolError: no message is due.
+        """
+        self._check_retrieval()
+        self._output += self._stuffer.finish()
+        self._notes.message(self._stuffer.size)
+        self._move(Verb.END_OF_MESSAGE, positive=True)
+
+    def tls_started(self) -> None:
+        """Forget what is known from before TLS, which has come up (RFC 2595 section 4)."""
+        if self.state is not State.UPGRADE or self._input:
+            raise LocalProtocolError("TLS is not due")
+        self.state = State.AUTHORIZATION
+        self.encrypted = True
+        self._user = ""
+        self._notes.event("encrypted from here on")
+
+    def close(self, ending: Ending, reply: Reply | None = None) -> None:
+        """End the session. Nothing is deleted.
+
+        Args:
+            ending: why.
+            reply: a last response, or None.
+        """
+        if self.state is State.CLOSED:
+            return
+        if reply is not None:
+            self._send(reply)
+        self._reply_due = None
+        self._events.clear()
+        self._input.clear()
+        self.state = State.CLOSED
+        self._events.append((Closing(ending), None))
+
+    def octets_to_send(self, at_least: int = 1) -> bytes:
+        """Return, and forget, what is to be sent; nothing if it is less than `at_least` octets."""
+        if len(self._output) < at_least:
+            return b""
+        data, self._output = bytes(self._output), bytearray()
+        return data
+
+    # The dialogue.
+
+    def _advance(self) -> bool:
+        """Take a command from the input; return False if more octets are needed."""
+        if self.state in {State.GREETING, State.UPGRADE}:
+            return False
+        if self._input.begins_with_tls:
+            self._end_other_protocol("TLS")
+            return True
+        try:
+            line = self._input.next_line(limits.MAX_COMMAND_LINE)
+            if line is None:
+                return False
+            self._read_command(line)
+        except LineTooLongError:
+            self._notes.event("a line that is too long")
+            self._refuse_bad_command(replies.LINE_TOO_LONG)
+        except CommandError as error:
+            self._refuse_bad_command(error.reply)
+        return True
+
+    def _read_command(self, line: bytes) -> None:
+        try:
+            command = parse_command(line)
+        except CommandError:
+            self._notes.other_line(line)
+            raise
+        verb = VERBS.get(command.verb)
+        if verb is None:
+            self._refuse_other_command(command, line)
+            return
+        self._notes.command(command)
+        if verb in WAIT_BEHIND and self._input:
+            self.close("protocol", replies.OUT_OF_SYNC)
+        elif (self.state, verb) in TRANSITIONS:
+            self._HANDLERS[verb](self, command.argument)
+        else:
+            raise CommandError(out_of_order(self.state, verb))
+
+    def _refuse_other_command(self, command: Command, line: bytes) -> None:
+        if " HTTP/" in command.argument:
+            self._end_other_protocol("HTTP", replies.NOT_POP3)
+        else:
+            self._notes.other_line(line)
+            raise CommandError(replies.SYNTAX)
+
+    def _refuse_bad_command(self, answer: Reply) -> None:
+        self._bad_commands += 1
+        if self._bad_commands >= limits.MAX_BAD_COMMANDS:
+            self.close("limit", replies.TOO_MANY_BAD_COMMANDS)
+        else:
+            self._send(answer)
+
+    def _end_other_protocol(self, name: str, answer: Reply | None = None) -> None:
+        self.other_protocol = name
+        self._notes.event(f"the client speaks {name}, where POP3 was due")
+        self.close("protocol", answer)
+
+    def _take_due(self) -> Verb:
+        verb, self._reply_due = self._reply_due, None
+        if verb is None:
+            raise LocalProtocolError("no response is due")
+        return verb
+
+    def _check_retrieval(self) -> None:
+        if self.state is not State.RETRIEVAL:
+            raise LocalProtocolError("no message is due")
+
+    def _answer(self, verb: Verb, answer: Reply) -> None:
+        """Send the response to a command that is permitted, and change the state by it."""
+        self._move(verb, positive=answer.positive)
+        self._send(answer)
+
+    def _move(self, verb: Verb, *, positive: bool) -> None:
+        transition = TRANSITIONS[self.state, verb]
+        after = transition.positive if positive else transition.negative
+        if after is None:
+            raise LocalProtocolError(f"a refusal in reply to {verb.value}")
+        self.state = after
+
+    def _send(self, answer: Reply) -> None:
+        if not answer.positive:
+            self.refusal = answer
+        self._notes.reply(answer)
+        self._output += replies.encode_reply(answer)
+
+    def _send_lines(self, verb: Verb, answer: Reply, lines: Sequence[str]) -> None:
+        self._answer(verb, answer)
+        self._output += "".join(f"{line}\r\n" for line in [*lines, "."]).encode()
+        self._notes.lines(len(lines))
+
+    # Commands before the sign-in, each in a state that permits it.
+
+    def _capa(self, argument: str) -> None:
+        expect_no_argument(argument)
+        signed_in = self.state is State.TRANSACTION
+        lines = self.offers.capabilities(encrypted=self.encrypted, signed_in=signed_in)
+        self._send_lines(Verb.CAPA, replies.CAPABILITIES, lines)
+
+    def _stls(self, argument: str) -> None:
+        expect_no_argument(argument)
+        if self.encrypted or not self.offers.tls:
+            raise CommandError(replies.TLS_ACTIVE if self.encrypted else replies.NO_TLS)
+        self._events.append((events.StartTls(), Verb.STLS))
+
+    def _check_sign_in(self) -> None:
+        if not self.offers.may_sign_in(encrypted=self.encrypted):
+            raise CommandError(replies.TLS_REQUIRED)
+
+    def _user_name(self, argument: str) -> None:
+        self._check_sign_in()
+        self._user = parse_user(argument)
+        self._answer(Verb.USER, replies.SEND_PASSWORD)
+
+    def _password(self, argument: str) -> None:
+        password = parse_password(argument)
+        self._notes.add_secret(password)
+        self._events.append((events.Credentials(self._user, password), Verb.PASS))
+
+    def _apop(self, argument: str) -> None:
+        self._check_sign_in()
+        if not self._timestamp:
+            raise CommandError(replies.NO_APOP)
+        user, digest = parse_apop(argument)
+        self._events.append((events.ApopDigest(user, self._timestamp, digest), Verb.APOP))
+
+    # Commands for the maildrop, each in a state that permits it.
+
+    def _stat(self, argument: str) -> None:
+        expect_no_argument(argument)
+        self._answer(Verb.STAT, replies.ok(f"{self._messages.count} {self._messages.octets}"))
+
+    def _list(self, argument: str) -> None:
+        if argument.strip():
+            number, message = self._find(argument)
+            self._answer(Verb.LIST, replies.ok(f"{number} {message.size}") if message else replies.NO_SUCH_MESSAGE)
+        else:
+            self._send_lines(Verb.LIST, replies.ok(f"{self._messages.count} messages"), self._messages.sizes())
+
+    def _uidl(self, argument: str) -> None:
+        if argument.strip():
+            number, message = self._find(argument)
+            self._answer(Verb.UIDL, replies.ok(f"{number} {message.uid}") if message else replies.NO_SUCH_MESSAGE)
+        else:
+            self._send_lines(Verb.UIDL, replies.ok(f"{self._messages.count} messages"), self._messages.uids())
+
+    def _find(self, argument: str) -> tuple[int, Message | None]:
+        number = parse_number(argument)
+        return number, self._messages.find(number)
+
+    def _retr(self, argument: str) -> None:
+        self._begin_retrieval(Verb.RETR, self._find(argument)[1], None)
+
+    def _top(self, argument: str) -> None:
+        number, lines = parse_top(argument)
+        self._begin_retrieval(Verb.TOP, self._messages.find(number), Excerpt(lines))
+
+    def _begin_retrieval(self, verb: Verb, message: Message | None, excerpt: Excerpt | None) -> None:
+        if message is None:
+            self._answer(verb, replies.NO_SUCH_MESSAGE)
+            return
+        self._excerpt, self._stuffer = excerpt, DotStuffer()
+        self._touched = self._touched or excerpt is None
+        self._events.append((events.Retrieve(message, excerpt is None), verb))
+
+    def _dele(self, argument: str) -> None:
+        number = parse_number(argument)
+        marked = self._messages.mark(number)
+        self._touched = self._touched or marked
+        self._answer(Verb.DELE, replies.ok(f"Message {number} is marked") if marked else replies.NO_SUCH_MESSAGE)
+
+    def _rset(self, argument: str) -> None:
+        expect_no_argument(argument)
+        self._messages.unmark_all()
+        self._answer(Verb.RSET, replies.ok(f"{self._messages.count} messages"))
+
+    def _noop(self, argument: str) -> None:
+        expect_no_argument(argument)
+        self._answer(Verb.NOOP, replies.DONE)
+
+    def _quit(self, _argument: str) -> None:
+        if marked := self._messages.marked:
+            self._events.append((events.Update(marked), Verb.QUIT))
+        else:
+            self.close("quit", replies.GOODBYE)
+
+    _HANDLERS: ClassVar[Mapping[Verb, Callable[[Any, str], None]]] = {
+        Verb.CAPA: _capa,
+        Verb.STLS: _stls,
+        Verb.USER: _user_name,
+        Verb.PASS: _password,
+        Verb.APOP: _apop,
+        Verb.STAT: _stat,
+        Verb.LIST: _list,
+        Verb.UIDL: _uidl,
+        Verb.RETR: _retr,
+        Verb.TOP: _top,
+        Verb.DELE: _dele,
+        Verb.RSET: _rset,
+        Verb.NOOP: _noop,
+        Verb.QUIT: _quit,
+    }
+
+    _ACCEPTED: ClassVar[Mapping[Verb, Reply]] = {
+        Verb.STLS: replies.START_TLS,
+        Verb.RETR: replies.MESSAGE_FOLLOWS,
+        Verb.TOP: replies.MESSAGE_FOLLOWS,
+        Verb.QUIT: replies.GOODBYE,
+    }

@@ -1,0 +1,60 @@
+"""The transcript of a session, as a server keeps it: without secrets and without messages."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from mailslot.wire.redact import Redactor
+from mailslot.wire.secret import MASK
+
+if TYPE_CHECKING:
+    from mailslot.wire.reply import Reply
+    from mailslot.wire.secret import Secret
+    from mailslot.wire.transcript import Transcript
+
+_WORD: Final = re.compile(r"[A-Za-z]{1,12}(?=\s|\Z)")
+
+# How sign-ins begin in SMTP, POP3, FTP and IMAP.
+_SIGN_IN: Final = re.compile("auth|user|pass|login|apop", re.IGNORECASE)
+
+
+class DialogueNotes:
+    """Records a dialogue; a protocol adds how its commands are recorded.
+
+    Of a line that is no command, only the first word is shown, since it may be part of a message or of a sign-in. A
+    client that was refused may go on with its password all the same, as if that were a command, or say it in the words
+    of another protocol. So after a sign-in, such lines are masked as a whole. A password that is known is masked
+    wherever it occurs.
+    """
+
+    def __init__(self, transcript: Transcript) -> None:
+        self._transcript = transcript
+        self._redactor: Redactor | None = None
+        self._sign_in_tried = False
+
+    def add_secret(self, secret: Secret) -> None:
+        """Mask a password from now on."""
+        self._redactor = self._redactor or Redactor()
+        self._redactor.add(secret)
+
+    def other_line(self, line: bytes) -> None:
+        """Record a line that is no command."""
+        text = line.decode("utf-8", "replace")
+        self._sign_in_tried = self._sign_in_tried or _SIGN_IN.search(text) is not None
+        word = _WORD.match(text)
+        if self._sign_in_tried or word is None:
+            self._record(MASK)
+        else:
+            self._record(word[0] if word[0] == text else f"{word[0]} …")
+
+    def reply(self, reply: Reply) -> None:
+        """Record our reply."""
+        self._transcript.server(str(reply))
+
+    def event(self, text: str) -> None:
+        """Record an event of the connection."""
+        self._transcript.event(text)
+
+    def _record(self, text: str) -> None:
+        self._transcript.client(text if self._redactor is None else self._redactor.mask(text))
