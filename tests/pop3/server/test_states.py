@@ -105,7 +105,7 @@ def test_our_own_faults() -> None:
     core.receive(b"USER fax\r\nPASS open sesame\r\nRETR 1\r\nQUIT\r\n")
     # Nothing is taken before the greeting.
     assert core.next_event() is None
-    with pytest.raises(LocalProtocolError, match="no response is due"):
+    with pytest.raises(LocalProtocolError, match="no reply is due"):
         core.reply()
     with pytest.raises(LocalProtocolError, match="TLS is not due"):
         core.tls_started()

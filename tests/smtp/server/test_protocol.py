@@ -10,6 +10,7 @@ from mailslot.smtp.server.protocol import SmtpServerProtocol
 from mailslot.smtp.server.states import State
 from mailslot.wire.closing import Closing
 from mailslot.wire.command_input import CommandInput, LineTooLongError
+from mailslot.wire.server_core import MAX_BAD_COMMANDS
 
 from .play import FEEDS, RECIPIENT, SENDER, Player, bytewise, converse, offers, player
 
@@ -52,7 +53,7 @@ def test_a_response_that_is_too_long_ends_the_exchange() -> None:
 
 def test_bad_commands() -> None:
     made = player()
-    for _ in range(limits.MAX_BAD_COMMANDS - 1):
+    for _ in range(MAX_BAD_COMMANDS - 1):
         made.feed(b"what\r\n")
         assert made.take_sent() == b"500 5.5.1 Not a command\r\n"
     # What belongs to a group whose MAIL was refused is no fault.

@@ -7,9 +7,6 @@ from typing import Final
 MAX_COMMAND_LINE: Final = 1_024
 """Octets of a command line with its end; RFC 2449 section 4 demands 255, which is too few for a long password."""
 
-MAX_BAD_COMMANDS: Final = 10
-"""Commands that cannot be understood, after which the session ends."""
-
 MAX_OUTPUT: Final = 65_536
 """Octets of responses after which they are sent before the next command is looked at. A listing may be longer."""
 

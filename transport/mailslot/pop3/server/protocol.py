@@ -10,7 +10,6 @@ takes the message in pieces, and `end_content` its end. The core answers everyth
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mailslot.pop3.server import events, limits, replies
@@ -29,32 +28,31 @@ from mailslot.pop3.server.maildrop import MarkedMessages
 from mailslot.pop3.server.notes import Pop3Notes
 from mailslot.pop3.server.states import NOT_SIGNED_IN, TRANSITIONS, WAIT_BEHIND, State, out_of_order
 from mailslot.pop3.states import Verb
-from mailslot.wire.closing import Closing
-from mailslot.wire.command_input import CommandError, CommandInput, LineTooLongError
+from mailslot.wire.command_input import CommandError, LineTooLongError
 from mailslot.wire.dot_stuffing import DotStuffer
 from mailslot.wire.protocol_error import LocalProtocolError
+from mailslot.wire.server_core import ServerCore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from mailslot.pop3.server.maildrop import Message
     from mailslot.pop3.server.offers import Offers
-    from mailslot.wire.closing import Ending
     from mailslot.wire.command_input import Command
     from mailslot.wire.reply import Reply
     from mailslot.wire.transcript import Transcript
 
 
-class Pop3ServerProtocol:
+class Pop3ServerProtocol(ServerCore[events.Event, Verb, Pop3Notes]):
     """The state of one session.
 
     Attributes:
         state: the state.
-        encrypted: whether TLS is in use.
         offers: what is offered.
-        other_protocol: the protocol that the client speaks instead of POP3, ``"TLS"`` or ``"HTTP"``; None for none.
-        refusal: the last response that refused anything; None without one.
     """
+
+    _protocol = "POP3"
+    _too_many_bad_commands = replies.TOO_MANY_BAD_COMMANDS
 
     def __init__(self, offers: Offers, transcript: Transcript, *, encrypted: bool = False) -> None:
         """Begin a session.
@@ -64,30 +62,17 @@ class Pop3ServerProtocol:
             transcript: where the dialogue is recorded.
             encrypted: whether TLS was there from the first octet.
         """
+        super().__init__(Pop3Notes(transcript), encrypted=encrypted)
         self.state = State.GREETING
         self.offers = offers
-        self.encrypted = encrypted
-        self.other_protocol: str | None = None
-        self.refusal: Reply | None = None
-        self._notes = Pop3Notes(transcript)
-        self._input = CommandInput()
-        self._output = bytearray()
-        self._events: deque[tuple[events.Event, Verb | None]] = deque()
-        self._reply_due: Verb | None = None
         self._timestamp = ""
         self._user = ""
         self._messages = MarkedMessages(())
         self._touched = False
         self._stuffer = DotStuffer()
         self._excerpt: Excerpt | None = None
-        self._bad_commands = 0
 
     # What the caller does.
-
-    @property
-    def reply_due(self) -> bool:
-        """Whether the last event demands a decision."""
-        return self._reply_due is not None
 
     @property
     def is_idle(self) -> bool:
@@ -108,10 +93,6 @@ class Pop3ServerProtocol:
             raise LocalProtocolError("the greeting was sent already")
         self._timestamp = timestamp
         self._answer(Verb.GREETING, replies.ok(f"POP3 server ready {timestamp}".rstrip()))
-
-    def receive(self, data: bytes) -> None:
-        """Take octets from the client."""
-        self._input.feed(data)
 
     def next_event(self) -> events.Event | None:
         """Return the next event; None if more octets are needed, or the session is over.
@@ -198,29 +179,15 @@ class Pop3ServerProtocol:
         self._user = ""
         self._notes.event("encrypted from here on")
 
-    def close(self, ending: Ending, reply: Reply | None = None) -> None:
-        """End the session. Nothing is deleted.
+    @property
+    def _is_closed(self) -> bool:
+        return self.state is State.CLOSED
 
-        Args:
-            ending: why.
-            reply: a last response, or None.
-        """
-        if self.state is State.CLOSED:
-            return
-        if reply is not None:
-            self._send(reply)
-        self._reply_due = None
-        self._events.clear()
-        self._input.clear()
+    def _enter_closed(self) -> None:
         self.state = State.CLOSED
-        self._events.append((Closing(ending), None))
 
-    def octets_to_send(self, at_least: int = 1) -> bytes:
-        """Return, and forget, what is to be sent; nothing if it is less than `at_least` octets."""
-        if len(self._output) < at_least:
-            return b""
-        data, self._output = bytes(self._output), bytearray()
-        return data
+    def _encode(self, answer: Reply) -> bytes:
+        return replies.encode_reply(answer)
 
     # The dialogue.
 
@@ -269,22 +236,8 @@ class Pop3ServerProtocol:
             raise CommandError(replies.SYNTAX)
 
     def _refuse_bad_command(self, answer: Reply) -> None:
-        self._bad_commands += 1
-        if self._bad_commands >= limits.MAX_BAD_COMMANDS:
-            self.close("limit", replies.TOO_MANY_BAD_COMMANDS)
-        else:
+        if not self._end_if_too_many_bad_commands():
             self._send(answer)
-
-    def _end_other_protocol(self, name: str, answer: Reply | None = None) -> None:
-        self.other_protocol = name
-        self._notes.event(f"the client speaks {name}, where POP3 was due")
-        self.close("protocol", answer)
-
-    def _take_due(self) -> Verb:
-        verb, self._reply_due = self._reply_due, None
-        if verb is None:
-            raise LocalProtocolError("no response is due")
-        return verb
 
     def _check_retrieval(self) -> None:
         if self.state is not State.RETRIEVAL:
@@ -301,12 +254,6 @@ class Pop3ServerProtocol:
         if after is None:
             raise LocalProtocolError(f"a refusal in reply to {verb.value}")
         self.state = after
-
-    def _send(self, answer: Reply) -> None:
-        if not answer.positive:
-            self.refusal = answer
-        self._notes.reply(answer)
-        self._output += replies.encode_reply(answer)
 
     def _send_lines(self, verb: Verb, answer: Reply, lines: Sequence[str]) -> None:
         self._answer(verb, answer)

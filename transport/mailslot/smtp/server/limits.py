@@ -10,9 +10,6 @@ MAX_COMMAND_LINE: Final = 2_048
 MAX_RESPONSE_LINE: Final = 12_290
 """Octets of a SASL response with CRLF (RFC 4954 section 4)."""
 
-MAX_BAD_COMMANDS: Final = 10
-"""Commands that cannot be understood, after which the session ends."""
-
 MAX_RECIPIENTS: Final = 1_000
 """Recipients of one message; RFC 5321 section 4.5.3.1.8 demands 100."""
 

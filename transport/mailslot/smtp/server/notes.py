@@ -19,7 +19,8 @@ class SmtpNotes(DialogueNotes):
 
     def command(self, command: Command) -> None:
         """Record a command that is known."""
-        self._sign_in_tried = self._sign_in_tried or command.verb == "AUTH"
+        # A chunk of a wrong size ends anywhere, also within AUTH.
+        self._sign_in_tried = self._sign_in_tried or command.verb in {"AUTH", "BDAT"}
         self._record(f"{command.verb} {command.argument}" if command.argument else command.verb)
 
     def response(self) -> None:

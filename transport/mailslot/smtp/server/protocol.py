@@ -10,7 +10,6 @@ it, and only then the next event can be asked for. The core answers everything e
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mailslot.sasl.server import PlainServer, ServerMechanism, SuppliedPassword
@@ -20,30 +19,29 @@ from mailslot.smtp.server.content import Chunk, IncomingMessage
 from mailslot.smtp.server.notes import SmtpNotes
 from mailslot.smtp.server.states import ACCEPTED, IDLE, TRANSITIONS, WAIT_BEHIND, State, out_of_order
 from mailslot.smtp.states import Verb
-from mailslot.wire.closing import Closing
-from mailslot.wire.command_input import Command, CommandError, CommandInput, LineTooLongError
+from mailslot.wire.command_input import Command, CommandError, LineTooLongError
 from mailslot.wire.protocol_error import LocalProtocolError
+from mailslot.wire.server_core import ServerCore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from mailslot.smtp.server.offers import Offers
-    from mailslot.wire.closing import Ending
     from mailslot.wire.reply import Reply
     from mailslot.wire.transcript import Transcript
 
 
-class SmtpServerProtocol:
+class SmtpServerProtocol(ServerCore[events.Event, Verb, SmtpNotes]):
     """The state of one session.
 
     Attributes:
         state: the state.
-        encrypted: whether TLS is in use.
         offers: what is offered.
         signed_in: whether somebody has signed in.
-        other_protocol: the protocol that the client speaks instead of SMTP, ``"TLS"`` or ``"HTTP"``; None for none.
-        refusal: the last reply that refused anything; None without one.
     """
+
+    _protocol = "SMTP"
+    _too_many_bad_commands = replies.TOO_MANY_BAD_COMMANDS
 
     def __init__(self, offers: Offers, transcript: Transcript, *, encrypted: bool = False) -> None:
         """Begin a session.
@@ -53,28 +51,15 @@ class SmtpServerProtocol:
             transcript: where the dialogue is recorded.
             encrypted: whether TLS was there from the first octet.
         """
+        super().__init__(SmtpNotes(transcript), encrypted=encrypted)
         self.state = State.GREETING
         self.offers = offers
-        self.encrypted = encrypted
         self.signed_in = False
-        self.other_protocol: str | None = None
-        self.refusal: Reply | None = None
-        self._notes = SmtpNotes(transcript)
-        self._input = CommandInput()
-        self._output = bytearray()
-        self._events: deque[tuple[events.Event, Verb | None]] = deque()
-        self._reply_due: Verb | None = None
         self._mechanism: ServerMechanism = PlainServer()  # until there is another one
         self._message = IncomingMessage(self._events)
         self._recipients = 0
-        self._bad_commands = 0
 
     # What the caller does.
-
-    @property
-    def reply_due(self) -> bool:
-        """Whether the last event demands a reply."""
-        return self._reply_due is not None
 
     @property
     def is_idle(self) -> bool:
@@ -91,10 +76,6 @@ class SmtpServerProtocol:
         if self.state is not State.GREETING:
             raise LocalProtocolError("the greeting was sent already")
         self._answer(Verb.GREETING, refusal or replies.reply(220, None, f"{self.offers.host} ESMTP"))
-
-    def receive(self, data: bytes) -> None:
-        """Take octets from the client."""
-        self._input.feed(data)
 
     def next_event(self) -> events.Event | None:
         """Return the next event; None if more octets are needed, or the session is over.
@@ -119,9 +100,7 @@ class SmtpServerProtocol:
         Raises:
             LocalProtocolError: no reply is due.
         """
-        verb, self._reply_due = self._reply_due, None
-        if verb is None:
-            raise LocalProtocolError("no reply is due")
+        verb = self._take_due()
         if reply is not None and reply.code == 421:
             self.close("limit", reply)
         elif self._message.chunk is not None:
@@ -163,30 +142,16 @@ class SmtpServerProtocol:
         self.signed_in = False
         self._notes.event("encrypted from here on")
 
-    def close(self, ending: Ending, reply: Reply | None = None) -> None:
-        """End the session.
+    @property
+    def _is_closed(self) -> bool:
+        return self.state is State.CLOSED
 
-        Args:
-            ending: why.
-            reply: an unsolicited 421, or None.
-        """
-        if self.state is State.CLOSED:
-            return
-        if reply is not None:
-            self._send(reply)
-        self._reply_due = None
-        self._events.clear()
-        self._input.clear()
+    def _enter_closed(self) -> None:
         self._message.abort()
         self.state = State.CLOSED
-        self._events.append((Closing(ending), None))
 
-    def octets_to_send(self, at_least: int = 1) -> bytes:
-        """Return, and forget, what is to be sent; nothing if it is less than `at_least` octets."""
-        if len(self._output) < at_least:
-            return b""
-        data, self._output = bytes(self._output), bytearray()
-        return data
+    def _encode(self, answer: Reply) -> bytes:
+        return replies.encode_reply(answer)
 
     # The dialogue.
 
@@ -255,18 +220,12 @@ class SmtpServerProtocol:
         self._send(answer)
 
     def _refuse_bad_command(self, answer: Reply) -> None:
-        self._bad_commands += 1
-        if self._bad_commands >= limits.MAX_BAD_COMMANDS:
-            self.close("limit", replies.TOO_MANY_BAD_COMMANDS)
-        elif self.state is State.AUTH:
+        if self._end_if_too_many_bad_commands():
+            return
+        if self.state is State.AUTH:
             self._answer(Verb.RESPONSE, answer)
         else:
             self._send(answer)
-
-    def _end_other_protocol(self, name: str, answer: Reply | None = None) -> None:
-        self.other_protocol = name
-        self._notes.event(f"the client speaks {name}, where SMTP was due")
-        self.close("protocol", answer)
 
     def _answer(self, verb: Verb, answer: Reply) -> None:
         """Send the reply to a command that is permitted, and change the state by it."""
@@ -277,12 +236,6 @@ class SmtpServerProtocol:
             raise LocalProtocolError(f"{code} in reply to {verb.value}")
         self._send(answer)
         self.state = after
-
-    def _send(self, answer: Reply) -> None:
-        if not answer.positive:
-            self.refusal = answer
-        self._notes.reply(answer)
-        self._output += replies.encode_reply(answer)
 
     # Commands, each in a state that permits it.
 
