@@ -35,7 +35,8 @@ OF_DEVICES = {
     *("device_tls_too_old", "device_distrusts_certificate", "device_tls_failed", "device_wrong_encryption"),
     *("device_not_signed_in", "device_password_wrong", "device_signs_in_without_tls", "device_sender_not_allowed"),
     *("device_recipient_not_allowed", "device_message_too_large", "device_too_fast", "device_gone", "device_silent"),
-    *("device_speaks_otherwise", "device_unknown", "account_not_set_up", "mail_loop"),
+    *("device_speaks_otherwise", "device_unknown", "device_without_quit", "account_not_set_up"),
+    "mail_loop",
 }
 """Causes of the gateway's devices (`gateway/test_verdict.py`)."""
 

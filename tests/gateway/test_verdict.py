@@ -10,7 +10,7 @@ from mailslot.net.peer import Peer
 from mailslot.smtp.server import replies
 from mailslot.smtp.server.backend import Connection
 from mailslot.smtp.server.replies import reply
-from mailslot_plugins.gateway.verdict import cause_of, dialogue_of
+from mailslot_plugins.gateway.verdict import Verdict, dialogue_of, fetching_verdict, submission_verdict
 
 ENDED = {
     "device_tls_too_old": {"tls_error": "UNSUPPORTED_PROTOCOL"},
@@ -42,25 +42,37 @@ def connection(*, tls_error: str | None = None, ending: object = "quit", **_: ob
 
 
 def test_every_cause_of_devices_has_a_way() -> None:
-    assert set(ENDED) >= OF_DEVICES
+    assert {*ENDED, "device_without_quit"} >= OF_DEVICES
 
 
 @pytest.mark.parametrize("cause", ENDED)
 def test_each_ending_has_its_cause(cause: str) -> None:
     ended = ENDED[cause]
-    found = cause_of(connection(**ended), ended.get("refusal"), stored=0, refused_command=str(ended.get("command", "")))
-    assert found == cause
+    refusal = ended.get("refusal")
+    command = str(ended.get("command", ""))
+    verdict = submission_verdict(connection(**ended), refusal, stored=0, refused_command=command)
+    assert verdict.cause == cause
 
 
 def test_a_device_that_hangs_up_after_its_message_is_well() -> None:
     for ending in ("closed", "idle", "quit"):
-        dialogue = dialogue_of(connection(ending=ending), 1.0, None, stored=2)
-        assert (dialogue.ok, dialogue.cause, dialogue.verdict) == (True, "ok", "2 messages were accepted.")
+        verdict = submission_verdict(connection(ending=ending), None, stored=2)
+        assert verdict == Verdict("ok", "2 messages were accepted.")
+        dialogue = dialogue_of(connection(ending=ending), 1.0, verdict, messages=2)
+        assert (dialogue.ok, dialogue.cause, dialogue.messages) == (True, "ok", 2)
 
 
 def test_a_device_that_only_connects() -> None:
-    dialogue = dialogue_of(connection(), 1.0, None, stored=0)
-    assert (dialogue.ok, dialogue.verdict) == (True, "It connected and left without a message.")
+    verdict = submission_verdict(connection(), None, stored=0)
+    assert verdict == Verdict("ok", "It connected and left without a message.")
+
+
+def test_a_device_that_fetches_and_hangs_up_without_quit() -> None:
+    ended = connection(ending="closed")
+    ended.user = "hall"
+    assert fetching_verdict(ended, None, retrieved=2, deleted=0).cause == "device_without_quit"
+    ended.ending = "quit"
+    assert fetching_verdict(ended, None, retrieved=2, deleted=1) == Verdict("ok", "2 messages fetched, 1 deleted.")
 
 
 @pytest.mark.parametrize("language", languages())

@@ -12,23 +12,23 @@ from mailslot.diagnosis.gateway_log import STORE, GatewayLog
 from mailslot.service.server_limits import announced_size
 from mailslot.slots.gateway.gateway_settings import GatewaySettings
 from mailslot.slots.gateway.passwords import DevicePasswords
-from mailslot.smtp.server.replies import NOT_ALLOWED_HERE
 from mailslot.spool.limits import SpoolLimits
 from mailslot_plugins.gateway.duplicates import DuplicateGuard
+from mailslot_plugins.gateway.maildrop import Maildrops
 from mailslot_plugins.gateway.rates import RateLimits
 from mailslot_plugins.gateway.trace_ids import TraceIds
-from mailslot_plugins.gateway.verdict import cause_of, dialogue_of, sentence
+from mailslot_plugins.gateway.verdict import Verdict, dialogue_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mailslot.plugin import Device, Reply
+    from mailslot.net.server_connection import ServerConnection
+    from mailslot.plugin import Device
     from mailslot.slots.gateway.device_entry import DeviceEntry
     from mailslot.slots.gateway.listeners import Listener
-    from mailslot.smtp.server.backend import Connection
 
 ROOM_FOR_TRACE: Final = 4_096
-"""Octets by which the header of a message may grow."""
+"""Octets that the header of a message may grow by."""
 
 PIPELINE_STORE: Final = "gateway"
 
@@ -44,6 +44,7 @@ class Gateway:
         passwords: verifies them.
         rates: what devices have sent.
         guard: recognises messages that were accepted before.
+        maildrops: what devices fetch.
         trace_ids: recognises messages that have passed through here.
         log: the last dialogues of devices, and who is not known.
         host: the name of this machine.
@@ -55,6 +56,7 @@ class Gateway:
         self.passwords = DevicePasswords(device.records.vault)
         self.rates = RateLimits(device.monotonic)
         self.guard = DuplicateGuard(device.spool, device.now)
+        self.maildrops = Maildrops(device.spool.ledger)
         self.trace_ids = trace_ids
         self.log = GatewayLog(device.store(STORE))
         self.host = "localhost"
@@ -85,31 +87,22 @@ class Gateway:
         upstream = self._sizes.get(entry.via, 0)
         return min(most, max(upstream - ROOM_FOR_TRACE, 1)) if upstream else most
 
-    def note(
-        self,
-        connection: Connection,
-        entry: DeviceEntry | None,
-        *,
-        stored: int,
-        refusal: Reply | None,
-        refused_command: str,
-    ) -> None:
-        """Note a connection that has ended; see `mailslot_plugins.gateway.verdict.cause_of`."""
-        at = self.device.now()
-        if entry is not None:
-            dialogue = dialogue_of(connection, at, refusal, stored=stored, refused_command=refused_command)
-            self.log.note_dialogue(entry.name, dialogue)
-            return
-        tls, cause = connection.peer.tls, cause_of(connection, refusal or NOT_ALLOWED_HERE, stored=0)
+    def note(self, connection: ServerConnection, entry: DeviceEntry, verdict: Verdict, *, messages: int) -> None:
+        """Note a device's connection that has ended, and how many messages it handed over or fetched."""
+        self.log.note_dialogue(entry.name, dialogue_of(connection, self.device.now(), verdict, messages=messages))
+
+    def note_unknown(self, connection: ServerConnection, verdict: Verdict, *, helo: str = "") -> None:
+        """Note the connection of an unknown device, which has ended; `helo` is what it called itself."""
+        tls = connection.peer.tls
         self.log.note_unknown(
-            at,
+            self.device.now(),
             connection.peer.address,
             listener=connection.peer.listener,
-            helo=connection.hello or "",
+            helo=helo,
             user=connection.tried_user or "",
             tls=tls.version if tls is not None else "",
-            verdict=sentence(cause),
-            cause=cause,
+            verdict=verdict.sentence,
+            cause=verdict.cause,
         )
 
 

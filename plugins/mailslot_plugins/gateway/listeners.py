@@ -15,9 +15,12 @@ from mailslot.net.certificates import ensure_certificates
 from mailslot.net.endpoint import Security
 from mailslot.net.listener import open_listener
 from mailslot.net.server_tls import server_context
+from mailslot.pop3.server import session as pop3_session
+from mailslot.pop3.server.server import Pop3Server
+from mailslot.smtp.server import session as smtp_session
 from mailslot.smtp.server.server import SmtpServer
-from mailslot.smtp.server.session import SessionSettings
 from mailslot.vault import durable
+from mailslot_plugins.gateway.fetching import FetchingBackend
 from mailslot_plugins.gateway.gateway import host_name, open_gateway
 from mailslot_plugins.gateway.submission import SubmissionBackend
 
@@ -67,7 +70,7 @@ class _OpenListener:
     """
 
     settings: Listener
-    server: SmtpServer
+    server: SmtpServer | Pop3Server
     tls: _TlsContexts
 
 
@@ -106,6 +109,7 @@ class _Listeners:
         """
         device = self._gateway.device
         while True:
+            # To open a listener takes a while, such as to make its certificate; the settings may change meanwhile.
             seen = device.changes
             await self._gateway.refresh()
             await self._apply(servers)
@@ -147,12 +151,14 @@ class _Listeners:
         tls = _TlsContexts()
         await self._refresh_tls(settings, tls)
         listener = await open_listener(settings.name, settings.host, settings.port)
-        session = SessionSettings(
-            self._gateway.host,
-            settings.security,
-            None if settings.security is Security.NONE else tls.current,
-        )
-        server = SmtpServer(listener, session, SubmissionBackend(self._gateway))
+        contexts = None if settings.security is Security.NONE else tls.current
+        server: SmtpServer | Pop3Server
+        if settings.protocol == "POP":
+            pop3 = pop3_session.SessionSettings(self._gateway.host, settings.security, contexts)
+            server = Pop3Server(listener, pop3, FetchingBackend(self._gateway))
+        else:
+            smtp = smtp_session.SessionSettings(self._gateway.host, settings.security, contexts)
+            server = SmtpServer(listener, smtp, SubmissionBackend(self._gateway))
         self._open[settings.name] = _OpenListener(settings, server, tls)
         servers.start_soon(server.serve)
         logger.info("The listener %s is at %s:%d.", settings.name, settings.host, listener.port)

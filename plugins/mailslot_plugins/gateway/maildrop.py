@@ -1,17 +1,175 @@
-"""Fetched mail that waits in the spool until a device fetches it."""
+"""Fetched mail that waits in the spool until a device fetches it, and the maildrops that devices find it in.
+
+A maildrop has the mail of one record: what waits, and for an account also what was set aside, since nobody else would
+handle it. A mail that a device deletes is done, and its file goes. Whether it is still on the server upstream is the
+poller's matter (`after_fetch`): it knows which it has fetched, and fetches none twice.
+"""
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
-from mailslot.plugin import Later
+from anyio.to_thread import run_sync
+
+from mailslot.errors import InputError
+from mailslot.pop3.server.limits import MAX_MESSAGES
+from mailslot.pop3.server.maildrop import Message
+from mailslot.service.handling import WAITS_FOR_DEVICE
+from mailslot.slots.slot import is_account
+from mailslot.spool.errors import SpoolError
 
 if TYPE_CHECKING:
-    from mailslot.plugin import Device, Incoming
+    from collections.abc import AsyncGenerator, Callable, Sequence
+    from io import FileIO
+    from pathlib import Path
 
-_DAY: Final = 86_400.0
+    from mailslot.plugin import Device, Incoming, Later
+    from mailslot.spool.incoming import MailState
+    from mailslot.spool.ledger import Ledger
+
+_PIECE: Final = 65_536
+"""Octets of a message that are read at once."""
+
+_UID_LENGTH: Final = 32
+"""Characters of a unique-id: 128 bits of the mail's digest, which old devices have room for."""
 
 
 async def keep_for_devices(mail: Incoming, device: Device) -> Later:  # noqa: ARG001 - all mail is kept
     """Keep a mail until it is deleted by a device."""
-    return Later(_DAY, "It waits for a device to fetch it.")
+    return WAITS_FOR_DEVICE
+
+
+class Maildrops:
+    """The maildrops of a home folder, each for one session at a time.
+
+    Args:
+        ledger: the mail of all records.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._in_use: set[str] = set()
+
+    async def open(self, record: str, device: str) -> LedgerMaildrop | None:
+        """Return the maildrop of a record for one session, which must release it; None while another one has it.
+
+        Args:
+            record: the record.
+            device: the name of the device, to be noted at what it deletes.
+
+        Raises:
+            SpoolError: it cannot be read.
+        """
+        if record in self._in_use:
+            return None
+        self._in_use.add(record)
+        states: set[MailState] = {"fetched", "set_aside"} if is_account(record) else {"fetched"}
+        try:
+            mails = await self._ledger.mails(record, states=states, limit=MAX_MESSAGES)
+        except BaseException:
+            self._in_use.discard(record)
+            raise
+        return LedgerMaildrop(self._ledger, mails[::-1], device, lambda: self._in_use.discard(record))
+
+
+class LedgerMaildrop:
+    """A maildrop that one session has for itself; see `mailslot.pop3.server.backend.Maildrop`.
+
+    Attributes:
+        messages: its messages, oldest first.
+        retrieved: how many were read whole.
+        deleted: how many were deleted.
+    """
+
+    def __init__(self, ledger: Ledger, mails: Sequence[Incoming], device: str, release: Callable[[], None]) -> None:
+        """Take over a maildrop.
+
+        Args:
+            ledger: where its mail is.
+            mails: the mail, oldest first; those without a file are passed over.
+            device: the name of the device.
+            release: lets other sessions have it.
+        """
+        self._ledger = ledger
+        self._paths = {mail.id: mail.path for mail in mails if mail.path is not None}
+        self._device = device
+        self._release = release
+        self.messages = [Message(mail.id, unique_id(mail), mail.size) for mail in mails if mail.path is not None]
+        self.retrieved = 0
+        self.deleted = 0
+
+    @asynccontextmanager
+    async def open(self, message: Message) -> AsyncGenerator[FileReader]:
+        """Open a message.
+
+        Raises:
+            OSError: it cannot be read; on entering.
+        """
+        file, first = await run_sync(_open, self._paths[message.id])
+        with file:
+            yield FileReader(file, first)
+
+    def note_retrieved(self, message: Message) -> None:  # noqa: ARG002 - they are only counted
+        """Count a message that was read whole."""
+        self.retrieved += 1
+
+    async def delete(self, messages: Sequence[Message]) -> None:
+        """Delete messages, all or none.
+
+        Raises:
+            OSError: nothing is deleted.
+        """
+        try:
+            await self._ledger.mark_all_done(
+                [message.id for message in messages], f"The device {self._device} has fetched it."
+            )
+        except (SpoolError, InputError) as error:
+            raise OSError(str(error)) from error
+        self.deleted += len(messages)
+
+    def release(self) -> None:
+        """Let other sessions have the maildrop."""
+        self._release()
+
+
+class FileReader:
+    """Reads a message's file.
+
+    Args:
+        file: the file, open.
+        first: its first octets.
+    """
+
+    def __init__(self, file: FileIO, first: bytes) -> None:
+        self._file = file
+        self._next: bytes | None = first
+        self._ended = len(first) < _PIECE
+
+    async def read(self) -> bytes:
+        """Return the next octets; none at the end.
+
+        Raises:
+            OSError: they cannot be read.
+        """
+        piece, self._next = self._next, None
+        if piece is not None:
+            return piece
+        if self._ended:
+            return b""
+        piece = await run_sync(self._file.read, _PIECE)
+        return piece or b""
+
+
+def unique_id(mail: Incoming) -> str:
+    """Return a mail's unique-id: the same after a restart, and after the ledger was built anew from the files."""
+    return mail.digest[:_UID_LENGTH] or f"mail-{mail.id}"
+
+
+def _open(path: Path) -> tuple[FileIO, bytes]:
+    file = path.open("rb", buffering=0)
+    try:
+        return file, file.read(_PIECE) or b""
+    except BaseException:
+        file.close()
+        raise

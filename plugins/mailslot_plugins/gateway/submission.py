@@ -7,14 +7,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from mailslot.errors import InputError
-from mailslot.slots.gateway.device_entry import client_address, same_user
 from mailslot.smtp.server import replies
 from mailslot.smtp.server.replies import reply
 from mailslot.smtp.server.trace import received_value
 from mailslot.spool.errors import SpoolError
 from mailslot.spool.limits import SpoolLimits
+from mailslot_plugins.gateway.client import Client
 from mailslot_plugins.gateway.message_writer import MessageWriter, Transaction
 from mailslot_plugins.gateway.rewriting import Sender
+from mailslot_plugins.gateway.verdict import stranger_verdict, submission_verdict
 
 if TYPE_CHECKING:
     from mailslot.plugin import Reply, Secret
@@ -29,7 +30,7 @@ _NO_ACCOUNT_ADDRESS: Final = reply(451, "4.3.5", "The account that this device s
 
 
 class SubmissionBackend:
-    """The backend of SMTP listeners; see `mailslot.smtp.server.backend.Backend`.
+    """Makes a handler for each connection.
 
     Args:
         gateway: what all connections share.
@@ -56,7 +57,7 @@ class Submission:
     def __init__(self, gateway: Gateway, connection: Connection) -> None:
         self._gateway = gateway
         self._connection = connection
-        self._address = client_address(connection.peer.address)
+        self._client = Client(gateway, connection)
         self._entry: DeviceEntry | None = None
         self._sender = ""
         self._size = 0
@@ -68,27 +69,24 @@ class Submission:
     @property
     def max_size(self) -> int:
         """The octets of a message: of the device, once it is known, else of the one that may send the most."""
-        entries = self._candidates() if self._entry is None else (self._entry,)
+        entries = self._client.candidates() if self._entry is None else (self._entry,)
         return max((self._gateway.max_size(entry) for entry in entries), default=0)
 
     @property
     def offers_authentication(self) -> bool:
         """Whether a device with a password may come from this address to this listener."""
-        return any(entry.user is not None for entry in self._candidates())
+        return any(entry.user is not None for entry in self._client.candidates())
 
     async def accept(self) -> Reply | None:
         """Refuse an address from which no device may come."""
-        if not self._candidates():
+        if not self._client.candidates():
             return self._refuse(replies.NOT_ALLOWED_HERE)
         return None
 
     async def authenticate(self, user: str, password: Secret) -> Reply | None:
         """Verify a device's password; from a wrong address, or with a wrong certificate, it is wrong as well."""
-        gateway = self._gateway
-        listener = gateway.listener(self._connection.peer.listener)
-        entry = None if listener is None else gateway.settings.of_user(user, listener)
-        right = await gateway.passwords.verify(entry, password, gateway.settings.devices.values())
-        if not right or entry is None or not self._fits(entry, user):
+        entry = await self._client.authenticate(user, password)
+        if entry is None:
             return self._refuse(replies.AUTHENTICATION_FAILED)
         self._entry = entry
         return None
@@ -96,9 +94,9 @@ class Submission:
     async def mail(self, sender: str, parameters: MailParameters) -> Reply | None:
         """Decide who the device is, and whether it may send now, and as this sender."""
         self._recipients = []
-        self._entry = entry = self._find()
+        self._entry = entry = self._client.find()
         if entry is None:
-            needs_password = any(each.user is not None for each in self._candidates())
+            needs_password = any(each.user is not None for each in self._client.candidates())
             return self._refuse(
                 replies.AUTHENTICATION_REQUIRED
                 if needs_password and self._connection.user is None
@@ -158,13 +156,15 @@ class Submission:
 
     async def closed(self) -> None:
         """Note the dialogue."""
-        self._gateway.note(
-            self._connection,
-            self._entry or self._likely_entry(),
-            stored=self._stored,
-            refusal=self._refusal,
-            refused_command=self._refused_command,
+        connection, entry = self._connection, self._entry or self._client.likely_entry()
+        if entry is None:
+            verdict = stranger_verdict(connection, self._refusal)
+            self._gateway.note_unknown(connection, verdict, helo=connection.hello or "")
+            return
+        verdict = submission_verdict(
+            connection, self._refusal, stored=self._stored, refused_command=self._refused_command
         )
+        self._gateway.note(connection, entry, verdict, messages=self._stored)
 
     def _note_result(self, result: str | Reply) -> None:
         if isinstance(result, str):
@@ -172,35 +172,6 @@ class Submission:
             self._refusal = None
         else:
             self._refusal = result
-
-    def _likely_entry(self) -> DeviceEntry | None:
-        """Return the device that this probably was, though it was not let in; None for a stranger."""
-        candidates, user = self._candidates(), self._connection.tried_user
-        if user is not None:
-            return next((each for each in candidates if each.user is not None and same_user(each.user, user)), None)
-        own = [each for each in candidates if each.addresses]
-        return max(own, key=lambda each: each.match_address(self._address) or 0, default=None)
-
-    def _candidates(self) -> tuple[DeviceEntry, ...]:
-        listener = self._gateway.listener(self._connection.peer.listener)
-        return () if listener is None else self._gateway.settings.candidates(self._address, listener)
-
-    def _find(self) -> DeviceEntry | None:
-        connection = self._connection
-        listener = self._gateway.listener(connection.peer.listener)
-        if listener is None:
-            return None
-        return self._gateway.settings.find(
-            self._address, listener, user=connection.user, certificate=self._fingerprint()
-        )
-
-    def _fits(self, entry: DeviceEntry, user: str) -> bool:
-        listener = self._connection.peer.listener
-        return entry.match(self._address, listener=listener, user=user, certificate=self._fingerprint())
-
-    def _fingerprint(self) -> str | None:
-        tls = self._connection.peer.tls
-        return None if tls is None else tls.fingerprint
 
     def _account_address(self, entry: DeviceEntry) -> str | None:
         return self._gateway.settings.addresses.get(entry.via)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from mailslot.diagnosis.catalogue import explain
 from mailslot.diagnosis.diagnosis import Diagnosis
 from mailslot.diagnosis.gateway_log import Dialogue
+from mailslot.pop3.server import replies as pop3_replies
+from mailslot.smtp.server import replies as smtp_replies
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mailslot.net.server_connection import ServerConnection
     from mailslot.plugin import Reply
-    from mailslot.smtp.server.backend import Connection
 
 # By the reply's code and enhanced status code, and the command that it refused where those are not enough.
 _BY_REPLY: Final[Mapping[tuple[int, str], str]] = {
@@ -25,6 +28,14 @@ _BY_REPLY: Final[Mapping[tuple[int, str], str]] = {
     (452, "4.3.1"): "spool_full",
     (554, "5.4.6"): "mail_loop",
     (554, "5.7.1"): "device_unknown",
+}
+
+_FETCHING_CAUSES: Final[Mapping[Reply, str]] = {
+    pop3_replies.AUTHENTICATION_FAILED: "device_password_wrong",
+    pop3_replies.TLS_REQUIRED: "device_signs_in_without_tls",
+    pop3_replies.IN_USE: "mailbox_in_use",
+    pop3_replies.UNAVAILABLE: "spool_unreadable",
+    pop3_replies.NOT_DELETED: "spool_unwritable",
 }
 
 # OpenSSL's words (err.h), in the order in which they are looked for.
@@ -42,65 +53,129 @@ _BY_TLS_ERROR: Final = (
 _SSL_V2: Final = ("UNKNOWN_PROTOCOL", "NO_PROTOCOLS_AVAILABLE", "UNSUPPORTED_SSL_VERSION")
 
 
-def cause_of(connection: Connection, refusal: Reply | None, *, stored: int, refused_command: str = "") -> str:
-    """Return the cause of what became of a connection; ``"ok"`` where all that the device wanted was done.
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What there is to say about a connection.
+
+    Attributes:
+        cause: an id of the catalogue of causes; ``"ok"`` where all that the device wanted was done.
+        sentence: the sentence about it.
+    """
+
+    cause: str
+    sentence: str
+
+
+def submission_verdict(
+    connection: ServerConnection, refusal: Reply | None, *, stored: int, refused_command: str = ""
+) -> Verdict:
+    """Return the verdict on a connection of a device that sends.
 
     Args:
         connection: the connection, which has ended.
-        refusal: the last reply that refused anything; None for none.
+        refusal: the last reply of ours that refused anything; None for none.
         stored: how many messages were stored.
         refused_command: the command that it refused, ``"MAIL"`` or ``"RCPT"``; empty for any other.
     """
-    if connection.peer.tls_error is not None:
-        return _tls_cause(connection.peer.tls_error)
-    if refusal is not None and refusal.code is not None:
-        if (refusal.code, refusal.enhanced) == (550, "5.7.1"):
-            return "device_recipient_not_allowed" if refused_command == "RCPT" else "device_sender_not_allowed"
-        return _BY_REPLY.get((refusal.code, refusal.enhanced or ""), "device_speaks_otherwise")
-    if connection.ending == "protocol":
-        return "device_speaks_otherwise"
+    # This one the session gives by itself.
+    refusal = refusal or (smtp_replies.TLS_REQUIRED if connection.refusal == smtp_replies.TLS_REQUIRED else None)
+    cause = _connection_cause(connection)
+    if cause is None and refusal is not None:
+        cause = _submission_cause(refusal, refused_command)
+    if cause is None and connection.ending == "protocol":
+        cause = "device_speaks_otherwise"
     # Some devices hang up without QUIT once they have their 250.
-    if stored == 0 and connection.ending in {"closed", "idle"}:
-        return "device_silent" if connection.ending == "idle" else "device_gone"
-    return "ok"
+    if cause is None and stored == 0 and connection.ending in {"closed", "idle"}:
+        cause = "device_silent" if connection.ending == "idle" else "device_gone"
+    return _verdict(cause, _accepted(stored))
 
 
-def dialogue_of(
-    connection: Connection, at: float, refusal: Reply | None, *, stored: int, refused_command: str = ""
-) -> Dialogue:
+def fetching_verdict(connection: ServerConnection, refusal: Reply | None, *, retrieved: int, deleted: int) -> Verdict:
+    """Return the verdict on a connection of a device that fetches.
+
+    Args:
+        connection: the connection, which has ended.
+        refusal: the last refusal of a sign-in; None where it succeeded, or was not tried.
+        retrieved: how many messages were fetched.
+        deleted: how many were deleted.
+    """
+    if refusal is None and connection.refusal in {pop3_replies.TLS_REQUIRED, pop3_replies.NOT_DELETED}:
+        refusal = connection.refusal
+    cause = _connection_cause(connection)
+    if cause is None and refusal is not None and not (refusal == pop3_replies.TLS_REQUIRED and connection.user):
+        cause = _FETCHING_CAUSES[refusal]
+    if cause is None and connection.ending in {"protocol", "limit"}:
+        cause = "device_speaks_otherwise"
+    if cause is None and retrieved and connection.ending in {"closed", "idle"}:
+        cause = "device_without_quit"
+    if cause is None and connection.user is None and connection.ending == "idle":
+        cause = "device_silent"
+    return _verdict(cause, _fetched(connection, retrieved, deleted))
+
+
+def stranger_verdict(connection: ServerConnection, refusal: Reply | None = None) -> Verdict:
+    """Return the verdict on a connection of an unknown device.
+
+    Args:
+        connection: the connection, which has ended.
+        refusal: the last reply of a submission that refused anything; None for none.
+    """
+    return _verdict(_connection_cause(connection) or (refusal and _submission_cause(refusal)) or "device_unknown", "")
+
+
+def dialogue_of(connection: ServerConnection, at: float, verdict: Verdict, *, messages: int) -> Dialogue:
     """Return a dialogue with its verdict, for the log.
 
     Args:
         connection: the connection, which has ended.
         at: when, in seconds since 1970.
-        refusal: as for `cause_of`.
-        stored: likewise.
-        refused_command: likewise.
+        verdict: the verdict.
+        messages: how many messages were handed over or fetched.
     """
-    cause = cause_of(connection, refusal, stored=stored, refused_command=refused_command)
     tls = connection.peer.tls
     return Dialogue(
         at=at,
         listener=connection.peer.listener,
         address=connection.peer.address,
         tls="" if tls is None else tls.version,
-        ok=cause == "ok",
-        cause=cause,
-        verdict=_accepted(stored) if cause == "ok" else sentence(cause),
+        ok=verdict.cause == "ok",
+        cause=verdict.cause,
+        verdict=verdict.sentence,
         lines=tuple(connection.transcript.lines),
-        messages=stored,
+        messages=messages,
     )
 
 
-def sentence(cause: str) -> str:
-    """Return what is said of a cause."""
-    return explain(Diagnosis(cause)).message
+def _verdict(cause: str | None, success: str) -> Verdict:
+    return Verdict("ok", success) if cause is None else Verdict(cause, explain(Diagnosis(cause)).message)
 
 
 def _accepted(stored: int) -> str:
     if stored == 0:
         return "It connected and left without a message."
     return "One message was accepted." if stored == 1 else f"{stored} messages were accepted."
+
+
+def _fetched(connection: ServerConnection, retrieved: int, deleted: int) -> str:
+    if connection.user is None:
+        return "It connected and left without signing in."
+    if not retrieved and not deleted:
+        return "It looked for mail, and fetched none."
+    return f"{_messages(retrieved)} fetched, {deleted} deleted."
+
+
+def _messages(count: int) -> str:
+    return "One message" if count == 1 else f"{count} messages"
+
+
+def _connection_cause(connection: ServerConnection) -> str | None:
+    return None if connection.peer.tls_error is None else _tls_cause(connection.peer.tls_error)
+
+
+def _submission_cause(refusal: Reply, refused_command: str = "") -> str:
+    if (refusal.code, refusal.enhanced) == (550, "5.7.1"):
+        return "device_recipient_not_allowed" if refused_command == "RCPT" else "device_sender_not_allowed"
+    return _BY_REPLY.get((refusal.code or 0, refusal.enhanced or ""), "device_speaks_otherwise")
 
 
 def _tls_cause(error: str) -> str:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Final
 import anyio
 from anyio.to_thread import run_sync
 
+from mailslot.errors import InputError
 from mailslot.exit_guard import ExitGuard
 from mailslot.service.header_summary import summarize_header_of
 from mailslot.service.log import describe_error
 from mailslot.service.pipeline import Done, Later, SetAside
 from mailslot.service.poll_plan import MAX_TRIES
 from mailslot.service.poll_report import HandlingResult
+from mailslot.slots.gateway.table_groups import DEVICES
 from mailslot.spool.errors import SpoolError
 
 if TYPE_CHECKING:
@@ -29,6 +31,9 @@ _RETRY_DELAYS: Final = (60.0, 600.0)
 """Seconds before the second and the third try."""
 
 _DISK_FULL_DELAY: Final = 300.0
+
+WAITS_FOR_DEVICE: Final = Later(86_400.0, "It waits for a device to fetch it.")
+"""What becomes of a mail that devices fetch over POP3."""
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +54,8 @@ async def handle_waiting(device: Device, record: str, pipeline: Pipeline) -> lis
     ]:
         for mail in mails:
             handled_ids.add(mail.id)
-            found.append(await _handle(device, mail, pipeline))
+            with suppress(_HandledMeanwhileError):
+                found.append(await _handle(device, mail, pipeline))
     return found
 
 
@@ -63,8 +69,16 @@ async def _handle(device: Device, mail: Incoming, pipeline: Pipeline) -> Handlin
     ledger = device.spool.ledger
     summary = None if mail.path is None else await run_sync(summarize_header_of, mail.path)
     # Counted before anything is done, so that a mail that ends the process is set aside in the end, too.
-    mail = await ledger.begin_handling(mail.id)
-    handled, counts = await _run_pipeline(device, mail, pipeline)
+    try:
+        mail = await ledger.begin_handling(mail.id)
+    except InputError as error:
+        # A device has fetched and deleted it.
+        raise _HandledMeanwhileError from error
+    if mail.path is not None and await run_sync(_is_fetched_by_devices, device, mail.record):
+        handled: Handled = WAITS_FOR_DEVICE
+        counts = False
+    else:
+        handled, counts = await _run_pipeline(device, mail, pipeline)
     extra = {"record": mail.record, "pipeline": pipeline.name, "mail": mail.id}
     if isinstance(handled, Done):
         await ledger.mark_done(mail.id, handled.note)
@@ -103,3 +117,15 @@ async def _run_pipeline(device: Device, mail: Incoming, pipeline: Pipeline) -> t
             await device.spool.ledger.postpone(mail.id, device.now(), "The device was stopped.", counts=False)
         raise
     return handled, not isinstance(handled, Later)
+
+
+def _is_fetched_by_devices(device: Device, record: str) -> bool:
+    """Whether devices of the gateway fetch a record's mail: then nobody else handles it, so that it is used once."""
+    settings = device.records.settings.current()
+    slots = settings.slots
+    vias = (values.get("via") for values in settings.groups[DEVICES.name].values())
+    return any(via is not None and slots.find(via).record == record for via in vias)
+
+
+class _HandledMeanwhileError(Exception):
+    """The mail needs no handling any more."""

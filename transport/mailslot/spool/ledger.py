@@ -268,17 +268,22 @@ class Ledger:
 
     async def mark_done(self, mail_id: int, note: str = "") -> Incoming:
         """Mark a mail as done, and remove its file; without effect on one that is done."""
+        await self.mark_all_done([mail_id], note)
+        return await self.mail(mail_id)
 
-        def work(transaction: SpoolTransaction) -> Incoming:
-            mail = mail_rows.load(transaction.connection, self._folder, mail_id)
-            if mail.state != "done":
-                mail_rows.update(
-                    transaction.connection, mail_id, transaction.now, state="done", reason=note, tries=mail.tries
-                )
-                mail_rows.release_file(transaction, mail_id)
-            return mail_rows.load(transaction.connection, self._folder, mail_id)
+    async def mark_all_done(self, mail_ids: Collection[int], note: str = "") -> None:
+        """Mark mails as done, all or none, and remove their files; without effect on those that are done."""
 
-        return await self._run(work)
+        def work(transaction: SpoolTransaction) -> None:
+            for mail_id in mail_ids:
+                mail = mail_rows.load(transaction.connection, self._folder, mail_id)
+                if mail.state != "done":
+                    mail_rows.update(
+                        transaction.connection, mail_id, transaction.now, state="done", reason=note, tries=mail.tries
+                    )
+                    mail_rows.release_file(transaction, mail_id)
+
+        await self._run(work)
 
     async def set_aside(self, mail_id: int, reason: str) -> Incoming:
         """Set a mail aside for a person; without effect on one that is done."""

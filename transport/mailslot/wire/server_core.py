@@ -47,7 +47,7 @@ class ServerCore(ABC, Generic[Event, Verb, Notes]):
         self.refusal: Reply | None = None
         self._notes = notes
         self._input = CommandInput()
-        self._output = bytearray()
+        self._output: bytearray = bytearray()
         self._events: deque[tuple[Event | Closing, Verb | None]] = deque()
         self._reply_due: Verb | None = None
         self._bad_commands = 0

@@ -1,0 +1,73 @@
+"""Who a connection comes from, by the entries of devices: the same for devices that send and for those that fetch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mailslot.slots.gateway.device_entry import client_address, same_user
+
+if TYPE_CHECKING:
+    from mailslot.net.server_connection import ServerConnection
+    from mailslot.plugin import Secret
+    from mailslot.slots.gateway.device_entry import DeviceEntry
+    from mailslot_plugins.gateway.gateway import Gateway
+
+
+class Client:
+    """The other side of one connection. Settings that change take effect at once.
+
+    Args:
+        gateway: what all connections share.
+        connection: the connection.
+    """
+
+    def __init__(self, gateway: Gateway, connection: ServerConnection) -> None:
+        self._gateway = gateway
+        self._connection = connection
+        self._address = client_address(connection.peer.address)
+
+    def candidates(self) -> tuple[DeviceEntry, ...]:
+        """Return the devices that this may turn out to be."""
+        listener = self._gateway.listener(self._connection.peer.listener)
+        return () if listener is None else self._gateway.settings.candidates(self._address, listener)
+
+    def find(self) -> DeviceEntry | None:
+        """Return the device that this is by what is known now, the user who has signed in included; None for none."""
+        connection = self._connection
+        listener = self._gateway.listener(connection.peer.listener)
+        if listener is None:
+            return None
+        return self._gateway.settings.find(
+            self._address, listener, user=connection.user, certificate=self._fingerprint()
+        )
+
+    def of_user(self, user: str) -> DeviceEntry | None:
+        """Return the device that signs in as a user, wherever it comes from; None where there is none."""
+        listener = self._gateway.listener(self._connection.peer.listener)
+        return None if listener is None else self._gateway.settings.of_user(user, listener)
+
+    async def authenticate(self, user: str, password: Secret) -> DeviceEntry | None:
+        """Return the device of a user and password; from a wrong address, or with a wrong certificate, there is none.
+
+        How long that takes does not tell whether there is such a user.
+        """
+        gateway, entry = self._gateway, self.of_user(user)
+        right = await gateway.passwords.verify(entry, password, gateway.settings.devices.values())
+        return entry if right and entry is not None and self.fits(entry, user) else None
+
+    def fits(self, entry: DeviceEntry, user: str) -> bool:
+        """Whether this is a device, once it has signed in as `user`."""
+        listener = self._connection.peer.listener
+        return entry.match(self._address, listener=listener, user=user, certificate=self._fingerprint())
+
+    def likely_entry(self) -> DeviceEntry | None:
+        """Return the device that this probably was, though it was not let in; None for a stranger."""
+        candidates, user = self.candidates(), self._connection.tried_user
+        if user is not None:
+            return next((each for each in candidates if each.user is not None and same_user(each.user, user)), None)
+        own = [each for each in candidates if each.addresses]
+        return max(own, key=lambda each: each.match_address(self._address) or 0, default=None)
+
+    def _fingerprint(self) -> str | None:
+        tls = self._connection.peer.tls
+        return None if tls is None else tls.fingerprint
