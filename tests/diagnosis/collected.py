@@ -13,6 +13,9 @@ FOLDER: Final = Path(__file__).parent / "collection"
 
 Half = Literal["seen", "unseen"]
 
+Part = Literal["seen", "unseen", "third"]
+"""A half, or what was collected later and is not divided."""
+
 
 @dataclass(frozen=True)
 class Refusal:
@@ -55,8 +58,8 @@ def half_of(key: str) -> Half:
     return "unseen" if hashlib.sha256(f"half:{key}".encode()).digest()[0] % 2 else "seen"
 
 
-def smtp_refusals(half: Half) -> list[Refusal]:
-    """Read one half of what SMTP servers say.
+def smtp_refusals(half: Part) -> list[Refusal]:
+    """Read one part of what SMTP servers say.
 
     Raises:
         TypeError: an entry lacks a field, or has one that is none.

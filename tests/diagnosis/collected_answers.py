@@ -9,9 +9,10 @@ import tomllib
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar, get_args
 
-from diagnosis.collected import FOLDER, Half, key_of
+from diagnosis.collected import FOLDER, Half, Part, key_of
 
 HALVES: Final[tuple[Half, ...]] = get_args(Half)
+PARTS: Final[tuple[Part, ...]] = get_args(Part)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,15 +85,15 @@ class DisplayedText(CollectedEntry):
 _Entry = TypeVar("_Entry", bound=CollectedEntry)
 
 
-def _read(half: Half, name: str, kind: type[_Entry]) -> list[_Entry]:
+def _read(half: Part, name: str, kind: type[_Entry]) -> list[_Entry]:
     entries: list[dict[str, Any]] = tomllib.loads((FOLDER / f"{half}-{name}.toml").read_text("utf-8"))["entry"]
     for entry in entries:
         entry["accept"] = tuple(entry.get("accept", ()))
     return [kind(**entry) for entry in entries]
 
 
-def pop3_refusals(half: Half) -> list[Pop3Refusal]:
-    """Read one half of what POP3 servers say.
+def pop3_refusals(half: Part) -> list[Pop3Refusal]:
+    """Read one part of what POP3 servers say.
 
     Raises:
         TypeError: an entry lacks a field, or has one that is none. So for the two below.
@@ -100,11 +101,11 @@ def pop3_refusals(half: Half) -> list[Pop3Refusal]:
     return _read(half, "pop3", Pop3Refusal)
 
 
-def token_service_refusals(half: Half) -> list[TokenServiceRefusal]:
-    """Read one half of what token services answer."""
+def token_service_refusals(half: Part) -> list[TokenServiceRefusal]:
+    """Read one part of what token services answer."""
     return _read(half, "token", TokenServiceRefusal)
 
 
-def displayed_texts(half: Half) -> list[DisplayedText]:
-    """Read one half of what panels, logs and other clients show."""
+def displayed_texts(half: Part) -> list[DisplayedText]:
+    """Read one part of what panels, logs and other clients show."""
     return _read(half, "shown", DisplayedText)

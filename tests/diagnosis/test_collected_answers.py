@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Final, get_args
 
 import pytest
 
-from diagnosis.collected import Half, half_of
+from diagnosis.collected import Half, Part, half_of
 from diagnosis.collected_answers import (
     HALVES,
+    PARTS,
     CollectedEntry,
     DisplayedText,
     Pop3Refusal,
@@ -57,7 +58,7 @@ REQUESTS: Final = {
 # to obtain the token gets past that one.
 COMING: Final = {"device_code_blocked": ("operator", True)}
 
-COLLECTIONS: Final[dict[str, tuple[Callable[[Half], Sequence[CollectedEntry]], int]]] = {
+COLLECTIONS: Final[dict[str, tuple[Callable[[Part], Sequence[CollectedEntry]], int]]] = {
     "pop3": (pop3_refusals, 120),
     "token": (token_service_refusals, 120),
     "shown": (displayed_texts, 80),
@@ -69,7 +70,7 @@ _DOCUMENTATION: Final = [ipaddress.ip_network(n) for n in ("192.0.2.0/24", "198.
 
 
 def _everything() -> list[CollectedEntry]:
-    return [entry for read, _ in COLLECTIONS.values() for half in HALVES for entry in read(half)]
+    return [entry for read, _ in COLLECTIONS.values() for half in PARTS for entry in read(half)]
 
 
 def _words(entry: CollectedEntry) -> str:
@@ -83,8 +84,8 @@ def _words(entry: CollectedEntry) -> str:
     raise AssertionError(entry)
 
 
-@pytest.mark.parametrize("half", HALVES)
-def test_every_pop3_refusal_can_be_replayed(half: Half) -> None:
+@pytest.mark.parametrize("half", PARTS)
+def test_every_pop3_refusal_can_be_replayed(half: Part) -> None:
     for refusal in pop3_refusals(half):
         assert refusal.protocol == "pop3", refusal
         assert refusal.stage in get_args(Stage), refusal
@@ -97,8 +98,8 @@ def test_every_pop3_refusal_can_be_replayed(half: Half) -> None:
             assert isinstance(json.loads(refusal.challenge), dict), refusal
 
 
-@pytest.mark.parametrize("half", HALVES)
-def test_every_token_service_response_can_be_replayed(half: Half) -> None:
+@pytest.mark.parametrize("half", PARTS)
+def test_every_token_service_response_can_be_replayed(half: Part) -> None:
     for answer in token_service_refusals(half):
         assert answer.request in REQUESTS, answer
         assert answer.grant in {"", "device_code", "authorization_code"}, answer
@@ -106,8 +107,8 @@ def test_every_token_service_response_can_be_replayed(half: Half) -> None:
         assert re.match(r"(?:application|text)/\w+", answer.content_type), answer
 
 
-@pytest.mark.parametrize("half", HALVES)
-def test_every_displayed_text_names_its_product(half: Half) -> None:
+@pytest.mark.parametrize("half", PARTS)
+def test_every_displayed_text_names_its_product(half: Part) -> None:
     for entry in displayed_texts(half):
         assert entry.where, entry
         assert entry.text.strip() == entry.text != "", entry
@@ -127,7 +128,7 @@ def test_every_entry_is_classified_by_the_table_of_causes() -> None:
 @pytest.mark.parametrize("name", COLLECTIONS)
 def test_no_entry_is_duplicated(name: str) -> None:
     read, least = COLLECTIONS[name]
-    words = Counter(entry.key for entry in chain.from_iterable(map(read, HALVES)))
+    words = Counter(entry.key for entry in chain.from_iterable(map(read, PARTS)))
     assert [key for key, number in words.items() if number > 1] == []
     assert len(words) >= least
 

@@ -10,7 +10,7 @@ from typing import Final, get_args
 
 import pytest
 
-from diagnosis.collected import Half, half_of, smtp_refusals
+from diagnosis.collected import Half, Part, half_of, smtp_refusals
 from mailslot.causes.cause import causes
 from mailslot.errors import Stage
 from mailslot.smtp.states import Verb
@@ -33,8 +33,8 @@ _NO_ADDRESSES: Final = {"4.1.1.1", "4.16.55.1"}
 _DOCUMENTATION: Final = [ipaddress.ip_network(n) for n in ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24")]
 
 
-@pytest.mark.parametrize("half", get_args(Half))
-def test_every_entry_can_be_replayed_and_is_classified(half: Half) -> None:
+@pytest.mark.parametrize("half", get_args(Part))
+def test_every_entry_can_be_replayed_and_is_classified(half: Part) -> None:
     for refusal in smtp_refusals(half):
         assert refusal.protocol == "smtp", refusal
         assert refusal.stage in get_args(Stage), refusal
@@ -51,8 +51,8 @@ def test_every_entry_can_be_replayed_and_is_classified(half: Half) -> None:
             assert isinstance(json.loads(refusal.challenge), dict), refusal
 
 
-@pytest.mark.parametrize("half", get_args(Half))
-def test_actor_and_token_helps_follow_from_the_cause(half: Half) -> None:
+@pytest.mark.parametrize("half", get_args(Part))
+def test_actor_and_token_helps_follow_from_the_cause(half: Part) -> None:
     for refusal in smtp_refusals(half):
         assert refusal.accepted_causes <= causes().keys(), refusal
         cause = causes()[refusal.cause]
@@ -60,7 +60,7 @@ def test_actor_and_token_helps_follow_from_the_cause(half: Half) -> None:
 
 
 def test_no_entry_is_duplicated() -> None:
-    words = Counter(refusal.key for half in get_args(Half) for refusal in smtp_refusals(half))
+    words = Counter(refusal.key for half in get_args(Part) for refusal in smtp_refusals(half))
     assert [key for key, number in words.items() if number > 1] == []
 
 
@@ -69,8 +69,8 @@ def test_every_entry_is_in_the_right_half(half: Half) -> None:
     assert {half_of(refusal.key) for refusal in smtp_refusals(half)} == {half}
 
 
-@pytest.mark.parametrize("half", get_args(Half))
-def test_no_real_person_is_named(half: Half) -> None:
+@pytest.mark.parametrize("half", get_args(Part))
+def test_no_real_person_is_named(half: Part) -> None:
     for refusal in smtp_refusals(half):
         for domain in _ADDRESS.findall(refusal.text):
             assert re.search(r"(?:^|\.)example(?:\.\w+)?$", domain) or domain in {"icloud.com", "yahoo.com"}, refusal

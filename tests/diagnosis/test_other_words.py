@@ -26,6 +26,9 @@ PLACES: Final[dict[str, dict[str, Any]]] = {
     "pop3_token": {"stage": "sign_in", "presented": "token"},
     "pop3_greeting": {"stage": "greeting"},
     "pop3_transaction": {"stage": "transaction"},
+    "pop3_tls": {"stage": "tls"},
+    "capabilities": {"stage": "capabilities"},
+    "smtp_tls": {"stage": "tls"},
 }
 
 WORDS: Final[dict[str, dict[str, list[str]]]] = tomllib.loads(

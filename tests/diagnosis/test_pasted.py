@@ -21,19 +21,19 @@ from mailslot.diagnosis.catalogue import explain
 from mailslot.diagnosis.pasted import explain_pasted
 
 if TYPE_CHECKING:
-    from diagnosis.collected import Half
+    from diagnosis.collected import Part
 
 CLIENTS: Final[dict[str, list[str]]] = tomllib.loads((Path(__file__).parent / "clients.toml").read_text("utf-8"))
 
 
-def share_of_right_causes(half: Half) -> float:
+def share_of_right_causes(half: Part) -> float:
     """Return a share, and no text: no row is to be tuned to one of the half that is not looked at."""
     found = [(explain_pasted(each.text), each.accepted_causes) for each in displayed_texts(half)]
     return sum((diagnosis.cause if diagnosis else "unknown") in right for diagnosis, right in found) / len(found)
 
 
-@pytest.mark.parametrize(("half", "least"), [("seen", 0.95), ("unseen", 0.80)])
-def test_most_displayed_texts_get_the_right_cause(half: Half, least: float) -> None:
+@pytest.mark.parametrize(("half", "least"), [("seen", 0.95), ("third", 0.97), ("unseen", 0.88)])
+def test_most_displayed_texts_get_the_right_cause(half: Part, least: float) -> None:
     assert share_of_right_causes(half) >= least
 
 

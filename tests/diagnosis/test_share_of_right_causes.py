@@ -24,7 +24,7 @@ from mailslot.wire.reply import Reply
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from diagnosis.collected import Half
+    from diagnosis.collected import Part
     from mailslot.causes.refusal import Presented
 
 PRESENTED: Final[dict[str, Presented | None]] = {"password": "password", "oauth2": "token", "none": None}
@@ -44,7 +44,7 @@ FINER: Final = {
     "web_login_required": {"account_locked", "sign_in_blocked_by_policy"},
 }
 
-LEAST: Final[dict[Half, float]] = {"seen": 0.98, "unseen": 0.90}
+LEAST: Final[dict[Part, float]] = {"seen": 0.98, "third": 0.97, "unseen": 0.90}
 """How many of a hundred have to be right."""
 
 Told = tuple[str, frozenset[str]]
@@ -66,7 +66,7 @@ def members_of(challenge: str) -> dict[str, str]:
     return {name: str(value) for name, value in json.loads(challenge).items()} if challenge else {}
 
 
-def told_over_smtp(half: Half) -> Iterator[Told]:
+def told_over_smtp(half: Part) -> Iterator[Told]:
     for each in smtp_refusals(half):
         refusal = Refusal(
             protocol="SMTP",
@@ -79,7 +79,7 @@ def told_over_smtp(half: Half) -> Iterator[Told]:
         yield refined(judge(refusal).cause, each.authentication, "SMTP"), each.accepted_causes
 
 
-def told_over_pop3(half: Half) -> Iterator[Told]:
+def told_over_pop3(half: Part) -> Iterator[Told]:
     for each in pop3_refusals(half):
         if each.line:
             # It is no answer of POP3, which the core says (tests/pop3).
@@ -94,7 +94,7 @@ def told_over_pop3(half: Half) -> Iterator[Told]:
         yield refined(judge(refusal).cause, each.authentication, "POP"), each.accepted_causes
 
 
-def told_by_token_services(half: Half) -> Iterator[Told]:
+def told_by_token_services(half: Part) -> Iterator[Told]:
     for each in token_service_refusals(half):
         response = TokenServiceResponse(each.status, parse_json_object(each.body.encode()))
         obtained_by = "device" if each.grant == "device_code" else ""
@@ -111,20 +111,20 @@ def is_right(cause: str, right: frozenset[str]) -> bool:
 
 
 @pytest.mark.parametrize("half", LEAST)
-def test_most_refusals_get_the_right_cause(half: Half) -> None:
+def test_most_refusals_get_the_right_cause(half: Part) -> None:
     result = list(chain(told_over_smtp(half), told_over_pop3(half), told_by_token_services(half)))
-    assert len(result) > 550
+    assert len(result) > (200 if half == "third" else 550)
     rate = sum(is_right(*each) for each in result) / len(result)
     assert rate >= LEAST[half], f"{rate:.1%} of {len(result)}"
 
 
 @pytest.mark.parametrize("half", LEAST)
-def test_nobody_is_sent_for_a_token_in_vain(half: Half) -> None:
-    """At most one of a hundred is told to obtain the token again where that does not help."""
+def test_nobody_is_sent_for_a_token_in_vain(half: Part) -> None:
+    """Of the unseen half, at most one of a hundred is told to obtain the token again where that does not help."""
     result = list(chain(told_over_smtp(half), told_over_pop3(half), told_by_token_services(half)))
     in_vain = [
         cause
         for cause, right in result
         if causes()[cause].token_helps and not any(causes()[each].token_helps for each in right)
     ]
-    assert len(in_vain) <= (0 if half == "seen" else len(result) / 100), in_vain
+    assert len(in_vain) <= (len(result) / 100 if half == "unseen" else 0), in_vain

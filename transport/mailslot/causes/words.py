@@ -14,6 +14,8 @@ _ADDRESS: Final = re.compile(r"<[^<>\s]*@[^<>\s]*>|[\w.+=\-]+@[\w\-]+(?:\.[\w\-]
 _NUMBERS: Final = re.compile(r"#?\b[245]\.\d{1,3}\.\d{1,3}\b(?!\.\d)")
 _IP: Final = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b|\b[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){3,7}\b", re.IGNORECASE)
 _HOST: Final = re.compile(r"\b(?:[\w](?:[\w\-]*\w)?\.)+(?:[a-z]{2,6}|[A-Z]{2,6}|example|invalid)\b")
+_FIELD: Final = re.compile(r"\b(?:relay|dsn)=\S*", re.IGNORECASE)
+"""What servers and their logs say of a connection besides."""
 _APOSTROPHE: Final = re.compile(r"(?<=\w)['’`´](?=\w)")
 _CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])")
 _OTHER: Final = re.compile(r"[\W_]+")
@@ -25,7 +27,7 @@ _ENHANCED: Final = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d]|\.\d)
 def normalize(text: str) -> str:
     """Return the words in lower case, without accents, codes, addresses, hosts and links, with single spaces."""
     text = unicodedata.normalize("NFKC", text[:MAX_TEXT])
-    for pattern in (LINK, _ADDRESS, _NUMBERS, _IP, _HOST):
+    for pattern in (LINK, _ADDRESS, _FIELD, _NUMBERS, _IP, _HOST):
         text = pattern.sub(" ", text)
     text = _CAMEL.sub(" ", _APOSTROPHE.sub("", text)).casefold().replace("i\u0307", "i").replace("ı", "i")
     if not text.isascii():

@@ -23,6 +23,11 @@ _NUMBERS: Final = r"[45]\.\d{1,3}\.\d{1,3}"
 _ESCAPE: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(r?\\?n|r|t)|([\"'/\\]))")
 _URL_ENCODED: Final = re.compile(r"%[0-9A-Fa-f]{2}.*%[0-9A-Fa-f]{2}", re.DOTALL)
 _TAG: Final = re.compile(r"</?(?:br|p|div|span|b|i|a|td|tr|li)(?:\s[^<>]*)?/?>", re.IGNORECASE)
+_BESIDES: Final = re.compile(
+    r"\bdsn=[45][\d.]+,? ?|[^\W\d]\w* ?\((?:SSL|TLS|SSL/TLS)\)[ \u00a0]?[:：] ?[^\W\d]+,?", re.IGNORECASE
+)
+"""Fields of logs and of Outlook's messages that say how, not what: ``dsn=4.3.5``, ``Secure(SSL): No``."""
+_IN_PARENTHESES: Final = re.compile(rf"(?<=\w) ?\(({_CODE})\): ?")
 _TUPLE: Final = re.compile(rf"\(({_CODE}), b?(?=['\"])")
 _NAMED_CODE: Final = re.compile(
     rf"\b(MAIL|RCPT|DATA|AUTH\w*)(?: FROM| TO)?\W+(?:command )?failed\W+({_CODE})\b(?!\W*\w)"
@@ -50,9 +55,15 @@ _TOKEN: Final = re.compile(r"xoauth|oauthbearer|bearer|oauth ?2|access token", r
 _Place = tuple["Stage", str]
 
 _SAID_AT: Final[tuple[tuple[re.Pattern[str], _Place], ...]] = (
-    (re.compile(r"MAIL FROM|SMTPSender|SenderRefused|in reply to MAIL|MAIL (?:command )?failed"), ("envelope", "MAIL")),
-    (re.compile(r"RCPT TO|Recipients?Refused|AddressFailed|RCPT (?:command )?failed"), ("envelope", "RCPT")),
-    (re.compile(r"end of (?:DATA|data)|DATA command|SMTPDataError|DATA failed|Message failed"), ("data", "")),
+    (
+        re.compile(r"MAIL FROM|0x800CCC78|SMTPSender|SenderRefused|in reply to MAIL|MAIL (?:command )?failed"),
+        ("envelope", "MAIL"),
+    ),
+    (re.compile(r"RCPT TO|0x800CCC79|Recipients?Refused|AddressFailed|RCPT (?:command )?failed"), ("envelope", "RCPT")),
+    (
+        re.compile(r"end of (?:DATA|data)|0x800CCC6F|DATA command|SMTPDataError|DATA failed|Message failed"),
+        ("data", ""),
+    ),
     (re.compile(r"refused to talk to me|initial (?:server greeting|connection)|SMTPConnectError"), ("greeting", "")),
     (re.compile(r"(?:reply to|connection with|after) STARTTLS|STARTTLS (?:command )?failed"), ("tls", "")),
 )
@@ -91,7 +102,7 @@ def unwrapped(text: str) -> str:
         text = unquote_plus(text)
     if "\\" in text:
         text = _ESCAPE.sub(_unescaped, text)
-    text = _TAG.sub(" ", text)
+    text = _IN_PARENTHESES.sub(r": \1 ", _BESIDES.sub("", _TAG.sub(" ", text)))
     return _NAMED_CODE.sub(r"\1 failed: \2 -", _TUPLE.sub(r"\1 ", text))
 
 

@@ -230,8 +230,7 @@ def _refined_meaning(
     ]
     first = [row.meaning for row in by_words if row.codes]
     by_code = [table.aadsts[code] for code in codes if code in table.aadsts]
-    then = [row.meaning for row in by_words] if not codes else []
-    return next(iter(first + by_code + then), None)
+    return next(iter(first + by_code + [row.meaning for row in by_words]), None)
 
 
 def _invalid_grant(grant_type: str, description: str) -> tuple[str, Remedy]:
