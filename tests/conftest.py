@@ -32,7 +32,20 @@ settings.register_profile("mailslot", deadline=None)
 settings.load_profile("mailslot")
 
 LONG = frozenset(
-    f"test_{name}.py" for name in ("crash", "fuzz", "poller_crash", "processes", "serve", "transcripts", "variants")
+    f"test_{name}.py"
+    for name in (
+        "crash",
+        "demo",
+        "fuzz",
+        "hostile_terminal",
+        "memory_growth",
+        "poller_crash",
+        "processes",
+        "serve",
+        "transcripts",
+        "variants",
+        "worker",
+    )
 )
 """Files that take longest; begun first, none of them is what all wait for in the end."""
 
