@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+KILL_ROUNDS: Final = int(os.environ.get("MAILSLOT_KILL_ROUNDS", "1"))
+"""How many times as often as usual children are killed at random times."""
 
 
 def fork_child(work: Callable[[], object]) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import ssl
 from inspect import isasyncgenfunction, iscoroutinefunction
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,12 +24,28 @@ pytest_plugins = ["lab.fixtures"]
 # tests, those included that are to be interrupted.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Reading the system's file of authorities takes 20 ms for each context, in the processes that tests start as well.
+os.environ["SSL_CERT_FILE"] = str(Path(__file__).with_name("authority.pem"))
+
 # How long an example takes is up to what else the machine does.
 settings.register_profile("mailslot", deadline=None)
 settings.load_profile("mailslot")
 
 LONG = frozenset(
-    f"test_{name}.py" for name in ("crash", "fuzz", "poller_crash", "processes", "serve", "transcripts", "variants")
+    f"test_{name}.py"
+    for name in (
+        "crash",
+        "demo",
+        "fuzz",
+        "hostile_terminal",
+        "memory_growth",
+        "poller_crash",
+        "processes",
+        "serve",
+        "transcripts",
+        "variants",
+        "worker",
+    )
 )
 """Files that take longest; begun first, none of them is what all wait for in the end."""
 

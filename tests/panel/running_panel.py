@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import pytest
 from anyio.to_thread import run_sync
+from argon2 import PasswordHasher
 
 from mailslot.service.device import open_device
 from mailslot.service.pipeline import find_pipelines
@@ -21,7 +23,7 @@ from mailslot.service.systemd import ServiceManager
 from mailslot.slots.records import Records
 from mailslot.wire.secret import Secret
 from mailslot_plugins.panel.app import Panel
-from mailslot_plugins.panel.security.password import Password
+from mailslot_plugins.panel.security import password as password_
 from mailslot_plugins.sandbox.sandbox import run_sandbox
 
 if TYPE_CHECKING:
@@ -77,7 +79,7 @@ async def run_panel(
         before: prepares the device before the panel is started.
     """
     if claimed:
-        await run_sync(Password(home).set, Secret(PASSWORD))
+        await run_sync(_set_password, home)
     pipelines = find_pipelines()
     sections = [each.section for each in pipelines if each.section is not None]
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -96,6 +98,13 @@ async def run_panel(
                 yield RunningPanel(f"http://127.0.0.1:{listener.getsockname()[1]}", device)
             finally:
                 group.cancel_scope.cancel()
+
+
+def _set_password(home: Path) -> None:
+    """Store a hash that takes next to no time to make and, as it says so itself, to verify."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(password_, "_hasher", lambda: PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+        password_.Password(home).set(Secret(PASSWORD))
 
 
 @asynccontextmanager

@@ -25,7 +25,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from child_process import fork_child, wait_for_exit
+from child_process import KILL_ROUNDS, fork_child, wait_for_exit
 from mailslot.errors import MailError
 from mailslot.oauth.grant_source import GrantSource
 from mailslot.oauth.health import TokenSettings, health
@@ -320,7 +320,7 @@ def kill_at_every_step(folder: Path, *, writes: int, **settings: object) -> None
             ]
 
 
-def killed_at_random_times(folder: Path, rounds: int = 60) -> None:
+def killed_at_random_times(folder: Path, rounds: int = 24 * KILL_ROUNDS) -> None:
     """Several processes renew, and are killed at any time; again and again."""
     with serving() as url:
         spent: list[float] = []

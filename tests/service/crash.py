@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import anyio
 
+from child_process import KILL_ROUNDS
 from mailslot.errors import InputError
 from mailslot.message import Message
 from mailslot.net.channel import Channel
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 TO = ["alice@example.test", "bob@example.test"]
 SMALL, LARGE = 100, 200_000
-ROUNDS = 100
+ROUNDS = 30 * KILL_ROUNDS
 
 
 # The children. They are forked from a process that has everything imported, and no threads.
@@ -385,7 +386,7 @@ def killed_while_a_person_meddles(folder: Path, nursery: ChildProcesses, mailbox
     home, acknowledged = folder / "home", folder / "acknowledged"
     configure(home, mailbox)
     mailbox.answer_slowly()
-    first, rounds = 0, ROUNDS // 5
+    first, rounds = 0, ROUNDS // 3
     other = ChildProcesses()
     for number in range(rounds):
         children = [
