@@ -1,4 +1,4 @@
-"""Checks of secrets and certificate files when they are set, since wrong ones would only fail later."""
+"""Checks of secrets and certificate files at the moment they are set; a wrong one would otherwise only fail later."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 
 def check_secret(name: str, secret: Secret | None) -> None:
-    """Refuse a value that cannot be the secret of this name.
+    """Check the value of a secret.
 
     Raises:
-        InputError: there is no secret of this name, or it is empty, no text, or has characters that no server takes.
+        InputError: there is no secret of this name; or the value is empty, not text, or has characters that no server
+            accepts.
     """
     if name not in SECRETS:
         raise InputError(f"There is no secret {name!r}; there are {' and '.join(SECRETS)}.", stage="resolve")
@@ -33,10 +34,10 @@ def check_secret(name: str, secret: Secret | None) -> None:
 
 
 def check_ca_file(ca_file: Path | None) -> None:
-    """Refuse a file of certificate authorities with which nothing could be verified.
+    """Check that a file of certificate authorities can be used.
 
     Raises:
-        InputError: it is no regular file, cannot be read, or holds no certificate.
+        InputError: it is not a regular file, cannot be read, or contains no certificate.
     """
     if ca_file is not None:
         try:

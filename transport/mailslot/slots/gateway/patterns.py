@@ -18,7 +18,7 @@ def parse_pattern(value: object) -> str:
     """Parse a pattern, and return it with its domain as A-labels.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not a pattern.
     """
     text = keys.text(value)
     if text == ANY:
@@ -32,7 +32,7 @@ def parse_pattern(value: object) -> str:
 
 
 def domain_of(address: str) -> str:
-    """Return the domain of an address in lower case, as A-labels; empty for what is no address."""
+    """Return the domain of an address in lower case, as A-labels; empty if the text is not an address."""
     try:
         return parse_address(address, "sender").wire.rpartition("@")[2].lower()
     except InputError:
@@ -40,11 +40,11 @@ def domain_of(address: str) -> str:
 
 
 def matches(patterns: Iterable[str], address: str) -> bool:
-    """Whether one of the patterns stands for an address; upper and lower case are the same.
+    """Whether an address matches one of the patterns, ignoring case.
 
     Args:
         patterns: from `parse_pattern`.
-        address: an address; what is none is matched by nothing.
+        address: the address; text that is not an address matches no pattern.
     """
     try:
         wire = parse_address(address, "recipient").wire.casefold()
