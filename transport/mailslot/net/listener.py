@@ -210,7 +210,7 @@ async def open_listener(name: str, host: str, port: int, limits: ConnectionLimit
         for each in sockets:
             each.close()
         raise InputError(
-            f"The listener {name} cannot be opened at {host}:{port}: {_why(error)}.",
+            f"The listener {name} cannot be opened at {host}:{port}: {_reason(error)}.",
             stage="connect",
             key="listen",
             detail=repr(error),
@@ -240,7 +240,7 @@ def _listen(family: int, address: tuple[str, int]) -> socket.socket:
     return listening
 
 
-def _why(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     if isinstance(error, socket.gaierror | UnicodeError):
         return "there is no such name or address"
     reasons = {

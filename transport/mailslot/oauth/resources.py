@@ -50,7 +50,7 @@ def resources() -> Mapping[str, Resource]:
     return parse_resources(files("mailslot.oauth").joinpath("resources.toml").read_text("utf-8"))
 
 
-def parse_resources(written: str) -> Mapping[str, Resource]:
+def parse_resources(content: str) -> Mapping[str, Resource]:
     """Return the resources in a file's text.
 
     Raises:
@@ -58,7 +58,7 @@ def parse_resources(written: str) -> Mapping[str, Resource]:
             are not both for mail.
     """
     found: dict[str, Resource] = {}
-    for name, row in cast("dict[str, dict[str, Any]]", tomllib.loads(written)).items():
+    for name, row in cast("dict[str, dict[str, Any]]", tomllib.loads(content)).items():
         check_columns(row, {"name", "mail", "audiences", "source"})
         try:
             audiences = tuple(map(_normalized, texts(row["audiences"])))
@@ -83,15 +83,15 @@ def name_resource(audience: str) -> str:
     return audience if found is None else found.name
 
 
-def find_foreign_resource(said: str) -> Resource | None:
+def find_foreign_resource(server_text: str) -> Resource | None:
     """Return the first resource in a server's text that is not a mail service; None if there is none."""
-    named = (find_resource(audience) for audience in _audiences(said))
+    named = (find_resource(audience) for audience in _audiences(server_text))
     return next((found for found in named if found is not None and not found.mail), None)
 
 
-def _audiences(said: str) -> Iterator[str]:
+def _audiences(server_text: str) -> Iterator[str]:
     """Yield the possible audiences in a text; for an address, such as a scope, also its shorter prefixes."""
-    for match in _AUDIENCE.finditer(said.casefold()):
+    for match in _AUDIENCE.finditer(server_text.casefold()):
         segments = match[0].rstrip(".").split("/")
         for end in range(len(segments), min(len(segments), 3) - 1, -1):
             yield "/".join(segments[:end])

@@ -32,11 +32,11 @@ _HOUR: Final = 3600.0
 """Seconds after which a provider that refused permanently is asked again."""
 
 _FIRST_PAUSE: Final = 10.0
-_LONGEST_PAUSE: Final = 600.0
-_LONGEST_WISH: Final = 86400.0
+_MAX_PAUSE: Final = 600.0
+_MAX_RETRY_AFTER: Final = 86400.0
 
 _FIRST_FORCED_PAUSE: Final = 60.0
-_LONGEST_FORCED_PAUSE: Final = 3600.0
+_MAX_FORCED_PAUSE: Final = 3600.0
 
 
 if sys.platform == "linux":
@@ -146,8 +146,8 @@ def next_backoff(earlier: RefreshFailure | None, retry_after: float | None, rand
         random: from 0 to 1.
     """
     doubled = 2 * (earlier.retry_at - earlier.at) if earlier is not None and earlier.retry_at is not None else 0.0
-    pause = min(max(doubled, _FIRST_PAUSE), _LONGEST_PAUSE) * (0.75 + random / 2)
-    return max(pause, min(retry_after or 0.0, _LONGEST_WISH))
+    pause = min(max(doubled, _FIRST_PAUSE), _MAX_PAUSE) * (0.75 + random / 2)
+    return max(pause, min(retry_after or 0.0, _MAX_RETRY_AFTER))
 
 
 def forced_refresh_age(forced: int) -> float:
@@ -157,4 +157,4 @@ def forced_refresh_age(forced: int) -> float:
         forced: how many refreshes in a row were forced because a token was refused. After the first, a new token did
             not help, so each further one waits longer.
     """
-    return 0.0 if forced == 0 else min(_FIRST_FORCED_PAUSE * 2.0 ** min(forced - 1, 10), _LONGEST_FORCED_PAUSE)
+    return 0.0 if forced == 0 else min(_FIRST_FORCED_PAUSE * 2.0 ** min(forced - 1, 10), _MAX_FORCED_PAUSE)

@@ -70,18 +70,18 @@ def error_table() -> ErrorTable:
     return parse_error_table(files("mailslot.oauth").joinpath("token_errors.toml").read_text("utf-8"), checked=True)
 
 
-def parse_error_table(written: str, *, checked: bool = False) -> ErrorTable:
+def parse_error_table(content: str, *, checked: bool = False) -> ErrorTable:
     """Return the rows in a file's text.
 
     Args:
-        written: the file's text.
+        content: the file's text.
         checked: whether its regular expressions are known to be valid, so that each is compiled only when it is first
             used.
 
     Raises:
         ValueError: a column is unknown or missing, a value has the wrong type, or a code has two rows.
     """
-    found: dict[str, Any] = tomllib.loads(written)
+    found: dict[str, Any] = tomllib.loads(content)
     try:
         check_columns(found, {"error", "aadsts", "description"})
         errors = {name: _meaning(row, set()) for name, row in found.get("error", {}).items()}

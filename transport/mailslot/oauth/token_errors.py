@@ -79,9 +79,9 @@ _AADSTS: Final = re.compile(r"\bAADSTS(\d{5,8})\b")
 _ASSERTION_TIME: Final = re.compile(
     r"reasonable timeframe|within its valid time range|issued at time|check the .?(?:exp|iat)\b", re.IGNORECASE
 )
-_BY_DEVICE_CODE: Final = frozenset({530035, 530036, 53003})
+_DEVICE_CODE_RULES: Final = frozenset({530035, 530036, 53003})
 """AADSTS codes of rules that may block device codes: security defaults and conditional access."""
-_SAYS_ENOUGH: Final = frozenset(
+_SUFFICIENT_ERRORS: Final = frozenset(
     {"interaction_required", "login_required", "account_selection_required", "consent_required", "invalid_scope"}
 )
 """Values of ``error`` whose meaning is used if the AADSTS code is not in the table."""
@@ -125,7 +125,7 @@ def classify_error(response: TokenServiceResponse, grant_type: str = "", *, obta
     error, description = _error(response.json)
     numbers = _aadsts_codes(response.json, description)
     cause, kind = _meaning(response, error, description, numbers, grant_type)
-    if cause == "sign_in_blocked_by_policy" and not _BY_DEVICE_CODE.isdisjoint(numbers):
+    if cause == "sign_in_blocked_by_policy" and not _DEVICE_CODE_RULES.isdisjoint(numbers):
         # The rule concerns only sign-ins with a device code, not grants of other flows.
         by_device = grant_type == DEVICE_CODE_GRANT or obtained_by == "device"
         cause, kind = (DEVICE_CODE_BLOCKED, Remedy.NEW_GRANT) if by_device else (cause, kind)
@@ -188,7 +188,7 @@ def _by_error(
 ) -> tuple[str, Remedy]:
     """Return the meaning of ``error`` alone."""
     nobody_asked = grant_type in {"refresh_token", "client_credentials", JWT_BEARER_GRANT}
-    if (codes and error not in _SAYS_ENOUGH | _DECISIVE) or (error == "access_denied" and nobody_asked):
+    if (codes and error not in _SUFFICIENT_ERRORS | _DECISIVE) or (error == "access_denied" and nobody_asked):
         return "unknown", Remedy.UNKNOWN
     if error == "invalid_grant":
         return _invalid_grant(grant_type, description)
@@ -253,8 +253,8 @@ def _error(json: Mapping[str, object] | None) -> tuple[str | None, str]:
     """
     members = json or {}
     error = members.get("error") or members.get("errorCode")
-    said = ("error_description", "errorSummary", "error_message", "message", "hint")
-    description = next((members[name] for name in said if isinstance(members.get(name), str)), None)
+    description_members = ("error_description", "errorSummary", "error_message", "message", "hint")
+    description = next((members[name] for name in description_members if isinstance(members.get(name), str)), None)
     if isinstance(error, dict):
         nested = cast("dict[str, object]", error)
         error, description = nested.get("status"), nested.get("message")

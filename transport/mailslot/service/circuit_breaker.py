@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 BACKOFF: Final = (15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0)
 """Seconds to wait after the first temporary failure, the second and so on."""
 
-LEAST_BACKOFF: Final = {"too_many_connections": 60.0, "login_delay": 300.0, "sending_limit_reached": 3600.0}
+MIN_BACKOFF: Final = {"too_many_connections": 60.0, "login_delay": 300.0, "sending_limit_reached": 3600.0}
 """The minimum seconds to wait for particular causes."""
 
 PROBE_AFTER: Final = 3600.0
@@ -82,7 +82,7 @@ class CircuitBreaker:
             return None
         backoff = BACKOFF[min(self._failures, len(BACKOFF) - 1)]
         self._failures += 1
-        backoff = max(backoff, LEAST_BACKOFF.get(failure.cause, 0.0)) * (1 + 0.2 * (2 * self._random() - 1))
+        backoff = max(backoff, MIN_BACKOFF.get(failure.cause, 0.0)) * (1 + 0.2 * (2 * self._random() - 1))
         self._until = self._monotonic() + backoff
         return backoff
 

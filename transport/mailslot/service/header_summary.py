@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_OCTETS: Final = 65_536
-_LONGEST_FIELD: Final = 2_000
-_LONGEST: Final = 120
+_MAX_FIELD: Final = 2_000
+_MAX_TEXT: Final = 120
 _END: Final = re.compile(rb"\r?\n\r?\n")
 _WORD: Final = r"=\?[!->@-~]{1,60}\?[bBqQ]\?[^?]*\?="
 _WORDS: Final = re.compile(rf"{_WORD}(?:\s*{_WORD})*")
@@ -51,7 +51,7 @@ def summarize_header(octets: bytes) -> HeaderSummary:
     for line in _FOLD.sub(b"", header).splitlines():
         name, colon, value = line.partition(b":")
         if colon:
-            fields.setdefault(name.decode("latin-1").strip().lower(), _text(value.strip()[:_LONGEST_FIELD]))
+            fields.setdefault(name.decode("latin-1").strip().lower(), _text(value.strip()[:_MAX_FIELD]))
     came_at = _timestamp(fields.get("received", "").rpartition(";")[2])
     return HeaderSummary(
         sender=_decoded(fields.get("from", "")),
@@ -80,7 +80,7 @@ def _text(octets: bytes) -> str:
 def _decoded(value: str) -> str:
     text = _WORDS.sub(_word_text, value)
     line = " ".join("".join(each if each.isprintable() else " " for each in text).split())
-    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
+    return line if len(line) <= _MAX_TEXT else f"{line[: _MAX_TEXT - 1]}…"
 
 
 def _word_text(words: re.Match[str]) -> str:

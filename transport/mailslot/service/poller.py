@@ -55,7 +55,7 @@ _MAX_HEADER_OCTETS: Final = 4_000_000
 STORE: Final = "polling"
 """The store with the last poll of each record, by the record's name."""
 
-_MARGIN: Final = 5.0
+_LOGIN_DELAY_MARGIN: Final = 5.0
 """Seconds added to a server's login delay, since its clock may differ from ours."""
 
 _DEFAULT_LOGIN_DELAY: Final = 60.0
@@ -193,7 +193,7 @@ class _Poll:
             entries = await maildrop.listing()
             delay = maildrop.login_delay
             self.report.listed = len(entries)
-            self.report.pause = delay + _MARGIN if delay else 0.0
+            self.report.pause = delay + _LOGIN_DELAY_MARGIN if delay else 0.0
             self._check_unique_ids(entries, deletes=deletes)
             if not await self._ledger.has_polled(self._record):
                 await self._note_first_poll(profile, entries)

@@ -44,7 +44,7 @@ _PAUSE_AFTER_FAULT: Final = 10.0
 _RETURN_TIMEOUT: Final = 3.0
 """Seconds to requeue the current job after a cancellation."""
 
-_OUR_FAULT: Final = "It could not be sent because of a fault of mailslot, or of a plugin; the log says more."
+_INTERNAL_ERROR: Final = "It could not be sent because of a fault of mailslot, or of a plugin; the log says more."
 
 logger = logging.getLogger(__name__)
 
@@ -255,7 +255,7 @@ class RecordDeliverer:
         except Exception as error:
             if self.job is not None and not isinstance(error, MailError) and not await self._may_have_left(self.job):
                 # A bug that one job triggers must not delay the others.
-                await self._delivery.apply(self.job, DeliveryFailure("defer", "unknown", _OUR_FAULT))
+                await self._delivery.apply(self.job, DeliveryFailure("defer", "unknown", _INTERNAL_ERROR))
             raise
         finally:
             await self._return_job()

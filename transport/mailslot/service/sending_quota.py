@@ -19,7 +19,7 @@ _MINUTE: Final = 60.0
 _DAY: Final = 86_400.0
 _BUCKET: Final = 600.0
 """Seconds whose messages are counted together."""
-_SAVED_EACH: Final = 5.0
+_SAVE_INTERVAL: Final = 5.0
 
 
 class SendingQuota:
@@ -87,7 +87,7 @@ class SendingQuota:
             self._day.append((at, messages + 1, to + recipients))
         else:
             self._day.append((now, 1, recipients))
-        if self._saved is None or not 0 <= now - self._saved < _SAVED_EACH:
+        if self._saved is None or not 0 <= now - self._saved < _SAVE_INTERVAL:
             await self.save(now)
 
     async def save(self, now: float) -> None:

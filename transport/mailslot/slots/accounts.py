@@ -63,8 +63,8 @@ def find_account(records: Records, name: str) -> Slot:
     if directory.fault is not None:
         raise directory.fault
     if record not in directory.accounts:
-        there = f" There are {', '.join(directory.accounts)}." if directory.accounts else ""
-        raise InputError(f"There is no account {record}.{there}", stage="resolve")
+        hint = f" There are {', '.join(directory.accounts)}." if directory.accounts else ""
+        raise InputError(f"There is no account {record}.{hint}", stage="resolve")
     return account_slot(record, directory.accounts[record])
 
 
@@ -77,7 +77,7 @@ def check_unused(settings: CurrentSettings, slot: Slot) -> None:
     devices = [name for name, values in settings.groups["devices"].items() if values.get("via") == slot.id]
     if devices:
         raise InputError(
-            f"{slot.id} is used by {named(devices, 'device', 'devices')}: remove "
+            f"{slot.id} is used by {join_names(devices, 'device', 'devices')}: remove "
             f"{'it' if len(devices) == 1 else 'them'} first, or set via to another account.",
             stage="resolve",
         )
@@ -101,13 +101,13 @@ async def remove_account(records: Records, slot: Slot) -> str:
     """
     current = await run_sync(records.settings.current)
     check_unused(current, slot)
-    kept = await run_sync(_kept_secrets, records, slot.record)
+    kept = await run_sync(_secret_names, records, slot.record)
     revocation = await records.tokens.delete(slot.record, current.records.get(slot.record, Settings()))
     await run_sync(_remove, records, slot.record)
     return revocation.sentence if GRANT_FIELD in kept else ""
 
 
-def _kept_secrets(records: Records, record: str) -> frozenset[str]:
+def _secret_names(records: Records, record: str) -> frozenset[str]:
     """Return the names of a record's secrets; a damaged record is deleted and has none."""
     try:
         return records.vault.fields(record)
@@ -120,11 +120,11 @@ def _kept_secrets(records: Records, record: str) -> frozenset[str]:
 
 def _remove(records: Records, record: str) -> None:
     def secrets() -> AbstractContextManager[dict[Path, bytes | None]]:
-        return records.vault.prepare_change(record, dict.fromkeys(_kept_secrets(records, record)))
+        return records.vault.prepare_change(record, dict.fromkeys(_secret_names(records, record)))
 
     records.settings.edit({("records", record): None}, other_files=secrets)
 
 
-def named(names: list[str], one: str, several: str) -> str:
+def join_names(names: list[str], one: str, several: str) -> str:
     """Return names for a sentence, such as ``the device a`` or ``the devices a and b``."""
     return f"the {one} {names[0]}" if len(names) == 1 else f"the {several} {', '.join(names[:-1])} and {names[-1]}"

@@ -26,7 +26,7 @@ def check_secret(name: str, secret: Secret | None) -> None:
     text = None if secret is None else secret.reveal()
     if text == "":
         raise InputError(f"The {name} is empty: {name}= removes the one that is set.", stage="resolve", key=name)
-    if text is not None and any("\ud800" <= letter <= "\udfff" for letter in text):
+    if text is not None and any("\ud800" <= character <= "\udfff" for character in text):
         raise InputError(f"The {name} is not text in the terminal's encoding.", stage="resolve", key=name)
     # A client's secret may be a file of several lines.
     if text is not None and ("\0" in text or (name == "password" and {"\r", "\n"} & set(text))):

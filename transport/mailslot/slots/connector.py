@@ -179,7 +179,7 @@ async def open_smtp(
     submitter = await submitter_of(profile.settings)
     await authenticate_by_pop(profile, transcript=transcript)
 
-    def opened(endpoint: Endpoint) -> AbstractAsyncContextManager[SubmissionSession]:
+    def open_session(endpoint: Endpoint) -> AbstractAsyncContextManager[SubmissionSession]:
         return open_plugin_session(
             f"{SUBMITTERS.noun} {profile.settings.submitter}",
             lambda entered: submitter(
@@ -196,15 +196,15 @@ async def open_smtp(
 
     async with AsyncExitStack() as stack:
         if secondary and profile.secondary_endpoint is not None:
-            yield await stack.enter_async_context(opened(profile.secondary_endpoint))
+            yield await stack.enter_async_context(open_session(profile.secondary_endpoint))
             return
         try:
-            session = await stack.enter_async_context(opened(profile.endpoint))
+            session = await stack.enter_async_context(open_session(profile.endpoint))
         except NetworkError as error:
             if profile.secondary_endpoint is None or error.stage not in _UNREACHED:
                 raise
             try:
-                session = await stack.enter_async_context(opened(profile.secondary_endpoint))
+                session = await stack.enter_async_context(open_session(profile.secondary_endpoint))
             except NetworkError as second:
                 raise error if second.stage in _UNREACHED else second from None
         yield session

@@ -49,12 +49,12 @@ def effective_settings(settings: Settings, protocol: Protocol) -> Settings:
         settings: the settings in the file.
         protocol: what the record is for.
     """
-    return replace(settings, **{key: value for key, (value, _) in _filled(settings, protocol).items()})
+    return replace(settings, **{key: value for key, (value, _) in _filled_in_values(settings, protocol).items()})
 
 
 def value_sources(settings: Settings, protocol: Protocol) -> dict[str, str]:
     """Return the source of each value that `effective_settings` fills in, such as ``"Google"``."""
-    return {key: origin for key, (_, origin) in _filled(settings, protocol).items()}
+    return {key: origin for key, (_, origin) in _filled_in_values(settings, protocol).items()}
 
 
 def preset_provider(settings: Settings) -> Provider | None:
@@ -78,7 +78,7 @@ def implied_port(settings: Settings, protocol: Protocol, security: Security) -> 
     return None if service is None else _PORTS[service][security]
 
 
-def _filled(settings: Settings, protocol: Protocol) -> dict[str, tuple[Any, str]]:
+def _filled_in_values(settings: Settings, protocol: Protocol) -> dict[str, tuple[Any, str]]:
     found: dict[str, tuple[Any, str]] = {}
     provider = preset_provider(settings)
     server, port, security = settings.server, settings.port, settings.security
@@ -118,6 +118,6 @@ def _offered_server(settings: Settings, provider: Provider | None, protocol: Pro
 
     def fits(endpoint: Endpoint) -> int:
         given = ((settings.port, endpoint.port), (settings.security, endpoint.security))
-        return sum(mine == theirs for mine, theirs in given)
+        return sum(own_value == offered_value for own_value, offered_value in given)
 
     return max(servers, key=fits, default=None)

@@ -86,7 +86,7 @@ def flow_name(settings: Settings, requested: str | None = None, blocked: Collect
     if requested is None and name in blocked:
         others = offered_flows(provider.at_tenant(settings.tenant), settings, confidential=True, blocked=blocked)
         name = next(iter(others), name)
-    return _own_name(provider, name)
+    return _provider_flow_name(provider, name)
 
 
 def choose_flow(settings: Settings, requested: str | None, blocked: Collection[str] = ()) -> Flow[Person]:
@@ -105,7 +105,7 @@ def offered_flows(
         confidential: whether the application has a secret or certificate, so that it can sign in as itself.
         blocked: flows that the organisation has blocked; they are left out.
     """
-    wanted = None if settings.flow is None else _own_name(provider, settings.flow)
+    wanted = None if settings.flow is None else _provider_flow_name(provider, settings.flow)
     found = [
         flow
         for flow in provider.flows
@@ -116,7 +116,7 @@ def offered_flows(
     return tuple(sorted(found, key=lambda flow: flow != wanted))
 
 
-def _own_name(provider: Provider, flow: str) -> str:
+def _provider_flow_name(provider: Provider, flow: str) -> str:
     """Return the provider's name for the flow ``app``; other names are returned unchanged."""
     return "service_account" if flow == "app" and "service_account" in provider.flows else flow
 

@@ -136,7 +136,7 @@ class Records:
         planned = self.plan_change(record, values, secrets, role=role)
         dropped: tuple[str, ...] = ()
 
-        def beside() -> AbstractContextManager[dict[Path, bytes | None]]:
+        def changed_files() -> AbstractContextManager[dict[Path, bytes | None]]:
             nonlocal dropped
             if role != "local":
                 dropped = self._dropped_secrets(record, planned.values, secrets)
@@ -145,7 +145,7 @@ class Records:
             return nullcontext({})
 
         # They are changed together, so that a secret is never stored next to the wrong server.
-        settings = self.settings.change(record, planned.values, before_write=before_write, other_files=beside)
+        settings = self.settings.change(record, planned.values, before_write=before_write, other_files=changed_files)
         return ChangeResult(settings, (*planned.notes, *(DROPPED_NOTES[name] for name in dropped)), dropped)
 
     def dropped_secrets(

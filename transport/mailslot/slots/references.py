@@ -35,7 +35,7 @@ def reference_faults(
     for name, values in devices.items():
         for key, why in _device_faults(values, listeners, directory):
             yield ("devices", name), _error(key, why)
-    yield from _twins(devices, directory)
+    yield from _duplicates(devices, directory)
 
 
 def device_protocol(values: Mapping[str, Any], directory: SlotDirectory) -> Protocol | None:
@@ -61,8 +61,8 @@ def _device_faults(
     wanted: Protocol | None = None
     listener = values.get("listener")
     if listener is not None and listener not in listeners:
-        there = f"there are {', '.join(listeners)}" if listeners else "mailslot listener add makes one"
-        yield "listener", f"There is no listener {listener}; {there}."
+        hint = f"there are {', '.join(listeners)}" if listeners else "mailslot listener add makes one"
+        yield "listener", f"There is no listener {listener}; {hint}."
     elif listener is not None:
         wanted = protocol_from(listeners[listener].get("protocol", "smtp"))
     if why := _slot_fault(directory, values.get("via", "network.smtp"), wanted):
@@ -82,7 +82,9 @@ def _slot_fault(directory: SlotDirectory, name: str, wanted: Protocol | None) ->
     )
 
 
-def _twins(devices: Mapping[str, Mapping[str, Any]], directory: SlotDirectory) -> Iterator[tuple[Table, InputError]]:
+def _duplicates(
+    devices: Mapping[str, Mapping[str, Any]], directory: SlotDirectory
+) -> Iterator[tuple[Table, InputError]]:
     """Yield the devices that cannot be distinguished from an earlier one."""
     users: dict[object, str] = {}
     others: dict[object, str] = {}
@@ -96,7 +98,7 @@ def _twins(devices: Mapping[str, Mapping[str, Any]], directory: SlotDirectory) -
         key = "address" if values.get("address") else "certificate"
         for address in values.get("address", ("",)):
             if (twin := others.setdefault((*where, address), name)) != name:
-                yield ("devices", name), _error(key, f"The device {twin} has the same {key}: {address or 'see there'}.")
+                yield ("devices", name), _error(key, f"The device {twin} has the same {key}: {address or 'see hint'}.")
                 break
 
 

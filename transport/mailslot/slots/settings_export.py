@@ -55,7 +55,7 @@ def export_settings(settings: CurrentSettings, without: Iterable[str] = ()) -> s
         _check_names(left_out, tables)
     header: dict[str, Any] = {"export": VERSION} | ({"without": left_out} if left_out else {})
     lines = [_ABOUT]
-    for table, values in {("mailslot",): header, **exported(tables, left_out)}.items():
+    for table, values in {("mailslot",): header, **select_tables(tables, left_out)}.items():
         if values:
             lines += [table_header(table), *(format_assignment(key, value) for key, value in values.items()), ""]
     return "\n".join(lines)
@@ -77,7 +77,7 @@ def tables_of(document: SettingsDocument) -> Tables:
     return {**records, **sections, **grouped}
 
 
-def exported(tables: Tables, without: Iterable[str]) -> Tables:
+def select_tables(tables: Tables, without: Iterable[str]) -> Tables:
     """Return tables without the keys and tables to leave out, and without private values."""
     out = frozenset(without)
     found: Tables = {}
@@ -111,7 +111,7 @@ def _check_names(names: Iterable[str], tables: Tables) -> None:
     """Check that there are keys or tables of these names, whether they are set or not."""
     found = {*tables, *(("records", record) for record in PROTOCOLS), *((name,) for name in section_names())}
     known = {name for table in found for name in _names(table)} | GROUPS.keys()
-    # Keys of listeners and devices are never left out; see `exported`.
+    # Keys of listeners and devices are never left out; see `select_tables`.
     known |= {key for table in found if table[0] not in GROUPS for key in keys_of(table)} - {"protocol"}
     for name in names:
         if name not in known:

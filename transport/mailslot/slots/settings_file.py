@@ -271,7 +271,7 @@ class SettingsFile:
 
         new = edit_toml(text, changes)
         try:
-            proven = new is not None and _same(self._parse(new), expected)
+            proven = new is not None and _is_same(self._parse(new), expected)
         except SettingsFileError:
             proven = False
         # The file belongs to a person, so the edited text is parsed and compared before it is written.
@@ -390,9 +390,9 @@ def _check_regular(state: os.stat_result) -> None:
         raise OSError(errno.EINVAL, "It is no file")
 
 
-def _same(one: SettingsDocument, other: SettingsDocument) -> bool:
-    return one.records == other.records and _set(one) == _set(other) and one.groups == other.groups
+def _is_same(one: SettingsDocument, other: SettingsDocument) -> bool:
+    return one.records == other.records and _set_values(one) == _set_values(other) and one.groups == other.groups
 
 
-def _set(document: SettingsDocument) -> dict[str, Mapping[str, Any]]:
+def _set_values(document: SettingsDocument) -> dict[str, Mapping[str, Any]]:
     return {name: values for name, values in document.sections.items() if values}

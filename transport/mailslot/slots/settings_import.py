@@ -22,7 +22,7 @@ from mailslot.slots.secret_destinations import DROPPED_NOTES, misdirected_secret
 from mailslot.slots.section import find_section
 from mailslot.slots.settings import Settings, protocol_of
 from mailslot.slots.settings_document import SettingsDocument, SettingsFileError, is_too_deep, parse_settings_document
-from mailslot.slots.settings_export import HEADER, VERSION, exported, keys_of, tables_of
+from mailslot.slots.settings_export import HEADER, VERSION, keys_of, select_tables, tables_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -114,10 +114,10 @@ def plan_import(records: Records, text: str, name: str) -> ImportPlan:
         text, name, lambda table: HEADER if table == HEADER.name else find_section(table), complete=False
     )
     left_out = found.sections[HEADER.name].get("without", ())
-    new = exported(tables_of(found), left_out)
+    new = select_tables(tables_of(found), left_out)
     now = records.settings.current()
     before = _tables(now)
-    old = exported(before, left_out)
+    old = select_tables(before, left_out)
     given_tables = cast("dict[str, dict[str, Any]]", tomllib.loads(text))
     values = {
         table: dict.fromkeys(old.get(table, {})) | new[table]
@@ -147,19 +147,19 @@ def apply_import(records: Records, plan: ImportPlan) -> None:
         MailError: the vault cannot be written.
     """
 
-    def first() -> None:
+    def check_unchanged() -> None:
         now, after = records.settings.current(), records.settings.preview(_json_values(plan.values))
         # The secrets may have changed while the person was asked to confirm.
         if _tables(now) != plan.before or _dropped(records, now.records, after.records) != plan.dropped:
             raise SettingsFileError("The settings have been changed meanwhile, and nothing was taken over: try again.")
 
-    def beside() -> AbstractContextManager[dict[Path, bytes | None]]:
+    def changed_files() -> AbstractContextManager[dict[Path, bytes | None]]:
         # They are changed together, so that a secret is never stored next to the wrong server.
         return records.vault.prepare_changes({record: dict.fromkeys(names) for record, names in plan.dropped.items()})
 
     if plan.changes:
         records.settings.edit(
-            _json_values(plan.values), before_write=first, other_files=beside if plan.dropped else None
+            _json_values(plan.values), before_write=check_unchanged, other_files=changed_files if plan.dropped else None
         )
 
 

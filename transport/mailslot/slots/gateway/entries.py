@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mailslot.errors import InputError
-from mailslot.slots.accounts import named
+from mailslot.slots.accounts import join_names
 from mailslot.slots.gateway.passwords import RECORD_PREFIX, new_password
 from mailslot.slots.gateway.stored_password import FIELD, StoredPassword
 from mailslot.slots.gateway.table_groups import DEVICES, LISTENERS
@@ -31,8 +31,8 @@ def find_table(records: Records, group: TableGroup, name: str) -> Mapping[str, A
     """
     tables = records.settings.current().groups[group.name]
     if name not in tables:
-        there = f" There are {', '.join(tables)}." if tables else ""
-        raise InputError(f"There is no {group.noun} {name[:80]!r}.{there}", stage="resolve")
+        hint = f" There are {', '.join(tables)}." if tables else ""
+        raise InputError(f"There is no {group.noun} {name[:80]!r}.{hint}", stage="resolve")
     return tables[name]
 
 
@@ -60,7 +60,7 @@ def remove_listener(records: Records, name: str) -> None:
     devices = records.settings.current().groups[DEVICES.name]
     if bound := [device for device, values in devices.items() if values.get("listener") == name]:
         raise InputError(
-            f"The listener {name} is used by {named(bound, 'device', 'devices')}: remove "
+            f"The listener {name} is used by {join_names(bound, 'device', 'devices')}: remove "
             f"{'it' if len(bound) == 1 else 'them'} first, or set another listener.",
             stage="resolve",
         )
@@ -101,10 +101,10 @@ def add_device(
     records.settings.preview({(DEVICES.name, name): values})
     shown, kept = new_password(password, recoverable=recoverable)
 
-    def beside() -> AbstractContextManager[dict[Path, bytes | None]]:
+    def changed_files() -> AbstractContextManager[dict[Path, bytes | None]]:
         return records.vault.prepare_change(f"{RECORD_PREFIX}{name}", {FIELD: kept.to_secret()})
 
-    _add(records, DEVICES, name, values, other_files=beside)
+    _add(records, DEVICES, name, values, other_files=changed_files)
     return shown if password is None else None
 
 

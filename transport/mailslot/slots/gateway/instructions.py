@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from mailslot.slots.gateway.device_entry import DeviceEntry
     from mailslot.slots.gateway.gateway_settings import GatewaySettings
 
-_ANY: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - nothing is bound here
-_DISCARD: Final = 9
+_ANY_ADDRESS: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - nothing is bound here
+_DISCARD_PORT: Final = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def instructions(
         if listener.protocol != protocol or entry.listener not in {None, listener.name}:
             continue
         port = listener.port or listening.get(listener.name, ("", 0))[1]
-        host = _own_address(entry, listener.host) if listener.host in _ANY else listener.host
+        host = _own_address(entry, listener.host) if listener.host in _ANY_ADDRESS else listener.host
         found.append(Instruction(listener.name, host, port, listener.security, entry.user))
     return found
 
@@ -66,6 +66,6 @@ def _own_address(entry: DeviceEntry, host: str) -> str:
     )
     family = socket.AF_INET6 if ":" in target else socket.AF_INET
     with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
-        probe.connect((target, _DISCARD))
+        probe.connect((target, _DISCARD_PORT))
         return str(probe.getsockname()[0])
     return socket.gethostname()

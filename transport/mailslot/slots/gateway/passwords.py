@@ -59,7 +59,7 @@ def new_password(chosen: Secret | None, *, recoverable: bool) -> tuple[Secret, S
 
 
 @dataclass(slots=True)
-class _Known:
+class _CachedPassword:
     """The cached state of a device's password.
 
     Attributes:
@@ -82,7 +82,7 @@ class DevicePasswords:
     """
 
     vault: Vault
-    _known: dict[str, _Known] = field(default_factory=dict[str, _Known], repr=False)
+    _cache: dict[str, _CachedPassword] = field(default_factory=dict[str, _CachedPassword], repr=False)
     _key: bytes = field(default_factory=lambda: os.urandom(32), repr=False)
     _limiter: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_THREADS), repr=False)
 
@@ -100,12 +100,12 @@ class DevicePasswords:
         if len(password.reveal()) > MAX_LENGTH:
             return False
         if entry is not None:
-            known = await run_sync(self._load, entry.name)
-            if await self._is_right(entry.name, known, password):
+            cached = await run_sync(self._load, entry.name)
+            if await self._is_right(entry.name, cached, password):
                 return True
-            if known.stored is not None and known.stored.is_slow:
+            if cached.stored is not None and cached.stored.is_slow:
                 return False  # it has already taken as long as a slow comparison
-        if await run_sync(self._any_is_slow, tuple(entries)):
+        if await run_sync(self._has_slow_password, tuple(entries)):
             await run_sync(waste_time, password, limiter=self._limiter)
         return False
 
@@ -114,31 +114,31 @@ class DevicePasswords:
         stored = (await run_sync(self._load, entry.name)).stored
         return Secret(stored.value) if stored is not None and stored.kind == "recoverable" else None
 
-    async def _is_right(self, name: str, known: _Known, password: Secret) -> bool:
-        if known.stored is None:
+    async def _is_right(self, name: str, cached: _CachedPassword, password: Secret) -> bool:
+        if cached.stored is None:
             return False
-        if not known.stored.is_slow:
-            return known.stored.verify(password)
+        if not cached.stored.is_slow:
+            return cached.stored.verify(password)
         octets = f"{name}\0{password.reveal()}".encode("utf-8", "surrogatepass")
         digest = hashlib.blake2b(octets, key=self._key).digest()
-        if known.verified and hmac.compare_digest(known.verified, digest):
+        if cached.verified and hmac.compare_digest(cached.verified, digest):
             return True
-        right = await run_sync(known.stored.verify, password, limiter=self._limiter)
+        right = await run_sync(cached.stored.verify, password, limiter=self._limiter)
         if right:
-            known.verified = digest
+            cached.verified = digest
         return right
 
-    def _any_is_slow(self, entries: Iterable[DeviceEntry]) -> bool:
+    def _has_slow_password(self, entries: Iterable[DeviceEntry]) -> bool:
         stored = (self._load(entry.name).stored for entry in entries if entry.user is not None)
         return any(each is not None and each.is_slow for each in stored)
 
-    def _load(self, name: str) -> _Known:
+    def _load(self, name: str) -> _CachedPassword:
         """Return the cached state of a password, read again if it has changed. It blocks."""
         version = self.vault.version(f"{RECORD_PREFIX}{name}")
-        known = self._known.get(name)
-        if known is None or known.version != version:
-            self._known[name] = known = _Known(version, read_password(self.vault, name))
-        return known
+        cached = self._cache.get(name)
+        if cached is None or cached.version != version:
+            self._cache[name] = cached = _CachedPassword(version, read_password(self.vault, name))
+        return cached
 
 
 def read_password(vault: Vault, name: str) -> StoredPassword | None:

@@ -25,10 +25,10 @@ def parse_pattern(value: object) -> str:
         return text
     local, _, domain = text.rpartition("@")
     try:
-        wire = parse_address(f"x@{domain}" if local == "*" else text, "recipient").wire
+        normalized = parse_address(f"x@{domain}" if local == "*" else text, "recipient").wire
     except InputError:
         raise ValueError from None
-    return f"*@{wire.rpartition('@')[2].lower()}" if local == "*" else wire
+    return f"*@{normalized.rpartition('@')[2].lower()}" if local == "*" else normalized
 
 
 def domain_of(address: str) -> str:
@@ -47,8 +47,8 @@ def matches(patterns: Iterable[str], address: str) -> bool:
         address: the address; text that is not an address matches no pattern.
     """
     try:
-        wire = parse_address(address, "recipient").wire.casefold()
+        normalized = parse_address(address, "recipient").wire.casefold()
     except InputError:
         return False
-    domain = wire.rpartition("@")[2]
-    return any(pattern in {ANY, f"*@{domain}"} or pattern.casefold() == wire for pattern in patterns)
+    domain = normalized.rpartition("@")[2]
+    return any(pattern in {ANY, f"*@{domain}"} or pattern.casefold() == normalized for pattern in patterns)
