@@ -1,4 +1,4 @@
-"""Slowing down whoever guesses passwords, without locking anybody out."""
+"""Slowing down the guessing of passwords, without locking anybody out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MAX_ADDRESSES: Final = 10_000
 
 
 class SignInDelay:
-    """Knows the failed sign-ins of each address, over all of its connections.
+    """Counts the failed sign-ins of each address, over all of its connections.
 
     Only refusals are delayed: a device whose password was wrong yesterday signs in at once today.
     """

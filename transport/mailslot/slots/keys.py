@@ -223,6 +223,6 @@ def quoted_value(value: object) -> str:
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """Return a suggestion for a misspelt name, such as ``" Did you mean port?"``; empty where no name is close."""
+    """Return a suggestion for a misspelt name, such as ``" Did you mean port?"``; empty if no name is close."""
     near = get_close_matches(word.lower().replace("-", "_"), list(known), n=1, cutoff=0.6)
     return f" Did you mean {near[0]}?" if near else ""
