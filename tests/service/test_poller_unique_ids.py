@@ -229,12 +229,12 @@ def test_a_plan_deletes_only_stored_mails(
     listed: list[Entry], ledger: dict[str, KnownUid], deletes: bool, again: bool
 ) -> None:
     plan = plan_poll(listed, ledger, deletes=deletes, max_octets=2000, retry_set_aside=again)
-    wanted = [entry.number for group in plan.wanted for entry in group]
-    parts = [*wanted, *(entry.number for part in (plan.safe, plan.refused, plan.passed_over) for entry in part)]
+    wanted = [entry.number for group in plan.to_fetch for entry in group]
+    parts = [*wanted, *(entry.number for part in (plan.to_delete, plan.refused, plan.passed_over) for entry in part)]
     assert len(parts) == len(set(parts))
     assert set(parts) <= {entry.number for entry in listed}
     uids = [entry.uid for entry in listed]
-    for entry in plan.safe:
+    for entry in plan.to_delete:
         assert deletes
         assert ledger[entry.uid].state in {"fetched", "done"}
         assert uids.count(entry.uid) == 1
@@ -246,6 +246,6 @@ def test_a_plan_deletes_only_stored_mails(
         if entry.size <= 2000 and (not entry.uid or entry.uid not in ledger):
             assert entry.number in wanted
     batches: list[int] = []
-    while plan.wanted:
+    while plan.to_fetch:
         batches += [entry.number for entry in plan.next_batch(long=False)]
     assert batches == wanted

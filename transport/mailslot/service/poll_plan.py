@@ -26,8 +26,8 @@ class PollPlan:
     """What to do with the mails of a listing.
 
     Attributes:
-        wanted: the mails to fetch, in this order; those with the same unique-id are grouped.
-        safe: mails that were fetched before, to be deleted on the server.
+        to_fetch: the mails to fetch, in this order; those with the same unique-id are grouped.
+        to_delete: mails that were fetched before, to be deleted on the server.
         refused: mails that are not to be fetched, since they are too large or failed too often; this was not reported
             yet.
         passed_over: mails that were there before the first poll.
@@ -36,17 +36,17 @@ class PollPlan:
             mails were there before the first poll.
     """
 
-    wanted: list[list[Entry]] = field(default_factory=list[list["Entry"]])
-    safe: list[Entry] = field(default_factory=list["Entry"])
+    to_fetch: list[list[Entry]] = field(default_factory=list[list["Entry"]])
+    to_delete: list[Entry] = field(default_factory=list["Entry"])
     refused: list[Entry] = field(default_factory=list["Entry"])
     passed_over: list[Entry] = field(default_factory=list["Entry"])
     reused: list[str] = field(default_factory=list[str])
     renumbered: bool = False
 
-    def exclude(self, is_left: Callable[[Entry], bool]) -> None:
-        """Do not fetch the mails for which `is_left` returns true."""
-        groups = [[entry for entry in group if not is_left(entry)] for group in self.wanted]
-        self.wanted = [group for group in groups if group]
+    def exclude(self, is_excluded: Callable[[Entry], bool]) -> None:
+        """Do not fetch the mails for which `is_excluded` returns true."""
+        groups = [[entry for entry in group if not is_excluded(entry)] for group in self.to_fetch]
+        self.to_fetch = [group for group in groups if group]
 
     def next_batch(self, *, long: bool) -> list[Entry]:
         """Remove and return the mails to fetch in one session, after which QUIT commits the deletions.
@@ -56,12 +56,12 @@ class PollPlan:
         """
         mails, octets = (_LONG_BATCH_MAILS, _LONG_BATCH_OCTETS) if long else (_BATCH_MAILS, _BATCH_OCTETS)
         batch: list[Entry] = []
-        while self.wanted:
-            group = self.wanted[0]
+        while self.to_fetch:
+            group = self.to_fetch[0]
             size = sum(entry.size for entry in (*batch, *group))
             if batch and (len(batch) + len(group) > mails or size > octets):
                 break
-            batch += self.wanted.pop(0)
+            batch += self.to_fetch.pop(0)
         return batch
 
 
@@ -90,7 +90,7 @@ def plan_poll(
     plan = PollPlan(renumbered=_renumbered(entries, known))
     counts = Counter(entry.uid for entry in entries if entry.uid)
     groups: dict[str, list[Entry]] = {}
-    wanted: list[tuple[int, int, list[Entry]]] = []
+    candidates: list[tuple[int, int, list[Entry]]] = []
     for entry in entries:
         before = known.get(entry.uid) if entry.uid else None
         state, tries = (before.state, before.tries) if before is not None else (None, 0)
@@ -101,7 +101,7 @@ def plan_poll(
         if state == "passed_over":
             plan.passed_over.append(entry)
         elif state in {"fetched", "done"} and not repeated:
-            plan.safe += [entry] if deletes else []
+            plan.to_delete += [entry] if deletes else []
         elif (state in {"fetched", "done"} and not deletes) or (state == "set_aside" and not retry_set_aside):
             continue
         elif entry.size > max_octets or (state is None and tries >= MAX_TRIES and not retry_set_aside):
@@ -110,11 +110,11 @@ def plan_poll(
             groups[entry.uid].append(replace(entry, uid=""))
         else:
             group = [replace(entry, uid="") if repeated and state is not None else entry]
-            wanted.append((0 if retry_set_aside else tries, entry.number, group))
+            candidates.append((0 if retry_set_aside else tries, entry.number, group))
             if repeated:
                 groups[entry.uid] = group
     # Mails that failed before come last, so that they cannot delay the others.
-    plan.wanted = [group for _, _, group in sorted(wanted, key=lambda each: each[:2])]
+    plan.to_fetch = [group for _, _, group in sorted(candidates, key=lambda each: each[:2])]
     return plan
 
 

@@ -212,11 +212,11 @@ class _Poll:
             batch = plan.next_batch(long=delay > 0)
             safe = [entry for entry in batch if await self._fetch(maildrop, entry)]
             if deletes:
-                deleted = await self._delete(maildrop, [*plan.safe, *safe])
+                deleted = await self._delete(maildrop, [*plan.to_delete, *safe])
             else:
                 await self._fetch_more(maildrop, plan)
             await self._ledger.forget_unlisted(self._record, [entry.uid for entry in entries])
-            self.report.left = sum(map(len, plan.wanted))
+            self.report.left = sum(map(len, plan.to_fetch))
         # Mails are deleted only if the session was left normally, over POP3 by a QUIT with its response (RFC 1939
         # section 6).
         self.report.deleted += deleted
@@ -229,7 +229,7 @@ class _Poll:
         The mails are handled between batches, so that not too many wait. If that takes long, the server may end the
         silent session, so the remaining mails are left to another one.
         """
-        while plan.wanted and not self._made_server_wait:
+        while plan.to_fetch and not self._made_server_wait:
             began = self._device.monotonic()
             await self._handle()
             self._made_server_wait = self._device.monotonic() - began > _MAX_SILENCE
@@ -273,7 +273,7 @@ class _Poll:
             return
         self._note("The server seems to have given all mails new unique-ids; old mails are told by their dates.")
         old: set[Entry] = set()
-        for entry in [entry for group in plan.wanted for entry in group]:
+        for entry in [entry for group in plan.to_fetch for entry in group]:
             came_at = (await self._summarize_header(maildrop, entry)).received_at
             if came_at is not None and came_at < begun:
                 old.add(entry)

@@ -20,11 +20,11 @@ from mailslot.slots.gateway.stored_password import (
     FIELD,
     MAX_LENGTH,
     StoredPassword,
-    keep_chosen,
-    keep_made,
-    keep_recoverable,
-    make_password,
-    waste_time,
+    encode_chosen,
+    encode_generated,
+    encode_recoverable,
+    generate_password,
+    simulate_slow_verification,
 )
 from mailslot.vault.errors import VaultError
 from mailslot.wire.secret import Secret
@@ -52,10 +52,10 @@ def new_password(chosen: Secret | None, *, recoverable: bool) -> tuple[Secret, S
     Raises:
         InputError: the chosen password is not allowed.
     """
-    password = make_password() if chosen is None else chosen
+    password = generate_password() if chosen is None else chosen
     if recoverable:
-        return password, keep_recoverable(password)
-    return password, keep_made(password) if chosen is None else keep_chosen(password)
+        return password, encode_recoverable(password)
+    return password, encode_generated(password) if chosen is None else encode_chosen(password)
 
 
 @dataclass(slots=True)
@@ -106,7 +106,7 @@ class DevicePasswords:
             if cached.stored is not None and cached.stored.is_slow:
                 return False  # it has already taken as long as a slow comparison
         if await run_sync(self._has_slow_password, tuple(entries)):
-            await run_sync(waste_time, password, limiter=self._limiter)
+            await run_sync(simulate_slow_verification, password, limiter=self._limiter)
         return False
 
     async def recoverable(self, entry: DeviceEntry) -> Secret | None:

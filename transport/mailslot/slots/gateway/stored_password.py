@@ -90,18 +90,18 @@ class StoredPassword:
         return found
 
 
-def make_password() -> Secret:
+def generate_password() -> Secret:
     """Generate a password: 128 random bits, in lower-case letters and digits that are not mistaken for each other."""
     return Secret(b32encode(os.urandom(_RANDOM_OCTETS)).decode().rstrip("=").lower())
 
 
-def keep_made(password: Secret) -> StoredPassword:
-    """Return the stored form of a password from `make_password`."""
+def encode_generated(password: Secret) -> StoredPassword:
+    """Return the stored form of a password from `generate_password`."""
     salt = os.urandom(32)
     return StoredPassword("made", _digest(password.reveal(), salt), salt.hex())
 
 
-def keep_chosen(password: Secret) -> StoredPassword:
+def encode_chosen(password: Secret) -> StoredPassword:
     """Return the stored form of a password that a person chose. It blocks for some tens of milliseconds.
 
     Raises:
@@ -111,7 +111,7 @@ def keep_chosen(password: Secret) -> StoredPassword:
     return StoredPassword("chosen", _hasher().hash(password.reveal()))
 
 
-def keep_recoverable(password: Secret) -> StoredPassword:
+def encode_recoverable(password: Secret) -> StoredPassword:
     """Return the stored form of a password that can be read again.
 
     Raises:
@@ -137,7 +137,7 @@ def check_password(password: Secret) -> None:
         )
 
 
-def waste_time(password: Secret) -> None:
+def simulate_slow_verification(password: Secret) -> None:
     """Take as long as a slow comparison that fails, so that the time does not reveal whether there is such a user."""
     _verify_slowly(_DUMMY, password.reveal()[:MAX_LENGTH])
 
