@@ -217,6 +217,6 @@ def test_nothing_shows_what_is_kept(gate: Gate) -> None:
 
 
 async def test_the_dummy_hash_costs_what_a_real_one_does() -> None:
-    real = stored_password.keep_chosen(Secret("x")).value
+    real = stored_password.encode_chosen(Secret("x")).value
     assert real.rpartition("$")[0].rpartition("$")[0] == stored_password._DUMMY.rpartition("$")[0].rpartition("$")[0]
     assert len(real) == len(stored_password._DUMMY)

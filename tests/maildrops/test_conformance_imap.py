@@ -31,7 +31,7 @@ def anyio_backend() -> str:
 class TestImap(MaildropSuite):
     differences: ClassVar = {
         "test_it_runs_on_trio": "aioimaplib runs on asyncio alone",
-        "test_the_octets_of_all_mails": "SELECT tells how many mails there are, and only a listing how many octets",
+        "test_the_total_size": "SELECT tells how many mails there are, and only a listing how many octets",
     }
 
     @pytest.fixture

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 class TestPop3(MaildropSuite):
     differences: ClassVar = {
-        "test_it_tells_of_mail": "POP3 has no way to tell; it is asked at the interval",
+        "test_new_mail_is_reported": "POP3 has no way to tell; it is asked at the interval",
     }
 
     @pytest.fixture

@@ -113,10 +113,10 @@ async def run_scripted_service(
 
 
 async def _read(stream: ByteStream) -> Request:
-    heard = b""
-    while b"\r\n\r\n" not in heard:
-        heard += await stream.receive()
-    head, _, body = heard.partition(b"\r\n\r\n")
+    received = b""
+    while b"\r\n\r\n" not in received:
+        received += await stream.receive()
+    head, _, body = received.partition(b"\r\n\r\n")
     line, *fields = head.decode().split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (field.partition(":") for field in fields)}
     while len(body) < int(headers.get("content-length", "0")):

@@ -178,7 +178,7 @@ def test_no_mismatch(changes: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "cause", "said"),
+    ("changes", "cause", "expected"),
     [
         ({"aud": "https://graph.microsoft.com"}, "token_for_other_service", "Microsoft Graph"),
         ({"aud": "00000003-0000-0000-c000-000000000000"}, "token_for_other_service", "Microsoft Graph"),
@@ -190,11 +190,11 @@ def test_no_mismatch(changes: dict[str, object]) -> None:
         ({"aud": "https://graph.microsoft.com", "upn": "bob@example.com"}, "token_for_other_service", "Graph"),
     ],
 )
-def test_mismatches(changes: dict[str, object], cause: str, said: str) -> None:
+def test_mismatches(changes: dict[str, object], cause: str, expected: str) -> None:
     found = find_mismatch(jwt({**ENTRA, **changes}), account=ACCOUNT, service=SMTP, scopes=SCOPES)
     assert found is not None
     assert found.cause == cause
-    assert said in found.sentence
+    assert expected in found.sentence
 
 
 @pytest.mark.parametrize(

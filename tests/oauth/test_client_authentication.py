@@ -64,8 +64,8 @@ def with_certificate(certificate: ClientCertificate, **quirks: object) -> OAuthC
     return replace(client(secret="ignored", **quirks), certificate=certificate)
 
 
-def prove(who: OAuthClient) -> Prepared:
-    return prepare_request(URL, {}, who, now=NOW)
+def prove(oauth_client: OAuthClient) -> Prepared:
+    return prepare_request(URL, {}, oauth_client, now=NOW)
 
 
 def form(request: Prepared) -> dict[str, str]:
@@ -124,11 +124,11 @@ def test_an_elliptic_certificate(curve: ec.EllipticCurve, algorithm: str) -> Non
     _check(with_certificate(pair(ec.generate_private_key(curve)), assertion_algorithm="PS256"), algorithm, "EC")
 
 
-def _check(who: OAuthClient, algorithm: str, kind: str) -> None:
-    assert who.certificate is not None
-    proofs = [form(prove(who)) for _ in range(2)]
-    certificate = x509.load_pem_x509_certificate(who.certificate.certificate.encode())
-    key = import_key(who.certificate.key.reveal(), kind)
+def _check(oauth_client: OAuthClient, algorithm: str, kind: str) -> None:
+    assert oauth_client.certificate is not None
+    proofs = [form(prove(oauth_client)) for _ in range(2)]
+    certificate = x509.load_pem_x509_certificate(oauth_client.certificate.certificate.encode())
+    key = import_key(oauth_client.certificate.key.reveal(), kind)
     ids = set()
     for proof in proofs:
         assert proof["client_id"] == "the client"
@@ -181,16 +181,16 @@ def _refused(certificate: ClientCertificate, because: str) -> None:
 
 async def test_a_wrong_clock_is_corrected_by_the_refusals_date(rsa_pair: ClientCertificate) -> None:
     ahead = 86_400 * 365
-    who = with_certificate(rsa_pair)
+    oauth_client = with_certificate(rsa_pair)
     key = import_key(rsa_pair.key.reveal(), "RSA")
     seen: list[str] = []
 
     def judge(request: Request) -> ScriptedAnswer:
-        theirs = time.time() + ahead
+        server_time = time.time() + ahead
         claims = jwt.decode(request.form["client_assertion"], key).claims
         seen.append(str(claims["jti"]))
-        fits = claims["nbf"] <= theirs < claims["exp"]
-        date = formatdate(theirs, usegmt=True)
+        fits = claims["nbf"] <= server_time < claims["exp"]
+        date = formatdate(server_time, usegmt=True)
         return (
             http_response({"a": 1}, date=date)
             if fits
@@ -198,16 +198,16 @@ async def test_a_wrong_clock_is_corrected_by_the_refusals_date(rsa_pair: ClientC
         )
 
     async with run_scripted_service(judge) as service, TokenHttp(timeout=5) as http:
-        assert (await http.post(service.url, {}, client=who)).ok
+        assert (await http.post(service.url, {}, client=oauth_client)).ok
         assert len(service.requests) == 2
-        assert (await http.post(service.url, {}, client=who)).ok
+        assert (await http.post(service.url, {}, client=oauth_client)).ok
         assert len(service.requests) == 3
     assert len(set(seen)) == 3
 
 
 async def test_other_refusals_are_not_retried(rsa_pair: ClientCertificate) -> None:
-    for who, date in ((with_certificate(rsa_pair), time.time()), (client(secret="s"), time.time() + 86_400)):
+    for oauth_client, date in ((with_certificate(rsa_pair), time.time()), (client(secret="s"), time.time() + 86_400)):
         answer = http_response({"error": "invalid_client"}, status=401, date=formatdate(date, usegmt=True))
         async with run_scripted_service(answer) as service, TokenHttp(timeout=5) as http:
-            assert (await http.post(service.url, {}, client=who)).status == 401
+            assert (await http.post(service.url, {}, client=oauth_client)).status == 401
             assert len(service.requests) == 1

@@ -43,7 +43,7 @@ async def refused(http: TokenHttp, *answers: ScriptedAnswer | Callable[[Request]
     return caught.value
 
 
-async def test_a_form_goes_out_and_json_comes_back(http: TokenHttp) -> None:
+async def test_a_form_is_posted_and_json_returned(http: TokenHttp) -> None:
     async with run_scripted_service(http_response({"a": 1}, status=201)) as service:
         answer = await http.post(f"{service.url}/token?x=y", {"scope": "a b&c=ü", "code": Secret("s+e"), "empty": ""})
     assert (answer.status, answer.ok, answer.json) == (201, True, {"a": 1})
@@ -194,8 +194,8 @@ async def test_retry_after_in_seconds(http: TokenHttp, value: str, seconds: floa
 
 
 async def test_retry_after_as_a_date_counts_by_the_service_s_clock(http: TokenHttp) -> None:
-    theirs = time.time() + 7_000_000
-    dates = {"date": formatdate(theirs, usegmt=True), "retry_after": formatdate(theirs + 90, usegmt=True)}
+    server_time = time.time() + 7_000_000
+    dates = {"date": formatdate(server_time, usegmt=True), "retry_after": formatdate(server_time + 90, usegmt=True)}
     async with run_scripted_service(http_response({}, status=429, **dates)) as service:
         assert (await http.post(service.url, {})).retry_after == 90
     async with run_scripted_service(
@@ -401,31 +401,31 @@ async def test_echoed_request_values_are_masked(http: TokenHttp) -> None:
     token, secret = "the-refresh-token-itself", "the-client-secret-itself"
 
     def echo(request: Request) -> ScriptedAnswer:
-        said = f"{request.body.decode()} {request.headers.get('authorization')} {secret}"
-        return http_response({"error": "invalid_grant", "error_description": said, "hint": token[2:20]}, status=400)
+        echoed = f"{request.body.decode()} {request.headers.get('authorization')} {secret}"
+        return http_response({"error": "invalid_grant", "error_description": echoed, "hint": token[2:20]}, status=400)
 
     async with run_scripted_service(echo) as service:
         for method in ("client_secret_basic", "client_secret_post", "client_secret_jwt"):
-            who = client(service.url, secret=secret, client_authentication=method)
-            answer = await http.post(service.url, {"refresh_token": Secret(token)}, client=who)
+            oauth_client = client(service.url, secret=secret, client_authentication=method)
+            answer = await http.post(service.url, {"refresh_token": Secret(token)}, client=oauth_client)
             shown = repr(answer)
             assert token[2:20] not in shown
             assert secret not in shown
-            for said in (
+            for echoed in (
                 service.last.headers.get("authorization"),
                 service.last.form.get("client_secret"),
                 service.last.form.get("client_assertion"),
             ):
-                assert said is None or said.removeprefix("Basic ") not in shown
+                assert echoed is None or echoed.removeprefix("Basic ") not in shown
             assert answer.json is not None
             assert answer.json["error"] == "invalid_grant"
 
 
 @pytest.mark.parametrize("status", [200, 400])
-async def test_what_a_refusal_repeats_of_tokens_beside_it_is_masked(http: TokenHttp, status: int) -> None:
+async def test_tokens_in_a_refusal_are_masked(http: TokenHttp, status: int) -> None:
     tokens = {f"{kind}_token": f"the-new-{kind}-token-itself" for kind in ("access", "refresh", "id")}
-    said = {"error": f"invalid_grant {tokens['access_token']}", "error_description": " ".join(tokens.values())}
-    async with run_scripted_service(http_response({**tokens, **said}, status=status)) as service:
+    echoed = {"error": f"invalid_grant {tokens['access_token']}", "error_description": " ".join(tokens.values())}
+    async with run_scripted_service(http_response({**tokens, **echoed}, status=status)) as service:
         answer = await http.post(service.url, {"grant_type": "x"})
     assert answer.json is not None
     assert answer.json["error"] == "invalid_grant •••"

@@ -52,7 +52,7 @@ def test_each_provider_is_complete(name: str) -> None:
     home.check_flow("a flow of one's own")
 
 
-def test_facts_that_matter() -> None:
+def test_facts_of_presets() -> None:
     microsoft, google, yahoo = preset("microsoft365"), preset("google"), preset("yahoo")
     assert microsoft.smtp is not None
     assert [str(server) for server in microsoft.smtp.servers] == ["smtp.office365.com:587 (starttls)"]
@@ -88,7 +88,7 @@ def test_facts_that_matter() -> None:
         ("aol", "aol"),
     ],
 )
-def test_found_by_any_of_its_names(name: str, found: str) -> None:
+def test_a_provider_is_found_by_any_of_its_names(name: str, found: str) -> None:
     assert preset(name).id == found
 
 
@@ -138,7 +138,7 @@ class TestTenants:
 class TestCustom:
     TOKEN = "https://issuer.example/token"
 
-    def test_by_its_issuer(self) -> None:
+    def test_a_custom_provider_by_its_issuer(self) -> None:
         provider = custom_provider(issuer="https://issuer.example", scopes=" mail.send  offline_access ")
         assert provider.needs_discovery
         assert provider.endpoints.issuer == "https://issuer.example"
@@ -148,7 +148,7 @@ class TestCustom:
         with pytest.raises(InputError, match="Google's alone"):
             provider.check_flow("service_account")
 
-    def test_by_its_endpoints(self) -> None:
+    def test_a_custom_provider_by_its_endpoints(self) -> None:
         provider = custom_provider(token_endpoint=self.TOKEN, authorization_endpoint="http://127.0.0.1:8080/auth")
         assert not provider.needs_discovery
         provider.check_flow("browser")
@@ -281,7 +281,7 @@ def test_an_invalid_provider_file(old: str, new: str) -> None:
         parse_presets(FILE.replace(old, new, 1))
 
 
-def test_the_library_alone_needs_none_of_the_oauth_parts() -> None:
+def test_the_library_alone_needs_no_oauth_packages() -> None:
     code = (
         "import mailslot, sys; print([m for m in ('httpx2', 'joserfc', 'authlib', 'cryptography') if m in sys.modules])"
     )
@@ -296,7 +296,7 @@ def test_a_service_without_tokens_needs_no_authlib() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
-def test_authlib_is_used_without_its_clients_and_leaves_the_warnings_alone() -> None:
+def test_authlib_is_loaded_without_its_clients_and_keeps_warning_filters() -> None:
     code = (
         "import sys, warnings; before = list(warnings.filters)\n"
         "import mailslot.oauth.grant_source, mailslot.oauth.http, mailslot.oauth.request\n"

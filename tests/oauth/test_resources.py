@@ -56,7 +56,7 @@ WRONG_AUDIENCE = (
 
 
 @pytest.mark.parametrize(
-    ("said", "name"),
+    ("server_text", "name"),
     [
         (INVALID_RESOURCE, "Microsoft Graph"),
         (WRONG_AUDIENCE, "Microsoft Graph"),
@@ -69,19 +69,19 @@ WRONG_AUDIENCE = (
         ("a00000003-0000-0000-c000-000000000000", None),
     ],
 )
-def test_a_foreign_resource_in_a_text(said: str, name: str | None) -> None:
-    found = find_foreign_resource(said)
+def test_a_foreign_resource_in_a_text(server_text: str, name: str | None) -> None:
+    found = find_foreign_resource(server_text)
     assert (found and found.name) == name
 
 
-def test_each_resource_has_a_source_and_a_name_of_its_own() -> None:
+def test_each_resource_has_a_source_and_a_unique_name() -> None:
     rows = resources().values()
     assert len({row.name for row in rows}) == len(rows)
     assert all(row.source for row in rows)
     assert all(row.name.isascii() for row in rows)  # they are the same in every language
 
 
-def test_mail_servers_of_microsoft_know_what_their_tokens_are_for() -> None:
+def test_mail_services_of_microsoft_have_a_resource() -> None:
     for provider in presets().values():
         for service in (provider.smtp, provider.pop, provider.imap):
             if provider.id.startswith("microsoft365"):

@@ -207,11 +207,11 @@ def test_a_wrong_clock_if_it_explains_the_refusal(error: str, text: str, skew: f
 
 
 @pytest.mark.parametrize(
-    ("skew", "said"),
+    ("skew", "expected"),
     [(400, "by 7 minutes"), (-7300, "by 2 hours"), (86_400 * 400.0, "by 400 days"), (-1.6e9, "by 18519 days")],
 )
-def test_the_size_of_the_clock_error(skew: float, said: str) -> None:
-    assert said in str(fault("invalid_grant", skew=skew))
+def test_the_size_of_the_clock_error(skew: float, expected: str) -> None:
+    assert expected in str(fault("invalid_grant", skew=skew))
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504, 599])
@@ -311,7 +311,7 @@ def test_a_wrong_table_is_refused(written: str, word: str) -> None:
 
 
 @pytest.mark.parametrize("number", [530035, 530036, 53003])
-def test_a_rule_against_device_code_stops_only_what_came_by_it(number: int) -> None:
+def test_a_rule_against_device_codes_affects_only_their_grants(number: int) -> None:
     refusal = TokenServiceResponse(400, {"error": "invalid_grant", "error_description": f"AADSTS{number}: Blocked."})
     by_device = classify_error(refusal, "refresh_token", obtained_by="device")
     assert (by_device.cause, by_device.remedy) == ("device_code_blocked", Remedy.NEW_GRANT)
@@ -320,7 +320,7 @@ def test_a_rule_against_device_code_stops_only_what_came_by_it(number: int) -> N
     assert (by_browser.cause, by_browser.remedy) == ("sign_in_blocked_by_policy", Remedy.CONFIGURATION)
 
 
-def test_a_code_in_no_row_is_told_with_its_own_words() -> None:
+def test_an_unknown_code_is_reported_with_its_text() -> None:
     found = fault("invalid_grant", "AADSTS99999: Something that nobody has published.")
     assert (found.cause, found.remedy) == ("unknown", Remedy.UNKNOWN)
     assert "Something that nobody has published." in str(found)

@@ -225,8 +225,8 @@ class TestNewGrant:
         assert grant.access_token
 
     async def test_a_default_scope_is_never_missing(self, http: TokenHttp) -> None:
-        who = replace(client(), scopes=("https://outlook.office365.com/.default",))
-        assert new_grant("app", who, http, response(scope="https://outlook.office365.com/SMTP.SendAsApp"))
+        oauth_client = replace(client(), scopes=("https://outlook.office365.com/.default",))
+        assert new_grant("app", oauth_client, http, response(scope="https://outlook.office365.com/SMTP.SendAsApp"))
 
 
 class TestRefreshedGrant:
@@ -267,10 +267,10 @@ class TestRefreshedGrant:
 
 async def test_a_request(http: TokenHttp) -> None:
     async with run_scripted_service(http_response({**GOOD, "refresh_token": "r2"})) as service:
-        who = client(service.url, secret="s")
-        found = await request_token(who, http, {"grant_type": "refresh_token", "refresh_token": Secret("r1")})
+        oauth_client = client(service.url, secret="s")
+        found = await request_token(oauth_client, http, {"grant_type": "refresh_token", "refresh_token": Secret("r1")})
     assert found.refresh_token == "r2"
-    assert found.scopes == who.scopes
+    assert found.scopes == oauth_client.scopes
     assert service.last.path == "/token"
     assert service.last.form == {"grant_type": "refresh_token", "refresh_token": "r1"}
     assert service.last.headers["authorization"].startswith("Basic ")

@@ -117,14 +117,14 @@ async def test_settings_change_with_if_match(fleet: Fleet, script: httpx2.AsyncC
     path = "/slots/print.pop/settings"
     before = await script.get(path)
     assert before.json()["settings"]["timeout"] == 30
-    mine = {"if-match": before.headers["etag"]}
-    changed = await script.patch(path, json={"timeout": 31, "password": "geheim 4711"}, headers=mine)
+    headers = {"if-match": before.headers["etag"]}
+    changed = await script.patch(path, json={"timeout": 31, "password": "geheim 4711"}, headers=headers)
     assert changed.status_code == 200
     assert changed.json()["settings"]["timeout"] == 31
     assert changed.json()["secrets"] == {"password": True, "client_secret": False}
     assert changed.headers["etag"] != before.headers["etag"]
     # Somebody else knows no better than to undo it, and is told.
-    late = await script.patch(path, json={"timeout": 32, "password": None}, headers=mine)
+    late = await script.patch(path, json={"timeout": 32, "password": None}, headers=headers)
     assert (late.status_code, late.json()["key"]) == (412, "If-Match")
     now = await script.get(path)
     assert now.headers["etag"] == changed.headers["etag"]
@@ -437,9 +437,9 @@ async def test_browser_sessions_work_with_a_csrf_token(fleet: Fleet) -> None:
         assert (runs.status_code, "only be set on the device itself" in words(runs)) == (422, True)
         wrong = await person.get("/api/slots", headers={"authorization": f"Bearer {fleet.key}x"})
         assert wrong.status_code == 200  # it is still the session's
-    async with httpx2.AsyncClient(base_url=fleet.panel.address, trust_env=False) as stranger:
+    async with httpx2.AsyncClient(base_url=fleet.panel.address, trust_env=False) as other_client:
         for headers in ({}, {"authorization": f"Bearer {fleet.key}x"}, {"authorization": f"Basic {fleet.key}"}):
-            refused = await stranger.delete("/api/slots/fax.pop/token", headers=headers)
+            refused = await other_client.delete("/api/slots/fax.pop/token", headers=headers)
             assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
             assert refused.headers["content-type"] == PROBLEM
 

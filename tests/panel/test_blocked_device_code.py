@@ -151,10 +151,10 @@ async def test_a_policy_against_device_codes(tmp_path: Path, by: str, monkeypatc
                 tried = await command(tmp_path, "token", "get", "network.smtp", "--flow", "device", code=1)
                 assert "Warning: your organisation has blocked the flow device" in tried
                 sandbox.token_service.faults.clear()
-                said = await sign_in_by_command(tmp_path)
-                assert "has blocked the flow device, so the flow browser is used" in said
-                assert "--flow paste" in said
-                assert "--flow device" not in said
+                output = await sign_in_by_command(tmp_path)
+                assert "has blocked the flow device, so the flow browser is used" in output
+                assert "--flow paste" in output
+                assert "--flow device" not in output
             else:
                 await admin.submit(PAGE, way="browser")
                 await step(admin, "address")

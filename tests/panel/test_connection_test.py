@@ -72,22 +72,25 @@ async def press(client: BrowserClient, **fields: str) -> str:
 
 def usual() -> list[Scenario]:
     """Return a way to each of the usual faults."""
-    ways = {
-        way.cause: way
-        for way in reversed(SCENARIOS)
-        if way.slot == SMTP and way.personality.name == "Dovecot and Postfix"
+    scenarios = {
+        scenario.cause: scenario
+        for scenario in reversed(SCENARIOS)
+        if scenario.slot == SMTP and scenario.personality.name == "Dovecot and Postfix"
     }
-    return [*map(ways.__getitem__, USUAL), Scenario("smtp_auth_disabled", "sign_in", with_reply("sign_in", DISABLED))]
+    return [
+        *map(scenarios.__getitem__, USUAL),
+        Scenario("smtp_auth_disabled", "sign_in", with_reply("sign_in", DISABLED)),
+    ]
 
 
-@pytest.mark.parametrize("way", usual(), ids=str)
+@pytest.mark.parametrize("scenario", usual(), ids=str)
 async def test_errors_are_in_the_language_of_the_browser(
-    way: Scenario, device: Device, client: BrowserClient, sandbox: Sandbox
+    scenario: Scenario, device: Device, client: BrowserClient, sandbox: Sandbox
 ) -> None:
-    await way.prepare(device, sandbox)
+    await scenario.prepare(device, sandbox)
     await press(client)
     [newest] = await History(device.home).last("smtp", 1)
-    assert (newest.cause, newest.stage) == (way.cause, way.stage)
+    assert (newest.cause, newest.stage) == (scenario.cause, scenario.stage)
     for language in ("en", "de"):
         page = unescape((await client.get(PAGE, headers={"accept-language": language})).text)
         facts = dict(newest.facts)
@@ -137,10 +140,10 @@ async def test_stages_appear_as_they_happen(
         take_screenshots(page, "test-passed")
         return [*seen, page.inner_text("#spoken"), overflowing_elements(page)]
 
-    stages, busy, spoken, wide = await browser.visit(act)
+    stages, busy, announced, wide = await browser.visit(act)
     assert stages < 7
     assert busy == 1
-    assert spoken == "The connection works."
+    assert announced == "The connection works."
     assert wide == []
     assert len(await History(device.home).last("smtp")) == len(before) + 1
 

@@ -48,7 +48,7 @@ async def test_many_first_requests_load_it_once() -> None:
     assert (making.made, making.requests) == (1, 5)
 
 
-async def test_it_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+async def test_loading_is_tried_again_after_an_error(caplog: pytest.LogCaptureFixture) -> None:
     making = Making(failures=1)
     application = LateApplication(making)
     with caplog.at_level(logging.ERROR), pytest.raises(OSError, match="the disk is gone"):

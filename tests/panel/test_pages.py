@@ -66,8 +66,8 @@ async def test_an_empty_device_says_where_to_begin(admin: BrowserClient) -> None
     page = await text(admin, "/")
     assert "Nothing is set up yet" in page
     assert 'href="/slots/network.smtp"' in page
-    for door in ("network.smtp", "network.quick", "install.quick", "alert.smtp", "fax.pop", "print.pop", "status.pop"):
-        assert f'href="/slots/{door}"' in page
+    for slot in ("network.smtp", "network.quick", "install.quick", "alert.smtp", "fax.pop", "print.pop", "status.pop"):
+        assert f'href="/slots/{slot}"' in page
     shared = page[page.index('data-record="smtp"') : page.index('data-record="alert-smtp"')]
     assert shared.count('class="door"') == 3
     assert "These slots share their settings and their token" in shared

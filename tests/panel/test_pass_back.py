@@ -55,7 +55,7 @@ class Hostile:
     """
 
     def __init__(self) -> None:
-        self.seen = b""
+        self.received = b""
         self.ca = trustme.CA()
         self.mail = self.web = 0
 
@@ -86,10 +86,10 @@ class Hostile:
                 await peer.send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\n{}")
 
     def _note(self, octets: bytes) -> None:
-        self.seen += octets
+        self.received += octets
         for word in octets.split():
             with suppress(ValueError):
-                self.seen += b64decode(word, validate=True)
+                self.received += b64decode(word, validate=True)
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ async def hostile(anyio_backend: str) -> AsyncIterator[Hostile]:
         yield found
         group.cancel_scope.cancel()
     for secret in (PASSWORD, SECRET, RENEWAL):
-        assert secret.encode() not in found.seen
+        assert secret.encode() not in found.received
 
 
 @pytest.fixture(scope="module")
@@ -221,12 +221,12 @@ async def test_the_first_start_removes_secrets_too(client: BrowserClient, device
 
 async def test_a_hostile_server_gets_nothing(script: httpx2.AsyncClient, device: Device, hostile: Hostile) -> None:
     """All that the attacker can name, then all that makes the device call."""
-    here = f"http://127.0.0.1:{hostile.web}"
-    ends = {"token_endpoint": f"{here}/token", "revocation_endpoint": f"{here}/revoke"}
-    mine = {"server": "localhost", "port": hostile.mail, "security": "tls"}
+    panel_address = f"http://127.0.0.1:{hostile.web}"
+    ends = {"token_endpoint": f"{panel_address}/token", "revocation_endpoint": f"{panel_address}/revoke"}
+    settings = {"server": "localhost", "port": hostile.mail, "security": "tls"}
     await run_sync(partial(device.set, "fax.pop", ca_file=device.trust(hostile.ca.cert_pem.bytes())))
     causes = []
-    for change in ({**ends, **mine}, {"authentication": "password"}, {"authentication": "oauth2"}):
+    for change in ({**ends, **settings}, {"authentication": "password"}, {"authentication": "oauth2"}):
         assert (await script.patch("/slots/fax.pop/settings", json=change)).status_code == 200
         causes.append((await device.test("fax.pop", timeout=2)).diagnosis.cause)
     assert causes == ["token_for_other_service", "not_configured", "token_for_other_service"]
@@ -236,4 +236,4 @@ async def test_a_hostile_server_gets_nothing(script: httpx2.AsyncClient, device:
     # Whoever has a login on the device may: so the server would have seen it.
     await run_sync(partial(device.set, "fax.pop", authentication="password", password="geheim-anderes"))
     await device.test("fax.pop", timeout=2)
-    assert b"geheim-anderes" in hostile.seen
+    assert b"geheim-anderes" in hostile.received

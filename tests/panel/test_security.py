@@ -276,22 +276,32 @@ async def test_a_new_password_ends_other_sessions(tmp_path: Path) -> None:
     async with run_panel(tmp_path) as panel, BrowserClient(panel.address) as one, BrowserClient(panel.address) as other:
         await one.sign_in()
         await other.sign_in()
-        here = "/administration"
+        administration = "/administration"
         wrong = await one.submit(
-            f"{here}/password", here, current="wrong", password="a new password", again="a new password"
+            f"{administration}/password",
+            administration,
+            current="wrong",
+            password="a new password",
+            again="a new password",
         )
         assert (wrong.status_code, "Wrong password." in words(wrong)) == (422, True)
         differs = await one.submit(
-            f"{here}/password", here, current=PASSWORD, password="a new password", again="another"
+            f"{administration}/password", administration, current=PASSWORD, password="a new password", again="another"
         )
         assert (differs.status_code, "The two passwords do not match." in words(differs)) == (422, True)
-        short = await one.submit(f"{here}/password", here, current=PASSWORD, password="short", again="short")
+        short = await one.submit(
+            f"{administration}/password", administration, current=PASSWORD, password="short", again="short"
+        )
         assert (short.status_code, "at least 8 characters" in words(short)) == (422, True)
         for page in (wrong, differs, short):
             assert not re.search(r"a new password|another<|short", page.text)
         before = one.session
         done = await one.submit(
-            f"{here}/password", here, current=PASSWORD, password="a new password", again="a new password"
+            f"{administration}/password",
+            administration,
+            current=PASSWORD,
+            password="a new password",
+            again="a new password",
         )
         assert done.status_code == 303
         assert one.session != before
@@ -369,7 +379,7 @@ async def test_no_secret_is_shown_or_logged(tmp_path: Path, caplog: pytest.LogCa
     """Every secret that was typed or issued: not in a log, a page, an address, or a file; but cookies hold an id."""
     caplog.set_level(logging.DEBUG)
     pages: list[str] = []
-    guess, new, here = "a wrong guess 4711", "a new password 0815", "/administration"
+    guess, new, administration = "a wrong guess 4711", "a new password 0815", "/administration"
     async with run_panel(tmp_path) as panel, BrowserClient(panel.address) as admin:
 
         async def see(answer: httpx2.Response) -> httpx2.Response:
@@ -381,19 +391,21 @@ async def test_no_secret_is_shown_or_logged(tmp_path: Path, caplog: pytest.LogCa
         planted = admin.session
         await see(await admin.sign_in())
         session = admin.session
-        await see(await admin.submit(f"{here}/keys", here, key_name="one"))
-        [key] = set(re.findall(r"mailslot_[\w-]{43}", (await admin.get(here)).text))
-        await see(await admin.submit(f"{here}/password", here, current=PASSWORD, password=new, again=new))
-        for path in (here, "/", "/jobs", "/healthz", "/metrics", "/nowhere"):
+        await see(await admin.submit(f"{administration}/keys", administration, key_name="one"))
+        [key] = set(re.findall(r"mailslot_[\w-]{43}", (await admin.get(administration)).text))
+        await see(
+            await admin.submit(f"{administration}/password", administration, current=PASSWORD, password=new, again=new)
+        )
+        for path in (administration, "/", "/jobs", "/healthz", "/metrics", "/nowhere"):
             await see(await admin.get(path))
-        report = await admin.submit(f"{here}/report", here)
+        report = await admin.submit(f"{administration}/report", administration)
         assert report.headers["content-type"] == "application/zip"
         secrets = [PASSWORD, guess, new, key, planted, session, admin.session]
     with ZipFile(BytesIO(report.content)) as bundle:
         where = {name: bundle.read(name).decode() for name in bundle.namelist()}
     # The browser's own log is not the device's.
-    ours = [record for record in caplog.records if not record.name.startswith(("httpx2", "httpcore2"))]
-    where["log"] = "\n".join(str(record.__dict__) for record in ours)
+    own_records = [record for record in caplog.records if not record.name.startswith(("httpx2", "httpcore2"))]
+    where["log"] = "\n".join(str(record.__dict__) for record in own_records)
     where["pages"] = "\n".join(pages)
     where |= await run_sync(files, tmp_path)
     assert {"log", "pages", str(tmp_path / "panel" / "password"), str(tmp_path / "panel" / "keys.json")} <= set(where)

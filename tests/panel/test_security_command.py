@@ -75,5 +75,5 @@ def test_an_unusable_certificate(tmp_path: Path) -> None:
     settings = Records(tmp_path).settings
     settings.change_section(PANEL, {"certificate": "/nowhere/chain.pem", "key": "/nowhere/key.pem"})
     [port] = free_ports(1)
-    gone = mailslot("--home", tmp_path, "serve", "--listen", f"0.0.0.0:{port}")
-    assert (gone.returncode, "No such file" in gone.stderr) == (1, True)
+    result = mailslot("--home", tmp_path, "serve", "--listen", f"0.0.0.0:{port}")
+    assert (result.returncode, "No such file" in result.stderr) == (1, True)

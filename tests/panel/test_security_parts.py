@@ -91,18 +91,18 @@ async def test_live_updates_do_not_keep_a_session_alive(tmp_path: Path) -> None:
 def test_anonymous_sessions_use_no_memory() -> None:
     sessions = Sessions()
     admin, _ = sessions.sign_in(sessions.new()[0], 0.0)
-    mine, kept = sessions.new()
+    own_id, kept = sessions.new()
     kept.notices.append(Notice("done", "You have signed out."))
-    sessions.save(mine, kept)
+    sessions.save(own_id, kept)
     for _ in range(10_000):
         id_, other = sessions.new()
         sessions.save(id_, other)
-    assert sessions.find(mine, 1.0, IDLE) is kept
+    assert sessions.find(own_id, 1.0, IDLE) is kept
     for _ in range(session.MAX_ANONYMOUS):
         id_, other = sessions.new()
         other.notices.append(Notice("done", "x"))
         sessions.save(id_, other)
-    assert (again := sessions.find(mine, 1.0, IDLE)) is not None
+    assert (again := sessions.find(own_id, 1.0, IDLE)) is not None
     # What was said is forgotten; the token of the forms is not.
     assert (again.notices, again.csrf) == ([], kept.csrf)
     found = sessions.find(admin, 1.0, IDLE)

@@ -179,14 +179,14 @@ async def test_a_token_command_can_be_removed_but_not_set(client: BrowserClient,
 
 async def test_a_ca_file_can_be_removed_but_not_set(client: BrowserClient, device: Device) -> None:
     """Who may name any file could ask which there are, and have a mail's attachment believed."""
-    ours = device.records.settings.load()["fax-pop"].ca_file
+    ca_file = device.records.settings.load()["fax-pop"].ca_file
     for path in ("/etc/passwd", "/nowhere", str(device.records.home / "key")):
         answer = await client.post(FAX, data={**await fields(client, FAX), "ca_file": path})
         assert "Nothing was changed." in words(await client.get(answer.headers["location"]))
-    assert device.records.settings.load()["fax-pop"].ca_file == ours
+    assert device.records.settings.load()["fax-pop"].ca_file == ca_file
     await save(client, FAX, **{"remove-ca_file": "yes"})
     assert device.records.settings.load()["fax-pop"].ca_file is None
-    device.set("fax.pop", ca_file=ours)
+    device.set("fax.pop", ca_file=ca_file)
 
 
 # A known provider.
@@ -256,8 +256,8 @@ async def test_concurrent_changes_of_the_same_setting(client: BrowserClient, dev
 
 async def test_a_broken_settings_file(client: BrowserClient, device: Device) -> None:
     path = device.home / "mailslot.toml"
-    whole, form = path.read_text(), await fields(client, FAX)
-    path.write_text(whole.replace("[records.fax-pop]", "[records.fax-pop"))
+    original, form = path.read_text(), await fields(client, FAX)
+    path.write_text(original.replace("[records.fax-pop]", "[records.fax-pop"))
     try:
         answer = await client.get(FAX)
         assert answer.status_code == 503
@@ -265,7 +265,7 @@ async def test_a_broken_settings_file(client: BrowserClient, device: Device) -> 
         assert "has to be corrected by hand" in answer.text
         assert (await client.post(FAX, data=form)).status_code == 503
     finally:
-        path.write_text(whole)
+        path.write_text(original)
 
 
 # Mail.

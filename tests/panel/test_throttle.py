@@ -275,12 +275,12 @@ async def test_a_stolen_cookie_is_worth_a_few_guesses(tmp_path: Path, monkeypatc
     async with run_panel(tmp_path) as panel, BrowserClient(panel.address) as client:
         await client.sign_in()
         value = known(client)
-        turns = 0
+        turn_count = 0
         turn = Throttle.turn
 
         def counted(self: Throttle, address: str, session: str) -> AbstractAsyncContextManager[None]:
-            nonlocal turns
-            turns += 1
+            nonlocal turn_count
+            turn_count += 1
             return turn(self, address, session)
 
         monkeypatch.setattr(Throttle, "turn", counted)
@@ -288,7 +288,7 @@ async def test_a_stolen_cookie_is_worth_a_few_guesses(tmp_path: Path, monkeypatc
             thief.cookies.set(f"mailslot-known-{panel.address.rpartition(':')[2]}", value)
             for _ in range(6):
                 assert (await thief.sign_in("wrong")).status_code == 422
-        assert turns == 2
+        assert turn_count == 2
 
 
 async def _waits(panel: RunningPanel) -> None:
@@ -418,18 +418,18 @@ async def test_valid_keys_do_not_wait(tmp_path: Path, monkeypatch: pytest.Monkey
             assert (await client.get("/api/slots", headers=wrong)).status_code == 401
 
         refused: list[httpx2.Response] = []
-        came = anyio.Event()
+        arrived = anyio.Event()
 
         async def ask() -> None:
             refused.append(await client.get("/api/slots", headers=wrong, timeout=None))
-            came.set()
+            arrived.set()
 
         async with anyio.create_task_group() as group:
             # One waits for its turn; the other is told that this is too much.
             group.start_soon(ask)
             group.start_soon(ask)
             with anyio.fail_after(GENEROUS):
-                await came.wait()
+                await arrived.wait()
             assert refused[0].status_code == 429
             assert refused[0].headers["content-type"] == "application/problem+json"
             assert "There were too many wrong keys." in refused[0].text

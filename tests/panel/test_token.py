@@ -53,8 +53,8 @@ def token_line(page: Page, panel: RunningPanel, slot: str) -> str:
     return str(page.get_attribute("[data-token]", "data-token"))
 
 
-def choose(page: Page, way: str) -> None:
-    page.click(f'.way:has([value="{way}"]) button')
+def choose(page: Page, method: str) -> None:
+    page.click(f'.way:has([value="{method}"]) button')
 
 
 def agree(page: Page, user: str = "alice") -> None:

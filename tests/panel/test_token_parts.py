@@ -51,11 +51,11 @@ def names(
     blocked: tuple[str, ...] = (),
 ) -> list[str]:
     at = provider.at_tenant(settings.tenant)
-    return [way.flow for way in sign_in_methods(at, settings, URL(url), confidential=confidential, blocked=blocked)]
+    return [each.flow for each in sign_in_methods(at, settings, URL(url), confidential=confidential, blocked=blocked)]
 
 
 @pytest.mark.parametrize(
-    ("provider", "url", "ways"),
+    ("provider", "url", "methods"),
     [
         ("microsoft365", HERE, ["browser", "paste", "device"]),
         ("microsoft365", THERE, ["browser", "paste", "device"]),
@@ -68,8 +68,8 @@ def names(
         ("fastmail", HERE, ["browser", "paste"]),
     ],
 )
-def test_methods_by_provider_and_address(provider: str, url: str, ways: list[str]) -> None:
-    assert names(preset(provider), url) == ways
+def test_methods_by_provider_and_address(provider: str, url: str, methods: list[str]) -> None:
+    assert names(preset(provider), url) == methods
 
 
 def test_methods_by_settings() -> None:
@@ -90,7 +90,9 @@ def test_a_blocked_flow_is_not_offered() -> None:
     # Not even if the settings name it.
     assert names(microsoft, HERE, Settings(flow="device"), blocked=("device",)) == ["browser", "paste"]
     at = microsoft.at_tenant(None)
-    risky = [way.flow for way in sign_in_methods(at, Settings(), URL(HERE), confidential=False) if way.can_be_blocked]
+    risky = [
+        each.flow for each in sign_in_methods(at, Settings(), URL(HERE), confidential=False) if each.can_be_blocked
+    ]
     assert risky == ["device"]
 
 
@@ -121,7 +123,9 @@ def test_redirect_uris_to_register() -> None:
 def test_configured_redirect_uri() -> None:
     exact = "https://printer.example/signed-in"
     for settings, redirect_uri in ((Settings(redirect_uri=exact), exact), (Settings(), "http://127.0.0.1:")):
-        [paste] = [way for way in sign_in_methods(OWN, settings, URL(HERE), confidential=False) if way.name == "paste"]
+        [paste] = [
+            each for each in sign_in_methods(OWN, settings, URL(HERE), confidential=False) if each.name == "paste"
+        ]
         assert paste.redirect_uri.startswith(redirect_uri)
 
 
@@ -233,8 +237,8 @@ async def test_a_pending_authorization_accepts_one_response_before_it_expires() 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_sign_in_failures(language: str) -> None:
-    def failure(way: str, error: TokenError | None) -> SignInFailure:
-        sign_in = SignIn(SLOTS[0], SignInMethod(way, way), Session("csrf"), "http://127.0.0.1")  # type: ignore[arg-type] - a name
+    def failure(method: str, error: TokenError | None) -> SignInFailure:
+        sign_in = SignIn(SLOTS[0], SignInMethod(method, method), Session("csrf"), "http://127.0.0.1")  # type: ignore[arg-type] - a name
         sign_in.end("failed", error)
         return failure_of(sign_in, language)
 

@@ -62,9 +62,9 @@ async def signed_in(panel: RunningPanel) -> AsyncGenerator[BrowserClient]:
         yield found
 
 
-async def begin(admin: BrowserClient, way: str, page: str = PAGE) -> str:
+async def begin(admin: BrowserClient, method: str, page: str = PAGE) -> str:
     """Begin a sign-in, and return the address that is to be opened; empty where it came to nothing before."""
-    assert (await admin.submit(page, way=way)).headers["location"] == page
+    assert (await admin.submit(page, way=method)).headers["location"] == page
     text = await settled(admin, page, 'data-step="preparing"')
     found = re.search(r'class="button primary" href="(http://localhost:[^"]*)"', text)
     return unescape(found[1]) if found else ""
@@ -89,8 +89,8 @@ async def forget(panel: RunningPanel, admin: BrowserClient) -> None:
 async def lines(panel: RunningPanel) -> dict[str, str]:
     settings = await run_sync(panel.device.records.settings.load)
     return {
-        record: (await panel.device.records.tokens.status(record, mine, panel.device.now()))[0]
-        for record, mine in settings.items()
+        record: (await panel.device.records.tokens.status(record, own_address, panel.device.now()))[0]
+        for record, own_address in settings.items()
     }
 
 
@@ -136,8 +136,8 @@ async def test_a_response_counts_once_for_its_session_and_slot(panel: RunningPan
         assert NOBODY in words(refused)
         assert await nothing_there(panel)
 
-    async with BrowserClient(panel.address) as stranger:
-        await is_refused(stranger, answer)
+    async with BrowserClient(panel.address) as other_browser:
+        await is_refused(other_browser, answer)
     async with signed_in(panel) as other:
         await is_refused(other, answer)
         assert "is in progress in another browser" in words(await other.get(PAGE))
@@ -206,11 +206,13 @@ async def test_a_response_to_another_loopback_name(panel: RunningPanel, admin: B
     await forget(panel, admin)
 
 
-@pytest.mark.parametrize("way", ["browser", "device", "paste"])
-async def test_an_unreachable_provider(panel: RunningPanel, admin: BrowserClient, sandbox: Sandbox, way: str) -> None:
+@pytest.mark.parametrize("method", ["browser", "device", "paste"])
+async def test_an_unreachable_provider(
+    panel: RunningPanel, admin: BrowserClient, sandbox: Sandbox, method: str
+) -> None:
     sandbox.token_service.faults.append(WebFault("metadata", answer=PORTAL))
     try:
-        assert not await begin(admin, way)
+        assert not await begin(admin, method)
     finally:
         sandbox.token_service.faults.clear()
     page = await admin.get(PAGE)
@@ -270,14 +272,16 @@ async def test_a_cancelled_or_replaced_sign_in(panel: RunningPanel, admin: Brows
     await admin.submit(f"{PAGE}/cancel", PAGE)
     assert "data-step" not in (await admin.get(PAGE)).text
     assert (await admin.get(path_of(await sign_in(first)))).status_code == 400
-    mine = await begin(admin, "browser")
+    own_address = await begin(admin, "browser")
     async with signed_in(panel) as other:
-        theirs = await begin(other, "browser", "/slots/install.quick/token")
+        other_address = await begin(other, "browser", "/slots/install.quick/token")
         assert "is in progress in another browser" in words(await admin.get(PAGE))
-        assert (await admin.get(path_of(await sign_in(mine)))).status_code == 400
+        assert (await admin.get(path_of(await sign_in(own_address)))).status_code == 400
         progress = await admin.get(f"{PAGE}/progress?seen=address")
         assert progress.headers["hx-redirect"] == PAGE
-        assert (await other.get(path_of(await sign_in(theirs)))).headers["location"] == "/slots/install.quick/token"
+        assert (await other.get(path_of(await sign_in(other_address)))).headers[
+            "location"
+        ] == "/slots/install.quick/token"
         await settled(other)
     assert (await lines(panel))["smtp"] == "Retrieved"
     await forget(panel, admin)
@@ -287,7 +291,7 @@ async def test_pasted_addresses(panel: RunningPanel, admin: BrowserClient) -> No
     address = await begin(admin, "paste")
     good = await sign_in(address)
     form = f"{PAGE}/paste"
-    for pasted, said in (
+    for pasted, obstacle in (
         ("", "The address is incomplete"),
         (address, "a different address"),
         (good.partition("&state")[0], "The end of that address is missing"),
@@ -296,7 +300,7 @@ async def test_pasted_addresses(panel: RunningPanel, admin: BrowserClient) -> No
     ):
         refused = await admin.submit(form, PAGE, address=pasted)
         assert refused.status_code == 422
-        assert said in words(refused)
+        assert obstacle in words(refused)
         assert 'aria-invalid="true"' in refused.text
         assert "code=" not in re.sub("<code>.*?</code>|data-copies=.*?>|href=.*?>", "", refused.text)
         assert await nothing_there(panel)
@@ -307,8 +311,8 @@ async def test_pasted_addresses(panel: RunningPanel, admin: BrowserClient) -> No
     await forget(panel, admin)
 
 
-async def settled_way(admin: BrowserClient, page: str, way: str) -> str:
-    assert not await begin(admin, way, page)
+async def settled_way(admin: BrowserClient, page: str, method: str) -> str:
+    assert not await begin(admin, method, page)
     return await settled(admin, page)
 
 
@@ -365,7 +369,7 @@ async def test_tokens_from_elsewhere(panel: RunningPanel, admin: BrowserClient, 
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "obstacle"),
     [
         ({"authentication": "none"}, "does not sign in with OAuth 2.0"),
         ({"issuer": None}, "Choose the provider first"),
@@ -374,14 +378,14 @@ async def test_tokens_from_elsewhere(panel: RunningPanel, admin: BrowserClient, 
     ],
 )
 async def test_settings_that_prevent_signing_in(
-    panel: RunningPanel, admin: BrowserClient, change: dict[str, object], said: str
+    panel: RunningPanel, admin: BrowserClient, change: dict[str, object], obstacle: str
 ) -> None:
     page = "/slots/alert.smtp/token"
     before = (await run_sync(panel.device.records.settings.load))["alert-smtp"]
     await run_sync(panel.device.records.change, "alert-smtp", change, {})
     try:
         text = words(await admin.get(page))
-        assert said in text
+        assert obstacle in text
         assert "Show the code" not in text
         assert (await admin.submit(page, way="device")).status_code == 303
         assert "This way to sign in is no longer available" in words(await admin.get(page))

@@ -110,7 +110,7 @@ def test_no_template_contains_inline_script_or_style() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "cookie", "spoken"),
+    ("header", "cookie", "expected"),
     [
         ("", "", "fr"),
         ("de-AT,de;q=0.9,en;q=0.8", "", "de"),
@@ -122,8 +122,8 @@ def test_no_template_contains_inline_script_or_style() -> None:
         ("de;q=inf,en", "", "de"),
     ],
 )
-def test_accept_language_selects_the_language(asked: str, cookie: str, spoken: str) -> None:
+def test_accept_language_selects_the_language(header: str, cookie: str, expected: str) -> None:
     from starlette.requests import HTTPConnection  # noqa: PLC0415
 
-    headers = [(b"accept-language", asked.encode()), (b"cookie", f"language={cookie}".encode())]
-    assert chosen_language(HTTPConnection({"type": "http", "headers": headers}), "fr") == spoken
+    headers = [(b"accept-language", header.encode()), (b"cookie", f"language={cookie}".encode())]
+    assert chosen_language(HTTPConnection({"type": "http", "headers": headers}), "fr") == expected

@@ -103,8 +103,8 @@ def deliver(home: str, kill_at: int = 0) -> None:
         arm(kill_at)
 
     async def work() -> None:
-        async with opened(set_up(Path(home), {})) as box:
-            await box.deliver_due()
+        async with opened(set_up(Path(home), {})) as harness:
+            await harness.deliver_due()
 
     anyio.run(work)
 
@@ -120,9 +120,9 @@ def scan_and_deliver(home: str, first: int, acknowledge: str) -> None:
             await anyio.sleep(0.005)
 
     async def work() -> None:
-        async with opened(set_up(Path(home), {})) as box, anyio.create_task_group() as group:
-            group.start_soon(accept_on, box.spool)
-            await box.worker.run()
+        async with opened(set_up(Path(home), {})) as harness, anyio.create_task_group() as group:
+            group.start_soon(accept_on, harness.spool)
+            await harness.worker.run()
 
     anyio.run(work)
 
@@ -158,12 +158,12 @@ async def accept(spool: Spool, number: int, size: int) -> Job:
 
 def arm(step: int) -> None:
     """Let this process be killed at its step number `step`: around each transaction, file and piece on the wire."""
-    left = step
+    remaining = step
 
     def tick() -> None:
-        nonlocal left
-        left -= 1
-        if left == 0:
+        nonlocal remaining
+        remaining -= 1
+        if remaining == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def around(owner: object, name: str, *, awaited: bool) -> None:
@@ -330,8 +330,8 @@ def killed_at_every_step(folder: Path, nursery: ChildProcesses, mailbox: Receive
         assert ended in (0, -signal.SIGKILL), ended
         assert nursery.run("deliver", home=str(home)) == 0
         jobs = jobs_of(home)
-        mine = {number, number + 1}
-        check(jobs, Counter({n: count for n, count in mailbox.settled(set()).items() if n in mine}))
+        expected = {number, number + 1}
+        check(jobs, Counter({n: count for n, count in mailbox.settled(set()).items() if n in expected}))
         in_doubt = [job for job in jobs.values() if job.state == "in_doubt"]
         assert len(in_doubt) <= 1
         if in_doubt:
@@ -340,7 +340,7 @@ def killed_at_every_step(folder: Path, nursery: ChildProcesses, mailbox: Receive
             assert nursery.run("deliver", home=str(home)) == 0
             jobs = jobs_of(home)
             assert {job.state for job in jobs.values()} == {"sent"}
-            check(jobs, Counter({n: count for n, count in mailbox.settled(mine).items() if n in mine}))
+            check(jobs, Counter({n: count for n, count in mailbox.settled(expected).items() if n in expected}))
         number += 2
         if ended == 0:
             break

@@ -55,14 +55,14 @@ class SandboxProcess:
     """The sandbox in a separate process."""
 
     def __init__(self, home: Path) -> None:
-        self._pipe, theirs = Pipe()
+        self._pipe, child_end = Pipe()
         self.process = os.fork()
         if not self.process:
             self._pipe.close()
             with suppress(EOFError):
-                anyio.run(serve, home, theirs)
+                anyio.run(serve, home, child_end)
             os._exit(0)
-        theirs.close()
+        child_end.close()
         self._pipe.recv()
 
     def add(self, *names: str) -> None:

@@ -49,9 +49,9 @@ class ServiceProcess:
         self.process = process
         self.lines: list[dict[str, Any]] = []
         self._manager = manager
-        self._heard = anyio.Event()
+        self._output_received = anyio.Event()
         self._ended = False
-        self.told: list[str] = []
+        self.notifications: list[str] = []
 
     async def read(self) -> None:
         assert self.process.stderr is not None
@@ -60,20 +60,20 @@ class ServiceProcess:
             while True:
                 line = (await stream.receive_until(b"\n", 100_000)).decode()
                 self.lines.append(json.loads(line) if line.startswith("{") else {"message": line})
-                self._heard.set()
+                self._output_received.set()
         self._ended = True
-        self._heard.set()
+        self._output_received.set()
 
     async def until(self, test: Callable[[dict[str, Any]], bool], seconds: float = 120) -> dict[str, Any]:
         """Wait for a line of the log, or find it among those that have come."""
         with anyio.fail_after(seconds):
             while True:
-                self._heard = anyio.Event()
+                self._output_received = anyio.Event()
                 for line in self.lines:
                     if test(line):
                         return line
                 assert not self._ended, self.lines
-                await self._heard.wait()
+                await self._output_received.wait()
 
     async def said(self, words: str, seconds: float = 120) -> dict[str, Any]:
         return await self.until(lambda line: words in line["message"], seconds)
@@ -84,12 +84,12 @@ class ServiceProcess:
         with anyio.fail_after(120):
             return await self.process.wait()
 
-    def hear(self) -> list[str]:
+    def read_notifications(self) -> list[str]:
         """Return all notifications to the service manager."""
         with suppress(BlockingIOError):
             while True:
-                self.told.append(self._manager.recv(4096).decode())
-        return self.told
+                self.notifications.append(self._manager.recv(4096).decode())
+        return self.notifications
 
 
 @asynccontextmanager

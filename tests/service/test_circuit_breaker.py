@@ -80,15 +80,15 @@ async def get_token(sandbox: Sandbox, records: Records, *, lifetime: float = 360
 async def test_a_job_waits_for_the_token_and_is_then_sent(tmp_path: Path) -> None:
     async with run_sandbox() as sandbox:
         records = set_up(tmp_path, oauth(sandbox, tmp_path))
-        async with opened(records) as box, box.delivering():
-            first = await box.until(await box.accept(text="1"), "held")
+        async with opened(records) as harness, harness.delivering():
+            first = await harness.until(await harness.accept(text="1"), "held")
             assert (first.cause, first.attempts) == ("token_not_retrieved", 1)
-            later = await box.until(await box.accept(text="2"), "held")
+            later = await harness.until(await harness.accept(text="2"), "held")
             assert later.cause == "token_not_retrieved"
             assert "C: AUTH" not in sandbox.transcript
             await get_token(sandbox, records)
-            assert (await box.until(first, "sent")).cause is None
-            await box.until(later, "sent")
+            assert (await harness.until(first, "sent")).cause is None
+            await harness.until(later, "sent")
             assert [subject for subject, _ in received(sandbox)] == ["1", "2"]
 
 
@@ -98,16 +98,16 @@ async def test_a_revoked_refresh_token(tmp_path: Path) -> None:
         records = set_up(tmp_path, oauth(sandbox, tmp_path))
         refresh_token = await get_token(sandbox, records, lifetime=-1)
         sandbox.provider.revoke(refresh_token)
-        async with opened(records) as box, box.delivering():
-            jobs = [await box.accept(text=str(number)) for number in range(5)]
-            held = [await box.until(job, "held") for job in jobs]
+        async with opened(records) as harness, harness.delivering():
+            jobs = [await harness.accept(text=str(number)) for number in range(5)]
+            held = [await harness.until(job, "held") for job in jobs]
             assert {job.cause for job in held} == {"token_update_failed"}
             assert "delete the token and obtain it again" in held[0].sentence
             await anyio.sleep(0.7)
-            assert {job.state for job in await box.spool.jobs()} == {"held"}
+            assert {job.state for job in await harness.spool.jobs()} == {"held"}
             await get_token(sandbox, records)
             for job in jobs:
-                await box.until(job, "sent")
+                await harness.until(job, "sent")
 
 
 async def test_a_token_refused_by_the_mail_server(tmp_path: Path) -> None:
@@ -122,84 +122,84 @@ async def test_a_token_refused_by_the_mail_server(tmp_path: Path) -> None:
         await store.save(
             replace(grant, access_token=other.value, refresh_token=sandbox.provider.consent(ALICE, client))
         )
-        async with opened(records) as box, box.delivering():
-            job = await box.until(await box.accept(), "held")
+        async with opened(records) as harness, harness.delivering():
+            job = await harness.until(await harness.accept(), "held")
             assert job.cause in {"token_refused", "account_mismatch"}
             tried = len(sandbox.dialogues)
             await anyio.sleep(0.7)
             # Nobody is asked again: accounts are locked for that.
             assert len(sandbox.dialogues) == tried
             await get_token(sandbox, records)
-            await box.until(job, "sent")
+            await harness.until(job, "sent")
 
 
 async def test_a_wrong_password_is_not_retried(tmp_path: Path) -> None:
     async with run_sandbox() as sandbox:
         settings = secured(sandbox, tmp_path, authentication="password")
         records = set_up(tmp_path, settings, password="wrong")
-        async with opened(records) as box, box.delivering():
-            job = await box.until(await box.accept(), "held")
+        async with opened(records) as harness, harness.delivering():
+            job = await harness.until(await harness.accept(), "held")
             assert job.cause == "password_refused"
-            another = await box.until(await box.accept(), "held")
+            another = await harness.until(await harness.accept(), "held")
             assert another.attempts == 1
             assert len(sandbox.dialogues) == 1
             # A person may want it tried all the same.
-            await box.spool.retry(job.id)
-            await box.until_true(lambda: len(sandbox.dialogues) == 2)
-            await box.until(job, "held")
+            await harness.spool.retry(job.id)
+            await harness.until_true(lambda: len(sandbox.dialogues) == 2)
+            await harness.until(job, "held")
             Records(tmp_path).change("smtp", {}, {"password": Secret("open sesame")})
-            await box.until(job, "sent")
-            await box.until(another, "sent")
+            await harness.until(job, "sent")
+            await harness.until(another, "sent")
 
 
 async def test_jobs_are_held_until_the_record_is_set_up(tmp_path: Path) -> None:
     async with run_sandbox() as sandbox:
         settings = secured(sandbox, tmp_path, authentication="password")
         records = set_up(tmp_path, {}, password="open sesame")
-        async with opened(records) as box, box.delivering():
-            job = await box.until(await box.accept(), "held")
+        async with opened(records) as harness, harness.delivering():
+            job = await harness.until(await harness.accept(), "held")
             assert job.cause == "not_configured"
             assert job.sentence
             Records(tmp_path).change("smtp", settings, {})
-            await box.until(job, "sent")
+            await harness.until(job, "sent")
 
 
 async def test_held_jobs_are_tried_when_the_service_starts(tmp_path: Path) -> None:
     async with run_sandbox() as sandbox:
         records = set_up(tmp_path, oauth(sandbox, tmp_path))
-        async with opened(records) as box:
-            job = await box.accept()
-            await box.deliver_due()
-            assert (await box.job(job)).state == "held"
+        async with opened(records) as harness:
+            job = await harness.accept()
+            await harness.deliver_due()
+            assert (await harness.job(job)).state == "held"
         await get_token(sandbox, records)
-        async with opened(records) as box, box.delivering():
-            await box.until(job, "sent")
+        async with opened(records) as harness, harness.delivering():
+            await harness.until(job, "sent")
 
 
 async def test_a_temporary_authentication_failure_is_retried(tmp_path: Path) -> None:
     async with run_sandbox() as sandbox:
         records = set_up(tmp_path, secured(sandbox, tmp_path, authentication="password"), password="open sesame")
         sandbox.faults.append(Fault("sign_in", act=False, replace=b"454 4.7.0 Temporary authentication failure\r\n"))
-        async with opened(records, FastClocks(200)) as box, box.delivering():
-            job = await box.until(await box.accept(), "deferred")
+        async with opened(records, FastClocks(200)) as harness, harness.delivering():
+            job = await harness.until(await harness.accept(), "deferred")
             assert job.cause == "sign_in_temporarily_unavailable"
             sandbox.faults.clear()
-            await box.until(job, "sent")
+            await harness.until(job, "sent")
 
 
 async def test_one_probe_for_a_server_that_is_down(tmp_path: Path) -> None:
-    async with run_sending_device(tmp_path, FastClocks(200)) as (box, sandbox):
+    async with run_sending_device(tmp_path, FastClocks(200)) as (harness, sandbox):
         sandbox.faults.append(Fault("greeting", act=False, replace=b"421 4.3.2 not now\r\n", ending="close"))
-        jobs = [await box.accept(text=str(number)) for number in range(100)]
-        async with box.delivering():
-            await box.until(jobs[-1], "deferred")
-            job = await box.job(jobs[-1])
+        jobs = [await harness.accept(text=str(number)) for number in range(100)]
+        async with harness.delivering():
+            await harness.until(jobs[-1], "deferred")
+            job = await harness.job(jobs[-1])
             assert (job.cause, job.attempts) == ("server_busy", 1)
             assert job.next_attempt is not None
-            await box.until_true(lambda: len(sandbox.dialogues) >= 4)
+            await harness.until_true(lambda: len(sandbox.dialogues) >= 4)
             sandbox.faults.clear()
             for job in jobs:
-                await box.until(job, "sent", seconds=60)
+                await harness.until(job, "sent", seconds=60)
             # Some probes, and then the sessions that it took.
             assert len(sandbox.dialogues) <= 12
         assert len(sandbox.submissions) == 100
@@ -215,20 +215,20 @@ async def test_the_secondary_server_is_used_if_the_primary_is_unreachable(tmp_pa
             "security": "none",
             "sender_address": SENDER,
         }
-        async with opened(set_up(tmp_path, settings)) as box:
-            job = await box.accept()
-            await box.deliver_due()
-            assert (await box.job(job)).state == "sent"
+        async with opened(set_up(tmp_path, settings)) as harness:
+            job = await harness.accept()
+            await harness.deliver_due()
+            assert (await harness.job(job)).state == "sent"
             assert len(sandbox.dialogues) == 1
 
 
 async def test_a_refusal_does_not_lead_to_the_secondary_server(tmp_path: Path) -> None:
-    async with run_sending_device(tmp_path) as (box, sandbox):
-        box.device.records.change("smtp", {"secondary_server": "127.0.0.1"}, {})
+    async with run_sending_device(tmp_path) as (harness, sandbox):
+        harness.device.records.change("smtp", {"secondary_server": "127.0.0.1"}, {})
         sandbox.rules.senders[SENDER] = "451 4.3.0 not now"
-        job = await box.accept()
-        await box.deliver_due()
-        assert (await box.job(job)).state == "deferred"
+        job = await harness.accept()
+        await harness.deliver_due()
+        assert (await harness.job(job)).state == "deferred"
         assert len(sandbox.dialogues) == 1
 
 
@@ -288,11 +288,11 @@ async def test_a_fix_at_the_server_is_noticed(tmp_path: Path) -> None:
         records = set_up(tmp_path, secured(sandbox, tmp_path, authentication="password"), password="open sesame")
         words = b"535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the Tenant.\r\n"
         sandbox.faults.append(Fault("sign_in", act=False, replace=words))
-        async with opened(records, FastClocks(3000)) as box, box.delivering():
-            job = await box.until(await box.accept(), "held")
+        async with opened(records, FastClocks(3000)) as harness, harness.delivering():
+            job = await harness.until(await harness.accept(), "held")
             assert job.cause == "smtp_auth_disabled"
             sandbox.faults.clear()
-            await box.until(job, "sent")
+            await harness.until(job, "sent")
 
 
 async def test_a_single_unexpected_token_refusal_holds_no_jobs(tmp_path: Path) -> None:
@@ -301,8 +301,8 @@ async def test_a_single_unexpected_token_refusal_holds_no_jobs(tmp_path: Path) -
         records = set_up(tmp_path, oauth(sandbox, tmp_path))
         await get_token(sandbox, records, lifetime=0)
         refused(sandbox, 1)
-        async with opened(records, FastClocks(20)) as box, box.delivering():
-            job = await box.until(await box.accept(), "sent", "held")
+        async with opened(records, FastClocks(20)) as harness, harness.delivering():
+            job = await harness.until(await harness.accept(), "sent", "held")
             assert (job.state, job.attempts) == ("sent", 1)
         assert sandbox.token_service.requests == ["token refresh_token 400", "token refresh_token 200"]
 
@@ -315,14 +315,14 @@ async def test_a_recovered_token_service_releases_held_jobs(tmp_path: Path) -> N
         await get_token(sandbox, records, lifetime=0)
         refused(sandbox, 2)
         clocks = FastClocks(3000)
-        async with opened(records, clocks) as box:
-            async with box.delivering():
+        async with opened(records, clocks) as harness:
+            async with harness.delivering():
                 began = clocks.monotonic()
-                job = await box.until(await box.accept(), "held")
+                job = await harness.until(await harness.accept(), "held")
                 assert job.cause == "token_update_failed"
-            box.restart()
-            async with box.delivering():
-                job = await box.until(job, "sent")
+            harness.restart()
+            async with harness.delivering():
+                job = await harness.until(job, "sent")
             assert clocks.monotonic() - began >= 0.9 * PROBE_AFTER
         assert len(sandbox.token_service.requests) == 3
 
@@ -337,12 +337,12 @@ async def test_a_moved_device(tmp_path: Path) -> None:
         grant = await store.load()
         assert grant is not None
         await store.save(replace(grant, location=Location((), None, "/elsewhere/locks/smtp.lock", 1)))
-        async with opened(records) as box, box.delivering():
-            job = await box.until(await box.accept(), "held")
+        async with opened(records) as harness, harness.delivering():
+            job = await harness.until(await harness.accept(), "held")
             assert job.cause == "home_copied"
             assert sandbox.token_service.requests == []
             await store.move_here()
-            await box.until(job, "sent")
+            await harness.until(job, "sent")
 
 
 def refused(sandbox: Sandbox, times: int) -> None:
@@ -360,8 +360,8 @@ async def test_an_external_token_source_that_works_again(tmp_path: Path) -> None
         file.write_text(dead.value.reveal())
         settings = secured(sandbox, tmp_path, authentication="oauth2", token_source=f"file {file}")
         records = set_up(tmp_path, settings)
-        async with opened(records, FastClocks(300)) as box, box.delivering():
-            job = await box.until(await box.accept(), "held")
+        async with opened(records, FastClocks(300)) as harness, harness.delivering():
+            job = await harness.until(await harness.accept(), "held")
             assert job.cause == "token_refused"
             file.write_text(good.value.reveal())
-            await box.until(job, "sent")
+            await harness.until(job, "sent")

@@ -64,10 +64,10 @@ class CountingRules(dict[str, str]):
 async def test_a_job_is_sent_with_the_accepted_octets(sending_device: RunSendingDevice, tmp_path: Path) -> None:
     content = Message(sender=SENDER, to=[ALICE], subject="A page", text=".\n..\nEnd")
     frozen = b"".join([piece async for piece in content.chunks()])
-    async with sending_device(tmp_path) as (box, sandbox):
-        job = await box.accept(content=content)
-        await box.deliver_due()
-        job = await box.job(job)
+    async with sending_device(tmp_path) as (harness, sandbox):
+        job = await harness.accept(content=content)
+        await harness.deliver_due()
+        job = await harness.job(job)
         assert (job.state, job.cause, job.attempts, job.doubts) == ("sent", None, 1, 0)
         assert job.recipients[0].state == "accepted"
         assert job.reply.startswith("250 ")
@@ -99,14 +99,14 @@ async def test_a_job_is_sent_with_the_accepted_octets(sending_device: RunSending
 async def test_a_refused_job(
     sending_device: RunSendingDevice, tmp_path: Path, where: str, reply: str, state: str, cause: str
 ) -> None:
-    async with sending_device(tmp_path) as (box, sandbox):
+    async with sending_device(tmp_path) as (harness, sandbox):
         if where == "content":
             sandbox.rules.content = reply
         else:
             getattr(sandbox.rules, where)[SENDER if where == "senders" else ALICE] = reply
-        job = await box.accept()
-        await box.deliver_due()
-        job = await box.job(job)
+        job = await harness.accept()
+        await harness.deliver_due()
+        job = await harness.job(job)
         assert (job.state, job.cause) == (state, cause)
         assert reply[:3] in job.reply or reply[:3] in job.recipients[0].reply
         assert job.sentence
@@ -118,17 +118,17 @@ async def test_a_refused_job(
 async def test_recipients_that_are_accepted_refused_and_deferred(
     sending_device: RunSendingDevice, tmp_path: Path
 ) -> None:
-    async with sending_device(tmp_path) as (box, sandbox):
+    async with sending_device(tmp_path) as (harness, sandbox):
         sandbox.rules.recipients = {BOB: "550 5.1.1 No such user", CAROL: "450 4.2.0 Greylisted"}
-        job = await box.accept(ALICE, BOB, CAROL)
-        await box.deliver_due()
-        job = await box.job(job)
+        job = await harness.accept(ALICE, BOB, CAROL)
+        await harness.deliver_due()
+        job = await harness.job(job)
         assert (job.state, job.cause, job.waiting) == ("deferred", "try_again_later", (CAROL,))
         assert [each.state for each in job.recipients] == ["accepted", "refused", "waiting"]
         sandbox.rules.recipients.pop(CAROL)
-        await box.spool.release("smtp")
-        await box.deliver_due()
-        job = await box.job(job)
+        await harness.spool.release("smtp")
+        await harness.deliver_due()
+        job = await harness.job(job)
         assert (job.state, job.cause, job.attempts) == ("sent", "recipient_refused", 2)
         assert [to for _, to in received(sandbox)] == [(ALICE,), (CAROL,)]
 
@@ -138,12 +138,12 @@ async def test_300_recipients_in_further_transactions(
     sending_device: RunSendingDevice, tmp_path: Path, offers: list[str]
 ) -> None:
     people = [f"user{number}@example.com" for number in range(300)]
-    async with sending_device(tmp_path, personality=offering(*offers)) as (box, sandbox):
+    async with sending_device(tmp_path, personality=offering(*offers)) as (harness, sandbox):
         rules = CountingRules({people[5]: "450 4.2.0 Greylisted", people[250]: "550 5.1.1 No such user"})
         sandbox.rules.recipients = rules
-        job = await box.accept(*people)
-        await box.deliver_due()
-        job = await box.job(job)
+        job = await harness.accept(*people)
+        await harness.deliver_due()
+        job = await harness.job(job)
         assert [len(to) for _, to in received(sandbox)] == [99, 100, 99]
         assert sorted(address for _, to in received(sandbox) for address in to) == sorted(
             address for address in people if address not in {people[5], people[250]}
@@ -163,31 +163,31 @@ async def test_a_server_with_a_lower_recipient_limit_than_announced(
 ) -> None:
     """The limit is learned, and the rest goes at once (RFC 5321 section 4.5.3.1.10)."""
     people = [f"user{number}@example.com" for number in range(25)]
-    async with sending_device(tmp_path) as (box, sandbox):
+    async with sending_device(tmp_path) as (harness, sandbox):
         words = extra.encode() + b"\r\n"
         sandbox.faults += [Fault("RCPT", nth, act=False, replace=words) for nth in range(11, 26)]
-        job = await box.accept(*people)
-        await box.deliver_due()
+        job = await harness.accept(*people)
+        await harness.deliver_due()
         assert [len(to) for _, to in received(sandbox)] == [10, 10, 5]
-        job = await box.job(job)
+        job = await harness.job(job)
         assert (job.state, job.attempts) == ("sent", 1)
 
 
 async def test_refusing_all_recipients_is_no_recipient_limit(sending_device: RunSendingDevice, tmp_path: Path) -> None:
     """A server that refuses the first recipient so has another reason; it is not asked in a circle."""
-    async with sending_device(tmp_path) as (box, sandbox):
+    async with sending_device(tmp_path) as (harness, sandbox):
         sandbox.rules.recipients = dict.fromkeys([ALICE, BOB], "452 4.5.3 Too many recipients")
-        job = await box.accept(ALICE, BOB)
-        await box.deliver_due()
-        assert (await box.job(job)).state == "deferred"
+        job = await harness.accept(ALICE, BOB)
+        await harness.deliver_due()
+        assert (await harness.job(job)).state == "deferred"
         assert sandbox.transcript.count("MAIL FROM") == 1
 
 
 async def test_a_limit_of_messages_per_session(sending_device: RunSendingDevice, tmp_path: Path) -> None:
-    async with sending_device(tmp_path, personality=offering("LIMITS MAILMAX=3")) as (box, sandbox):
+    async with sending_device(tmp_path, personality=offering("LIMITS MAILMAX=3")) as (harness, sandbox):
         for number in range(8):
-            await box.accept(text=str(number))
-        await box.deliver_due()
+            await harness.accept(text=str(number))
+        await harness.deliver_due()
         assert [subject for subject, _ in received(sandbox)] == [str(number) for number in range(8)]
         assert [str(each).count("MAIL FROM") for each in sandbox.dialogues] == [3, 3, 2]
         assert "421" not in sandbox.transcript
@@ -195,19 +195,19 @@ async def test_a_limit_of_messages_per_session(sending_device: RunSendingDevice,
 
 async def test_a_limit_of_domains_per_session(sending_device: RunSendingDevice, tmp_path: Path) -> None:
     people = [f"user@{name}.example" for name in "abcde"]
-    async with sending_device(tmp_path, personality=offering("LIMITS RCPTDOMAINMAX=2")) as (box, sandbox):
-        job = await box.accept(*people)
-        await box.deliver_due()
-        assert (await box.job(job)).state == "sent"
+    async with sending_device(tmp_path, personality=offering("LIMITS RCPTDOMAINMAX=2")) as (harness, sandbox):
+        job = await harness.accept(*people)
+        await harness.deliver_due()
+        assert (await harness.job(job)).state == "sent"
         assert [len(to) for _, to in received(sandbox)] == [2, 2, 1]
         assert len(sandbox.dialogues) == 3
 
 
 async def test_two_spellings_of_an_address(sending_device: RunSendingDevice, tmp_path: Path) -> None:
-    async with sending_device(tmp_path) as (box, sandbox):
-        job = await box.accept("alice@example.com", "alice@EXAMPLE.com")
-        await box.deliver_due()
-        job = await box.job(job)
+    async with sending_device(tmp_path) as (harness, sandbox):
+        job = await harness.accept("alice@example.com", "alice@EXAMPLE.com")
+        await harness.deliver_due()
+        job = await harness.job(job)
         assert job.state == "sent"
         assert {each.state for each in job.recipients} == {"accepted"}
         assert len(sandbox.submissions) == 1
@@ -217,23 +217,23 @@ MOMENTS = ["greeting", "EHLO", "MAIL", "RCPT", "DATA", "content"]
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize("what", ["close", "reset", "421", "nonsense"])
+@pytest.mark.parametrize("fault", ["close", "reset", "421", "nonsense"])
 async def test_a_connection_lost_before_the_end_is_not_in_doubt(
-    sending_device: RunSendingDevice, tmp_path: Path, moment: str, what: str
+    sending_device: RunSendingDevice, tmp_path: Path, moment: str, fault: str
 ) -> None:
-    async with sending_device(tmp_path) as (box, sandbox):
-        says = {"421": b"421 4.3.2 closing\r\n", "nonsense": b"What?\r\n"}.get(what)
-        sandbox.faults.append(Fault(moment, act=False, replace=says, ending="reset" if what == "reset" else "close"))
-        job = await box.accept(text="x" * 300_000)
-        await box.deliver_due()
-        job = await box.job(job)
+    async with sending_device(tmp_path) as (harness, sandbox):
+        reply = {"421": b"421 4.3.2 closing\r\n", "nonsense": b"What?\r\n"}.get(fault)
+        sandbox.faults.append(Fault(moment, act=False, replace=reply, ending="reset" if fault == "reset" else "close"))
+        job = await harness.accept(text="x" * 300_000)
+        await harness.deliver_due()
+        job = await harness.job(job)
         assert (job.state, job.attempts, job.doubts) == ("deferred", 1, 0)
         assert job.cause in {"connection_lost", "server_busy", "protocol_error", "not_a_mail_server"}
         sandbox.faults.clear()
-        await box.spool.release("smtp")
-        box.restart()
-        await box.deliver_due()
-        assert (await box.job(job)).state == "sent"
+        await harness.spool.release("smtp")
+        harness.restart()
+        await harness.deliver_due()
+        assert (await harness.job(job)).state == "sent"
         assert len(sandbox.submissions) == 1
 
 
@@ -247,26 +247,26 @@ async def test_a_connection_lost_after_the_end_is_in_doubt(
     sending_device: RunSendingDevice, tmp_path: Path, size: int, pipeline: str, again: bool, act: bool
 ) -> None:
     clocks = FastClocks()
-    async with sending_device(tmp_path, clocks) as (box, sandbox):
+    async with sending_device(tmp_path, clocks) as (harness, sandbox):
         sandbox.faults.append(Fault("message", connection=1, act=act, keep=0 if act else None, ending="close"))
-        job = await box.accept(text="x" * size, pipeline=pipeline)
-        await box.deliver_due()
-        job = await box.job(job)
+        job = await harness.accept(text="x" * size, pipeline=pipeline)
+        await harness.deliver_due()
+        job = await harness.job(job)
         assert (job.state, job.cause, job.doubts, job.next_attempt) == ("in_doubt", "in_doubt", 1, None)
         assert "may arrive twice" in job.sentence
         taken = len(sandbox.submissions)
-        box.restart()
-        await box.deliver_due()
-        assert (await box.job(job)).state == "in_doubt"
+        harness.restart()
+        await harness.deliver_due()
+        assert (await harness.job(job)).state == "in_doubt"
     clocks.speed = 3000
-    async with sending_device(tmp_path, clocks) as (box, sandbox), box.delivering():
+    async with sending_device(tmp_path, clocks) as (harness, sandbox), harness.delivering():
         if not again:
-            await box.until(await box.accept(text="another"), "sent")
-            await box.device.sleep(1200)
-            assert (await box.job(job)).state == "in_doubt"
+            await harness.until(await harness.accept(text="another"), "sent")
+            await harness.device.sleep(1200)
+            assert (await harness.job(job)).state == "in_doubt"
             assert len(sandbox.submissions) == 1
             return
-        job = await box.until(job, "sent")
+        job = await harness.until(job, "sent")
         assert (job.cause, job.doubts) == ("in_doubt", 1)
         assert "may arrive twice" in job.sentence
         assert len(sandbox.submissions) == 1
@@ -275,54 +275,54 @@ async def test_a_connection_lost_after_the_end_is_in_doubt(
 
 async def test_a_message_awaiting_its_reply_is_not_resent(sending_device: RunSendingDevice, tmp_path: Path) -> None:
     """In this and in other processes; it is resent once the delivery has given up."""
-    async with sending_device(tmp_path, grace=0.3) as (box, sandbox), Spool(tmp_path) as other:
-        box.device.records.change("smtp", {"timeout": 600}, {})
+    async with sending_device(tmp_path, grace=0.3) as (harness, sandbox), Spool(tmp_path) as other:
+        harness.device.records.change("smtp", {"timeout": 600}, {})
         sandbox.faults.append(Fault("message", connection=1, delay=math.inf))
-        job = await box.accept()
-        async with box.delivering():
-            waiting = await box.until(job, "in_doubt")
+        job = await harness.accept()
+        async with harness.delivering():
+            waiting = await harness.until(job, "in_doubt")
             assert waiting.delivering
             assert "answer is awaited" in waiting.sentence
-            for spool in (box.spool, other):
+            for spool in (harness.spool, other):
                 with pytest.raises(InputError, match="whose answer is awaited at this moment"):
                     await spool.retry(job.id)
-        left = await box.job(job)
-        assert (left.state, left.delivering, left.doubts) == ("in_doubt", False, 1)
-        assert "the answer never came" in left.sentence
+        unchanged = await harness.job(job)
+        assert (unchanged.state, unchanged.delivering, unchanged.doubts) == ("in_doubt", False, 1)
+        assert "the answer never came" in unchanged.sentence
         assert (await other.retry(job.id)).state == "queued"
         sandbox.faults.clear()
-        box.restart()
-        await box.deliver_due()
-        assert (await box.job(job)).state == "sent"
+        harness.restart()
+        await harness.deliver_due()
+        assert (await harness.job(job)).state == "sent"
 
 
 @pytest.mark.parametrize("pipeline", ["scan", "alerts", "status", "print", "somebody-elses"])
 async def test_the_time_of_resending_a_job_in_doubt_is_shown(
     sending_device: RunSendingDevice, tmp_path: Path, pipeline: str
 ) -> None:
-    async with sending_device(tmp_path) as (box, sandbox):
+    async with sending_device(tmp_path) as (harness, sandbox):
         sandbox.faults.append(Fault("message", connection=1, keep=0, ending="close"))
-        job = await box.accept(pipeline=pipeline)
-        await box.deliver_due()
-        await box.worker._resubmit_doubtful_jobs()
-        job = await box.job(job)
+        job = await harness.accept(pipeline=pipeline)
+        await harness.deliver_due()
+        await harness.worker._resubmit_doubtful_jobs()
+        job = await harness.job(job)
         assert job.next_attempt == (None if pipeline == "somebody-elses" else job.changed_at + 600)
 
 
 async def test_a_second_doubt_needs_a_person(sending_device: RunSendingDevice, tmp_path: Path) -> None:
     clocks = FastClocks(3000)
-    async with sending_device(tmp_path, clocks) as (box, sandbox):
+    async with sending_device(tmp_path, clocks) as (harness, sandbox):
         sandbox.faults.append(Fault("message", keep=0, ending="close"))
-        job = await box.accept()
-        async with box.delivering():
-            await box.until_true(lambda: len(sandbox.submissions) == 2)
-            await box.device.sleep(3600)
-            job = await box.job(job)
+        job = await harness.accept()
+        async with harness.delivering():
+            await harness.until_true(lambda: len(sandbox.submissions) == 2)
+            await harness.device.sleep(3600)
+            job = await harness.job(job)
             assert (job.state, job.doubts) == ("in_doubt", 2)
             assert len(sandbox.submissions) == 2
             sandbox.faults.clear()
-            await box.spool.retry(job.id)
-            job = await box.until(job, "sent")
+            await harness.spool.retry(job.id)
+            job = await harness.until(job, "sent")
             assert "may arrive twice" in job.sentence
             identities = {each.content for each in sandbox.submissions}
             assert len(identities) == 1
@@ -331,40 +331,42 @@ async def test_a_second_doubt_needs_a_person(sending_device: RunSendingDevice, t
 async def test_an_idle_session_closed_by_the_server_costs_no_attempt(
     sending_device: RunSendingDevice, tmp_path: Path
 ) -> None:
-    async with sending_device(tmp_path) as (box, sandbox):
+    async with sending_device(tmp_path) as (harness, sandbox):
         # The second message of the first connection meets a farewell.
         sandbox.faults.append(Fault("MAIL", 2, connection=1, act=False, replace=b"421 4.4.2 idle\r\n", ending="close"))
-        first, second = await box.accept(text="1"), await box.accept(text="2")
-        await box.deliver_due()
-        assert [(await box.job(job)).attempts for job in (first, second)] == [1, 1]
-        assert [(await box.job(job)).state for job in (first, second)] == ["sent", "sent"]
+        first, second = await harness.accept(text="1"), await harness.accept(text="2")
+        await harness.deliver_due()
+        assert [(await harness.job(job)).attempts for job in (first, second)] == [1, 1]
+        assert [(await harness.job(job)).state for job in (first, second)] == ["sent", "sent"]
         assert len(sandbox.dialogues) == 2
 
 
 async def test_a_missing_message_file_fails_only_its_job(sending_device: RunSendingDevice, tmp_path: Path) -> None:
-    async with sending_device(tmp_path) as (box, sandbox):
-        lost, kept = await box.accept(text="lost" * 10), await box.accept(text="kept")
+    async with sending_device(tmp_path) as (harness, sandbox):
+        lost, kept = await harness.accept(text="lost" * 10), await harness.accept(text="kept")
         # `recover` finds what is missing at the start; this one is cut while the worker runs.
         path = next(file for file in (tmp_path / "spool").glob("*.job") if b"lost" in file.read_bytes())
-        async with box.spool.delivery_lock():
-            await box.spool.recover()
+        async with harness.spool.delivery_lock():
+            await harness.spool.recover()
         path.write_bytes(path.read_bytes()[:-10])
-        box.spool.recover = _nothing  # type: ignore[method-assign, assignment]  # it would find out before
-        await box.deliver_due()
-        assert (await box.job(kept)).state == "sent"
-        job = await box.job(lost)
+        harness.spool.recover = _nothing  # type: ignore[method-assign, assignment]  # it would find out before
+        await harness.deliver_due()
+        assert (await harness.job(kept)).state == "sent"
+        job = await harness.job(lost)
         assert job.state == "failed", job
         assert job.sentence
         assert len(sandbox.submissions) == 1
 
 
 async def test_a_job_with_all_replies_is_finished(sending_device: RunSendingDevice, tmp_path: Path) -> None:
-    async with sending_device(tmp_path) as (box, sandbox):
-        job = await box.accept()
+    async with sending_device(tmp_path) as (harness, sandbox):
+        job = await harness.accept()
         answered = '[["alice@example.com", "accepted", "250 ok", null]]'
-        await box.spool._database.write(lambda database: database.execute("UPDATE jobs SET recipients = ?", [answered]))
-        await box.deliver_due()
-        assert (await box.job(job)).state == "sent"
+        await harness.spool._database.write(
+            lambda database: database.execute("UPDATE jobs SET recipients = ?", [answered])
+        )
+        await harness.deliver_due()
+        assert (await harness.job(job)).state == "sent"
         assert not sandbox.submissions
 
 
@@ -373,11 +375,11 @@ async def _nothing() -> Recovery:
 
 
 async def test_progress(sending_device: RunSendingDevice, tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
-    async with sending_device(tmp_path) as (box, _sandbox):
-        job = await box.accept(text="x" * 1_000_000)
-        job = await box.worker.deliver(job.id, lambda sent, size: told.append((sent, size)))
+    reported: list[tuple[int, int]] = []
+    async with sending_device(tmp_path) as (harness, _sandbox):
+        job = await harness.accept(text="x" * 1_000_000)
+        job = await harness.worker.deliver(job.id, lambda sent, size: reported.append((sent, size)))
         assert job.state == "sent"
-    assert told == sorted(told)
-    assert len(told) > 3
-    assert told[-1] == (job.size, job.size)
+    assert reported == sorted(reported)
+    assert len(reported) > 3
+    assert reported[-1] == (job.size, job.size)

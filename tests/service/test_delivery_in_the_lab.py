@@ -61,8 +61,8 @@ class LabDevice:
 
     @asynccontextmanager
     async def open(self, **options: Any) -> AsyncIterator[SendingDevice]:
-        async with opened(await run_sync(Records, self.shell.home), FastClocks(), **options) as box:
-            yield box
+        async with opened(await run_sync(Records, self.shell.home), FastClocks(), **options) as harness:
+            yield harness
 
 
 @pytest.fixture
@@ -73,9 +73,9 @@ def lab_device(tmp_path: Path, provider: Provider, postfix: Postfix, dovecot: Do
     return LabDevice(Shell(tmp_path / "home"), provider, postfix, tmp_path / "ca.pem")
 
 
-async def scan(box: SendingDevice, *to: str, subject: str = "A page", sender: str = ALICE, size: int = 100) -> Job:
+async def scan(harness: SendingDevice, *to: str, subject: str = "A page", sender: str = ALICE, size: int = 100) -> Job:
     message = Message(sender=sender, to=list(to), subject=subject, text="x" * size)
-    return await box.spool.accept(NewJob("scan", "smtp", sender, to, subject), message)
+    return await harness.spool.accept(NewJob("scan", "smtp", sender, to, subject), message)
 
 
 async def arrived(dovecot: Dovecot, user: str, number: int = 1) -> list[bytes]:
@@ -86,11 +86,11 @@ async def arrived(dovecot: Dovecot, user: str, number: int = 1) -> list[bytes]:
 
 
 async def test_a_scan_waits_for_its_token_and_arrives(lab_device: LabDevice, dovecot: Dovecot) -> None:
-    async with lab_device.open() as box, box.delivering():
-        job = await box.until(await scan(box, ALICE, BOB, size=300_000), "held")
+    async with lab_device.open() as harness, harness.delivering():
+        job = await harness.until(await scan(harness, ALICE, BOB, size=300_000), "held")
         assert job.cause == "token_not_retrieved"
         await lab_device.get_token()
-        job = await box.until(job, "sent")
+        job = await harness.until(job, "sent")
         assert {each.state for each in job.recipients} == {"accepted"}
         for user in (ALICE, BOB):
             [mail] = await arrived(dovecot, user)
@@ -98,18 +98,18 @@ async def test_a_scan_waits_for_its_token_and_arrives(lab_device: LabDevice, dov
             assert mail.count(b"x") >= 300_000
         # The token goes away while the service runs, and comes again.
         await lab_device.delete_token()
-        job = await box.until(await scan(box, ALICE, subject="Another"), "held")
+        job = await harness.until(await scan(harness, ALICE, subject="Another"), "held")
         await lab_device.get_token()
-        await box.until(job, "sent")
+        await harness.until(job, "sent")
         await arrived(dovecot, ALICE, 2)
 
 
 async def test_postfix_refuses_one_recipient_and_defers_one(lab_device: LabDevice, dovecot: Dovecot) -> None:
     await lab_device.get_token()
-    async with lab_device.open() as box:
-        job = await scan(box, ALICE, "nobody@example.test", "later@example.test")
-        await box.deliver_due()
-        job = await box.job(job)
+    async with lab_device.open() as harness:
+        job = await scan(harness, ALICE, "nobody@example.test", "later@example.test")
+        await harness.deliver_due()
+        job = await harness.job(job)
         assert (job.state, job.waiting) == ("deferred", ("later@example.test",))
         by_address = {each.address: each for each in job.recipients}
         assert by_address[ALICE].state == "accepted"
@@ -118,35 +118,38 @@ async def test_postfix_refuses_one_recipient_and_defers_one(lab_device: LabDevic
         assert job.cause == "try_again_later"
         await arrived(dovecot, ALICE)
         # Nobody gets it twice for the sake of those who wait.
-        await box.spool.release("smtp")
-        await box.deliver_due()
+        await harness.spool.release("smtp")
+        await harness.deliver_due()
         await anyio.sleep(0.3)
         assert len(dovecot.messages(ALICE)) == 1
 
 
 async def test_postfix_refuses_the_sender_and_the_size(lab_device: LabDevice, postfix: Postfix) -> None:
     await lab_device.get_token()
-    async with lab_device.open() as box:
-        foreign = await scan(box, ALICE, sender=BOB)
-        large = await scan(box, ALICE, size=postfix.size_limit + 1)
-        good = await scan(box, ALICE)
-        await box.deliver_due()
-        assert [(await box.job(job)).state for job in (foreign, large, good)] == ["failed", "failed", "sent"]
-        job = await box.job(large)
+    async with lab_device.open() as harness:
+        foreign = await scan(harness, ALICE, sender=BOB)
+        large = await scan(harness, ALICE, size=postfix.size_limit + 1)
+        good = await scan(harness, ALICE)
+        await harness.deliver_due()
+        assert [(await harness.job(job)).state for job in (foreign, large, good)] == ["failed", "failed", "sent"]
+        job = await harness.job(large)
         assert job.cause == "message_too_large"
-        job = await box.job(foreign)
+        job = await harness.job(foreign)
         assert job.cause in {"sender_refused", "recipient_refused"}
 
 
 async def test_many_jobs_share_one_session(lab_device: LabDevice, postfix: Postfix, dovecot: Dovecot) -> None:
     await lab_device.get_token()
-    async with lab_device.open() as box:
+    async with lab_device.open() as harness:
         before = postfix.log_text().count("sasl_username=alice")
         connects = postfix.log_text().count(": connect from")
         for number in range(25):
-            await scan(box, ALICE, subject=str(number))
-        await box.deliver_due()
-        assert await box.spool.count_by_state() == {**dict.fromkeys(await box.spool.count_by_state(), 0), "sent": 25}
+            await scan(harness, ALICE, subject=str(number))
+        await harness.deliver_due()
+        assert await harness.spool.count_by_state() == {
+            **dict.fromkeys(await harness.spool.count_by_state(), 0),
+            "sent": 25,
+        }
         await arrived(dovecot, ALICE, 25)
         assert postfix.log_text().count(": connect from") - connects == 1
         assert postfix.log_text().count("sasl_username=alice") - before == 25

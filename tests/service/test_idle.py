@@ -105,7 +105,7 @@ main()
 
 
 @pytest.mark.parametrize(("panel", "most"), [(False, 610), (True, 630)], ids=["without", "with the panel"])
-def test_what_an_idle_service_loads(panel: bool, most: int, tmp_path: Path) -> None:
+def test_modules_of_an_idle_service(panel: bool, most: int, tmp_path: Path) -> None:
     listen = ["--listen", "127.0.0.1:0"] if panel else []
     subprocess.run(
         [sys.executable, "-c", CODE, str(tmp_path / "modules"), "--home", str(tmp_path / "home"), "serve", *listen],

@@ -50,8 +50,8 @@ async def test_the_queue_and_a_jobs_details(tmp_path: Path) -> None:
         await spool.record_replies(
             1, accepted=[ALICE], refused={BOB: RecipientRefusal("550 5.1.1 No such user")}, reply="250 2.0.0 Ok"
         )
-    code, out, said = await mailslot(tmp_path, "jobs", "--json")
-    assert (code, said) == (0, no_service(tmp_path))
+    code, out, errors = await mailslot(tmp_path, "jobs", "--json")
+    assert (code, errors) == (0, no_service(tmp_path))
     jobs = json.loads(out)
     assert [(job["id"], job["state"]) for job in jobs] == [(3, "cancelled"), (2, "deferred"), (1, "sent")]
     assert jobs[1]["recipients"] == [ALICE, BOB]
@@ -82,8 +82,8 @@ async def test_resend_and_cancel(tmp_path: Path) -> None:
             await accept(spool, subject)
         await spool.fail(1, "recipient_refused", "Nobody took it.")
         await spool.hold(2, "token_not_retrieved", "No token.")
-        code, out, said = await mailslot(tmp_path, "jobs", "retry", "1")
-        assert (code, out, said) == (0, f"Job 1 is sent again, to {ALICE}, {BOB}.\n", no_service(tmp_path))
+        code, out, errors = await mailslot(tmp_path, "jobs", "retry", "1")
+        assert (code, out, errors) == (0, f"Job 1 is sent again, to {ALICE}, {BOB}.\n", no_service(tmp_path))
         assert (await spool.job(1)).state == "queued"
         assert (await mailslot(tmp_path, "jobs", "cancel", "2"))[:2] == (0, "Job 2 is cancelled.\n")
         assert (await spool.job(2)).state == "cancelled"
@@ -107,21 +107,21 @@ async def test_a_manual_poll(tmp_path: Path) -> None:
         records = Records(tmp_path)
         records.change(RECORD, pop_settings(sandbox, tmp_path), {})
         sandbox.maildrops[USER].add(mail("status [b]now[/b]"))
-        code, out, said = await mailslot(tmp_path, "poll", "status.pop")
-        assert (code, said) == (0, "")
+        code, out, errors = await mailslot(tmp_path, "poll", "status.pop")
+        assert (code, errors) == (0, "")
         assert "Alice" in out
         assert "[b]now[/b]" in out
         assert "The server lists 1, 1 fetched, 1 deleted there." in out
         sandbox.maildrops[USER].add(mail("again"))
-        code, out, said = await mailslot(tmp_path, "poll", "status.pop", "--json")
-        assert (code, said) == (0, "")
+        code, out, errors = await mailslot(tmp_path, "poll", "status.pop", "--json")
+        assert (code, errors) == (0, "")
         report = json.loads(out)
         assert (report["slot"], report["record"], report["ok"], report["fetched"]) == ("status.pop", RECORD, True, 1)
         assert [(each["subject"], each["outcome"]) for each in report["handled"]] == [("again", "done")]
         sandbox.provider.revoke((tmp_path / "token").read_text())
-        code, out, said = await mailslot(tmp_path, "poll", "status.pop", "--json")
+        code, out, errors = await mailslot(tmp_path, "poll", "status.pop", "--json")
         assert code == 1
-        assert (json.loads(out)["cause"], json.loads(out)["message"]) == ("token_refused", said.rstrip("\n"))
+        assert (json.loads(out)["cause"], json.loads(out)["message"]) == ("token_refused", errors.rstrip("\n"))
         assert json.loads(out)["advice"]
         _, out, _ = await mailslot(tmp_path, "metrics")
         assert 'mailslot_last_poll_ok{record="status-pop",cause="token_refused"} 0' in out
@@ -142,8 +142,8 @@ async def test_metrics(tmp_path: Path) -> None:
         await accept(spool, "one")
         await accept(spool, "two", 'a "b"\\c')
     with anyio.fail_after(120):
-        code, out, said = await mailslot(tmp_path, "metrics")
-    assert (code, said) == (0, "")
+        code, out, errors = await mailslot(tmp_path, "metrics")
+    assert (code, errors) == (0, "")
     for line in out.splitlines():
         assert re.fullmatch(
             r'# (HELP|TYPE) mailslot_\w+ .+|mailslot_\w+(\{(\w+="([^"\\\n]|\\["\\n])*",?)+\})? -?[\d.]+', line

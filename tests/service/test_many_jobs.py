@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 
 async def test_memory_does_not_grow_with_the_number_of_jobs(tmp_path: Path) -> None:
-    async with run_sending_device(tmp_path) as (box, sandbox):
-        job = await box.accept()
-        await _multiply(box.spool, tmp_path / "spool", job, SpoolLimits().max_jobs)
-        assert (await box.spool.count_by_state())["queued"] == 10_000
-        async with box.delivering():
-            await box.until_true(lambda: len(sandbox.submissions) > 50)
+    async with run_sending_device(tmp_path) as (harness, sandbox):
+        job = await harness.accept()
+        await _multiply(harness.spool, tmp_path / "spool", job, SpoolLimits().max_jobs)
+        assert (await harness.spool.count_by_state())["queued"] == 10_000
+        async with harness.delivering():
+            await harness.until_true(lambda: len(sandbox.submissions) > 50)
             tracemalloc.start()
             try:
                 gc.collect()
                 begun, before = len(sandbox.submissions), tracemalloc.get_traced_memory()[0]
-                await box.until_true(lambda: len(sandbox.submissions) > begun + 150, seconds=60)
+                await harness.until_true(lambda: len(sandbox.submissions) > begun + 150, seconds=60)
                 gc.collect()
                 grown = tracemalloc.get_traced_memory()[0] - before
                 # The sandbox keeps what it took; nobody else keeps anything.

@@ -40,12 +40,12 @@ async def test_memory_does_not_grow_in_a_day_of_operation(tmp_path: Path) -> Non
         clocks, keeper = FastClocks(SPEED), RecordingPipeline()
         async with Spool(tmp_path, limits=TIGHT, clock=clocks.wall) as spool, Connector(records) as connector:
             device = Device(records, connector, spool, clocks=clocks.clocks, speed=SPEED)
-            box = SendingDevice(device)
+            harness = SendingDevice(device)
             sizes: list[tuple[int, int, int, int]] = []
 
             async def live() -> None:
                 for half_hour in range(48):
-                    await box.accept(text=f"job {half_hour}", lifetime=None)
+                    await harness.accept(text=f"job {half_hour}", lifetime=None)
                     if half_hour % 2:
                         sandbox.maildrops[USER].add(mail(f"mail {half_hour}", size=20_000))
                     await device.sleep(1800)
@@ -59,7 +59,7 @@ async def test_memory_does_not_grow_in_a_day_of_operation(tmp_path: Path) -> Non
                         await anyio.sleep(0.02)
 
             began = device.monotonic()
-            await Service(device, [keeper], ServiceManager(), worker=box.worker).run(live)
+            await Service(device, [keeper], ServiceManager(), worker=harness.worker).run(live)
             assert device.monotonic() - began > DAY - 1
             assert len(keeper.subjects) == len(set(keeper.subjects)) == 24
             assert len(sandbox.submissions) == 48

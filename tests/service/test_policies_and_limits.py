@@ -160,9 +160,9 @@ async def test_a_crash_loses_the_counts_of_the_last_seconds_at_most(spool: Spool
         await allowance.count(1000.0 + second, 1)
     another = SendingQuota(EXCHANGE, store, "a")
     await another.load(1100.0)
-    left = another.remaining_recipients(1100.0)
-    assert left is not None
-    assert 9_900 <= left <= 9_906
+    remaining = another.remaining_recipients(1100.0)
+    assert remaining is not None
+    assert 9_900 <= remaining <= 9_906
 
 
 async def test_counts_use_bounded_memory(spool: Spool) -> None:

@@ -32,28 +32,28 @@ async def test_a_mail_that_fails_is_set_aside_after_three_tries(
             raise ValueError("the password is hunter2")
         return Done()
 
-    async with run_polling_device(tmp_path) as box:
-        box.keeper.answer = answer
-        box.add("poison", "two")
-        report = await box.poll()
+    async with run_polling_device(tmp_path) as harness:
+        harness.keeper.answer = answer
+        harness.add("poison", "two")
+        report = await harness.poll()
         assert [each.outcome for each in report.handled] == ["later", "done"]
-        assert await handle_waiting(box.device, RECORD, box.keeper) == []
+        assert await handle_waiting(harness.device, RECORD, harness.keeper) == []
         for seconds in (61, 601):
-            due = await next_due(box.device, RECORD)
+            due = await next_due(harness.device, RECORD)
             assert due is not None
             assert seconds - 3 < due < seconds
-            box.clocks.set(seconds)
-            [handling] = await handle_waiting(box.device, RECORD, box.keeper)
+            harness.clocks.set(seconds)
+            [handling] = await handle_waiting(harness.device, RECORD, harness.keeper)
         assert handling.outcome == "set aside"
         assert "It could not be handled in 3 tries: ValueError, raised at" in handling.note
         assert tried == ["poison", "two", "poison", "poison"]
         assert "hunter2" not in caplog.text
-        [mail] = await box.device.spool.ledger.mails(states={"set_aside"})
+        [mail] = await harness.device.spool.ledger.mails(states={"set_aside"})
         assert mail.path is not None
         assert b"poison" in mail.path.read_bytes()
-        assert await next_due(box.device, RECORD) is None
-        box.keeper.answer = None
-        assert [each.outcome for each in (await box.poll(again=True)).handled] == ["done"]
+        assert await next_due(harness.device, RECORD) is None
+        harness.keeper.answer = None
+        assert [each.outcome for each in (await harness.poll(again=True)).handled] == ["done"]
 
 
 async def test_postponing_is_not_counted_as_an_attempt(tmp_path: Path) -> None:
@@ -61,30 +61,30 @@ async def test_postponing_is_not_counted_as_an_attempt(tmp_path: Path) -> None:
         assert mail.tries == 1
         return Later(30, "The printer is off.")
 
-    async with run_polling_device(tmp_path) as box:
-        box.keeper.answer = answer
-        box.add("one")
-        await box.poll()
+    async with run_polling_device(tmp_path) as harness:
+        harness.keeper.answer = answer
+        harness.add("one")
+        await harness.poll()
         for _ in range(5):
-            box.clocks.set(31)
-            [handling] = await handle_waiting(box.device, RECORD, box.keeper)
+            harness.clocks.set(31)
+            [handling] = await handle_waiting(harness.device, RECORD, harness.keeper)
             assert (handling.outcome, handling.note) == ("later", "The printer is off.")
-        box.keeper.answer = None
-        box.clocks.set(31)
-        assert [each.outcome for each in await handle_waiting(box.device, RECORD, box.keeper)] == ["done"]
+        harness.keeper.answer = None
+        harness.clocks.set(31)
+        assert [each.outcome for each in await handle_waiting(harness.device, RECORD, harness.keeper)] == ["done"]
 
 
 async def test_a_full_disk_is_not_counted_as_an_attempt(tmp_path: Path) -> None:
     async def answer(mail: Incoming, subject: str) -> Handled:
         raise full_error("The disk is full.")
 
-    async with run_polling_device(tmp_path) as box:
-        box.keeper.answer = answer
-        box.add("one")
-        await box.poll()
+    async with run_polling_device(tmp_path) as harness:
+        harness.keeper.answer = answer
+        harness.add("one")
+        await harness.poll()
         for _ in range(5):
-            box.clocks.set(301)
-            [handling] = await handle_waiting(box.device, RECORD, box.keeper)
+            harness.clocks.set(301)
+            [handling] = await handle_waiting(harness.device, RECORD, harness.keeper)
             assert (handling.outcome, handling.note) == ("later", "The disk is full.")
 
 
@@ -92,12 +92,12 @@ async def test_a_pipeline_sets_a_mail_aside(tmp_path: Path) -> None:
     async def answer(mail: Incoming, subject: str) -> Handled:
         return SetAside("It holds no pages.")
 
-    async with run_polling_device(tmp_path) as box:
-        box.keeper.answer = answer
-        box.add("one")
-        report = await box.poll()
+    async with run_polling_device(tmp_path) as harness:
+        harness.keeper.answer = answer
+        harness.add("one")
+        report = await harness.poll()
         assert [(each.outcome, each.note) for each in report.handled] == [("set aside", "It holds no pages.")]
-        assert box.maildrop.messages == []
+        assert harness.maildrop.messages == []
 
 
 async def test_a_stop_during_a_mail_is_not_counted_as_an_attempt(tmp_path: Path) -> None:
@@ -108,35 +108,35 @@ async def test_a_stop_during_a_mail_is_not_counted_as_an_attempt(tmp_path: Path)
         await anyio.sleep_forever()
         raise AssertionError
 
-    async with run_polling_device(tmp_path) as box:
-        box.keeper.answer = answer
-        box.add("one")
+    async with run_polling_device(tmp_path) as harness:
+        harness.keeper.answer = answer
+        harness.add("one")
         for _ in range(4):
             begun = anyio.Event()
             async with anyio.create_task_group() as group:
-                group.start_soon(box.poll)
+                group.start_soon(harness.poll)
                 await begun.wait()
                 group.cancel_scope.cancel()
-        [mail] = await box.device.spool.ledger.mails()
+        [mail] = await harness.device.spool.ledger.mails()
         assert (mail.state, mail.tries) == ("fetched", 0)
-        box.keeper.answer = None
-        await box.poll()
-        assert box.keeper.subjects == ["one"]
+        harness.keeper.answer = None
+        await harness.poll()
+        assert harness.keeper.subjects == ["one"]
 
 
 async def test_a_mail_that_ends_the_process_is_set_aside(tmp_path: Path) -> None:
-    async with run_polling_device(tmp_path) as box:
-        box.add("one")
-        box.keeper.answer = _stop
-        await box.poll()
-        [mail] = await box.device.spool.ledger.mails()
+    async with run_polling_device(tmp_path) as harness:
+        harness.add("one")
+        harness.keeper.answer = _stop
+        await harness.poll()
+        [mail] = await harness.device.spool.ledger.mails()
         for _ in range(3):
-            await box.device.spool.ledger.begin_handling(mail.id)
-        box.keeper.answer = None
-        box.clocks.set(31)
-        [handling] = await handle_waiting(box.device, RECORD, box.keeper)
+            await harness.device.spool.ledger.begin_handling(mail.id)
+        harness.keeper.answer = None
+        harness.clocks.set(31)
+        [handling] = await handle_waiting(harness.device, RECORD, harness.keeper)
         assert (handling.outcome, handling.note) == ("set aside", "Handling it has broken off 3 times.")
-        assert box.keeper.subjects == []
+        assert harness.keeper.subjects == []
 
 
 async def _stop(mail: Incoming, subject: str) -> Handled:
@@ -180,7 +180,7 @@ def test_an_invalid_date(date: str) -> None:
 def test_the_log_of_a_foreign_error() -> None:
     with pytest.raises(KeyError) as caught:
         raise KeyError("secret-token")
-    said = describe_error(caught.value)
-    assert said.startswith("KeyError, raised at test_poller_handling.py:")
-    assert "secret-token" not in said
+    description = describe_error(caught.value)
+    assert description.startswith("KeyError, raised at test_poller_handling.py:")
+    assert "secret-token" not in description
     assert describe_error(FileNotFoundError(2, "No such file", "/secret")) == "FileNotFoundError: No such file"

@@ -91,11 +91,11 @@ async def test_it_delivers_and_polls_until_it_is_stopped(tmp_path: Path, backend
             line = await service.until(lambda line: "mail" in line)
             assert (line["record"], line["pipeline"]) == (RECORD, "status")
             await service.until(lambda line: line.get("job") == early)
-            await until_true(lambda: service.hear().count("WATCHDOG=1") >= 2)
+            await until_true(lambda: service.read_notifications().count("WATCHDOG=1") >= 2)
             assert await service.stop(number) == 0
-            told = service.hear()
-            assert told.count("READY=1") == told.count("STOPPING=1") == 1
-            assert any(line.startswith("STATUS=") for line in told)
+            notifications = service.read_notifications()
+            assert notifications.count("READY=1") == notifications.count("STOPPING=1") == 1
+            assert any(line.startswith("STATUS=") for line in notifications)
             assert [line["level"] for line in service.lines if line["level"] == "error"] == []
 
 
@@ -129,9 +129,9 @@ async def test_a_killed_service_continues_after_a_restart(tmp_path: Path) -> Non
 
 async def test_only_one_service_per_home(tmp_path: Path) -> None:
     async with run_device_home(tmp_path), serving(tmp_path) as service:
-        code, _, said = await mailslot(tmp_path, "serve", "--log", "plain")
+        code, _, errors = await mailslot(tmp_path, "serve", "--log", "plain")
         assert code == 1
-        assert said.splitlines()[-1] == f"Another process of mailslot serves {tmp_path} already."
+        assert errors.splitlines()[-1] == f"Another process of mailslot serves {tmp_path} already."
         assert await service.stop() == 0
 
 
@@ -155,12 +155,12 @@ async def test_broken_settings_at_the_start(tmp_path: Path) -> None:
     async with run_device_home(tmp_path):
         file = tmp_path / "mailslot.toml"
         file.write_text(file.read_text() + '\n[nonsense]\na = 1\n[records.smtp2]\nport = "x"\n')
-        code, out, said = await mailslot(tmp_path, "serve", "--log", "json")
+        code, out, errors = await mailslot(tmp_path, "serve", "--log", "json")
         assert code == 1
         assert out == ""
-        assert "mailslot.toml:" in said.splitlines()[-1]
-        assert "[records.smtp2]" in said.splitlines()[-1]
-        assert "Traceback" not in said
+        assert "mailslot.toml:" in errors.splitlines()[-1]
+        assert "[records.smtp2]" in errors.splitlines()[-1]
+        assert "Traceback" not in errors
 
 
 @contextmanager
@@ -188,13 +188,13 @@ async def test_a_disk_that_is_full_for_a_while(tmp_path: Path) -> None:
             async with serving(home) as service:
                 # The service's own poll is over then, and its next one a minute away.
                 await service.said("must stay free")
-                code, out, said = await mailslot(home, "poll", "status.pop")
+                code, out, errors = await mailslot(home, "poll", "status.pop")
                 assert (code, out) == (1, "")
-                assert "must stay free" in said
+                assert "must stay free" in errors
                 assert len(sandbox.maildrops[USER].messages) == 1
                 resize("200m")
-                code, out, said = await mailslot(home, "poll", "status.pop")
-                assert (code, said) == (0, "")
+                code, out, errors = await mailslot(home, "poll", "status.pop")
+                assert (code, errors) == (0, "")
                 assert "1 fetched, 1 deleted there" in out
                 assert sandbox.maildrops[USER].messages == []
                 assert await service.stop() == 0
@@ -216,16 +216,16 @@ async def test_it_listens_only_where_configured(tmp_path: Path) -> None:
                     assert 'mailslot_jobs{pipeline="scan",state="sent"}' in answer.text
                     assert (await client.get("/")).headers["location"] == "/first-start"
                     assert (await client.post("/metrics")).status_code == 403
-                code, _, said = await mailslot(tmp_path / "other", "serve", "--listen", f"127.0.0.1:{port}")
-                assert (code, said) == (1, f"127.0.0.1:{port} cannot be listened to: Address already in use.\n")
+                code, _, errors = await mailslot(tmp_path / "other", "serve", "--listen", f"127.0.0.1:{port}")
+                assert (code, errors) == (1, f"127.0.0.1:{port} cannot be listened to: Address already in use.\n")
                 assert await service.stop() == 0
 
 
 async def test_an_invalid_address(tmp_path: Path) -> None:
     for address in ("here", "127.0.0.1:", ":99999", "127.0.0.1:http"):
-        code, _, said = await mailslot(tmp_path, "serve", "--listen", address)
+        code, _, errors = await mailslot(tmp_path, "serve", "--listen", address)
         assert code == 2, address
-        assert said.startswith(f"{address!r} is not of the form HOST:PORT")
+        assert errors.startswith(f"{address!r} is not of the form HOST:PORT")
 
 
 @pytest.mark.parametrize("how", ["removed", "replaced", "overwritten", "log removed"])
@@ -333,22 +333,22 @@ async def test_commands_report_that_no_service_is_running(tmp_path: Path) -> Non
             ((*scan, "--json"), 3),
             (("token", "get", "status.pop"), 0),
         ):
-            code, out, said = await mailslot(home, *command)
-            assert (code, said) == (expected, said_line)
+            code, out, errors = await mailslot(home, *command)
+            assert (code, errors) == (expected, said_line)
             if "--json" in command:
                 json.loads(out)
         # It has been delivered, and nobody needs a service for that.
         assert (await mailslot(home, *scan, "--wait"))[::2] == (0, "")
         sandbox.rules.content = "451 4.7.1 Come back"
-        code, _, said = await mailslot(home, *scan, "--wait")
+        code, _, errors = await mailslot(home, *scan, "--wait")
         assert code == 3
-        assert said.endswith(said_line)
+        assert errors.endswith(said_line)
         assert (await mailslot(home, "jobs", "retry", "4"))[::2] == (0, said_line)
         sandbox.rules.content = None
         async with serving(home):
             for command in (("slots",), ("jobs", "--json"), ("jobs",)):
-                code, _, said = await mailslot(home, *command)
-                assert (code, said) == (0, "")
+                code, _, errors = await mailslot(home, *command)
+                assert (code, errors) == (0, "")
 
 
 async def test_an_unread_log_does_not_block(tmp_path: Path) -> None:

@@ -44,15 +44,15 @@ async def test_a_failing_task_does_not_stop_the_others(tmp_path: Path, caplog: p
             raise ValueError("the token is hunter2")
         stop.set()
 
-    async with run_sending_device(tmp_path, FastClocks(100)) as (box, _):
-        device = box.device
-        job = await box.accept()
+    async with run_sending_device(tmp_path, FastClocks(100)) as (harness, _):
+        device = harness.device
+        job = await harness.accept()
         stop = anyio.Event()
-        service = Service(device, [], ServiceManager(), extra_tasks=[("failing", failing)], worker=box.worker)
+        service = Service(device, [], ServiceManager(), extra_tasks=[("failing", failing)], worker=harness.worker)
         await run(service, stop)
         pauses = [later - sooner for sooner, later in pairwise(began)]
         assert all(pause > least - 0.01 for pause, least in zip(pauses, (1, 2, 4, 8), strict=True))
-        assert (await box.job(job)).state == "sent"
+        assert (await harness.job(job)).state == "sent"
         failures = [record for record in caplog.records if getattr(record, "task", None) == "failing"]
         assert len(failures) == 4
         assert "hunter2" not in caplog.text
@@ -77,20 +77,20 @@ class WorkingPipeline(RecordingPipeline):
 async def test_a_pipeline_runs_and_one_that_polls_a_non_pop_record_is_reported(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with run_sending_device(tmp_path, FastClocks(100)) as (box, _):
+    async with run_sending_device(tmp_path, FastClocks(100)) as (harness, _):
         stop = anyio.Event()
         pipeline = WorkingPipeline(stop)
-        await run(Service(box.device, [pipeline], ServiceManager(), worker=box.worker), stop)
+        await run(Service(harness.device, [pipeline], ServiceManager(), worker=harness.worker), stop)
         assert pipeline.runs == 2
         assert "wants to poll smtp, which is no POP record" in caplog.text
 
 
 async def test_only_one_service_per_home(tmp_path: Path) -> None:
-    async with run_sending_device(tmp_path) as (box, _), anyio.create_task_group() as group:
+    async with run_sending_device(tmp_path) as (harness, _), anyio.create_task_group() as group:
         stop, ready = anyio.Event(), anyio.Event()
-        group.start_soon(Service(box.device, [], ServiceManager()).run, stop.wait, ready.set)
+        group.start_soon(Service(harness.device, [], ServiceManager()).run, stop.wait, ready.set)
         await ready.wait()
-        async with opened(box.device.records) as other:
+        async with opened(harness.device.records) as other:
             with pytest.raises(SpoolError, match=r"serves .* already") as caught:
                 await Service(other.device, [], ServiceManager()).run(anyio.sleep_forever)
         assert caught.value.cause == "spool_busy"
@@ -113,12 +113,12 @@ def heard(manager: socket.socket) -> list[str]:
 
 
 def test_service_manager_notifications(manager: socket.socket) -> None:
-    told = ServiceManager.from_environment({"NOTIFY_SOCKET": f"@mailslot-test-manager-{os.getpid()}"}, 7)
-    told.ready()
-    told.status("1 job waits")
-    told.status("1 job waits")
-    told.status("2 jobs wait")
-    told.stopping()
+    service_manager = ServiceManager.from_environment({"NOTIFY_SOCKET": f"@mailslot-test-manager-{os.getpid()}"}, 7)
+    service_manager.ready()
+    service_manager.status("1 job waits")
+    service_manager.status("1 job waits")
+    service_manager.status("2 jobs wait")
+    service_manager.stopping()
     assert heard(manager) == ["READY=1", "STATUS=1 job waits", "STATUS=2 jobs wait", "STOPPING=1"]
 
 

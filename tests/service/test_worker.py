@@ -47,17 +47,17 @@ def sending_device(running: Sandbox) -> RunSendingDevice:
 async def test_a_server_that_is_down_for_the_whole_retry_schedule(tmp_path: Path) -> None:
     """All jobs are given up at their time, each with the reason; none before."""
     clocks = FastClocks(40_000)
-    async with opened(set_up(tmp_path, REFUSED), clocks) as box:
-        jobs = [await box.accept(text=str(number)) for number in range(50)]
-        alarm = await box.accept(pipeline="alerts", lifetime=30 * DAY)
-        async with box.delivering():
+    async with opened(set_up(tmp_path, REFUSED), clocks) as harness:
+        jobs = [await harness.accept(text=str(number)) for number in range(50)]
+        alarm = await harness.accept(pipeline="alerts", lifetime=30 * DAY)
+        async with harness.delivering():
             for accepted in jobs:
-                job = await box.until(accepted, "failed", seconds=40)
+                job = await harness.until(accepted, "failed", seconds=40)
                 assert job.cause == "connection_refused"
                 assert "24 hours" in job.sentence
                 assert DAY - 1 < job.changed_at - job.created_at < 2 * DAY
-            assert (await box.job(alarm)).state in {"deferred", "queued", "sending"}
-            counted = [(await box.job(job)).attempts for job in jobs]
+            assert (await harness.job(alarm)).state in {"deferred", "queued", "sending"}
+            counted = [(await harness.job(job)).attempts for job in jobs]
         # As many attempts as the schedule has for one job, and few for the others: one stands for all.
         assert sum(counted) < 50 * 6
 
@@ -65,14 +65,14 @@ async def test_a_server_that_is_down_for_the_whole_retry_schedule(tmp_path: Path
 async def test_a_server_that_comes_back(tmp_path: Path) -> None:
     clocks = FastClocks(10_000)
     async with run_sandbox(personality=OPEN) as sandbox:
-        async with opened(set_up(tmp_path, REFUSED), clocks) as box, box.delivering():
-            jobs = [await box.accept(text=str(number)) for number in range(20)]
-            await box.until(jobs[-1], "deferred")
-            await box.device.sleep(4 * HOUR)
-            assert {job.state for job in await box.spool.jobs()} <= {"deferred", "sending", "queued"}
-            box.device.records.change("smtp", sandbox_settings(sandbox), {})
+        async with opened(set_up(tmp_path, REFUSED), clocks) as harness, harness.delivering():
+            jobs = [await harness.accept(text=str(number)) for number in range(20)]
+            await harness.until(jobs[-1], "deferred")
+            await harness.device.sleep(4 * HOUR)
+            assert {job.state for job in await harness.spool.jobs()} <= {"deferred", "sending", "queued"}
+            harness.device.records.change("smtp", sandbox_settings(sandbox), {})
             for job in jobs:
-                assert (await box.until(job, "sent")).cause is None
+                assert (await harness.until(job, "sent")).cause is None
         assert len(sandbox.submissions) == 20
 
 
@@ -81,23 +81,23 @@ async def test_a_clock_change_neither_stalls_nor_expires_jobs(
     sending_device: RunSendingDevice, tmp_path: Path, seconds: float
 ) -> None:
     clocks = FastClocks(2000)
-    async with sending_device(tmp_path, clocks) as (box, sandbox):
+    async with sending_device(tmp_path, clocks) as (harness, sandbox):
         sandbox.rules.content = "451 4.7.1 Come back"
-        jobs = [await box.accept(text=str(number)) for number in range(10)]
-        async with box.delivering():
+        jobs = [await harness.accept(text=str(number)) for number in range(10)]
+        async with harness.delivering():
             for job in jobs:
-                await box.until(job, "deferred")
+                await harness.until(job, "deferred")
             clocks.set(seconds)
-            await box.device.sleep(10 * 60)
-            found = [await box.job(job) for job in jobs]
+            await harness.device.sleep(10 * 60)
+            found = [await harness.job(job) for job in jobs]
             assert {job.state for job in found} <= {"deferred", "sending", "queued", "in_doubt"}
             for job in found:
                 assert job.expires_at is not None
                 assert 23 * HOUR < job.expires_at - clocks.wall() < 24 * HOUR
-            new = await box.accept(text="new")
+            new = await harness.accept(text="new")
             sandbox.rules.content = None
             for job in [*jobs, new]:
-                await box.until(job, "sent", seconds=30)
+                await harness.until(job, "sent", seconds=30)
         assert len(sandbox.submissions) == 11
 
 
@@ -106,14 +106,14 @@ async def test_a_clock_change_while_the_device_was_off(
     sending_device: RunSendingDevice, tmp_path: Path, days: int
 ) -> None:
     clocks = FastClocks(600)
-    async with sending_device(tmp_path, clocks) as (box, sandbox):
+    async with sending_device(tmp_path, clocks) as (harness, sandbox):
         sandbox.rules.content = "451 4.7.1 Come back"
-        job = await box.accept()
-        async with box.delivering():
-            await box.until(job, "deferred")
+        job = await harness.accept()
+        async with harness.delivering():
+            await harness.until(job, "deferred")
     clocks.set(days * DAY)
-    async with sending_device(tmp_path, clocks) as (box, sandbox), box.delivering():
-        job = await box.until(job, "sent")
+    async with sending_device(tmp_path, clocks) as (harness, sandbox), harness.delivering():
+        job = await harness.until(job, "sent")
         assert job.attempts >= 2
 
 
@@ -121,13 +121,13 @@ async def test_messages_over_the_limit_per_minute_wait(tmp_path: Path) -> None:
     clocks = FastClocks(150)
     async with run_sandbox(personality=OPEN) as sandbox:
         records = set_up(tmp_path, {**sandbox_settings(sandbox), "provider": "microsoft365"})
-        async with opened(records, clocks) as box, box.delivering():
+        async with opened(records, clocks) as harness, harness.delivering():
             began = clocks.monotonic()
             for number in range(70):
-                last = await box.accept(text=str(number))
-            await box.until(last, "sent")
+                last = await harness.accept(text=str(number))
+            await harness.until(last, "sent")
             assert clocks.monotonic() - began > 119
-            assert {job.attempts for job in await box.spool.jobs()} == {1}
+            assert {job.attempts for job in await harness.spool.jobs()} == {1}
         assert len({subject for subject, _ in received(sandbox)}) == 70
 
 
@@ -135,15 +135,15 @@ async def test_recipients_over_the_daily_limit_wait(tmp_path: Path) -> None:
     clocks = FastClocks(40_000)
     async with run_sandbox(personality=OPEN) as sandbox:
         records = set_up(tmp_path, {**sandbox_settings(sandbox), "provider": "microsoft365"})
-        async with opened(records, clocks) as box, box.delivering():
-            store = box.device.store("delivery")
+        async with opened(records, clocks) as harness, harness.delivering():
+            store = harness.device.store("delivery")
             began = clocks.monotonic()
             await store.put("sent nobody at localhost", {"minute": [], "day": [[clocks.wall(), 100, 9_950]]})
-            job = await box.accept(*(f"user{number}@example.com" for number in range(80)), lifetime=3 * DAY)
-            await box.until_true(lambda: len(sandbox.submissions) == 1)
-            job = await box.until(job, "deferred")
+            job = await harness.accept(*(f"user{number}@example.com" for number in range(80)), lifetime=3 * DAY)
+            await harness.until_true(lambda: len(sandbox.submissions) == 1)
+            job = await harness.until(job, "deferred")
             assert (job.cause, len(job.waiting)) == ("sending_limit_reached", 30)
-            await box.until(job, "sent", seconds=40)
+            await harness.until(job, "sent", seconds=40)
             assert clocks.monotonic() - began > 23 * HOUR
         assert [len(to) for _, to in received(sandbox)] == [50, 30]
 
@@ -152,12 +152,12 @@ async def test_recipients_over_the_daily_limit_wait(tmp_path: Path) -> None:
 
 
 async def test_stopping_finishes_a_running_transaction(sending_device: RunSendingDevice, tmp_path: Path) -> None:
-    async with sending_device(tmp_path) as (box, sandbox):
+    async with sending_device(tmp_path) as (harness, sandbox):
         sandbox.faults.append(Fault("message", delay=0.5))
-        jobs = [await box.accept(text=str(number)) for number in range(3)]
-        async with box.delivering():
-            await box.until(jobs[0], "in_doubt")
-        assert [(await box.job(job)).state for job in jobs] == ["sent", "queued", "queued"]
+        jobs = [await harness.accept(text=str(number)) for number in range(3)]
+        async with harness.delivering():
+            await harness.until(jobs[0], "in_doubt")
+        assert [(await harness.job(job)).state for job in jobs] == ["sent", "queued", "queued"]
         assert len(sandbox.submissions) == 1
 
 
@@ -169,34 +169,34 @@ async def test_stopping_finishes_a_running_transaction(sending_device: RunSendin
 async def test_stopping_aborts_a_hanging_transaction(
     sending_device: RunSendingDevice, tmp_path: Path, moment: str, state: str, how: str
 ) -> None:
-    async with sending_device(tmp_path, grace=0.3) as (box, sandbox):
-        box.device.records.change("smtp", {"timeout": 60}, {})
+    async with sending_device(tmp_path, grace=0.3) as (harness, sandbox):
+        harness.device.records.change("smtp", {"timeout": 60}, {})
         sandbox.faults.append(Fault(moment, delay=math.inf))
-        job = await box.accept()
+        job = await harness.accept()
         began = anyio.current_time()
         async with anyio.create_task_group() as group:
-            group.start_soon(box.worker.run)
-            await box.until_true(lambda: sandbox.dialogues)
-            await box.until(job, "in_doubt" if state == "in_doubt" else "sending")
+            group.start_soon(harness.worker.run)
+            await harness.until_true(lambda: sandbox.dialogues)
+            await harness.until(job, "in_doubt" if state == "in_doubt" else "sending")
             await anyio.sleep(0.1)
             if how == "stop":
-                await box.worker.stop()
+                await harness.worker.stop()
             else:
                 group.cancel_scope.cancel()
         assert anyio.current_time() - began < 5
-        job = await box.job(job)
+        job = await harness.job(job)
         assert job.state == state
         assert job.attempts == (0 if state == "queued" else 1)
         # The lock is free again.
-        async with box.spool.delivery_lock():
+        async with harness.spool.delivery_lock():
             pass
 
 
 async def test_an_idle_worker_stops_at_once(sending_device: RunSendingDevice, tmp_path: Path) -> None:
-    async with sending_device(tmp_path) as (box, _sandbox):
-        await box.accept()
-        async with box.delivering():
-            await box.until_true(lambda: _sandbox.submissions)
+    async with sending_device(tmp_path) as (harness, _sandbox):
+        await harness.accept()
+        async with harness.delivering():
+            await harness.until_true(lambda: _sandbox.submissions)
             began = anyio.current_time()
         assert anyio.current_time() - began < 2
 
@@ -205,53 +205,53 @@ async def test_an_idle_worker_stops_at_once(sending_device: RunSendingDevice, tm
 
 
 async def test_only_one_process_delivers(sending_device: RunSendingDevice, tmp_path: Path) -> None:
-    async with sending_device(tmp_path) as (box, sandbox), Spool(tmp_path) as other:
-        job = await box.accept()
+    async with sending_device(tmp_path) as (harness, sandbox), Spool(tmp_path) as other:
+        job = await harness.accept()
         async with other.delivery_lock():
             with pytest.raises(SpoolError) as caught:
-                await box.worker.deliver(job.id)
+                await harness.worker.deliver(job.id)
             assert caught.value.cause == "spool_busy"
             with pytest.raises(SpoolError):
-                await box.deliver_due()
+                await harness.deliver_due()
             assert not sandbox.submissions
-        assert (await box.worker.deliver(job.id)).state == "sent"
+        assert (await harness.worker.deliver(job.id)).state == "sent"
 
 
 async def test_the_service_waits_for_a_scan_command_that_delivers(
     sending_device: RunSendingDevice, tmp_path: Path
 ) -> None:
-    async with sending_device(tmp_path) as (box, _sandbox), Spool(tmp_path) as other:
-        job = await box.accept()
+    async with sending_device(tmp_path) as (harness, _sandbox), Spool(tmp_path) as other:
+        job = await harness.accept()
         async with anyio.create_task_group() as group:
             async with other.delivery_lock():
-                group.start_soon(box.worker.run)
+                group.start_soon(harness.worker.run)
                 await anyio.sleep(0.2)
-                assert (await box.job(job)).state == "queued"
-            await box.until(job, "sent")
-            await box.worker.stop()
+                assert (await harness.job(job)).state == "queued"
+            await harness.until(job, "sent")
+            await harness.worker.stop()
 
 
 async def test_delivering_a_single_job(sending_device: RunSendingDevice, tmp_path: Path) -> None:
-    async with sending_device(tmp_path) as (box, sandbox):
-        older, job = await box.accept(text="older"), await box.accept(text="this one")
-        assert (await box.worker.deliver(job.id)).state == "sent"
-        assert (await box.job(older)).state == "queued"
-        assert (await box.worker.deliver(job.id)).state == "sent"
+    async with sending_device(tmp_path) as (harness, sandbox):
+        older, job = await harness.accept(text="older"), await harness.accept(text="this one")
+        assert (await harness.worker.deliver(job.id)).state == "sent"
+        assert (await harness.job(older)).state == "queued"
+        assert (await harness.worker.deliver(job.id)).state == "sent"
         assert len(sandbox.submissions) == 1
         sandbox.rules.content = "451 4.7.1 Come back"
-        assert (await box.worker.deliver(older.id)).state == "deferred"
+        assert (await harness.worker.deliver(older.id)).state == "deferred"
         # Due or not.
         sandbox.rules.content = None
-        assert (await box.worker.deliver(older.id)).state == "sent"
+        assert (await harness.worker.deliver(older.id)).state == "sent"
         with pytest.raises(InputError):
-            await box.worker.deliver(99)
+            await harness.worker.deliver(99)
 
 
 async def test_a_job_of_another_kind_is_left_alone(sending_device: RunSendingDevice, tmp_path: Path) -> None:
-    async with sending_device(tmp_path) as (box, _sandbox):
-        job = await box.accept(via="printer:office")
-        await box.deliver_due()
-        assert (await box.worker.deliver(job.id)).state == "queued"
+    async with sending_device(tmp_path) as (harness, _sandbox):
+        job = await harness.accept(via="printer:office")
+        await harness.deliver_due()
+        assert (await harness.worker.deliver(job.id)).state == "queued"
 
 
 # Faults of our own.
@@ -260,9 +260,9 @@ async def test_a_job_of_another_kind_is_left_alone(sending_device: RunSendingDev
 async def test_a_full_disk_before_the_end_of_a_message_sends_nothing(
     sending_device: RunSendingDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with sending_device(tmp_path, FastClocks(60)) as (box, sandbox):
-        job = await box.accept()
-        spool, full = box.spool, [True, True]
+    async with sending_device(tmp_path, FastClocks(60)) as (harness, sandbox):
+        job = await harness.accept()
+        spool, full = harness.spool, [True, True]
         hand_over, settle = spool.hand_over, spool.record_replies
 
         async def no_room(job_id: int) -> object:
@@ -278,20 +278,20 @@ async def test_a_full_disk_before_the_end_of_a_message_sends_nothing(
 
         monkeypatch.setattr(spool, "hand_over", no_room)
         monkeypatch.setattr(spool, "record_replies", no_room_for_the_answer)
-        async with box.delivering():
-            job = await box.until(job, "deferred")
+        async with harness.delivering():
+            job = await harness.until(job, "deferred")
             assert job.cause == "spool_full"
             assert not sandbox.submissions
             full[0] = False
-            await box.until(job, "sent")
+            await harness.until(job, "sent")
         assert len(sandbox.submissions) == 1
 
 
 async def test_an_internal_error_with_one_job_does_not_stop_others(
     sending_device: RunSendingDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with sending_device(tmp_path, FastClocks(60)) as (box, _sandbox):
-        bad, good = await box.accept(text="bad"), await box.accept(text="good")
+    async with sending_device(tmp_path, FastClocks(60)) as (harness, _sandbox):
+        bad, good = await harness.accept(text="bad"), await harness.accept(text="good")
         submit = Delivery._submit
 
         async def fail(self: Delivery, job: object, *rest: object) -> object:
@@ -300,9 +300,9 @@ async def test_an_internal_error_with_one_job_does_not_stop_others(
             return await submit(self, job, *rest)  # type: ignore[arg-type]  # they are submit's
 
         monkeypatch.setattr(Delivery, "_submit", fail)
-        async with box.delivering():
-            await box.until(good, "sent")
-            job = await box.until(bad, "deferred")
+        async with harness.delivering():
+            await harness.until(good, "sent")
+            job = await harness.until(bad, "deferred")
             assert job.cause == "unknown"
             assert "log" in job.sentence
 
@@ -311,8 +311,8 @@ async def test_an_internal_error_after_sending_does_not_resend(
     sending_device: RunSendingDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody else's submitter, say, has handed it over and then fails in a way of its own."""
-    async with sending_device(tmp_path, FastClocks(60)) as (box, sandbox):
-        bad, good = await box.accept(text="bad"), await box.accept(text="good")
+    async with sending_device(tmp_path, FastClocks(60)) as (harness, sandbox):
+        bad, good = await harness.accept(text="bad"), await harness.accept(text="good")
         submit, before = Delivery._submit, len(sandbox.submissions)
 
         async def fail(self: Delivery, job: object, *rest: object) -> object:
@@ -322,8 +322,8 @@ async def test_an_internal_error_after_sending_does_not_resend(
             return answer
 
         monkeypatch.setattr(Delivery, "_submit", fail)
-        async with box.delivering():
-            await box.until(good, "sent")
-            job = await box.spool.job(bad.id)
+        async with harness.delivering():
+            await harness.until(good, "sent")
+            job = await harness.spool.job(bad.id)
             assert (job.state, job.doubts) == ("in_doubt", 1)
         assert len(sandbox.submissions) == before + 2

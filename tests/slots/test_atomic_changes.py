@@ -59,13 +59,13 @@ def left_over(home: Path) -> list[str]:
 
 def die_at(step: int) -> None:
     """Be killed at system call number `step`; half of a write is done."""
-    left = step
+    remaining = step
 
     def dying(name: str, call: object) -> object:
         def called(*arguments: object, **options: object) -> object:
-            nonlocal left
-            left -= 1
-            if left == 0:
+            nonlocal remaining
+            remaining -= 1
+            if remaining == 0:
                 if name == "write":
                     call(arguments[0], bytes(arguments[1])[: len(arguments[1]) // 2])  # type: ignore[operator, call-overload, arg-type]  # it is os.write
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -123,12 +123,12 @@ def test_a_call_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how:
     for number in count(1):
         home = tmp_path / str(number)
         begin(home)
-        left, original = number, getattr(os, call)
+        remaining, original = number, getattr(os, call)
 
         def failing(*arguments: object, original: object = original, **options: object) -> object:
-            nonlocal left
-            left -= 1
-            if left == 0:
+            nonlocal remaining
+            remaining -= 1
+            if remaining == 0:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             return original(*arguments, **options)  # type: ignore[operator]  # it is one of os
 
@@ -137,8 +137,8 @@ def test_a_call_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how:
             with suppress(MailError):
                 change(home, how)
         assert state(home) in (BEFORE, AFTER[how])
-        assert state(home) == AFTER[how] or left <= 0
-        if left > 0:
+        assert state(home) == AFTER[how] or remaining <= 0
+        if remaining > 0:
             break
 
 

@@ -26,7 +26,7 @@ DEVICE = ("device",)
         ("google", ("browser", "paste", "service_account")),
     ],
 )
-def test_the_likeliest_to_live_comes_first(provider: str, offered: tuple[str, ...]) -> None:
+def test_the_most_durable_flow_comes_first(provider: str, offered: tuple[str, ...]) -> None:
     settings = Settings(provider=provider, tenant="contoso.example" if provider.startswith("microsoft") else None)
     at = preset(provider).at_tenant(settings.tenant)
     assert offered_flows(at, settings, confidential=True) == offered
@@ -36,7 +36,7 @@ def test_the_likeliest_to_live_comes_first(provider: str, offered: tuple[str, ..
     assert offered_flows(at, settings, confidential=False, blocked=DEVICE) == without[:2]
 
 
-def test_an_application_cannot_sign_in_by_itself_to_a_shared_tenant() -> None:
+def test_an_application_cannot_sign_in_as_itself_in_a_shared_tenant() -> None:
     offered = offered_flows(
         preset("microsoft365").at_tenant(None), Settings(provider="microsoft365"), confidential=True
     )
@@ -53,7 +53,7 @@ def test_a_flow_in_the_settings_comes_first_unless_it_is_blocked() -> None:
     assert flow_name(by_device, "device", DEVICE) == "device"
 
 
-def test_without_a_page_to_sign_in_at_only_the_application_is_left() -> None:
+def test_without_an_authorization_endpoint_only_app_is_offered() -> None:
     endpoints = {
         "token_endpoint": "https://id.example/token",
         "device_authorization_endpoint": "https://id.example/device",
@@ -79,10 +79,10 @@ def test_the_command_warns_of_a_flow_that_may_be_blocked() -> None:
     assert printed("paste", named=True) == ""
 
 
-def test_the_command_does_not_offer_what_is_blocked() -> None:
-    said = printed("browser", blocked=DEVICE)
-    assert "blocked the flow device, so the flow browser is used" in said
-    assert "Other ways to sign in: --flow paste\n" in said
-    said = printed("device", named=True, blocked=DEVICE)
-    assert "Warning: your organisation has blocked the flow device" in said
-    assert "Other ways to sign in: --flow browser, --flow paste\n" in said
+def test_the_command_does_not_offer_blocked_flows() -> None:
+    output = printed("browser", blocked=DEVICE)
+    assert "blocked the flow device, so the flow browser is used" in output
+    assert "Other ways to sign in: --flow paste\n" in output
+    output = printed("device", named=True, blocked=DEVICE)
+    assert "Warning: your organisation has blocked the flow device" in output
+    assert "Other ways to sign in: --flow browser, --flow paste\n" in output

@@ -51,8 +51,10 @@ BY_VALUE = {"fax": "deliver_to", "print": "printer"}
 
 def tables() -> dict[str, dict[str, Key]]:
     sections = {name: find_section(name) for name in section_names()}
-    ours = {name: dict(section.keys) for name, section in sections.items() if section is not None and name in ANYBODY}
-    return {"record": dict(KEYS), **ours}
+    allowed_sections = {
+        name: dict(section.keys) for name, section in sections.items() if section is not None and name in ANYBODY
+    }
+    return {"record": dict(KEYS), **allowed_sections}
 
 
 def test_every_key_declares_its_permission() -> None:

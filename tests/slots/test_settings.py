@@ -115,7 +115,7 @@ def test_all_errors_of_a_file_are_reported_at_once(settings: SettingsFile) -> No
 
 
 @pytest.mark.parametrize("content", [b"[records.smtp\n", b"\xff\xfe", b"records = 3\n", b"[records]\nsmtp = 1\n"])
-def test_broken_files_are_left_alone(settings: SettingsFile, content: bytes) -> None:
+def test_broken_files_are_unchanged(settings: SettingsFile, content: bytes) -> None:
     settings.path.parent.mkdir()
     settings.path.write_bytes(content)
     with pytest.raises(InputError, match=r"mailslot\.toml"):
@@ -136,7 +136,7 @@ def test_a_home_that_is_a_file(tmp_path: Path) -> None:
         SettingsFile(tmp_path / "home").change("smtp", {"port": "25"})
 
 
-def test_every_setting_says_what_is_allowed() -> None:
+def test_every_setting_describes_its_allowed_values() -> None:
     assert all(key.allowed for key in KEYS.values())
 
 

@@ -65,14 +65,14 @@ def test_one_error_is_one_sentence(tmp_path: Path) -> None:
     file.path.write_text("[records.smtp]\nport = 0\n")
     with pytest.raises(SettingsFileError) as raised:
         file.load()
-    said = "[records.smtp] port is 0; it must be a number from 1 to 65535."
-    assert str(raised.value) == f"{file.path}:2: {said}"
+    messages = "[records.smtp] port is 0; it must be a number from 1 to 65535."
+    assert str(raised.value) == f"{file.path}:2: {messages}"
     [fault] = raised.value.faults
     assert (fault.line, fault.table, fault.key) == (2, "records.smtp", "port")
 
 
 @pytest.mark.parametrize(
-    ("text", "line", "says"),
+    ("text", "line", "expected"),
     [
         ("records.smtp.port = 0", 1, "port is 0"),
         ("[records]\n\nsmtp.port = 0", 3, "port is 0"),
@@ -97,16 +97,16 @@ def test_one_error_is_one_sentence(tmp_path: Path) -> None:
         ("[records.smtp]\nport = 0x", 2, "this is not TOML"),
     ],
 )
-def test_lines(tmp_path: Path, text: str, line: int, says: str) -> None:
-    said = faults(tmp_path, text)
-    assert said[0].startswith(f"mailslot.toml:{line}: ")
-    assert says in said[0]
-    assert "hunter2" not in said[0]
+def test_lines(tmp_path: Path, text: str, line: int, expected: str) -> None:
+    messages = faults(tmp_path, text)
+    assert messages[0].startswith(f"mailslot.toml:{line}: ")
+    assert expected in messages[0]
+    assert "hunter2" not in messages[0]
 
 
 def test_a_syntax_error_hides_no_other_error(tmp_path: Path) -> None:
-    said = faults(tmp_path, "[records.smtp]\nserver = x y\nport = 0\nport = 1\n[records.fax-pop]\nport = 70000\n")
-    assert [line.partition(" ")[0] for line in said] == [
+    messages = faults(tmp_path, "[records.smtp]\nserver = x y\nport = 0\nport = 1\n[records.fax-pop]\nport = 70000\n")
+    assert [line.partition(" ")[0] for line in messages] == [
         f"mailslot.toml:{number}:" for number in (2, 3, 4, 6)
     ]  # fmt: skip
 
@@ -117,7 +117,7 @@ def test_no_errors_are_invented_after_an_unclosed_string(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "expected"),
     [
         (b"[records.smtp]\nserver = 'm\xfcller'\n", ":2: this is not UTF-8"),
         (b"x" * (MAX_OCTETS + 1), "larger than"),
@@ -127,10 +127,10 @@ def test_no_errors_are_invented_after_an_unclosed_string(tmp_path: Path) -> None
         (b"a\xff", ":1: this is not UTF-8"),
     ],
 )
-def test_unparsable_files(tmp_path: Path, text: bytes, says: str) -> None:
+def test_unparsable_files(tmp_path: Path, text: bytes, expected: str) -> None:
     file = SettingsFile(tmp_path)
     file.path.write_bytes(text)
-    with pytest.raises(SettingsFileError, match=says):
+    with pytest.raises(SettingsFileError, match=expected):
         file.load()
 
 

@@ -58,8 +58,8 @@ def exported(records: Records, *without: str) -> str:
 def test_export_and_import(records: Records, other: Records) -> None:
     text = exported(records)
     assert "geheim" not in text
-    said = taken(other, text)
-    assert "[records.smtp] provider: not set → microsoft365" in said
+    output = taken(other, text)
+    assert "[records.smtp] provider: not set → microsoft365" in output
     assert other.settings.load() == records.settings.load()
     device = records.settings.section(DEVICE)
     assert other.settings.section(DEVICE) == device | {"webhook": None}
@@ -73,8 +73,8 @@ def test_omitted_keys_are_kept_at_the_target(records: Records, other: Records) -
     text = exported(records, "account", "sender_address", "device", "serial_number")
     assert "scan@" not in text
     assert "77" not in text
-    said = taken(other, text)
-    assert "[records.smtp] port: 25 → not set" in said
+    output = taken(other, text)
+    assert "[records.smtp] port: 25 → not set" in output
     smtp = other.settings.load()["smtp"]
     assert (smtp.account, smtp.sender_name, smtp.port) == ("mine@example.com", "Copier", None)
     device = other.settings.section(DEVICE)
@@ -161,7 +161,7 @@ def test_unset_keys_may_be_omitted(tmp_path: Path) -> None:
     )
 )
 def test_round_trip_of_everything(tmp_path_factory: pytest.TempPathFactory, values: dict[str, object]) -> None:
-    one, two = (Records(tmp_path_factory.mktemp("home")) for _ in range(2))
-    one.settings.change("smtp", values)
-    taken(two, export_settings(one.settings.current()))
-    assert two.settings.load() == one.settings.load()
+    source, target = (Records(tmp_path_factory.mktemp("home")) for _ in range(2))
+    source.settings.change("smtp", values)
+    taken(target, export_settings(source.settings.current()))
+    assert target.settings.load() == source.settings.load()

@@ -226,7 +226,7 @@ def test_every_string_survives_a_round_trip(tmp_path_factory: pytest.TempPathFac
     assert (file.load()["smtp"].sender_name, file.load()["smtp"].account) == (second, first)
 
 
-def test_why_it_cannot_be_changed_is_said_in_words(tmp_path: Path) -> None:
+def test_write_errors_have_a_readable_reason(tmp_path: Path) -> None:
     (tmp_path / "locks").write_bytes(b"")
     settings = SettingsFile(tmp_path)
     with pytest.raises(SettingsFileError) as caught:

@@ -90,7 +90,7 @@ def test_misdirected_secrets_are_removed(records: Records, table: str, dropped: 
         "[alerts]\nprinter_ca_file = '/tmp/evil.pem'",
     ],
 )
-def test_settings_that_need_a_login_are_named(tmp_path: Path, table: str) -> None:
+def test_settings_that_need_a_login_are_listed(tmp_path: Path, table: str) -> None:
     records = Records(tmp_path / "home")
     plan = plan_import(records, HEAD + table, "e.toml")
     with pytest.raises(SettingsFileError, match="--allow-local") as raised:

@@ -163,17 +163,17 @@ def run(work: Callable[..., Awaitable[None]], *arguments: object) -> Callable[[]
 
 def kill_at(step: int) -> None:
     """Make this process kill itself at system call or commit number `step`; of a write, half is done."""
-    left = step
+    remaining = step
 
     def count() -> None:
-        nonlocal left
-        left -= 1
-        if left == 0:
+        nonlocal remaining
+        remaining -= 1
+        if remaining == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def dying(call: Callable[..., object], *, half: bool) -> Callable[..., object]:
         def called(*arguments: object, **options: object) -> object:
-            if half and left == 1:
+            if half and remaining == 1:
                 call(arguments[0], bytes(arguments[1])[: len(arguments[1]) // 2])
             count()
             return call(*arguments, **options)
@@ -257,14 +257,14 @@ def killed_at_random_times(folder: Path, rounds: int = 20 * KILL_ROUNDS) -> None
 
     for _ in range(rounds):
         reading, writing = os.pipe()
-        heard, server.bell = os.pipe()
+        output, server.bell = os.pipe()
         children = [fork_child(run(accept_on, number, writing)), fork_child(run(deliver_on))]
         os.close(writing)
         # By work done rather than by time, which on a busy machine is no work at all.
         for _ in range(random.randrange(8)):
-            os.read(heard, 1)
+            os.read(output, 1)
         time.sleep(random.uniform(0.0, 0.02))
-        for end in (heard, server.bell):
+        for end in (output, server.bell):
             os.close(end)
         server.bell = None
         random.shuffle(children)

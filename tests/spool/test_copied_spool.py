@@ -48,7 +48,7 @@ def copy(home: Path) -> Path:
     return place
 
 
-async def test_what_waited_fails_in_the_copy_alone(tmp_path: Path) -> None:
+async def test_unfinished_jobs_fail_only_in_the_copy(tmp_path: Path) -> None:
     home = tmp_path / "home"
     await accept_jobs(home)
     jobs = await recovered(copy(home))
@@ -58,7 +58,7 @@ async def test_what_waited_fails_in_the_copy_alone(tmp_path: Path) -> None:
     assert [original[number][0] for number in range(1, 6)] == ["sent", "in_doubt", "held", "queued", "queued"]
 
 
-async def test_a_person_can_send_it_from_the_copy(tmp_path: Path) -> None:
+async def test_a_failed_job_can_be_retried_in_the_copy(tmp_path: Path) -> None:
     home = tmp_path / "home"
     await accept_jobs(home)
     place = copy(home)
@@ -70,7 +70,7 @@ async def test_a_person_can_send_it_from_the_copy(tmp_path: Path) -> None:
     assert (jobs[4][0], jobs[6][0], jobs[5][0]) == ("queued", "queued", "failed")
 
 
-async def test_a_home_that_was_moved_or_renamed_goes_on(tmp_path: Path) -> None:
+async def test_jobs_continue_in_a_moved_or_renamed_home(tmp_path: Path) -> None:
     home = tmp_path / "home"
     await accept_jobs(home)
     place = copy(home)
@@ -81,14 +81,14 @@ async def test_a_home_that_was_moved_or_renamed_goes_on(tmp_path: Path) -> None:
     assert [state for state, _ in (await recovered(renamed)).values()].count("failed") == 0
 
 
-async def test_somebody_delivers_while_a_person_says_that_it_was_moved(tmp_path: Path) -> None:
+async def test_a_move_is_confirmed_while_a_process_delivers(tmp_path: Path) -> None:
     async with Spool(tmp_path) as spool, spool.delivery_lock():
         await spool.recover()
         async with Spool(tmp_path) as another:
             await another.move_here()
 
 
-async def test_an_empty_copy_is_a_home_like_any_other(tmp_path: Path) -> None:
+async def test_an_empty_copy_works_normally(tmp_path: Path) -> None:
     home = tmp_path / "home"
     await accept_jobs(home, unfinished=False)
     place = copy(home)

@@ -51,7 +51,7 @@ def costs(monkeypatch: pytest.MonkeyPatch) -> Costs:
     return Costs(monkeypatch)
 
 
-async def test_what_a_job_costs(spool: Spool, costs: Costs) -> None:
+async def test_cost_of_a_job(spool: Spool, costs: Costs) -> None:
     job = await spool.accept(new(), message())
     assert costs.since() == (2, 1), "its file, the folder that names it, and its row"
     async with spool.delivery_lock():
@@ -61,7 +61,7 @@ async def test_what_a_job_costs(spool: Spool, costs: Costs) -> None:
     assert costs.since() == (0, 3), "one commit a state"
 
 
-async def test_what_a_fetched_mail_costs(spool: Spool, costs: Costs) -> None:
+async def test_cost_of_a_fetched_mail(spool: Spool, costs: Costs) -> None:
     ledger = spool.ledger
     async with ledger.polling_lock("status-pop"):
         costs.since()

@@ -239,14 +239,14 @@ async def test_a_claimed_job_cannot_be_resent(home: Path, spool: Spool, clock: C
     job = await spool.hand_over(job.id)
     assert "answer is awaited" in job.sentence
     async with Spool(home, clock=clock) as other:
-        for who in (spool, other):
+        for each_spool in (spool, other):
             with pytest.raises(
                 InputError, match="whose answer is awaited at this moment, so it cannot be sent"
             ) as caught:
-                await who.retry(job.id)
+                await each_spool.retry(job.id)
             assert caught.value.cause == "job_state"
             with pytest.raises(InputError, match="whose answer is awaited at this moment, so it cannot be cancelled"):
-                await who.cancel(job.id)
+                await each_spool.cancel(job.id)
         assert (await other.job(job.id)).state == "in_doubt"
         job = await spool.record_replies(job.id, accepted=["to@example.com"], reply="250 ok")
         assert (job.state, job.doubts, job.delivering) == ("sent", 0, False)

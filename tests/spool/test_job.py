@@ -57,13 +57,13 @@ def job(recipients: Sequence[Recipient], state: State = "in_doubt") -> Job:
 
 
 def reachable(start: State, *, without: frozenset[Event] = frozenset()) -> set[State]:
-    seen, ahead = set[State](), [start]
+    reached, ahead = set[State](), [start]
     while ahead:
         state = ahead.pop()
-        if state not in seen:
-            seen.add(state)
+        if state not in reached:
+            reached.add(state)
             ahead += [to for event, to in TRANSITIONS[state].items() if event not in without]
-    return seen
+    return reached
 
 
 def test_every_state_and_event_is_in_the_table() -> None:

@@ -28,7 +28,7 @@ async def receive(spool: Spool, *pieces: bytes, key: str | None = None, subject:
 
 
 @pytest.mark.parametrize("pieces", [[MESSAGE], [MESSAGE[i : i + 1] for i in range(len(MESSAGE))], []])
-async def test_it_is_stored_as_it_came(spool: Spool, home: Path, pieces: list[bytes]) -> None:
+async def test_a_received_message_is_stored_unchanged(spool: Spool, home: Path, pieces: list[bytes]) -> None:
     file = await spool.receive(new())
     for piece in pieces:
         await file.write(piece)
@@ -45,7 +45,7 @@ async def test_it_is_stored_as_it_came(spool: Spool, home: Path, pieces: list[by
     assert len(files(home)) == 1
 
 
-async def test_a_large_one_is_streamed(spool: Spool, clock: Clock) -> None:
+async def test_a_large_message_is_streamed(spool: Spool, clock: Clock) -> None:
     piece = b"\xe4" * 65_534 + b"\r\n"
     file = await spool.receive(new())
     for _ in range(32):
@@ -57,7 +57,7 @@ async def test_a_large_one_is_streamed(spool: Spool, clock: Clock) -> None:
     assert await octets(spool.content(job)) == 32 * piece
 
 
-async def test_the_job_survives_the_loss_of_the_list(home: Path, clock: Clock) -> None:
+async def test_the_job_survives_the_loss_of_the_database(home: Path, clock: Clock) -> None:
     async with Spool(home, clock=clock) as spool:
         job = await receive(spool, MESSAGE, key="k" * 64)
     for path in (home / "spool").glob("spool.db*"):
@@ -75,7 +75,7 @@ async def test_the_same_key_is_one_job(spool: Spool, home: Path) -> None:
     assert len(files(home)) == 1
 
 
-async def test_in_parallel_too(spool: Spool, home: Path) -> None:
+async def test_the_same_key_in_parallel(spool: Spool, home: Path) -> None:
     found: list[object] = []
 
     async def work() -> None:
@@ -88,7 +88,7 @@ async def test_in_parallel_too(spool: Spool, home: Path) -> None:
     assert len(files(home)) == 1
 
 
-async def test_what_is_discarded_leaves_nothing(spool: Spool, home: Path) -> None:
+async def test_discarding_leaves_no_file(spool: Spool, home: Path) -> None:
     file = await spool.receive(new())
     await file.write(b"x" * 1_000_000)
     await file.discard()

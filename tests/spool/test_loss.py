@@ -56,21 +56,21 @@ CUTS: dict[str, Callable[[int, int], int]] = {
 
 @pytest.mark.parametrize("cut", CUTS)
 async def test_a_damaged_message_without_database_becomes_a_failed_job(home: Path, clock: Clock, cut: str) -> None:
-    left = CUTS[cut](*await lengths(home, clock))
+    size = CUTS[cut](*await lengths(home, clock))
     [name] = files(home, ".job")
     (home / "spool" / name).chmod(0o600)
-    os.truncate(home / "spool" / name, left)
+    os.truncate(home / "spool" / name, size)
     for _ in range(2):  # the list is lost once more
         async with Spool(home, limits=SMALL, clock=clock) as spool, spool.delivery_lock():
             await spool.recover()
             [job] = await spool.jobs()
-            assert (job.state, job.cause, job.size) == ("failed", "spool_unreadable", left)
+            assert (job.state, job.cause, job.size) == ("failed", "spool_unreadable", size)
             assert f"What is left of it is {home / 'spool' / name}.damaged." in job.sentence
-            assert (home / "spool" / f"{name}.damaged").stat().st_size == left
-            if "recipients" not in cut and left > 200:
+            assert (home / "spool" / f"{name}.damaged").stat().st_size == size
+            if "recipients" not in cut and size > 200:
                 assert (job.pipeline, job.via, job.subject) == ("scan", "smtp", "a scan")
                 assert [each.address for each in job.recipients] == ["a@example.com"]
-            elif left < 10:
+            elif size < 10:
                 assert (job.pipeline, job.via, job.recipients) == ("unknown", "", ())
             with pytest.raises(InputError, match="not kept any more"):
                 await spool.retry(job.id)

@@ -37,7 +37,7 @@ class Jobs(RuleBasedStateMachine):
         self.home = Path(self.folder.name) / "home"
         self.clock = Clock()
         self.states: dict[int, State] = {}
-        self.told: dict[int, dict[str, str]] = {}
+        self.recipients: dict[int, dict[str, str]] = {}
         self.accepted = 0
 
     def teardown(self) -> None:
@@ -70,7 +70,7 @@ class Jobs(RuleBasedStateMachine):
         self.accepted += 1
         assert job.id == self.accepted
         self.states[job.id] = "queued"
-        self.told[job.id] = dict.fromkeys(ADDRESSES[:count], "waiting")
+        self.recipients[job.id] = dict.fromkeys(ADDRESSES[:count], "waiting")
 
     @rule(via=st.sampled_from(VIAS))
     def claim(self, via: str) -> None:
@@ -100,16 +100,16 @@ class Jobs(RuleBasedStateMachine):
         if (job_id := self.pick(data)) is None:
             return
         self.attempt("retry", job_id, lambda spool: spool.retry(job_id))
-        told = self.told[job_id]
-        if self.states[job_id] == "queued" and "waiting" not in told.values():
-            told.update({address: "waiting" for address, state in told.items() if state == "refused"})
+        recipients = self.recipients[job_id]
+        if self.states[job_id] == "queued" and "waiting" not in recipients.values():
+            recipients.update({address: "waiting" for address, state in recipients.items() if state == "refused"})
 
     @rule(data=st.data(), again=st.booleans())
     def settle(self, data: st.DataObject, again: bool) -> None:
         if (job_id := self.pick(data)) is None:
             return
         answers = {address: data.draw(st.sampled_from(["accepted", "refused", "waiting"])) for address in ADDRESSES}
-        after = {a: answers[a] if s == "waiting" else s for a, s in self.told[job_id].items()}
+        after = {a: answers[a] if s == "waiting" else s for a, s in self.recipients[job_id].items()}
         if "waiting" in after.values():
             event: Event = "continue" if again else "defer"
         else:
@@ -126,7 +126,7 @@ class Jobs(RuleBasedStateMachine):
             ),
         )
         if event in TRANSITIONS[before]:
-            self.told[job_id] = after
+            self.recipients[job_id] = after
 
     @rule(via=st.sampled_from(VIAS))
     def release(self, via: str) -> None:
@@ -161,8 +161,8 @@ class Jobs(RuleBasedStateMachine):
             assert {job.id: job.state for job in jobs.values()} == self.states
             kept = [job for job in jobs.values() if job.state in UNFINISHED | {"failed"}]
             for job in jobs.values():
-                assert {each.address: each.state for each in job.recipients} == self.told[job.id]
-                assert job.state != "sent" or "accepted" in self.told[job.id].values()
+                assert {each.address: each.state for each in job.recipients} == self.recipients[job.id]
+                assert job.state != "sent" or "accepted" in self.recipients[job.id].values()
             for job in kept:
                 assert await octets(spool.content(job)) == MESSAGE
             assert len(files(self.home)) == len(kept)

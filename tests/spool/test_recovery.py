@@ -81,8 +81,8 @@ async def test_files_being_written(spool: Spool, home: Path) -> None:
     unfinished.write(b"x")
 
     def recovered_before_it_is_known() -> None:
-        here = locate(home / "spool" / "delivery.lock")
-        assert recover(spool._database, home / "spool", Clock(), here) == Recovery()
+        location = locate(home / "spool" / "delivery.lock")
+        assert recover(spool._database, home / "spool", Clock(), location) == Recovery()
         assert len(files(home)) == 2
 
     finished.commit(b"x", recovered_before_it_is_known)

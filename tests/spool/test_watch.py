@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 async def test_a_job_is_watched_from_another_process(spool: Spool, home: Path, clock: Clock) -> None:
     job = await spool.accept(new(), message())
     states: list[str] = []
-    turn = anyio.Event()
+    next_commit = anyio.Event()
 
     async def watch() -> None:
-        nonlocal turn
+        nonlocal next_commit
         async with Spool(home, clock=clock) as other, aclosing(other.watch(job.id)) as seen:
             async for each in seen:
                 states.append(each.state)
-                turn.set()
+                next_commit.set()
                 if each.state == "sent":
                     return
 
@@ -36,8 +36,8 @@ async def test_a_job_is_watched_from_another_process(spool: Spool, home: Path, c
                 lambda: spool.hand_over(job.id),
                 lambda: spool.record_replies(job.id, accepted=["to@example.com"]),
             ):
-                await turn.wait()
-                turn = anyio.Event()
+                await next_commit.wait()
+                next_commit = anyio.Event()
                 await step()
     assert states == ["queued", "sending", "in_doubt", "sent"]
 

@@ -24,7 +24,7 @@ def _list(folder: Path) -> list[Path]:
     return sorted(folder.iterdir())
 
 
-async def test_it_is_private_and_removed_with_its_contents(tmp_path: Path) -> None:
+async def test_a_folder_is_private_and_removed_with_its_contents(tmp_path: Path) -> None:
     async with working_folder(tmp_path / "work") as folder:
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         (folder / "page").write_bytes(b"x")
@@ -33,7 +33,7 @@ async def test_it_is_private_and_removed_with_its_contents(tmp_path: Path) -> No
     assert list((tmp_path / "work").iterdir()) == []
 
 
-async def test_it_is_removed_when_the_work_is_cancelled(tmp_path: Path) -> None:
+async def test_a_folder_is_removed_after_a_cancellation(tmp_path: Path) -> None:
     with anyio.CancelScope() as scope:
         async with working_folder(tmp_path / "work") as folder:
             (folder / "page").write_bytes(b"x")
@@ -42,13 +42,13 @@ async def test_it_is_removed_when_the_work_is_cancelled(tmp_path: Path) -> None:
     assert list((tmp_path / "work").iterdir()) == []
 
 
-async def test_two_at_once_leave_each_other_alone(tmp_path: Path) -> None:
+async def test_two_folders_at_the_same_time(tmp_path: Path) -> None:
     async with working_folder(tmp_path) as first, working_folder(tmp_path) as second:
         remove_abandoned_folders(tmp_path)
         assert {first, second} == set(_list(tmp_path))
 
 
-async def test_it_cannot_be_created(tmp_path: Path) -> None:
+async def test_a_folder_that_cannot_be_created(tmp_path: Path) -> None:
     (tmp_path / "work").write_bytes(b"a file")
     with pytest.raises(SpoolError, match="cannot be written"):
         async with working_folder(tmp_path / "work"):
@@ -56,7 +56,7 @@ async def test_it_cannot_be_created(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path, backend: str) -> None:
+def test_a_folder_of_a_killed_process_is_removed(tmp_path: Path, backend: str) -> None:
     async def work() -> None:
         async with working_folder(tmp_path) as folder:
             (folder / "page").write_bytes(b"x")
@@ -72,7 +72,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path, backe
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_cannot_be_a_working_folder_is_left(tmp_path: Path) -> None:
+def test_other_files_are_kept(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x")
     (tmp_path / "link").symlink_to(tmp_path)
     remove_abandoned_folders(tmp_path)

@@ -277,7 +277,7 @@ async def renews(bad: FaultySource, _: object) -> None:
 
 
 async def waits(bad: FaultySource, _: object) -> None:
-    await suite.test_waiting_holds_up_nobody_and_can_be_cancelled(bad)
+    await suite.test_waiting_does_not_block_and_can_be_cancelled(bad)
 
 
 async def hides(bad: FaultySource, caplog: pytest.LogCaptureFixture) -> None:

@@ -101,13 +101,13 @@ SYSTEM_CALLS = ("open", "write", "fsync", "close", "replace", "unlink", "mkdir")
 
 def kill_at(step: int) -> None:
     """Make this process kill itself at system call number `step`; of a write, half is done."""
-    left = step
+    remaining = step
 
     def dying(call: Callable[..., object], *, half: bool) -> Callable[..., object]:
         def called(*arguments: object, **options: object) -> object:
-            nonlocal left
-            left -= 1
-            if left == 0:
+            nonlocal remaining
+            remaining -= 1
+            if remaining == 0:
                 if half:
                     call(arguments[0], arguments[1][: len(arguments[1]) // 2])
                 os._exit(9)

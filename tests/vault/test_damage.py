@@ -73,9 +73,9 @@ def refused(vault: Vault, path: Path, *, writes: bool) -> None:
         assert not caught.value.retryable
         assert str(caught.value).count(".") == 1
         assert str(path) in caught.value.detail or "key" in caught.value.detail
-        told = "".join(traceback.format_exception(caught.value))
-        assert TOKEN.reveal() not in told
-        assert "hunter2" not in told
+        traceback_text = "".join(traceback.format_exception(caught.value))
+        assert TOKEN.reveal() not in traceback_text
+        assert "hunter2" not in traceback_text
     assert path.read_bytes() == before
 
 
@@ -108,20 +108,20 @@ def test_an_unknown_key(vault: Vault, path: Path) -> None:
 
 
 def test_every_truncation(vault: Vault, path: Path) -> None:
-    whole = path.read_bytes()
-    for size in range(len(whole)):
-        path.write_bytes(whole[:size])
+    original = path.read_bytes()
+    for size in range(len(original)):
+        path.write_bytes(original[:size])
         with pytest.raises(VaultError):
             vault.read("smtp", "grant")
-        assert path.read_bytes() == whole[:size]
+        assert path.read_bytes() == original[:size]
 
 
 def test_every_changed_octet_is_detected(vault: Vault, path: Path) -> None:
     """A changed name of a field hides it; nothing else than the right value is ever read."""
-    whole = path.read_bytes()
+    original = path.read_bytes()
     outcomes: dict[str, int] = {}
-    for position in range(len(whole)):
-        path.write_bytes(whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :])
+    for position in range(len(original)):
+        path.write_bytes(original[:position] + bytes([original[position] ^ 1]) + original[position + 1 :])
         try:
             value = vault.read("smtp", "grant")
         except VaultError as error:

@@ -104,9 +104,9 @@ def test_a_damaged_key_is_refused_kept_and_not_shown(home: Path, vault: Vault, o
         with pytest.raises(VaultError) as caught:
             attempt()
         assert caught.value.cause == "token_store_unreadable"
-        told = f"{caught.value!r} {caught.value.detail} {caught.value.__context__!r}"
-        assert "secretsecret" not in told
-        assert "kkkk" not in told
+        shown_text = f"{caught.value!r} {caught.value.detail} {caught.value.__context__!r}"
+        assert "secretsecret" not in shown_text
+        assert "kkkk" not in shown_text
     assert contents(home) == before
 
 
@@ -161,19 +161,19 @@ def test_rotation_by_another_process_is_noticed(home: Path, vault: Vault) -> Non
 
 def test_rotation_between_reading_the_record_and_the_key(home: Path, vault: Vault) -> None:
     vault.write("smtp", {"grant": TOKEN})
-    turns = 0
+    rotations = 0
 
     class TurnedMeanwhile(KeyRing):
         def find(self, key_id: str) -> Key | None:
-            nonlocal turns
-            if turns < 3:
-                turns += 1
+            nonlocal rotations
+            if rotations < 3:
+                rotations += 1
                 KeyRing.load(home, None).add_new_key()
                 vault.rotate()
             return super().find(key_id)
 
     assert Vault(home / "vault", TurnedMeanwhile.load(home, None)).read("smtp", "grant") == TOKEN
-    assert turns == 3
+    assert rotations == 3
 
 
 @pytest.mark.parametrize("damage", [b"{", b""])
@@ -182,7 +182,7 @@ def test_no_key_is_deleted_while_a_record_is_unreadable(home: Path, vault: Vault
         vault.write(record, {"grant": TOKEN})
     first = keys.newest()
     keys.add_new_key()
-    whole = (home / "vault" / "fax-pop.json").read_bytes()
+    original = (home / "vault" / "fax-pop.json").read_bytes()
     (home / "vault" / "fax-pop.json").write_bytes(damage)
 
     with pytest.raises(VaultError, match="fax-pop") as caught:
@@ -192,7 +192,7 @@ def test_no_key_is_deleted_while_a_record_is_unreadable(home: Path, vault: Vault
     assert keys.find(first.id) == first
     assert first.id not in (home / "vault" / "smtp.json").read_text()
 
-    (home / "vault" / "fax-pop.json").write_bytes(whole)
+    (home / "vault" / "fax-pop.json").write_bytes(original)
     assert vault.read("fax-pop", "grant") == TOKEN
     assert vault.rotate() == 1
     assert keys.find(first.id) is None

@@ -16,8 +16,8 @@ USER = "print@example.com"
 
 class TestConformance(MaildropSuite):
     differences: ClassVar[Mapping[str, str]] = {
-        "test_it_tells_of_mail": "POP3 has no way to tell",
-        "test_the_octets_of_all_mails": "it would have to list them",
+        "test_new_mail_is_reported": "POP3 has no way to tell",
+        "test_the_total_size": "it would have to list them",
     }
 
     @pytest.fixture

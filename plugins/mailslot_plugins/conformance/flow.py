@@ -81,7 +81,7 @@ class FlowSuite:
         """To be overridden if there are any: the application's secrets."""
         return ()
 
-    async def test_it_has_the_shape_of_one(self, flow: Flow[NoPerson]) -> None:
+    async def test_it_implements_the_protocol(self, flow: Flow[NoPerson]) -> None:
         """It has a name, and ``obtain`` and ``refresh`` are coroutine functions."""
         assert isinstance(flow, Flow)
         assert flow.name

@@ -104,7 +104,7 @@ class MaildropSuite:
         if name in self.differences:
             request.applymarker(pytest.mark.xfail(reason=self.differences[name], strict=True))
 
-    async def test_it_has_the_shape_of_one(self, mailbox: MailboxHarness) -> None:
+    async def test_it_implements_the_protocol(self, mailbox: MailboxHarness) -> None:
         """It implements the protocol; its options have defaults, and its mailbox id is printable."""
         assert isinstance(mailbox.maildrop, Maildrop)
         assert set(mailbox.options) == set(mailbox.maildrop.options)
@@ -134,7 +134,7 @@ class MaildropSuite:
         assert found[0] == found[1]
         assert len(set(found[0])) == 3
 
-    async def test_the_octets_of_all_mails(self, mailbox: MailboxHarness) -> None:
+    async def test_the_total_size(self, mailbox: MailboxHarness) -> None:
         """`stat` returns the total size without a listing."""
         await mailbox.deliver(mail("one"))
         async with mailbox.open() as session:
@@ -142,7 +142,7 @@ class MaildropSuite:
             assert octets is not None
             assert abs(octets - len(mail("one"))) < 20
 
-    async def test_other_numbers_for_the_same_mails(self, mailbox: MailboxHarness) -> None:
+    async def test_renumbered_mails_get_new_unique_ids(self, mailbox: MailboxHarness) -> None:
         """A unique-id is never reused for another mail: after renumbering there are other ones."""
         await mailbox.deliver(mail("one"))
         async with mailbox.open() as session:
@@ -166,7 +166,7 @@ class MaildropSuite:
         ],
         ids=["text", "dots", "8bit", "answers", "long-line"],
     )
-    async def test_a_mail_comes_as_it_is(self, mailbox: MailboxHarness, body: bytes) -> None:
+    async def test_a_mail_is_retrieved_unchanged(self, mailbox: MailboxHarness, body: bytes) -> None:
         """The octets are unchanged, also the second time in a session."""
         octets = mail("one") + body
         await mailbox.deliver(octets)
@@ -203,7 +203,7 @@ class MaildropSuite:
         assert size == len(octets)
         assert peak < MAX_MEMORY
 
-    async def test_a_mail_that_is_left_early(self, mailbox: MailboxHarness) -> None:
+    async def test_a_retrieval_that_is_left_early(self, mailbox: MailboxHarness) -> None:
         """The next mail is correct, or the session is closed with a `ClosedError`."""
         await mailbox.deliver(mail("long", 300_000))
         await mailbox.deliver(mail("short"))
@@ -216,7 +216,7 @@ class MaildropSuite:
                 assert await read_all(session.retrieve(shortest)) == mail("short")
         assert await mailbox.count() == 2
 
-    async def test_mails_that_another_client_has_taken(self, mailbox: MailboxHarness) -> None:
+    async def test_mails_that_another_client_has_deleted(self, mailbox: MailboxHarness) -> None:
         """Each is refused, or is complete if the server still has it; the session stays usable."""
         for name in ("one", "two", "three"):
             await mailbox.deliver(mail(name))
@@ -232,7 +232,7 @@ class MaildropSuite:
 
     # Deletion
 
-    async def test_deletions_hold_once_the_session_is_left(self, mailbox: MailboxHarness) -> None:
+    async def test_deletions_are_committed_when_the_session_is_left(self, mailbox: MailboxHarness) -> None:
         """Only the deleted mails are gone."""
         for name in ("one", "two", "three"):
             await mailbox.deliver(mail(name))
@@ -280,7 +280,7 @@ class MaildropSuite:
 
     # Opening a session
 
-    async def test_stages_come_in_the_order_of_the_wire(self, mailbox: MailboxHarness) -> None:
+    async def test_stages_are_reported_in_order(self, mailbox: MailboxHarness) -> None:
         """All stages of a connection test are reported."""
         stages: list[str] = []
         async with mailbox.open(on_stage=stages.append):
@@ -310,7 +310,7 @@ class MaildropSuite:
         for secret in tokens:
             assert secret not in f"{error} {error.detail} {error!r} {error.reply} {error.challenge}"
 
-    async def test_a_token_that_is_renewed(self, mailbox: MailboxHarness) -> None:
+    async def test_a_refused_token_is_requested_again(self, mailbox: MailboxHarness) -> None:
         """After a refusal a new token is requested once, with ``force=True``."""
         user = mailbox.profile.auth.user if mailbox.profile.auth else ""
         source = ListedTokenSource("no-such-token-at-all", mailbox.secrets[0])
@@ -318,7 +318,7 @@ class MaildropSuite:
             assert list(await session.listing()) == []
         assert source.force_calls == [False, True]
 
-    async def test_nobody_answers(self, mailbox: MailboxHarness, free_tcp_port: int) -> None:
+    async def test_a_refused_connection(self, mailbox: MailboxHarness, free_tcp_port: int) -> None:
         """A refused connection is a retryable `NetworkError`."""
         unreachable = replace(
             mailbox.profile, endpoint=Endpoint("127.0.0.1", free_tcp_port, mailbox.profile.endpoint.security)
@@ -329,7 +329,7 @@ class MaildropSuite:
         assert (raised.value.stage, raised.value.cause) == ("connect", "connection_refused")
         assert raised.value.retryable
 
-    async def test_a_server_that_says_nothing(self, mailbox: MailboxHarness) -> None:
+    async def test_a_silent_server(self, mailbox: MailboxHarness) -> None:
         """A silent server is a timeout."""
         async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
             port = listener.extra(SocketAttribute.local_port)
@@ -339,7 +339,7 @@ class MaildropSuite:
                     pass
             assert raised.value.cause == "connection_timeout"
 
-    async def test_nothing_secret_is_noted(self, mailbox: MailboxHarness, caplog: pytest.LogCaptureFixture) -> None:
+    async def test_no_secret_is_recorded(self, mailbox: MailboxHarness, caplog: pytest.LogCaptureFixture) -> None:
         """Neither the transcript nor a log at any level contains a secret or the mail."""
         caplog.set_level(logging.DEBUG)
         transcript = Transcript()
@@ -368,7 +368,7 @@ class MaildropSuite:
         with pytest.raises(NetworkError):
             await run_sync(lambda: anyio.run(connect, backend="trio"))
 
-    async def test_it_tells_of_mail(self, mailbox: MailboxHarness) -> None:
+    async def test_new_mail_is_reported(self, mailbox: MailboxHarness) -> None:
         """`watch` calls back once when it has begun, and when a mail comes."""
         maildrop = mailbox.maildrop
         assert isinstance(maildrop, PushingMaildrop)

@@ -121,7 +121,7 @@ class SubmitterSuite:
     # What is sent.
 
     @pytest.mark.parametrize("personality", [DOVECOT, EXCHANGE, GMAIL], ids=lambda found: found.name)
-    async def test_a_message_arrives_by_each_way(self, personality: Personality) -> None:
+    async def test_a_message_arrives_with_each_encryption_and_mechanism(self, personality: Personality) -> None:
         """By TLS and STARTTLS with each bearer mechanism; line ends are CRLF, and Bcc is removed."""
         async with run_sandbox(personality=personality) as sandbox:
             for tls in (False, True):
@@ -170,7 +170,7 @@ class SubmitterSuite:
         assert second.recipients[1].address == "a@xn--bcher-kva.example"
         assert not sandbox.violations
 
-    async def test_reports_are_asked_for(self, sandbox: Sandbox) -> None:
+    async def test_delivery_status_notifications_are_requested(self, sandbox: Sandbox) -> None:
         """By DSN, if the server offers it."""
         delivery = DeliveryStatus(("SUCCESS", "FAILURE"), whole_message=False, envelope_id="a b")
         async with self.open_session(sandbox) as session:
@@ -180,7 +180,7 @@ class SubmitterSuite:
         assert submission.sender.parameters["ENVID"] == "a+20b"
         assert submission.recipients[0].parameters["NOTIFY"] == "SUCCESS,FAILURE"
 
-    async def test_what_the_server_cannot_take_is_told_without_asking_it(self) -> None:
+    async def test_unsupported_messages_are_refused_before_sending(self) -> None:
         """A message over its SIZE, or one that needs an extension that it does not offer."""
         personality = with_offers(DOVECOT, "SIZE 100", "AUTH XOAUTH2")
         async with run_sandbox(personality=personality) as sandbox, self.open_session(sandbox) as session:
@@ -196,7 +196,7 @@ class SubmitterSuite:
             assert "MAIL FROM" not in sandbox.transcript
             await session.submit(USER, [RECIPIENT], MESSAGE)
 
-    async def test_bad_input_is_told_before_an_octet_leaves(self, sandbox: Sandbox) -> None:
+    async def test_invalid_input_is_refused_before_sending(self, sandbox: Sandbox) -> None:
         """Invalid addresses, and messages that cannot be read or have another size than announced."""
         async with self.open_session(sandbox) as session:
             cases: tuple[tuple[str, list[str], Any], ...] = (
@@ -213,7 +213,7 @@ class SubmitterSuite:
             assert "MAIL FROM" not in sandbox.transcript
             await session.submit(USER, [RECIPIENT], MESSAGE)
 
-    async def test_a_message_that_turns_out_to_be_another(self, sandbox: Sandbox) -> None:
+    async def test_a_message_that_fails_or_has_another_size(self, sandbox: Sandbox) -> None:
         """A message that fails, or is shorter than announced, is never completed, and the session is closed."""
         for rest in (OSError("disk"), b"y"):
             hook = RecordingHook()
@@ -227,7 +227,7 @@ class SubmitterSuite:
 
     # What the server refuses.
 
-    async def test_recipients_are_told_apart(self, sandbox: Sandbox) -> None:
+    async def test_accepted_and_refused_recipients(self, sandbox: Sandbox) -> None:
         """Some may be refused; with all of them, no content is sent. The session stays usable."""
         sandbox.rules.recipients |= {"no@example.com": "550 5.1.1 no such user", "later@example.com": "450 4.2.1 later"}
         hook = RecordingHook()
@@ -265,7 +265,7 @@ class SubmitterSuite:
             await session.submit(USER, [RECIPIENT], MESSAGE)
         assert hook.calls == 1
 
-    async def test_asking_without_sending(self, sandbox: Sandbox) -> None:
+    async def test_probe(self, sandbox: Sandbox) -> None:
         """`probe` sends no message, raises for refused addresses, and leaves the session usable."""
         sandbox.rules.recipients["no@example.com"] = "550 5.1.1 no such user"
         async with self.open_session(sandbox) as session:
@@ -277,7 +277,7 @@ class SubmitterSuite:
             assert sandbox.submissions == []
             await session.submit(USER, [RECIPIENT], MESSAGE)
 
-    async def test_the_server_leaves(self, sandbox: Sandbox) -> None:
+    async def test_the_server_closes_with_421(self, sandbox: Sandbox) -> None:
         """421 is a temporary refusal that ends the session, also if it is unsolicited."""
         farewell = b"421 4.3.2 bye\r\n"
         for event in ("MAIL", "RCPT", "idle"):
@@ -294,7 +294,7 @@ class SubmitterSuite:
 
     # Signing in.
 
-    async def test_a_refused_token_is_asked_for_once_more(self, sandbox: Sandbox) -> None:
+    async def test_a_refused_token_is_requested_again(self, sandbox: Sandbox) -> None:
         """A new token is accepted on the same connection; if it is refused too, the error has the error challenge."""
         good = sandbox.provider.issue(USER).value.reveal()
         for mechanism, status in (("XOAUTH2", "401"), ("OAUTHBEARER", "invalid_token")):
@@ -345,7 +345,7 @@ class SubmitterSuite:
             assert "C: AUTH" not in sandbox.transcript
 
     @pytest.mark.parametrize("injected", [b"250 ok\r\n", b"2", b"250-mail.test\r\n250 AUTH PLAIN\r\n"])
-    async def test_octets_that_slip_in_before_tls(self, sandbox: Sandbox, injected: bytes) -> None:
+    async def test_octets_injected_before_tls(self, sandbox: Sandbox, injected: bytes) -> None:
         """They are reported as `tls_injection`, and never taken for a reply."""
         sandbox.faults += [Fault("STARTTLS", append=injected)]
         error = await self.open_error(sandbox, tls=False)
@@ -366,7 +366,7 @@ class SubmitterSuite:
             endpoint = Endpoint("localhost", sandbox.smtp.port, security)
             assert isinstance(await self.open_error(sandbox, endpoint=endpoint, ssl_context=context), InputError)
 
-    async def test_tls_where_it_does_not_come_first(self, sandbox: Sandbox) -> None:
+    async def test_implicit_tls_at_a_starttls_port(self, sandbox: Sandbox) -> None:
         """The port and the encryption do not match."""
         error = await self.open_error(sandbox, endpoint=Endpoint("localhost", sandbox.smtp.port, Security.TLS))
         assert (error.cause, error.stage) == ("tls_port_mismatch", "tls")
@@ -382,7 +382,7 @@ class SubmitterSuite:
 
     # What goes wrong.
 
-    async def test_servers_that_are_not_reached(self, sandbox: Sandbox) -> None:
+    async def test_unreachable_servers(self, sandbox: Sandbox) -> None:
         """Only these errors lead to the secondary server."""
         error = await self.open_error(sandbox, endpoint=Endpoint("mail.invalid", 587, Security.STARTTLS))
         assert isinstance(error, NetworkError)
@@ -391,7 +391,7 @@ class SubmitterSuite:
         assert isinstance(error, NetworkError)
         assert (error.stage, error.cause, error.retryable) == ("connect", "connection_refused", True)
 
-    async def test_servers_that_do_not_want(self, sandbox: Sandbox) -> None:
+    async def test_refused_greetings(self, sandbox: Sandbox) -> None:
         """The greeting is a refusal, or not SMTP."""
         sandbox.faults[:] = [
             Fault("greeting", protocol="smtp", act=False, replace=b"421 4.3.2 too busy\r\n", ending="close")
@@ -413,7 +413,7 @@ class SubmitterSuite:
             ("message", "data", ["close", "reset", None]),
         ],
     )
-    async def test_a_line_that_breaks(
+    async def test_a_broken_or_silent_connection(
         self, sandbox: Sandbox, event: str, stage: Stage, endings: Sequence[ConnectionEnd | None]
     ) -> None:
         """Broken or silent: the error has the stage, the session is closed, and only a sent message is in doubt."""
@@ -463,7 +463,7 @@ class SubmitterSuite:
                 await session.submit(USER, [RECIPIENT], MESSAGE)
         assert sandbox.submissions == []
 
-    async def test_nonsense_in_answer_to_a_message(self, sandbox: Sandbox) -> None:
+    async def test_an_invalid_reply_to_a_message(self, sandbox: Sandbox) -> None:
         """The message is in doubt."""
         for reply in (b"nonsense\r\n", b"354 go on\r\n", b"250-2.0.0 Ok\r\n354 2.0.0 Ok\r\n"):
             sandbox.faults[:] = [Fault("message", act=False, replace=reply)]
@@ -506,7 +506,7 @@ class SubmitterSuite:
         assert "C: QUIT" not in sandbox.transcript
         assert sandbox.submissions == []
 
-    async def test_leaving_by_an_error_says_nothing(self, sandbox: Sandbox) -> None:
+    async def test_leaving_by_an_error_sends_no_quit(self, sandbox: Sandbox) -> None:
         """Leaving normally says QUIT."""
         with pytest.raises(ZeroDivisionError):
             async with self.open_session(sandbox):
@@ -520,7 +520,7 @@ class SubmitterSuite:
         with pytest.raises(ClosedError):
             await session.submit(USER, [RECIPIENT], MESSAGE)
 
-    async def test_what_is_done_before_the_end(self, sandbox: Sandbox) -> None:
+    async def test_the_before_end_hook(self, sandbox: Sandbox) -> None:
         """The hook runs once, before the server can have the message; if it raises, nothing is in doubt."""
         for message in (MESSAGE, b"x\r\n" * 90_000):
             hook = RecordingHook()
@@ -535,7 +535,7 @@ class SubmitterSuite:
 
     # What is told.
 
-    async def test_steps_are_told_in_order(self, sandbox: Sandbox) -> None:
+    async def test_stages_are_reported_in_order(self, sandbox: Sandbox) -> None:
         """`on_stage` is called when each stage begins."""
         for tls, expected in ((True, "tls greeting capabilities"), (False, "greeting capabilities tls capabilities")):
             stages: list[Stage] = []
@@ -544,7 +544,7 @@ class SubmitterSuite:
             steps = [stage for event, stage in enumerate(stages) if stages[event - 1 : event] != [stage]]
             assert " ".join(steps) == f"resolve connect {expected} sign_in token sign_in envelope"
 
-    async def test_no_secret_is_told(self, sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
+    async def test_no_secret_is_recorded(self, sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
         """Not in the transcript, a log or an error, even if the server echoes it."""
         token = sandbox.provider.issue(USER).value.reveal()
         echoed = f"535 5.7.8 {token} is not good\r\n".encode()

@@ -60,7 +60,7 @@ class TokenSourceSuite:
         """To be overridden if there are any: the source's secrets besides its tokens."""
         return ()
 
-    async def test_it_has_the_shape_of_one(self, source: TokenSource) -> None:
+    async def test_it_implements_the_protocol(self, source: TokenSource) -> None:
         """It has the coroutine functions ``token``, with the argument ``force``, and ``forget``."""
         assert isinstance(source, TokenSource)
         assert inspect.iscoroutinefunction(source.token)
@@ -114,7 +114,7 @@ class TokenSourceSuite:
         with anyio.fail_after(60):
             check_token(await source.token())
 
-    async def test_waiting_holds_up_nobody_and_can_be_cancelled(self, slow: TokenSource) -> None:
+    async def test_waiting_does_not_block_and_can_be_cancelled(self, slow: TokenSource) -> None:
         """While it waits, other tasks run, and it ends soon after a cancellation."""
         returned = False
 

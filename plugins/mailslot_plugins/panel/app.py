@@ -1,7 +1,7 @@
 """The panel as the service sees it.
 
-Most panels are opened a few times a month, and their pages take twenty megabytes. So they are loaded for the first
-request; until then, only what listens is.
+Most panels are opened a few times a month, and their pages take twenty megabytes. So the pages are loaded for the first
+request; until then, only the code that listens is loaded.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _PACKAGES: Final = ("starlette", "hypercorn", "jinja2", "argon2", "cryptography", "segno")
 
 for _package in _PACKAGES:
-    # Whoever starts the service must learn of it, not whoever opens the panel.
+    # The person who starts the service must see this error, rather than the person who opens the panel.
     if find_spec(_package) is None:
         raise ModuleNotFoundError(f"No module named {_package!r}", name=_package)
 

@@ -29,7 +29,7 @@ class BackgroundTask(Generic[T]):
     """A task that runs in the background.
 
     Attributes:
-        subject: what it works on; pages read from it how far the task has come.
+        subject: the object that it works on; pages read the task's progress from it.
         scope: cancels the task.
         ended: set once the task has ended, for whatever reason.
     """
@@ -64,9 +64,9 @@ class BackgroundTasks:
         """Start a task, and cancel the one that has the same key.
 
         Args:
-            key: what it is found by.
+            key: the key by which it is found.
             subject: passed to `work`, and read by pages.
-            work: the task's function; it notes its result and its errors in `subject`, since nobody awaits it.
+            work: the task's function; it stores its result and its errors in `subject`, since nobody awaits it.
 
         Raises:
             RuntimeError: the panel is not running.

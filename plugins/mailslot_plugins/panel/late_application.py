@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 class LateApplication:
-    """An application that is made when the first request comes; where that fails, the next one tries it again.
+    """An application that is made for the first request; if that fails, the next request tries again.
 
     Args:
         make: makes it. It is called in a thread, once at a time.

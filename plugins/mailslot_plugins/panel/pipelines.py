@@ -129,7 +129,7 @@ def pipeline_text(name: str, key: str, language: str) -> str | None:
 
 
 def load_pages(taken: Container[str]) -> list[PipelinePage]:
-    """Return the pages of pipelines; one that cannot be used is left out, and the log says why.
+    """Return the pages of pipelines; one that cannot be used is logged and left out.
 
     Args:
         taken: the first parts of the panel's own paths.

@@ -66,8 +66,8 @@ def mail_error_response(error: MailError) -> Response:
 def problem_document(error: MailError) -> dict[str, Any]:
     """Return the problem document of a `MailError`."""
     key = error.key if isinstance(error, InputError) else ""
-    theirs = isinstance(error, InputError) and not isinstance(error, SettingsFileError)
-    status = _STATUS.get(error.cause, 409) if theirs else _DEVICE_FAULT
+    is_input_error = isinstance(error, InputError) and not isinstance(error, SettingsFileError)
+    status = _STATUS.get(error.cause, 409) if is_input_error else _DEVICE_FAULT
     return _document(status, str(error), cause=error.cause, stage=error.stage, detail=error.detail, key=key)
 
 

@@ -77,14 +77,14 @@ def chosen_language(connection: HTTPConnection, otherwise: str) -> str:
     chosen = cookie(connection, COOKIE)
     if chosen in LANGUAGES:
         return chosen
-    asked: list[tuple[float, str]] = []
+    accepted: list[tuple[float, str]] = []
     # A very long header is truncated.
     for part in connection.headers.get("accept-language", "")[:500].split(","):
         name, _, quality = part.partition(";q=")
         short = name.strip().partition("-")[0].lower()
         if short in LANGUAGES:
-            asked.append((_weight(quality), short))
-    best = max(asked, key=lambda pair: pair[0], default=(0.0, otherwise))
+            accepted.append((_weight(quality), short))
+    best = max(accepted, key=lambda pair: pair[0], default=(0.0, otherwise))
     return best[1] if best[0] > 0 else otherwise
 
 

@@ -53,21 +53,19 @@ class Step:
 
 def demo(
     *,
-    remove_duplicates: Annotated[
-        bool, typer.Option("--once", help="Run the demo and exit, without the panel.")
-    ] = False,
+    once: Annotated[bool, typer.Option("--once", help="Run the demo and exit, without the panel.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document (with --once).")] = False,
     backend: Annotated[Literal["asyncio", "trio"], typer.Option(help="The asynchronous library to use.")] = "asyncio",
 ) -> None:
     """Send a scanned page and fetch it back, on built-in mail servers; then show a device's panel, until Ctrl-C."""
-    if as_json and not remove_duplicates:
+    if as_json and not once:
         raise typer.BadParameter("--json goes with --once", param_hint="--json")
     steps = anyio.run(_run_journeys, as_json, backend=backend)
     if as_json:
         print_json([asdict(step) for step in steps])
     if not all(step.ok for step in steps):
         sys.exit("The demo failed; see the rows marked with ✗.")
-    if not remove_duplicates:
+    if not once:
         from mailslot_plugins.sandbox.demo_panel import run_demo_panel  # noqa: PLC0415 - the panel takes a while to import
 
         try:

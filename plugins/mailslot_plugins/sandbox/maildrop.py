@@ -58,6 +58,6 @@ class Maildrop:
 
     def remove(self, messages: Iterable[StoredMessage]) -> None:
         """Delete messages, as QUIT does."""
-        gone = {id(message) for message in messages}
-        self.removed += [message for message in self.messages if id(message) in gone]
-        self.messages = [message for message in self.messages if id(message) not in gone]
+        removed_ids = {id(message) for message in messages}
+        self.removed += [message for message in self.messages if id(message) in removed_ids]
+        self.messages = [message for message in self.messages if id(message) not in removed_ids]

@@ -15,7 +15,7 @@ from mailslot.net.socket_stream import SocketStream
 
 _LINGER_TIME: Final = 5.0
 _LINGER_OCTETS: Final = 1_048_576
-"""How long, and for how many octets, a client is heard whose connection is being closed."""
+"""Seconds and octets for which a connection is still read while it is being closed."""
 
 
 class TlsHandshakeError(Exception):
@@ -75,12 +75,12 @@ class AcceptedConnection(SocketStream):
     async def close_gracefully(self) -> None:
         """Close so that the client gets what was sent to it.
 
-        If octets of the client are left unread, the system resets the connection, and what the client has not
-        received yet is lost. So our side is closed first, and the client is heard a little longer.
+        If octets of the client are left unread, the system resets the connection, and the client loses what it has not
+        received yet. So our side is closed first, and the connection is read a little longer.
         """
         with suppress(OSError, ValueError, EOFError):
             if isinstance(self._socket, ssl.SSLSocket):
-                # It need not be answered, and cannot be sent after a handshake that failed.
+                # No reply to it is needed, and it cannot be sent after a failed handshake.
                 with suppress(OSError, ValueError):
                     self._socket.unwrap()
             self._socket.shutdown(socket.SHUT_WR)

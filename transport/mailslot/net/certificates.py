@@ -1,4 +1,4 @@
-"""A listener's own certificates: made once, and kept in a folder."""
+"""The self-signed certificates of listeners: created once, and stored in a folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cryptography.x509 import GeneralName, KeyUsage
 
 NAMES: Final = ("rsa.pem", "ecdsa.pem")
-"""Old devices know RSA only; for others ECDSA takes a tenth of the time."""
+"""Old devices support only RSA; for others ECDSA takes a tenth of the time."""
 
 # Fixed, since the clock of a device, and of the machine that this runs on, may be wrong at the first start; and before
 # 2050, after which dates are written in another way that some devices cannot read (RFC 5280 section 4.1.2.5).
@@ -28,8 +28,8 @@ _NOT_AFTER: Final = datetime(2049, 12, 31, tzinfo=UTC)
 def ensure_certificates(folder: Path, hosts: Sequence[str]) -> list[tuple[Path, Path]]:
     """Return a certificate with an RSA key and one with an ECDSA key, for `mailslot.net.server_tls.server_context`.
 
-    They are made the first time, signed by themselves, and are on the disk once this returns. Two processes that do so
-    at the same time get the same ones. Making the RSA key takes up to a second, so this belongs in a thread.
+    They are created the first time, self-signed, and are on the disk once this returns. Two processes that call it at
+    the same time get the same certificates. Creating the RSA key takes up to a second: call this in a thread.
 
     Args:
         folder: an existing folder; each file in it has the key and the certificate, and only its owner can read it.
@@ -49,7 +49,7 @@ def ensure_certificates(folder: Path, hosts: Sequence[str]) -> list[tuple[Path, 
 
 
 def _make(name: str, hosts: Sequence[str]) -> bytes:
-    # An extra brings it, and it takes a while to import.
+    # It belongs to an extra, and takes a while to import.
     from cryptography.hazmat.primitives.asymmetric import ec, rsa  # noqa: PLC0415
     from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415
         Encoding,
@@ -59,7 +59,7 @@ def _make(name: str, hosts: Sequence[str]) -> bytes:
 
     key: RSAPrivateKey | EllipticCurvePrivateKey
     key = rsa.generate_private_key(65_537, 2_048) if name == "rsa.pem" else ec.generate_private_key(ec.SECP256R1())
-    # PKCS#1 and SEC1, which everything can read.
+    # PKCS#1 and SEC1, which all programs can read.
     private = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
     return private + _certificate(key, hosts)
 
@@ -97,7 +97,7 @@ def _key_usage(key: RSAPrivateKey | EllipticCurvePrivateKey) -> KeyUsage:
 
     return x509.KeyUsage(
         digital_signature=True,
-        # Old devices let the key exchange be done by RSA.
+        # Old devices use RSA for the key exchange.
         key_encipherment=isinstance(key, RSAPrivateKey),
         key_cert_sign=True,
         content_commitment=False,
@@ -119,7 +119,7 @@ def _general_name(host: str) -> GeneralName:
 
 
 def _create(path: Path, octets: bytes) -> None:
-    """Write a file that has all of its contents as soon as it exists; leave one that has come meanwhile."""
+    """Create a file atomically; keep a file that another process has created in the meantime."""
     fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:

@@ -1,4 +1,4 @@
-"""Listening: sockets, accepted connections, and how many of them there may be."""
+"""Listening sockets, accepted connections, and the limits on their number."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 RECEIVE_SIZE: Final = 32_768
-"""Octets received at once: few, since many connections hold as many at the same time."""
+"""Octets received at once. It is small, since many connections may each hold as many."""
 
 _BACKLOG: Final = 128
 
@@ -41,11 +41,11 @@ _NO_SUCH_FAMILY: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """How many connections there may be at once, before anybody has signed in.
+    """The maximum simultaneous connections, whether or not their clients have signed in.
 
     Attributes:
-        per_address: from one IP address.
-        per_listener: in all.
+        per_address: connections from one IP address.
+        per_listener: connections of the whole listener.
     """
 
     per_address: int = 20
@@ -53,13 +53,13 @@ class ConnectionLimits:
 
 
 class Listener:
-    """Listening sockets of one name.
+    """The listening sockets of one listener.
 
     Attributes:
         name: the name.
-        port: the port, also where the system has chosen it.
-        limits: how many connections there may be.
-        refused: how many were closed at once since there were too many.
+        port: the port, even if the system has chosen it.
+        limits: the limits on connections.
+        refused: the number of connections that were closed at once because there were too many.
     """
 
     def __init__(self, name: str, sockets: Sequence[socket.socket], limits: ConnectionLimits) -> None:
@@ -76,7 +76,7 @@ class Listener:
 
     @property
     def connections(self) -> int:
-        """How many connections there are."""
+        """The number of connections."""
         return len(self._open)
 
     async def serve(self, handle: Callable[[AcceptedConnection], Awaitable[None]], *, too_many: bytes = b"") -> None:
@@ -84,7 +84,7 @@ class Listener:
 
         Args:
             handle: called for each connection, which is closed once it returns. Its errors are logged.
-            too_many: what a client is told before its connection is closed, if there are too many.
+            too_many: the octets to send to a client before closing its connection, if there are too many.
         """
         try:
             async with anyio.create_task_group() as group:
@@ -189,7 +189,7 @@ async def open_listener(name: str, host: str, port: int, limits: ConnectionLimit
         name: the listener's name.
         host: an IP address or a host name; empty for all addresses.
         port: the port; 0 for one that the system chooses.
-        limits: how many connections there may be.
+        limits: the limits on connections.
 
     Raises:
         InputError: the address cannot be used; its `key` is ``"listen"``.
@@ -210,7 +210,7 @@ async def open_listener(name: str, host: str, port: int, limits: ConnectionLimit
         for each in sockets:
             each.close()
         raise InputError(
-            f"The listener {name} cannot be opened at {host}:{port}: {_why(error)}.",
+            f"The listener {name} cannot be opened at {host}:{port}: {_reason(error)}.",
             stage="connect",
             key="listen",
             detail=repr(error),
@@ -240,7 +240,7 @@ def _listen(family: int, address: tuple[str, int]) -> socket.socket:
     return listening
 
 
-def _why(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     if isinstance(error, socket.gaierror | UnicodeError):
         return "there is no such name or address"
     reasons = {

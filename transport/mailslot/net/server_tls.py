@@ -15,7 +15,8 @@ _NO_CHECK_TIME: Final = 0x20_0000
 """OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which Python has no name for."""
 
 _LEGACY_CIPHERS: Final = "ALL:!aNULL:!eNULL:!EXPORT:@SECLEVEL=0"
-"""Also those with SHA-1, 3DES and key exchange by RSA; still none without encryption or without a certificate."""
+"""These include ciphers with SHA-1, 3DES and key exchange by RSA, but none without encryption or without a
+certificate."""
 
 
 def server_context(
@@ -24,9 +25,10 @@ def server_context(
     """Return a context for a listener.
 
     Args:
-        certificates: files in PEM, the certificate with its chain and the private key, which may be the same file. Of
-            several, the client's ciphers decide: one with an RSA key and one with an ECDSA key serve all.
-        legacy: whether TLS 1.0 and 1.1 and old ciphers are spoken as well; else TLS 1.2 or newer.
+        certificates: files in PEM, the certificate with its chain and the private key, which may be the same file. If
+            there are several, the client's ciphers determine which one is used; one with an RSA key and one with an
+            ECDSA key serve all clients.
+        legacy: whether TLS 1.0 and 1.1 and old ciphers are accepted as well; otherwise only TLS 1.2 or newer.
         client_certificates: certificates in PEM that clients may present. A client without one is let in as well, with
             `TlsInfo.fingerprint` None. One that presents any other is refused in the handshake, and nobody is asked for
             a certificate if there are none here. Their dates do not matter: the fingerprint identifies a device.
@@ -63,7 +65,7 @@ def _load(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
 
 def _ask_for(context: ssl.SSLContext, client_certificates: Sequence[str]) -> None:
     context.verify_mode = ssl.CERT_OPTIONAL
-    # A device's certificate is trusted for itself, whoever has issued it.
+    # A device's certificate is itself the trust anchor, regardless of its issuer.
     context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN | _NO_CHECK_TIME
     try:
         context.load_verify_locations(cadata="\n".join(client_certificates))

@@ -1,4 +1,4 @@
-"""Slowing down whoever guesses passwords, without locking anybody out."""
+"""Slowing down the guessing of passwords, without locking anybody out."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_FIRST: Final = 1.0
-_LONGEST: Final = 30.0
+_FIRST_DELAY: Final = 1.0
+_MAX_DELAY: Final = 30.0
 """Seconds before a refusal is sent: doubled for each failure in a row, up to the longest."""
 
 _FORGOTTEN_AFTER: Final = 600.0
@@ -19,7 +19,7 @@ _MAX_ADDRESSES: Final = 10_000
 
 
 class SignInDelay:
-    """Knows the failed sign-ins of each address, over all of its connections.
+    """Counts the failed sign-ins of each address, over all of its connections.
 
     Only refusals are delayed: a device whose password was wrong yesterday signs in at once today.
     """
@@ -38,7 +38,7 @@ class SignInDelay:
         self._failures[address] = count, now
         if len(self._failures) > _MAX_ADDRESSES:
             del self._failures[next(iter(self._failures))]
-        return min(_FIRST * 2.0 ** min(count - 1, 10), _LONGEST)
+        return min(_FIRST_DELAY * 2.0 ** min(count - 1, 10), _MAX_DELAY)
 
     def succeeded(self, address: str) -> None:
         """Forget the failures of an address."""

@@ -1,1 +1,1 @@
-"""OAuth 2.0: grants, how they are obtained, kept fresh and given up, and the providers' peculiarities."""
+"""OAuth 2.0: grants, how they are obtained, refreshed and revoked, and the peculiarities of providers."""

@@ -1,4 +1,4 @@
-"""Signed assertions: the JWT that proves who an application is, or for whom it acts (RFC 7523 section 3)."""
+"""Signed assertions: JWTs that prove an application's identity, or for whom it acts (RFC 7523 section 3)."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 with warnings.catch_warnings():  # authlib.deprecate adds a filter for the whole process as it is imported
     from authlib.oauth2.rfc7523 import assertion
 
-_KEY_TYPES: Final[dict[str, Any]] = {"ES": ECKey, "HS": OctKey}  # RSA else (RFC 7518 section 3.1)
-_assertion: Final[Any] = assertion  # its types are known in part only
+_KEY_TYPES: Final[dict[str, Any]] = {"ES": ECKey, "HS": OctKey}  # otherwise RSA (RFC 7518 section 3.1)
+_assertion: Final[Any] = assertion  # authlib is only partly typed
 
 LIFETIME: Final = 300
-"""Seconds that an assertion is valid, which Entra wants to be ten minutes at most (certificate-credentials.md)."""
+"""Seconds for which an assertion is valid; Entra allows at most ten minutes (certificate-credentials.md)."""
 
 LEEWAY: Final = 30
-"""Seconds that it is dated back: what a clock set by a ``Date`` of whole seconds, and a round trip, may be off by."""
+"""Seconds by which it is backdated, for the inaccuracy of a clock set by a ``Date`` in whole seconds, and a round
+trip."""
 
 
 def sign_assertion(
@@ -38,17 +39,17 @@ def sign_assertion(
     header: Mapping[str, str] | None = None,
     claims: Mapping[str, str] | None = None,
 ) -> Secret:
-    """Return an assertion for one request; each has a new ``jti``.
+    """Sign an assertion for one request; each has a new ``jti``.
 
     Args:
-        key: the private key in PEM, unencrypted; for ``HS`` algorithms the secret itself.
+        key: the unencrypted private key in PEM; for ``HS`` algorithms the secret itself.
         issuer: ``iss``: the client's id, or the service account.
         subject: ``sub``: the client's id, or the mailbox it acts for.
         audience: ``aud``: the token endpoint.
         now: the token service's time, in seconds since the epoch.
-        algorithm: a JWS algorithm of the key's kind (RFC 7518 section 3.1).
-        header: more members of the header.
-        claims: more claims.
+        algorithm: a JWS algorithm for this type of key (RFC 7518 section 3.1).
+        header: additional members of the header.
+        claims: additional claims.
 
     Raises:
         InputError: the key cannot be used with this algorithm.
@@ -63,7 +64,7 @@ def sign_assertion(
             subject,
             issued_at=issued,
             expires_at=int(now) + LIFETIME,
-            # authlib puts its jti into this dict: one that is used again would be replayed.
+            # authlib puts the jti into this dict, so a dict that is used twice would repeat it.
             claims={**(claims or {}), "nbf": issued},
             header=dict(header or {}),
             alg=algorithm,

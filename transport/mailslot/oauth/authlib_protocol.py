@@ -1,16 +1,15 @@
-"""What is used of authlib: the grammar of OAuth 2.0 that needs no keys, without authlib's HTTP clients.
+"""The parts of authlib for OAuth 2.0 messages that need no keys, without authlib's HTTP clients.
 
-What is not used, and why:
+These parts are not used:
 
-- `parse_authorization_code_response` checks no ``iss`` and compares the state in no constant time. It takes the last of
-  several values, and for a refusal it knows only that the code is missing. The flows in which a person signs in
-  check all of that themselves.
-- `AuthorizationServerMetadata.validate` refuses a document for members that nobody here reads, and takes ``http``
-  addresses where an environment variable says so. See `mailslot.oauth.discovery`.
-- `OAuth2Token` fails at an ``expires_in`` that is no number. See `mailslot.oauth.token_response`.
-- `OAuth2Client` keeps no status, no ``error_codes`` and no ``Retry-After``. See `mailslot.oauth.token_errors`.
-- `prepare_token_request` and `prepare_revoke_token_request` write the same forms as `encode_form`, and authlib has none
-  that asks for a device code. The first takes members that are called ``body`` for its own.
+- `parse_authorization_code_response` does not check ``iss``, and does not compare the state in constant time. It takes
+  the last of several values, and reports a refusal only as a missing code. Our flows check all of that themselves.
+- `AuthorizationServerMetadata.validate` rejects a document because of members that are not used here, and accepts
+  ``http`` addresses if an environment variable is set. See `mailslot.oauth.discovery`.
+- `OAuth2Token` fails if ``expires_in`` is not a number. See `mailslot.oauth.token_response`.
+- `OAuth2Client` drops the status, ``error_codes`` and ``Retry-After``. See `mailslot.oauth.token_errors`.
+- `prepare_token_request` and `prepare_revoke_token_request` produce the same forms as `encode_form`, and authlib has no
+  such function for device codes. The first one treats a member named ``body`` as its own argument.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 _ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
-# Its types are known in part only.
+# authlib is only partly typed.
 _ClientAuth: Final[Any] = auth.ClientAuth
 _parameters: Final[Any] = parameters
 _pkce: Final[Any] = rfc7636
@@ -47,7 +46,7 @@ def authorization_url(
     """Return the URL at which a person signs in (RFC 6749 section 4.1.1), with a PKCE S256 challenge (RFC 7636, 4.2).
 
     Args:
-        endpoint: the authorization endpoint; a query of its own is kept.
+        endpoint: the authorization endpoint; its query is kept.
         client_id: the client's id.
         redirect_uri: where the browser is redirected with the response.
         scopes: the requested scopes.
@@ -84,11 +83,11 @@ def authenticate_client(method: str, client_id: str, credential: str | None, bod
         body: the form.
     """
     if method.endswith("_jwt"):
-        # authlib's own class for it leaves out client_id, which Entra wants.
+        # authlib's class for this leaves out client_id, which Entra requires.
         body = add_params_to_qs(body, {"client_assertion_type": _ASSERTION_TYPE, "client_assertion": credential or ""})
         method = "none"
     if method == "client_secret_basic" and credential is not None:
-        # Each half is form-encoded, which authlib does not: a colon or a percent sign would break it.
+        # Both parts are form-encoded, which authlib does not do; otherwise a colon or a percent sign would break it.
         client_id, credential = quote_plus(client_id), quote_plus(credential)
     headers: dict[str, str] = {}
     _, headers, body = _ClientAuth(client_id, credential, method).prepare("POST", "", headers, body)
@@ -98,7 +97,7 @@ def authenticate_client(method: str, client_id: str, credential: str | None, bod
 def metadata_urls(issuer: str) -> list[str]:
     """Return the URLs at which an issuer's metadata may be, in the order to try (RFC 8414 sections 3.1 and 5).
 
-    The path goes behind the well-known one; only OpenID Connect's own documents may have it in front.
+    The issuer's path comes after the well-known path; only in OpenID Connect may it come first.
     """
     base = issuer.rstrip("/")  # authlib does not remove it
     addresses = [

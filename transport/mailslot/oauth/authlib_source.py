@@ -33,29 +33,29 @@ logger = logging.getLogger(__name__)
 
 
 class AuthlibClient(Protocol):
-    """The part of `authlib.integrations.httpx_client.AsyncOAuth2Client` that is used here."""
+    """The members of `authlib.integrations.httpx_client.AsyncOAuth2Client` that are used here."""
 
     token: Any
     metadata: dict[str, Any]
     update_token: Callable[..., Awaitable[None]] | None
 
     async def ensure_active_token(self, token: Any) -> None:  # noqa: ANN401 - authlib is untyped
-        """Refresh the token where it has expired, under the client's own lock, and await `update_token`."""
+        """Refresh the token if it has expired, under the client's own lock, and await `update_token`."""
 
     async def fetch_token(self, url: str | None = None, **kwargs: Any) -> Any:  # noqa: ANN401 - authlib is untyped
-        """Ask the token endpoint for a new token."""
+        """Request a new token from the token endpoint."""
 
     async def revoke_token(self, url: str, **kwargs: Any) -> Any:  # noqa: ANN401 - authlib is untyped
         """Revoke a token (RFC 7009)."""
 
 
 class AuthlibSource:
-    """A `mailslot.TokenSource` on an authlib client, on asyncio and trio.
+    """A `mailslot.TokenSource` that uses an authlib client, on asyncio and trio.
 
-    The client still belongs to the caller. Its `token` is used until it is about to expire, then refreshed under the
-    client's own lock, so that there is one refresh at a time, and passed to its `update_token`. A started refresh
-    is finished even if the caller is cancelled, so that no rotated refresh token is lost. Where `update_token` raises,
-    the new token is used from memory, and offered to `update_token` again at the next `token`.
+    The client remains the caller's. Its `token` is used until it is about to expire. It is then refreshed under the
+    client's own lock, one refresh at a time, and passed to its `update_token`. A refresh that has begun is finished
+    even if the caller is cancelled, so that no rotated refresh token is lost. If `update_token` raises, the new token
+    is used from memory, and passed to `update_token` again at the next call of `token`.
 
     Args:
         client: an `AsyncOAuth2Client` with a `token_endpoint`, and either a `token` that has a refresh token or
@@ -66,17 +66,18 @@ class AuthlibSource:
         self._client = client
         self._lock = anyio.Lock()
         self._last_given: Secret | None = None
-        self._unsaved: dict[str, Any] | None = None  # by which names `update_token` is told what was before
+        self._unsaved: dict[str, Any] | None = None  # the arguments of `update_token` for the previous token
 
     async def token(self, *, force: bool = False) -> AccessToken:
-        """Return an access token; a new one where the current one is about to expire.
+        """Return an access token; a new one if the current one is about to expire.
 
         Args:
-            force: the mail server refused the last one. One that the client has got since then is returned as it is.
+            force: whether the mail server refused the last one. If the client has obtained another one since then, that
+                is returned.
 
         Raises:
             TokenError: there is none: cause `token_not_retrieved` without a token, `token_not_renewable` without a
-                refresh token, else why the provider refused or was not reached.
+                refresh token, otherwise the cause of the provider's refusal or failure.
         """
         async with self._lock:
             await shielded(partial(self._ensure_token, force=force))
@@ -87,7 +88,7 @@ class AuthlibSource:
             return token
 
     async def forget(self) -> None:
-        """Drop the client's token, and revoke it where the client knows a `revocation_endpoint`."""
+        """Drop the client's token, and revoke it if the client knows a `revocation_endpoint`."""
         async with self._lock:
             current, self._client.token, self._unsaved = self._client.token, None, None
             endpoint = self._client.metadata.get("revocation_endpoint")
@@ -112,7 +113,7 @@ class AuthlibSource:
             else:
                 await self._refresh(current, expired=force and self._last_given == current.get("access_token"))
         except Exception as error:
-            # With a new token in its place, it is `update_token` that failed; authlib awaits it last.
+            # If the token is a new one, `update_token` has failed, since authlib awaits it last.
             if client.token is current:
                 if isinstance(error, _FAILURES):
                     raise self._token_error(error) from error
@@ -141,7 +142,7 @@ class AuthlibSource:
         try:
             if self._client.token and self._client.update_token is not None:
                 await self._client.update_token(self._client.token, **previous)
-        except Exception as error:  # noqa: BLE001 - whatever the owner's function raises
+        except Exception as error:  # noqa: BLE001 - the owner's function may raise anything
             self._note_unsaved(error, previous)
         else:
             self._unsaved = None
@@ -162,7 +163,7 @@ class AuthlibSource:
                 cause="token_not_renewable",
             )
         if isinstance(error, AuthlibBaseError):
-            # authlib drops the status; that of every refusal with an `error` is 400 (RFC 6749 section 5.2).
+            # authlib drops the status; a refusal with an `error` has status 400 (RFC 6749 section 5.2).
             refusal = {"error": error.error, "error_description": error.description}
             return classify_error(TokenServiceResponse(400, refusal, host=host), "refresh_token")
         if isinstance(error, httpx2.HTTPStatusError):
@@ -182,7 +183,7 @@ class AuthlibSource:
 
 
 def _access_token(token: Any) -> AccessToken | None:  # noqa: ANN401 - authlib is untyped
-    """Return the access token in authlib's dict; None where a mail server could not be given it."""
+    """Return the access token in authlib's dict; None if it is not usable at a mail server."""
     value, expires_at = token.get("access_token"), token.get("expires_at")
     try:
         return AccessToken(value, expires_at) if isinstance(value, str) else None

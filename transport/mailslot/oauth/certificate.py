@@ -1,4 +1,4 @@
-"""Client certificates: whether one can be used, and the assertions signed with its key."""
+"""Client certificates: checking one, and signing assertions with its key."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def client_assertion(client: OAuthClient, certificate: ClientCertificate, url: s
     """Return an assertion that proves to an endpoint that the client has its certificate's key (RFC 7523 section 2.2).
 
     Args:
-        client: who asks.
+        client: the OAuth client.
         certificate: its certificate.
         url: the endpoint.
         now: the token service's time, in seconds since the epoch.

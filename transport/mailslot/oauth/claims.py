@@ -1,7 +1,7 @@
-"""The claims of a token that is a JWT, read without trusting them.
+"""The claims of a token that is a JWT, which are read but not trusted.
 
-Nothing is verified here: the mail server judges the token. Its claims only help to tell which of several possible
-causes a refusal had, and who signed in.
+Nothing is verified here, since the mail server does that. The claims only show which of several possible causes a
+refusal had, and who signed in.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ if TYPE_CHECKING:
     from mailslot.wire.secret import Secret
 
 MAX_TOKEN: Final = 64 * 1024
-"""Characters of the longest token that is looked into."""
+"""The maximum characters of a token that is decoded."""
 
 OPENID_SCOPES: Final = frozenset({"openid", "profile", "email", "address", "phone", "offline_access"})
-"""Scopes that are no mail service's (OpenID Connect Core sections 5.4 and 11)."""
+"""Scopes that do not belong to a mail service (OpenID Connect Core sections 5.4 and 11)."""
 
-# Who the token is about, most telling first: RFC 9068 has `sub` alone, which names nobody.
+# The claims that name the user, the most specific first; `sub`, the only one in RFC 9068, is not a readable name.
 _USER_CLAIMS: Final = ("upn", "preferred_username", "email", "unique_name", "username")
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """The claims of a token. A claim that it does not have is empty or None.
+    """The claims of a token; missing ones are empty or None.
 
     Attributes:
         issuer: ``iss``.
         audience: ``aud`` (RFC 7519 section 4.1.3).
         scopes: ``scope`` (RFC 9068 section 2.2.3) or Entra's ``scp``.
-        roles: Entra's ``roles``: what an application may do by itself.
-        users: names of whoever signed in, most telling first.
+        roles: Entra's ``roles``: the permissions of an application that signs in as itself.
+        users: names of the user who signed in, the most specific first.
         tenant: Entra's ``tid``.
         application: ``client_id`` (RFC 9068 section 2.2), ``azp`` or Entra's ``appid``.
         expires_at: ``exp``, in seconds since the epoch.
-        not_before: ``nbf``, likewise.
-        issued_at: ``iat``, likewise.
+        not_before: ``nbf``, in seconds since the epoch.
+        issued_at: ``iat``, in seconds since the epoch.
     """
 
     issuer: str | None = None
@@ -61,16 +61,16 @@ class Claims:
     issued_at: float | None = None
 
     def user(self, account: str = "") -> str | None:
-        """Return who signed in: `account` where that is among the names, else an address, else any name."""
+        """Return who signed in: `account` if it is one of the names, else an address, else any name."""
         by_rank = sorted(self.users, key=lambda name: (name.casefold() != account.casefold(), "@" not in name))
         return by_rank[0] if by_rank else None
 
 
 class TokenMismatch(NamedTuple):
-    """What does not fit between a token and its use.
+    """A mismatch between a token and its use.
 
     Attributes:
-        cause: an id of the catalogue.
+        cause: the id of its cause.
         sentence: for the person.
     """
 
@@ -79,7 +79,7 @@ class TokenMismatch(NamedTuple):
 
 
 def decode_claims(token: Secret | str | None) -> dict[str, object] | None:
-    """Return all claims of a token, or None where it is no readable JWT."""
+    """Return all claims of a token; None if it is not a readable JWT."""
     text = token if isinstance(token, str) else "" if token is None else token.reveal()
     parts = text.split(".") if len(text) <= MAX_TOKEN else []
     if len(parts) != 3:
@@ -92,7 +92,7 @@ def decode_claims(token: Secret | str | None) -> dict[str, object] | None:
 
 
 def parse_claims(token: Secret | str | None) -> Claims | None:
-    """Return the claims that matter here, or None where the token is no readable JWT."""
+    """Return the claims of a token that are used here; None if it is not a readable JWT."""
     members = decode_claims(token)
     if members is None:
         return None
@@ -113,8 +113,8 @@ def parse_claims(token: Secret | str | None) -> Claims | None:
 def missing_scopes(needed: Iterable[str], granted: Iterable[str]) -> tuple[str, ...]:
     """Return the scopes of `needed` that are not in `granted`.
 
-    A scope also counts as granted by its last segment, since Entra names a permission with and without its resource.
-    OpenID's own scopes and ``.default`` never count as missing.
+    Scopes also match by their last segment, since Entra names a permission with or without its resource. The scopes of
+    OpenID, and ``.default``, never count as missing.
     """
     have = {part.casefold() for scope in granted for part in (scope, _last_segment(scope))}
     return tuple(
@@ -129,18 +129,19 @@ def missing_scopes(needed: Iterable[str], granted: Iterable[str]) -> tuple[str, 
 def find_mismatch(
     token: Secret | str, *, account: str, service: Service, scopes: Iterable[str]
 ) -> TokenMismatch | None:
-    """Return why a mail server may have refused a token, as far as its claims show.
+    """Return why a mail server may have refused a token, as far as the claims show it.
 
-    Call it only after a refusal: with an alias or a shared mailbox the account differs from the user, and is accepted.
+    Call it only after a refusal: for an alias or a shared mailbox, a token is accepted though the account is not the
+    user.
 
     Args:
         token: the access token.
         account: the mailbox that it was used for.
         service: the mail service that it was used at.
-        scopes: what is needed there.
+        scopes: the scopes that are needed there.
 
     Returns:
-        what does not fit; None where all of it does, or where the token does not tell.
+        the mismatch; None if there is none, or the token does not show one.
     """
     claims = parse_claims(token)
     if claims is None:
@@ -160,7 +161,7 @@ def find_mismatch(
 
 
 def other_resource(claims: Claims, service: Service) -> str | None:
-    """Return what a token is for, in words for people; None where it is for this mail service, or nothing is known."""
+    """Return the name of the other service that a token is for; None if it is for this one, or unknown."""
     if service.resource is None or not claims.audience:
         return None
     own = resources()[service.resource]
@@ -170,7 +171,7 @@ def other_resource(claims: Claims, service: Service) -> str | None:
 
 
 def _app_mismatch(claims: Claims, service: Service) -> TokenMismatch | None:
-    """Check an application's own token: its permissions are roles, which an administrator grants."""
+    """Check the token of an application that signed in as itself: its permissions are roles, not scopes."""
     if not service.app_roles or set(service.app_roles) & set(claims.roles):
         return None
     return TokenMismatch(
@@ -193,7 +194,7 @@ def _texts(value: object) -> tuple[str, ...]:
 
 
 def _time(value: object) -> float | None:
-    """Return a NumericDate (RFC 7519 section 2) that a clock could show."""
+    """Return a NumericDate (RFC 7519 section 2) if it is in a plausible range."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return None
     return float(value) if 0 <= value < 1e11 else None

@@ -37,7 +37,7 @@ async def discover(issuer: str, http: TokenHttp) -> Mapping[str, object]:
         except TokenServiceError as error:
             if error.status is None:
                 raise
-            last = error  # a site that answers every address with a page may have the document at the next one
+            last = error  # a site that returns a page for every address may have the document at the next one
             continue
         if response.status >= 500 or response.status == 429:
             raise _metadata_error(issuer, f"answers HTTP {response.status}", "token_service_busy", Remedy.WAIT)
@@ -47,11 +47,11 @@ async def discover(issuer: str, http: TokenHttp) -> Mapping[str, object]:
 
 
 async def complete_provider(provider: Provider, http: TokenHttp) -> Provider:
-    """Return the provider with its endpoints, found by discovery where they are not known.
+    """Return the provider with its endpoints, discovering them if they are unknown.
 
     Raises:
-        InputError: the issuer is no address.
-        TokenServiceError: it was not reached, or what it says cannot be used.
+        InputError: the issuer is not a URL.
+        TokenServiceError: it was not reached, or its metadata cannot be used.
     """
     issuer = provider.endpoints.issuer
     if not provider.needs_discovery or issuer is None:

@@ -1,4 +1,4 @@
-"""Checks of endpoint URLs: where a token, a code or a secret may be sent."""
+"""Checks of endpoint URLs, to which tokens, codes and secrets are sent."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 
 def check_endpoint_url(url: str, name: str, *, issuer: bool = False) -> None:
-    """Refuse a URL that cannot be an OAuth endpoint.
+    """Check that a URL can be an OAuth endpoint.
 
     Args:
-        url: what is to be one: https, or http on a loopback address.
-        name: what to call it in the sentence, such as ``"token endpoint"``.
-        issuer: whether it is an issuer identifier, which has no query either (RFC 8414 section 2).
+        url: the URL; it must be https, or http on a loopback address.
+        name: its name in the sentence, such as ``"token endpoint"``.
+        issuer: whether it is an issuer identifier, which must not have a query (RFC 8414 section 2).
 
     Raises:
-        InputError: it is none.
+        InputError: it cannot.
     """
     reason = _why_unusable(url, issuer=issuer)
     if reason:
@@ -29,7 +29,7 @@ def check_endpoint_url(url: str, name: str, *, issuer: bool = False) -> None:
 
 
 def is_loopback(url: str) -> bool:
-    """Whether a URL names this machine: ``localhost`` or a loopback address."""
+    """Whether the host of a URL is ``localhost`` or a loopback address."""
     host = urlsplit(url).hostname or ""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
@@ -38,12 +38,12 @@ def is_loopback(url: str) -> bool:
 
 
 def host_of(url: str) -> str:
-    """Return host and port of a checked URL, as they are written in it."""
+    """Return the host and port of a checked URL, as written."""
     return urlsplit(url).netloc
 
 
 def origin_of(url: str) -> str:
-    """Return scheme, host and port of a checked URL in one spelling, for comparison (RFC 6454, 6.2)."""
+    """Return the scheme, host and port of a checked URL, normalized for comparison (RFC 6454, 6.2)."""
     parts = urlsplit(url)
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     usual = {"https": 443, "http": 80}.get(parts.scheme)
@@ -53,7 +53,7 @@ def origin_of(url: str) -> str:
 def _why_unusable(url: str, *, issuer: bool) -> str:
     if not url:
         return "it is empty"
-    # Whatever is no plain URI is refused before it is parsed: parsers differ about the rest.
+    # Anything but a plain URI is refused before parsing, since parsers differ about the rest.
     if not url.isascii() or not url.isprintable() or any(c in ' \\<>"{}|^`' for c in url):
         return "it holds characters that no address has"
     try:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mailslot.oauth.grant import Grant
     from mailslot.oauth.http import TokenHttp
 
-P = TypeVar("P", contravariant=True)  # noqa: PLC0105 - it stands in every signature here
+P = TypeVar("P", contravariant=True)  # noqa: PLC0105 - the name is used in every signature here
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +23,8 @@ class UserCode:
     Attributes:
         user_code: the code to type there; always shown (RFC 8628 section 3.3.1).
         verification_uri: the address to open there.
-        verification_uri_complete: the address that already contains the code, for a QR code; None where the provider
-            gave none.
+        verification_uri_complete: the address that already contains the code, for a QR code; None if the provider gave
+            none.
         expires_at: when the code expires, on `anyio.current_time`'s clock, in seconds.
     """
 

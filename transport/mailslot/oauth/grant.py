@@ -1,4 +1,4 @@
-"""A grant: the tokens that a provider gave, for whom, for what and until when, and how the last refresh went."""
+"""Grants: the tokens that a provider has issued, with their user, scopes and expiry, and the last failed refresh."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RefreshFailure:
-    """Why the last refresh failed; stored so that a provider is not asked again and again for what it has refused.
+    """Why the last refresh failed. It is stored so that the provider is not asked again and again.
 
     Attributes:
-        cause: an id of the catalogue, design section 7.
+        cause: the id of its cause.
         sentence: for the person.
         detail: for the engineer.
-        at: when, in seconds since the epoch.
-        retry_at: when another try makes sense, in seconds since the epoch; None where, as far as is known, only a new
-            grant or a change of settings helps.
+        at: when it failed, in seconds since the epoch.
+        retry_at: when another attempt makes sense, in seconds since the epoch; None if only a new grant or a change of
+            settings is known to help.
         refusals: how many refreshes in a row were refused permanently.
-        unconfirmed: whether this is the first refusal, after which the provider is asked once more.
+        unconfirmed: whether this is the first refusal, after which the provider is asked once more to confirm it.
     """
 
     cause: str
@@ -45,23 +45,24 @@ class Grant:
     Attributes:
         flow: the name of the flow that obtained it, which also refreshes it.
         access_token: the newest access token; None before the first one.
-        expires_at: when the access token expires; None where the provider did not say.
-        refresh_token: the newest refresh token; None where the provider gave none.
-        previous_refresh_token: the one before, kept until the newest has worked once.
-        scopes: what was granted, as the provider said; what was asked for where it did not.
-        account: who signed in; None where the response did not say.
-        tenant: that user's tenant; the one that was asked where the response did not say. None where neither is known.
-        client_id: the application that it was given to; None where it has no id, or where that was not kept yet.
+        expires_at: when the access token expires; None if the provider did not say.
+        refresh_token: the newest refresh token; None if the provider gave none.
+        previous_refresh_token: the previous refresh token, kept until the newest one has worked once.
+        scopes: the granted scopes; the requested ones if the provider did not say.
+        account: the user who signed in; None if the response did not say.
+        tenant: the user's tenant; the one in the request if the response did not say; None if neither is known.
+        client_id: the application that it was issued to; None if it has no id, or in a grant from before ids were
+            stored.
         obtained_at: when the person or the application signed in.
         renewed_at: when the access token was issued.
         skew: seconds that the provider's clock is ahead of ours, by its ``Date``.
-        settings: a digest of the settings that a refresh depends on; a failure counts only for these settings.
-        failure: why the last refresh failed; None where it worked.
+        settings: a digest of the settings that a refresh depends on; `failure` applies only to these settings.
+        failure: why the last refresh failed; None if it worked.
         forced: how many refreshes in a row were forced because a mail server had refused the access token.
-        token_origin: scheme, host and port of the token endpoint that gave it (`mailslot.oauth.origin`); None in a
-            grant from before they were kept.
-        revocation_origin: the same of the revocation endpoint that was known then; None where none was.
-        location: where it was obtained or refreshed last; None in a grant from before that was kept.
+        token_origin: scheme, host and port of the token endpoint that issued it (`mailslot.oauth.origin`); None in a
+            grant from before origins were stored.
+        revocation_origin: the same for the revocation endpoint that was known at that time; None if none was.
+        location: where it was last obtained or refreshed; None in a grant from before locations were stored.
     """
 
     flow: str
@@ -98,7 +99,7 @@ class Grant:
         """Return the grant that `to_secret` serialized.
 
         Raises:
-            ValueError: it is none.
+            ValueError: it is not a grant.
         """
         try:
             values = json.loads(secret.reveal())
@@ -119,7 +120,7 @@ class Grant:
         return replace(self, refresh_token=refresh_token, previous_refresh_token=self.refresh_token)
 
     def with_failure(self, failure: RefreshFailure) -> Grant:
-        """Return the grant with a failed refresh noted; no token is dropped."""
+        """Return the grant with a failed refresh; its tokens are kept."""
         return replace(self, failure=failure)
 
 
@@ -127,7 +128,7 @@ class GrantStore(Protocol):
     """The store of one record's grant."""
 
     async def load(self) -> Grant | None:
-        """Return the grant that is stored now; None where there is none.
+        """Return the stored grant; None if there is none.
 
         Raises:
             MailError: cause `token_store_unreadable`; nothing is changed.
@@ -138,7 +139,7 @@ class GrantStore(Protocol):
         """Store the grant; it is on disk once this returns.
 
         Raises:
-            MailError: it could not be written; what was there before is unharmed.
+            MailError: it could not be written; the previous grant is unharmed.
         """
         ...
 
@@ -147,15 +148,15 @@ class GrantStore(Protocol):
         ...
 
     def lock(self) -> AbstractAsyncContextManager[None]:
-        """Return the lock for refreshing, over all tasks and processes; entered with ``async with``."""
+        """Return the lock for refreshing, across tasks and processes; use it with ``async with``."""
         ...
 
 
 def copied_home_error(grant: Grant, here: Location | None) -> TokenError | None:
-    """Return the error for a grant that must not be refreshed in a copied home folder; None where it may be.
+    """Return the error if the home folder is a copy, where the grant must not be refreshed; None if it may be.
 
-    A grant without a refresh token is refreshed with the application's own credentials, which any number of devices may
-    share. One that was stored without a location belongs to this place from its next refresh on.
+    A grant without a refresh token may always be refreshed: that uses the application's credentials, which any number
+    of devices may share. A grant without a location gets this one at its next refresh.
     """
     if here is None or grant.location is None or grant.refresh_token is None or not here.is_copy_of(grant.location):
         return None

@@ -1,8 +1,9 @@
-"""The token source of a record: its access token, refreshed in time, by one task at a time, and never lost.
+"""The token source of a record: it refreshes the access token in time, in one task at a time, without losing a grant.
 
-A refresh is a transaction: lock over all tasks and processes, load again, adopt what another process has stored, else
-refresh, save, and only then use. Where the provider rotates refresh tokens, a lost response loses the grant. So a
-request, once sent, is finished and its result saved even if the caller is cancelled.
+A refresh is a transaction: take the lock across tasks and processes, load the grant again, use it if another process
+has refreshed it, otherwise refresh it, save it, and only then use it. If the provider rotates refresh tokens, losing a
+response loses the grant. So once a request is sent, it is finished and its result is saved even if the caller is
+cancelled.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from mailslot.wire.secret import Secret
 
 _ATTEMPT_TIMEOUT: Final = 90.0
-"""Seconds after which a request is given up, since it cannot be cancelled."""
+"""Seconds after which a request fails, since it cannot be cancelled."""
 
 logger = logging.getLogger(__name__)
 
@@ -53,14 +54,14 @@ class GrantSource(Generic[P]):
 
     Args:
         record: the record's name, for the log.
-        store: where its grant is kept.
-        flow: obtains and refreshes grants; for an existing grant, the flow that it names.
+        store: the store of its grant.
+        flow: obtains and refreshes grants; if there is a grant, the flow that obtained it.
         client: the OAuth client.
         http: the HTTP client; it must stay open while this is used.
         clocks: the device's clocks.
-        locate: returns the home folder's location and may block, since a copied home folder must not refresh; None to
+        locate: returns the home folder's location, since a copied home folder must not refresh; it may block. None to
             refresh anywhere.
-        random: returns a number from 0 to 1, so that devices do not all act at once.
+        random: returns a number from 0 to 1, so that not all devices act at once.
     """
 
     def __init__(
@@ -92,37 +93,36 @@ class GrantSource(Generic[P]):
 
     @property
     def save_error(self) -> MailError | None:
-        """Why the newest grant could not be saved, and is in memory only; None where it is on the disk."""
+        """Why the newest grant could not be saved and is only in memory; None if it is on the disk."""
         return None if self._unsaved is None else self._unsaved.error
 
     @property
     def unsaved(self) -> UnsavedGrant | None:
-        """The newest grant where it is in memory only, because it could not be saved; None where it is on the disk."""
+        """The newest grant if it could not be saved and is only in memory; None if it is on the disk."""
         return self._unsaved
 
     def adopt_unsaved(self, unsaved: UnsavedGrant | None) -> None:
         """Take over the grant that another source of the same record could not save; this source saves it.
 
-        Such a source was made for earlier settings, and only its memory has the grant.
+        The other source was made for earlier settings, and has the grant only in memory.
         """
         self._unsaved = unsaved
 
     async def token(self, *, force: bool = False, ignore_backoff: bool = False) -> AccessToken:
-        """Return the access token; refreshed first where it expires soon, or where a server refused it.
+        """Return the access token, after refreshing it if it expires soon or a server refused it.
 
         A token that has not expired is returned even if it could not be refreshed.
 
         Args:
-            force: a mail server refused the token that was returned last. If another task or process has obtained one
-                since then, that one is returned; otherwise it is refreshed, after a delay if the refused token came
-                from a forced refresh.
-            ignore_backoff: whether to ask the provider even during the backoff after a failure, for a person who
-                wants to know.
+            force: whether a mail server refused the token that was returned last. If another task or process has
+                obtained a newer one, that is returned; otherwise it is refreshed, after a delay if the refused token
+                itself came from a forced refresh.
+            ignore_backoff: whether to ask the provider even during the backoff after a failure, at a person's request.
 
         Raises:
             MailError: cause `token_not_retrieved`, `token_not_renewable`, or that of the failed refresh; or the store
                 cannot be used. A failure that only a new grant or other settings can end is stored, and raised again
-                without asking the provider.
+                without a request.
         """
         last_given = self._last_given
         grant = self._newest(await self._load())
@@ -140,10 +140,10 @@ class GrantSource(Generic[P]):
             return self._access_token(grant)
 
     async def refresh_if_idle(self) -> bool:
-        """Refresh a grant that was not used for a week, so that it does not expire; call it from time to time.
+        """Refresh a grant that was not used for a week, so that it does not expire; call this from time to time.
 
         Returns:
-            whether that was due.
+            whether a refresh was due.
 
         Raises:
             MailError: as for `token`.
@@ -161,7 +161,7 @@ class GrantSource(Generic[P]):
             person: the person who signs in.
 
         Raises:
-            MailError: none was obtained, or it could not be saved; the old one is unchanged.
+            MailError: no grant was obtained, or it could not be saved; the old one is unchanged.
         """
         client = await self._discovered_client()
         grant = await self._flow.obtain(client, self._http, person)
@@ -174,7 +174,7 @@ class GrantSource(Generic[P]):
         await self.delete()
 
     async def delete(self) -> Revocation:
-        """Revoke the grant at the provider if possible, and delete it here in any case.
+        """Revoke the grant at the provider if possible, and delete it here.
 
         Returns:
             whether the provider was told.
@@ -198,7 +198,7 @@ class GrantSource(Generic[P]):
                 await shielded(self._delete_stored)
 
     async def _load(self) -> Grant | None:
-        """Return the stored grant; where it cannot be read, the one that should be stored, if it is known."""
+        """Return the stored grant; if it cannot be read, the grant in memory, if there is one."""
         try:
             return await self._store.load()
         except MailError:
@@ -219,7 +219,7 @@ class GrantSource(Generic[P]):
         return AccessToken(grant.access_token, grant.expires_at)
 
     async def _refresh_if_due(self, refused: Secret | None, *, ignore_backoff: bool) -> Grant:
-        """Under the lock: save what is unsaved, adopt what another process stored, or refresh."""
+        """Under the lock, save an unsaved grant, use one that another process has stored, or refresh."""
         self._stored = await self._load()
         grant = self._newest(self._stored)
         if self._unsaved is not None:
@@ -241,9 +241,9 @@ class GrantSource(Generic[P]):
         return await self._refresh(grant, replace(grant, forced=grant.forced + 1 if forced else 0))
 
     async def _refresh(self, grant: Grant, requested: Grant) -> Grant:
-        """Under the lock: ask the provider for a new access token.
+        """Under the lock, request a new access token.
 
-        Where it says for the first time that it does not know the refresh token, it is asked once more.
+        If the provider rejects the refresh token for the first time, it is asked once more.
         """
         refresh, failure = RefreshAttempts(self._request, requested, self._clocks), self._relevant_failure(grant)
         try:
@@ -273,7 +273,7 @@ class GrantSource(Generic[P]):
 
     async def _request_and_save(self, requested: Grant) -> Grant:
         here = await self._location()
-        # The lifetime begins when the token is issued: before the response comes, but not before the request.
+        # The lifetime begins when the token is issued, which is after the request and before the response.
         issued, issued_at = self._clocks.monotonic(), self._clocks.wall()
         refreshed: Grant | None = None
         try:
@@ -297,7 +297,7 @@ class GrantSource(Generic[P]):
         rotated = replace(requested, previous_refresh_token=None).with_refresh_token(refreshed.refresh_token)
         refreshed = replace(
             refreshed,
-            # Whoever refreshes it, a provider remembers by which flow and when somebody signed in.
+            # The flow and time of the sign-in stay the same, since a provider's rules depend on them.
             flow=requested.flow,
             obtained_at=requested.obtained_at,
             expires_at=None if seconds is None else issued_at + seconds,
@@ -308,7 +308,7 @@ class GrantSource(Generic[P]):
             failure=None,
             location=here,
             forced=requested.forced,
-            # A revocation endpoint that the settings name only now was not known when the grant was issued.
+            # Keep the old one: a revocation endpoint in the current settings may not be the one of that time.
             revocation_origin=requested.revocation_origin,
         )
         self._schedule.record(refreshed, TokenTiming.from_lifetime(issued, seconds, self._random()))
@@ -321,18 +321,18 @@ class GrantSource(Generic[P]):
 
     async def _discovered_client(self) -> OAuthClient:
         if self._client.provider.needs_discovery:
-            from mailslot.oauth.discovery import complete_provider  # noqa: PLC0415 - loads authlib, and few need it
+            from mailslot.oauth.discovery import complete_provider  # noqa: PLC0415 - it loads authlib, and is rarely needed
 
             provider = await complete_provider(self._client.provider, self._http)
             self._client = replace(self._client, provider=provider)
         return self._client
 
     async def _save(self, grant: Grant) -> None:
-        """Under the lock: save the grant; where that fails, keep it in memory and save it as soon as possible."""
+        """Under the lock, save the grant; if that fails, keep it in memory to be saved as soon as possible."""
         try:
             await self._store.save(grant)
         except MailError as error:
-            logger.error(  # noqa: TRY400 - a full disk is no bug: no traceback
+            logger.error(  # noqa: TRY400 - a full disk is not a bug and needs no traceback
                 "%s: what has changed of the token is in memory only, until it can be written: %s", self._record, error
             )
             self._unsaved = UnsavedGrant(self._stored, grant, error)
@@ -354,11 +354,11 @@ class GrantSource(Generic[P]):
         await self._store.delete()
 
     def _relevant_failure(self, grant: Grant) -> RefreshFailure | None:
-        """Return why the last refresh failed, if that was under the current settings."""
+        """Return why the last refresh failed, if it was with the current settings."""
         return grant.failure if grant.settings == self._settings_digest else None
 
     async def _note_failure(self, error: TokenError) -> None:
-        """Under the lock: store why a refresh failed. No token is dropped."""
+        """Under the lock, store why a refresh failed; tokens are kept."""
         logger.warning("%s: the token could not be refreshed (%s): %s", self._record, error.cause, error)
         await self._save_failure(self._backoff.next_failure(self._relevant_failure(self._newest(self._stored)), error))
 

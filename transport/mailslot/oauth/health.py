@@ -1,4 +1,4 @@
-"""The health of a grant: whether it works, until when, and who has to act."""
+"""The health of a grant: whether it works, until when, and who must act."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ State = Literal["ok", "expiring", "needs_token", "needs_administrator", "unreada
 Topic = Literal[
     "another_user", "fewer_permissions", "no_renewal", "unused", "testing", "secret_ends", "clock", "blockable_flow"
 ]
-"""What a note can be about."""
+"""The topics of notes."""
 
 DAY: Final = 86400.0
 
@@ -37,13 +37,14 @@ class TokenSettings:
     """The settings that a token's health depends on.
 
     Attributes:
-        account: the mailbox that it is for; None where it is not set.
-        scopes: what is asked for.
-        digest: `mailslot.oauth.settings_digest.settings_digest`; a failure under other settings does not count. None
-            where it is not known.
-        app_only: whether the flow needs no refresh token, since the application signs in itself.
-        secret_expires_at: when the application's secret ends, in seconds since the epoch, if it was entered.
-        location: where this home folder is; None where that does not matter.
+        account: the mailbox that it is for; None if it is not set.
+        scopes: the scopes to request.
+        digest: `mailslot.oauth.settings_digest.settings_digest`; a failure with other settings does not count. None if
+            unknown.
+        app_only: whether the application signs in as itself, so that no refresh token is needed.
+        secret_expires_at: when the application's secret or certificate expires, in seconds since the epoch; None if
+            unknown.
+        location: the location of this home folder; None if it does not matter.
     """
 
     account: str | None = None
@@ -59,25 +60,25 @@ class Health:
     """The health of a grant. Times are seconds since the epoch.
 
     Attributes:
-        state: ``ok``; ``expiring``: it expires, or has expired, unless somebody acts or a temporary failure ends;
-            ``needs_token``: it must be obtained again; ``needs_administrator``; ``unreadable``: the store cannot be
-            read.
-        cause: an id of the catalogue of causes; None where nothing is wrong.
-        sentence: what is wrong, for the person; empty where nothing is.
-        account: who signed in; None where the provider did not say.
-        scopes: what was granted.
+        state: ``ok``; ``expiring``: it expires or has expired, unless somebody acts or a temporary failure ends;
+            ``needs_token``: it must be obtained again; ``needs_administrator``: an administrator must act;
+            ``unreadable``: the store cannot be read.
+        cause: the id of the cause; None if nothing is wrong.
+        sentence: what is wrong, for the person; empty if nothing is.
+        account: the user who signed in; None if the provider did not say.
+        scopes: the granted scopes.
         obtained_at: when the person or the application signed in; None without a grant.
-        expires_at: when the access token expires; None where that is not known.
+        expires_at: when the access token expires; None if unknown.
         renewed_at: when the access token was issued; None without a grant.
-        failure: why the last refresh failed; None where it worked.
-        renewal_days_left: days until an unused refresh token expires; None where it does not, or not known.
-        secret_expires_at: when the application's secret ends; None where it was not entered.
-        flow: the name of the flow that it was obtained by; None without a grant.
-        client_id: the application that it was given to; None where it is not known.
-        tenant: its tenant; None where it is not known.
-        flow_can_be_blocked: whether it would die if the organisation blocked its flow, which it may do at any time.
-        notes: what else a person should know, a sentence each.
-        topics: the topic of each note, for programs that have their own texts.
+        failure: why the last refresh failed; None if it worked.
+        renewal_days_left: days until the refresh token expires if it is not used; None if it does not, or if unknown.
+        secret_expires_at: when the application's secret or certificate expires; None if unknown.
+        flow: the name of the flow that obtained it; None without a grant.
+        client_id: the application that it was issued to; None if unknown.
+        tenant: its tenant; None if unknown.
+        flow_can_be_blocked: whether the organisation may at any time block its flow, and with it the grant.
+        notes: sentences about anything else that a person should know.
+        topics: the topic of each note, for programs with their own texts.
     """
 
     state: State
@@ -100,7 +101,7 @@ class Health:
 
     @property
     def blocked_flows(self) -> frozenset[str]:
-        """The flows that the organisation has blocked, as the last refresh has shown."""
+        """The flows that the organisation has blocked, according to the last refresh."""
         return flows_blocked_by(self.cause)
 
 
@@ -120,9 +121,9 @@ def health(
     """Return the health of a grant.
 
     Args:
-        grant: the grant; None where there is none, or where it cannot be read.
-        settings: what the settings say.
-        provider: who gave it.
+        grant: the grant; None if there is none, or it cannot be read.
+        settings: the settings that its health depends on.
+        provider: the provider that issued it.
         now: the time, in seconds since the epoch.
         store_error: why it could not be read, or why its newest state could not be written
             (`mailslot.oauth.grant_source.GrantSource.save_error`); None for neither.
@@ -170,7 +171,7 @@ def _state(
     left: float | None,
     store_error: MailError | None,
 ) -> tuple[State, str | None, str]:
-    """Return the state, its cause and its sentence; the worst first."""
+    """Return the worst state that applies, with its cause and sentence."""
     state: State
     if store_error is not None:
         return "needs_administrator", store_error.cause, str(store_error)
@@ -190,7 +191,7 @@ def _state(
 
 
 def _failure(grant: Grant, settings: TokenSettings, provider: Provider, now: float) -> RefreshFailure | None:
-    """Return why a refresh under these settings failed, or would fail; None where nothing is known against it."""
+    """Return why a refresh with these settings failed or would fail; None if it is not known to fail."""
     refusal = copied_home_error(grant, settings.location)
     if refusal is None and settings.digest is not None:
         refusal = origin_mismatch(grant, provider)
@@ -242,16 +243,16 @@ def _not_renewable(grant: Grant, settings: TokenSettings) -> bool:
 def _renewal_days_left(grant: Grant, settings: TokenSettings, provider: Provider, now: float) -> float | None:
     if grant.refresh_token is None or settings.app_only or provider.quirks.disuse_days is None:
         return None
-    # Where the clock was set back since, the use lies in the future.
+    # If the clock was set back since then, the last use is in the future.
     return provider.quirks.disuse_days - max(now - grant.renewed_at, 0.0) / DAY
 
 
 def _looks_like_testing(grant: Grant, provider: Provider) -> bool:
-    """Whether the grant expired as those of an application in Testing do: that many days after the sign-in."""
+    """Whether the grant expired as many days after the sign-in as those of an application in testing."""
     days, failure = provider.quirks.testing_days, grant.failure
     if days is None or failure is None or failure.cause != "token_update_failed":
         return False
-    # There was no request between the last refresh and the failure, so it expired at some time in between.
+    # No request was made between the last refresh and the failure, so it expired at some time in between.
     return (grant.renewed_at - grant.obtained_at) / DAY <= days <= (failure.at - grant.obtained_at) / DAY
 
 

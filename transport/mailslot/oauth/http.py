@@ -1,7 +1,7 @@
-"""The HTTP client for token services, with bounds that no response can break.
+"""The HTTP client for token services, with limits on time and memory for every response.
 
-Addresses are https, or http on a loopback address and then past any proxy. No redirect is followed, no cookie kept,
-no body read beyond 64 KiB, and nothing but JSON is understood.
+Addresses are https, or http on a loopback address, for which no proxy is used. Redirects are not followed, cookies are
+not stored, bodies are read up to 64 KiB, and only JSON is accepted.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from mailslot.oauth.request import TokenRequest
 
 MAX_BODY: Final = 64 * 1024
-"""Octets of a response's body; more are an error."""
+"""The maximum octets of a response's body; more are an error."""
 
 MAX_RETRY_AFTER: Final = 86_400.0
 """Seconds; a longer ``Retry-After`` is reduced to this."""
@@ -48,14 +48,14 @@ class TokenHttp:
     """An HTTP client for token services; use it with ``async with``.
 
     Args:
-        ca_file: certificate authorities in PEM that are trusted besides the system's.
-        timeout: seconds for each step: connecting, sending, each wait for octets. An exchange takes twice as long
-            at most, however slowly octets come.
-        trust_env: whether the proxies named in the environment are used (``HTTPS_PROXY``, ``NO_PROXY``).
+        ca_file: a file of certificate authorities in PEM to trust besides the system's.
+        timeout: seconds for each step: connecting, sending, each wait for octets. A whole exchange takes at most twice
+            as long.
+        trust_env: whether to use the proxies in the environment (``HTTPS_PROXY``, ``NO_PROXY``).
         clock: this machine's clock, in seconds since the epoch.
 
     Attributes:
-        skew: seconds that the clock of the service asked last is ahead of ours; 0.0 until it has said.
+        skew: seconds that the clock of the last service is ahead of ours; 0.0 if unknown.
 
     Raises:
         InputError: `ca_file` cannot be read.
@@ -104,7 +104,7 @@ class TokenHttp:
             TokenServiceError: there was no response, it was a redirect or a web page, or it was too long.
         """
         check_endpoint_url(url, "token service's address")
-        # authlib is loaded with the first request: a service without tokens does not need it.
+        # authlib is loaded for the first request, since a service without tokens does not need it.
         from mailslot.oauth.request import prepare_request  # noqa: PLC0415 - see above
 
         assumed = self.skew
@@ -121,7 +121,7 @@ class TokenHttp:
         return await self._exchange(url, None)
 
     async def _exchange(self, url: str, request: TokenRequest | None) -> TokenServiceResponse:
-        """Send a POST request, or a GET request where `request` is None."""
+        """Send a POST request, or a GET request if `request` is None."""
         method, content = ("GET", None) if request is None else ("POST", request.body)
         headers = {"Accept": "application/json", "Accept-Encoding": "identity", **(request.headers if request else {})}
         host = host_of(url)
@@ -167,7 +167,7 @@ class TokenHttp:
 
 
 def _mask_refusal(members: Mapping[str, object], redactor: Redactor, kept: Collection[str]) -> dict[str, object]:
-    """Mask what a refusal repeats of the request's secrets, or of the tokens that came with it, but in `kept`."""
+    """Mask secrets of the request, and tokens beside them, that a refusal repeats, except in the members in `kept`."""
     for token in map(members.get, _TOKENS):
         if isinstance(token, str):
             redactor.add(Secret(token))
@@ -193,7 +193,7 @@ def _http_client(context: ssl.SSLContext, timeout: float, *, trust_env: bool) ->
             follow_redirects=False,
             trust_env=trust_env,
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-            # Requests are minutes apart, and most kept connections would have broken by the next one.
+            # Requests are minutes apart, and most connections would be closed before the next one.
             limits=httpx2.Limits(max_connections=8, max_keepalive_connections=0),
             headers={"User-Agent": "mailslot"},
         )
@@ -207,7 +207,7 @@ async def _read_body(response: httpx2.Response, host: str, body: bytearray) -> N
         async for octets in response.aiter_raw():
             body += octets
             if len(body) > MAX_BODY:
-                # Not by `break`, which would leave generators of httpx unfinished; trio reports those as errors.
+                # A `break` would leave generators of httpx unfinished, which trio reports as errors.
                 scope.cancel()
     if len(body) > MAX_BODY:
         raise TokenServiceError(

@@ -37,10 +37,10 @@ class Location:
     """Where a home folder is. Identifiers of the device are hashed.
 
     Attributes:
-        hardware: the interface addresses and the serial number; empty where there are none.
-        system: the machine id; None where there is none.
+        hardware: the interface addresses and the serial number; empty if there are none.
+        system: the machine id; None if there is none.
         path: the path of the lock file for refreshing the record's grant.
-        changed: when that file's inode last changed, in nanoseconds since the epoch; None where it is missing.
+        changed: when that file's inode last changed, in nanoseconds since the epoch; None if it is missing.
     """
 
     hardware: tuple[str, ...]
@@ -97,7 +97,7 @@ def _hardware_ids(root: Path) -> Iterator[str]:
     except OSError:
         interfaces = []
     for interface in interfaces:
-        # Bridges, tunnels and what a container is given have no device behind them.
+        # Bridges, tunnels and the interfaces of containers have no hardware device.
         if (interface / "device").exists() and _read(interface / "addr_assign_type") == _PERMANENT:
             address = _read(interface / "address")
             if address.strip("0:"):

@@ -1,6 +1,6 @@
-"""The origin of a grant: its tokens go to no other service, whatever the settings name later.
+"""The origin of a grant: its tokens are sent only to the service that issued it, even if the settings change.
 
-Otherwise anybody who may change settings could name a token endpoint of their own and receive the stored tokens.
+Otherwise anybody who may change settings could set their own token endpoint and receive the stored tokens.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from mailslot.oauth.providers import Provider
 
 UNKNOWN_ORIGIN: Final = ""
-"""The origin of a grant from before origins were kept, whose settings have changed since; it equals no other."""
+"""The origin of a grant from before origins were stored, if the settings have changed since; it equals no other."""
 
 
 def bind_origin(grant: Grant, client: OAuthClient) -> Grant:
-    """Return a new or refreshed grant with the origins of the provider that gave it, the application and the tenant.
+    """Return a new or refreshed grant with the origins of its provider, its application and its tenant.
 
     Args:
         grant: the grant, as its flow returned it.
-        client: the client that it was given to.
+        client: the client that it was issued to.
     """
     provider = client.provider
     token, revocation = provider.endpoints.token, provider.endpoints.revocation
@@ -39,10 +39,10 @@ def bind_origin(grant: Grant, client: OAuthClient) -> Grant:
 
 
 def resolve_origin(grant: Grant, settings_digest: str) -> Grant:
-    """Return a grant as it may be used under settings with this digest.
+    """Return a grant with its origin, as it may be used with the current settings.
 
-    A grant that was stored without an origin belongs to the provider of the settings that it was last used with; under
-    other settings its origin is unknown.
+    A grant without a stored origin belongs to the provider in the settings that it was last used with; with other
+    settings, its origin is unknown.
     """
     return (
         replace(grant, token_origin=UNKNOWN_ORIGIN)
@@ -52,7 +52,7 @@ def resolve_origin(grant: Grant, settings_digest: str) -> Grant:
 
 
 def origin_mismatch(grant: Grant, provider: Provider) -> TokenError | None:
-    """Return the error for refreshing a grant at another service than its origin; None where it may be refreshed."""
+    """Return the error for refreshing a grant at a service other than its origin; None if it may be refreshed."""
     if grant.token_origin is None or not provider.endpoints.token:
         return None
     named = origin_of(provider.endpoints.token)
@@ -66,9 +66,9 @@ def origin_mismatch(grant: Grant, provider: Provider) -> TokenError | None:
 
 
 def revocation_mismatch(grant: Grant, provider: Provider) -> str:
-    """Return in one sentence why a grant must not be revoked at a provider's endpoint; empty where it may be.
+    """Return in one sentence why a grant must not be revoked at a provider's endpoint; empty if it may be.
 
-    The service that gave it may always be told, and the revocation endpoint that was known then.
+    It may be revoked at the service that issued it, and at the revocation endpoint that was known at that time.
     """
     token, revocation = provider.endpoints.token, provider.endpoints.revocation or ""
     origin = origin_of(token) if grant.token_origin is None else grant.token_origin

@@ -1,4 +1,4 @@
-"""``providers.toml``, parsed and checked. An error in it is a fault of ours, and a `ValueError`."""
+"""Parsing and checking ``providers.toml``. An error in this file is a bug, and raises `ValueError`."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _AUTHENTICATIONS: Final[Mapping[str, ClientAuthentication]] = {name: name for na
 
 @cache
 def presets() -> Mapping[str, Provider]:
-    """Return the known providers by id. They are parsed and checked once."""
+    """Return the known providers, by id; the file is parsed once."""
     return parse_presets(files("mailslot.oauth").joinpath("providers.toml").read_text("utf-8"))
 
 
 def preset(name: str) -> Provider:
-    """Return a known provider by its id, its name or an alias, in any case.
+    """Return a known provider by its id, name or alias, in upper or lower case.
 
     Raises:
-        InputError: it is not.
+        InputError: it is not known.
     """
     wanted = _normalized(name)
     for provider in presets().values():
@@ -45,14 +45,14 @@ def parse_presets(text: str) -> Mapping[str, Provider]:
     """Return the providers in the text of a file, by id.
 
     Raises:
-        ValueError: a key is not known or missing, a value is of the wrong type, an address cannot be used, a fact
-            has no source, or a source no fact.
+        ValueError: a key is unknown or missing, a value has the wrong type, an address cannot be used, a fact has no
+            source, or a source has no fact.
     """
     tables: dict[str, Any] = tomllib.loads(text)
     found: dict[str, Provider] = {}
     for name, table in tables.items():
         if not isinstance(table, dict):
-            raise ValueError(f"{name} is no table")  # noqa: TRY004 - one class for whatever is wrong in the file
+            raise ValueError(f"{name} is no table")  # noqa: TRY004 - the same exception for all faults of the file
         whole = cast("dict[str, Any]", table)
         if "like" in whole:
             whole = _merged(tables[whole["like"]], {key: value for key, value in whole.items() if key != "like"})
@@ -64,7 +64,7 @@ def parse_presets(text: str) -> Mapping[str, Provider]:
 
 
 class _Table:
-    """A table of the file, from which every key has to be taken."""
+    """A table of the file; `end` checks that all its keys were read."""
 
     def __init__(self, values: Mapping[str, Any], name: str) -> None:
         self._values = dict(values)
@@ -218,7 +218,7 @@ def _quirks(table: _Table) -> Quirks:
 
 
 def _fact_names(values: Mapping[str, Any]) -> set[str]:
-    """Return the names of all facts that need a source."""
+    """Return the names of all facts, each of which needs a source."""
     groups = {"endpoints", "smtp", "pop", "imap", "limits", "quirks"}
     inner = {f"{group}.{key}" for group in groups & set(values) for key in values[group]}
     return inner | (set(values) & {"flows", "refused_flows", "registration", "tenant"})

@@ -1,4 +1,4 @@
-"""Providers as data: their endpoints, scopes, limits and quirks, and the source of each fact."""
+"""Providers: their endpoints, scopes, limits and quirks, and the source of each fact."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Protocol = Literal["smtp", "pop", "imap"]
 ClientAuthentication = Literal["client_secret_basic", "client_secret_post", "client_secret_jwt"]
-"""How a client with a secret proves itself; the best for everybody first."""
+"""How a client with a secret authenticates; the preferred method first."""
 
 _TENANT: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 
@@ -26,12 +26,12 @@ class Endpoints:
     """A provider's endpoints. All are https, or http on a loopback address.
 
     Attributes:
-        issuer: the issuer identifier; None where it is not known.
-        token: the token endpoint; empty only where discovery is still to find it.
-        authorization: None where there is none; so for the other two.
-        device_authorization: RFC 8628.
-        revocation: RFC 7009.
-        names_issuer: whether every authorization response bears ``iss`` (RFC 9207 section 3).
+        issuer: the issuer identifier; None if unknown.
+        token: the token endpoint; empty until it is discovered.
+        authorization: the authorization endpoint; None if there is none.
+        device_authorization: the device authorization endpoint (RFC 8628); None if there is none.
+        revocation: the revocation endpoint (RFC 7009); None if there is none.
+        names_issuer: whether every authorization response contains ``iss`` (RFC 9207 section 3).
     """
 
     issuer: str | None = None
@@ -44,16 +44,16 @@ class Endpoints:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One mail protocol at a provider.
+    """A provider's service for one mail protocol.
 
     Attributes:
-        servers: where; the best first.
-        scopes: what to ask for when a person signs in.
-        app_scopes: what to ask for when the application signs in by itself; empty where it cannot.
-        app_roles: what its own token has to bear in ``roles``, any of them; empty where that is not known.
-        mechanisms: the bearer mechanisms that it takes; the best first.
-        resource: what tokens for it are for, by its id in ``resources.toml``; None where that is not known.
-        token_limit: characters of the longest access token that the servers take; None where not known.
+        servers: its servers; the best first.
+        scopes: the scopes to request when a person signs in.
+        app_scopes: the scopes to request when the application signs in as itself; empty if it cannot.
+        app_roles: the ``roles`` of which the application's own token must contain one; empty if unknown.
+        mechanisms: the bearer mechanisms that it supports; the best first.
+        resource: the id, in ``resources.toml``, of the resource that its tokens are for; None if unknown.
+        token_limit: the maximum characters of an access token that the servers accept; None if unknown.
     """
 
     servers: tuple[Endpoint, ...] = ()
@@ -67,14 +67,14 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much an account may send; None where it is not known.
+    """How much an account may send; None if unknown.
 
     Attributes:
-        messages_per_minute: more are slowed down or refused.
-        messages_per_day: likewise.
-        recipients_per_day: likewise.
-        connections: at once, for one mailbox.
-        message_octets: of one message, as it goes over the wire.
+        messages_per_minute: messages in a minute; further ones are delayed or refused.
+        messages_per_day: messages in a day.
+        recipients_per_day: recipients in a day.
+        connections: simultaneous connections to one mailbox.
+        message_octets: the size of one message, as transmitted.
     """
 
     messages_per_minute: int | None = None
@@ -86,22 +86,21 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Quirks:
-    """Where a provider differs from others.
+    """How a provider differs from others.
 
     Attributes:
-        authorization_parameters: what its authorization endpoint wants besides the standard ones.
-        account_scopes: what to ask for besides, so that the answer names who signed in.
-        client_authentication: how a client with a secret proves itself.
-        assertion_algorithm: JWS algorithm of a client assertion signed with an RSA key.
-        loopback_host: the host that its registered loopback redirects bear, without a path and with any port
-            (RFC 8252 section 7.3).
-        secret_required: whether even an installed application has a secret that the token endpoint wants.
-        closed: whether new applications are no longer registered for mail.
-        shared_tenants: tenants where an application cannot sign in by itself.
-        disuse_days: days without use after which a refresh token expires; None where it does not, or not known.
-        blockable_flows: flows that an organisation may block at any time; grants obtained by them can then no longer be
-            refreshed.
-        testing_days: days after which the grants of an application in testing die; None where that is no matter.
+        authorization_parameters: additional parameters that its authorization endpoint requires.
+        account_scopes: additional scopes to request, so that the response names the user.
+        client_authentication: how a client with a secret authenticates.
+        assertion_algorithm: the JWS algorithm of client assertions signed with an RSA key.
+        loopback_host: the host of loopback redirect URIs as they are registered, without a path and with any port (RFC
+            8252 section 7.3).
+        secret_required: whether even an installed application has a secret, which the token endpoint requires.
+        closed: whether new applications can no longer be registered for mail.
+        shared_tenants: tenants in which an application cannot sign in as itself.
+        disuse_days: days without use after which a refresh token expires; None if it does not, or if unknown.
+        blockable_flows: flows that an organisation may block at any time; their grants can then no longer be refreshed.
+        testing_days: days after which grants of an application in testing expire; None if they do not.
     """
 
     authorization_parameters: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -119,24 +118,24 @@ class Quirks:
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """A provider.
+    """A provider of tokens and mail services.
 
     Attributes:
         id: its name in settings.
         name: its name for people.
-        endpoints: where it answers; they may hold ``{tenant}`` until `at_tenant`.
-        smtp: submission; None where it has none.
-        pop: POP3; None where it has none.
-        imap: IMAP; None where it has none.
-        flows: names of the flows that it allows, in the order in which they are offered: first the one whose grants are
-            the likeliest to live.
-        refused_flows: the others, and why not, in one sentence.
-        tenant: the tenant; before `at_tenant` the one where none is set. None where it knows no tenants.
-        registration: how to register an application, step by step.
-        limits: how much may be sent.
-        quirks: what it does otherwise than others.
-        aliases: other names in settings.
-        sources: where each fact is from, by its name, such as ``"smtp.scopes"``, or its table's.
+        endpoints: its endpoints; they may contain ``{tenant}`` until `at_tenant`.
+        smtp: its submission service; None if it has none.
+        pop: its POP3 service; None if it has none.
+        imap: its IMAP service; None if it has none.
+        flows: the names of the flows that it allows, in the order in which they are offered: the one with the most
+            durable grants comes first.
+        refused_flows: the other flows, each with the reason in one sentence.
+        tenant: the tenant; before `at_tenant` the default one. None if it has no tenants.
+        registration: instructions for registering an application, step by step.
+        limits: its sending limits.
+        quirks: how it differs from others.
+        aliases: other names for it in settings.
+        sources: the source of each fact, by its name, such as ``"smtp.scopes"``, or by its table.
     """
 
     id: str
@@ -156,18 +155,18 @@ class Provider:
 
     @property
     def needs_discovery(self) -> bool:
-        """Whether only its issuer is known so far."""
+        """Whether its endpoints must be discovered from its issuer."""
         return not self.endpoints.token
 
     def service(self, protocol: Protocol) -> Service | None:
-        """Return what it offers for a protocol."""
+        """Return its service for a protocol; None if it has none."""
         return {"smtp": self.smtp, "pop": self.pop, "imap": self.imap}[protocol]
 
     def scopes(self, protocol: Protocol, *, app: bool = False) -> tuple[str, ...]:
-        """Return the scopes to ask for: for a person who signs in, or for the application itself.
+        """Return the scopes to request for a person who signs in, or for the application itself.
 
         Raises:
-            InputError: it does not offer that protocol.
+            InputError: it does not offer this protocol.
         """
         service = self.service(protocol)
         if service is None:
@@ -175,10 +174,10 @@ class Provider:
         return service.app_scopes if app else tuple(dict.fromkeys(service.scopes + self.quirks.account_scopes))
 
     def at_tenant(self, tenant: str | None) -> Provider:
-        """Return the provider with the tenant put into its endpoints: the given one, or its default.
+        """Return the provider with a tenant inserted into its endpoints: the given one, or the default.
 
         Raises:
-            InputError: that cannot be a tenant's name, or the provider knows no tenants.
+            InputError: the tenant's name is invalid, or the provider has no tenants.
         """
         if self.tenant is None:
             if tenant is None:
@@ -204,13 +203,13 @@ class Provider:
         )
 
     def check_flow(self, flow: str) -> None:
-        """Refuse a flow that the provider does not allow; a flow about which nothing is known passes.
+        """Check that the provider allows a flow; an unknown flow counts as allowed.
 
-        Whether an application may sign in itself depends on the tenant: call this after `at_tenant`, and after
+        Call this after `at_tenant`, since the tenant determines whether an application may sign in as itself, and after
         discovery, which shows whether there is an endpoint for the flow.
 
         Raises:
-            InputError: with the reason why not.
+            InputError: it does not; the sentence gives the reason.
         """
         reason = self.refused_flows.get(flow)
         if reason is None and not self.needs_discovery:
@@ -234,19 +233,19 @@ def custom_provider(
     revocation_endpoint: str | None = None,
     scopes: str = "",
 ) -> Provider:
-    """Return a provider from the settings: from its issuer, for discovery, or from its endpoints.
+    """Return a provider that is defined by settings: by its issuer, for discovery, or by its endpoints.
 
     Args:
-        issuer: the issuer identifier. Alone, it is asked for the rest; with endpoints, it is what authorization
-            responses are compared with.
-        authorization_endpoint: where a person signs in.
-        token_endpoint: where tokens are given out.
-        device_authorization_endpoint: where device codes are given out.
-        revocation_endpoint: where tokens are given up.
-        scopes: what to ask for, separated by blanks.
+        issuer: the issuer identifier. Without endpoints, they are discovered from it; with endpoints, it is compared
+            with authorization responses.
+        authorization_endpoint: the authorization endpoint.
+        token_endpoint: the token endpoint.
+        device_authorization_endpoint: the device authorization endpoint.
+        revocation_endpoint: the revocation endpoint.
+        scopes: the scopes to request, separated by blanks.
 
     Raises:
-        InputError: an address cannot be used, or too few are given.
+        InputError: an address cannot be used, or some are missing.
     """
     given = {
         "authorization_endpoint": authorization_endpoint,

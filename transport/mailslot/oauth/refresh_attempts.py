@@ -25,7 +25,7 @@ class RefreshAttempts:
     """One refresh, with as many requests as it takes.
 
     Args:
-        request: makes one request, with the refresh token of the grant that it is given.
+        request: sends one request, with the refresh token of its argument.
         grant: the grant.
         clocks: the device's clocks.
     """
@@ -78,7 +78,7 @@ class RefreshAttempts:
 def is_invalid_grant(error: TokenServiceError) -> bool:
     """Whether the provider says that it does not know the refresh token, or no longer.
 
-    One that it refuses by a rule against device codes, it knows.
+    It is not if the provider refuses it because of a rule against device codes.
     """
     by_rule = error.cause == DEVICE_CODE_BLOCKED
     return error.remedy is Remedy.NEW_GRANT and error.error in {"invalid_grant", None} and not by_rule

@@ -1,4 +1,4 @@
-"""Backoff after failed refreshes, so that no provider is asked again and again for what it has refused.
+"""Backoff after failed refreshes, so that a provider is not asked again and again.
 
 A provider that once says that it does not know the refresh token may have a fault of its own, so it is asked again a
 few seconds later. Only then does the grant count as dead. Since providers recover, and administrators act without
@@ -35,7 +35,7 @@ class RefreshBackoff:
 
     Args:
         clocks: the device's clocks.
-        random: gives a number from 0 to 1.
+        random: returns a number from 0 to 1.
     """
 
     def __init__(self, clocks: Clocks, random: Callable[[], float]) -> None:
@@ -47,7 +47,7 @@ class RefreshBackoff:
         """Return the failure to store after a refresh has failed.
 
         Args:
-            earlier: the failure before, under the same settings; None where there was none.
+            earlier: the previous failure with the same settings; None if there was none.
             error: why it failed.
         """
         now, refusals = self._clocks.wall(), 0 if earlier is None else earlier.refusals
@@ -60,7 +60,7 @@ class RefreshBackoff:
         )
 
     def unconfirmed_failure(self, error: TokenServiceError) -> RefreshFailure:
-        """Return the failure to store after a first refusal, which is still to be confirmed."""
+        """Return the failure to store after a first refusal, which must still be confirmed."""
         now = self._clocks.wall()
         sentence = "The token service refused to renew the token. It is asked once more, in case that was a mistake."
         failure = RefreshFailure(
@@ -69,7 +69,7 @@ class RefreshBackoff:
         return self._start_pause(failure, CONFIRM_AFTER)
 
     def remaining(self, failure: RefreshFailure) -> float:
-        """Return the seconds until the provider may be asked again; infinity where only a person may have it asked."""
+        """Return the seconds until the provider may be asked again; infinity if only at a person's request."""
         if self._pause is None or self._pause[0] != failure:
             if failure.retry_at is None and failure.refusals > MAX_REFUSALS:
                 return math.inf
@@ -77,11 +77,11 @@ class RefreshBackoff:
         return max(self._pause[1] - self._clocks.monotonic(), 0.0) if self._pause else 0.0
 
     def remembered_error(self, grant: Grant, settings: str) -> TokenError | None:
-        """Return the stored failure as an error while the provider must not be asked; None where it may be asked.
+        """Return the stored failure as an error if the provider must not be asked now; None if it may be.
 
         Args:
             grant: the grant.
-            settings: the digest of the current settings; a failure under other settings does not count.
+            settings: the digest of the current settings; a failure with other settings does not count.
         """
         failure = grant.failure
         if failure is None or failure.unconfirmed or grant.settings != settings:

@@ -18,7 +18,7 @@ class RefreshTokenFlow:
     """The base of flows whose grants are refreshed with a refresh token."""
 
     async def refresh(self, client: OAuthClient, http: TokenHttp, grant: Grant) -> Grant:
-        """Return the grant with a new access token, and with the new refresh token where one came.
+        """Return the grant with a new access token, and with a new refresh token if there is one.
 
         Raises:
             TokenServiceError: the token service refused, or was not reached.
@@ -29,8 +29,8 @@ class RefreshTokenFlow:
                 "The token cannot be renewed: the provider gave no refresh token with it.",
                 cause="token_not_renewable",
             )
-        # Without `scope` the new token is for what was granted; Entra gives no further refresh token where
-        # `offline_access` is left out of one, and others refuse what was not granted.
+        # Without `scope`, the new token has the granted scopes. With one, Entra would not return a refresh token unless
+        # it contains `offline_access`, and other providers would refuse scopes that were not granted.
         form: dict[str, str | Secret] = {"grant_type": "refresh_token", "refresh_token": grant.refresh_token}
         response = await request_token(client, http, form, scopes=grant.scopes, obtained_by=grant.flow)
         return refreshed_grant(grant, client, http, response)

@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 
 class RefreshTokenSource:
-    """The `mailslot.TokenSource` of a refresh token (RFC 6749 section 6); close it, or enter it with ``async with``.
+    """A `mailslot.TokenSource` that uses a refresh token (RFC 6749 section 6); close it, or use it with ``async with``.
 
-    However many tasks ask, one request is made at a time, and an access token is used until it is about to expire. A
-    request that has been sent is finished and its refresh token handed to `on_rotation` even where the caller is
-    cancelled. For several processes that share one refresh token, keep it in a record of mailslot's instead: a provider
-    may revoke the grant when two of them use the same refresh token.
+    An access token is used until it is about to expire, and only one request is made at a time. Once a request is sent,
+    it is finished and its refresh token is passed to `on_rotation`, even if the caller is cancelled. If several
+    processes share a refresh token, store it in a record of mailslot instead, since a provider may revoke the grant
+    when two of them use the same refresh token.
 
     Args:
         provider: the name of a preset, such as ``"microsoft365"``, or a provider from
@@ -41,10 +41,10 @@ class RefreshTokenSource:
         client_id: the application's id.
         refresh_token: the refresh token.
         client_secret: the application's secret; None for a public client.
-        tenant: the organisation's tenant at Microsoft 365; None for the preset's own.
-        on_rotation: awaited with each new refresh token, before the access token that came with it is used. Where it
-            raises, the new refresh token stays in memory, and is offered again at the next `token`.
-        ca_file: certificate authorities in PEM that are trusted besides the system's.
+        tenant: the organisation's tenant at Microsoft 365; None for the preset's default.
+        on_rotation: awaited with each new refresh token, before the new access token is used. If it raises, the new
+            refresh token stays in memory and is passed again at the next call of `token`.
+        ca_file: a file of certificate authorities in PEM to trust besides the system's.
         timeout: seconds for each step of a request.
 
     Raises:
@@ -87,18 +87,18 @@ class RefreshTokenSource:
         self._source = GrantSource(client_id, store, _RefreshOnlyFlow(), client, self._http)
 
     async def token(self, *, force: bool = False) -> AccessToken:
-        """Return an access token; a new one where the last one is about to expire.
+        """Return an access token; a new one if the last one is about to expire.
 
         Args:
-            force: the mail server refused the last one.
+            force: whether the mail server refused the last one.
 
         Raises:
-            MailError: there is none: the provider refused or was not reached, with the cause.
+            MailError: the provider refused or was not reached; with the cause.
         """
         return await self._source.token(force=force)
 
     async def forget(self) -> None:
-        """Revoke the refresh token at the provider, where it can be, and drop it here."""
+        """Revoke the refresh token at the provider if possible, and drop it here."""
         await self._source.forget()
 
     async def aclose(self) -> None:
@@ -115,12 +115,12 @@ class RefreshTokenSource:
 
 
 class _RefreshOnlyFlow(RefreshTokenFlow):
-    """A flow that only refreshes: the refresh token was obtained elsewhere."""
+    """A flow that can only refresh, since the refresh token was obtained elsewhere."""
 
     name = "refresh_token"
 
-    async def obtain(self, client: OAuthClient, http: TokenHttp, person: object) -> Grant:  # noqa: ARG002 - as every flow
-        """Refuse: nobody signs in here."""
+    async def obtain(self, client: OAuthClient, http: TokenHttp, person: object) -> Grant:  # noqa: ARG002 - the protocol's arguments
+        """Raise, since nobody signs in here."""
         raise TokenError("Nobody signs in here: the refresh token comes from elsewhere.", cause="token_not_retrieved")
 
 
@@ -138,10 +138,10 @@ class _MemoryStore:
         return self._grant
 
     async def save(self, grant: Grant) -> None:
-        """Keep the grant once the owner has its refresh token.
+        """Store the grant after passing its refresh token to the owner.
 
         Raises:
-            TokenError: cause `token_store_unwritable`: the owner could not keep it.
+            TokenError: cause `token_store_unwritable`: `on_rotation` raised.
         """
         refresh_token = grant.refresh_token
         if self._on_rotation is not None and refresh_token is not None and refresh_token != self._kept:

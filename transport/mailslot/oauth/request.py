@@ -1,4 +1,4 @@
-"""A request to a token service: its form, and the client authentication.
+"""Requests to a token service: the form and the client authentication.
 
 RFC 6749 sections 2.3 and 4 to 6, RFC 7009 section 2.1, RFC 7523 section 2.2, RFC 8628 sections 3.1 and 3.4.
 """
@@ -25,7 +25,7 @@ class TokenRequest:
     Attributes:
         body: the form, encoded.
         headers: its headers.
-        secrets: the secrets in both, before encoding, and the key of an assertion.
+        secrets: the secrets in body and headers, before encoding, and the key of an assertion.
     """
 
     body: str = field(repr=False)
@@ -45,7 +45,7 @@ def prepare_request(
         now: the token service's time, in seconds since the epoch.
 
     Raises:
-        InputError: the certificate or its key cannot be used, or there is no secret where the provider wants one.
+        InputError: the certificate or its key cannot be used, or the provider requires a secret and there is none.
     """
     body = encode_form({name: value.reveal() if isinstance(value, Secret) else value for name, value in form.items()})
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -66,7 +66,7 @@ def _client_credential(client: OAuthClient, url: str, *, now: float) -> tuple[st
     """Return the authentication method of a client, and its secret or assertion."""
     method, secret = client.provider.quirks.client_authentication, client.client_secret
     if client.certificate is not None:
-        from mailslot.oauth.certificate import client_assertion  # noqa: PLC0415 - 40 ms, and few have a certificate
+        from mailslot.oauth.certificate import client_assertion  # noqa: PLC0415 - it takes 40 ms, and few clients have a certificate
 
         return "private_key_jwt", client_assertion(client, client.certificate, url, now=now)
     if not secret:

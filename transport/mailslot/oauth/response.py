@@ -1,4 +1,4 @@
-"""The response of a token service, after HTTP and before OAuth."""
+"""The response of a token service at the level of HTTP and JSON, before it is parsed as OAuth."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class TokenServiceResponse:
 
     Attributes:
         status: the HTTP status, 200 to 299 or 400 to 599.
-        json: the members of the JSON object in the body; None where the body is no JSON object. In a refusal,
-            whatever it repeats of the request's secrets and of tokens beside it is masked.
-        retry_after: seconds to wait, by ``Retry-After``; None where it did not say.
-        date_skew: seconds that the service's clock is ahead of ours, by ``Date``, exact to about a second;
-            None where it did not say.
-        host: who was asked.
-        refresh_token: the refresh token that could be made out in a body of 2xx that is no JSON object.
+        json: the members of the JSON object in the body; None if the body is not a JSON object. In a refusal, repeated
+            secrets of the request, and tokens, are masked.
+        retry_after: the seconds in ``Retry-After``; None without it.
+        date_skew: seconds that the service's clock is ahead of ours, according to ``Date``, accurate to about a second;
+            None without it.
+        host: the host of the service.
+        refresh_token: the refresh token found in a 2xx body that is not a complete JSON object; None if there is none.
     """
 
     status: int

@@ -1,4 +1,4 @@
-"""The body of a response: a JSON object, or a page that no token service sends."""
+"""Parsing the body of a response, and rejecting pages that are not from a token service."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _REFRESH_TOKEN: Final = re.compile(rb'"refresh_token"\s{0,8}:\s{0,8}("(?:[^"\\]|
 
 
 def parse_json_object(body: bytes) -> dict[str, object] | None:
-    """Return the members of the JSON object in a body; None where it contains none."""
+    """Return the members of the JSON object in a body; None if it is not a JSON object."""
     try:
         found: object = json.loads(body, parse_constant=_reject_constant)
     except (ValueError, RecursionError):
@@ -28,9 +28,9 @@ def parse_json_object(body: bytes) -> dict[str, object] | None:
 
 
 def find_refresh_token(body: bytes) -> Secret | None:
-    """Return the refresh token in a body that is cut off or is no JSON for another reason; None where none is found.
+    """Return the refresh token in a body that is truncated or otherwise not JSON; None if there is none.
 
-    A provider that rotates refresh tokens has revoked the old one by then.
+    It matters because a provider that rotates refresh tokens has already revoked the old one.
     """
     try:
         found: object = json.loads(match[1]) if (match := _REFRESH_TOKEN.search(body)) else None
@@ -40,7 +40,7 @@ def find_refresh_token(body: bytes) -> Secret | None:
 
 
 def reject_foreign_page(status: int, headers: Mapping[str, str], body: bytes, host: str) -> None:
-    """Refuse a response that is not the token service's: from a captive portal, a proxy or another web server.
+    """Raise for a response that is not from the token service but from a captive portal, a proxy or another web server.
 
     Raises:
         TokenServiceError: cause `token_service_unreachable` for a redirect, `not_a_token_service` for a page.
@@ -53,7 +53,7 @@ def reject_foreign_page(status: int, headers: Mapping[str, str], body: bytes, ho
             status,
             f"HTTP {status}, Location: {shorten(headers.get('location', ''))}",
         )
-    # A gateway's error page is an answer of the service's own side: busy, and nothing else.
+    # An error page of the service's gateway only means that the service is busy.
     if status == 511 or (_is_page(status, headers, body) and status != 429 and status < 500):
         raise _foreign_response(
             f"What answers for {host} is no token service: a web page came, such as a sign-in page. The network may "
@@ -69,7 +69,7 @@ def _is_page(status: int, headers: Mapping[str, str], body: bytes) -> bool:
         return True
     if not body.strip():
         return False
-    # Some services call their JSON HTML, as PHP does by itself. What they give is believed; what they refuse is not.
+    # Some services declare their JSON as HTML, which is PHP's default. This is accepted in a success, not in a refusal.
     return "html" in headers.get("content-type", "").lower() and not (200 <= status < 300 and parse_json_object(body))
 
 

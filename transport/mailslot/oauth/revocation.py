@@ -25,8 +25,8 @@ class Revocation:
     """The result of revoking a grant.
 
     Attributes:
-        notified: whether the provider was told, and confirmed it.
-        sentence: for the person; where the provider was not told, why not.
+        notified: whether the provider has confirmed the revocation.
+        sentence: the result for the person, with the reason if the provider was not told.
     """
 
     notified: bool
@@ -36,8 +36,8 @@ class Revocation:
 async def revoke(grant: Grant, client: OAuthClient, http: TokenHttp) -> Revocation:
     """Revoke a grant at the provider: its refresh tokens first, then its access token.
 
-    Only the service that gave the grant is told, or the one that was known for revoking it then. Providers revoke all
-    tokens of a grant with its refresh token (RFC 7009 section 2.1), so the first response counts.
+    Only the service that issued the grant is told, or the revocation endpoint that was known at that time. Providers
+    revoke all tokens of a grant with its refresh token (RFC 7009 section 2.1), so the first response counts.
     """
     name = client.provider.name
     endpoint = client.provider.endpoints.revocation

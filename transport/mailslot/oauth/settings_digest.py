@@ -1,4 +1,4 @@
-"""The settings digest: by it, a stored failure or origin is known to belong to the current settings."""
+"""The settings digest, which shows whether a stored failure or origin belongs to the current settings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def settings_digest(client: OAuthClient, flow: str) -> str:
-    """Return a digest of the settings that a refresh depends on, secrets included; it is stored in the vault only.
+    """Return a digest of the settings that a refresh depends on, including secrets; store it only in the vault.
 
     A stored failure counts until the digest changes.
     """

@@ -15,12 +15,11 @@ T = TypeVar("T")
 
 
 async def shielded(work: Callable[[], Awaitable[T]]) -> T:
-    """Run `work` to its end, whatever happens to the caller, and return or raise what it does.
+    """Run `work` to its end even if the caller is cancelled; return its result or raise its exception.
 
-    A caller that is cancelled meanwhile waits for the end of the work, and is cancelled then or, on trio, at its next
-    checkpoint. That also holds for `asyncio.Task.cancel`, which `asyncio.timeout` and `asyncio.wait_for` use and which
-    no cancel scope stops: it reaches only the caller's task, while the work runs in another one. So `work` must have a
-    short timeout.
+    A cancelled caller waits until the work has ended, and is cancelled then or, on trio, at its next checkpoint. This
+    includes `asyncio.Task.cancel`, which `asyncio.timeout` and `asyncio.wait_for` use and which a cancel scope does not
+    stop: it affects only the caller's task, and the work runs in another one. So `work` must have a short timeout.
     """
     results: list[T] = []
     errors: list[Exception] = []

@@ -32,11 +32,11 @@ _HOUR: Final = 3600.0
 """Seconds after which a provider that refused permanently is asked again."""
 
 _FIRST_PAUSE: Final = 10.0
-_LONGEST_PAUSE: Final = 600.0
-_LONGEST_WISH: Final = 86400.0
+_MAX_PAUSE: Final = 600.0
+_MAX_RETRY_AFTER: Final = 86400.0
 
 _FIRST_FORCED_PAUSE: Final = 60.0
-_LONGEST_FORCED_PAUSE: Final = 3600.0
+_MAX_FORCED_PAUSE: Final = 3600.0
 
 
 if sys.platform == "linux":
@@ -69,9 +69,9 @@ class TokenTiming:
     """What is known of an access token's age, in seconds on the monotonic clock.
 
     Attributes:
-        issued_at: when it was requested; minus infinity where its age is not known.
-        refresh_at: from when on it should be refreshed; infinity for never.
-        expires_at: when it expires; infinity where that is not known: it is used until a server refuses it.
+        issued_at: when it was requested; minus infinity if its age is unknown.
+        refresh_at: when it should be refreshed; infinity for never.
+        expires_at: when it expires; infinity if unknown, so that it is used until a server refuses it.
     """
 
     issued_at: float
@@ -84,7 +84,7 @@ class TokenTiming:
 
         Args:
             issued: when it was requested, on the monotonic clock.
-            lifetime: seconds; None where the service did not say.
+            lifetime: seconds; None if the service did not say.
             random: from 0 to 1; how much of the jitter to add to the margin.
         """
         if lifetime is None:
@@ -94,12 +94,12 @@ class TokenTiming:
 
     @classmethod
     def unknown(cls) -> TokenTiming:
-        """Return the timing of a token of unknown age: it is refreshed, and used where that fails."""
+        """Return the timing of a token of unknown age: it is refreshed, and used if that fails."""
         return cls(-math.inf, -math.inf, math.inf)
 
 
 def lifetime(grant: Grant) -> float | None:
-    """Return the lifetime of the grant's access token in seconds; None where it is not known."""
+    """Return the lifetime of the grant's access token in seconds; None if unknown."""
     return None if grant.expires_at is None else grant.expires_at - grant.renewed_at
 
 
@@ -109,8 +109,8 @@ def timing_of_stored(grant: Grant, clocks: Clocks, skew: float, random: float) -
     Args:
         grant: the grant.
         clocks: the device's clocks.
-        skew: seconds that the token service's clock is ahead of ours, where this process has learnt it, else 0.0.
-            With what the grant says of the skew at its time, it tells whether ours was set in between.
+        skew: seconds that the token service's clock is ahead of ours, if this process knows it, else 0.0. The
+            difference to the skew in the grant shows whether our clock was set in between.
         random: as for `TokenTiming.from_lifetime`.
     """
     was_set = skew - grant.skew if skew else 0.0
@@ -146,8 +146,8 @@ def next_backoff(earlier: RefreshFailure | None, retry_after: float | None, rand
         random: from 0 to 1.
     """
     doubled = 2 * (earlier.retry_at - earlier.at) if earlier is not None and earlier.retry_at is not None else 0.0
-    pause = min(max(doubled, _FIRST_PAUSE), _LONGEST_PAUSE) * (0.75 + random / 2)
-    return max(pause, min(retry_after or 0.0, _LONGEST_WISH))
+    pause = min(max(doubled, _FIRST_PAUSE), _MAX_PAUSE) * (0.75 + random / 2)
+    return max(pause, min(retry_after or 0.0, _MAX_RETRY_AFTER))
 
 
 def forced_refresh_age(forced: int) -> float:
@@ -157,4 +157,4 @@ def forced_refresh_age(forced: int) -> float:
         forced: how many refreshes in a row were forced because a token was refused. After the first, a new token did
             not help, so each further one waits longer.
     """
-    return 0.0 if forced == 0 else min(_FIRST_FORCED_PAUSE * 2.0 ** min(forced - 1, 10), _LONGEST_FORCED_PAUSE)
+    return 0.0 if forced == 0 else min(_FIRST_FORCED_PAUSE * 2.0 ** min(forced - 1, 10), _MAX_FORCED_PAUSE)

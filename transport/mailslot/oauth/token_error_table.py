@@ -1,4 +1,4 @@
-"""``token_errors.toml``: what a refusal of a token service means, as data. It is read once, at the first refusal."""
+"""``token_errors.toml``: the meanings of a token service's refusals. It is read once, at the first refusal."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 
 class Remedy(Enum):
-    """What helps."""
+    """What helps against an error."""
 
     NEW_GRANT = "gone"
     """Only a new grant."""
     CONFIGURATION = "configuration"
-    """Only a change of settings here or at the provider. The grant is kept."""
+    """Only a change of settings, here or at the provider. The grant is kept."""
     WAIT = "passing"
     """Waiting. The grant is kept."""
     UNKNOWN = "unknown"
-    """Nobody knows; to be treated as `CONFIGURATION`."""
+    """Unknown; treated as `CONFIGURATION`."""
 
 
 class ErrorMeaning(NamedTuple):
-    """A row of the tables."""
+    """The meaning of an error, from a row of the tables."""
 
     cause: str
     remedy: Remedy
@@ -39,14 +39,14 @@ class ErrorMeaning(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What a service's words add; see the file.
+    """A row about ``error_description``; see the file.
 
     Attributes:
-        words: found in the description, as `mailslot.causes.words.normalize` makes it.
-        meaning: what that adds.
-        errors: the values of ``error`` that it is said with; empty for any.
-        grants: the grant types that it is said of; empty for any.
-        codes: whether it counts before an AADSTS code.
+        words: the pattern to find in the description after `mailslot.causes.words.normalize`.
+        meaning: the meaning if it is found.
+        errors: the values of ``error`` to which it applies; empty for any.
+        grants: the grant types to which it applies; empty for any.
+        codes: whether it takes precedence over an AADSTS code.
     """
 
     words: Pattern
@@ -66,21 +66,22 @@ class ErrorTable(NamedTuple):
 
 @cache
 def error_table() -> ErrorTable:
-    """Return the rows of the file that comes with this package."""
+    """Return the rows of this package's file."""
     return parse_error_table(files("mailslot.oauth").joinpath("token_errors.toml").read_text("utf-8"), checked=True)
 
 
-def parse_error_table(written: str, *, checked: bool = False) -> ErrorTable:
+def parse_error_table(content: str, *, checked: bool = False) -> ErrorTable:
     """Return the rows in a file's text.
 
     Args:
-        written: the text.
-        checked: its regular expressions are known to be good, and each is compiled when it is first asked.
+        content: the file's text.
+        checked: whether its regular expressions are known to be valid, so that each is compiled only when it is first
+            used.
 
     Raises:
-        ValueError: a column is not known or missing, or a value is of the wrong type; or a code has two rows.
+        ValueError: a column is unknown or missing, a value has the wrong type, or a code has two rows.
     """
-    found: dict[str, Any] = tomllib.loads(written)
+    found: dict[str, Any] = tomllib.loads(content)
     try:
         check_columns(found, {"error", "aadsts", "description"})
         errors = {name: _meaning(row, set()) for name, row in found.get("error", {}).items()}

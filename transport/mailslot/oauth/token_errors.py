@@ -1,6 +1,6 @@
-"""Classifying error responses of a token service: the cause, and what helps.
+"""Classifying the error responses of a token service: the cause, and what helps.
 
-The rows stand in ``token_errors.toml``.
+The meanings are in ``token_errors.toml``.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from mailslot.wire.secret import Secret
 
 MAX_SKEW: Final = 300.0
-"""Seconds; a clock that is wrong by more explains a refusal."""
+"""Seconds by which our clock must be wrong to explain a refusal."""
 
 DEVICE_CODE_GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
 """The grant type of RFC 8628 section 3.4."""
 
 DEVICE_CODE_BLOCKED: Final = "device_code_blocked"
-"""The cause of a refusal that another flow gets past."""
+"""The cause of a refusal that does not concern grants of other flows."""
 
 JWT_BEARER_GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 """The grant type of RFC 7523 section 2.1."""
@@ -37,12 +37,13 @@ class TokenServiceError(TokenError):
 
     Attributes:
         remedy: what helps.
-        error: its ``error`` (RFC 6749 section 5.2), such as ``"invalid_grant"``; None where there was none.
-        error_description: its text for developers, shortened; empty where there was none.
+        error: the ``error`` in its response (RFC 6749 section 5.2), such as ``"invalid_grant"``; None if there was
+            none.
+        error_description: the text for developers, shortened; empty if there was none.
         error_codes: Entra's AADSTS numbers, those of ``error_codes`` first.
-        status: the HTTP status; None where no response came.
-        retry_after: seconds to wait, by ``Retry-After``; None where it did not say.
-        answer_lost: whether the service may have acted on the request although no usable answer came.
+        status: the HTTP status; None if there was no response.
+        retry_after: the seconds in ``Retry-After``; None without it.
+        response_lost: whether the service may have acted on the request although there was no usable response.
         refresh_token: a new refresh token from an otherwise unusable response; it must be used from now on.
     """
 
@@ -73,16 +74,17 @@ class TokenServiceError(TokenError):
 
 
 _AADSTS: Final = re.compile(r"\bAADSTS(\d{5,8})\b")
-# What Google says of an assertion's times (google-api-php-client issues 1429 and 1501), and Entra (AADSTS500133).
+# The texts of Google about an assertion's times (google-api-php-client issues 1429 and 1501), and of Entra
+# (AADSTS500133).
 _ASSERTION_TIME: Final = re.compile(
     r"reasonable timeframe|within its valid time range|issued at time|check the .?(?:exp|iat)\b", re.IGNORECASE
 )
-_BY_DEVICE_CODE: Final = frozenset({530035, 530036, 53003})
-"""AADSTS codes of the rules that may be against device code: security defaults, conditional access."""
-_SAYS_ENOUGH: Final = frozenset(
+_DEVICE_CODE_RULES: Final = frozenset({530035, 530036, 53003})
+"""AADSTS codes of rules that may block device codes: security defaults and conditional access."""
+_SUFFICIENT_ERRORS: Final = frozenset(
     {"interaction_required", "login_required", "account_selection_required", "consent_required", "invalid_scope"}
 )
-"""Values of ``error`` that say enough beside an AADSTS code that is in no row."""
+"""Values of ``error`` whose meaning is used if the AADSTS code is not in the table."""
 _DECISIVE: Final = frozenset({"authorization_pending", "slow_down", "expired_token", "temporarily_unavailable"})
 
 _SENTENCES: Final = {
@@ -118,13 +120,13 @@ def classify_error(response: TokenServiceResponse, grant_type: str = "", *, obta
     Args:
         response: the response; its status may be 2xx if its body is a refusal.
         grant_type: the grant type of the request, to which ``invalid_grant`` refers.
-        obtained_by: the name of the flow that the grant came from.
+        obtained_by: the name of the flow that obtained the grant.
     """
     error, description = _error(response.json)
     numbers = _aadsts_codes(response.json, description)
     cause, kind = _meaning(response, error, description, numbers, grant_type)
-    if cause == "sign_in_blocked_by_policy" and not _BY_DEVICE_CODE.isdisjoint(numbers):
-        # The rule is against sign-ins by device code; a grant of another flow gets past it.
+    if cause == "sign_in_blocked_by_policy" and not _DEVICE_CODE_RULES.isdisjoint(numbers):
+        # The rule concerns only sign-ins with a device code, not grants of other flows.
         by_device = grant_type == DEVICE_CODE_GRANT or obtained_by == "device"
         cause, kind = (DEVICE_CODE_BLOCKED, Remedy.NEW_GRANT) if by_device else (cause, kind)
     service = f"token service {response.host}".rstrip()
@@ -154,7 +156,7 @@ def classify_error(response: TokenServiceResponse, grant_type: str = "", *, obta
 
 
 def flows_blocked_by(cause: str | None) -> frozenset[str]:
-    """Return the names of the flows that the organisation has blocked, as the cause of a failure shows."""
+    """Return the names of the flows that the organisation has blocked, according to the cause of a failure."""
     return frozenset({"device"}) if cause == DEVICE_CODE_BLOCKED else frozenset()
 
 
@@ -171,7 +173,7 @@ def _meaning(
     if response.status >= 500 or response.status in {408, 429}:
         return "token_service_busy", Remedy.WAIT
     if response.status == 407:
-        # A proxy wants a sign-in of its own (RFC 9110 section 15.5.8).
+        # A proxy requires authentication (RFC 9110 section 15.5.8).
         return "token_service_unreachable", Remedy.WAIT
     if _clock_explains(response.date_skew, error, description):
         return "clock_wrong", Remedy.WAIT
@@ -184,25 +186,25 @@ def _meaning(
 def _by_error(
     response: TokenServiceResponse, error: str | None, description: str, codes: tuple[int, ...], grant_type: str
 ) -> tuple[str, Remedy]:
-    """Return what ``error`` says where nothing adds to it."""
+    """Return the meaning of ``error`` alone."""
     nobody_asked = grant_type in {"refresh_token", "client_credentials", JWT_BEARER_GRANT}
-    if (codes and error not in _SAYS_ENOUGH | _DECISIVE) or (error == "access_denied" and nobody_asked):
+    if (codes and error not in _SUFFICIENT_ERRORS | _DECISIVE) or (error == "access_denied" and nobody_asked):
         return "unknown", Remedy.UNKNOWN
     if error == "invalid_grant":
         return _invalid_grant(grant_type, description)
     if error is None and _is_empty_refusal(response) and grant_type == "refresh_token":
-        # glewlwyd, protocol_oidc.c: a refresh token that it does not know, or that is another client's.
+        # glewlwyd, protocol_oidc.c: the refresh token is unknown or belongs to another client.
         return "token_update_failed", Remedy.NEW_GRANT
     if error == "unauthorized_client" and not description and response.status in {401, 403}:
-        # RFC 6749 section 5.2 has it with status 400 for a client that may not use the grant type; glewlwyd
-        # (protocol_oidc.c) answers 403 with that word alone for a client that it does not know.
+        # In RFC 6749 section 5.2, it has status 400 and means that the client may not use the grant type. glewlwyd
+        # (protocol_oidc.c) sends it alone, with 403, for an unknown client.
         return "app_or_tenant_unknown", Remedy.CONFIGURATION
     meaning = error_table().errors.get((error or "").lower(), ErrorMeaning("unknown", Remedy.UNKNOWN, ""))
     return meaning.cause, meaning.remedy
 
 
 def _is_empty_refusal(response: TokenServiceResponse) -> bool:
-    """Whether a response says nothing but that the request is refused."""
+    """Whether a response only says that the request is refused."""
     return response.status == 400 and response.json is None
 
 
@@ -215,10 +217,10 @@ def _clock_explains(skew: float | None, error: str | None, description: str) -> 
 def _refined_meaning(
     error: str | None, description: str, codes: tuple[int, ...], grant_type: str
 ) -> ErrorMeaning | None:
-    """Return what an AADSTS code or a description adds to ``error``."""
+    """Return the meaning of an AADSTS code or a description; None if neither is in the table."""
     table = error_table()
     if error is not None and error.lower() not in table.errors:
-        # Some services write the sentence where the word belongs.
+        # Some services put the sentence into ``error``.
         error, description = None, f"{error} {description}"
     words = Words(normalize(description))
     by_words = [
@@ -234,7 +236,7 @@ def _refined_meaning(
 
 
 def _invalid_grant(grant_type: str, description: str) -> tuple[str, Remedy]:
-    """Return what is wrong with the grant: a code, an assertion, or a refresh token (RFC 6749 section 5.2)."""
+    """Return what is wrong with the grant, which is a code, an assertion or a refresh token (RFC 6749 section 5.2)."""
     if grant_type in {"authorization_code", DEVICE_CODE_GRANT}:
         return "token_not_retrieved", Remedy.NEW_GRANT
     if grant_type == JWT_BEARER_GRANT:
@@ -244,14 +246,14 @@ def _invalid_grant(grant_type: str, description: str) -> tuple[str, Remedy]:
 
 
 def _error(json: Mapping[str, object] | None) -> tuple[str | None, str]:
-    """Return ``error`` and ``error_description``, or the members that have their place elsewhere.
+    """Return ``error`` and ``error_description``, or the members that other services use instead.
 
-    Google's APIs put an object where the string belongs; Okta's have a code and a summary.
+    In Google's APIs, ``error`` is an object; Okta's have a code and a summary.
     """
     members = json or {}
     error = members.get("error") or members.get("errorCode")
-    said = ("error_description", "errorSummary", "error_message", "message", "hint")
-    description = next((members[name] for name in said if isinstance(members.get(name), str)), None)
+    description_members = ("error_description", "errorSummary", "error_message", "message", "hint")
+    description = next((members[name] for name in description_members if isinstance(members.get(name), str)), None)
     if isinstance(error, dict):
         nested = cast("dict[str, object]", error)
         error, description = nested.get("status"), nested.get("message")

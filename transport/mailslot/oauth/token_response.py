@@ -31,12 +31,12 @@ class TokenResponse:
     """A successful response, checked.
 
     Attributes:
-        access_token: the access token; a bearer token that a header may hold.
-        lifetime: seconds until it ends; None where the service did not say, or said nonsense: then it is used until
-            it is refused.
-        refresh_token: the refresh token; None where there is none.
-        scopes: what was granted; what was asked for where the service did not say (RFC 6749 section 5.1).
-        id_token: the id token, unverified, for display; None where none came.
+        access_token: the access token, a bearer token that is valid in a header.
+        lifetime: seconds until it expires; None if the service did not say, or sent an invalid value. Then it is used
+            until it is refused.
+        refresh_token: the refresh token; None if there is none.
+        scopes: the granted scopes; the requested ones if the service did not say (RFC 6749 section 5.1).
+        id_token: the id token, unverified, for display; None if there is none.
     """
 
     access_token: Secret
@@ -59,10 +59,9 @@ async def request_token(
     Args:
         client: the OAuth client, whose authentication is added.
         http: the HTTP client.
-        form: the grant: ``grant_type`` and its parameters, secrets as `Secret`, with ``scope`` if the grant type has
-            it.
+        form: the form: ``grant_type`` and its parameters, secrets as `Secret`, with ``scope`` if the grant type has it.
         scopes: the requested scopes; None for the client's.
-        obtained_by: for a refresh, the name of the flow that the grant came from.
+        obtained_by: for a refresh, the name of the flow that obtained the grant.
 
     Raises:
         InputError: the endpoint or the certificate cannot be used.
@@ -87,7 +86,7 @@ def parse_token_response(
         response: the response.
         requested_scopes: the requested scopes.
         grant_type: the grant type of the request.
-        obtained_by: for a refresh, the name of the flow that the grant came from.
+        obtained_by: for a refresh, the name of the flow that obtained the grant.
 
     Raises:
         TokenServiceError: it is a refusal, or contains no usable token.
@@ -156,7 +155,7 @@ def refreshed_grant(grant: Grant, client: OAuthClient, http: TokenHttp, response
 
 
 def _signed_in_user(client: OAuthClient, response: TokenResponse) -> tuple[str | None, str | None]:
-    """Return who signed in, and of which tenant, by the id token, else by the access token."""
+    """Return the user who signed in and the tenant, from the id token, else from the access token."""
     account = tenant = None
     for token in (response.id_token, response.access_token):
         claims = parse_claims(token)
@@ -197,7 +196,7 @@ def _scopes(value: object) -> tuple[str, ...]:
 
 
 def _why_unusable(members: Mapping[str, object]) -> str | None:
-    """Return what is wrong with the access token of an answer; None where nothing is."""
+    """Return what is wrong with the access token of a response; None if nothing is."""
     if "access_token" not in members:
         return "there is no access token in it"
     token = members["access_token"]
@@ -216,7 +215,7 @@ def _why_unusable(members: Mapping[str, object]) -> str | None:
 
 
 def _unusable(response: TokenServiceResponse, why: str, refresh_token: Secret | None = None) -> TokenServiceError:
-    """Return the error for a response without a usable token; the service may have revoked something for it."""
+    """Return the error for a response without a usable token; the service may have revoked the old tokens."""
     return TokenServiceError(
         f"The token service {response.host} answered without a token that could be used: {why}.",
         cause="unknown",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class TokenSchedule:
-    """The timings of the newest access tokens; that of a token of another process is derived from its grant.
+    """The timings of the newest access tokens; for a token from another process, it is derived from the grant.
 
     Args:
         clocks: the device's clocks.
@@ -31,7 +31,7 @@ class TokenSchedule:
     def record(self, grant: Grant, timing: TokenTiming) -> None:
         """Record the timing of a grant's access token."""
         if grant.access_token is not None:
-            # A task that is late may still ask for the one before.
+            # A late task may still ask for the previous one.
             latest = list(self._timings.items())[-1:]
             self._timings = dict([*latest, (grant.access_token, timing)])
 

@@ -14,7 +14,7 @@ from mailslot.oauth.token_errors import TokenServiceError, shorten
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# What fails before the request has left: the service cannot have acted on it.
+# These occur before the request is sent, so the service cannot have acted on it.
 _UNSENT = (
     httpx2.ConnectError,
     httpx2.ConnectTimeout,
@@ -25,7 +25,7 @@ _UNSENT = (
     httpx2.InvalidURL,
 )
 
-# What an error, or what it came of, says; the first that fits counts.
+# The sentence for an exception, or one that caused it; the first match counts.
 _SENTENCES: Final[tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...]] = (
     (
         (socket.gaierror, UnicodeError),

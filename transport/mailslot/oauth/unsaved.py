@@ -25,9 +25,9 @@ class UnsavedGrant:
     error: MailError
 
     def is_newer_than(self, stored: Grant | None) -> bool:
-        """Whether the stored grant is still the one that this one came from, apart from a failure noted in it.
+        """Whether the stored grant is still the one that this one replaces, apart from its `failure`.
 
-        Otherwise another process has refreshed, obtained or deleted the token since.
+        Otherwise another process has refreshed, obtained or deleted the token in the meantime.
         """
         if stored is None or self.stored is None:
             return False

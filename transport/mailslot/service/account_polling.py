@@ -1,4 +1,4 @@
-"""The polling of accounts, which come and go while the service runs."""
+"""The polling of accounts, which may be added and removed while the service runs."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class AccountPolling:
 
     Args:
         device: the device.
-        pipeline: what handles the mail.
-        supervise: runs a task by its name, and again where it fails.
+        pipeline: the pipeline that handles the mail.
+        supervise: runs a task under a name, and restarts it if it fails.
     """
 
     def __init__(self, device: Device, pipeline: Pipeline, supervise: Supervise) -> None:
@@ -34,7 +34,7 @@ class AccountPolling:
         self._supervise = supervise
 
     async def run(self) -> None:
-        """Poll until cancelled; an account that is removed is polled no more."""
+        """Poll until cancelled; the polling of an account ends when it is removed."""
         polled: dict[str, anyio.CancelScope] = {}
         async with anyio.create_task_group() as group:
             while True:

@@ -1,4 +1,4 @@
-"""A circuit breaker for each record: one attempt for all its jobs, and none while only a person can help."""
+"""Circuit breakers: after a failure that concerns all jobs of a record, none of them is tried for a while."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ if TYPE_CHECKING:
     from mailslot.slots.records import Records
 
 BACKOFF: Final = (15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0)
-"""Seconds before a server that is in trouble is tried again, the first time, the second and so on."""
+"""Seconds to wait after the first temporary failure, the second and so on."""
 
-LEAST_BACKOFF: Final = {"too_many_connections": 60.0, "login_delay": 300.0, "sending_limit_reached": 3600.0}
-"""What is the least for a cause."""
+MIN_BACKOFF: Final = {"too_many_connections": 60.0, "login_delay": 300.0, "sending_limit_reached": 3600.0}
+"""The minimum seconds to wait for particular causes."""
 
 PROBE_AFTER: Final = 3600.0
-"""Seconds after which it is tried whether an administrator has acted, or a token service has recovered."""
+"""Seconds to wait before testing whether an administrator has acted, or a token service has recovered."""
 
 PROBE_TOKENS_AFTER: Final = 120.0
-"""Seconds after which tokens from outside of the device are asked for again, since nothing here tells of them."""
+"""The same for records whose tokens come from outside of the device, since nothing reports a new one."""
 
 
 class CircuitBreaker:
     """The circuit breaker of one record.
 
     Args:
-        monotonic: seconds that nobody sets.
-        random: gives a number from 0 to 1.
+        monotonic: returns seconds on a clock that cannot be set.
+        random: returns a number from 0 to 1.
 
     Attributes:
-        failure: why attempts are stopped; None where they are not.
+        failure: the failure that has stopped attempts; None if they are allowed.
     """
 
     def __init__(self, monotonic: Callable[[], float], random: Callable[[], float] = random.random) -> None:
@@ -52,7 +52,7 @@ class CircuitBreaker:
 
     @property
     def may_try(self) -> bool:
-        """Whether a job may be tried now."""
+        """Whether an attempt is allowed now."""
         return self.failure is None or (self._until is not None and self._monotonic() >= self._until)
 
     @property
@@ -61,16 +61,16 @@ class CircuitBreaker:
         return self.failure is not None and self.failure.disposition == "hold"
 
     def remaining(self) -> float | None:
-        """Return the seconds until a job may be tried; None until a person acts."""
+        """Return the seconds until an attempt is allowed; None if a person must act first."""
         if self.may_try:
             return 0.0
         return None if self._until is None else self._until - self._monotonic()
 
     def trip(self, failure: DeliveryFailure, *, external_tokens: bool = False) -> float | None:
-        """Stop attempts; return for how many seconds, None until a person acts.
+        """Stop attempts, and return for how many seconds; None if a person must act first.
 
         Args:
-            failure: why.
+            failure: the failure.
             external_tokens: whether the record's tokens come from outside of the device.
         """
         self.failure = failure
@@ -82,7 +82,7 @@ class CircuitBreaker:
             return None
         backoff = BACKOFF[min(self._failures, len(BACKOFF) - 1)]
         self._failures += 1
-        backoff = max(backoff, LEAST_BACKOFF.get(failure.cause, 0.0)) * (1 + 0.2 * (2 * self._random() - 1))
+        backoff = max(backoff, MIN_BACKOFF.get(failure.cause, 0.0)) * (1 + 0.2 * (2 * self._random() - 1))
         self._until = self._monotonic() + backoff
         return backoff
 
@@ -95,10 +95,10 @@ class CircuitBreaker:
 
 
 class SettingsWatch:
-    """Detects changes of a record's settings or secrets, whoever made them.
+    """Detects changes of a record's settings or secrets by any process.
 
-    It reads the dates of three files and, where one has changed, their contents. A token that was only refreshed counts
-    as unchanged; one that can be refreshed again counts as changed.
+    It reads the status of three files, and their contents if one has changed. A token that was merely refreshed does
+    not count as a change. A token that can be refreshed again after a failure does.
     """
 
     def __init__(self, records: Records, record: str) -> None:
@@ -120,7 +120,7 @@ class SettingsWatch:
         try:
             state, works = self._read()
         except MailError:
-            # A file that cannot be used leaves in use what was; see `mailslot.slots.connector.Connector`.
+            # If the file cannot be used, the former settings stay in use; see `mailslot.slots.connector.Connector`.
             return False
         changed = state != self._state or (works and not self._works)
         self._state, self._works = state, works

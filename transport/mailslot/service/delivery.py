@@ -1,8 +1,8 @@
-"""The delivery of one job in one session: in as many transactions as the server's limits need, each saved to disk.
+"""The delivery of one job in one session, in as many transactions as the server's limits require.
 
-A job's state follows only from what the server said. `Spool.hand_over` is on the disk before the octets leave that end
-a message, so that after a crash at any instruction the state is true: `sending` where nothing can have been delivered,
-`in_doubt` where it can.
+A job's state follows only from the server's replies. `Spool.hand_over` is on the disk before the end of a message is
+sent. So after a crash at any instruction the state is right: `sending` if nothing can have been delivered, `in_doubt`
+if it may have been.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from mailslot.wire.reply import Reply
 
 MAX_RECIPIENTS: Final = 100
-"""Recipients of a transaction, whatever the server takes; every server takes as many (RFC 5321 section 4.5.3.1.8)."""
+"""The maximum recipients of a transaction. Every server must accept this many (RFC 5321 section 4.5.3.1.8)."""
 
 MAX_TRANSACTIONS: Final = 100
-"""Transactions in a session."""
+"""The maximum transactions in a session."""
 
 MAY_ARRIVE_TWICE: Final = (
     "It was sent again after the answer to an earlier attempt was lost, and may arrive twice. Both have the same "
@@ -49,13 +49,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class SessionUsage:
-    """What a session was used for, so that the server's limits are kept (RFC 9422).
+    """What a session was used for so far, to stay within the server's limits (RFC 9422).
 
     Attributes:
         session: the session.
-        transactions: how many transactions were begun in it.
-        domains: the domains of all recipients that were named in it.
-        max_recipients: how many recipients a transaction may have, as far as the server has shown.
+        transactions: the number of transactions that were begun in it.
+        domains: the domains of all recipients so far.
+        max_recipients: the maximum recipients of a transaction, as far as the server has shown.
     """
 
     session: SubmissionSession
@@ -73,7 +73,7 @@ class SessionUsage:
         return not self.session.usable or self.transactions >= min(most, MAX_TRANSACTIONS)
 
     def next_recipients(self, addresses: Sequence[str], limit: int | None) -> list[str]:
-        """Return the addresses for the next transaction; none where this session takes no more."""
+        """Return the addresses for the next transaction; none if this session cannot take more."""
         most = self.max_recipients if limit is None else min(self.max_recipients, limit)
         most_domains = self.session.capabilities.limit("RCPTDOMAINMAX")
         domains, chosen = set(self.domains), list[str]()
@@ -97,9 +97,10 @@ class DeliveryOutcome:
     """How a delivery ended.
 
     Attributes:
-        kind: `answered`: the server has said something of each recipient that it was asked about. `later`: the rest
-            needs another session, or a limit to pass. `stale`: the session had died unused. `failed`: see `failure`.
-        failure: what went wrong with the session or the record; None where nothing did.
+        kind: `answered`: the server has replied to every recipient that was sent. `later`: the other recipients need
+            another session, or must wait for a limit. `stale`: the server had closed the session before it was used.
+            `failed`: see `failure`.
+        failure: the failure of the session or the record; None if there was none.
     """
 
     kind: Literal["answered", "later", "stale", "failed"]
@@ -107,15 +108,15 @@ class DeliveryOutcome:
 
 
 class Delivery:
-    """Delivers jobs that are `sending`.
+    """Delivers jobs that are in state `sending`.
 
     Args:
-        spool: where they are.
+        spool: the spool with the jobs.
         now: the wall clock.
-        random: gives a number from 0 to 1.
-        explain: says what an error means.
-        persist: does what has to be written in the end, however often the disk refuses.
-        policies: when jobs are tried again.
+        random: returns a number from 0 to 1.
+        explain: returns the explanation of an error.
+        persist: performs a write, repeating it until the disk accepts it.
+        policies: the retry policies of the pipelines.
     """
 
     def __init__(
@@ -140,15 +141,15 @@ class Delivery:
         """Deliver a job as far as possible.
 
         Args:
-            job: the job, `sending`.
-            usage: the session, not spent.
-            quota: what the account may send.
-            progress: told how many octets of how many are out.
+            job: the job, in state `sending`.
+            usage: the session, which must not be exhausted.
+            quota: the sending quota of the account.
+            progress: called with the octets sent so far and the total.
         """
         if not job.waiting:
             await self._persist(partial(self._spool.record_replies, job.id))
             return DeliveryOutcome("answered")
-        # Loaded ahead, so that nothing has to be waited for between the server's answer and its note on the disk.
+        # Loaded in advance, so that nothing delays saving the server's reply.
         await self._policies.of(job.pipeline)
         deferred: dict[str, DeliveryFailure] = {}
         content = ProgressContent(self._spool.content(job), progress)
@@ -167,7 +168,7 @@ class Delivery:
                 job = await self._record_outcome(job, usage, addresses, result, deferred)
                 if job.state != "queued":
                     return DeliveryOutcome("answered")
-                # Some could not be named in this transaction: a further one, at once.
+                # The server did not take all recipients in this transaction, so another one follows at once.
                 again = await self._spool.claim(job.via, self._now(), job_id=job.id)
                 if again is None:
                     return DeliveryOutcome("later")
@@ -204,7 +205,7 @@ class Delivery:
         result: _RecipientReplies,
         deferred: dict[str, DeliveryFailure],
     ) -> Job:
-        """Save what the server said of each recipient; return the job, `queued` where some are to be tried at once."""
+        """Save the replies for the recipients; return the job, `queued` if some recipients are to be tried at once."""
         accepted, replies = result.matched(requested)
         refused: dict[str, RecipientRefusal] = {}
         for address in requested:
@@ -254,14 +255,14 @@ class Delivery:
         cause, retryable = judge_reply("envelope", reply, Verb.RCPT)
         error = RecipientsRefusedError(str(reply), cause=cause, refused={address: reply}, retryable=retryable)
         failure = classify_failure(error, await self._explain(error))
-        # It is this recipient's, whatever it is, since others may have been accepted.
+        # Whatever the cause, it concerns only this recipient, since others may have been accepted.
         disposition = (
             failure.disposition if failure.disposition in {"fail", "defer"} else "defer" if retryable else "fail"
         )
         return DeliveryFailure(disposition, failure.cause, failure.sentence, failure.reply)
 
     async def _fail(self, job: Job, error: MailError) -> DeliveryFailure:
-        """Save why a transaction failed; the caller handles the record."""
+        """Save the failure of a transaction; the caller handles the consequences for the record."""
         failure = classify_failure(error, await self._explain(error))
         if isinstance(error, SpoolError):
             failure = DeliveryFailure("back_off", error.cause, str(error))
@@ -274,7 +275,7 @@ class Delivery:
         return failure
 
     async def apply(self, job: Job, failure: DeliveryFailure) -> None:
-        """Move a job that is `sending`, or handed over and refused, to the state that a failure leads to."""
+        """Apply a failure to a job that is `sending`, or was handed over and then refused."""
         spool = self._spool
         details = (failure.cause, failure.sentence, failure.reply)
         if failure.disposition == "hold":
@@ -285,7 +286,7 @@ class Delivery:
             until = await self._next_attempt(job)
             await self._persist(partial(spool.defer, job.id, until, *details))
         elif (await spool.job(job.id)).state == "in_doubt":
-            # That is on the disk already, unless a submitter said nothing before the end of the message.
+            # This is already on the disk, unless the submitter did not call `before_end`.
             await self._persist(partial(spool.abandon, job.id))
 
     async def _next_attempt(self, job: Job) -> float:
@@ -301,14 +302,14 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class _RecipientReplies:
-    """The server's replies for the recipients of a transaction, by address as it was given."""
+    """The server's replies for the recipients of a transaction, by the address that was sent."""
 
     accepted: Sequence[str]
     refused: Mapping[str, Reply]
     reply: str
 
     def matched(self, requested: Sequence[str]) -> tuple[list[str], dict[str, Reply]]:
-        """Return the replies by requested address; two that differ only in the domain's case were sent as one."""
+        """Return the replies by requested address; addresses that differ only in the domain's case were sent once."""
         accepted = {_canonical(address) for address in self.accepted}
         refused = {_canonical(address): reply for address, reply in self.refused.items()}
         return (
@@ -318,11 +319,11 @@ class _RecipientReplies:
 
 
 class ProgressContent:
-    """A message that reports how much of it was read.
+    """A message that reports its progress as it is read.
 
     Args:
         content: the message.
-        progress: told after each piece.
+        progress: called after each piece, with the octets read so far and the total.
     """
 
     def __init__(self, content: Content, progress: Callable[[int, int], None]) -> None:
@@ -359,7 +360,7 @@ def _is_recipient_limit(reply: Reply) -> bool:
 
 
 def _is_stale(error: MailError) -> bool:
-    """Whether a session had ended before this message, as servers end idle ones."""
+    """Whether the server had closed the session before this message, as servers do with idle sessions."""
     if error.in_doubt or error.stage != "envelope":
         return False
     server_closing = isinstance(error, RefusedError) and error.reply is not None and error.reply.code == 421

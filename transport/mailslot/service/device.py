@@ -34,14 +34,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The device's own description; fields are empty where nobody has set them.
+    """The device's own description; fields that are not set are empty.
 
     Attributes:
-        name: what people call it.
-        model: what its maker calls it.
+        name: the name that people use for it.
+        model: the maker's name for it.
         serial_number: its serial number.
-        location: where it stands.
-        language: of what it writes: en, de, fr, es or ja.
+        location: the place where it stands.
+        language: the language of its messages: en, de, fr, es or ja.
     """
 
     name: str
@@ -52,28 +52,28 @@ class Identity:
 
 
 class Device:
-    """What all tasks of a process share; made by `open_device`.
+    """The state that all tasks of a process share; made by `open_device`.
 
     Attributes:
-        records: settings and secrets.
-        connector: the ways to the mail servers.
-        spool: the queue, the ledger and the pipelines' memory.
-        clocks: wall clock and monotonic clock.
-        changes: how often `refresh` has found other settings; compared by what takes a while to apply them.
-        stopping: set once the service stops; a pipeline whose ``drains`` is true then ends what is under way.
+        records: the settings and secrets.
+        connector: makes the connection profiles.
+        spool: the queue, the ledger and the pipelines' stores.
+        clocks: the wall clock and the monotonic clock.
+        changes: how often `refresh` has found changed settings; slow tasks compare it to notice changes.
+        stopping: set when the service stops; a pipeline whose ``drains`` is true then finishes its current work.
     """
 
     def __init__(
         self, records: Records, connector: Connector, spool: Spool, *, clocks: Clocks | None = None, speed: float = 1.0
     ) -> None:
-        """Put a device together.
+        """Initialize the device.
 
         Args:
-            records: settings and secrets.
+            records: the settings and secrets.
             connector: open.
             spool: open.
             clocks: its clocks; None for the machine's.
-            speed: how much faster than the machine's they run, which only tests want.
+            speed: how much faster than the machine's clocks they run; for tests.
         """
         self.records = records
         self.connector = connector
@@ -89,41 +89,41 @@ class Device:
 
     @property
     def home(self) -> Path:
-        """The folder that holds all of it."""
+        """The home folder."""
         return self.records.home
 
     def now(self) -> float:
-        """Return the time by the wall clock, in seconds since 1970; it may be wrong, and may jump."""
+        """Return the wall clock's time in seconds since 1970; it may be wrong, and may jump."""
         return self.clocks.wall()
 
     def monotonic(self) -> float:
-        """Return seconds on a clock that nobody sets, for intervals."""
+        """Return seconds on a clock that cannot be set, for intervals."""
         return self.clocks.monotonic()
 
     @property
     def slots(self) -> SlotDirectory:
-        """The seven slots and the accounts, as the file was read last."""
+        """The seven slots and the accounts, as they were read last."""
         return self._gateway.slots
 
     @property
     def gateway(self) -> GatewaySettings:
-        """The listeners and devices of the gateway, as the file was read last; others once `pause` returns early."""
+        """The listeners and devices of the gateway, as they were read last; `pause` returns early if they change."""
         return self._gateway
 
     async def sleep(self, seconds: float) -> None:
-        """Sleep for so many seconds of the device's clocks."""
+        """Sleep for some seconds of the device's clocks."""
         await anyio.sleep(max(0.0, seconds) / self._speed)
 
     async def pause(self, seconds: float) -> None:
-        """Sleep for so many seconds of the device's clocks, or until the settings change."""
+        """Sleep for some seconds of the device's clocks, or until the settings change."""
         with anyio.move_on_after(max(0.0, seconds) / self._speed):
             await self._changed.wait()
 
     def settings(self, section: Section) -> Mapping[str, Any]:
-        """Return the values of a section, with defaults, as the file was read last.
+        """Return the values of a section, with defaults, as they were read last.
 
         Raises:
-            InputError: nothing was read of it yet, and the file cannot be used.
+            InputError: the section was not read yet, and the file cannot be used.
         """
         if section.name not in self._sections:
             self._sections[section.name] = (section, self.records.settings.section(section))
@@ -142,7 +142,7 @@ class Device:
         )
 
     def working_folder(self) -> AbstractAsyncContextManager[Path]:
-        """Return a temporary folder in the home folder, to be used with ``async with``.
+        """Return a temporary folder in the home folder; use it with ``async with``.
 
         Raises:
             SpoolError: it cannot be created.
@@ -150,7 +150,7 @@ class Device:
         return working_folder(self._working_folders)
 
     async def remove_abandoned_folders(self) -> None:
-        """Remove the working folders of processes that were killed."""
+        """Remove working folders that killed processes have left."""
         await run_sync(remove_abandoned_folders, self._working_folders)
 
     @property
@@ -161,21 +161,21 @@ class Device:
         """Return a pipeline's key-value store.
 
         Args:
-            name: whose; a pipeline uses its own name.
+            name: the name of the pipeline.
         """
         return self.spool.store(name)
 
     async def refresh(self, sections: Iterable[Section] = ()) -> bool:
-        """Read the sections again if the file has changed; a broken file changes nothing, and the log says so.
+        """Read the sections again if the file has changed; if it is invalid, this is logged and nothing changes.
 
         Args:
-            sections: what to read besides those that were asked for before.
+            sections: further sections to read.
 
         Returns:
-            whether the settings are others now.
+            whether the settings have changed.
         """
         wanted = tuple(sections)
-        # A service looks every other second, and a look at an unchanged file needs no thread.
+        # A service calls this every two seconds, and checking an unchanged file needs no thread.
         if not self._must_read(durable.file_version(self.records.settings.path), wanted):
             return False
         changed = await run_sync(self._refresh, wanted)
@@ -200,7 +200,7 @@ class Device:
                 name: (section, self.records.settings.section(section)) for name, section in wanted.items()
             }
         except InputError as error:
-            logger.error("The settings that were read before are kept: %s", error)  # noqa: TRY400 - a person's slip
+            logger.error("The settings that were read before are kept: %s", error)  # noqa: TRY400 - a mistake in the file needs no traceback
             return False
         return changed
 
@@ -212,10 +212,10 @@ async def open_device(
     """Open a device's spool and connector, and close them at the end.
 
     Args:
-        records: its settings and secrets.
-        sections: the sections that will be asked for; any other is read when it first is.
+        records: the settings and secrets.
+        sections: the sections to read at once; others are read at their first use.
         clocks: its clocks; None for the machine's.
-        speed: how much faster than the machine's they run, which only tests want.
+        speed: how much faster than the machine's clocks they run; for tests.
 
     Raises:
         InputError: the settings cannot be used.

@@ -1,4 +1,4 @@
-"""The context for a diagnosis of an error in the service, so that it finds the same cause as the connection test."""
+"""The context for diagnosing an error in the service, so that it has the same cause as in a connection test."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 async def context_of(device: Device, profile: ConnectionProfile) -> DiagnosisContext:
-    """Return the context of a record."""
+    """Return the context for an error of a record."""
     grant = None
     if profile.settings.authentication == "oauth2":
-        # Where the grant cannot be read, the error that is to be explained says so.
+        # If the grant cannot be read, the error to be diagnosed already says so.
         with suppress(MailError):
             grant = await device.records.tokens.store(profile.record).load()
     return DiagnosisContext.of(profile, grant, device.now())

@@ -1,4 +1,4 @@
-"""The disposition of a failure: what becomes of the job and its record, by the cause or the stage."""
+"""The disposition of a failure: what happens to the job and its record, by the cause or the stage."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SESSION_OPENING: Final[frozenset[Stage]] = frozenset(
     {"resolve", "connect", "tls", "greeting", "capabilities", "token", "sign_in"}
 )
-"""The stages before anything is said of a message."""
+"""The stages before the first command about a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +24,11 @@ class DeliveryFailure:
     """A failure and its consequence.
 
     Attributes:
-        disposition: what becomes of the job, and of the others of its record.
-        cause: an id of the catalogue of causes.
-        sentence: the same for people.
-        reply: the server's words; empty where there were none.
-        by_administrator: whether the administrator of the mail service must act, of which this device is not told.
+        disposition: what happens to the job, and to the other jobs of its record.
+        cause: the id of its cause.
+        sentence: the cause in one sentence.
+        reply: the server's reply; empty if there was none.
+        by_administrator: whether the administrator of the mail service must act, which this device cannot notice.
     """
 
     disposition: Disposition
@@ -39,11 +39,11 @@ class DeliveryFailure:
 
 
 def classify_failure(error: MailError, explanation: Explanation) -> DeliveryFailure:
-    """Return the failure for an error.
+    """Return the failure for an error, with its disposition.
 
     Args:
-        error: what went wrong on the way of a job.
-        explanation: its diagnosis, in words.
+        error: the error in a delivery.
+        explanation: its explanation.
     """
     reply = "" if error.reply is None else str(error.reply)
     return DeliveryFailure(
@@ -65,7 +65,7 @@ def _disposition(error: MailError, cause: str) -> Disposition:
         signing_in = error.stage in {"token", "sign_in"}
         return "hold" if signing_in and not error.retryable else "back_off"
     if error.retryable:
-        # A sender that is put off is put off for every job; a recipient or a message is not.
+        # A temporary refusal of the sender concerns every job; that of a recipient or a message does not.
         affects_all_jobs = error.stage == "envelope" and not isinstance(error, RecipientsRefusedError)
         return "back_off" if affects_all_jobs else "defer"
     return disposition or "fail"

@@ -1,4 +1,4 @@
-"""JSON documents of listeners, devices and what the gateway has noted, as the commands and the API return them."""
+"""JSON documents of listeners, devices and the gateway's log, as the commands and the API return them."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from mailslot.slots.settings_document import CurrentSettings
 
 Noted = tuple["dict[str, tuple[str, int]]", "dict[str, list[Dialogue]]"]
-"""The addresses that the listeners have taken, and the dialogues of devices, the newest first."""
+"""The addresses to which listeners are bound, and the dialogues of devices, newest first."""
 
 NOTHING: Noted = ({}, {})
 
 
 async def read_noted(log: GatewayLog, names: list[str]) -> Noted:
-    """Return what the gateway has noted of these devices."""
+    """Return the gateway's records of these devices."""
     return await log.listening(), {name: await log.dialogues(name) for name in names}
 
 
@@ -83,8 +83,8 @@ def listener_document(
     Args:
         current: the settings.
         listener: the listener.
-        taken: the host and port that the service has taken for it; None where it was never started.
-        error: why it could not be opened; None where it could.
+        taken: the host and port to which the service has bound it; None if it was never opened.
+        error: why it could not be opened; None if it could.
     """
     return {
         "name": listener.name,

@@ -1,4 +1,4 @@
-"""Handing fetched mail to its pipeline: each mail once, and none delays the others."""
+"""Handling fetched mail in its pipeline: each mail once, and without one mail delaying others."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from mailslot.spool.incoming import Incoming
 
 HANDLING_TIMEOUT: Final = 1800.0
-"""Seconds after which the handling of one mail is given up."""
+"""Seconds after which the handling of a mail is cancelled."""
 
 _RETRY_DELAYS: Final = (60.0, 600.0)
-"""Seconds before the second and the third try."""
+"""Seconds before the second and the third attempt."""
 
 _DISK_FULL_DELAY: Final = 300.0
 
@@ -39,13 +39,13 @@ logger = logging.getLogger(__name__)
 
 
 async def handle_waiting(device: Device, record: str, pipeline: Pipeline) -> list[HandlingResult]:
-    """Have all due mails of a record handled; the caller holds `Ledger.polling_lock` of it.
+    """Handle all mails of a record that are due; the caller holds the record's `Ledger.polling_lock`.
 
     Returns:
-        what came of each.
+        the result of each.
 
     Raises:
-        SpoolError: what came of one could not be noted.
+        SpoolError: a result could not be stored.
     """
     found: list[HandlingResult] = []
     handled_ids: set[int] = set()
@@ -60,7 +60,7 @@ async def handle_waiting(device: Device, record: str, pipeline: Pipeline) -> lis
 
 
 async def next_due(device: Device, record: str) -> float | None:
-    """Return the seconds until the next waiting mail is due; None where none waits."""
+    """Return the seconds until the next waiting mail is due; None if none is waiting."""
     waiting = await device.spool.ledger.mails(record, states={"fetched"}, limit=1000)
     return min((max((mail.due_at or 0.0) - device.now(), 0.0) for mail in waiting), default=None)
 
@@ -68,7 +68,7 @@ async def next_due(device: Device, record: str) -> float | None:
 async def _handle(device: Device, mail: Incoming, pipeline: Pipeline) -> HandlingResult:
     ledger = device.spool.ledger
     summary = None if mail.path is None else await run_sync(summarize_header_of, mail.path)
-    # Counted before anything is done, so that a mail that ends the process is set aside in the end, too.
+    # The attempt is counted first, so that a mail that crashes the process is eventually set aside, too.
     try:
         mail = await ledger.begin_handling(mail.id)
     except InputError as error:
@@ -93,7 +93,7 @@ async def _handle(device: Device, mail: Incoming, pipeline: Pipeline) -> Handlin
 
 
 async def _run_pipeline(device: Device, mail: Incoming, pipeline: Pipeline) -> tuple[Handled, bool]:
-    """Return the pipeline's result for a mail, and whether it counts as a try."""
+    """Return the pipeline's result for a mail, and whether it counts as an attempt."""
     if mail.path is None:
         return SetAside("Its file is missing."), True
     if mail.tries > MAX_TRIES:
@@ -103,16 +103,16 @@ async def _run_pipeline(device: Device, mail: Incoming, pipeline: Pipeline) -> t
             with ExitGuard():
                 handled = await pipeline.handle(mail, device)
     except SpoolError as error:
-        # A full disk is no fault of the mail.
+        # A full disk is not the mail's fault.
         return Later(_DISK_FULL_DELAY, str(error)), False
-    except Exception as error:  # noqa: BLE001 - a pipeline is a plugin's, and must not keep other mail waiting
+    except Exception as error:  # noqa: BLE001 - a pipeline may raise anything, and must not delay other mail
         description = describe_error(error)
         logger.warning("Mail %d could not be handled in try %d: %s", mail.id, mail.tries, description)
         if mail.tries >= MAX_TRIES:
             return SetAside(f"It could not be handled in {MAX_TRIES} tries: {description}"), True
         return Later(_RETRY_DELAYS[mail.tries - 1], description), True
     except BaseException:
-        # Where that cannot be written, it counts as a try.
+        # If this cannot be written, the attempt counts.
         with anyio.CancelScope(shield=True), suppress(SpoolError):
             await device.spool.ledger.postpone(mail.id, device.now(), "The device was stopped.", counts=False)
         raise

@@ -1,6 +1,6 @@
-"""A summary of a mail's header: sender, subject and date, for people and logs, never to be trusted.
+"""Summaries of mail headers: sender, subject and date, for people and logs. They are not to be trusted.
 
-Anybody can write a header: only its first octets are read, and each field is cut before it is decoded.
+Anybody can write a header, so only its first octets are read, and each field is shortened before it is decoded.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_OCTETS: Final = 65_536
-_LONGEST_FIELD: Final = 2_000
-_LONGEST: Final = 120
+_MAX_FIELD: Final = 2_000
+_MAX_TEXT: Final = 120
 _END: Final = re.compile(rb"\r?\n\r?\n")
 _WORD: Final = r"=\?[!->@-~]{1,60}\?[bBqQ]\?[^?]*\?="
 _WORDS: Final = re.compile(rf"{_WORD}(?:\s*{_WORD})*")
@@ -30,10 +30,10 @@ class HeaderSummary:
     """The summary of a header.
 
     Attributes:
-        sender: its From, decoded, on one line; empty without one.
-        subject: its Subject, likewise.
-        received_at: when the last server received it, else its Date; seconds since 1970, None where
-            neither can be read.
+        sender: the decoded From field on one line; empty without one.
+        subject: the decoded Subject field on one line; empty without one.
+        received_at: when the last server received the mail, else its Date, in seconds since 1970; None if neither can
+            be parsed.
     """
 
     sender: str
@@ -51,7 +51,7 @@ def summarize_header(octets: bytes) -> HeaderSummary:
     for line in _FOLD.sub(b"", header).splitlines():
         name, colon, value = line.partition(b":")
         if colon:
-            fields.setdefault(name.decode("latin-1").strip().lower(), _text(value.strip()[:_LONGEST_FIELD]))
+            fields.setdefault(name.decode("latin-1").strip().lower(), _text(value.strip()[:_MAX_FIELD]))
     came_at = _timestamp(fields.get("received", "").rpartition(";")[2])
     return HeaderSummary(
         sender=_decoded(fields.get("from", "")),
@@ -61,7 +61,7 @@ def summarize_header(octets: bytes) -> HeaderSummary:
 
 
 def summarize_header_of(path: Path) -> HeaderSummary:
-    """Summarize a mail in a file; of one that cannot be read, the summary is empty. It blocks."""
+    """Summarize a mail in a file; the summary is empty if the file cannot be read. It blocks."""
     try:
         with path.open("rb") as file:
             return summarize_header(file.read(MAX_OCTETS))
@@ -70,7 +70,7 @@ def summarize_header_of(path: Path) -> HeaderSummary:
 
 
 def _text(octets: bytes) -> str:
-    """Return raw octets as text: UTF-8 where it is valid, else Windows-1252, which old programs write."""
+    """Decode raw octets as UTF-8 if valid, else as Windows-1252, which old programs write."""
     try:
         return octets.decode("utf-8")
     except UnicodeDecodeError:
@@ -80,11 +80,11 @@ def _text(octets: bytes) -> str:
 def _decoded(value: str) -> str:
     text = _WORDS.sub(_word_text, value)
     line = " ".join("".join(each if each.isprintable() else " " for each in text).split())
-    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
+    return line if len(line) <= _MAX_TEXT else f"{line[: _MAX_TEXT - 1]}…"
 
 
 def _word_text(words: re.Match[str]) -> str:
-    """Return the decoded text of adjacent encoded words; the words unchanged where they cannot be decoded."""
+    """Return the decoded text of adjacent encoded words; the words themselves if they cannot be decoded."""
     try:
         return str(make_header(decode_header(words[0])))
     except (HeaderParseError, LookupError, ValueError):

@@ -1,6 +1,6 @@
-"""JSON documents: what commands print with ``--json``, and what the panel's API returns.
+"""The JSON documents that commands print with ``--json`` and the panel's API returns.
 
-Times are in ISO 8601, except for a poll's, which are in seconds since 1970.
+Times are in ISO 8601, except in the document of a poll, where they are in seconds since 1970.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 async def slot_rows(records: Records, slots: Collection[Slot]) -> list[dict[str, Any]]:
-    """Return the document of each slot: as `token_rows`, with its last connection test.
+    """Return the document of each slot: that of `token_rows`, with the last connection test.
 
     Raises:
         MailError: the settings cannot be used.
@@ -153,7 +153,7 @@ def _health(health: Health) -> dict[str, Any]:
 
 
 def _last_test(tests: Sequence[PastTest]) -> dict[str, Any] | None:
-    """Return a record's newest test, and when one passed last; None where there was none."""
+    """Return a record's newest test, and when a test last passed; None if there was no test."""
     if not tests:
         return None
     newest = tests[0]

@@ -1,8 +1,8 @@
-"""Log formats: JSON for programs, or plain lines for people, both with the fields in ``extra``.
+"""Log formats: JSON for programs, plain lines for people; both contain the fields in ``extra``.
 
 ``logger.info("Delivered", extra={"job": 7})`` becomes ``{"time": …, "level": "info", "message": "Delivered", "job":
-7}``. No traceback is written: of a foreign exception only its type and place are logged, since its text may quote
-secrets.
+7}``. No traceback is written. Of an unexpected exception, only the type and location are logged, since its text may
+quote secrets.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MINUTE: Final = 60.0
 CONTEXT_FIELDS: Final = (
     "slot", "record", "pipeline", "task", "job", "mail", "cause", "state", "attempts", "seconds", "messages"
 )  # fmt: skip
-"""What a line may speak of, by the names that it has in a record's ``extra``."""
+"""The names in a record's ``extra`` that are logged."""
 
 # Three parts of base64url (RFC 7519), Google's access and refresh tokens, and a bearer header.
 _TOKEN_LIKE: Final = re.compile(
@@ -65,14 +65,14 @@ class PlainLines(logging.Formatter):
 
 
 def set_up_logging(stream: TextIO, *, plain: bool) -> LogHandler:
-    """Log the library and the plugins at INFO, and everything else at WARNING, to a stream.
+    """Set up logging to a stream: the library and the plugins at INFO, everything else at WARNING.
 
     Args:
-        stream: where the lines go; it has a file.
-        plain: for people; else JSON.
+        stream: the stream, which must have a file descriptor.
+        plain: whether to log plain lines; otherwise JSON.
 
     Returns:
-        what writes them, to be flushed before anybody else writes to the stream.
+        the handler; flush it before writing to the stream directly.
     """
     handler = LogHandler(stream.fileno())
     handler.setFormatter(PlainLines() if plain else JsonLines())
@@ -85,10 +85,10 @@ def set_up_logging(stream: TextIO, *, plain: bool) -> LogHandler:
 
 
 class RepeatFilter:
-    """Suppresses the same message within a minute.
+    """Suppresses repeated messages within a minute.
 
     Args:
-        monotonic: seconds that nobody sets.
+        monotonic: returns seconds on a clock that cannot be set.
     """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
@@ -106,7 +106,7 @@ class RepeatFilter:
 
 
 def describe_error(error: BaseException) -> str:
-    """Return what a log may say of an error: the sentence of a `MailError`, else its type and where it was raised."""
+    """Describe an error for the log: the sentence of a `MailError`, else the type and where it was raised."""
     error = original_error(error)
     if isinstance(error, MailError):
         return str(error)
@@ -124,7 +124,7 @@ def _message(record: logging.LogRecord) -> str:
     error = record.exc_info[1] if record.exc_info else None
     if error is not None:
         message = f"{message} ({describe_error(error)})"
-    # One record is one line, whatever was put into it.
+    # Each record is one line, even if its message contains line breaks.
     return _TOKEN_LIKE.sub(MASK, " ".join(message.split()))
 
 

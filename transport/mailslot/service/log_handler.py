@@ -1,7 +1,7 @@
-"""A log handler that writes from its own thread, so that a blocked output does not block the service.
+"""A log handler that writes in its own thread, so that a blocked output does not block the service.
 
-A pipe whose reader has stopped, a terminal after Ctrl-S or a full disk would otherwise block everything that logs:
-delivery, the panel, and the end of the service itself.
+Otherwise a pipe that nobody reads, a terminal after Ctrl-S or a full disk would block everything that logs: delivery,
+the panel, and even the shutdown.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ import time
 from typing import Final
 
 MAX_WAITING: Final = 1_000
-"""Lines that wait to be written; further ones are left out, and counted."""
+"""The maximum lines that wait to be written; further ones are dropped, and counted."""
 
 _FLUSH_TIMEOUT: Final = 1.0
-"""Seconds for which `LogHandler.flush` waits."""
+"""The maximum seconds that `LogHandler.flush` waits."""
 
 
 class LogHandler(logging.Handler):
-    """Writes to an open file, which may block.
+    """Writes to an open file that may block.
 
     Args:
-        descriptor: of the file. It is written to directly, since Python's own buffer cannot be given up at the end of
-            the process while a thread is in it.
+        descriptor: the file's descriptor. It is written to directly: at exit, Python's own buffer would be waited for
+            while a thread is blocked in it.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -37,14 +37,14 @@ class LogHandler(logging.Handler):
         threading.Thread(target=self._run, name="log", daemon=True).start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Queue a record; it never blocks."""
+        """Queue a record, without blocking."""
         try:
             self._lines.put_nowait(self.format(record))
         except queue.Full:
             self._left_out += 1
 
     def flush(self) -> None:
-        """Wait until everything is written, but not for long."""
+        """Wait until everything is written, for a limited time."""
         end = time.monotonic() + _FLUSH_TIMEOUT
         with self._lines.all_tasks_done:
             while self._lines.unfinished_tasks and (left := end - time.monotonic()) > 0:
@@ -64,7 +64,7 @@ class LogHandler(logging.Handler):
         return self.format(logging.LogRecord(__name__, logging.WARNING, __file__, 0, words, (lines,), None))
 
     def _write(self, line: str) -> bool:
-        """Write a line, however long that takes; return whether it was written."""
+        """Write a line, blocking as long as necessary; return whether it was written."""
         octets = f"{line}\n".encode(errors="backslashreplace")
         while octets:
             try:
@@ -72,6 +72,6 @@ class LogHandler(logging.Handler):
             except BlockingIOError:
                 select.select([], [self._descriptor], [])
             except OSError:
-                # A full disk, or a reader that is gone: there is nobody to be told.
+                # The disk is full or the reader has gone; there is nowhere to report it.
                 return False
         return True

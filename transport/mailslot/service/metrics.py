@@ -1,6 +1,6 @@
-"""The metrics of a device, in Prometheus' text format (version 0.0.4).
+"""The metrics of a device, in the text format of Prometheus (version 0.0.4).
 
-All of them are read from the disk, so that any process can report them, whether or not the service runs.
+They are all read from the disk, so any process can report them, whether or not the service is running.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ async def _gateway(device: Device) -> list[_Family]:
 
 
 async def _settings(device: Device) -> dict[str, Settings]:
-    """Return all settings; none where the file cannot be used, so that the other metrics are still reported."""
+    """Return all settings; none if the file cannot be used, so that the other metrics are still reported."""
     try:
         return dict(await run_sync(device.records.settings.load))
     except MailError:

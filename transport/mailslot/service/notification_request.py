@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def requested_notifications(job: Job) -> DeliveryStatus | None:
-    """Return the notifications that a job's notes request; None where they request none."""
+    """Return the notifications that a job's notes request; None if they request none."""
     notify = job.notes.get(NOTIFY)
     if notify is None:
         return None

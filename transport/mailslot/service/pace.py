@@ -1,4 +1,4 @@
-"""How slowly a server may give a mail."""
+"""The minimum rate at which a server must send a mail."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from typing import Final
 from mailslot.errors import NetworkError
 
 MAIL_TIMEOUT: Final = 600.0
-"""Seconds that a mail may take, however small it is."""
+"""Seconds that a mail of any size may take."""
 
 _MIN_OCTETS_PER_SECOND: Final = 1000.0
-"""The average rate that a mail must reach after that. The session's own timeout starts again with each octet: without
-this, a server that sends one now and then would keep a poll going for years."""
+"""The average rate that is required after that time. The session's own timeout begins again with each octet, so without
+this limit a server that sends an octet now and then could keep a poll running for years."""
 
 
 def check_pace(octets: int, seconds: float) -> None:
-    """Leave a server from which a mail comes all too slowly.
+    """Check that a mail arrives fast enough.
 
     Args:
-        octets: how many have come.
-        seconds: how long that took.
+        octets: the octets received so far.
+        seconds: the seconds since it began.
 
     Raises:
-        NetworkError: it is too slow.
+        NetworkError: it arrives too slowly.
     """
     if seconds > MAIL_TIMEOUT + octets / _MIN_OCTETS_PER_SECOND:
         sentence = f"The mail server gives a mail too slowly: {octets} octets in {seconds:.0f} seconds."

@@ -1,4 +1,4 @@
-"""The panel that the service serves: a plugin, so that the library needs no web server."""
+"""The interface of the panel, which is a plugin, so that the library needs no web server."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class Panel(Protocol):
     """The panel of a device."""
 
     async def announce(self, listener: socket.socket, *, terminal: bool) -> list[str]:
-        """Return sentences for whoever starts the service: where the panel is, and how to claim it.
+        """Return sentences for the person who starts the service: the panel's address, and how to set it up.
 
         Args:
             listener: the socket of `serve`.
-            terminal: whether only that person reads it, rather than a log.
+            terminal: whether they are shown on a terminal; in a log, the setup code must not appear.
 
         Raises:
-            MailError: it cannot be served there.
+            MailError: the panel cannot be served there.
         """
         ...
 
@@ -33,23 +33,23 @@ class Panel(Protocol):
         """Serve until cancelled.
 
         Args:
-            listener: a TCP socket that listens; it stays open for another call.
+            listener: a listening TCP socket; it stays open, so that this can be called again.
 
         Raises:
-            MailError: it cannot be served there.
+            MailError: the panel cannot be served there.
         """
         ...
 
 
 PANELS: Final[PluginGroup[Callable[[Device], Panel]]] = PluginGroup("mailslot.panels", noun="panel", check=callable)
-"""What makes the panel of a device, by the name ``panel``."""
+"""The factory of a device's panel, under the name ``panel``."""
 
 
 def find_panel() -> Callable[[Device], Panel]:
     """Return the factory of a device's panel.
 
     Raises:
-        InputError: none is installed, or it cannot be loaded, such as where its packages are missing.
+        InputError: none is installed, or it cannot be loaded, for example because packages are missing.
     """
     if "panel" not in PANELS.names():
         raise InputError("There is nothing installed that could answer on the network.", stage="resolve")

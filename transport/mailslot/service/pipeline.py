@@ -1,7 +1,7 @@
-"""Pipelines: each handles the mail of one record, or works beside that while the service runs.
+"""Pipelines: each handles the mail of a record, or performs other work while the service runs.
 
-Pipelines are found by entry point in the group ``mailslot.pipelines``, each an object without state. What a pipeline
-has to remember goes into `Device.store`, and what it sends into `Device.spool`.
+Pipelines are stateless objects, found by the entry points of the group ``mailslot.pipelines``. A pipeline stores data
+in `Device.store`, and sends mail through `Device.spool`.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The mail is handled for good.
+    """The mail was handled.
 
     Attributes:
-        note: what was made of it, for people; such as ``"answered"``.
+        note: the result for people, such as ``"answered"``.
     """
 
     note: str = ""
@@ -41,7 +41,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class SetAside:
-    """The mail cannot be handled, now or later; its file is kept for a person.
+    """The mail can never be handled; its file is kept for a person.
 
     Attributes:
         reason: why, in one sentence.
@@ -52,11 +52,11 @@ class SetAside:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """The mail is to be handled later, for a reason outside of it, so that this does not count as a try.
+    """The mail is to be handled later, for a reason other than the mail itself, so this attempt does not count.
 
     Attributes:
-        seconds: not before so many have passed.
-        why: what it waits for, in one sentence.
+        seconds: the minimum seconds to wait.
+        why: the reason, in one sentence.
     """
 
     seconds: float
@@ -68,16 +68,17 @@ Handled = Done | SetAside | Later
 
 @dataclass(frozen=True, slots=True)
 class PanelPackage:
-    """Where the panel finds a pipeline's page and texts. The library itself reads nothing of it.
+    """Where the panel finds a pipeline's page and texts; the library itself does not use it.
 
     Attributes:
-        name: a package with the file ``words.toml``: what the pipeline and its settings are called in the panel's
-            languages. With a page, its templates are there as well, and a module ``page`` with ``routes``; with API
-            operations, a module ``api`` with ``operations``.
-        has_page: whether there is a page, at ``/NAME`` of the pipeline.
-        icon: the picture beside the link to that page, one of the panel's own.
-        records: records besides `Pipeline.polls` whose pages link to the settings, such as the one it sends through.
-        has_api: whether there are operations for the API.
+        name: the package with the file ``words.toml``, which contains the names of the pipeline and its settings in the
+            panel's languages. If there is a page, the package also contains its templates and a module ``page`` with
+            ``routes``; if there are API operations, a module ``api`` with ``operations``.
+        has_page: whether there is a page; its path is ``/`` and the pipeline's name.
+        icon: the name of the icon beside the link to that page, one of the panel's.
+        records: further records, besides `Pipeline.polls`, whose pages link to the pipeline's settings, such as the one
+            that it sends through.
+        has_api: whether there are API operations.
     """
 
     name: str
@@ -89,44 +90,44 @@ class PanelPackage:
 
 @runtime_checkable
 class Pipeline(Protocol):
-    """A plugin that handles mail, or sends some.
+    """A plugin that handles or sends mail.
 
-    It may have more attributes: ``retry_policy``, a `RetryPolicy` for its jobs; ``panel``, a `PanelPackage`;
-    ``polls_accounts``, True where it handles the mail of all accounts that fetch; and ``drains``, True where `run`
-    returns by itself within seconds of `Device.stopping`, so that the service waits for it.
+    It may also have these attributes: ``retry_policy``, a `RetryPolicy` for its jobs; ``panel``, a `PanelPackage`;
+    ``polls_accounts``, True if it handles the mail of all accounts that fetch; and ``drains``, True if `run` returns
+    within seconds after `Device.stopping` is set, so that the service waits for it.
     """
 
     @property
     def name(self) -> str:
-        """Its name in jobs, logs and commands; the same as its entry point's."""
+        """Its name in jobs, logs and commands; the same as that of its entry point."""
         ...
 
     @property
     def section(self) -> Section | None:
-        """Its table of ``mailslot.toml``; None without one."""
+        """Its section of ``mailslot.toml``; None without one."""
         ...
 
     @property
     def polls(self) -> str | None:
-        """The record whose mail it handles, such as ``"print-pop"``; None for none."""
+        """The record whose mail it handles, such as ``"print-pop"``; None if it handles none."""
         ...
 
     async def handle(self, mail: Incoming, device: Device) -> Handled:
-        """Handle a mail that is safe in the spool.
+        """Handle a mail, which is stored in the spool.
 
-        It may be called again for the same mail where the device stopped in the middle: what must not happen twice
-        is kept from it by a key, such as `mailslot.spool.job.NewJob.key` with the mail's number.
+        It may be called again for the same mail if the device stopped meanwhile. To avoid doing something twice, use a
+        key, such as `mailslot.spool.job.NewJob.key` with the mail's id.
 
         Raises:
-            Exception: anything; the mail is tried again later, and set aside after three tries.
+            Exception: any; the mail is handled again later, and set aside after three attempts.
         """
         ...
 
     async def run(self, device: Device) -> None:
-        """Work beside the polling until cancelled, such as on a watched folder or a schedule; or return at once.
+        """Perform other work until cancelled, such as watching a folder or following a schedule; or return at once.
 
         Raises:
-            Exception: anything; it is logged, and this is called again after a pause.
+            Exception: any; it is logged, and this is called again after a pause.
         """
         ...
 
@@ -148,18 +149,18 @@ def _retry_policy(pipeline: Pipeline) -> RetryPolicy:
 
 
 def panel_package(pipeline: Pipeline) -> PanelPackage | None:
-    """Return a pipeline's `PanelPackage`; None where it has none."""
+    """Return a pipeline's `PanelPackage`; None if it has none."""
     return getattr(pipeline, "panel", None)
 
 
 PLUGINS: Final = PluginGroup[Pipeline](PIPELINES, noun="pipeline", check=_is_pipeline)
-"""The pipelines that are installed."""
+"""The installed pipelines."""
 
 
 def find_pipelines() -> list[Pipeline]:
-    """Return the pipelines that are installed, our own first; the log says which cannot be loaded, and is left out.
+    """Return the installed pipelines, our own first; those that cannot be loaded are logged and left out.
 
-    Their modules are imported: call it before there is an event loop, or in a thread.
+    This imports their modules: call it before the event loop starts, or in a thread.
     """
     loaded = PLUGINS.load_all()
     for error in loaded.errors.values():
@@ -169,9 +170,9 @@ def find_pipelines() -> list[Pipeline]:
 
 
 def pollers(pipelines: Iterable[Pipeline]) -> dict[str, Pipeline]:
-    """Return for each polled record the pipeline that handles its mail: of several, the last.
+    """Return the pipeline that handles the mail of each polled record; if there are several, the last.
 
-    So a third party's pipeline takes the place of ours, which is why they install it.
+    So a third party's pipeline replaces ours.
     """
     found: dict[str, Pipeline] = {}
     for pipeline in pipelines:
@@ -184,24 +185,24 @@ def pollers(pipelines: Iterable[Pipeline]) -> dict[str, Pipeline]:
 
 
 def account_poller(pipelines: Iterable[Pipeline]) -> Pipeline | None:
-    """Return the pipeline that handles the mail of accounts: of several, the last; None where there is none."""
+    """Return the pipeline that handles the mail of accounts; if there are several, the last; None if there is none."""
     return next((each for each in reversed(list(pipelines)) if getattr(each, "polls_accounts", False) is True), None)
 
 
 def poller_of(pipelines: Iterable[Pipeline], record: str) -> Pipeline | None:
-    """Return the pipeline that handles the mail of a record; None where there is none."""
+    """Return the pipeline that handles the mail of a record; None if there is none."""
     found = list(pipelines)
     return account_poller(found) if is_account(record) else pollers(found).get(record)
 
 
 class RetryPolicies:
-    """The retry policies of the pipelines that are installed, each looked up once."""
+    """The retry policies of the installed pipelines; each is looked up once."""
 
     def __init__(self) -> None:
         self._known: dict[str, RetryPolicy] = {}
 
     async def of(self, pipeline: str) -> RetryPolicy:
-        """Return the policy of a pipeline's jobs; `DEFAULT` where it brings none, or cannot be loaded any more."""
+        """Return the retry policy of a pipeline's jobs; `DEFAULT` if it has none, or cannot be loaded any more."""
         if pipeline not in self._known:
             self._known[pipeline] = await run_sync(_find_retry_policy, pipeline)
         return self._known[pipeline]

@@ -25,10 +25,10 @@ Plugin = tuple[str, str]
 
 
 class PluginUsage:
-    """Which records and sections use which plugins.
+    """The records and sections that use each plugin.
 
     Attributes:
-        error: why the settings could not be read; empty where they could.
+        error: why the settings could not be read; empty if they could.
     """
 
     def __init__(self) -> None:
@@ -36,23 +36,23 @@ class PluginUsage:
         self.error = ""
 
     def users(self, group: str, name: str) -> list[str]:
-        """Return what uses a plugin: records, sections, and ``serve``, in this order."""
+        """Return the users of a plugin: records, sections, and ``serve``, in this order."""
         always = {PIPELINES: ["serve"], PANELS.name: ["serve --listen"]}
         return [*self._by.get((group, name), ()), *always.get(group, ())]
 
     def add(self, plugin: Plugin, user: str) -> None:
-        """Note a user of a plugin."""
+        """Record a user of a plugin."""
         users = self._by.setdefault(plugin, [])
         if user not in users:
             users.append(user)
 
 
 async def find_plugin_usage(file: SettingsFile, records: Callable[[], Records]) -> PluginUsage:
-    """Return what a device's settings use; where they cannot be read, `PluginUsage.error` says why.
+    """Return which plugins a device's settings use; `PluginUsage.error` says why if they cannot be read.
 
     Args:
         file: the settings.
-        records: opens what keeps the tokens, for which packages may be missing.
+        records: opens the records, which contain the tokens; it may fail because packages are missing.
     """
     found = PluginUsage()
     try:
@@ -84,10 +84,10 @@ def _named(keys: Mapping[str, Key], values: Mapping[str, Any]) -> Iterator[Plugi
 
 
 async def _flow(records: Callable[[], Records], record: str, settings: Settings) -> str | None:
-    """Return the flow that refreshes the record's token, else the one that would obtain it."""
+    """Return the flow that refreshes the record's token; without a token, the flow that would obtain it."""
     try:
         grant = await records().tokens.store(record).load()
         return flow_name(settings) if grant is None else grant.flow
     except (MailError, ModuleNotFoundError):
-        # What would tell is not installed, not complete, or not to be read; the settings' own word is left.
+        # Packages are missing, or the settings or the token cannot be used; what remains is the flow in the settings.
         return settings.flow

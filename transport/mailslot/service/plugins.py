@@ -1,4 +1,4 @@
-"""The installed plugins: their packages, whether they can be used, and what uses them."""
+"""The list of installed plugins: their packages, whether they can be used, and what uses them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from mailslot.service.plugin_usage import PluginUsage
 
-# What a printer is the pipelines know, which are plugins themselves; what a command is, whoever runs commands.
+# The interfaces of printers and commands are defined elsewhere, in plugins and in `mailslot.cli`.
 _PRINTERS: Final = PluginGroup[Any]("mailslot.printers", noun="printer", check=callable)
 _COMMANDS: Final = PluginGroup[Any]("mailslot.commands", noun="command", check=callable)
 
@@ -28,12 +28,12 @@ _COMMANDS: Final = PluginGroup[Any]("mailslot.commands", noun="command", check=c
 def plugin_rows(
     usage: PluginUsage, *, commands: PluginGroup[Any] = _COMMANDS, reserved: Collection[str] = ()
 ) -> list[dict[str, Any]]:
-    """Return a row for each plugin, as JSON values. All are loaded: call it in a thread.
+    """Return a row for each plugin, as JSON values. This loads all plugins: call it in a thread.
 
     Args:
-        usage: what puts them to use.
-        commands: the commands of plugins.
-        reserved: the names of commands that no plugin takes.
+        usage: what uses each plugin.
+        commands: the group of command plugins.
+        reserved: the names of built-in commands, which a plugin cannot replace.
     """
     every = (TOKEN_SOURCES, SUBMITTERS, MAILDROPS, PLUGINS, _PRINTERS, PANELS, commands)
     groups: Mapping[str, PluginGroup[Any]] = {group.name: group for group in every}

@@ -1,4 +1,4 @@
-"""The poll loop of a record: at its interval, on the monotonic clock, and when the maildrop reports mail."""
+"""The poll loop of a record: it polls at an interval, and when the maildrop reports new mail."""
 
 from __future__ import annotations
 
@@ -22,19 +22,20 @@ if TYPE_CHECKING:
 
 _MINUTE: Final = 60.0
 _FIRST_PAUSE: Final = 60.0
-"""Seconds after a failure that may pass by itself; twice as many after each further one, up to the interval."""
+"""Seconds after a first temporary failure; doubled after each further one, up to the interval."""
 
 _BUSY_PAUSE: Final = 15.0
 _MIN_PAUSE: Final = 2.0
-"""Seconds between two polls that the server calls for; what comes in between is fetched by the next one."""
+"""The minimum seconds between two polls that the maildrop triggers."""
 
 _FIRST_WATCH_PAUSE: Final = 5.0
-"""Seconds after which a watch that broke off is resumed; twice as many after each further one, up to 15 minutes, and a
-minute at least where it does not pass by itself: a new token is no change of the settings."""
+"""Seconds after which a failed watch is resumed; doubled after each further failure, up to 15 minutes. After a
+permanent failure it is at least a minute; waiting for changed settings is not enough, since a new token does not change
+them."""
 _MAX_WATCH_PAUSE: Final = 900.0
 
 _WATCH_STABLE_AFTER: Final = 600.0
-"""Seconds after which a watch has worked well."""
+"""Seconds after which a watch counts as working, so that the next pause is short again."""
 
 _MAX_WAIT: Final = 3600.0
 
@@ -56,7 +57,7 @@ class PollLoop:
         self._sleep = anyio.CancelScope()
 
     async def run(self) -> None:
-        """Poll, and have waiting mail handled, until cancelled.
+        """Poll, and handle waiting mail, until cancelled.
 
         Raises:
             MailError: the spool cannot be used.
@@ -71,21 +72,21 @@ class PollLoop:
             except SpoolError as error:
                 if error.cause != "spool_busy":
                     raise
-                # Another process polls this record; what it does need not be done here.
+                # Another process is polling this record.
                 logger.info("%s", error, extra={"record": self._record})
                 await self._device.pause(_BUSY_PAUSE)
             with anyio.CancelScope() as self._sleep:
                 await self._device.pause(await self._wait())
 
     async def watch(self) -> None:
-        """Watch the maildrop for new mail, where it supports that, and poll then, until cancelled."""
+        """Watch the maildrop for new mail, if it supports that, and trigger polls, until cancelled."""
         pause = _FIRST_WATCH_PAUSE
         while True:
             began = self._device.monotonic()
             try:
                 await self._watch_once()
             except InputError:
-                # Polls say what is not set; a token that is missing is no setting.
+                # A poll reports missing settings; a missing token is not a setting.
                 await self._device.pause(_MAX_WATCH_PAUSE)
             except MailError as error:
                 logger.warning(
@@ -97,7 +98,7 @@ class PollLoop:
                 pause = min(2 * pause, _MAX_WATCH_PAUSE)
 
     async def _watch_once(self) -> None:
-        """Watch until the settings change; a maildrop that does not push is left alone until then."""
+        """Watch until the settings change; if the maildrop does not support it, wait until then."""
         profile = await self._device.connector.profile(self._record)
         maildrop, options = await maildrop_of(profile.settings)
         failure: Exception | None = None
@@ -112,26 +113,26 @@ class PollLoop:
                 if profile.auth is not None and isinstance(maildrop, PushingMaildrop):
                     with ExitGuard():
                         await maildrop.watch(profile, options, self._request_poll)
-            except Exception as error:  # noqa: BLE001 - raised below, so that no group is made of it
+            except Exception as error:  # noqa: BLE001 - raised below, so that no group wraps it
                 failure = error
                 group.cancel_scope.cancel()
         if failure is not None:
             raise failure
 
     def _request_poll(self) -> None:
-        """Have a poll begin soon."""
+        """Trigger a poll."""
         self._poll_requested = True
         self._sleep.cancel()
 
     async def _update_interval(self) -> None:
-        """Read how often to poll; a record that is not set up is not polled until its settings change."""
+        """Read the poll interval; a record that is not configured is not polled until its settings change."""
         try:
             profile = await self._device.connector.profile(self._record)
             interval = profile.settings.check_interval * _MINUTE
         except InputError:
             interval = 0.0
         except MailError as error:
-            # Such as a vault that cannot be read; a poll says so at the interval.
+            # For example, the vault cannot be read; the next poll reports it.
             logger.warning("%s", error, extra={"record": self._record, "cause": error.cause})
             interval = self._interval
         if interval == self._interval:
@@ -171,12 +172,12 @@ class PollLoop:
                 await handle_waiting(self._device, self._record, self._pipeline)
 
     async def _wait(self) -> float:
-        """Return the seconds until something is due."""
+        """Return the seconds until the next poll or waiting mail is due."""
         due = await next_due(self._device, self._record)
         return min(each for each in (due, self._wait_for_poll(), _MAX_WAIT) if each is not None)
 
     def _wait_for_poll(self) -> float | None:
-        """Return the seconds until the next poll; None where none is due."""
+        """Return the seconds until the next poll; None if none is planned."""
         due_times = [] if self._due is None else [self._due]
         if self._poll_requested:
             due_times.append(0.0 if self._polled is None else self._polled + _MIN_PAUSE)

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class HandlingResult:
-    """What a pipeline made of a mail.
+    """The result of handling a mail.
 
     Attributes:
-        mail: the mail, as it was when it was handed over.
-        handled: what came of it.
-        sender: its From, for people.
-        subject: its Subject, for people.
+        mail: the mail, before it was handled.
+        handled: the pipeline's result.
+        sender: its From field, for people.
+        subject: its Subject field, for people.
     """
 
     mail: Incoming
@@ -43,7 +43,7 @@ class HandlingResult:
 
     @property
     def note(self) -> str:
-        """What there is to say about it."""
+        """The note or reason."""
         match self.handled:
             case Done(note):
                 return note
@@ -60,21 +60,21 @@ class PollReport:
     Attributes:
         record: the record.
         at: when it began, in seconds since 1970.
-        ok: whether nothing went wrong on the way.
-        listed: how many mails the server had, by its last listing.
-        fetched: how many were fetched that had not been before.
-        copies: how many were fetched that turned out to be known.
-        deleted: how many the server was told to delete.
-        passed_over: how many were there before the first poll, and are not fetched.
-        refused: how many stay on the server because they cannot be fetched.
-        left: how many are still to be fetched by the next poll.
-        handled: what the pipeline made of the mail.
-        cause: the id of the cause of what went wrong; None where nothing did.
-        sentence: that in one sentence; empty where nothing went wrong.
-        diagnosis: the same, where it is one of the catalogue.
-        retryable: whether it may pass by itself.
-        notes: what else a person should know, a sentence each.
-        pause: seconds that must pass before the next sign-in; 0.0 where the server does not mind.
+        ok: whether there was no failure.
+        listed: the number of mails in the server's last listing.
+        fetched: the number of new mails that were fetched.
+        copies: the number of fetched mails that turned out to be known.
+        deleted: the number of mails that the server was told to delete.
+        passed_over: the number of mails that were there before the first poll, and are not fetched.
+        refused: the number of mails that stay on the server because they cannot be fetched.
+        left: the number of mails left to the next poll.
+        handled: the results of handling mail.
+        cause: the id of the failure's cause; None if there was no failure.
+        sentence: the failure in one sentence; empty if there was none.
+        diagnosis: the diagnosis of the failure, if its cause is in the catalogue.
+        retryable: whether the failure may be temporary.
+        notes: sentences about anything else that a person should know.
+        pause: seconds that must pass before the next sign-in; 0.0 if the server does not require any.
     """
 
     record: str
@@ -96,11 +96,11 @@ class PollReport:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing went wrong."""
+        """Whether there was no failure."""
         return self.cause is None
 
     def summary(self) -> dict[str, Any]:
-        """Return what is stored of it, as JSON values; times are in seconds since 1970."""
+        """Return the part that is stored, as JSON values; times are in seconds since 1970."""
         return {
             "at": self.at,
             "ok": self.ok,

@@ -1,9 +1,9 @@
-"""A poll: mail is fetched into the spool before the server may delete it, and then handled from there.
+"""Polling: mail is fetched into the spool, deleted on the server, and handled from the spool.
 
-The order makes it safe. A mail's octets and its row in the ledger are on the disk before it is marked for deletion. A
-session in which a mail was retrieved that is not on the disk is not left normally, over POP3 without QUIT: some
-servers, such as Gmail's, remove a mail from the maildrop after RETR and QUIT. Killed at any moment, each mail is on the
-server or in the spool, and the ledger knows which have been handled.
+The order makes it safe. A mail and its row in the ledger are on the disk before it is marked for deletion. If a
+retrieved mail could not be stored, the session is closed without committing, over POP3 without QUIT, because some
+servers, such as Gmail's, remove a mail after RETR and QUIT. So if the process is killed at any moment, each mail is on
+the server or in the spool, and the ledger knows which mails were handled.
 """
 
 from __future__ import annotations
@@ -40,26 +40,26 @@ if TYPE_CHECKING:
     from mailslot.slots.maildrop import MaildropSession
 
 MAX_MAIL_OCTETS: Final = 100_000_000
-"""Octets of the largest mail that is fetched."""
+"""The maximum octets of a mail to fetch."""
 
 _MAX_OVERSIZED: Final = 10
-"""Sessions of a poll that end because a mail is larger than any that is fetched."""
+"""The maximum sessions in a poll that end because a mail exceeds the limit."""
 
 _MAX_SILENCE: Final = 30.0
-"""Seconds that a server may hear nothing in a session. It may end it after ten minutes (RFC 1939 section 3); some do
-so after one."""
+"""Seconds without a command after which a session counts as lost. A server may end it after ten minutes (RFC 1939
+section 3); some do so after one."""
 
 _MAX_HEADER_OCTETS: Final = 4_000_000
-"""Octets of a mail's header, of which only the first are looked at, that are read over."""
+"""The maximum octets of a header that are read, though only the first ones are used."""
 
 STORE: Final = "polling"
-"""The memory where the last poll of each record is kept, under the record's name."""
+"""The store with the last poll of each record, by the record's name."""
 
-_MARGIN: Final = 5.0
-"""Seconds that are added to what a server wants to have between two sign-ins, since its clock is not ours."""
+_LOGIN_DELAY_MARGIN: Final = 5.0
+"""Seconds added to a server's login delay, since its clock may differ from ours."""
 
 _DEFAULT_LOGIN_DELAY: Final = 60.0
-"""Seconds after which a server is asked again that refused with LOGIN-DELAY and never said how long it is."""
+"""The login delay of a server that refuses with LOGIN-DELAY but never announced one."""
 
 logger = logging.getLogger(__name__)
 
@@ -67,20 +67,20 @@ logger = logging.getLogger(__name__)
 async def poll_once(
     device: Device, record: str, pipeline: Pipeline, *, retry_set_aside: bool = False, wait: float = 0.0
 ) -> PollReport:
-    """Fetch the new mail in a record's maildrop, and have it handled.
+    """Fetch the new mail in a record's maildrop, and handle it.
 
     Args:
         device: the device.
         record: a POP record.
-        pipeline: what handles its mail.
-        retry_set_aside: whether mail that was set aside, or that could not be fetched, is tried again.
-        wait: how long to wait for another process that polls the same record, in seconds.
+        pipeline: the pipeline that handles its mail.
+        retry_set_aside: whether to try mail again that was set aside or could not be fetched.
+        wait: seconds to wait for another process that polls the same record.
 
     Returns:
-        what came of it, failures too.
+        the report; failures are in it.
 
     Raises:
-        SpoolError: `spool_busy`, another process polls this record; or the spool cannot be used at all.
+        SpoolError: `spool_busy`, another process polls this record; or the spool cannot be used.
     """
     async with device.spool.ledger.polling_lock(record, timeout=wait):
         poll = _Poll(device, record, pipeline, retry_set_aside=retry_set_aside)
@@ -102,19 +102,19 @@ class _Poll:
         self._ledger = device.spool.ledger
         self._profile: ConnectionProfile | None = None
         self._given_up: set[str | Entry] = set()
-        """What could not be fetched in this poll, by unique-id, or by its place in the listing where it has none."""
+        """The mails that could not be fetched in this poll, by unique-id, or by entry if they have none."""
         self._oversized = 0
         self._made_server_wait = False
-        """Whether a session heard nothing for so long that the server may have ended it."""
+        """Whether a session was silent for so long that the server may have ended it."""
         self.contacted = False
-        """Whether the server was asked, or could not be for want of settings."""
+        """Whether the server was contacted, or could not be because settings are missing."""
 
     async def run(self) -> None:
         """Run the poll; failures are in the report."""
         try:
             with ExitGuard():
                 await self._poll()
-        except Exception as error:  # noqa: BLE001 - a maildrop may be a plugin's, and what is safe is handled all the same
+        except Exception as error:  # noqa: BLE001 - a maildrop plugin may raise anything, and mail in the spool is still handled
             await self._fail(error if isinstance(error, MailError) else _unknown_error(error))
             await self._handle()
 
@@ -136,11 +136,11 @@ class _Poll:
             try:
                 more = await self._session(self._profile)
             except _OversizedMailError:
-                # A server that gives the same mail another unique-id each time must not keep a poll going.
+                # A server that changes the unique-id of the same mail each time must not keep a poll running.
                 self._oversized += 1
                 more = self._oversized < _MAX_OVERSIZED
             except NetworkError:
-                # A server that had to wait may have left, and nothing was to be deleted.
+                # The server may have ended the silent session, and there was nothing to delete.
                 if not self._made_server_wait:
                     raise
             self._made_server_wait = False
@@ -155,10 +155,10 @@ class _Poll:
                 await self._ledger.retry(mail.id)
 
     async def _check_login_delay(self) -> None:
-        """Check that the server's login delay has passed; other processes may have polled as well.
+        """Check that the server's login delay has passed, also since polls of other processes.
 
         Raises:
-            RefusedError: `login_delay`, too little time has passed.
+            RefusedError: `login_delay`, it has not passed.
         """
         last = await self._device.store(STORE).get(self._record, {})
         passed, pause = self._device.now() - last.get("at", 0.0), last.get("pause", 0.0)
@@ -173,7 +173,7 @@ class _Poll:
             )
 
     async def _check_mailbox(self, profile: ConnectionProfile) -> None:
-        """Begin anew where the record's mailbox is another one than before: its unique-ids mean other mails."""
+        """Forget the unique-ids if the record's mailbox is another one than before, where they mean other mails."""
         maildrop, options = await maildrop_of(profile.settings)
         mailbox = f"{profile.settings.account or ''} at {profile.endpoint.host}"
         if profile.settings.maildrop != "pop3":
@@ -186,14 +186,14 @@ class _Poll:
         await self._device.store(STORE).put(f"{self._record} mailbox", mailbox)
 
     async def _session(self, profile: ConnectionProfile) -> bool:
-        """Fetch one batch; return whether there is more for another session."""
+        """Fetch one batch; return whether another session is needed."""
         deletes = profile.settings.after_fetch == "delete"
         deleted = 0
         async with open_maildrop(profile) as maildrop:
             entries = await maildrop.listing()
             delay = maildrop.login_delay
             self.report.listed = len(entries)
-            self.report.pause = delay + _MARGIN if delay else 0.0
+            self.report.pause = delay + _LOGIN_DELAY_MARGIN if delay else 0.0
             self._check_unique_ids(entries, deletes=deletes)
             if not await self._ledger.has_polled(self._record):
                 await self._note_first_poll(profile, entries)
@@ -212,23 +212,24 @@ class _Poll:
             batch = plan.next_batch(long=delay > 0)
             safe = [entry for entry in batch if await self._fetch(maildrop, entry)]
             if deletes:
-                deleted = await self._delete(maildrop, [*plan.safe, *safe])
+                deleted = await self._delete(maildrop, [*plan.to_delete, *safe])
             else:
                 await self._fetch_more(maildrop, plan)
             await self._ledger.forget_unlisted(self._record, [entry.uid for entry in entries])
-            self.report.left = sum(map(len, plan.wanted))
-        # Only a session that was left normally deletes, such as by a QUIT that was answered (RFC 1939 section 6).
+            self.report.left = sum(map(len, plan.to_fetch))
+        # Mails are deleted only if the session was left normally, over POP3 by a QUIT with its response (RFC 1939
+        # section 6).
         self.report.deleted += deleted
         self._retrying_set_aside = False
         return self.report.left > 0 and not delay
 
     async def _fetch_more(self, maildrop: MaildropSession, plan: PollPlan) -> None:
-        """Fetch further batches in the same session, which need not end, since it deletes nothing.
+        """Fetch further batches in the same session; since it deletes nothing, it need not end in between.
 
-        The mails are handled in between, so that not too many wait. A server ends a session that it hears nothing from,
-        so where that takes long, the others are left to another session.
+        The mails are handled between batches, so that not too many wait. If that takes long, the server may end the
+        silent session, so the remaining mails are left to another one.
         """
-        while plan.wanted and not self._made_server_wait:
+        while plan.to_fetch and not self._made_server_wait:
             began = self._device.monotonic()
             await self._handle()
             self._made_server_wait = self._device.monotonic() - began > _MAX_SILENCE
@@ -246,7 +247,7 @@ class _Poll:
             )
 
     async def _note_first_poll(self, profile: ConnectionProfile, entries: Sequence[Entry]) -> None:
-        """Record the first poll, which fetches everything or only records what is there."""
+        """Record the first poll, which either fetches all mail or only records the mail that is there."""
         lost = await self._ledger.was_lost()
         if profile.settings.first_poll == "all" and not lost:
             await self._ledger.record_first_poll(self._record)
@@ -266,13 +267,13 @@ class _Poll:
             )
 
     async def _pass_over_renumbered(self, maildrop: MaildropSession, plan: PollPlan) -> None:
-        """Pass over again, by their dates, the mails that were there before the first poll."""
+        """Pass over the mails that were there before the first poll again, recognizing them by their dates."""
         begun = await self._device.store(STORE).get(f"{self._record} begun")
         if begun is None:
             return
         self._note("The server seems to have given all mails new unique-ids; old mails are told by their dates.")
         old: set[Entry] = set()
-        for entry in [entry for group in plan.wanted for entry in group]:
+        for entry in [entry for group in plan.to_fetch for entry in group]:
             came_at = (await self._summarize_header(maildrop, entry)).received_at
             if came_at is not None and came_at < begun:
                 old.add(entry)
@@ -281,7 +282,7 @@ class _Poll:
         plan.exclude(lambda entry: entry in old)
 
     async def _refuse(self, maildrop: MaildropSession, entry: Entry) -> None:
-        """Record that a mail is not fetched, with a summary of its header for people."""
+        """Record that a mail is not fetched, with its header summary for people."""
         if entry.size > MAX_MAIL_OCTETS:
             why = f"It has {format_size(entry.size)}, and no more than {format_size(MAX_MAIL_OCTETS)} are fetched"
             try:
@@ -295,7 +296,7 @@ class _Poll:
 
     async def _leave_on_server(self, entry: Entry, why: str) -> None:
         sentence = f"{why}; it stays on the server."
-        # Without a unique-id it would be noted anew at each poll.
+        # Without a unique-id, it would be recorded again at each poll.
         if entry.uid:
             await self._ledger.set_aside_unfetched(self._record, entry.uid, entry.size, sentence)
         self.report.refused += 1
@@ -318,7 +319,7 @@ class _Poll:
         return summarize_header(bytes(header))
 
     async def _fetch(self, maildrop: MaildropSession, entry: Entry) -> bool:
-        """Fetch a mail; return whether it is stored. A failure after its first octet ends the session."""
+        """Fetch a mail; return whether it was stored. A failure after its first octet ends the session."""
         octets, began = 0, self._device.monotonic()
         try:
             async with self._ledger.receive(self._record, entry.uid, entry.size) as file:
@@ -344,7 +345,7 @@ class _Poll:
         return True
 
     async def _delete(self, maildrop: MaildropSession, entries: Sequence[Entry]) -> int:
-        """Mark mails for deletion at the end of the session; return how many the server has marked."""
+        """Mark mails for deletion when the session is left; return how many the server has marked."""
         if not entries:
             return 0
         marked = list(entries)
@@ -387,4 +388,4 @@ def _unknown_error(error: Exception) -> MailError:
 
 
 class _OversizedMailError(Exception):
-    """A mail turned out to be larger than the limit; the session must end without QUIT."""
+    """A mail exceeds the limit; the session must end without QUIT."""

@@ -1,4 +1,4 @@
-"""The fetched mail as people know it: sender, subject, and what became of it."""
+"""Fetched mail for display: sender, subject and state."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class ReceivedMail:
     """A fetched mail.
 
     Attributes:
-        mail: what the ledger knows of it.
-        sender: its From, from its file or, once that is gone, as its pipeline has noted it; may be empty.
-        subject: its Subject, likewise.
-        pages: how many pages its pipeline has counted in it; None where it has not.
+        mail: its entry in the ledger.
+        sender: its From field, from its file, or from its pipeline's notes once the file was removed; may be empty.
+        subject: its Subject field, from the same source.
+        pages: the number of its pages, from its pipeline's notes; None if unknown.
     """
 
     mail: Incoming
@@ -36,16 +36,16 @@ class ReceivedMail:
 async def received_mails(
     spool: Spool, record: str | None = None, *, states: Collection[MailState] | None = None, limit: int = 100
 ) -> list[ReceivedMail]:
-    """Return fetched mails, the newest first.
+    """Return fetched mails, newest first.
 
     Args:
         spool: the spool.
-        record: only those of this record.
-        states: only those in one of these states.
+        record: only mails of this record; None for all.
+        states: only mails in these states; None for all.
         limit: the maximum number of mails.
 
     Raises:
-        SpoolError: it cannot be read.
+        SpoolError: the spool cannot be read.
     """
     return [await describe_mail(spool, mail) for mail in await spool.ledger.mails(record, states=states, limit=limit)]
 

@@ -1,4 +1,4 @@
-"""The deliverer of a record: its jobs one after the other, in one session for as long as there is work."""
+"""The deliverer of a record: it delivers the record's jobs one after another, several in one session."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ if TYPE_CHECKING:
     from mailslot.spool.job import Job
 
 IDLE_TIMEOUT: Final = 5.0
-"""Seconds for which a session is kept though nothing is to be sent."""
+"""Seconds for which an idle session is kept open."""
 
 _SHORT_WAIT: Final = 60.0
 _PAUSE_AFTER_FAULT: Final = 10.0
 _RETURN_TIMEOUT: Final = 3.0
-"""Seconds that a deliverer has to return its job when it is cancelled."""
+"""Seconds to requeue the current job after a cancellation."""
 
-_OUR_FAULT: Final = "It could not be sent because of a fault of mailslot, or of a plugin; the log says more."
+_INTERNAL_ERROR: Final = "It could not be sent because of a fault of mailslot, or of a plugin; the log says more."
 
 logger = logging.getLogger(__name__)
 
 
 def _ignore_progress(sent: int, size: int) -> None:
-    """Ignore the progress of a message."""
+    """Do nothing."""
 
 
 class RecordDeliverer:
@@ -59,16 +59,16 @@ class RecordDeliverer:
     Args:
         device: the device.
         via: the record.
-        accounts: what each account may send.
-        policies: when jobs are tried again.
-        final_timeout: seconds to wait for the answer to a whole message.
-        random: gives a number from 0 to 1.
+        accounts: the sending accounts of the device.
+        policies: the retry policies of the pipelines.
+        final_timeout: seconds to wait for the reply to a message.
+        random: returns a number from 0 to 1.
 
     Attributes:
         via: the record.
         breaker: the circuit breaker of the record.
-        due_at: when the next job is due, as far as is known; None for never.
-        job: the job that is on its way.
+        due_at: when the next job is due, as far as is known; None if there is none.
+        job: the job that is being delivered; None if there is none.
     """
 
     def __init__(
@@ -99,11 +99,11 @@ class RecordDeliverer:
         self._delivery = Delivery(device.spool, device.now, random, self._explain, self._persist, policies)
 
     def wake(self) -> None:
-        """Have it check whether a job is due."""
+        """Make it check whether a job is due."""
         self._wakeup.set()
 
     def stop(self) -> None:
-        """Have `work` return once the current transaction has ended."""
+        """Make `work` return after the current transaction."""
         self._stopping = True
         self.wake()
 
@@ -113,7 +113,7 @@ class RecordDeliverer:
             try:
                 with ExitGuard():
                     await self._step()
-            except Exception as error:  # noqa: BLE001 - the jobs of today and tomorrow are worth more than this one's
+            except Exception as error:  # noqa: BLE001 - an error of one job must not stop the others
                 known = isinstance(error, MailError)
                 if self._repeat_filter.is_new(describe_error(error)):
                     logger.log(
@@ -132,16 +132,16 @@ class RecordDeliverer:
             await self._run_session(job, self._next_job_for_session)
 
     async def drain(self) -> None:
-        """Deliver what is due now, and return."""
+        """Deliver the jobs that are due now, and return."""
         while not self._stopping and (job := await self._next_job()) is not None:
             await self._run_session(job, self._next_job)
 
     async def deliver(self, job_id: int, progress: Callable[[int, int], None] = _ignore_progress) -> None:
-        """Try one job, due or not.
+        """Try to deliver one job, whether or not it is due.
 
         Args:
             job_id: the job.
-            progress: told how many octets of how many are out.
+            progress: called with the octets sent so far and the total.
         """
 
         async def nothing() -> None:
@@ -156,10 +156,10 @@ class RecordDeliverer:
                 return
             await self._device.sleep(wait)
 
-    # What is next.
+    # Choosing the next job.
 
     async def _next_job(self) -> Job | None:
-        """Return a job that can be tried now, `sending`; None where there is none."""
+        """Claim a job that can be tried now; None if there is none."""
         now = self._device.now()
         if self.breaker.failure is not None and await self._settings_watch.changed():
             logger.info("The settings or the token are others now", extra={"record": self.via})
@@ -167,7 +167,7 @@ class RecordDeliverer:
         if self.due_at is None or self.due_at > now:
             if not (self.breaker.may_try and self.breaker.needs_operator):
                 return None
-            # It is time to see whether an administrator, or a source of tokens, has acted.
+            # It is time to test whether an administrator has acted, or a token source has a new token.
             await self._spool.release(self.via)
         if self.breaker.needs_operator and not self.breaker.may_try:
             return await self._next_retried_job()
@@ -179,7 +179,7 @@ class RecordDeliverer:
         return job
 
     async def _next_job_for_session(self) -> Job | None:
-        """Return the next job for the open session, or None after a while without one."""
+        """Claim the next job for the open session; None if there is none for a while."""
         end = self._device.monotonic() + IDLE_TIMEOUT
         while not self._stopping and self.breaker.failure is None:
             if (job := await self._next_job()) is not None:
@@ -195,7 +195,7 @@ class RecordDeliverer:
         self._wakeup = anyio.Event()
 
     async def _is_over_quota(self, now: float) -> bool:
-        """Whether the account has sent all that it may send now."""
+        """Whether the account has used up its quota for now."""
         if self._account is None:
             return False
         wait = self._account.quota.wait(now)
@@ -205,7 +205,7 @@ class RecordDeliverer:
         return wait > 0
 
     async def _next_retried_job(self) -> Job | None:
-        """While a person must act first, hold newer jobs; return one that a person wants tried all the same."""
+        """Hold new jobs while a person must act first; return a job that a person wants to try nevertheless."""
         failure = self.breaker.failure
         assert failure is not None  # noqa: S101 - the breaker is tripped
         while (job := await self._spool.claim(self.via, self._device.now())) is not None:
@@ -215,7 +215,7 @@ class RecordDeliverer:
         self.due_at = None
         return None
 
-    # A session.
+    # The session.
 
     async def _run_session(
         self,
@@ -223,10 +223,10 @@ class RecordDeliverer:
         next_job: Callable[[], Awaitable[Job | None]],
         progress: Callable[[int, int], None] = _ignore_progress,
     ) -> None:
-        """Deliver a job, and those that follow while the session lasts."""
+        """Open a session; deliver a job and those that follow in it."""
         self.job = job
         try:
-            # What is there now is known; what comes while this goes on is not.
+            # From now on, a wake-up means a job that is not known yet.
             await self._settings_watch.changed()
             self._profile = None
             async with AsyncExitStack() as stack:
@@ -254,8 +254,8 @@ class RecordDeliverer:
                         return
         except Exception as error:
             if self.job is not None and not isinstance(error, MailError) and not await self._may_have_left(self.job):
-                # A fault of ours that one job meets must not keep the others waiting.
-                await self._delivery.apply(self.job, DeliveryFailure("defer", "unknown", _OUR_FAULT))
+                # A bug that one job triggers must not delay the others.
+                await self._delivery.apply(self.job, DeliveryFailure("defer", "unknown", _INTERNAL_ERROR))
             raise
         finally:
             await self._return_job()
@@ -263,19 +263,19 @@ class RecordDeliverer:
     async def _deliver(
         self, job: Job, usage: SessionUsage, account: SendingAccount, progress: Callable[[int, int], None]
     ) -> bool:
-        """Deliver a job; return whether the session can go on with others."""
+        """Deliver a job; return whether the session can be used for others."""
         outcome = await self._delivery.run(job, usage, account.quota, progress)
         if outcome.failure is not None and outcome.failure.disposition == "in_doubt":
             await self._trip_breaker(await self._connection_lost())
         elif outcome.failure is not None and outcome.failure.disposition in {"hold", "back_off"}:
             await self._trip_breaker(outcome.failure)
         elif outcome.kind in {"answered", "failed"}:
-            # A refusal of this message shows that the record works, too.
+            # Even a refusal of this message shows that the record works.
             await self._reset_breaker()
         return outcome.kind in {"answered", "failed"} and self.breaker.failure is None
 
     async def _connection_lost(self) -> DeliveryFailure:
-        """Return the failure for the record's other jobs after one job in doubt."""
+        """Return the failure for the record's other jobs after one job became in doubt."""
         error = NetworkError("The connection was lost.", stage="data", cause="connection_lost", retryable=True)
         return classify_failure(error, await self._explain(error))
 
@@ -292,9 +292,9 @@ class RecordDeliverer:
         await self._trip_breaker(failure)
 
     async def _trip_breaker(self, failure: DeliveryFailure) -> None:
-        """Spare the record's other jobs an attempt that would fail as well."""
+        """Stop attempts for all jobs of the record, since they would fail as well."""
         if failure.disposition == "hold" and await self._settings_watch.changed():
-            # Somebody acted while it was tried.
+            # Somebody has acted during the attempt.
             await self._reset_breaker(always=True)
             return
         in_use = await run_sync(self._device.records.settings.current)
@@ -311,11 +311,11 @@ class RecordDeliverer:
             self.due_at = 0.0
 
     async def _may_have_left(self, job: Job) -> bool:
-        """Whether the end of a job's message may have left: then it is in doubt, and is not resent automatically."""
+        """Whether the end of a job's message may have been sent; then the job is in doubt, and is not simply resent."""
         return (await self._spool.job(job.id)).state == "in_doubt"
 
     async def _return_job(self) -> None:
-        """Requeue a job of which nothing has left; one that may have left stays in doubt."""
+        """Requeue the current job if its message was not sent; if it may have been sent, leave it in doubt."""
         job, self.job = self.job, None
         if job is None:
             return
@@ -327,17 +327,17 @@ class RecordDeliverer:
                 elif job.delivering:
                     await self._spool.abandon(job.id)
             except (SpoolError, InputError) as error:
-                # Whoever delivers next puts it in order.
+                # The next recovery puts it in order.
                 logger.warning("A job could not be given back: %s", error, extra={"job": job.id})
 
     async def _persist(self, write: Callable[[], Awaitable[Job]]) -> Job:
-        """Save a result, however long the disk refuses; until then the state on the disk is true as well."""
+        """Save a result, repeating until the disk accepts it; the former state on the disk stays valid until then."""
         while True:
             try:
                 return await write()
             except SpoolError as error:
                 if self._repeat_filter.is_new(str(error)):
-                    logger.error(  # noqa: TRY400 - a full disk is no bug: no traceback
+                    logger.error(  # noqa: TRY400 - a full disk is not a bug and needs no traceback
                         "What became of a job cannot be written yet: %s", error, extra={"record": self.via}
                     )
             await self._device.sleep(_PAUSE_AFTER_FAULT)

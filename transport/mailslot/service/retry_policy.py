@@ -1,4 +1,4 @@
-"""Retry policies: when a waiting job is tried again; each pipeline brings one (RFC 5321 section 4.5.4.1)."""
+"""Retry policies: when a pipeline's waiting jobs are tried again (RFC 5321 section 4.5.4.1)."""
 
 from __future__ import annotations
 
@@ -13,29 +13,31 @@ _MINUTE: Final = 60.0
 _HOUR: Final = 3600.0
 
 JITTER: Final = 0.2
-"""The part of a delay by which it is made shorter or longer, so that what failed together is not tried together."""
+"""The fraction by which a delay is randomly shortened or lengthened, so that jobs that failed together are spread
+out."""
 
 ATTENDED: Final = (30.0, 2 * _MINUTE, 5 * _MINUTE, 15 * _MINUTE, 30 * _MINUTE, _HOUR, 2 * _HOUR)
-"""Delays where somebody stands at the device and waits: quick at first, then as a relay does."""
+"""Delays for jobs of a person who waits at the device: short at first, then as long as a relay's."""
 
 UNATTENDED: Final = (_MINUTE, *ATTENDED[1:])
-"""Delays where nobody waits at the device."""
+"""Delays for jobs for which nobody waits."""
 
 RESUBMIT_AFTER: Final = 10 * _MINUTE
-"""Seconds of doubt after which our own pipelines submit a message once more."""
+"""Seconds in doubt after which our own pipelines submit a message once more."""
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How long the jobs of a pipeline wait for their next attempt.
+    """When the jobs of a pipeline are tried again.
 
     Attributes:
-        delays: seconds before the second attempt, the third and so on; the last one again and again.
-        resubmit_after: seconds after which a job in doubt is submitted once more, the same octets with the same
-            Message-ID, so that it may arrive twice, and says so; None for never, so that it may not arrive.
+        delays: seconds before the second attempt, the third and so on; the last one is repeated.
+        resubmit_after: seconds after which a job in doubt is submitted once more, unchanged and with the same
+            Message-ID. It may then arrive twice, and the job says so. None to never do that, so that it may not arrive
+            at all.
 
     Raises:
-        ValueError: there is no delay, or one is not above 0.
+        ValueError: there is no delay, or one is not greater than 0.
     """
 
     delays: tuple[float, ...] = ATTENDED
@@ -50,12 +52,13 @@ class RetryPolicy:
         """Return the seconds before the next attempt.
 
         Args:
-            attempts: how many there were, from 1.
-            random: gives a number from 0 to 1.
+            attempts: the number of attempts so far, from 1.
+            random: returns a number from 0 to 1.
         """
         delay = self.delays[min(max(attempts, 1), len(self.delays)) - 1]
         return delay * (1 + JITTER * (2 * random() - 1))
 
 
 DEFAULT: Final = RetryPolicy()
-"""For jobs of a pipeline that brings none: nobody knows whether twice is worse there than not at all."""
+"""For jobs of a pipeline without a policy. They are not resubmitted when in doubt, since a duplicate may be worse than
+a loss."""

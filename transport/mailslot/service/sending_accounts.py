@@ -1,4 +1,4 @@
-"""Sending accounts: records that share an account also share its quota."""
+"""Sending accounts, whose quota is shared by all records that use them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mailslot.spool.store import Store
 
 _MAX_CONNECTIONS: Final = 2
-"""At once to an account of which nothing is known; a device has no more records that send."""
+"""The maximum connections to an account whose limit is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +25,9 @@ class SendingAccount:
     """An account at a mail server.
 
     Attributes:
-        limits: what its provider allows.
-        quota: what it may still send.
-        connections: held while a session is open.
+        limits: the provider's limits.
+        quota: its sending quota.
+        connections: limits its open sessions.
     """
 
     limits: Limits
@@ -39,7 +39,7 @@ class SendingAccounts:
     """All sending accounts of a device.
 
     Args:
-        store: where their counts are kept.
+        store: the store for their counts.
         now: the wall clock.
     """
 
@@ -52,7 +52,7 @@ class SendingAccounts:
         """Return the account of a connection profile.
 
         Raises:
-            SpoolError: what it has sent cannot be read.
+            SpoolError: its counts cannot be read.
         """
         limits = Limits() if profile.provider is None else profile.provider.limits
         name = f"{(profile.settings.account or 'nobody').lower()} at {profile.endpoint.host.lower()}"
@@ -65,7 +65,7 @@ class SendingAccounts:
         return known
 
     def shift_clock(self, seconds: float) -> None:
-        """Follow a wall clock that was set."""
+        """Adjust all counts after the wall clock was set."""
         for account in self._accounts.values():
             account.quota.shift_clock(seconds)
 
@@ -73,7 +73,7 @@ class SendingAccounts:
         """Save all counts.
 
         Raises:
-            SpoolError: they cannot be kept.
+            SpoolError: they cannot be stored.
         """
         for account in self._accounts.values():
             await account.quota.save(self._now())

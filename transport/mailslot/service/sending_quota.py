@@ -1,7 +1,7 @@
-"""The sending quota of an account: a provider's limits, kept before the server enforces them.
+"""The sending quota of an account, which observes a provider's limits before the server enforces them.
 
-Exchange Online delays or refuses what exceeds its limits, and the mailbox is then blocked for a day. The counts survive
-restarts, but are saved only every few seconds: a crash loses the last of them.
+Exchange Online delays or refuses messages that exceed its limits, and then blocks the mailbox for a day. The counts
+survive restarts. They are saved only every few seconds, so a crash loses the latest.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 _MINUTE: Final = 60.0
 _DAY: Final = 86_400.0
 _BUCKET: Final = 600.0
-"""Seconds of a day that are counted as one."""
-_SAVED_EACH: Final = 5.0
+"""Seconds whose messages are counted together."""
+_SAVE_INTERVAL: Final = 5.0
 
 
 class SendingQuota:
-    """What an account may still send."""
+    """How much an account may still send."""
 
     def __init__(self, limits: Limits, store: Store, account: str) -> None:
         self._limits = limits
@@ -42,7 +42,7 @@ class SendingQuota:
         """Load the earlier counts.
 
         Raises:
-            SpoolError: it cannot be read.
+            SpoolError: they cannot be read.
         """
         if not self._is_limited:
             return
@@ -51,7 +51,7 @@ class SendingQuota:
         self._day.extend((min(at, now), int(messages), int(to)) for at, messages, to in kept.get("day", []))
 
     def wait(self, now: float) -> float:
-        """Return the seconds for which nothing may be sent; 0.0 where a message may go now."""
+        """Return the seconds to wait before sending; 0.0 if a message may be sent now."""
         limits = self._limits
         self._forget(now)
         waits = [0.0]
@@ -66,7 +66,7 @@ class SendingQuota:
         return max(waits)
 
     def remaining_recipients(self, now: float) -> int | None:
-        """Return how many recipients may still be addressed; None for no limit."""
+        """Return the number of recipients that may still be sent to; None without a limit."""
         most = self._limits.recipients_per_day
         if not most:
             return None
@@ -74,10 +74,10 @@ class SendingQuota:
         return max(most - sum(to for _, _, to in self._day), 0)
 
     async def count(self, now: float, recipients: int) -> None:
-        """Count a message that was sent, or may have been.
+        """Count a message that was sent or may have been sent.
 
         Raises:
-            SpoolError: the count cannot be kept; it holds in this process.
+            SpoolError: the count cannot be stored; it is still observed in this process.
         """
         if not self._is_limited:
             return
@@ -87,14 +87,14 @@ class SendingQuota:
             self._day.append((at, messages + 1, to + recipients))
         else:
             self._day.append((now, 1, recipients))
-        if self._saved is None or not 0 <= now - self._saved < _SAVED_EACH:
+        if self._saved is None or not 0 <= now - self._saved < _SAVE_INTERVAL:
             await self.save(now)
 
     async def save(self, now: float) -> None:
         """Save the counts.
 
         Raises:
-            SpoolError: they cannot be kept.
+            SpoolError: they cannot be stored.
         """
         if not self._is_limited:
             return
@@ -104,14 +104,14 @@ class SendingQuota:
         await self._store.put(f"sent {self._account}", kept)
 
     def shift_clock(self, seconds: float) -> None:
-        """Follow a wall clock that was set forward by `seconds`, or back."""
+        """Adjust the counts after the wall clock was set forward by `seconds`, or back if negative."""
         self._minute = deque(at + seconds for at in self._minute)
         self._day = deque((at + seconds, messages, to) for at, messages, to in self._day)
 
     def _forget(self, now: float) -> None:
         while self._minute and self._minute[0] <= now - _MINUTE:
             self._minute.popleft()
-        # A bucket counts until the last message in it is a day old.
+        # A bucket counts until its last message is a day old.
         while self._day and self._day[0][0] <= now - _DAY - _BUCKET:
             self._day.popleft()
 

@@ -1,4 +1,4 @@
-"""The message size limit that a server announced last, stored for pipelines that compose the next message."""
+"""The message size limit that a server last announced, stored for pipelines that compose messages."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _STORE: Final = "servers"
 
 
 async def remember_size(spool: Spool, record: str, server: str | None, size: int | None) -> None:
-    """Store the limit if the disk allows: only a better sentence depends on it.
+    """Store the limit. A failure is ignored, since the limit only improves an error message.
 
     Args:
-        spool: where it is kept.
+        spool: the spool.
         record: the record whose server it is.
-        server: the server that is set there, so that it is known when that becomes another.
-        size: the octets of its SIZE (RFC 1870 section 4); None for no limit that it told.
+        server: the server in the settings; the limit does not apply to another one.
+        size: the octets in its SIZE (RFC 1870 section 4); None if it announced no limit.
     """
     known = {"server": server, "size": size or 0}
     store = spool.store(_STORE)
@@ -30,7 +30,7 @@ async def remember_size(spool: Spool, record: str, server: str | None, size: int
 
 
 async def announced_size(spool: Spool, record: str, server: str | None) -> int | None:
-    """Return the limit in octets, 0 where the server announced none; None where it is not known.
+    """Return the limit in octets; 0 if the server announced none; None if unknown.
 
     Raises:
         SpoolError: it cannot be read.

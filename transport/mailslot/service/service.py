@@ -33,18 +33,18 @@ if TYPE_CHECKING:
     Work = Callable[[], Awaitable[None]]
 
 _SETTINGS_CHECK_INTERVAL: Final = 2.0
-"""Seconds between two looks at the file of settings, by the machine's clock."""
+"""Seconds between two checks of the settings file, by the machine's clock."""
 
 _SPOOL_CHECK_INTERVAL: Final = 2.0
-"""Seconds between two looks whether the files of the spool are still the same, and so can be used."""
+"""Seconds between two checks whether the spool's files were replaced."""
 
 _FULL_SPOOL_CHECK_INTERVAL: Final = 30.0
-"""Seconds between two checks of the spool where they are."""
+"""Seconds between two full checks of the spool."""
 
 _FIRST_PAUSE: Final = 1.0
 _MAX_PAUSE: Final = 300.0
 _STABLE_AFTER: Final = 600.0
-"""Seconds after which a task that fails has worked well, so that it is started again soon."""
+"""Seconds after which a task counts as working, so that it is restarted soon if it fails."""
 
 logger = logging.getLogger(__name__)
 
@@ -54,10 +54,10 @@ class Service:
 
     Args:
         device: the device.
-        pipelines: what works on it.
-        manager: the service manager that is told.
-        extra_tasks: further tasks by their names, such as the panel.
-        worker: what delivers; None for one of its own.
+        pipelines: the pipelines to run.
+        manager: the service manager to notify.
+        extra_tasks: further tasks with their names, such as the panel.
+        worker: the worker; None to make one.
     """
 
     def __init__(
@@ -87,13 +87,13 @@ class Service:
         """Run until `stopped` returns, and then stop within ten seconds.
 
         Args:
-            stopped: returns once the service is to stop; `wait_for_signal` is one.
-            ready: called once everything has been started.
-            ending: called when it ends by itself, since it cannot go on.
+            stopped: returns when the service is to stop, such as `wait_for_signal`.
+            ready: called when everything has started.
+            ending: called when the service ends because it cannot continue.
 
         Raises:
             SpoolError: `spool_busy`, another process serves this home folder; `spool_unreadable`, the list of jobs was
-                removed, replaced or damaged while it ran, so that whoever manages services must start it again.
+                removed, replaced or damaged while it ran, so that the service manager must restart it.
         """
         home = self._device.home
         sentence = f"Another process of mailslot serves {home} already."
@@ -108,7 +108,7 @@ class Service:
                     group.start_soon(self._supervise, name, work)
                 self._manager.ready()
                 if not self._device.records.settings.path.exists():
-                    # A disk that was not mounted looks like this, too.
+                    # This is also the case if the disk is not mounted.
                     logger.warning(
                         "There are no settings in %s: nothing is sent or polled", self._device.records.settings.path
                     )
@@ -163,17 +163,17 @@ class Service:
         return drain
 
     async def _supervise(self, name: str, work: Work) -> None:
-        """Run a task until it returns; where it fails, the others go on, and it is restarted after a pause."""
+        """Run a task until it returns; if it fails, restart it after a pause, while the others continue."""
         pause = _FIRST_PAUSE
         while True:
             began = self._device.monotonic()
             try:
                 with ExitGuard():
                     await work()
-            except Exception as error:  # noqa: BLE001 - whatever it is, the others must go on
+            except Exception as error:  # noqa: BLE001 - the other tasks must continue
                 if self._device.monotonic() - began > _STABLE_AFTER:
                     pause = _FIRST_PAUSE
-                logger.error(  # noqa: TRY400 - a traceback is for nobody who reads this
+                logger.error(  # noqa: TRY400 - tracebacks may quote secrets
                     "The task failed, and is started again in %d seconds: %s",
                     pause,
                     describe_error(error),
@@ -185,10 +185,10 @@ class Service:
             pause = min(2 * pause, _MAX_PAUSE)
 
     async def _watch_spool(self, all_tasks: anyio.CancelScope, ending: Callable[[], None]) -> None:
-        """End everything once the spool is lost: the next start builds a new list from the messages."""
+        """End all tasks when the spool is lost; the next start recreates the list of jobs from the messages."""
         spool, checked, versions = self._device.spool, -math.inf, None
         while True:
-            # Read first: what changes during the check is looked at next time.
+            # Read before the check, so that a change during the check is noticed next time.
             found = spool.file_versions()
             if found != versions or anyio.current_time() - checked >= _FULL_SPOOL_CHECK_INTERVAL:
                 versions, checked = found, anyio.current_time()
@@ -227,12 +227,12 @@ class Service:
 async def wait_for_signal(
     device: Device, signals: AsyncIterator[signal.Signals], stopping: Callable[[], None] = lambda: None
 ) -> None:
-    """Return at the first signal that ends a service; at SIGHUP the settings are read again.
+    """Return at the first signal to stop; at SIGHUP, read the settings again.
 
     Args:
         device: the device.
         signals: from `anyio.open_signal_receiver`.
-        stopping: called at once when that signal comes.
+        stopping: called when that signal arrives.
     """
     async for number in signals:
         if number != signal.SIGHUP:

@@ -1,4 +1,4 @@
-"""The service lock: whether a service runs for a home folder."""
+"""The service lock, which shows whether a service is running for a home folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOCK_TIMEOUT: Final = 2.0
-"""Seconds that a service waits for the lock: whoever looks whether one runs holds it for a moment."""
+"""Seconds that a service waits for the lock, since checking whether one is running holds it for a moment."""
 
 
 def service_lock(home: Path) -> Path:
@@ -19,7 +19,7 @@ def service_lock(home: Path) -> Path:
 
 
 def is_service_running(home: Path) -> bool:
-    """Whether a service runs for a home folder; also True where that is not known. It blocks for a moment."""
+    """Whether a service is running for a home folder; also True if that is unknown. It blocks for a moment."""
     try:
         descriptor = os.open(service_lock(home), os.O_RDONLY)
     except FileNotFoundError:

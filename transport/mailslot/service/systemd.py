@@ -15,11 +15,11 @@ logger = logging.getLogger(__name__)
 
 
 class ServiceManager:
-    """The service manager, if there is one; without one all methods do nothing.
+    """The service manager; if there is none, all methods do nothing.
 
     Args:
         address: the path of its socket, or ``@NAME`` for an abstract one; empty without a service manager.
-        watchdog: the seconds within which it wants to hear that the service lives; None where it does not.
+        watchdog: the period in seconds in which it expects a sign of life; None without a watchdog.
     """
 
     def __init__(self, address: str = "", watchdog: float | None = None) -> None:
@@ -33,7 +33,7 @@ class ServiceManager:
 
         Args:
             environment: the process's environment.
-            process: its number; a watchdog may be meant for another one.
+            process: the process id, since the watchdog may be for another process.
         """
         address, pause = environment.get("NOTIFY_SOCKET", ""), environment.get("WATCHDOG_USEC", "")
         is_for_us = environment.get("WATCHDOG_PID") in {None, "", str(process)}
@@ -46,21 +46,21 @@ class ServiceManager:
         return bool(self._address)
 
     def ready(self) -> None:
-        """Report that everything runs."""
+        """Report that the service is ready."""
         self._notify("READY=1")
 
     def stopping(self) -> None:
-        """Report that the service is about to end."""
+        """Report that the service is stopping."""
         self._notify("STOPPING=1")
 
     def status(self, text: str) -> None:
-        """Report in one line what the service is doing, if that has changed."""
+        """Report the status in one line, if it has changed."""
         if text != self._status:
             self._status = text
             self._notify(f"STATUS={text}")
 
     async def keep_watchdog(self) -> None:
-        """Report twice in each period that the event loop runs, until cancelled; return at once without a watchdog."""
+        """Give a sign of life twice in each period, until cancelled; return at once without a watchdog."""
         while self._watchdog is not None:
             self._notify("WATCHDOG=1")
             await anyio.sleep(self._watchdog / 2)
@@ -72,5 +72,5 @@ class ServiceManager:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as channel:
                 channel.sendto(message.encode(), self._address)
         except OSError as error:
-            # The service must not fail because nobody listens.
+            # The service must not fail because of the service manager.
             logger.debug("The service manager was not told %s: %s", message, error)

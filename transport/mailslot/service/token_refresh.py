@@ -1,4 +1,4 @@
-"""Token refresh for all records, also for those that are not used for a while."""
+"""Token refresh for all records, including those that are not used for a while."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def refresh_tokens(device: Device) -> None:
 
 
 async def refresh_when_due(device: Device, record: str) -> None:
-    """Refresh a record's token where that is due, and log where its newest one cannot be saved.
+    """Refresh a record's token if that is due, and log if the newest one cannot be saved.
 
     A failure is logged, and the refresh is tried again an hour later.
     """
@@ -40,12 +40,12 @@ async def refresh_when_due(device: Device, record: str) -> None:
             if await source.refresh_if_idle():
                 logger.info("The token was renewed, since it was not used for a while", extra=extra)
     except InputError:
-        # It is not set up; whoever uses it is told.
+        # It is not configured; an error at its next use says so.
         return
     except MailError as error:
         logger.warning("The token could not be looked after: %s", error, extra={**extra, "cause": error.cause})
         return
-    except Exception as error:  # noqa: BLE001 - a source may be a plugin's, and the other records' tokens are to be kept
+    except Exception as error:  # noqa: BLE001 - a token source may raise anything, and the other tokens must still be refreshed
         logger.error("The token could not be looked after: %s", describe_error(error), extra=extra)  # noqa: TRY400 - no traceback
         return
     if source.save_error is not None:

@@ -1,4 +1,4 @@
-"""Detection of changes of the wall clock, so that no job waits for ever or is given up too early."""
+"""Detection of changes of the wall clock, so that no job waits forever or expires too early."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ if TYPE_CHECKING:
     from mailslot.oauth.timing import Clocks
 
 MIN_STEP: Final = 60.0
-"""Seconds by which a clock may be off before anything is made of it: what a time server corrects is less."""
+"""The minimum seconds that count as a change; corrections by a time server are smaller."""
 
 
 class WallClock:
     """The wall clock, compared with the monotonic clock.
 
     Args:
-        clocks: both.
-        last_seen: what the wall clock said when the device was last up; None where that is not known.
+        clocks: the device's clocks.
+        last_seen: the wall clock's time when the device was last up; None if unknown.
     """
 
     def __init__(self, clocks: Clocks, last_seen: float | None = None) -> None:
@@ -26,10 +26,10 @@ class WallClock:
         self._offset: float | None = None
 
     def step(self) -> float:
-        """Return by how many seconds the clock was set forward (or back, below 0) since the last call; else 0.0.
+        """Return by how many seconds the clock was set forward since the last call; negative if it was set back.
 
-        Time that a device was off looks like a clock that was set forward, and cannot be told from it. A clock that was
-        set back meanwhile can.
+        Time during which the device was off cannot be distinguished from a clock that was set forward. A clock that was
+        set back in that time is detected.
         """
         wall, monotonic = self._clocks.wall(), self._clocks.monotonic()
         if self._offset is None:
@@ -45,16 +45,16 @@ class WallClock:
         return moved
 
     def expiry_time(self, grace: float) -> float:
-        """Return the time by which jobs expire.
+        """Return the time to compare with the expiry of jobs.
 
-        For a while after the start, the time that the device was off does not count: the clock may have been set
-        forward meanwhile, and each job shall be tried at least once.
+        For some time after the start, the time during which the device was off does not count: the clock may have been
+        set forward, and each job is to be tried at least once.
 
         Args:
-            grace: the seconds of that while.
+            grace: the seconds of that time.
         """
         monotonic = self._clocks.monotonic()
-        # As `was_set` last found it: what was set since then has not been told to the jobs yet.
+        # The result of the last `step` is used, since the times of jobs were not shifted for later changes yet.
         wall = monotonic + self._offset if self._offset is not None else self._clocks.wall()
         up = monotonic - self._started
         return wall if self._last_seen is None or up >= grace else min(wall, self._last_seen + up)

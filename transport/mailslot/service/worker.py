@@ -1,4 +1,4 @@
-"""The worker delivers the spool: one deliverer for each record that sends, in one process at a time."""
+"""The worker, which delivers the jobs in the spool: one deliverer for each record, in one process at a time."""
 
 from __future__ import annotations
 
@@ -29,29 +29,29 @@ if TYPE_CHECKING:
     from mailslot.spool.job import Job
 
 GRACE: Final = 8.0
-"""Seconds that a transaction may still take once the worker is to stop; they are the machine's."""
+"""Seconds that a transaction may still take when the worker is stopped, by the machine's clock."""
 
 STORE: Final = "delivery"
-"""Where the worker remembers what was sent, and when it was last up."""
+"""The store for the counts of sent messages, and for the time when the device was last up."""
 
 _TICK: Final = 1.0
 _MINUTE: Final = 60.0
 _CLOCK_TRUSTED_AFTER: Final = 3600.0
-"""Seconds after the start from which on the wall clock is believed to have been right while the device was off."""
+"""Seconds after the start after which the time during which the device was off counts for expiry."""
 _COALESCE: Final = 0.05
-"""Seconds between two looks at what is due, so that a burst of changes is looked at once."""
+"""Seconds between two checks of what is due, so that a burst of changes causes one check."""
 
 logger = logging.getLogger(__name__)
 
 
 class Worker:
-    """The delivery of a device.
+    """Delivers the jobs of a device.
 
     Args:
         device: the device.
-        final_timeout: seconds to wait for the answer to a whole message.
+        final_timeout: seconds to wait for the reply to a message.
         grace: seconds that a transaction may still take after `stop`.
-        random: gives a number from 0 to 1, for the jitter of delays.
+        random: returns a number from 0 to 1, for the jitter of delays.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Worker:
         self._check_due = anyio.Event()
 
     async def run(self) -> None:
-        """Deliver until `stop`, or until cancelled; first wait until no other process delivers.
+        """Deliver until `stop` or cancellation, after waiting until no other process delivers.
 
         Raises:
             SpoolError: the spool cannot be put in order at the start.
@@ -92,7 +92,7 @@ class Worker:
         async with self._spool.delivery_lock(timeout=math.inf):
             await self._begin()
             for record in tuple(self._deliverers):
-                # What was held may have been seen to while nobody looked; the first one shows it.
+                # The reason for holding jobs may be gone, so try the first one.
                 await self._spool.release(record)
             try:
                 async with anyio.create_task_group() as group:
@@ -104,11 +104,11 @@ class Worker:
                 await self._end()
 
     async def stop(self) -> None:
-        """Have `run` return within ten seconds; a running transaction is finished if possible."""
+        """Make `run` return within ten seconds; a running transaction is finished if possible."""
         self._stopping.set()
 
     async def deliver_due(self) -> None:
-        """Deliver what is due now, and return.
+        """Deliver the jobs that are due now, and return.
 
         Raises:
             SpoolError: `spool_busy`, another process delivers; or the spool cannot be used.
@@ -123,18 +123,18 @@ class Worker:
                 await self._end()
 
     async def deliver(self, job_id: int, progress: Callable[[int, int], None] | None = None) -> Job:
-        """Try one job now, due or not.
+        """Try to deliver one job now, whether or not it is due.
 
         Args:
             job_id: the job.
-            progress: told, again and again, how many octets of how many are out.
+            progress: called repeatedly with the octets sent so far and the total.
 
         Returns:
-            the job as it is then.
+            the job afterwards.
 
         Raises:
             InputError: there is no such job.
-            SpoolError: `spool_busy`, another process delivers, and will deliver this one too; or the spool cannot be
+            SpoolError: `spool_busy`, another process delivers, and will also deliver this job; or the spool cannot be
                 used.
         """
         async with self._spool.delivery_lock():
@@ -148,7 +148,7 @@ class Worker:
                 await self._end()
             return await self._spool.job(job_id)
 
-    # At the beginning and the end.
+    # Beginning and end.
 
     async def _begin(self) -> None:
         found = await self._spool.recover()
@@ -174,7 +174,7 @@ class Worker:
         self._find_accounts()
 
     async def _log_losses(self) -> None:
-        """Log once each list of jobs that was lost, whichever process made the new one."""
+        """Log each loss of the list of jobs once, whichever process has recreated it."""
         logged = await self._store.get("losses told", 0)
         losses = await self._spool.losses()
         for loss in losses[logged:]:
@@ -207,10 +207,10 @@ class Worker:
             group.cancel_scope.deadline = anyio.current_time() + self._grace
 
     def _find_accounts(self) -> list[RecordDeliverer]:
-        """Make a deliverer for each account that sends and has none, and stop those of accounts that are gone.
+        """Make deliverers for new sending accounts, and stop those of removed accounts.
 
         Returns:
-            the new ones.
+            the new deliverers.
         """
         sending = {record for record, protocol in self._device.slots.protocols.items() if protocol == "SMTP"}
         for record in self._deliverers.keys() - sending:
@@ -225,7 +225,7 @@ class Worker:
             for deliverer in new:
                 group.start_soon(deliverer.work)
             for deliverer in new:
-                # What was held for an account of this name may be sent now.
+                # Jobs that were held for an account of this name may be sent now.
                 await self._spool.release(deliverer.via)
                 self._check_due.set()
             await self._device.pause(math.inf)
@@ -233,7 +233,7 @@ class Worker:
     # Tasks that run beside the deliverers.
 
     async def _restart_on_error(self, task: Callable[[], Awaitable[None]]) -> None:
-        """Run a task that must not end before the worker does."""
+        """Run a task, restarting it if it fails."""
         repeat_filter = RepeatFilter(self._device.monotonic)
         while True:
             try:
@@ -245,7 +245,7 @@ class Worker:
                         "The spool cannot be used, and is tried again: %s", error, extra={"cause": error.cause}
                     )
             except Exception:
-                # A fault here must not end the deliverers.
+                # An error here must not end the deliverers.
                 logger.exception("A part of delivery has failed, and begins again")
             await self._device.sleep(_TICK)
 
@@ -255,7 +255,7 @@ class Worker:
                 self._check_due.set()
 
     async def _tick(self) -> None:
-        """Have the deliverers look once a second whether what waits for a time is due; only changes are read anew."""
+        """Make the deliverers check once a second for jobs that are due; the database is read only after changes."""
         while True:
             await self._device.sleep(_TICK)
             await self._check_clock()
@@ -263,7 +263,7 @@ class Worker:
                 deliverer.wake()
 
     async def _schedule(self) -> None:
-        """Give each deliverer the time of its next due job."""
+        """Tell each deliverer when its next job is due."""
         while True:
             await self._check_due.wait()
             self._check_due = anyio.Event()
@@ -274,7 +274,7 @@ class Worker:
             await anyio.sleep(_COALESCE)
 
     async def _housekeep(self) -> None:
-        """Once a minute: expire old jobs, resubmit jobs in doubt, save that the device is up."""
+        """Once a minute, expire old jobs, resubmit jobs in doubt, and save the current time."""
         while True:
             await self._check_clock()
             assert self._clock is not None  # noqa: S101 - since `_begin`
@@ -286,7 +286,7 @@ class Worker:
 
     async def _check_clock(self) -> None:
         assert self._clock is not None  # noqa: S101 - since `_begin`
-        # Nobody may look at what is too old before all jobs know of it.
+        # The times of all jobs must be shifted before any job expires.
         async with self._clock_lock:
             step = self._clock.step()
             if step:
@@ -298,13 +298,13 @@ class Worker:
                 self._clock_step = 0.0
 
     async def _resubmit_doubtful_jobs(self) -> None:
-        """Submit once more the jobs that have been in doubt for a while, where their pipeline wants that.
+        """Resubmit jobs that have been in doubt for a while, if their pipeline's policy says so.
 
-        RFC 5321 section 3.8 treats a lost connection like a temporary refusal, so that a message may arrive twice
-        rather than not at all. A second doubt is left to a person.
+        RFC 5321 section 3.8 treats a lost connection as a temporary failure, preferring a duplicate to a loss. A job
+        that becomes in doubt a second time is left to a person.
         """
         jobs = await self._spool.jobs(states={"in_doubt"}, limit=1000)
-        # Asked after the list was read: a job that a deliverer claims from now on is not in it.
+        # This comes after reading the list, so that the list contains no job that is claimed from now on.
         under_way = {deliverer.job.id for deliverer in self._deliverers.values() if deliverer.job is not None}
         for job in jobs:
             with suppress(InputError):  # its message is gone, or a person was quicker
@@ -313,7 +313,7 @@ class Worker:
 
     async def _resubmit(self, job: Job) -> None:
         if job.delivering:
-            # The deliverer that waited for the reply could not record that it gave up.
+            # The deliverer that awaited the reply could not store that it has stopped waiting.
             job = await self._spool.abandon(job.id)
         wait = (await self._policies.of(job.pipeline)).resubmit_after
         if wait is None or job.doubts != 1:

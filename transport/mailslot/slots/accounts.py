@@ -1,4 +1,4 @@
-"""Accounts: records besides those of the seven slots, added and removed by people (design, section 10)."""
+"""Accounts: further records besides those of the seven slots, which people add and remove (design, section 10)."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 
 def account_record(name: str) -> str:
-    """Return the record of an account, which is its slot's id as well.
+    """Return the name of an account's record; its slot has the same id.
 
     Args:
-        name: its name, with or without ``account.`` before it.
+        name: the account's name, with or without the prefix ``account.``.
 
     Raises:
-        InputError: no account can have this name.
+        InputError: the name is not allowed.
     """
     name = name.removeprefix(ACCOUNT_PREFIX)
     check_name(name, "An account's name")
@@ -36,10 +36,10 @@ def account_record(name: str) -> str:
 
 
 def add_account(records: Records, name: str, protocol: Protocol) -> Slot:
-    """Add an account, with nothing set, and return its slot. It blocks.
+    """Add an account without any settings and return its slot. It blocks.
 
     Raises:
-        InputError: no account can have this name, there is one of this name, or the settings cannot be written.
+        InputError: the name is not allowed or already in use, or the settings cannot be written.
     """
     record = account_record(name)
     file = records.settings
@@ -57,27 +57,27 @@ def find_account(records: Records, name: str) -> Slot:
     """Return the slot of an account. It blocks.
 
     Raises:
-        InputError: there is none of this name, or the settings cannot be read.
+        InputError: there is no such account, or the settings cannot be read.
     """
     record, directory = account_record(name), records.settings.slots()
     if directory.fault is not None:
         raise directory.fault
     if record not in directory.accounts:
-        there = f" There are {', '.join(directory.accounts)}." if directory.accounts else ""
-        raise InputError(f"There is no account {record}.{there}", stage="resolve")
+        hint = f" There are {', '.join(directory.accounts)}." if directory.accounts else ""
+        raise InputError(f"There is no account {record}.{hint}", stage="resolve")
     return account_slot(record, directory.accounts[record])
 
 
 def check_unused(settings: CurrentSettings, slot: Slot) -> None:
-    """Refuse the removal of an account that something refers to.
+    """Raise if something still refers to an account, so that it cannot be removed.
 
     Raises:
-        InputError: a device sends or fetches through it, or a slot signs in by it before it sends.
+        InputError: a device uses the account, or a slot uses it for POP before SMTP.
     """
     devices = [name for name, values in settings.groups["devices"].items() if values.get("via") == slot.id]
     if devices:
         raise InputError(
-            f"{slot.id} is used by {named(devices, 'device', 'devices')}: remove "
+            f"{slot.id} is used by {join_names(devices, 'device', 'devices')}: remove "
             f"{'it' if len(devices) == 1 else 'them'} first, or set via to another account.",
             stage="resolve",
         )
@@ -90,25 +90,25 @@ def check_unused(settings: CurrentSettings, slot: Slot) -> None:
 
 
 async def remove_account(records: Records, slot: Slot) -> str:
-    """Remove an account: its token, here and at the provider if possible, its secrets, and its settings.
+    """Remove an account with its settings, secrets and token; the token is also revoked at the provider if possible.
 
     Returns:
-        what there is to say about the token at the provider; empty where there was no token.
+        a sentence about the revocation of the token; empty if there was no token.
 
     Raises:
-        InputError: something refers to it, and nothing was changed; or the settings cannot be written.
+        InputError: something still refers to the account, so nothing was changed; or the settings cannot be written.
         MailError: the token or the secrets cannot be deleted.
     """
     current = await run_sync(records.settings.current)
     check_unused(current, slot)
-    kept = await run_sync(_kept_secrets, records, slot.record)
+    kept = await run_sync(_secret_names, records, slot.record)
     revocation = await records.tokens.delete(slot.record, current.records.get(slot.record, Settings()))
     await run_sync(_remove, records, slot.record)
     return revocation.sentence if GRANT_FIELD in kept else ""
 
 
-def _kept_secrets(records: Records, record: str) -> frozenset[str]:
-    """Return the names of a record's secrets; where it is damaged, it is deleted."""
+def _secret_names(records: Records, record: str) -> frozenset[str]:
+    """Return the names of a record's secrets; a damaged record is deleted and has none."""
     try:
         return records.vault.fields(record)
     except VaultError as error:
@@ -120,11 +120,11 @@ def _kept_secrets(records: Records, record: str) -> frozenset[str]:
 
 def _remove(records: Records, record: str) -> None:
     def secrets() -> AbstractContextManager[dict[Path, bytes | None]]:
-        return records.vault.prepare_change(record, dict.fromkeys(_kept_secrets(records, record)))
+        return records.vault.prepare_change(record, dict.fromkeys(_secret_names(records, record)))
 
     records.settings.edit({("records", record): None}, other_files=secrets)
 
 
-def named(names: list[str], one: str, several: str) -> str:
-    """Return names in a sentence: ``the device a``, ``the devices a and b``."""
+def join_names(names: list[str], one: str, several: str) -> str:
+    """Return names for a sentence, such as ``the device a`` or ``the devices a and b``."""
     return f"the {one} {names[0]}" if len(names) == 1 else f"the {several} {', '.join(names[:-1])} and {names[-1]}"

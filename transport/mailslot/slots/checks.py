@@ -1,4 +1,4 @@
-"""Checks of secrets and certificate files when they are set, since wrong ones would only fail later."""
+"""Checks of secrets and certificate files at the moment they are set; a wrong one would otherwise only fail later."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ if TYPE_CHECKING:
 
 
 def check_secret(name: str, secret: Secret | None) -> None:
-    """Refuse a value that cannot be the secret of this name.
+    """Check the value of a secret.
 
     Raises:
-        InputError: there is no secret of this name, or it is empty, no text, or has characters that no server takes.
+        InputError: there is no secret of this name; or the value is empty, not text, or has characters that no server
+            accepts.
     """
     if name not in SECRETS:
         raise InputError(f"There is no secret {name!r}; there are {' and '.join(SECRETS)}.", stage="resolve")
     text = None if secret is None else secret.reveal()
     if text == "":
         raise InputError(f"The {name} is empty: {name}= removes the one that is set.", stage="resolve", key=name)
-    if text is not None and any("\ud800" <= letter <= "\udfff" for letter in text):
+    if text is not None and any("\ud800" <= character <= "\udfff" for character in text):
         raise InputError(f"The {name} is not text in the terminal's encoding.", stage="resolve", key=name)
     # A client's secret may be a file of several lines.
     if text is not None and ("\0" in text or (name == "password" and {"\r", "\n"} & set(text))):
@@ -33,10 +34,10 @@ def check_secret(name: str, secret: Secret | None) -> None:
 
 
 def check_ca_file(ca_file: Path | None) -> None:
-    """Refuse a file of certificate authorities with which nothing could be verified.
+    """Check that a file of certificate authorities can be used.
 
     Raises:
-        InputError: it is no regular file, cannot be read, or holds no certificate.
+        InputError: it is not a regular file, cannot be read, or contains no certificate.
     """
     if ca_file is not None:
         try:

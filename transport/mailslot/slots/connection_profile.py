@@ -1,4 +1,4 @@
-"""The connection profile of a record: all that a session with its server needs."""
+"""Connection profiles: everything that is needed to open a session with a record's server."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class NotConfiguredError(InputError):
-    """A setting is missing without which nothing can be done.
+    """A required setting is missing.
 
     Attributes:
-        missing: its key.
+        missing: the key of that setting.
     """
 
     def __init__(self, missing: str, sentence: str, *, stage: Stage = "resolve") -> None:
@@ -32,20 +32,20 @@ class NotConfiguredError(InputError):
 
 @dataclass(frozen=True, slots=True)
 class ConnectionProfile:
-    """All that is needed to open a session for a record.
+    """Everything that is needed to open a session for a record.
 
     Attributes:
         record: the record.
-        protocol: what it is for.
+        protocol: whether it is for SMTP or POP.
         settings: its effective settings.
         endpoint: the server.
-        secondary_endpoint: the server for when the primary cannot be reached; None without one.
-        auth: the credentials; None where nobody signs in.
-        token_source: the source of the access token; None where none is needed.
+        secondary_endpoint: the server to use if the first one cannot be reached; None without one.
+        auth: the credentials; None to send without signing in.
+        token_source: the source of access tokens; None if none is needed.
         ssl_context: TLS settings; None for the system's authorities.
-        provider: the account's provider; None where it is not set.
+        provider: the account's provider; None if it is not set.
         timeout: seconds for each step.
-        pop_profile: the profile for signing in by POP before SMTP; None where that is not needed.
+        pop_profile: the profile for POP before SMTP; None if that is not used.
     """
 
     record: str

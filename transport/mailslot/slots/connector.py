@@ -1,4 +1,4 @@
-"""From a record's settings to an open session."""
+"""Opening sessions from the settings of a record."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ logger = logging.getLogger(__name__)
 
 
 class Connector:
-    """Opens sessions for the records of a home folder; one for each event loop, used with ``async with``.
+    """Makes connection profiles for the records of a home folder. Use it with ``async with``, in one event loop.
 
     Attributes:
         records: the home folder.
-        token_sources: the token sources, one for each record.
-        settings_error: why the settings in use are not those in the file; empty where they are.
+        token_sources: the token sources of all records.
+        settings_error: why the file cannot be used, so that older settings are still in use; empty if it can.
     """
 
     def __init__(self, records: Records, *, clocks: Clocks | None = None) -> None:
@@ -75,12 +75,12 @@ class Connector:
         await self.token_sources.aclose()
 
     async def profile(self, record: str) -> ConnectionProfile:
-        """Return the connection profile of a record, from its settings as they stand in the file now.
+        """Return the connection profile of a record, from the current settings in the file.
 
-        Where the file has become unusable, the last good settings stay in use, and the log says so.
+        If the file has become unusable, the last good settings stay in use, and that is logged.
 
         Raises:
-            InputError: cause `not_configured`: a setting is missing, or the file was unusable from the start.
+            InputError: cause `not_configured`: a setting is missing, or the file has never been usable.
             MailError: a secret cannot be read.
         """
         async with self._lock:
@@ -144,7 +144,7 @@ class Connector:
 
 
 async def authenticate_by_pop(profile: ConnectionProfile, *, transcript: Transcript | None = None) -> None:
-    """Sign in by POP and leave, where the settings want POP before SMTP.
+    """Sign in by POP and leave again, if the settings say POP before SMTP.
 
     Raises:
         MailError: as `mailslot.slots.maildrop.open_maildrop` does.
@@ -163,23 +163,23 @@ async def open_smtp(
     transcript: Transcript | None = None,
     on_stage: Callable[[Stage], None] | None = None,
 ) -> AsyncGenerator[SubmissionSession]:
-    """Open a session to submit mail, by the record's submitter, after POP where that has to come first.
+    """Open a session to submit mail with the record's submitter, after signing in by POP if the settings say so.
 
     Args:
-        profile: of an SMTP record.
-        secondary: whether to go to the secondary server at once; else only where the first cannot be reached.
-        final_timeout: as for `mailslot.connect_smtp`, as are the others.
-        transcript: likewise.
-        on_stage: likewise.
+        profile: the profile of an SMTP record.
+        secondary: use only the secondary server; otherwise it is used if the first one cannot be reached.
+        final_timeout: as for `mailslot.connect_smtp`.
+        transcript: as for `mailslot.connect_smtp`.
+        on_stage: as for `mailslot.connect_smtp`.
 
     Raises:
         InputError: the submitter is not installed, or cannot be used.
-        MailError: as `mailslot.connect_smtp` does; of two servers that cannot be reached, the first one's.
+        MailError: as for `mailslot.connect_smtp`; if neither server can be reached, the error of the first one.
     """
     submitter = await submitter_of(profile.settings)
     await authenticate_by_pop(profile, transcript=transcript)
 
-    def opened(endpoint: Endpoint) -> AbstractAsyncContextManager[SubmissionSession]:
+    def open_session(endpoint: Endpoint) -> AbstractAsyncContextManager[SubmissionSession]:
         return open_plugin_session(
             f"{SUBMITTERS.noun} {profile.settings.submitter}",
             lambda entered: submitter(
@@ -196,28 +196,28 @@ async def open_smtp(
 
     async with AsyncExitStack() as stack:
         if secondary and profile.secondary_endpoint is not None:
-            yield await stack.enter_async_context(opened(profile.secondary_endpoint))
+            yield await stack.enter_async_context(open_session(profile.secondary_endpoint))
             return
         try:
-            session = await stack.enter_async_context(opened(profile.endpoint))
+            session = await stack.enter_async_context(open_session(profile.endpoint))
         except NetworkError as error:
             if profile.secondary_endpoint is None or error.stage not in _UNREACHED:
                 raise
             try:
-                session = await stack.enter_async_context(opened(profile.secondary_endpoint))
+                session = await stack.enter_async_context(open_session(profile.secondary_endpoint))
             except NetworkError as second:
                 raise error if second.stage in _UNREACHED else second from None
         yield session
 
 
 def _ssl_context_for(ca_file: Path) -> ssl.SSLContext:
-    """Return TLS settings that trust the authorities in a file besides the system's."""
+    """Return TLS settings that trust the system's authorities and those in a file."""
     return _cached_ssl_context(ca_file, durable.file_version(ca_file))
 
 
 @lru_cache(maxsize=32)
 def _cached_ssl_context(ca_file: Path, _file: object) -> ssl.SSLContext:
-    # Reading the system's authorities takes 20 ms, so it is done again only where the file has changed.
+    # Reading the system's authorities takes 20 ms, so it is only repeated when the file has changed.
     return context_trusting(ca_file)
 
 

@@ -1,4 +1,4 @@
-"""Token sources that the settings name, such as a program or a file."""
+"""Token sources that are named in the settings, such as a program or a file."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ if TYPE_CHECKING:
 
 
 def direct_token_source(vault: Vault, record: str, settings: Settings) -> TokenSource | None:
-    """Return the token source that the settings name; None where they name none. It blocks: call it in a thread.
+    """Return the token source that the settings name; None if they name none. It blocks: call it in a thread.
 
-    ``token_source`` is ``command PROGRAM ARGUMENT…`` or ``file PATH``, or a plugin's name and its argument. The
-    plugin's function gets a mapping with the argument under the plugin's name, and besides:
+    ``token_source`` is ``command PROGRAM ARGUMENT…``, ``file PATH``, or the name of a plugin and its argument. The
+    plugin's function is called with a mapping, in which the plugin's name is the key of that argument. It also
+    contains:
 
     - ``client``: a function with the arguments ``app`` and ``registered`` that returns the record's `OAuthClient`
       (`mailslot.slots.oauth_client.client_for_record`);
-    - ``secret``: a function that returns the record's ``client_secret`` as a `Secret`, None where none is set;
-    - ``ca_file`` and ``timeout``, as they are set.
+    - ``secret``: a function that returns the record's ``client_secret`` as a `Secret`, or None if it is not set;
+    - ``ca_file`` and ``timeout``: the settings of these names.
 
     Raises:
-        InputError: there is no such source, or it cannot use what is said, or it failed in a way of its own.
+        InputError: there is no such source, it rejects its argument, or it failed with an unexpected exception.
     """
     if settings.token_source is None:
         return None
@@ -53,7 +54,7 @@ def direct_token_source(vault: Vault, record: str, settings: Settings) -> TokenS
             made = make(options)
     except MailError:
         raise
-    except Exception as error:  # noqa: BLE001 - a plugin is somebody else's, and may fail in any way
+    except Exception as error:  # noqa: BLE001 - a plugin may raise anything
         raise InputError(
             f"The token source {name} failed at its settings: it has an error of its own.",
             stage="token",

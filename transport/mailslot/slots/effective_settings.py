@@ -1,4 +1,4 @@
-"""Effective settings: what a provider's preset, the port and the security imply for values that are not set."""
+"""Effective settings: values that are not set are filled in from the provider's preset, the port and the security."""
 
 from __future__ import annotations
 
@@ -36,29 +36,29 @@ _SECURITY_OF_PORT: Final[Mapping[int, Security]] = {
     143: Security.STARTTLS,
 }
 _SERVICE_OF_MAILDROP: Final[Mapping[str, Service]] = {"pop3": "pop", "imap": "imap"}
-"""What of a provider's services each maildrop uses; of others nothing is known."""
+"""Which of a provider's services each maildrop uses; nothing is known about other maildrops."""
 
 
 def effective_settings(settings: Settings, protocol: Protocol) -> Settings:
-    """Return settings with the values that hold where nothing is set; nothing is written.
+    """Return settings with values filled in for those that are not set; nothing is written.
 
-    Filled are ``server``, ``port``, ``security`` and, for SMTP, ``sender_address`` from an account that is an
-    address. ``server`` stays None where neither it nor a known provider is set.
+    These are ``server``, ``port``, ``security`` and, for SMTP, ``sender_address``, which is taken from an account that
+    is an address. ``server`` stays None if neither it nor a known provider is set.
 
     Args:
-        settings: as they stand in the file.
+        settings: the settings in the file.
         protocol: what the record is for.
     """
-    return replace(settings, **{key: value for key, (value, _) in _filled(settings, protocol).items()})
+    return replace(settings, **{key: value for key, (value, _) in _filled_in_values(settings, protocol).items()})
 
 
 def value_sources(settings: Settings, protocol: Protocol) -> dict[str, str]:
-    """Return for each setting that `effective_settings` fills where its value comes from, such as ``"Google"``."""
-    return {key: origin for key, (_, origin) in _filled(settings, protocol).items()}
+    """Return the source of each value that `effective_settings` fills in, such as ``"Google"``."""
+    return {key: origin for key, (_, origin) in _filled_in_values(settings, protocol).items()}
 
 
 def preset_provider(settings: Settings) -> Provider | None:
-    """Return the preset that the settings name; None where they name none, a custom or an unknown provider."""
+    """Return the preset that the settings name; None if there is none, or the provider is custom or unknown."""
     if settings.provider in {None, "custom"}:
         return None
     try:
@@ -68,17 +68,17 @@ def preset_provider(settings: Settings) -> Provider | None:
 
 
 def mail_service(settings: Settings, protocol: Protocol) -> Service | None:
-    """Return which of a provider's services a record uses; None where its maildrop uses no known one."""
+    """Return which of a provider's services a record uses; None if that is not known for its maildrop."""
     return "smtp" if protocol == "SMTP" else _SERVICE_OF_MAILDROP.get(settings.maildrop)
 
 
 def implied_port(settings: Settings, protocol: Protocol, security: Security) -> int | None:
-    """Return the usual port for a security; None where the maildrop's ports are not known."""
+    """Return the usual port for a security; None if the maildrop's ports are not known."""
     service = mail_service(settings, protocol)
     return None if service is None else _PORTS[service][security]
 
 
-def _filled(settings: Settings, protocol: Protocol) -> dict[str, tuple[Any, str]]:
+def _filled_in_values(settings: Settings, protocol: Protocol) -> dict[str, tuple[Any, str]]:
     found: dict[str, tuple[Any, str]] = {}
     provider = preset_provider(settings)
     server, port, security = settings.server, settings.port, settings.security
@@ -110,7 +110,7 @@ def _sender(settings: Settings, protocol: Protocol) -> dict[str, tuple[Any, str]
 
 
 def _offered_server(settings: Settings, provider: Provider | None, protocol: Protocol) -> Endpoint | None:
-    """Return the provider's server that fits the settings best; None where they name another server."""
+    """Return the provider's server that fits the settings best; None if they name another server."""
     name = mail_service(settings, protocol)
     service = None if provider is None or name is None else provider.service(name)
     own = settings.server and settings.server.casefold().removesuffix(".")
@@ -118,6 +118,6 @@ def _offered_server(settings: Settings, provider: Provider | None, protocol: Pro
 
     def fits(endpoint: Endpoint) -> int:
         given = ((settings.port, endpoint.port), (settings.security, endpoint.security))
-        return sum(mine == theirs for mine, theirs in given)
+        return sum(own_value == offered_value for own_value, offered_value in given)
 
     return max(servers, key=fits, default=None)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mailslot.slots.settings import Settings
 
 APP_FLOWS: Final = frozenset({"app", "service_account"})
-"""The flows in which the application signs in by itself."""
+"""The flows in which the application signs in as itself, without a person."""
 
 
 def _is_source(found: object) -> bool:
@@ -27,14 +27,14 @@ def _is_source(found: object) -> bool:
 TOKEN_SOURCES: Final = PluginGroup[object](
     "mailslot.token_sources", noun="token source", check=_is_source, stage="token"
 )
-"""Flows, as objects, and token sources, as functions that make one."""
+"""The installed flows, which are objects, and token sources, which are functions that make one."""
 
 
 def provider_of(settings: Settings) -> Provider:
     """Return the provider that the settings name.
 
     Raises:
-        InputError: they name none, or one that is not known.
+        InputError: they name none, or an unknown one.
     """
     own = settings.issuer or settings.token_endpoint or settings.authorization_endpoint
     if settings.provider in {None, "custom"} and own:
@@ -57,10 +57,10 @@ def provider_of(settings: Settings) -> Provider:
 
 
 def find_flow(name: str) -> Flow[Person]:
-    """Return the flow with this name. Its module is imported: in a coroutine, call this in a thread.
+    """Return the flow with this name. This imports its module: in a coroutine, call it in a thread.
 
     Raises:
-        InputError: there is none, or it cannot be loaded.
+        InputError: there is no such flow, or it cannot be loaded.
     """
     found = TOKEN_SOURCES.find(name)
     if not isinstance(found, Flow):
@@ -69,14 +69,14 @@ def find_flow(name: str) -> Flow[Person]:
 
 
 def flow_name(settings: Settings, requested: str | None = None, blocked: Collection[str] = ()) -> str:
-    """Return the name of the requested flow, else of the one in the settings, else of the provider's preferred one.
+    """Return the name of the flow that is requested, else set, else preferred by the provider.
 
-    With Google, an application that signs in itself does so as a service account.
+    For Google, the flow `app` becomes `service_account`.
 
     Args:
         settings: the settings of the record.
-        requested: the flow that somebody names, blocked or not; None to choose one.
-        blocked: flows that the organisation has blocked. They are not chosen unless there is no other one.
+        requested: the flow that a person names, even if it is blocked; None to choose one.
+        blocked: flows that the organisation has blocked; they are chosen only if there is no other.
 
     Raises:
         InputError: as for `provider_of`.
@@ -86,26 +86,26 @@ def flow_name(settings: Settings, requested: str | None = None, blocked: Collect
     if requested is None and name in blocked:
         others = offered_flows(provider.at_tenant(settings.tenant), settings, confidential=True, blocked=blocked)
         name = next(iter(others), name)
-    return _own_name(provider, name)
+    return _provider_flow_name(provider, name)
 
 
 def choose_flow(settings: Settings, requested: str | None, blocked: Collection[str] = ()) -> Flow[Person]:
-    """Return the flow of `flow_name`, as `find_flow` does."""
+    """Return the flow that `flow_name` names."""
     return find_flow(flow_name(settings, requested, blocked))
 
 
 def offered_flows(
     provider: Provider, settings: Settings, *, confidential: bool, blocked: Collection[str] = ()
 ) -> tuple[str, ...]:
-    """Return the names of the flows to offer: the one in the settings, then in the provider's order.
+    """Return the names of the flows to offer: first the one in the settings, then the others in the provider's order.
 
     Args:
-        provider: the provider, with the tenant of the settings.
+        provider: the provider, for the tenant in the settings.
         settings: the settings of the record.
-        confidential: whether the application has a secret or certificate, with which it could sign in by itself.
+        confidential: whether the application has a secret or certificate, so that it can sign in as itself.
         blocked: flows that the organisation has blocked; they are left out.
     """
-    wanted = None if settings.flow is None else _own_name(provider, settings.flow)
+    wanted = None if settings.flow is None else _provider_flow_name(provider, settings.flow)
     found = [
         flow
         for flow in provider.flows
@@ -116,8 +116,8 @@ def offered_flows(
     return tuple(sorted(found, key=lambda flow: flow != wanted))
 
 
-def _own_name(provider: Provider, flow: str) -> str:
-    """Return what the provider calls the flow in which the application signs in by itself; other flows unchanged."""
+def _provider_flow_name(provider: Provider, flow: str) -> str:
+    """Return the provider's name for the flow ``app``; other names are returned unchanged."""
     return "service_account" if flow == "app" and "service_account" in provider.flows else flow
 
 

@@ -1,4 +1,4 @@
-"""The grant store of a record: a field of the vault, with a lock of its own."""
+"""The grant store of a record: a field of the vault, with its own lock."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class RecordGrantStore:
         self._task_lock = anyio.Lock()
 
     async def load(self) -> Grant | None:
-        """Return the grant that is on disk now; None where there is none.
+        """Return the grant that is on disk now; None if there is none.
 
         Raises:
             VaultError: cause `token_store_unreadable`; nothing is changed.
@@ -58,7 +58,7 @@ class RecordGrantStore:
             return None
         try:
             return Grant.from_secret(secret)
-        except ValueError:  # what it holds is a secret, and may be quoted in the error
+        except ValueError:  # its text is not used, since it may quote the secret
             raise VaultError(
                 f"The token of {self._record} was kept by another version of mailslot: delete it and obtain it again.",
                 cause="token_store_unreadable",
@@ -69,12 +69,12 @@ class RecordGrantStore:
         """Store the grant; it is on disk once this returns.
 
         Raises:
-            VaultError: it could not be written; what was there before is unharmed.
+            VaultError: it could not be written; the previous grant is unharmed.
         """
         await run_sync(self._vault.write, self._record, {GRANT_FIELD: grant.to_secret()})
 
     async def delete(self) -> None:
-        """Delete the grant; where the record is damaged, with everything else in it.
+        """Delete the grant; if the record is damaged, delete the whole record.
 
         Raises:
             VaultError: it could not be deleted.
@@ -87,14 +87,14 @@ class RecordGrantStore:
             await run_sync(self._vault.delete, self._record)
 
     def locate(self) -> Location:
-        """Return where this home folder is. It blocks: call it in a thread."""
+        """Return the location of this home folder. It blocks: call it in a thread."""
         return locate(self._lock_file)
 
     async def move_here(self) -> bool:
-        """Bind the grant to this place, wherever it was before: a person says that the device has moved.
+        """Bind the grant to this location, because a person says that the device was moved here.
 
         Returns:
-            whether there is one.
+            whether there is a grant.
 
         Raises:
             VaultError: it could not be read or written.
@@ -108,11 +108,11 @@ class RecordGrantStore:
 
     @asynccontextmanager
     async def lock(self) -> AsyncGenerator[None]:
-        """Hold the lock for refreshing, over all tasks and processes; it is released where its process dies.
+        """Hold the lock for refreshing, across tasks and processes; it is released if its process dies.
 
         Raises:
             VaultError: `token_store_busy`, `token_store_unwritable`.
         """
-        # The file alone would do; with a turn of their own, tasks need not poll it.
+        # The file lock would be enough, but with a lock in memory, tasks of this process need not poll it.
         async with self._task_lock, process_lock(self._lock_file, timeout=LOCK_TIMEOUT):
             yield

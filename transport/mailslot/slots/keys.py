@@ -1,4 +1,4 @@
-"""The keys of ``mailslot.toml``: how one is parsed, and the kinds of values."""
+"""The keys of ``mailslot.toml``, and parsers for their values."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 BOTH: Final[tuple[Protocol, ...]] = ("SMTP", "POP")
 
 SetterRole = Literal["api_key", "administrator", "local"]
-"""Who may set something: whoever has a key to the API; the administrator who has signed in to the panel, and no key; or
-only somebody with a login on the device. Each may set what those before may."""
+"""Who may set a key, from the least privileged role to the most: anybody with an API key; the administrator, signed in
+to the panel; somebody with a login on the device. A role may also set everything that the roles before it may."""
 
 MAX_TEXT: Final = 1000
-"""Characters of a text; no setting needs as many."""
+"""The maximum characters of a text; no setting needs more."""
 
 _TEXT: Final = {"type": "string", "minLength": 1, "maxLength": MAX_TEXT}
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^/@]*(?=@)")
@@ -36,18 +36,18 @@ class Key:
     """A key of a settings table.
 
     Attributes:
-        allowed: what is allowed, for people.
-        parse: returns the value, from text or from what TOML gave; raises `ValueError`, which an `InputError` is, too,
-            if it is not allowed.
-        protocols: in which records it can stand.
-        default: its value where it is not set.
-        plugins: returns the plugins that a value uses, as pairs of group and name; None where no value uses any.
-        private: whether somebody who knows the value could misuse it, such as a webhook's URL: it is neither exported
-            nor put into a report.
-        set_by: who may set it at least, or a function that says so of a value, or of each value of a list
-            (`mailslot.slots.permission`); None for whoever may set anything, and of a path, which could give away or
-            overwrite files of this device, for somebody with a login on it.
-        advanced: whether few ever set it, so that forms show it folded away.
+        allowed: the allowed values, described for people.
+        parse: converts text, or a value from TOML, to the key's value; raises `ValueError` (or its subclass
+            `InputError`) if it is not allowed.
+        protocols: the kinds of records that have this key.
+        default: the value if it is not set.
+        plugins: returns the plugins that a value uses, as pairs of group and name; None if no value uses a plugin.
+        private: whether the value could be misused by somebody who knows it, such as a webhook's URL. A private value
+            is neither exported nor put into a report.
+        set_by: the least role that may set it, or a function that returns that role for a value (for a list, for each
+            item); see `mailslot.slots.permission`. None for the default: ``"local"`` for a path, which could disclose
+            or overwrite files of the device, else ``"api_key"``.
+        advanced: whether it is rarely set, so that forms hide it until it is asked for.
     """
 
     allowed: str
@@ -62,11 +62,11 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Parser:
-    """A parser of values that also knows their JSON Schema.
+    """A parser of values with their JSON Schema.
 
     Attributes:
-        parse: reads it.
-        schema: of what JSON holds; text that stands for a number or a list is read besides.
+        parse: as `Key.parse`.
+        schema: the JSON Schema of the values. `parse` also accepts text for a number or a list.
     """
 
     parse: Callable[[object], Any]
@@ -94,11 +94,11 @@ def _flag(value: object) -> bool:
 
 
 flag: Final = Parser(_flag, {"type": "boolean"})
-"""Reads yes or no, from ``true`` and ``false`` or what people say for them."""
+"""Parses a boolean: ``true``, ``yes``, ``on``, ``false``, ``no`` or ``off``."""
 
 
 def number(minimum: int, maximum: int) -> Parser:
-    """Return a parser for a whole number within bounds."""
+    """Return a parser for an integer within bounds."""
 
     def parse(value: object) -> int:
         found = int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value.strip()) else value
@@ -110,9 +110,9 @@ def number(minimum: int, maximum: int) -> Parser:
 
 
 def one_of(*choices: str, convert: Callable[[str], Any] = str) -> Parser:
-    """Return a parser for one of several words, in any case, which `convert` converts."""
+    """Return a parser for one of several words, in upper or lower case; `convert` makes the value from the word."""
 
-    def parse(value: object) -> Any:  # noqa: ANN401 - whatever `into` makes
+    def parse(value: object) -> Any:  # noqa: ANN401 - whatever `convert` returns
         if not isinstance(value, str) or value.strip().lower() not in choices:
             raise ValueError
         return convert(value.strip().lower())
@@ -131,7 +131,7 @@ def address(value: object) -> str:
 
 
 def list_of(parse: Callable[[object], str], separators: str = r"[\s,;]+", max_items: int | None = None) -> Parser:
-    """Return a parser for a list, or for a text with separators: without duplicates, with 1 to `max_items` items."""
+    """Return a parser for a list, or a text with separators, of 1 to `max_items` items; duplicates are removed."""
     bound = {} if max_items is None else {"maxItems": max_items}
 
     def parse_list(value: object) -> tuple[str, ...]:
@@ -165,7 +165,7 @@ def path(value: object) -> Path:
 
 
 def schema(key: Key) -> dict[str, Any]:
-    """Return the JSON Schema of a key's values; the description says what a schema cannot."""
+    """Return the JSON Schema of a key's values, with `Key.allowed` as its description."""
     known = key.parse.schema if isinstance(key.parse, Parser) else _schema_like(key.default)
     return {**known, "description": key.allowed}
 
@@ -179,17 +179,17 @@ def _schema_like(value: object) -> Mapping[str, Any]:
 
 
 def names_plugin(group: str) -> Callable[[str], list[tuple[str, str]]]:
-    """Return `Key.plugins` for a text whose first word names an entry point of a group."""
+    """Return `Key.plugins` for a text whose first word is the name of a plugin in a group of entry points."""
     return lambda value: [(group, value.partition(" ")[0])]
 
 
 def parse_value(known: Mapping[str, Key], key: str, value: object) -> Any:  # noqa: ANN401 - whatever the key holds
-    """Parse a value.
+    """Parse a value of a key.
 
     Args:
-        known: the keys that there are.
-        key: which one.
-        value: text, or what TOML gave; None, which unsets, stays None.
+        known: all keys of the table.
+        key: the key's name.
+        value: text, or a value from TOML; None, which unsets the key, stays None.
 
     Raises:
         InputError: there is no such key, or the value is not allowed.
@@ -206,7 +206,7 @@ def parse_value(known: Mapping[str, Key], key: str, value: object) -> Any:  # no
 
 
 def json_value(value: object) -> Any:  # noqa: ANN401 - whatever JSON and TOML hold
-    """Return a setting's value as JSON and TOML represent it; None, which TOML does not have, stays None."""
+    """Return a setting's value as JSON and TOML represent it; None stays None, though TOML has no such value."""
     if isinstance(value, tuple | list):
         return [json_value(one) for one in cast("tuple[object, ...]", value)]
     if value is None or isinstance(value, int | float | str):
@@ -215,7 +215,7 @@ def json_value(value: object) -> Any:  # noqa: ANN401 - whatever JSON and TOML h
 
 
 def quoted_value(value: object) -> str:
-    """Return a value as a sentence quotes it: on one line, short, and without a password in a URL."""
+    """Return a value to be quoted in a sentence: on one line, shortened, and without the password in a URL."""
     if isinstance(value, bool):
         return "true" if value else "false"
     shown_text = _CREDENTIALS.sub("…", repr(value))
@@ -223,6 +223,6 @@ def quoted_value(value: object) -> str:
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """Return a suggestion for a misspelt name, such as ``" Did you mean port?"``; empty where no name is close."""
+    """Return a suggestion for a misspelt name, such as ``" Did you mean port?"``; empty if no name is close."""
     near = get_close_matches(word.lower().replace("-", "_"), list(known), n=1, cutoff=0.6)
     return f" Did you mean {near[0]}?" if near else ""

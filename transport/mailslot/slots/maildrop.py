@@ -1,4 +1,4 @@
-"""Maildrops: what a plugin of `mailslot.maildrops` is, and what a record's ``maildrop`` chooses."""
+"""Maildrops: the interface of the plugins in `mailslot.maildrops`, one of which a record chooses by ``maildrop``."""
 
 from __future__ import annotations
 
@@ -26,67 +26,68 @@ if TYPE_CHECKING:
     from mailslot.wire.transcript import Transcript
 
 EXTRA_PACKAGES: Final[Mapping[str, str]] = {"imap": "mailslot-imap"}
-"""The packages that bring what does not come with this one."""
+"""The packages of maildrops that are not part of this one."""
 
 
 class MaildropSession(Protocol):
     """A session with a maildrop.
 
-    Leaving its context normally commits: mail that was marked by `delete` goes, and where the maildrop's options say
-    so, mail that was retrieved whole is marked. Leaving it by an exception or cancellation closes the connection and
-    changes nothing on the server. After a refusal it stays usable, after anything else it is closed. Whatever it
-    raises is a `MailError`, of the stage ``transaction`` or, where committing fails, ``quit``.
+    Leaving its context normally commits: mail that `delete` has marked is deleted, and if the maildrop's options say
+    so, mail that was retrieved completely is marked. Leaving it by an exception or cancellation closes the connection
+    and changes nothing on the server. After a refusal the session stays usable; after any other error it is closed. All
+    errors are a `MailError` with the stage ``transaction``, or ``quit`` if committing fails.
     """
 
     @property
     def login_delay(self) -> float:
-        """Seconds that the server wants between two sign-ins; 0.0 where it does not mind."""
+        """Seconds that the server requires between two sign-ins; 0.0 if it requires none."""
         ...
 
     async def stat(self) -> tuple[int, int | None]:
-        """Return how many mails there are, and how many octets where that is cheap to find out."""
+        """Return the number of mails, and their total octets, or None if finding that out is expensive."""
         ...
 
     async def listing(self) -> Sequence[Entry]:
         """Return the entries of the maildrop. An entry's ``number`` is valid in this session only.
 
-        Its ``uid`` is the same in every session, and never another mail's as long as the maildrop is the same: a server
-        that renumbers, as IMAP shows by UIDVALIDITY, gives other ones. Empty where there is no reliable one.
+        An entry's ``uid`` is the same in every session, and no other mail of this maildrop ever has it. If a server
+        renumbers its mail, as IMAP reports by UIDVALIDITY, the uids are different from then on. A uid is empty if the
+        server has no reliable one.
         """
         ...
 
     def retrieve(self, entry: Entry) -> AsyncIterator[bytes]:
-        """Return a mail's octets in chunks, in memory that does not grow with the mail.
+        """Return a mail's octets in chunks; the memory used does not grow with the mail.
 
-        A mail that is no longer there is a refusal. Where the iteration is left early, the session ends or the rest is
-        drained; it never passes for complete.
+        It is a refusal if the mail no longer exists. If the iteration is left early, the rest is drained or the session
+        is closed; the mail never counts as retrieved completely.
         """
         ...
 
     def top(self, entry: Entry) -> AsyncIterator[bytes]:
-        """Return a mail's header in chunks; its end may be missing where it is long."""
+        """Return a mail's header in chunks; a long header may be cut off."""
         ...
 
     async def delete(self, *entries: Entry) -> None:
         """Mark mails for deletion when the session is left normally.
 
         Raises:
-            DeletionsRefusedError: the server refuses some; the others are marked.
+            DeletionsRefusedError: the server refused some; the others are marked.
         """
         ...
 
 
 @runtime_checkable
 class Maildrop(Protocol):
-    """A kind of maildrop, as an entry point of `mailslot.maildrops` names it."""
+    """A kind of maildrop: the object that an entry point in `mailslot.maildrops` names."""
 
     @property
     def options(self) -> Mapping[str, Key]:
-        """The keys that ``maildrop_options`` may have."""
+        """The keys that are allowed in ``maildrop_options``."""
         ...
 
     def mailbox_id(self, options: Mapping[str, Any]) -> str:
-        """Return what tells this mailbox from others of the same account, such as a folder; empty for its only one."""
+        """Return what distinguishes this mailbox from others of the account, such as a folder; may be empty."""
         ...
 
     def open(
@@ -99,36 +100,36 @@ class Maildrop(Protocol):
     ) -> AbstractAsyncContextManager[MaildropSession]:
         """Open a session, for ``async with``.
 
-        Each wait takes ``profile.timeout`` at most. Without ``profile.auth`` nobody signs in, and the session is good
-        for nothing but being left. A token that the server refuses is asked for once more with ``force=True``
+        Each wait takes at most ``profile.timeout``. Without ``profile.auth``, the session does not sign in, and can
+        only be left again. If the server refuses a token, another one is requested once with ``force=True``
         (`mailslot.sasl.authentication.authenticate` does all of that).
 
         Args:
             profile: the server, who signs in, TLS settings, ``after_fetch``.
-            options: what is set for it, with defaults.
-            transcript: where the dialogue is noted, without secrets and without mail.
-            on_stage: called as each step begins, in the order of the wire.
+            options: the values of its options, with defaults.
+            transcript: records the dialogue, without secrets and mail.
+            on_stage: called when each stage begins, in order.
 
         Raises:
-            MailError: on entering; its stage says what failed. No exception group.
+            MailError: on entering; its stage says what failed. It is never an exception group.
         """
         ...
 
 
 @runtime_checkable
 class PushingMaildrop(Maildrop, Protocol):
-    """A maildrop that reports new mail."""
+    """A maildrop that can report new mail."""
 
     async def watch(self, profile: ConnectionProfile, options: Mapping[str, Any], on_mail: Callable[[], None]) -> None:
         """Watch for new mail until cancelled.
 
         Args:
             profile: as for `open`.
-            options: likewise.
-            on_mail: called once nothing can be missed any more, and whenever mail may have come from then on.
+            options: as for `open`.
+            on_mail: called once watching has begun, and then whenever new mail may have arrived.
 
         Returns:
-            at once where the server, or a setting, does not allow it.
+            at once, if the server or a setting does not allow watching.
 
         Raises:
             MailError: the connection failed.
@@ -137,7 +138,7 @@ class PushingMaildrop(Maildrop, Protocol):
 
 
 class _Pop3:
-    """This package's own POP3."""
+    """The built-in maildrop, POP3."""
 
     options: Mapping[str, Key] = {}
 
@@ -147,7 +148,7 @@ class _Pop3:
     def open(
         self,
         profile: ConnectionProfile,
-        options: Mapping[str, Any],  # noqa: ARG002 - likewise
+        options: Mapping[str, Any],  # noqa: ARG002 - it has no options
         *,
         transcript: Transcript | None = None,
         on_stage: Callable[[Stage], None] | None = None,
@@ -166,19 +167,19 @@ class _Pop3:
 
 pop3: Final[Maildrop] = _Pop3()
 _POP3: Final = "mailslot.pop3.connect"
-"""The module that it needs for a session."""
+"""The module that is imported for a session."""
 
 MAILDROPS: Final[PluginGroup[Maildrop]] = PluginGroup(
     "mailslot.maildrops", noun="maildrop", check=lambda found: isinstance(found, Maildrop)
 )
-"""The ways to fetch mail that are installed."""
+"""The installed maildrops."""
 
 
 def find_maildrop(name: str) -> Maildrop:
-    """Return the maildrop with this name; it blocks where that has to be imported.
+    """Return the maildrop with this name; it blocks while a plugin is imported.
 
     Raises:
-        InputError: there is none, or it cannot be used.
+        InputError: there is no such maildrop, or it cannot be loaded.
     """
     if name == "pop3":
         return pop3
@@ -195,7 +196,7 @@ def options_of(maildrop: Maildrop, settings: Settings) -> dict[str, Any]:
     """Return the values of ``maildrop_options``, with defaults.
 
     Raises:
-        InputError: one of them is not known, or has a value that is not allowed.
+        InputError: an option is unknown, or its value is not allowed.
     """
     values = {name: key.default for name, key in maildrop.options.items()}
     for option in settings.maildrop_options:
@@ -207,28 +208,28 @@ def options_of(maildrop: Maildrop, settings: Settings) -> dict[str, Any]:
 
 
 def check_maildrop(settings: Settings) -> None:
-    """Refuse a maildrop that is not installed, and options that it does not know; it blocks as `find_maildrop` does.
+    """Check that the maildrop is installed and that its options are allowed; it blocks as `find_maildrop` does.
 
     Raises:
-        InputError: with what there is.
+        InputError: it is not installed or an option is not allowed; the sentence lists what is possible.
     """
     try:
         options_of(find_maildrop(settings.maildrop), settings)
     except InputError as error:
-        # Whoever sets what cannot be used has entered something wrong, whatever is missing for it.
+        # While somebody is setting it, this is a wrong value, not a missing setting, so the cause is dropped.
         raise InputError(str(error), stage=error.stage, detail=error.detail) from error
 
 
 def check_option_permission(settings: Settings, before: Settings, role: SetterRole) -> None:
-    """Refuse options of a maildrop that somebody may not set; it blocks as `find_maildrop` does.
+    """Check that a role may change the maildrop's options; it blocks as `find_maildrop` does.
 
     Args:
-        settings: as they would be.
-        before: as they are.
-        role: who wants them to be so.
+        settings: the settings after the change.
+        before: the settings before it.
+        role: the role of the person who makes the change.
 
     Raises:
-        NotPermittedError: he may not.
+        NotPermittedError: the role is not sufficient.
         InputError: as for `check_maildrop`.
     """
     maildrop = find_maildrop(settings.maildrop)
@@ -245,7 +246,7 @@ async def maildrop_of(settings: Settings) -> tuple[Maildrop, dict[str, Any]]:
     """Return the maildrop that settings choose, and its options.
 
     Raises:
-        InputError: it is not installed, or cannot be used so.
+        InputError: it is not installed, or its options are not allowed.
     """
     found = pop3 if settings.maildrop == "pop3" else await run_sync(find_maildrop, settings.maildrop)
     return found, options_of(found, settings)
@@ -258,13 +259,13 @@ async def open_maildrop(
     """Open a session with a record's maildrop.
 
     Args:
-        profile: of a POP record.
+        profile: the profile of a POP record.
         transcript: as for `Maildrop.open`.
-        on_stage: likewise.
+        on_stage: as for `Maildrop.open`.
 
     Raises:
-        InputError: the maildrop is not installed, or cannot be used so.
-        MailError: on entering, as `Maildrop.open` does.
+        InputError: the maildrop is not installed, or its options are not allowed.
+        MailError: on entering, as for `Maildrop.open`.
     """
     found, options = await maildrop_of(profile.settings)
     if found is pop3 and _POP3 not in sys.modules:

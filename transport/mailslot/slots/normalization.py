@@ -1,4 +1,4 @@
-"""Normalization of entered settings: a URL where a host name belongs, a port that a provider does not have."""
+"""Normalization of entered settings, such as a URL in place of a host name, or a port that a provider lacks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Values = dict[str, object | None]
 MailProtocol = Literal["SMTP", "POP", "IMAP"]
 
-# "pops" and "smtps" are what people write for RFC 8314's implicit TLS; the plain schemes say nothing about it.
+# "pops" and "smtps" mean implicit TLS (RFC 8314); the plain schemes say nothing about TLS.
 _SCHEMES: Final[Mapping[str, tuple[MailProtocol | None, Security | None]]] = {
     "smtp": ("SMTP", None),
     "submission": ("SMTP", None),
@@ -53,11 +53,11 @@ _MICROSOFT: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class NormalizedChange:
-    """A change as it was understood.
+    """A change of settings after normalization.
 
     Attributes:
         values: the values to set.
-        notes: what is other than it was entered, a sentence each.
+        notes: a sentence for each value that differs from what was entered.
     """
 
     values: Values
@@ -65,9 +65,9 @@ class NormalizedChange:
 
 
 def normalize_change(values: Mapping[str, object | None], settings: Settings, protocol: Protocol) -> NormalizedChange:
-    """Return a change as a person meant it.
+    """Normalize a change of settings.
 
-    A server may be entered with a scheme, with a port, or with characters copied along with it.
+    A server may be entered with a scheme or a port, or with surrounding characters that were copied with it.
 
     Args:
         values: as they were entered, by key; None unsets.
@@ -75,7 +75,7 @@ def normalize_change(values: Mapping[str, object | None], settings: Settings, pr
         protocol: what the record is for.
 
     Raises:
-        InputError: a server's address contradicts itself, what is entered beside it, or the protocol.
+        InputError: a server's address contradicts itself, the other values entered, or the protocol.
     """
     found: Values = dict(values)
     notes: list[str] = []
@@ -96,7 +96,7 @@ def normalize_change(values: Mapping[str, object | None], settings: Settings, pr
 
 
 def needs_starttls(settings: Settings, protocol: Protocol) -> bool:
-    """Whether implicit TLS is set for a server of Microsoft's: for SMTP, none of them supports it."""
+    """Whether implicit TLS is set for SMTP on a server of Microsoft; none of them supports that."""
     holds = effective_settings(settings, protocol)
     if protocol != "SMTP" or holds.server is None or not _MICROSOFT.fullmatch(holds.server.lower()):
         return False
@@ -104,7 +104,7 @@ def needs_starttls(settings: Settings, protocol: Protocol) -> bool:
 
 
 MICROSOFT_SETTINGS: Final[Mapping[str, object]] = {"port": 587, "security": "starttls"}
-"""What holds for Microsoft's servers instead."""
+"""The settings that Microsoft's servers need instead."""
 
 MICROSOFT_NOTE: Final = (
     "Microsoft's servers take mail with STARTTLS on port 587, never with SSL/TLS on port 465: port is set to 587 and "
@@ -137,7 +137,7 @@ def _server(entered: str, values: Mapping[str, object | None], settings: Setting
 def _split_address(
     entered: str, settings: Settings, protocol: Protocol, key: str
 ) -> tuple[str, int | None, Security | None]:
-    """Return the host, and the port and security as far as they are given."""
+    """Split a server's address into host, port and security; the latter two are None if it does not contain them."""
     text = entered.strip(_SURROUNDING)
     if _is_literal(text):
         return text, None, None

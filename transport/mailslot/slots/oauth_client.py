@@ -1,4 +1,4 @@
-"""The OAuth client of a record: the application and the account that its settings name."""
+"""The OAuth client of a record, made from its settings."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def client_for_flow(vault: Vault, record: str, settings: Settings, flow: str | N
         vault: the secrets.
         record: the record.
         settings: its settings.
-        flow: the flow's name; None where none is chosen yet.
+        flow: the flow's name; None if none is chosen yet.
 
     Raises:
-        InputError: the provider, the application's id or the account is missing, or they do not fit.
+        InputError: the provider, the client id or the account is missing, or they do not fit together.
         MailError: the secret cannot be read.
     """
     if flow is None:
@@ -54,18 +54,18 @@ def client_for_flow(vault: Vault, record: str, settings: Settings, flow: str | N
 def client_for_record(
     vault: Vault, record: str, settings: Settings, *, app: bool = False, registered: bool = True
 ) -> OAuthClient:
-    """Return the OAuth client of a record, whatever the flow. It blocks: call it in a thread.
+    """Return the OAuth client of a record, independent of a flow. It blocks: call it in a thread.
 
     Args:
         vault: the secrets.
-        record: which record.
+        record: the record.
         settings: its settings.
-        app: whether the application signs in by itself, and asks for what applications are granted.
-        registered: whether it needs a ``client_id``.
+        app: whether the application signs in as itself, and requests the scopes for that.
+        registered: whether a ``client_id`` is required.
 
     Raises:
         InputError: as for `client_for_flow`.
-        MailError: likewise.
+        MailError: as for `client_for_flow`.
     """
     provider = provider_of(settings).at_tenant(settings.tenant)
     if settings.account is None:
@@ -90,7 +90,7 @@ def client_for_record(
 
 
 def _client_credential(stored: Secret | None) -> tuple[Secret | None, ClientCertificate | None]:
-    """Return how the application authenticates: with a secret, or with a key and its certificate, both in PEM."""
+    """Return the client secret, or the client certificate with its key if the stored secret is in PEM."""
     text = "" if stored is None else stored.reveal()
     blocks = {name: block for block, name in _PEM.findall(text)}
     key = next((block for name, block in blocks.items() if name.endswith("PRIVATE KEY")), None)

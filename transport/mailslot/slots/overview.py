@@ -1,4 +1,4 @@
-"""Settings as they are shown: effective values and where they come from; of secrets only whether they are set."""
+"""Overview of settings for display: the effective values and their sources; for a secret, only whether it is set."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def record_overview(records: Records, record: str) -> dict[str, Any]:
     """Return a record's settings as JSON values.
 
     Returns:
-        ``settings``: what holds, by key; ``from``: where a value is from that is not in the file, by key, such as
-        ``"Google"``; ``secrets``: whether each is set, None where that cannot be read.
+        ``settings``: the effective values, by key; ``from``: the source of each value that is not in the file, by key,
+        such as ``"Google"``; ``secrets``: whether each secret is set, None if that cannot be read.
 
     Raises:
         InputError: the file cannot be used.
@@ -33,7 +33,7 @@ def record_overview(records: Records, record: str) -> dict[str, Any]:
 
 
 def settings_overview(settings: Settings, protocol: Protocol) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return settings, of a file or not, as ``settings`` and ``from`` of `record_overview`."""
+    """Return ``settings`` and ``from`` of `record_overview` for settings that need not be in the file."""
     settings_in_use, where = effective_settings(settings, protocol), value_sources(settings, protocol)
     values = {key: json_value(getattr(settings_in_use, key)) for key in keys_for(protocol)}
     scopes = _preset_scopes(settings, protocol)
@@ -43,7 +43,7 @@ def settings_overview(settings: Settings, protocol: Protocol) -> tuple[dict[str,
 
 
 def secrets_overview(records: Records, record: str) -> dict[str, bool | None]:
-    """Return for each secret of a record whether it is set; None where that cannot be read."""
+    """Return, for each secret of a record, whether it is set; None if that cannot be read."""
     try:
         kept = records.vault.fields(record)
     except MailError:
@@ -52,7 +52,7 @@ def secrets_overview(records: Records, record: str) -> dict[str, bool | None]:
 
 
 def section_overview(records: Records, section: Section) -> dict[str, Any]:
-    """Return a section's settings as JSON holds them: ``settings`` and ``from``, as for `record_overview`.
+    """Return a section's settings as JSON values: ``settings`` and ``from``, as for `record_overview`.
 
     Raises:
         InputError: the file cannot be used.
@@ -64,7 +64,7 @@ def section_overview(records: Records, section: Section) -> dict[str, Any]:
 
 
 def as_text(value: object) -> str:
-    """Return a value of `mailslot.slots.keys.json_value` as people read it."""
+    """Return a value from `mailslot.slots.keys.json_value` as text for people."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list):
@@ -73,7 +73,7 @@ def as_text(value: object) -> str:
 
 
 def _preset_scopes(settings: Settings, protocol: Protocol) -> tuple[list[str], str] | None:
-    """Return the scopes that are requested where the settings name none, and who names them."""
+    """Return the scopes that are requested if none are set, and the name of their source."""
     if settings.scopes or settings.authentication != "oauth2":
         return None
     try:

@@ -1,8 +1,8 @@
-"""Permissions: not everybody who may change settings may change every setting.
+"""Permissions: which role may change which setting.
 
-Some settings have the device run a program, or read, write or send its files; some decide who gets into the panel, or
-who is told what happens on the device. `mailslot.slots.keys.Key.set_by` names the role that a key needs, and whatever
-accepts settings checks it here.
+Some settings make the device run a program, or read, write or send its files. Others decide who can sign in to the
+panel, or who is notified of events. `mailslot.slots.keys.Key.set_by` names the role that a key requires, and all code
+that accepts settings checks it here.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _ORDER: Final[tuple[SetterRole, ...]] = get_args(SetterRole)
 
 
 class NotPermittedError(InputError):
-    """Somebody wants to set something that needs another role.
+    """A change needs a higher role.
 
     Attributes:
-        needs: who might.
+        needs: the role that may make it.
     """
 
     def __init__(self, target: str, key: str, needs: SetterRole, *, how: str = "") -> None:
@@ -47,7 +47,7 @@ class NotPermittedError(InputError):
 
 
 def least_role(key: Key) -> SetterRole:
-    """Return the least role that may set a key to at least some value."""
+    """Return the least role that may set a key to some value, though perhaps not to every value."""
     if callable(key.set_by):
         return "api_key"
     return key.set_by or ("local" if key.parse is keys.path else "api_key")
@@ -57,14 +57,14 @@ def required_role(key: Key, value: object, before: object) -> SetterRole:
     """Return the role that a change needs.
 
     Args:
-        key: which key it is of.
-        value: the value to be set, as `Key.parse` gave it; None where it is removed.
-        before: the value until now; None where there is none.
+        key: the key.
+        value: the new value, from `Key.parse`; None to remove it.
+        before: the current value; None if there is none.
     """
     if value == before or (key.default if value is None else value) == (key.default if before is None else before):
         return "api_key"
     if value is None:
-        # What is given up harms nobody, unless it is in the way of whoever has come by a key.
+        # Removing a value does no harm, unless it is a restriction that stands in the way of a stolen API key.
         return "administrator" if least_role(key) == "local" else least_role(key)
     if not callable(key.set_by):
         return least_role(key)
@@ -74,11 +74,11 @@ def required_role(key: Key, value: object, before: object) -> SetterRole:
 
 
 def exceeds_role(needs: SetterRole, role: SetterRole) -> bool:
-    """Whether a change needs a higher role than somebody has.
+    """Whether a change needs a higher role than a person has.
 
     Args:
-        needs: who may make a change at least.
-        role: who wants to.
+        needs: the least role that may make the change.
+        role: the role of the person.
     """
     return _ORDER.index(needs) > _ORDER.index(role)
 
@@ -95,15 +95,15 @@ def check_permission(
     """Refuse changes that need a higher role.
 
     Args:
-        known: the keys that there are.
-        values: what is to be set, as it was entered; None removes.
-        before: what is set now, by key.
-        role: who wants to.
-        target: the slot or section, for the command that would set it.
-        how: how it would be set, where that command is another one, such as ``"with mailslot device add"``.
+        known: all keys of the table.
+        values: the new values as they were entered; None removes one.
+        before: the current values, by key.
+        role: the role of the person.
+        target: the slot or section, to be named in the error's command.
+        how: how it is set, if that is not by ``mailslot set``, such as ``"with mailslot device add"``.
 
     Raises:
-        NotPermittedError: he may not.
+        NotPermittedError: the role is not sufficient.
         InputError: there is no such key, or a value is not allowed.
     """
     for key, value in values.items():

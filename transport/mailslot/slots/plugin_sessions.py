@@ -24,15 +24,15 @@ async def open_plugin_session(
     make: Callable[[Callable[[Stage], None]], AbstractAsyncContextManager[S]],
     on_stage: Callable[[Stage], None] | None,
 ) -> AsyncGenerator[S]:
-    """Enter the session that a plugin opens.
+    """Enter the session of a plugin.
 
     Args:
-        plugin: what people call it, such as ``"submitter told"``.
-        make: has it made, given what is to be called as each step begins.
-        on_stage: whom to tell of each step; None for nobody.
+        plugin: its kind and name for people, such as ``"submitter aiosmtplib"``.
+        make: makes the session; its argument is the `on_stage` to pass to the plugin.
+        on_stage: called when each stage begins; None to call nothing.
 
     Raises:
-        MailError: on entering: the plugin's own, or cause `unknown` for whatever else it raises.
+        MailError: on entering: the plugin's own error, or one with the cause `unknown` for any other exception.
     """
     stage: Stage = "resolve"
 
@@ -48,7 +48,7 @@ async def open_plugin_session(
                 session = await stack.enter_async_context(make(entered))
         except MailError:
             raise
-        except Exception as error:  # noqa: BLE001 - a plugin is somebody else's, and may fail in any way
+        except Exception as error:  # noqa: BLE001 - a plugin may raise anything
             raise MailError(
                 f"The {plugin} failed: it has an error of its own.",
                 stage=stage,

@@ -1,4 +1,4 @@
-"""The records of one device: their settings and secrets, changed together."""
+"""The records of a home folder: their settings and secrets, which are changed together."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class ChangeResult(NamedTuple):
 
     Attributes:
         settings: the record's settings from now on.
-        notes: what was understood otherwise than it was entered, and what was dropped, a sentence each.
-        dropped: the secrets that were removed, since they would have gone somewhere else.
+        notes: a sentence for each value that was changed by normalization, and for each secret that was removed.
+        dropped: the names of the secrets that were removed because their destination changed.
     """
 
     settings: Settings
@@ -74,7 +74,7 @@ class Records:
         self.tokens = RecordTokens(home, self.vault)
 
     def check_key(self) -> None:
-        """Raise where the key to the secrets cannot be used; the settings can be used all the same.
+        """Check that the encryption key of the secrets can be used. The settings can be used even if it cannot.
 
         Raises:
             MailError: cause `token_store_unreadable`.
@@ -82,13 +82,14 @@ class Records:
         self._keys.check()
 
     def rotate_key(self) -> int:
-        """Encrypt all secrets with a new key and delete the old one; with the newest where the service manager has it.
+        """Encrypt all secrets with a new key and delete the old one.
 
-        What cannot be read is left as it is, and no key is deleted. After a crash some secrets are encrypted with the
-        old key and some with the new one, and both keys are there.
+        If the service manager provides the keys, its newest one is used. If a secret cannot be read, it is left
+        unchanged and no key is deleted. After a crash, some secrets are encrypted with the old key and some with the
+        new one, and both keys still exist.
 
         Returns:
-            how many secrets were encrypted anew.
+            the number of secrets that were re-encrypted.
 
         Raises:
             MailError: a secret or a key cannot be read or written.
@@ -115,27 +116,27 @@ class Records:
         before_write: Callable[[], None] | None = None,
         role: SetterRole = "local",
     ) -> ChangeResult:
-        """Change settings and secrets of a record; nothing changes where anything is not allowed.
+        """Change settings and secrets of a record; if any of them is not allowed, nothing changes.
 
-        A secret that would go to another destination afterwards is removed, unless it is entered again, or somebody
-        with a login on the device makes the change, who could read it anyway.
+        A secret whose destination changes is removed, so that it is not sent to another server. It is kept if it is
+        entered again, or if the role is ``"local"``, since somebody with a login on the device could read it anyway.
 
         Args:
-            record: which one.
-            values: as they were entered, by key; None unsets.
-            secrets: by name; None removes.
-            before_write: called under the lock, before anything is written; where it raises, nothing changes.
-            role: who wants it.
+            record: the record.
+            values: the values as they were entered, by key; None unsets one.
+            secrets: the secrets, by name; None removes one.
+            before_write: called under the lock, before anything is written; if it raises, nothing changes.
+            role: the role of the person who makes the change.
 
         Raises:
-            NotPermittedError: he may not set one of these.
+            NotPermittedError: the role is not sufficient for one of them.
             InputError: a key, a value or the combination is not allowed.
             MailError: the vault cannot be read or written.
         """
         planned = self.plan_change(record, values, secrets, role=role)
         dropped: tuple[str, ...] = ()
 
-        def beside() -> AbstractContextManager[dict[Path, bytes | None]]:
+        def changed_files() -> AbstractContextManager[dict[Path, bytes | None]]:
             nonlocal dropped
             if role != "local":
                 dropped = self._dropped_secrets(record, planned.values, secrets)
@@ -143,14 +144,14 @@ class Records:
                 return self.vault.prepare_change(record, {**dict.fromkeys(dropped), **secrets})
             return nullcontext({})
 
-        # Together, so that at no moment a secret stands beside another server than its own.
-        settings = self.settings.change(record, planned.values, before_write=before_write, other_files=beside)
+        # They are changed together, so that a secret is never stored next to the wrong server.
+        settings = self.settings.change(record, planned.values, before_write=before_write, other_files=changed_files)
         return ChangeResult(settings, (*planned.notes, *(DROPPED_NOTES[name] for name in dropped)), dropped)
 
     def dropped_secrets(
         self, record: str, values: Mapping[str, object | None], secrets: Mapping[str, Secret | None]
     ) -> tuple[str, ...]:
-        """Return the names of the secrets that `change` would remove, and change nothing.
+        """Return the names of the secrets that `change` would remove, without changing anything.
 
         Raises:
             InputError: as for `change`.
@@ -175,11 +176,11 @@ class Records:
         *,
         role: SetterRole = "local",
     ) -> NormalizedChange:
-        """Return what `change` would set, and change nothing.
+        """Return the values that `change` would set, without changing anything.
 
         Raises:
             NotPermittedError: as for `change`.
-            InputError: likewise.
+            InputError: as for `change`.
         """
         for name, secret in secrets.items():
             check_secret(name, secret)

@@ -1,4 +1,4 @@
-"""References from one table of ``mailslot.toml`` to another, and what only one table may hold."""
+"""Checks across the tables of ``mailslot.toml``: references from one to another, and values that must be unique."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Tables = "Mapping[str, Mapping[str, Any]]"
 def reference_faults(
     records: Mapping[str, Settings], groups: Mapping[str, Mapping[str, Mapping[str, Any]]]
 ) -> Iterator[tuple[Table, InputError]]:
-    """Yield what does not fit together: the table, and an error with its key.
+    """Yield each fault: the table, and an error with its key.
 
     Args:
         records: the settings of all records.
-        groups: the listeners and devices, by group and name; each is sound by itself.
+        groups: the listeners and devices, by group and name; each was already checked on its own.
     """
     directory = directory_of(records)
     for record, settings in records.items():
@@ -35,11 +35,11 @@ def reference_faults(
     for name, values in devices.items():
         for key, why in _device_faults(values, listeners, directory):
             yield ("devices", name), _error(key, why)
-    yield from _twins(devices, directory)
+    yield from _duplicates(devices, directory)
 
 
 def device_protocol(values: Mapping[str, Any], directory: SlotDirectory) -> Protocol | None:
-    """Return what the entry of a device is for, by the slot behind it; None where there is no such slot."""
+    """Return the protocol of a device's entry, which is that of its slot; None if there is no such slot."""
     try:
         return directory.find(values.get("via", "network.smtp")).protocol
     except InputError:
@@ -61,8 +61,8 @@ def _device_faults(
     wanted: Protocol | None = None
     listener = values.get("listener")
     if listener is not None and listener not in listeners:
-        there = f"there are {', '.join(listeners)}" if listeners else "mailslot listener add makes one"
-        yield "listener", f"There is no listener {listener}; {there}."
+        hint = f"there are {', '.join(listeners)}" if listeners else "mailslot listener add makes one"
+        yield "listener", f"There is no listener {listener}; {hint}."
     elif listener is not None:
         wanted = protocol_from(listeners[listener].get("protocol", "smtp"))
     if why := _slot_fault(directory, values.get("via", "network.smtp"), wanted):
@@ -70,7 +70,7 @@ def _device_faults(
 
 
 def _slot_fault(directory: SlotDirectory, name: str, wanted: Protocol | None) -> str:
-    """Return why a slot cannot be referred to; empty where it can."""
+    """Return why a slot cannot be referred to; empty if it can."""
     try:
         slot = directory.find(name)
     except InputError as error:
@@ -82,8 +82,10 @@ def _slot_fault(directory: SlotDirectory, name: str, wanted: Protocol | None) ->
     )
 
 
-def _twins(devices: Mapping[str, Mapping[str, Any]], directory: SlotDirectory) -> Iterator[tuple[Table, InputError]]:
-    """Yield the devices that could not be told from an earlier one."""
+def _duplicates(
+    devices: Mapping[str, Mapping[str, Any]], directory: SlotDirectory
+) -> Iterator[tuple[Table, InputError]]:
+    """Yield the devices that cannot be distinguished from an earlier one."""
     users: dict[object, str] = {}
     others: dict[object, str] = {}
     for name, values in devices.items():
@@ -96,7 +98,7 @@ def _twins(devices: Mapping[str, Mapping[str, Any]], directory: SlotDirectory) -
         key = "address" if values.get("address") else "certificate"
         for address in values.get("address", ("",)):
             if (twin := others.setdefault((*where, address), name)) != name:
-                yield ("devices", name), _error(key, f"The device {twin} has the same {key}: {address or 'see there'}.")
+                yield ("devices", name), _error(key, f"The device {twin} has the same {key}: {address or 'see hint'}.")
                 break
 
 

@@ -1,4 +1,4 @@
-"""The destinations of secrets: a password is meant for one mail server, a client secret for one token service."""
+"""The destinations of secrets: a password is for one mail server, a client secret for one token service."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TOKEN_SERVICE_KEYS: Final = (
     *("provider", "issuer", "authorization_endpoint", "token_endpoint"),
     *("device_authorization_endpoint", "revocation_endpoint"),
 )
-"""Settings that say which token service is asked."""
+"""The settings that determine the token service."""
 
 _DESTINATION_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "password": ("server", "secondary_server", "port", "security"),
@@ -29,13 +29,13 @@ DROPPED_NOTES: Final[Mapping[str, str]] = {
     "client_secret": "The client secret was entered for another token service, so it is removed: enter it again for "
     "this one.",
 }
-"""What is said of a secret that a change drops."""
+"""The sentence about each secret that a change removes."""
 
 
 def misdirected_secrets(before: Settings, after: Settings, protocol: Protocol) -> tuple[str, ...]:
-    """Return the names of the secrets that would go to another destination after a change of settings.
+    """Return the names of the secrets whose destination a change of settings would change.
 
-    Effective settings count, not those in the file: a server that comes with another provider is another server.
+    The effective settings are compared, since another provider can mean another server.
     """
     old, new = _effective(before, protocol), _effective(after, protocol)
     return tuple(

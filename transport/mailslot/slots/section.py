@@ -1,4 +1,4 @@
-"""Sections: the tables of ``mailslot.toml`` besides the records, the device's own and those of plugins."""
+"""Sections: tables of ``mailslot.toml`` other than records; one is the device's, the others belong to plugins."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PIPELINES: Final = "mailslot.pipelines"
-"""The entry points of pipelines, whose objects may have a `Section` as their ``section``, None for none."""
+"""The group of entry points of pipelines. Their ``section`` is a `Section`, or None."""
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A table of ``mailslot.toml`` beside ``[records.NAME]``, such as ``[device]``.
+    """A table of ``mailslot.toml`` other than ``[records.NAME]``, such as ``[device]``.
 
     Attributes:
-        name: the table's name. A plugin's table bears the name of its entry point, so that it is known without
-            loading any other plugin.
-        keys: what can be set in it; `Key.protocols` means nothing here.
+        name: the table's name. For a plugin it is the name of its entry point, so that no other plugin must be loaded
+            to find it.
+        keys: its keys; `Key.protocols` has no meaning here.
     """
 
     name: str
     keys: Mapping[str, Key]
 
     def with_defaults(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return values with the default of every key that is not set."""
+        """Return values, with the defaults of keys that are not set."""
         return {name: values.get(name, key.default) for name, key in self.keys.items()}
 
 
 LANGUAGES: Final = ("en", "de", "fr", "es", "ja")
-"""The languages that the device can speak."""
+"""The languages of the messages that the device writes."""
 
 DEVICE: Final = Section(
     "device",
@@ -52,10 +52,10 @@ DEVICE: Final = Section(
         ),
     },
 )
-"""What the device says of itself."""
+"""The device's own description."""
 
 BUILT_IN: Final[Mapping[str, Section]] = {DEVICE.name: DEVICE}
-"""The sections that belong to no plugin."""
+"""The sections that do not belong to a plugin."""
 
 
 _PLUGINS: Final = tuple(
@@ -65,9 +65,9 @@ _PLUGINS: Final = tuple(
 
 
 def find_section(name: str) -> Section | None:
-    """Return the section with this name; None where there is none.
+    """Return the section with this name; None if there is none.
 
-    The plugin of this name is loaded, and all others where that is not enough.
+    The plugin of this name is loaded, and all others if it does not have the section.
     """
     if name in BUILT_IN:
         return BUILT_IN[name]
@@ -82,12 +82,12 @@ def find_section(name: str) -> Section | None:
 
 
 def section_names() -> tuple[str, ...]:
-    """Return the names of all sections; this loads every plugin."""
+    """Return the names of all sections; this loads all plugins."""
     return (*BUILT_IN, *_of_plugins())
 
 
 def is_broken_plugin(name: str) -> bool:
-    """Whether a plugin of this name is installed and cannot be loaded, so that its keys are not known."""
+    """Whether a plugin of this name is installed but cannot be loaded, so that its keys are unknown."""
     for group in _PLUGINS:
         try:
             group.find(name)

@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from mailslot.slots.slot import Protocol
 
 SECRETS: Final = ("password", "client_secret")
-"""What is set like a setting and kept in the vault."""
+"""The secrets: they are set like settings, but stored in the vault."""
 
 POP_SLOTS: Final = ", ".join(slot.id for slot in SLOTS if slot.protocol == "POP")
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """A record's settings; each field stands in ``mailslot.toml`` under its own name; None means that it is not set.
+    """A record's settings. The fields have the same names as the keys in ``mailslot.toml``; None means not set.
 
     Attributes:
-        protocol: of an account, which never changes; None for the records of the seven slots.
+        protocol: the protocol of an account, which never changes; None for the records of the seven slots.
     """
 
     protocol: Protocol | None = None
@@ -81,7 +81,7 @@ def _provider(value: object) -> str:
 def _pop_slot(value: object) -> str:
     name = keys.text(value)
     if is_account(name):
-        return name  # `mailslot.slots.references` says whether there is such an account
+        return name  # `mailslot.slots.references` checks that the account exists
     slot = SlotDirectory().find(name)
     if slot.protocol != "POP":
         raise ValueError
@@ -159,35 +159,35 @@ KEYS: Final[Mapping[str, Key]] = {
     "scopes": Key("a list of scopes, or scopes separated by spaces", keys.list_of(_scope, r"\s+")),
 }
 
-# One table must not outgrow the other.
+# Each key needs a field, and each field a key.
 assert {field.name for field in fields(Settings)} == {"protocol", *KEYS}  # noqa: S101
 
 PROTOCOL_KEY: Final = Key("smtp or pop3", keys.one_of("smtp", "pop3"), default="smtp")
-"""The key ``protocol``: of accounts, whose tables have it besides `KEYS`, and of listeners."""
+"""The key ``protocol`` of accounts (in addition to `KEYS`) and of listeners."""
 
 _PROTOCOLS: Final[Mapping[str, Protocol]] = {"smtp": "SMTP", "pop3": "POP"}
 
 
 def protocol_from(text: str) -> Protocol:
-    """Return the protocol that a value of `PROTOCOL_KEY` stands for."""
+    """Return the protocol for a value of `PROTOCOL_KEY`."""
     return _PROTOCOLS[text]
 
 
 def protocol_text(protocol: Protocol) -> str:
-    """Return a protocol as `PROTOCOL_KEY` and the commands name it."""
+    """Return a protocol as a value of `PROTOCOL_KEY`."""
     return next(text for text, each in _PROTOCOLS.items() if each == protocol)
 
 
 def protocol_of(record: str, settings: Settings) -> Protocol:
-    """Return what a record is for."""
+    """Return the protocol of a record."""
     return PROTOCOLS.get(record) or settings.protocol or "SMTP"
 
 
 def directory_of(records: Mapping[str, Settings]) -> SlotDirectory:
-    """Return the slots of a device.
+    """Return the slots of a device, including its accounts.
 
     Args:
-        records: the settings of all its records.
+        records: the settings of all records.
     """
     return SlotDirectory(
         {record: protocol_of(record, found) for record, found in records.items() if record not in PROTOCOLS}
@@ -200,15 +200,15 @@ def keys_for(protocol: Protocol) -> dict[str, Key]:
 
 
 def parse_setting(key: str, value: object, protocol: Protocol) -> object:
-    """Parse a value of `Settings`.
+    """Parse a value of a setting.
 
     Args:
         key: the setting's name.
-        value: text, or what TOML gave; None, which unsets, stays None.
-        protocol: what the record is for.
+        value: text, or a value from TOML; None, which unsets the setting, stays None.
+        protocol: the record's protocol.
 
     Raises:
-        InputError: there is no such setting in such a record, or the value is not allowed.
+        InputError: records of this protocol have no such setting, or the value is not allowed.
     """
     if key in KEYS and protocol not in KEYS[key].protocols:
         raise InputError(f"There is no setting {key} for {protocol}.", stage="resolve", key=key)
@@ -216,11 +216,11 @@ def parse_setting(key: str, value: object, protocol: Protocol) -> object:
 
 
 def check_combination(settings: Settings, protocol: Protocol) -> None:
-    """Refuse settings that contradict each other.
+    """Check that settings do not contradict each other.
 
     Raises:
-        InputError: a token or password would be sent without TLS, POP signs in by POP before SMTP, or SMTP does so
-            and no POP slot is named.
+        InputError: a token or password would be sent without TLS, a POP record uses POP before SMTP, or an SMTP record
+            does so without a POP slot.
     """
     if settings.authentication in {"oauth2", "password"} and settings.security is Security.NONE:
         raise InputError(

@@ -1,4 +1,4 @@
-"""Changes of the settings: what a document holds after one, and whether all in it fits together then."""
+"""Applying changes to a settings document, and checking the result."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ def apply_changes(document: SettingsDocument, changes: Mapping[Table, Values | N
     """Return a document after changes.
 
     Args:
-        document: what was set before.
-        changes: parsed values by table and key, None for those to unset; None in place of the values removes a table.
+        document: the settings before the changes.
+        changes: parsed values, by table and key; None unsets a key, and None in place of a table's values removes the
+            table.
 
     Raises:
         InputError: the values of a table contradict each other, or some are missing.
@@ -33,7 +34,7 @@ def apply_changes(document: SettingsDocument, changes: Mapping[Table, Values | N
     for table, values in changes.items():
         match table:
             case ("records", record) if values is None:
-                # The record of a slot is there as long as the device is.
+                # The record of one of the seven slots cannot be removed, so it becomes empty.
                 records.pop(record) if is_account(record) else records.update({record: Settings()})
             case ("records", record):
                 records[record] = _changed_record(record, records.get(record, Settings()), values or {})
@@ -51,10 +52,10 @@ def apply_changes(document: SettingsDocument, changes: Mapping[Table, Values | N
 
 
 def check_document(document: SettingsDocument) -> None:
-    """Refuse a document in which something does not fit together.
+    """Check that the settings in a document fit together.
 
     Raises:
-        InputError: what a record holds contradicts itself, or a table refers to what is not there.
+        InputError: the settings of a record contradict each other, or a table refers to something that does not exist.
     """
     for record, settings in document.records.items():
         check_combination(settings, protocol_of(record, settings))

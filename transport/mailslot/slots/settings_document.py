@@ -1,4 +1,4 @@
-"""The document in ``mailslot.toml``, checked; all faults are found at once, with their lines."""
+"""Parsing and checking ``mailslot.toml``: all faults are found at once, with their lines."""
 
 from __future__ import annotations
 
@@ -35,13 +35,14 @@ if TYPE_CHECKING:
     from mailslot.slots.toml_layout import Path
 
 Groups = dict[str, dict[str, "Mapping[str, Any]"]]
-"""What is set in the tables of each of `GROUPS`, by group and name, without defaults."""
+"""The values that are set in the tables of `GROUPS`, by group and name, without defaults."""
 
 _POSITION: Final = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 _TOO_DEEP: Final = re.compile(
     r"""(?<![A-Za-z0-9_-])(?:(?:[A-Za-z0-9_-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){128}"""
 )
-"""A name of more parts than any table, key or host has; ``tomllib`` takes time that grows with their square."""
+"""A dotted name with more parts than any table, key or host has. The time that ``tomllib`` takes grows with the square
+of their number."""
 
 _MAX_LINES: Final = 500
 _MAX_FAULTS: Final = 100
@@ -52,10 +53,10 @@ class SettingsFault:
     """One fault in the file.
 
     Attributes:
-        line: where, from 1; None where it is no line's fault.
-        table: the table, such as ``"records.smtp"``; empty outside of any.
-        key: the key; empty where it is no key's fault.
-        what: what is wrong and what is allowed, in sentences.
+        line: its line, from 1; None if it does not belong to a line.
+        table: the table, such as ``"records.smtp"``; empty outside of tables.
+        key: the key; empty if it does not belong to a key.
+        what: sentences that say what is wrong and what is allowed.
     """
 
     line: int | None
@@ -71,8 +72,8 @@ class SettingsFileError(InputError):
     """The file cannot be used.
 
     Attributes:
-        faults: all that is wrong in it; empty where it cannot be read or written at all.
-        document: what it holds where nothing is wrong but settings that cannot stand together, else None.
+        faults: all faults in it; empty if the file cannot be read or written at all.
+        document: its settings, if the only faults are settings that contradict each other; else None.
     """
 
     def __init__(
@@ -93,9 +94,9 @@ class SettingsDocument:
     """The settings in the file.
 
     Attributes:
-        records: the settings of every record, those that are not in the file with nothing set.
-        sections: what is set in the other tables, without defaults.
-        groups: likewise in the tables of listeners and devices, by group and name.
+        records: the settings of every record; those of records that are not in the file are empty.
+        sections: the values that are set in sections, without defaults.
+        groups: the values that are set for listeners and devices, by group and name, without defaults.
     """
 
     records: Mapping[str, Settings] = field(default_factory=lambda: dict.fromkeys(PROTOCOLS, Settings()))
@@ -108,10 +109,10 @@ class CurrentSettings:
     """The settings in use.
 
     Attributes:
-        records: by record.
-        sections: what is set in the other tables, without defaults.
-        groups: likewise for listeners and devices, by group and name.
-        fault: why the file as it is now cannot be used; empty where it is what holds.
+        records: the settings, by record.
+        sections: the values that are set in sections, without defaults.
+        groups: the values that are set for listeners and devices, by group and name, without defaults.
+        fault: why the current file cannot be used, so that these are older settings; empty if it can be used.
     """
 
     records: Mapping[str, Settings]
@@ -131,13 +132,13 @@ def parse_settings_document(
     """Parse and check a document.
 
     Args:
-        text: the document, its lines ended by LF.
-        path: what to call it in sentences.
-        find: returns the section with a name, None where there is none.
-        complete: whether everything that a table refers to must stand in it, too.
+        text: the document, with LF line ends.
+        path: the file's name in sentences.
+        find: returns the section with a name, None if there is none.
+        complete: whether everything that a table refers to must be in the document, too.
 
     Raises:
-        SettingsFileError: something in it is not allowed; all of it is named, as ``PATH:LINE: [TABLE] WHAT``.
+        SettingsFileError: something in it is not allowed; its detail lists all faults as ``PATH:LINE: [TABLE] WHAT``.
     """
     readable, faults = _without_broken_lines(text)
     document, mendable = SettingsDocument(), None
@@ -155,14 +156,14 @@ def parse_settings_document(
 
 
 def is_too_deep(text: str) -> bool:
-    """Whether a document has names of so many parts that parsing them takes too long."""
+    """Whether a document has names with so many parts that parsing would take too long."""
     return _TOO_DEEP.search(text) is not None
 
 
 def _without_broken_lines(text: str) -> tuple[str | None, list[SettingsFault]]:
-    """Return the document without the lines that are wrong by themselves, and their faults.
+    """Return the document without the lines that are not TOML, and the faults of these lines.
 
-    None in place of the document where the faults cannot be told from the rest.
+    The document is None if the faults cannot be attributed to single lines.
     """
     lines = text.split("\n")
     faults: list[SettingsFault] = []
@@ -186,11 +187,11 @@ def _without_broken_lines(text: str) -> tuple[str | None, list[SettingsFault]]:
 
 
 def _line(error: str, lines: list[str]) -> int | None:
-    """Return the line that an error of ``tomllib`` is about, from 1."""
+    """Return the number of the line that an error of ``tomllib`` is about, from 1."""
     found = _POSITION.search(error)
     if found is not None and found[1]:
         return int(found[1])
-    # What never ends begins behind the longest part of the document that is TOML.
+    # Something was never closed. It begins after the longest beginning of the document that is valid TOML.
     for end in range(len(lines) - 1, -1, -1) if found is not None and len(lines) <= _MAX_LINES else ():
         with suppress(ValueError, RecursionError):
             tomllib.loads("\n".join(lines[:end]))
@@ -199,13 +200,13 @@ def _line(error: str, lines: list[str]) -> int | None:
 
 
 def _is_fault_of_line(line: str, what: str) -> bool:
-    """Whether a fault is in its line alone, so that the lines around it still mean the same."""
+    """Whether a fault is limited to its line, so that the other lines keep their meaning without it."""
     if line.lstrip().startswith("[") or "=" not in line:
         return False
     try:
         tomllib.loads(line)
     except (ValueError, RecursionError):
-        # What opens here and closes on another line makes that one wrong, or this one only seem so.
+        # A string or array that opens in this line and closes in another may only make this line seem wrong.
         return not any(sign in line for sign in ("[", "{", '"""', "'''"))
     return what.startswith("Cannot overwrite")
 
@@ -266,7 +267,7 @@ class _DocumentChecker:
         records[record] = settings
 
     def _protocol(self, path: Path, record: str, table: Mapping[str, object]) -> Protocol | None:
-        """Return what a record is for; None where there is no such record."""
+        """Return the protocol of a record; None if there is no such record."""
         if record in PROTOCOLS:
             return PROTOCOLS[record]
         if is_account(record):
@@ -296,7 +297,7 @@ class _DocumentChecker:
                 self._fault((*path, error.key), error.key, _fragment(error))
 
     def _conflict(self, path: Path, error: InputError) -> None:
-        """Note a fault that a change of settings can correct."""
+        """Record a fault that a change of settings can correct."""
         self._fault(path, path[-1], _fragment(error))
         self.combinations.append(self.faults[-1])
 

@@ -1,4 +1,4 @@
-"""Export of settings to other devices: as TOML, without passwords, secrets and tokens."""
+"""Export of settings for other devices, as TOML without passwords, secrets and tokens."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HEADER: Final = Section(
         "without": Key("a list of keys and tables that stay as they are", list_of(text)),
     },
 )
-"""The table that tells an export from other files."""
+"""The table that identifies an export."""
 
 _ABOUT: Final = (
     "# Settings of a mailslot device, without passwords, secrets and tokens: mailslot import FILE takes them over.\n"
@@ -41,8 +41,8 @@ def export_settings(settings: CurrentSettings, without: Iterable[str] = ()) -> s
     """Return settings as an export.
 
     Args:
-        settings: what is set; nothing that a preset fills.
-        without: keys and tables to leave out, such as ``"account"`` and ``"device"``.
+        settings: the current settings; values from presets are not exported.
+        without: names of keys and tables to leave out, such as ``"account"`` and ``"device"``.
 
     Raises:
         InputError: there is no such key or table.
@@ -55,14 +55,14 @@ def export_settings(settings: CurrentSettings, without: Iterable[str] = ()) -> s
         _check_names(left_out, tables)
     header: dict[str, Any] = {"export": VERSION} | ({"without": left_out} if left_out else {})
     lines = [_ABOUT]
-    for table, values in {("mailslot",): header, **exported(tables, left_out)}.items():
+    for table, values in {("mailslot",): header, **select_tables(tables, left_out)}.items():
         if values:
             lines += [table_header(table), *(format_assignment(key, value) for key, value in values.items()), ""]
     return "\n".join(lines)
 
 
 def tables_of(document: SettingsDocument) -> Tables:
-    """Return what is set, by table."""
+    """Return the values that are set, by table."""
     unset = Settings()
     records: Tables = {
         ("records", record): ({"protocol": protocol_text(protocol)} if is_account(record) else {})
@@ -77,8 +77,8 @@ def tables_of(document: SettingsDocument) -> Tables:
     return {**records, **sections, **grouped}
 
 
-def exported(tables: Tables, without: Iterable[str]) -> Tables:
-    """Return tables without the keys and tables that are left out, and without what is private."""
+def select_tables(tables: Tables, without: Iterable[str]) -> Tables:
+    """Return tables without the keys and tables to leave out, and without private values."""
     out = frozenset(without)
     found: Tables = {}
     for table, values in tables.items():
@@ -86,7 +86,7 @@ def exported(tables: Tables, without: Iterable[str]) -> Tables:
             continue
         known = keys_of(table)
         private = {key for key in values if key in known and known[key].private}
-        # A listener or a device without some of its keys would be another one.
+        # Without some of its keys, a listener or device would be a different one.
         kept_back = private if table[0] in GROUPS else out | private
         found[table] = {key: value for key, value in values.items() if key not in kept_back}
     return found
@@ -103,15 +103,15 @@ def keys_of(table: Table) -> Mapping[str, Key]:
 
 
 def _names(table: Table) -> set[str]:
-    """Return what a table can be called that is left out: by its whole name, by its own, or with its whole group."""
+    """Return the names by which a table can be left out: its full name, its own name, or its group."""
     return {".".join(table), table[0] if table[0] in GROUPS else table[-1]}
 
 
 def _check_names(names: Iterable[str], tables: Tables) -> None:
-    """Refuse names of keys and tables that do not exist, whether they are set or not."""
+    """Check that there are keys or tables of these names, whether they are set or not."""
     found = {*tables, *(("records", record) for record in PROTOCOLS), *((name,) for name in section_names())}
     known = {name for table in found for name in _names(table)} | GROUPS.keys()
-    # Keys of listeners and devices are never left out; see `exported`.
+    # Keys of listeners and devices are never left out; see `select_tables`.
     known |= {key for table in found if table[0] not in GROUPS for key in keys_of(table)} - {"protocol"}
     for name in names:
         if name not in known:

@@ -1,4 +1,4 @@
-"""``mailslot.toml``: read when it has changed, edited without losing a comment, written atomically."""
+"""The file ``mailslot.toml``: read again when it has changed, edited without losing comments, written atomically."""
 
 from __future__ import annotations
 
@@ -46,32 +46,32 @@ if TYPE_CHECKING:
 FILE_NAME: Final = "mailslot.toml"
 
 MAX_OCTETS: Final = 1024 * 1024
-"""Octets that the file may have."""
+"""The maximum size of the file, in octets."""
 
 LOCK_TIMEOUT: Final = 30.0
-"""How long to wait for another process that changes the file, in seconds."""
+"""Seconds to wait for another process that is changing the file."""
 
-_MTIME_RESOLUTION: Final = 2e9  # nanoseconds: longer than the coarsest clock of a file system that settings lie on
+_MTIME_RESOLUTION: Final = 2e9  # nanoseconds: the coarsest file system (FAT) has time stamps of 2 seconds
 _BOM: Final = b"\xef\xbb\xbf"
 
 Changes = Mapping[Table, Mapping[str, object | None] | None]
 OtherFiles = Callable[[], AbstractContextManager[dict[Path, bytes | None]]]
-"""Gives the contents of other files, None for those that are removed; nobody changes them in the block."""
+"""Yields the contents of other files, None for those to remove; they are locked while its block runs."""
 
 
 class SettingsFile:
     """The settings in one file of the home folder. All methods block for a moment: call them in a thread.
 
     Attributes:
-        path: the file; it need not exist.
+        path: the file, which need not exist.
     """
 
     def __init__(self, home: Path, sections: Iterable[Section] = ()) -> None:
-        """Take the paths; nothing is read yet.
+        """Initialize it; nothing is read yet.
 
         Args:
-            home: the folder.
-            sections: tables that are allowed besides those of the device and of the plugins.
+            home: the home folder.
+            sections: further sections to allow, besides those of the device and the plugins.
         """
         self.path = home / FILE_NAME
         self._lock = home / "locks" / "settings.lock"
@@ -81,20 +81,20 @@ class SettingsFile:
         self._last_good: SettingsDocument | None = None
 
     def load(self) -> dict[str, Settings]:
-        """Return the settings of every record, those that are not in the file with nothing set.
+        """Return the settings of every record; those of records that are not in the file are empty.
 
         Raises:
-            SettingsFileError: the file cannot be read, or holds something that is not allowed; all of it is named.
+            SettingsFileError: the file cannot be read, or contains faults, all of which are listed.
         """
         return dict(self._document().records)
 
     def current(self) -> CurrentSettings:
-        """Return the settings in use: those in the file, or the last good ones where it is broken now.
+        """Return the settings in use: those in the file, or the last good ones if the file is now invalid.
 
-        Where nothing has changed, only the file's date is read.
+        If nothing has changed, only the file's status is read.
 
         Raises:
-            SettingsFileError: it is broken, and was never read when it was not.
+            SettingsFileError: the file is invalid, and has not been valid since the process started.
         """
         try:
             document, fault = self._document(), ""
@@ -105,14 +105,14 @@ class SettingsFile:
         return CurrentSettings(document.records, document.sections, document.groups, fault)
 
     def slots(self) -> SlotDirectory:
-        """Return the seven slots and the accounts; where the file was never read without fault, the seven alone."""
+        """Return the seven slots and the accounts; only the seven slots if the file has never been valid."""
         try:
             return self.current().slots
         except SettingsFileError as error:
             return SlotDirectory(fault=error) if error.document is None else directory_of(error.document.records)
 
     def section(self, section: Section) -> dict[str, Any]:
-        """Return the settings of a section, with defaults where nothing is set.
+        """Return the settings of a section, with defaults for those that are not set.
 
         Raises:
             SettingsFileError: as for `load`.
@@ -121,7 +121,7 @@ class SettingsFile:
         return section.with_defaults(self._document().sections.get(section.name, {}))
 
     def check(self, record: str, values: Mapping[str, object | None]) -> Settings:
-        """Return what a record's settings would be after a change, and change nothing.
+        """Return a record's settings as they would be after a change, without changing anything.
 
         Raises:
             InputError: as for `change`.
@@ -129,7 +129,7 @@ class SettingsFile:
         return self.preview({("records", record): values}).records[record]
 
     def preview(self, changes: Changes) -> SettingsDocument:
-        """Return what the file would contain after a change, and change nothing.
+        """Return the contents of the file as they would be after a change, without changing anything.
 
         Raises:
             InputError: as for `edit`.
@@ -137,10 +137,10 @@ class SettingsFile:
         return self._changed_document(self._document, self._parsed(changes))
 
     def load_for_change(self) -> dict[str, Settings]:
-        """Return what `load` does, also where settings contradict each other, which a change may correct.
+        """Return what `load` returns, even if settings contradict each other, since a change may correct that.
 
         Raises:
-            SettingsFileError: as for `load`, for anything else that is wrong.
+            SettingsFileError: as for `load`, for any other fault.
         """
         return dict(_read_mendable(self._document)[0].records)
 
@@ -152,16 +152,17 @@ class SettingsFile:
         before_write: Callable[[], None] | None = None,
         other_files: OtherFiles | None = None,
     ) -> Settings:
-        """Change settings of a record and write the file; nothing changes where anything is not allowed.
+        """Change settings of a record and write the file; if any of them is not allowed, nothing changes.
 
         Args:
-            record: which one.
-            values: text or numbers by key; None unsets.
-            before_write: called once all is checked, before the file is written; where it raises, nothing changes.
-            other_files: asked after that for other files that change together with this one, or not at all.
+            record: the record.
+            values: text or numbers, by key; None unsets one.
+            before_write: called after all checks and before the file is written; if it raises, nothing changes.
+            other_files: called after that; returns the contents of other files to be replaced in the same atomic
+                change.
 
         Returns:
-            the record's settings from now on.
+            the record's new settings.
 
         Raises:
             InputError: a key, a value or the combination is not allowed, or the file cannot be written.
@@ -173,7 +174,7 @@ class SettingsFile:
     def change_section(
         self, section: Section, values: Mapping[str, object | None], *, before_write: Callable[[], None] | None = None
     ) -> dict[str, Any]:
-        """Change settings of a section as `change` does those of a record, and return them with their defaults."""
+        """Change settings of a section, as `change` does for a record; return its settings with defaults."""
         self._add_section(section)
         return section.with_defaults(
             self.edit({(section.name,): values}, before_write=before_write).sections.get(section.name, {})
@@ -182,21 +183,21 @@ class SettingsFile:
     def edit(
         self, changes: Changes, *, before_write: Callable[[], None] | None = None, other_files: OtherFiles | None = None
     ) -> SettingsDocument:
-        """Change several tables at once: all of them, or nothing.
+        """Change several tables in one atomic change.
 
         Args:
-            changes: values as for `change`, by table: ``("records", "smtp")``, ``("device",)`` or
-                ``("listeners", "scanners")``; None removes a table. The table of a new account has ``protocol``, too.
+            changes: the values, as for `change`, by table: ``("records", "smtp")``, ``("device",)`` or ``("listeners",
+                "scanners")``; None removes a table. The table of a new account must also contain ``protocol``.
             before_write: as for `change`.
             other_files: as for `change`.
 
         Returns:
-            what the file holds from now on.
+            the new contents of the file.
 
         Raises:
             InputError: as for `change`.
         """
-        # Before the lock is made, and the home folder with it.
+        # This comes before the lock, which would create the home folder.
         parsed = self._parsed(changes)
         self._changed_document(self._document, parsed)
         with self._exclusive():
@@ -212,7 +213,7 @@ class SettingsFile:
             )
             with nullcontext(dict[Path, bytes | None]()) if other_files is None else other_files() as others:
                 if octets is not None:
-                    # A link stays one.
+                    # If the file is a symbolic link, its target is replaced.
                     others[Path(os.path.realpath(self.path))] = octets
                 self._write(others)
         return document
@@ -235,7 +236,7 @@ class SettingsFile:
         return {key: parse_value({} if section is None else section.keys, key, value) for key, value in values.items()}
 
     def _protocol(self, record: str, values: Mapping[str, object | None]) -> Protocol:
-        """Return what a record is for, which may be a new account."""
+        """Return the protocol of a record, which may be a new account."""
         known = self.slots().protocols
         entered = values.get("protocol") if is_account(record) else None
         wanted: Protocol | None = (
@@ -255,7 +256,7 @@ class SettingsFile:
     def _changed_document(
         self, read: Callable[[], SettingsDocument], changes: Mapping[Table, Values | None]
     ) -> SettingsDocument:
-        """Return the settings after a change, which must leave no earlier fault."""
+        """Return the settings after a change; a fault that was there before must be corrected by it."""
         before, fault = _read_mendable(read)
         document = apply_changes(before, changes)
         try:
@@ -265,15 +266,15 @@ class SettingsFile:
         return document
 
     def _edit_text(self, text: str, changes: Mapping[Table, Values | None], expected: SettingsDocument) -> str:
-        # tomlkit takes a while to import, and whoever only reads does without it.
+        # Importing tomlkit takes a while, and reading the settings does not need it.
         from mailslot.slots.toml_edit import edit_toml  # noqa: PLC0415
 
         new = edit_toml(text, changes)
         try:
-            proven = new is not None and _same(self._parse(new), expected)
+            proven = new is not None and _is_same(self._parse(new), expected)
         except SettingsFileError:
             proven = False
-        # It is a person's file: what was done to it is proven before it is written.
+        # The file belongs to a person, so the edited text is parsed and compared before it is written.
         if new is None or not proven:
             raise SettingsFileError(
                 f"{self.path} is written in a way that only a person can change: change it by hand."
@@ -281,7 +282,7 @@ class SettingsFile:
         return new
 
     def _document(self) -> SettingsDocument:
-        """Return the file's document, parsed again only where it may have changed."""
+        """Return the file's document, parsed again only if it may have changed."""
         self._finish_interrupted_change()
         mark = self._file_state()
         if self._cached is not None and mark is not None and self._cached[0] == mark:
@@ -297,7 +298,7 @@ class SettingsFile:
         return found
 
     def _file_state(self) -> object | None:
-        """Return a value that differs once the file has changed; None where a change may go unnoticed."""
+        """Return a value that differs after the file has changed; None if a change could go unnoticed."""
         try:
             state = self.path.stat()
         except OSError as error:
@@ -307,7 +308,7 @@ class SettingsFile:
         return state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_mode
 
     def _text(self) -> tuple[str, str]:
-        """Return the file's text, its lines ended by LF, and how they end in the file."""
+        """Return the file's text with LF line ends, and the line end that the file uses."""
         try:
             octets = (durable.read(self.path, MAX_OCTETS, _check_regular) or b"").removeprefix(_BOM)
         except OSError as error:
@@ -332,7 +333,7 @@ class SettingsFile:
         return self._sections.get(name) or find_section(name)
 
     def _finish_interrupted_change(self) -> None:
-        """Finish a change of settings and secrets whose process has died."""
+        """Finish a change of settings and secrets that a dead process has left unfinished."""
         try:
             self._journal.recover_if_needed()
         except VaultError as error:
@@ -341,7 +342,7 @@ class SettingsFile:
     def _octets(self, text: str, newline: str) -> bytes:
         octets = text.replace("\n", newline).encode()
         if len(octets) > MAX_OCTETS:
-            # Nobody could read it again.
+            # A larger file could not be read again.
             raise SettingsFileError(f"{self.path} cannot be written: it would be larger than {MAX_OCTETS} octets.")
         return octets
 
@@ -373,7 +374,7 @@ class SettingsFile:
 
 
 def _read_mendable(read: Callable[[], SettingsDocument]) -> tuple[SettingsDocument, SettingsFileError | None]:
-    """Return a document, and its fault where a change of settings can correct that."""
+    """Return a document, and its fault if a change of settings can correct it."""
     try:
         return read(), None
     except SettingsFileError as error:
@@ -389,9 +390,9 @@ def _check_regular(state: os.stat_result) -> None:
         raise OSError(errno.EINVAL, "It is no file")
 
 
-def _same(one: SettingsDocument, other: SettingsDocument) -> bool:
-    return one.records == other.records and _set(one) == _set(other) and one.groups == other.groups
+def _is_same(one: SettingsDocument, other: SettingsDocument) -> bool:
+    return one.records == other.records and _set_values(one) == _set_values(other) and one.groups == other.groups
 
 
-def _set(document: SettingsDocument) -> dict[str, Mapping[str, Any]]:
+def _set_values(document: SettingsDocument) -> dict[str, Mapping[str, Any]]:
     return {name: values for name, values in document.sections.items() if values}

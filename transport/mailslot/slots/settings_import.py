@@ -1,7 +1,7 @@
-"""Import of exported settings: what would change can be shown before anything is changed.
+"""Import of exported settings; the changes can be shown before they are made.
 
-The file may come from anybody, so it is trusted no more than somebody who changes settings over the network: a secret
-that would go to another destination is removed, and settings that need a login on the device are named.
+The file may come from anybody, so it is trusted no more than an API key: a secret whose destination changes is removed,
+and settings that need a login on the device are refused unless they are allowed explicitly.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mailslot.slots.secret_destinations import DROPPED_NOTES, misdirected_secret
 from mailslot.slots.section import find_section
 from mailslot.slots.settings import Settings, protocol_of
 from mailslot.slots.settings_document import SettingsDocument, SettingsFileError, is_too_deep, parse_settings_document
-from mailslot.slots.settings_export import HEADER, VERSION, exported, keys_of, tables_of
+from mailslot.slots.settings_export import HEADER, VERSION, keys_of, select_tables, tables_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,9 +41,9 @@ class SettingChange:
     Attributes:
         table: such as ``"records.smtp"``.
         key: the setting.
-        before: its value now, as JSON holds it; None where it is not set.
+        before: the current value, as a JSON value; None if it is not set.
         after: the value in the export.
-        local: whether only somebody with a login on the device may set it so.
+        local: whether only somebody with a login on the device may set this value.
     """
 
     table: str
@@ -58,15 +58,15 @@ class SettingChange:
 
 @dataclass(frozen=True, slots=True)
 class ImportPlan:
-    """What an import would change.
+    """The changes that an import would make.
 
     Attributes:
-        name: what the export is called in sentences.
-        changes: the settings that would be other.
-        dropped: the names of the secrets that would be dropped, by record.
-        notes: what was understood otherwise than it stands there, a sentence each.
-        values: what is to be set, by table.
-        before: what is set now.
+        name: the name of the export in sentences.
+        changes: the settings that would change.
+        dropped: the names of the secrets that would be removed, by record.
+        notes: a sentence for each value that normalization has changed.
+        values: the values to set, by table.
+        before: the current values, by table.
     """
 
     name: str
@@ -78,14 +78,14 @@ class ImportPlan:
 
     @property
     def dropped_notes(self) -> list[str]:
-        """Sentences about the secrets that would be removed, one a line."""
+        """The sentences about the secrets that would be removed."""
         return [f"[records.{record}] {DROPPED_NOTES[name]}" for record, names in self.dropped.items() for name in names]
 
     def check_local(self) -> None:
-        """Refuse an import with settings that only somebody with a login on the device may set.
+        """Check that the import contains no settings that only somebody with a login on the device may set.
 
         Raises:
-            SettingsFileError: there is such a thing; all of it is named.
+            SettingsFileError: it does; all of them are listed.
         """
         local = [each for each in self.changes if each.local]
         if local:
@@ -97,16 +97,15 @@ class ImportPlan:
 
 
 def plan_import(records: Records, text: str, name: str) -> ImportPlan:
-    """Return what an import would change, and change nothing. It blocks.
+    """Return the changes that an import would make, without making them. It blocks.
 
     Args:
         records: the home folder.
-        text: the export.
-        name: what to call it in sentences.
+        text: the text of the export.
+        name: its name in sentences.
 
     Raises:
-        InputError: it is no export, or one of another version; or something in it is not allowed, and all of it is
-            named.
+        InputError: it is not an export, or is of another version; or it contains faults, all of which are listed.
         MailError: the vault cannot be read.
     """
     text = text.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}").replace("\r\n", "\n")
@@ -115,10 +114,10 @@ def plan_import(records: Records, text: str, name: str) -> ImportPlan:
         text, name, lambda table: HEADER if table == HEADER.name else find_section(table), complete=False
     )
     left_out = found.sections[HEADER.name].get("without", ())
-    new = exported(tables_of(found), left_out)
+    new = select_tables(tables_of(found), left_out)
     now = records.settings.current()
     before = _tables(now)
-    old = exported(before, left_out)
+    old = select_tables(before, left_out)
     given_tables = cast("dict[str, dict[str, Any]]", tomllib.loads(text))
     values = {
         table: dict.fromkeys(old.get(table, {})) | new[table]
@@ -141,26 +140,26 @@ def plan_import(records: Records, text: str, name: str) -> ImportPlan:
 
 
 def apply_import(records: Records, plan: ImportPlan) -> None:
-    """Apply a planned import: all of it, or nothing. It blocks.
+    """Apply a planned import in one atomic change. It blocks.
 
     Raises:
-        InputError: the settings have been changed since, or cannot be changed.
+        InputError: the settings were changed in the meantime, or cannot be written.
         MailError: the vault cannot be written.
     """
 
-    def first() -> None:
+    def check_unchanged() -> None:
         now, after = records.settings.current(), records.settings.preview(_json_values(plan.values))
-        # A password may have been entered while somebody was asked.
+        # The secrets may have changed while the person was asked to confirm.
         if _tables(now) != plan.before or _dropped(records, now.records, after.records) != plan.dropped:
             raise SettingsFileError("The settings have been changed meanwhile, and nothing was taken over: try again.")
 
-    def beside() -> AbstractContextManager[dict[Path, bytes | None]]:
-        # Together, so that at no moment a secret stands beside another server than its own.
+    def changed_files() -> AbstractContextManager[dict[Path, bytes | None]]:
+        # They are changed together, so that a secret is never stored next to the wrong server.
         return records.vault.prepare_changes({record: dict.fromkeys(names) for record, names in plan.dropped.items()})
 
     if plan.changes:
         records.settings.edit(
-            _json_values(plan.values), before_write=first, other_files=beside if plan.dropped else None
+            _json_values(plan.values), before_write=check_unchanged, other_files=changed_files if plan.dropped else None
         )
 
 
@@ -179,7 +178,7 @@ def _change(
         except NotPermittedError:
             local = True
         except InputError:
-            pass  # It is not installed here, or not so.
+            pass  # the plugin is not installed here, or its options differ
     return SettingChange(".".join(table), key, json_value(current), json_value(value), local=local)
 
 
@@ -207,7 +206,7 @@ def _json_values(values: Mapping[Table, Mapping[str, Any]]) -> Mapping[Table, Ma
 def _normalize(
     values: dict[Table, dict[str, Any]], before: Mapping[str, Settings], found: Mapping[str, Settings]
 ) -> tuple[str, ...]:
-    """Normalize the values as `Records.change` does, and return its notes."""
+    """Normalize the values in place, as `Records.change` does, and return the notes."""
     notes: list[str] = []
     unset = Settings()
     for table, inner in values.items():
@@ -224,7 +223,7 @@ def _normalize(
 
 
 def _missing_passwords(records: Records, document: SettingsDocument, values: Mapping[Table, object]) -> list[str]:
-    """Return a sentence for each imported device that is to sign in and has no password here."""
+    """Return a sentence for each imported device that must sign in but has no password here."""
     return [
         f"The device {name} has no password here; one is made by: mailslot device password {name}"
         for name, device in document.groups["devices"].items()
@@ -235,13 +234,13 @@ def _missing_passwords(records: Records, document: SettingsDocument, values: Map
 
 
 def _check_version(text: str, name: str) -> None:
-    """Refuse an export of another version, before anything in it is called wrong."""
+    """Check the version of an export first, so that a newer format is not reported as faults."""
     if is_too_deep(text):
-        return  # as below
+        return  # `parse_settings_document` reports this, too
     try:
         header: object = tomllib.loads(text).get(HEADER.name)
     except (ValueError, RecursionError):
-        return  # `parse_settings_document` says where, and what else is wrong.
+        return  # `parse_settings_document` reports the line, and all other faults
     version = cast("dict[str, object]", header).get("export") if isinstance(header, dict) else None
     if version is None:
         raise SettingsFileError(f"{name} is no export of mailslot's settings: it has no table [mailslot].")

@@ -1,4 +1,4 @@
-"""The seven slots: places on the panel, three of which share one record (design, section 2); and further accounts."""
+"""The seven slots, three of which share one record (design, section 2), and the slots of accounts."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Protocol = Literal["SMTP", "POP"]
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A place on the panel where an administrator sets up SMTP or POP.
+    """A place on the panel where an administrator configures SMTP or POP.
 
     Attributes:
-        id: its name in commands.
-        path: where it stands on the panel.
-        protocol: what is set up there.
-        record: the name of the settings and the token behind it.
+        id: the name in commands.
+        path: the menu path on the panel.
+        protocol: SMTP or POP.
+        record: the record that holds its settings and token.
     """
 
     id: str
@@ -52,7 +52,7 @@ SLOTS: Final = (
 )
 
 PROTOCOLS: Final[Mapping[str, Protocol]] = {slot.record: slot.protocol for slot in SLOTS}
-"""What each record is for."""
+"""The protocol of each record of the seven slots."""
 
 
 def slots_of(record: str) -> tuple[Slot, ...]:
@@ -61,7 +61,7 @@ def slots_of(record: str) -> tuple[Slot, ...]:
 
 
 ACCOUNT_PREFIX: Final = "account."
-"""How the ids of accounts begin; an account's record bears its id."""
+"""The prefix of the ids of accounts; an account's record has the same name as its id."""
 
 NAME_RULE: Final = "lower-case letters, digits, - and _, at most 40, beginning with a letter or digit"
 
@@ -69,16 +69,16 @@ _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}", re.ASCII)
 
 
 def is_valid_name(name: str) -> bool:
-    """Whether an account, a listener or a device can have this name."""
+    """Whether this is a valid name for an account, a listener or a device."""
     return _NAME.fullmatch(name) is not None
 
 
 def check_name(name: str, what: str) -> None:
-    """Refuse a name that nothing can have.
+    """Check the name of an account, a listener or a device.
 
     Args:
         name: the name.
-        what: how a sentence begins, such as ``"An account's name"``.
+        what: the beginning of the error's sentence, such as ``"An account's name"``.
 
     Raises:
         InputError: it is not allowed.
@@ -88,7 +88,7 @@ def check_name(name: str, what: str) -> None:
 
 
 def is_account(record: str) -> bool:
-    """Whether a record can be an account's."""
+    """Whether this is the record of an account."""
     return record.startswith(ACCOUNT_PREFIX) and is_valid_name(record.removeprefix(ACCOUNT_PREFIX))
 
 
@@ -102,8 +102,8 @@ class SlotDirectory:
     """The seven slots and the accounts of one device.
 
     Attributes:
-        accounts: the protocols of the accounts, by record.
-        fault: why the accounts are not known; None where they are.
+        accounts: the protocol of each account, by record.
+        fault: why the accounts are unknown; None if they are known.
     """
 
     accounts: Mapping[str, Protocol] = field(default_factory=dict[str, Protocol])
@@ -111,7 +111,7 @@ class SlotDirectory:
 
     @property
     def protocols(self) -> Mapping[str, Protocol]:
-        """What each record is for."""
+        """The protocol of each record."""
         return {**PROTOCOLS, **self.accounts}
 
     @property
@@ -120,7 +120,7 @@ class SlotDirectory:
         return (*SLOTS, *(account_slot(*account) for account in self.accounts.items()))
 
     def of(self, record: str) -> tuple[Slot, ...]:
-        """Return the slots that share a record; none where there is no such record."""
+        """Return the slots that share a record; none if there is no such record."""
         if record in self.accounts:
             return (account_slot(record, self.accounts[record]),)
         return slots_of(record)
@@ -129,8 +129,8 @@ class SlotDirectory:
         """Return the slot with this id.
 
         Raises:
-            InputError: there is none; the nearest is suggested. Or it may be an account, and the settings cannot be
-                read.
+            InputError: there is none (a similar id is suggested), or the settings, which may contain an account of this
+                name, cannot be read.
         """
         ids = {slot.id: slot for slot in self.slots}
         if name in ids:

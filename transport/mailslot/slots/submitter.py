@@ -1,21 +1,21 @@
-"""Clients that submit mail: what a plugin of `mailslot.submitters` is, and what a record chooses by ``submitter``.
+"""Submitters: the interface of the plugins in `mailslot.submitters`, one of which a record chooses by ``submitter``.
 
-What sends through a record relies on the following, whatever the client; the suite of conformance for submitters
-tests most of it:
+Every submitter must keep the following rules, most of which the conformance tests check:
 
-- Every failure is one `MailError`, and never an exception group, with the `stage` that failed, the `cause` and the
-  `reply` where the server gave one. Unreachable servers are a `NetworkError` of the stages ``resolve`` and
-  ``connect``, since only these lead to the secondary server. `retryable` is what the server meant; `in_doubt` is true
-  where the end of a message was out and no answer came, and nowhere else.
-- Anything but a refusal closes the connection, a cancellation included. After a refusal the next message can follow.
-- `Security` is obeyed as it is: STARTTLS is never skipped, nothing that came before TLS is believed in it, and
-  credentials go to verified servers alone (`mailslot.net.tls.tls_context_for` refuses the rest).
-- A bearer token that is refused is asked for once more with ``force=True``; the server's reasons are kept in
+- Every failure is a single `MailError`, never an exception group, with the `stage` that failed, the `cause`, and the
+  `reply` if the server sent one. If a server cannot be reached, it is a `NetworkError` of the stage ``resolve`` or
+  ``connect``; only these lead to the secondary server. `retryable` says whether the server's reply was temporary.
+  `in_doubt` is true only if the end of a message was sent and no reply came.
+- Any failure other than a refusal closes the connection, and so does cancellation. After a refusal, the next message
+  can follow.
+- `Security` is followed strictly: STARTTLS is never skipped, nothing received before TLS is trusted after it, and
+  credentials are sent only to verified servers (`mailslot.net.tls.tls_context_for` refuses anything else).
+- If a bearer token is refused, another one is requested once with ``force=True``. The server's reason is in
   `SignInError.challenge` (`mailslot.sasl.authentication.authenticate` does all of that).
-- No secret is in an error, the transcript or a log, even where the server says it back.
-- Every wait ends: ``timeout`` for each answer and each stretch of a transfer without progress, ``final_timeout`` for
-  the answer to a message. Memory does not grow without a bound, whatever the server or the message is.
-- Messages leave with CRLF line ends, dots stuffed, and a declared size that is true.
+- No secret is in an error, the transcript or a log, even if the server repeats it.
+- Every wait ends: after ``timeout`` for each reply and for a transfer without progress, after ``final_timeout`` for the
+  reply to a message. Memory is bounded, whatever the server sends and however large the message is.
+- Messages are sent with CRLF line ends and dot-stuffed, and their declared size is right.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from mailslot.wire.transcript import Transcript
 
 BUILT_IN: Final = "mailslot"
-"""The name of the client that this package is itself."""
+"""The name of the built-in submitter."""
 
 
 class SubmissionSession(Protocol):
@@ -51,7 +51,7 @@ class SubmissionSession(Protocol):
 
     @property
     def capabilities(self) -> Capabilities:
-        """The server's capabilities, as it announced them last; empty without EHLO."""
+        """The server's capabilities from its last EHLO; empty without EHLO."""
         ...
 
     @property
@@ -70,24 +70,24 @@ class SubmissionSession(Protocol):
     ) -> Receipt:
         """Submit one message, as `mailslot.SmtpSession.submit` does.
 
-        `before_end` is awaited once, right before the octets leave that end the message, and not at all where the
-        server refuses before; what it raises is raised, the session is closed, and nothing was delivered.
+        `before_end` is awaited once, right before the end of the message is sent. It is not called if the server
+        refuses earlier. If it raises, nothing is delivered, the session is closed, and the exception is passed on.
 
         Raises:
             InputError: an address or the message cannot be used.
-            RecipientsRefusedError: every recipient is refused; no content was sent.
+            RecipientsRefusedError: the server refuses every recipient; no content was sent.
             RefusedError: the server refuses the sender or the message.
             MailError: anything else.
         """
         ...
 
     async def probe(self, sender: str, recipients: Sequence[str]) -> None:
-        """Ask whether a short message would be accepted, without sending one; raises as `submit` does."""
+        """Test whether the server would accept a message, without sending one; raises what `submit` raises."""
         ...
 
 
 class Submitter(Protocol):
-    """A client, as an entry point of `mailslot.submitters` names it; `mailslot.connect_smtp` is one."""
+    """A submitter: the function that an entry point in `mailslot.submitters` names; `mailslot.connect_smtp` is one."""
 
     def __call__(
         self,
@@ -104,13 +104,13 @@ class Submitter(Protocol):
         """Open a session, for ``async with``; leaving it by an exception or a cancellation closes the connection.
 
         Args:
-            endpoint: where to connect to.
-            auth: who signs in, and with what; None for nobody.
+            endpoint: the server.
+            auth: the credentials; None to send without signing in.
             ssl_context: TLS settings; None for the system's authorities and TLS 1.2 or newer.
             timeout: seconds for each wait.
-            final_timeout: seconds to wait for the answer to a whole message.
-            transcript: where the dialogue is noted, without secrets and without messages.
-            on_stage: called as each step begins, in the order of the wire.
+            final_timeout: seconds to wait for the reply to a message.
+            transcript: records the dialogue, without secrets and messages.
+            on_stage: called when each stage begins, in order.
 
         Raises:
             MailError: on entering; its stage says what failed.
@@ -119,14 +119,14 @@ class Submitter(Protocol):
 
 
 SUBMITTERS: Final[PluginGroup[Submitter]] = PluginGroup("mailslot.submitters", noun="submitter", check=callable)
-"""The clients that are installed."""
+"""The installed submitters."""
 
 
 def find_submitter(name: str) -> Submitter:
-    """Return the submitter with this name; it blocks where that has to be imported.
+    """Return the submitter with this name; it blocks while a plugin is imported.
 
     Raises:
-        InputError: there is none, or it cannot be used.
+        InputError: there is no such submitter, or it cannot be loaded.
     """
     if name != BUILT_IN:
         return SUBMITTERS.find(name)
@@ -139,9 +139,9 @@ async def submitter_of(settings: Settings) -> Submitter:
     """Return the submitter that settings choose.
 
     Raises:
-        InputError: it is not installed, or cannot be used.
+        InputError: it is not installed, or cannot be loaded.
     """
     if settings.submitter == BUILT_IN and "mailslot.smtp.connect" in sys.modules:
-        # It is not to wait for a thread.
+        # The built-in one is already imported, so no thread is needed.
         return find_submitter(BUILT_IN)
     return await run_sync(find_submitter, settings.submitter)

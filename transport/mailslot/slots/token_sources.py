@@ -1,4 +1,4 @@
-"""The token sources of a process: one for each record, so that its token is refreshed once."""
+"""The token sources of a process: one for each record, so that a token is not refreshed twice."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class TokenSources:
         await self._stack.aclose()
 
     async def source(self, record: str, settings: Settings) -> TokenSource:
-        """Return a record's token source; where there can be none, one that raises the reason when it is asked.
+        """Return a record's token source; if it cannot be made, return one that raises the reason when it is used.
 
-        Not to be called by two tasks at once.
+        Two tasks must not call it at the same time.
         """
         if settings.token_source is not None:
             return await self._cached(
@@ -70,15 +70,15 @@ class TokenSources:
         except MailError as error:
             if grant is not None or error.cause == "token_store_unreadable":
                 return UnavailableTokenSource(error)
-            # Whatever else is missing for it comes up once somebody obtains one.
+            # Other missing settings are reported when a token is obtained.
             sentence = "No token has been obtained yet."
             return UnavailableTokenSource(TokenError(sentence, cause="token_not_retrieved", detail=str(error)))
 
     async def http(self, settings: Settings) -> TokenHttp:
-        """Return the HTTP client for token services that a record's settings need.
+        """Return the HTTP client for token services that fits a record's settings.
 
         Raises:
-            InputError: the file of certificate authorities, or the proxy, cannot be used.
+            InputError: the file of certificate authorities or the proxy cannot be used.
         """
         key = (settings.ca_file, settings.timeout)
         async with self._http_lock:
@@ -88,12 +88,12 @@ class TokenSources:
             return self._https[key]
 
     def skew(self, settings: Settings) -> float:
-        """Return `TokenHttp.skew` of that client; 0.0 where it has not been used yet."""
+        """Return `TokenHttp.skew` of that client; 0.0 if it has not been used yet."""
         http = self._https.get((settings.ca_file, settings.timeout))
         return 0.0 if http is None else http.skew
 
     async def _cached(self, record: str, key: object, make: Callable[[], TokenSource | None]) -> TokenSource:
-        """Return the source that was made for the same settings, or make one."""
+        """Return the source that was made for the same settings, or make a new one."""
         before, former = self._sources.get(record, (None, None))
         source = former
         if source is None or before != key:
@@ -105,28 +105,28 @@ class TokenSources:
 
 
 def _make_http(settings: Settings) -> TokenHttp:
-    from mailslot.oauth.http import TokenHttp  # noqa: PLC0415 - an HTTP client is loaded when one is needed
+    from mailslot.oauth.http import TokenHttp  # noqa: PLC0415 - an HTTP client is loaded only when it is needed
 
     return TokenHttp(ca_file=settings.ca_file, timeout=float(settings.timeout))
 
 
 def _hand_over(former: TokenSource | None, source: TokenSource) -> None:
-    """Give the grant that could not be saved, if there is one, to the source that takes the former one's place."""
+    """Pass a grant that could not be saved, if there is one, from the former source to its replacement."""
     if isinstance(source, GrantSource) and isinstance(former, GrantSource):
         source.adopt_unsaved(former.unsaved)
 
 
 class UnavailableTokenSource:
-    """A token source that cannot give a token.
+    """A token source that always fails.
 
     Args:
-        error: why, raised once it is asked.
+        error: the error that it raises.
     """
 
     def __init__(self, error: MailError) -> None:
         self._error = error
 
-    async def token(self, *, force: bool = False) -> AccessToken:  # noqa: ARG002 - there is no other either
+    async def token(self, *, force: bool = False) -> AccessToken:  # noqa: ARG002 - part of the protocol
         """Raise."""
         raise self._error
 

@@ -1,4 +1,4 @@
-"""The tokens of the records of one device: obtained, deleted, and their health."""
+"""The tokens of the records of a home folder: their sources, status and deletion."""
 
 from __future__ import annotations
 
@@ -54,21 +54,21 @@ class RecordTokens:
         return client_for_flow(self._vault, record, settings, find_flow(grant.flow).name if grant else None)
 
     async def status(self, record: str, settings: Settings, now: float) -> tuple[str, Health | None]:
-        """Return a record's token line, and its token's health.
+        """Return the status text of a record's token, and its health.
 
         Args:
-            record: which one.
+            record: the record.
             settings: its settings.
             now: the time, in seconds since the epoch.
 
         Returns:
-            ``Not Retrieved`` or ``Retrieved``; and None where the record neither has a token nor wants one, or takes
-            its tokens from somewhere else.
+            ``Not Retrieved`` or ``Retrieved``; and the health, None if the record has no token and needs none, or gets
+            its tokens from outside.
         """
         return await run_sync(self.status_blocking, record, settings, now)
 
     def status_blocking(self, record: str, settings: Settings, now: float) -> tuple[str, Health | None]:
-        """Do what `status` does, in the calling thread, such as for all records."""
+        """Do what `status` does, in the calling thread, for callers that ask for many records."""
         fault: MailError | None = None
         grant: Grant | None = None
         store = self.store(record)
@@ -92,21 +92,21 @@ class RecordTokens:
                 location=here,
             )
         except MailError:
-            # Settings that are not complete say nothing about a token that is there.
+            # Incomplete settings must not hide the health of an existing token.
             provider = custom_provider(token_endpoint="https://unknown.invalid")  # noqa: S106
             facts = TokenSettings(account=settings.account, location=here)
         return token_status_line(grant), health(grant, facts, provider, now, store_error=fault)
 
     async def delete(self, record: str, settings: Settings) -> Revocation:
-        """Delete a record's token here in any case, and revoke it at the provider if possible.
+        """Delete a record's token here, and revoke it at the provider if possible.
 
         Returns:
-            whether it was told, and what there is to say about it.
+            whether the provider was told, and a sentence about it.
 
         Raises:
             MailError: it could not be deleted here.
         """
-        from mailslot.oauth.http import TokenHttp  # noqa: PLC0415 - an HTTP client is loaded when one is needed
+        from mailslot.oauth.http import TokenHttp  # noqa: PLC0415 - an HTTP client is loaded only when it is needed
 
         store = self.store(record)
         try:

@@ -24,11 +24,11 @@ def edit_toml(text: str, changes: Mapping[Table, Mapping[str, Any] | None]) -> s
     comment above the next table.
 
     Args:
-        text: the document, its lines ended by LF.
-        changes: values by table and key, where None unsets; None in place of the values removes the table.
+        text: the document, with LF line ends.
+        changes: values, by table and key; None unsets a key, and None in place of a table's values removes the table.
 
     Returns:
-        the document; None where it is one that cannot be changed so. Whoever calls reads it to see what it holds.
+        the new document, which the caller must parse and check; None if it cannot be edited.
     """
     try:
         for table, values in changes.items():
@@ -44,7 +44,7 @@ def format_assignment(key: str, value: object) -> str:
 
 
 def table_header(table: Table) -> str:
-    """Return ``[TABLE]``, with quotation marks around a part that needs them."""
+    """Return ``[TABLE]``, with quotation marks around parts that need them."""
     return f"[{'.'.join(tomlkit.key(part).as_string() for part in table)}]"
 
 
@@ -65,7 +65,7 @@ def _with_table(text: str, table: Table, values: Mapping[str, Any]) -> str:
 
 
 def _without_table(text: str, table: Table) -> str:
-    """Remove a table with the comments in it; those above and below it stay."""
+    """Remove a table with the comments inside it; comments above and below it are kept."""
     found = layout(text)
     if table in found.ends:
         lines = text.split("\n")
@@ -90,7 +90,7 @@ def _find(document: object, table: Table) -> MutableMapping[str, Any] | None:
 
 
 def _with_lines(text: str, table: Table, new: list[str]) -> str:
-    """Insert lines behind the last one of a table, or with a header at the end."""
+    """Insert lines after the last line of a table, or with a new header at the end of the document."""
     lines = text.split("\n")
     end = layout(text).ends.get(table)
     if end is not None:

@@ -1,4 +1,4 @@
-"""The layout of a TOML document: the lines of its keys and tables, which parsers do not report."""
+"""The layout of a TOML document: the line numbers of its keys and tables, which parsers do not report."""
 
 from __future__ import annotations
 
@@ -28,12 +28,11 @@ _SCALAR: Final = re.compile(r"[^,\]}#\n]+")
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The layout of a document; lines count from 1.
+    """The layout of a document; line numbers begin at 1.
 
     Attributes:
-        lines: the line of each key and of each table's header, by their whole path, such as
-            ``("records", "smtp", "port")``.
-        ends: the last line of what stands under each header.
+        lines: the line of each key and table header, by its full path, such as ``("records", "smtp", "port")``.
+        ends: the last line of each table.
     """
 
     lines: Mapping[Path, int]
@@ -44,7 +43,7 @@ def layout(text: str) -> Layout:
     """Return the layout of a document that ``tomllib`` has parsed without error.
 
     Args:
-        text: the document, its lines ended by LF.
+        text: the document, with LF line ends.
     """
     scan = _Scanner(text)
     scan.document()
@@ -95,7 +94,7 @@ class _Scanner:
         self.at = match.end() if match else len(self.text)
 
     def key(self, table: Path) -> Path:
-        """Read a key, note its line and that of each table that it makes, and return its path."""
+        """Parse a key, record its line and those of the tables that it creates, and return its path."""
         match = _KEY.match(self.text, self.at)
         if match is None:
             self.at = len(self.text)

@@ -80,8 +80,8 @@ def parse(line: bytes) -> JobEnvelope:
         values = json.loads(line)
         if values.pop("version") != _VERSION or not line.endswith(b"\n"):
             raise ValueError("another version, or cut short")
-        mine = {name: values.pop(name) for name in ("size", "eight_bit", "smtputf8", "created_at", "lifetime")}
-        return JobEnvelope(NewJob(**values), **mine, line_length=len(line))
+        members = {name: values.pop(name) for name in ("size", "eight_bit", "smtputf8", "created_at", "lifetime")}
+        return JobEnvelope(NewJob(**values), **members, line_length=len(line))
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
 

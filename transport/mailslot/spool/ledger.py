@@ -207,9 +207,9 @@ class Ledger:
             )
             oldest = transaction.now - self._limits.uid_retention
             left = [row for row in found if row["uid"] not in listed_uids]
-            gone = [row["uid"] for row in left if row["deleted"] or row["seen_at"] < oldest]
-            _delete_uids(transaction, record, gone)
-            return len(gone)
+            forgotten = [row["uid"] for row in left if row["deleted"] or row["seen_at"] < oldest]
+            _delete_uids(transaction, record, forgotten)
+            return len(forgotten)
 
         return await self._run(work)
 

@@ -62,10 +62,10 @@ class Store:
             InputError: as for `put`.
         """
         rows = [(self._name, key, _as_json(key, value)) for key, value in values.items()]
-        gone = [(self._name, key) for key in deleted]
+        deleted_rows = [(self._name, key) for key in deleted]
 
         def work(connection: sqlite3.Connection) -> None:
-            connection.executemany("DELETE FROM memory WHERE store = ? AND key = ?", gone)
+            connection.executemany("DELETE FROM memory WHERE store = ? AND key = ?", deleted_rows)
             connection.executemany(
                 "INSERT INTO memory (store, key, value) VALUES (?, ?, ?) "
                 "ON CONFLICT (store, key) DO UPDATE SET value = excluded.value",

@@ -1,8 +1,8 @@
 """Watching for changes by this or another process.
 
-On Linux the kernel tells of them by inotify(7): SQLite appends each commit to its log, whichever process it is. So a
-service that has nothing to do sleeps. Elsewhere, and where the user has no inotify instances left, the version of the
-database is read five times a second.
+On Linux the kernel reports them by inotify(7), since SQLite appends each commit of any process to its log. So an idle
+service sleeps. On other systems, and if the user has no inotify instances left, the version of the database is read
+five times a second.
 
 The functions are called in the C library. The packages that wrap them need asyncio, a thread, or a program that looks
 for that library.
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from mailslot.spool.database import Database
 
 _PAUSE: Final = 0.2
-"""Seconds between two checks where the kernel does not tell of changes."""
+"""Seconds between two checks if the kernel does not report changes."""
 
 _LONG_PAUSE: Final = 10.0
-"""Seconds between two checks where it does."""
+"""Seconds between two checks if it does."""
 
 _IN_MODIFY: Final = 0x2
 _FLAGS: Final = os.O_NONBLOCK | os.O_CLOEXEC  # IN_NONBLOCK and IN_CLOEXEC are the same on every architecture
@@ -69,7 +69,7 @@ def _log_of(path: Path) -> Path:
 
 @contextmanager
 def _watching(path: Path) -> Generator[Callable[[], Awaitable[None]]]:
-    """Yield what waits until a file may have been written to since it was called before."""
+    """Yield a function that waits until a file may have been written to since its last call."""
     inotify = _inotify_for(path)
     if inotify is None:
         yield _pause
@@ -89,7 +89,7 @@ def _watching(path: Path) -> Generator[Callable[[], Awaitable[None]]]:
 
 
 def _inotify_for(path: Path) -> int | None:
-    """Return the descriptor of an inotify instance that watches a file; None where there is none to be had."""
+    """Return the descriptor of an inotify instance that watches a file; None if none is available."""
     library = ctypes.CDLL(None)
     try:
         descriptor: int = library.inotify_init1(_FLAGS)

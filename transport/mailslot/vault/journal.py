@@ -104,7 +104,7 @@ class Journal:
 
     def _decode(self, octets: bytes) -> list[tuple[Path, bool]]:
         try:
-            return [(Path(os.path.normpath(self._home / name)), bool(gone)) for name, gone in json.loads(octets)]
+            return [(Path(os.path.normpath(self._home / name)), bool(removed)) for name, removed in json.loads(octets)]
         except (ValueError, TypeError):
             # The journal is written atomically, so this file is not one of ours.
             return []

@@ -1,7 +1,7 @@
-"""Groups of API operations: the panel's own, and those that pipelines bring.
+"""Groups of API operations: the panel's own, and those of pipelines.
 
 The package that a pipeline names in `mailslot.service.pipeline.PanelPackage` may have a module ``api`` with
-``operations`` and, where these need them, ``path_parameters`` and ``schemas``. Our own pipelines use the same way.
+``operations`` and, if they need them, ``path_parameters`` and ``schemas``. Our own pipelines do the same.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OperationGroup:
-    """Operations on one subject, with what they refer to.
+    """Operations on one subject, with the parameters and schemas that they refer to.
 
     Attributes:
         name: the group's name in the OpenAPI document; of a pipeline's operations, the pipeline's.
@@ -44,7 +44,7 @@ class OperationGroup:
 
 
 def load_pipeline_groups(own: Iterable[OperationGroup]) -> list[OperationGroup]:
-    """Return the groups that pipelines bring; one that cannot be used is left out, and the log says why.
+    """Return the groups of pipelines; one that cannot be used is logged and left out.
 
     Args:
         own: the panel's groups. A pipeline cannot use their paths, nor names that they define.

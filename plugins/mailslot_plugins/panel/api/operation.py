@@ -27,7 +27,7 @@ Method = Literal["GET", "POST", "PATCH", "DELETE"]
 BASE: Final = "/api"
 
 METHODS_WITH_BODY: Final = frozenset({"POST", "PATCH"})
-"""The methods whose requests have a body, if only an empty object."""
+"""The methods whose requests have a body, which may be an empty object."""
 
 _NOTHING: Final = closed_object_schema()
 

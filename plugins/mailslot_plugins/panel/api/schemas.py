@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def slot_id_schema(slots: Iterable[str]) -> Schema:
-    """Return the schema of the id of a slot or an account; or of a record, which an account's bears as well."""
+    """Return the schema of the id of a slot, an account or a record; an account's record has the account's id."""
     known = list(slots)
     pattern = "|".join([*map(re.escape, known), r"account\.[a-z0-9][a-z0-9_-]{0,39}"])
     return {**STRING, "pattern": f"^({pattern})$", "examples": [*known, "account.office"]}

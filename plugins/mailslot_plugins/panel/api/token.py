@@ -56,8 +56,8 @@ async def delete_token(call: Call) -> Response:
     revocation = task.subject.revocation
     if revocation is None:
         raise ProblemError(409, "The deletion was interrupted by a newer request.")
-    told = {"told": revocation.notified, "message": revocation.sentence}
-    return json_response({"slot": slot.id, "record": slot.record, "token": "Not Retrieved", **told})
+    document = {"told": revocation.notified, "message": revocation.sentence}
+    return json_response({"slot": slot.id, "record": slot.record, "token": "Not Retrieved", **document})
 
 
 async def get_token(call: Call) -> Response:
@@ -89,7 +89,7 @@ async def leave_sign_in(call: Call) -> Response:
 
 
 def _choose_method(
-    records: Records, record: str, settings: Settings, asked: str | None, blocked: Collection[str]
+    records: Records, record: str, settings: Settings, requested: str | None, blocked: Collection[str]
 ) -> SignInMethod:
     """Return the requested sign-in method, blocked or not, or the best one without a browser.
 
@@ -105,7 +105,7 @@ def _choose_method(
         )
     if settings.token_source is not None:
         return SOURCE
-    flow = find_flow(flow_name(settings, asked or _best_flow(records, record, settings, blocked)))
+    flow = find_flow(flow_name(settings, requested or _best_flow(records, record, settings, blocked)))
     client_for_flow(records.vault, record, settings, flow.name)
     return SignInMethod("app" if flow.name in APP_FLOWS else "device", flow.name)
 

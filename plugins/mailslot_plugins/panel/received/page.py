@@ -57,9 +57,9 @@ async def retry(request: Request) -> Response:
 
 async def _list_context(request: Request) -> dict[str, Any]:
     device = device_of(request)
-    asked = request.query_params.get("record", "")
+    requested = request.query_params.get("record", "")
     records = [record for record, protocol in device.slots.protocols.items() if protocol == "POP"]
-    record = asked if asked in records else ""
+    record = requested if requested in records else ""
     mails = await received_mails(device.spool, record or None, limit=_MAX_MAILS)
     return {
         "mails": mails,

@@ -157,8 +157,8 @@ def _hint(section: Section, key: str, language: str) -> str:
     """Return the hint below a field; empty if it exists only in English and the page has another language."""
     if least_role(section.keys[key]) == "local":
         return translate("slots", "hint_local", language)
-    said = allowed_text(section, key, language)
-    return said[:1].upper() + said[1:] if language == "en" or said != section.keys[key].allowed else ""
+    allowed = allowed_text(section, key, language)
+    return allowed[:1].upper() + allowed[1:] if language == "en" or allowed != section.keys[key].allowed else ""
 
 
 def _kind(key: Key, *, has_options: bool) -> Literal["text", "number", "choice", "flag", "private"]:

@@ -111,9 +111,9 @@ class ApiKeys:
         """
         with self._changed() as keys:
             left = [key for key in keys if key.id != id_]
-            there = len(left) < len(keys)
+            existed = len(left) < len(keys)
             keys[:] = left
-        return there
+        return existed
 
     def check(self, key: Secret) -> ApiKey | None:
         """Return the stored data of a key, and record its use; None if it is not valid.

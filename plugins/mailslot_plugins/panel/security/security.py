@@ -148,7 +148,7 @@ class Security:
             return True
 
         async def check() -> bool:
-            given = "".join(letter for letter in code.upper() if letter.isalnum())
+            given = "".join(character for character in code.upper() if character.isalnum())
             return hmac.compare_digest(given.encode(), self.first_start_code.replace("-", "").encode())
 
         return await self._take_turn(request, check)

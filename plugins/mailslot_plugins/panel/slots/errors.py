@@ -50,9 +50,9 @@ def error_text(error: InputError, language: str) -> str:
 
 def changed_elsewhere(form_input: FormInput, stored: StoredRecord) -> dict[str, bool]:
     """Return the settings that others have changed since the page was loaded; True for those changed here, too."""
-    mine = form_input.changes
+    changes = form_input.changes
     return {
-        key: key in mine and form_input.values[key] != text
+        key: key in changes and form_input.values[key] != text
         for key, text in stored.texts.items()
         if text != form_input.original[key]
     }

@@ -68,7 +68,7 @@ async def save(request: Request) -> Response:
     form_input = _form_input(request, slot, stored).with_preset()
     elsewhere = changed_elsewhere(form_input, stored)
     wrong = await run_sync(find_errors, device.records, slot.record, form_input, stored)
-    both = [key for key, mine in elsewhere.items() if mine]
+    both = [key for key, changed_here in elsewhere.items() if changed_here]
     if wrong or both:
         errors = {key: error_text(error, request.state.language) for key, error in wrong.items()}
         for key in both:

@@ -48,13 +48,13 @@ def failure_of(sign_in: SignIn, language: str) -> SignInFailure:
     )
 
 
-def _key(error: MailError, way: str) -> str:
+def _key(error: MailError, method: str) -> str:
     """Return the key of the text for an unfinished sign-in; empty for other failures."""
     if error.cause != _NOT_FINISHED:
         return ""
     if isinstance(error, TokenServiceError) and error.error in _DECLINED:
         return "declined"
     # With a device code, an expired code is the only other reason.
-    if way == "device":
+    if method == "device":
         return "expired"
     return "late" if error.detail == TIMED_OUT else "unusable"

@@ -97,10 +97,10 @@ class TokenState:
             "account": self.settings.account or "",
             "days": max(0, round(health.renewal_days_left or 0)),
         }
-        noted = zip(health.topics, health.notes, strict=True)
+        pairs = zip(health.topics, health.notes, strict=True)
         # The English ones have more details.
         return tuple(
-            note if language == "en" else word(FOLDER, _WORDS[topic], language, **facts) for topic, note in noted
+            note if language == "en" else word(FOLDER, _WORDS[topic], language, **facts) for topic, note in pairs
         )
 
 

@@ -176,9 +176,9 @@ def progress_context(request: Request, slot: Slot) -> dict[str, Any]:
     """Return the context for this browser's sign-in, and whether one is running in another browser."""
     task = sign_in_of(request, slot)
     sign_in = None if task is None else task.subject
-    mine = sign_in is not None and sign_in.is_of(request.state.session) and sign_in.is_recent
+    is_own = sign_in is not None and sign_in.is_of(request.state.session) and sign_in.is_recent
     running = task is not None and task.running
-    if sign_in is None or not mine:
+    if sign_in is None or not is_own:
         return {"slot": slot, "sign_in": None, "running": False, "elsewhere": running}
     code = sign_in.code
     return {

@@ -1,4 +1,4 @@
-"""Entries of devices: who may hand mail to the gateway and what becomes of it, ``[devices.NAME]``.
+"""Entries of devices, ``[devices.NAME]``: who may use the gateway, and how their mail is handled.
 
 ``DeviceEntry`` is a copier or fax machine that uses this gateway. `mailslot.service.device.Device` is the machine that
 mailslot itself runs on.
@@ -28,7 +28,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 MAX_SIZE: Final = 1_000_000_000
-"""Octets of a message that an entry may allow at most."""
+"""The largest message size, in octets, that an entry can allow."""
 
 _SECONDS: Final = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 _LIMIT: Final = re.compile(rf"([1-9][0-9]{{0,6}})/({'|'.join(_SECONDS)})", re.ASCII)
@@ -39,15 +39,15 @@ _MAX_CERTIFICATE: Final = 32 * 1024
 def _network(value: object) -> str:
     network = ipaddress.ip_network(keys.text(value), strict=False)
     if network.prefixlen == 0:
-        raise ValueError  # it would be everybody
+        raise ValueError  # any client would match
     return str(network.network_address) if network.num_addresses == 1 else str(network)
 
 
 def parse_certificate(value: object) -> str:
-    """Parse a certificate in PEM, of several the first, or in DER as base64; return the latter.
+    """Parse a certificate, in PEM (the first of several) or DER in base64; return it as DER in base64.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not one.
     """
     if not isinstance(value, str) or len(value) > _MAX_CERTIFICATE:
         raise ValueError
@@ -130,7 +130,7 @@ DEVICE_KEYS: Final[Mapping[str, Key]] = {
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """So many messages in so many seconds."""
+    """A limit: at most `messages` within `seconds`."""
 
     messages: int
     seconds: int
@@ -142,18 +142,20 @@ class DeviceEntry:
 
     Attributes:
         name: its name.
-        addresses: where it may come from; empty for anywhere.
-        user: the user that it must sign in as; None where it need not.
-        certificates: SHA-256 fingerprints of client certificates, in hexadecimal; empty where it needs none.
-        certificate_texts: the same certificates in PEM, for the listener that asks for them.
-        listener: the only listener that it may use; None for any.
-        via: the slot that its mail is sent through, or that it fetches from.
-        sender: what becomes of its sender: ``"account"``, ``"keep"``, or an address.
-        senders: patterns of the senders that it may name.
-        recipients: patterns of the recipients that it may send to; None for those in the domain of the account.
-        limits: how much it may send; all of them hold.
-        size: octets that a message may have; None for what the gateway takes.
-        notify: who is told of what could not be delivered; None for nobody.
+        addresses: the networks that it may connect from; empty for any.
+        user: the user that it must sign in as; None if it need not sign in.
+        certificates: SHA-256 fingerprints, in hexadecimal, of the client certificates of which it must present one;
+            empty if it needs none.
+        certificate_texts: the same certificates in PEM, for the listener that requests them.
+        listener: the name of the only listener that it may use; None for any.
+        via: the id of the slot through which its mail is sent, or from which it fetches mail.
+        sender: how the sender of its mail is changed: ``"account"`` (to the account's address), ``"keep"`` (not at
+            all), or an address.
+        senders: patterns of the senders that it may use.
+        recipients: patterns of the recipients that it may send to; None for those in the account's domain.
+        limits: how many messages it may send; all of them apply.
+        size: the maximum octets of a message; None for the gateway's maximum.
+        notify: the address that is told about mail that could not be delivered; None for nobody.
     """
 
     name: str
@@ -172,7 +174,7 @@ class DeviceEntry:
 
     @classmethod
     def from_values(cls, name: str, values: Mapping[str, Any]) -> DeviceEntry:
-        """Return an entry from the values of its table, as they were parsed."""
+        """Return an entry from the parsed values of its table."""
         certificates = [b64decode(each) for each in values.get("certificate", ())]
         limits = [_LIMIT.fullmatch(each) for each in values.get("limit", ())]
         return cls(
@@ -192,7 +194,7 @@ class DeviceEntry:
         )
 
     def match_address(self, address: IPAddress) -> int | None:
-        """Return how precisely an address is this device's: bits of a prefix, 0 where any is; None where it is not."""
+        """Return the prefix length of the network that contains an address, 0 if there are none; else None."""
         if not self.addresses:
             return 0
         return max((each.prefixlen for each in self.addresses if address in each), default=None)
@@ -200,13 +202,13 @@ class DeviceEntry:
     def match(
         self, address: IPAddress, *, listener: str, user: str | None = None, certificate: str | None = None
     ) -> bool:
-        """Whether a client is this device: everything that its entry names must fit.
+        """Whether a client is this device: everything that its entry requires must match.
 
         Args:
-            address: the client's, from `client_address`.
-            listener: the listener that it came to.
-            user: the user whose password was verified; None where nobody has signed in.
-            certificate: the SHA-256 fingerprint of its certificate in lower-case hexadecimal; None without one.
+            address: the client's address, from `client_address`.
+            listener: the name of the listener that it has connected to.
+            user: the user who has signed in; None if nobody has.
+            certificate: the SHA-256 fingerprint of its certificate, in lower-case hexadecimal; None without one.
         """
         return (
             self.listener in {None, listener}
@@ -216,14 +218,14 @@ class DeviceEntry:
         )
 
     def allows_sender(self, address: str) -> bool:
-        """Whether the device may name a sender; the null sender, an empty text, is nobody's and always allowed."""
+        """Whether the device may use a sender; the null sender, an empty text, is always allowed."""
         return not address or matches(self.senders, address)
 
     def allows_recipient(self, address: str, account: str) -> bool:
         """Whether the device may send to an address.
 
         Args:
-            address: the recipient.
+            address: the recipient's address.
             account: the address of the sending account.
         """
         if self.recipients is not None:
@@ -233,13 +235,13 @@ class DeviceEntry:
 
 
 def check_device_entry(values: Mapping[str, Any]) -> None:
-    """Refuse an entry that nothing identifies.
+    """Check that something identifies the device of an entry.
 
     Args:
-        values: of its table, as they were parsed.
+        values: the parsed values of its table.
 
     Raises:
-        InputError: it has neither an address, nor a user, nor a certificate.
+        InputError: it has no address, no user and no certificate.
     """
     if not any(values.get(key) for key in ("address", "user", "certificate")):
         raise InputError(
@@ -250,15 +252,15 @@ def check_device_entry(values: Mapping[str, Any]) -> None:
 
 
 def client_address(text: str) -> IPAddress:
-    """Return a client's address: without its zone, and an IPv4 address that came over IPv6 as what it is.
+    """Parse a client's address, without its zone; an IPv4-mapped IPv6 address becomes an IPv4 address.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not one.
     """
     address = ipaddress.ip_address(text.partition("%")[0])
     return getattr(address, "ipv4_mapped", None) or address
 
 
 def same_user(one: str, other: str) -> bool:
-    """Whether two user names are the same; some devices write them in capitals."""
+    """Whether two user names are the same, ignoring case, since some devices write them in capitals."""
     return one.casefold() == other.casefold()

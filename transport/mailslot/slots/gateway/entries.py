@@ -1,11 +1,11 @@
-"""Listeners and devices, added and removed by people. Everything here blocks: call it in a thread."""
+"""Adding and removing listeners and devices. Everything here blocks: call it in a thread."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from mailslot.errors import InputError
-from mailslot.slots.accounts import named
+from mailslot.slots.accounts import join_names
 from mailslot.slots.gateway.passwords import RECORD_PREFIX, new_password
 from mailslot.slots.gateway.stored_password import FIELD, StoredPassword
 from mailslot.slots.gateway.table_groups import DEVICES, LISTENERS
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 
 def find_table(records: Records, group: TableGroup, name: str) -> Mapping[str, Any]:
-    """Return the values of a listener or device, without defaults.
+    """Return the values that are set for a listener or device, without defaults.
 
     Raises:
-        InputError: there is none of this name, or the settings cannot be read.
+        InputError: there is no listener or device of this name, or the settings cannot be read.
     """
     tables = records.settings.current().groups[group.name]
     if name not in tables:
-        there = f" There are {', '.join(tables)}." if tables else ""
-        raise InputError(f"There is no {group.noun} {name[:80]!r}.{there}", stage="resolve")
+        hint = f" There are {', '.join(tables)}." if tables else ""
+        raise InputError(f"There is no {group.noun} {name[:80]!r}.{hint}", stage="resolve")
     return tables[name]
 
 
@@ -42,10 +42,10 @@ def add_listener(records: Records, name: str, values: Mapping[str, object | None
     Args:
         records: the home folder.
         name: its name.
-        values: of its table, as they were entered.
+        values: the values of its table, as they were entered.
 
     Raises:
-        InputError: no listener can have this name, there is one of this name, or a value is not allowed.
+        InputError: the name is not allowed or already in use, or a value is not allowed.
     """
     _add(records, LISTENERS, name, values)
 
@@ -54,13 +54,13 @@ def remove_listener(records: Records, name: str) -> None:
     """Remove a listener.
 
     Raises:
-        InputError: there is none of this name, or a device is bound to it.
+        InputError: there is no listener of this name, or a device is bound to it.
     """
     find_table(records, LISTENERS, name)
     devices = records.settings.current().groups[DEVICES.name]
     if bound := [device for device, values in devices.items() if values.get("listener") == name]:
         raise InputError(
-            f"The listener {name} is used by {named(bound, 'device', 'devices')}: remove "
+            f"The listener {name} is used by {join_names(bound, 'device', 'devices')}: remove "
             f"{'it' if len(bound) == 1 else 'them'} first, or set another listener.",
             stage="resolve",
         )
@@ -80,17 +80,17 @@ def add_device(
     Args:
         records: the home folder.
         name: its name.
-        values: of its table, as they were entered.
-        password: what a person chose for its user; None for one that is made.
-        recoverable: whether the password must stay recoverable, for APOP.
+        values: the values of its table, as they were entered.
+        password: the password of its user, chosen by a person; None to generate one.
+        recoverable: whether the password is stored so that it can be read again, which APOP needs.
 
     Returns:
-        the password that was made, to be shown this once; None where there is none, or a person chose it.
+        the generated password, which is shown only once; None if none was generated.
 
     Raises:
-        InputError: no device can have this name, there is one of this name, a value is not allowed, nothing identifies
-            it, or there is a password and no user.
-        MailError: the password cannot be kept.
+        InputError: the name is not allowed or already in use, a value is not allowed, nothing identifies the device, or
+            there is a password without a user.
+        MailError: the password cannot be stored.
     """
     if values.get("user") is None:
         if password is not None or recoverable:
@@ -101,10 +101,10 @@ def add_device(
     records.settings.preview({(DEVICES.name, name): values})
     shown, kept = new_password(password, recoverable=recoverable)
 
-    def beside() -> AbstractContextManager[dict[Path, bytes | None]]:
+    def changed_files() -> AbstractContextManager[dict[Path, bytes | None]]:
         return records.vault.prepare_change(f"{RECORD_PREFIX}{name}", {FIELD: kept.to_secret()})
 
-    _add(records, DEVICES, name, values, other_files=beside)
+    _add(records, DEVICES, name, values, other_files=changed_files)
     return shown if password is None else None
 
 
@@ -116,15 +116,15 @@ def set_device_password(
     Args:
         records: the home folder.
         name: the device.
-        password: what a person chose; None for one that is made.
-        recoverable: whether it must stay recoverable, for APOP; None for as before.
+        password: the password that a person chose; None to generate one.
+        recoverable: as for `add_device`; None to leave it as it was.
 
     Returns:
-        the password that was made, to be shown this once; None where a person chose it.
+        the generated password, which is shown only once; None if a person chose it.
 
     Raises:
-        InputError: there is no such device, it has no user, or no device could sign in with this password.
-        MailError: the password cannot be kept.
+        InputError: there is no such device, it has no user, or the password is not allowed.
+        MailError: the password cannot be stored.
     """
     if find_table(records, DEVICES, name).get("user") is None:
         raise InputError(
@@ -138,7 +138,7 @@ def set_device_password(
     except VaultError as error:
         if error.cause != "token_store_unreadable":
             raise
-        # What was there cannot be read any more, and is not needed either.
+        # The old password cannot be read any more, and is not needed either.
         records.vault.delete(f"{RECORD_PREFIX}{name}")
         records.vault.write(f"{RECORD_PREFIX}{name}", {FIELD: kept.to_secret()})
     return shown if password is None else None
@@ -148,17 +148,17 @@ def remove_device(records: Records, name: str) -> None:
     """Remove a device and its password.
 
     Raises:
-        InputError: there is none of this name, or the settings cannot be written.
+        InputError: there is no device of this name, or the settings cannot be written.
         MailError: the password cannot be removed.
     """
     find_table(records, DEVICES, name)
     records.settings.edit({(DEVICES.name, name): None})
-    # A password without an entry lets nobody in.
+    # If this stops half-way, a password without an entry is left, with which nobody can sign in.
     records.vault.delete(f"{RECORD_PREFIX}{name}")
 
 
 def password_kind(records: Records, name: str) -> str | None:
-    """Return how a device's password is kept; None where there is none; ``"unreadable"`` where it cannot be read."""
+    """Return how a device's password is stored; None if there is none, ``"unreadable"`` if it cannot be read."""
     try:
         secret = records.vault.read(f"{RECORD_PREFIX}{name}", FIELD)
         return None if secret is None else StoredPassword.from_secret(secret).kind

@@ -1,4 +1,4 @@
-"""The listeners and devices of a home folder, typed, as the gateway uses them."""
+"""The settings of the gateway: its listeners and devices as typed objects."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class GatewaySettings:
-    """What the gateway listens on, and whom it knows.
+    """The listeners and devices of the gateway.
 
     Attributes:
         listeners: by name.
         devices: by name.
-        slots: the slots and accounts behind the devices.
-        addresses: the address of each sending account, by slot id; without those that have none.
-        by_user: the devices that sign in, by protocol and user name in lower case.
+        slots: the slots and accounts that devices can use.
+        addresses: the sender's address of each slot that has one, by slot id.
+        by_user: the devices that sign in, by protocol and lower-case user name.
     """
 
     listeners: Mapping[str, Listener] = field(default_factory=dict[str, Listener])
@@ -41,7 +41,7 @@ class GatewaySettings:
 
     @classmethod
     def of(cls, settings: CurrentSettings) -> GatewaySettings:
-        """Return the gateway's part of the settings in use."""
+        """Return the gateway's part of the current settings."""
         slots = settings.slots
         devices = {name: DeviceEntry.from_values(name, values) for name, values in settings.groups["devices"].items()}
         addresses: dict[str, str] = {}
@@ -67,20 +67,20 @@ class GatewaySettings:
         return self.slots.find(entry.via).protocol
 
     def of_user(self, user: str, listener: Listener) -> DeviceEntry | None:
-        """Return the device that signs in as a user at a listener; None where there is none.
+        """Return the device that signs in as a user at a listener; None if there is none.
 
-        Its password is yet to be verified, and where it comes from to be compared, by `find`.
+        The caller must still verify the password, and compare the client's address with `find`.
         """
         return self.by_user.get((listener.protocol, user.casefold()))
 
     def candidates(self, address: IPAddress, listener: Listener) -> tuple[DeviceEntry, ...]:
-        """Return the devices that a client may turn out to be, once it has shown its certificate and signed in.
+        """Return the devices that a client may be; which one it is follows from its certificate and user.
 
-        Where there is none, nobody is welcome from there.
+        If there is none, no device may connect from this address.
 
         Args:
-            address: the client's, from `mailslot.slots.gateway.device_entry.client_address`.
-            listener: the listener that it came to.
+            address: the client's address, from `mailslot.slots.gateway.device_entry.client_address`.
+            listener: the listener that it has connected to.
         """
         return tuple(
             entry
@@ -91,7 +91,7 @@ class GatewaySettings:
         )
 
     def client_certificates(self, listener: Listener) -> tuple[str, ...]:
-        """Return the certificates, in PEM, that devices may show at a listener; empty where it need not ask for any."""
+        """Return the client certificates, in PEM, of the devices at a listener; empty if it need not request any."""
         return tuple(
             text
             for entry in self.devices.values()
@@ -102,15 +102,15 @@ class GatewaySettings:
     def find(
         self, address: IPAddress, listener: Listener, *, user: str | None = None, certificate: str | None = None
     ) -> DeviceEntry | None:
-        """Return the device that a client is; None where it is none.
+        """Return the device that a client is; None if it is not a known device.
 
-        Of several, it is the one that signs in, else the one with a certificate, else the one whose network is the
-        smallest.
+        If several match, a device that signs in comes first, then one with a certificate, then the one with the
+        smallest network.
 
         Args:
-            address: the client's, from `mailslot.slots.gateway.device_entry.client_address`.
-            listener: the listener that it came to.
-            user: the user whose password was verified; None where nobody has signed in.
+            address: the client's address, from `mailslot.slots.gateway.device_entry.client_address`.
+            listener: the listener that it has connected to.
+            user: the user who has signed in; None if nobody has.
             certificate: the SHA-256 fingerprint of its certificate, in lower-case hexadecimal; None without one.
         """
         found = [

@@ -1,4 +1,4 @@
-"""Listeners: what the gateway opens for devices, ``[listeners.NAME]`` in ``mailslot.toml``."""
+"""Listeners of the gateway, ``[listeners.NAME]`` in ``mailslot.toml``."""
 
 from __future__ import annotations
 
@@ -64,17 +64,17 @@ LISTENER_KEYS: Final[Mapping[str, Key]] = {
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A listener.
+    """A listener: an address and port at which devices connect.
 
     Attributes:
         name: its name.
         host: a host name or an IP address.
         port: the port; 0 for any that is free.
-        protocol: what is spoken.
-        security: whether TLS begins at once, is offered, or is not there, so that passwords come in clear.
-        legacy: whether TLS 1.0 and 1.1 and old ciphers are spoken, too.
-        certificate: the file with the certificate; None for one that is made.
-        key: the file with its key; None as well then.
+        protocol: SMTP or POP.
+        security: implicit TLS, STARTTLS, or none; with none, passwords are sent in clear.
+        legacy: whether TLS 1.0 and 1.1 and old ciphers are accepted, too.
+        certificate: the file with the certificate; None to generate one.
+        key: the file with its key; None if `certificate` is None.
     """
 
     name: str
@@ -88,9 +88,9 @@ class Listener:
 
     @classmethod
     def from_values(cls, name: str, values: Mapping[str, Any]) -> Listener:
-        """Return a listener from the values of its table, which `check_listener` has seen."""
+        """Return a listener from the values of its table, which `check_listener` has checked."""
         match = _ADDRESS.fullmatch(values["listen"])
-        assert match is not None  # noqa: S101 - `_listen` has written it
+        assert match is not None  # noqa: S101 - `_listen` has checked it
         given = {key: values.get(key, known.default) for key, known in LISTENER_KEYS.items() if key != "listen"}
         given["protocol"] = protocol_from(given["protocol"])
         return cls(name, match[1] or match[2], int(match[3]), **given)
@@ -102,14 +102,14 @@ class Listener:
 
 
 def check_listener(values: Mapping[str, Any]) -> None:
-    """Refuse a listener that lacks something, or whose settings contradict each other.
+    """Check that the settings of a listener are complete and do not contradict each other.
 
     Args:
-        values: of its table, as they were parsed.
+        values: the parsed values of its table.
 
     Raises:
-        InputError: it has no address; passwords in clear could be read on the way; or there is a certificate without a
-            key, or a key without a certificate.
+        InputError: it has no address, passwords would cross a public network in clear, or only one of certificate and
+            key is set.
     """
     if "listen" not in values:
         raise InputError("A listener needs an address: set listen to HOST:PORT.", stage="resolve", key="listen")
@@ -134,7 +134,7 @@ def check_listener(values: Mapping[str, Any]) -> None:
 
 
 def is_private(host: str) -> bool:
-    """Whether only machines nearby reach an address: a loopback, private or link-local one, or ``localhost``."""
+    """Whether only nearby machines reach an address: it is loopback, private, link-local or ``localhost``."""
     if host.lower() == "localhost":
         return True
     try:

@@ -18,21 +18,21 @@ def parse_pattern(value: object) -> str:
     """Parse a pattern, and return it with its domain as A-labels.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not a pattern.
     """
     text = keys.text(value)
     if text == ANY:
         return text
     local, _, domain = text.rpartition("@")
     try:
-        wire = parse_address(f"x@{domain}" if local == "*" else text, "recipient").wire
+        normalized = parse_address(f"x@{domain}" if local == "*" else text, "recipient").wire
     except InputError:
         raise ValueError from None
-    return f"*@{wire.rpartition('@')[2].lower()}" if local == "*" else wire
+    return f"*@{normalized.rpartition('@')[2].lower()}" if local == "*" else normalized
 
 
 def domain_of(address: str) -> str:
-    """Return the domain of an address in lower case, as A-labels; empty for what is no address."""
+    """Return the domain of an address in lower case, as A-labels; empty if the text is not an address."""
     try:
         return parse_address(address, "sender").wire.rpartition("@")[2].lower()
     except InputError:
@@ -40,15 +40,15 @@ def domain_of(address: str) -> str:
 
 
 def matches(patterns: Iterable[str], address: str) -> bool:
-    """Whether one of the patterns stands for an address; upper and lower case are the same.
+    """Whether an address matches one of the patterns, ignoring case.
 
     Args:
         patterns: from `parse_pattern`.
-        address: an address; what is none is matched by nothing.
+        address: the address; text that is not an address matches no pattern.
     """
     try:
-        wire = parse_address(address, "recipient").wire.casefold()
+        normalized = parse_address(address, "recipient").wire.casefold()
     except InputError:
         return False
-    domain = wire.rpartition("@")[2]
-    return any(pattern in {ANY, f"*@{domain}"} or pattern.casefold() == wire for pattern in patterns)
+    domain = normalized.rpartition("@")[2]
+    return any(pattern in {ANY, f"*@{domain}"} or pattern.casefold() == normalized for pattern in patterns)

@@ -1,4 +1,4 @@
-"""Groups of tables in ``mailslot.toml``, ``[GROUP.NAME]``: the listeners, and the devices."""
+"""Groups of tables in ``mailslot.toml``, ``[GROUP.NAME]``: listeners and devices."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TableGroup:
-    """A group of tables whose names people choose.
+    """A group of tables; people choose the names of the tables.
 
     Attributes:
         name: the first part of the tables' names.
-        noun: what one of them is called.
-        keys: what can be set in each.
-        check: refuses the values of a table that are incomplete or contradict each other, with an `InputError`.
+        noun: what people call one of them.
+        keys: the keys of each table.
+        check: raises `InputError` if the values of a table are incomplete or contradict each other.
     """
 
     name: str
