@@ -109,6 +109,10 @@ class DevicePasswords:
             await run_sync(waste_time, password, limiter=self._limiter)
         return False
 
+    async def version(self, entry: DeviceEntry) -> object:
+        """Return a value that changes whenever a device's password does, or is removed."""
+        return await run_sync(self.vault.version, f"{RECORD_PREFIX}{entry.name}")
+
     async def recoverable(self, entry: DeviceEntry) -> Secret | None:
         """Return a device's password where it is kept so for APOP; None where it is not."""
         stored = (await run_sync(self._load, entry.name)).stored
