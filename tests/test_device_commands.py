@@ -185,6 +185,8 @@ def test_a_device_from_its_entry_to_its_removal(shell: Shell, tmp_path: Path) ->
         (("--user", "scan", "--via", "account.none"), "no slot 'account.none'"),
         (("--user", "scan", "--listener", "none"), "no listener none"),
         (("--user", "scan", "--limit", "many"), "20/minute"),
+        (("--user", "scan", "--size", "0"), "from 1 to"),
+        (("--user", "scan", "--listener", ""), "name of a listener"),
         (("--certificate", "/nowhere.pem"), "cannot be used"),
         (("--certificate", "/etc/hostname"), "no certificate in PEM"),
     ],

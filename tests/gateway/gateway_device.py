@@ -5,7 +5,7 @@ from __future__ import annotations
 import smtplib
 import socket
 import ssl
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -125,21 +125,24 @@ def send(
 
 @asynccontextmanager
 async def run_gateway(home: Path, **listener: object) -> AsyncIterator[GatewayDevice]:
-    """Run a gateway with the account ``office`` and the listener ``scan``."""
-    async with AsyncExitStack() as stack:
-        sandbox = await stack.enter_async_context(run_sandbox(personality=OPEN))
+    """Run a gateway with the account ``office`` and the listener ``scan``, and a sandbox upstream."""
+    async with run_sandbox(personality=OPEN) as sandbox:
         records = Records(home)
         settings = sandbox_settings(sandbox) | {"sender_address": ACCOUNT}
         await run_sync(add_account, records, "office", "SMTP")
         await run_sync(records.change, "account.office", settings, {})
         await run_sync(add_listener, records, "scan", {"listen": "127.0.0.1:0", **listener})
-        device = await stack.enter_async_context(open_device(records))
-        gateway = GatewayDevice(device, sandbox)
-        stop = anyio.Event()
-        service = Service(device, [GatewayPipeline()], ServiceManager())
-        async with anyio.create_task_group() as group:
-            group.start_soon(service.run, stop.wait)
-            try:
-                yield gateway
-            finally:
-                stop.set()
+        async with serve_gateway(records) as device:
+            yield GatewayDevice(device, sandbox)
+
+
+@asynccontextmanager
+async def serve_gateway(records: Records) -> AsyncIterator[Device]:
+    """Run the gateway of a home folder."""
+    stop = anyio.Event()
+    async with open_device(records) as device, anyio.create_task_group() as group:
+        group.start_soon(Service(device, [GatewayPipeline()], ServiceManager()).run, stop.wait)
+        try:
+            yield device
+        finally:
+            stop.set()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailslot_plugins.gateway.header import MAX_SIZE, HeaderReader, HeaderTooLargeError
+from mailslot_plugins.gateway.header import MAX_FIELDS, MAX_SIZE, HeaderReader, HeaderTooLargeError
 from mailslot_plugins.gateway.rewriting import (
     TRACE,
     Sender,
@@ -82,6 +82,13 @@ def test_a_header_without_end(line: bytes) -> None:
 
     with pytest.raises(HeaderTooLargeError):
         feed_forever()
+
+
+def test_a_header_of_too_many_fields() -> None:
+    fields, _ = read(b"a:\r\n" * MAX_FIELDS, b"\r\n")
+    assert len(fields) == MAX_FIELDS
+    with pytest.raises(HeaderTooLargeError):
+        read(b"a:\r\n" * (MAX_FIELDS + 1), b"\r\n")
 
 
 def test_the_account_sends_in_place_of_the_device() -> None:
@@ -186,6 +193,22 @@ def test_whatever_a_device_writes_the_header_is_ascii_and_has_one_end(data: byte
     assert header.isascii()
     assert header.index(b"\r\n\r\n") == len(header) - 4
     assert header.count(b"\nFrom:") >= 1
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"From: " + b"(" * 60_000,
+        b"From: " + b"a:" * 30_000,
+        b"To: \xe9 " + b"(" * 60_000,
+        b"To: \xe9 " + b"a:" * 30_000,
+        b'Content-Type: x; name="\xe9' + b'\\"' * 60_000,
+    ],
+    ids=["comments", "groups", "raw comments", "raw groups", "raw quotes"],
+)
+def test_what_would_be_costly_to_read(header: bytes) -> None:
+    """Recursion without end, or hours."""
+    assert rewrite(header + b"\r\n\r\n").endswith(b"\r\n\r\n")
 
 
 def test_loops() -> None:

@@ -37,6 +37,7 @@ TRANSACTION = Transaction(
     sender=Sender("account", "scans@example.com", "hall"),
     received=lambda identifier: f"from [10.0.3.7] by gateway id {identifier}; Sun, 29 Nov 2026 12:00:00 +0000",
     at=datetime(2026, 11, 29, 12, tzinfo=UTC),
+    allows_sender=lambda _: True,
 )
 HEADER = b"From: hall@copiers.example\r\nTo: bob@example.com\r\nSubject: a scan\r\n"
 MESSAGE = HEADER + b"\r\nbody\r\n"

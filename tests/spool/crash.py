@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 RECORD = "status-pop"
 BACKEND = sys.argv[3] if len(sys.argv) > 3 else "asyncio"
-SYSTEM_CALLS = ("open", "write", "fsync", "rename", "unlink", "mkdir")
+SYSTEM_CALLS = ("open", "write", "pwrite", "fsync", "rename", "unlink", "mkdir")
 # The server's side is not ours to interrupt.
 write, rename, unlink = os.write, os.rename, os.unlink
 
@@ -161,9 +161,17 @@ def run(work: Callable[..., Awaitable[None]], *arguments: object) -> Callable[[]
     return lambda: anyio.run(work, *arguments, backend=BACKEND)
 
 
-def kill_at(step: int) -> None:
-    """Make this process kill itself at system call or commit number `step`; of a write, half is done."""
+def kill_at(step: int) -> Callable[[int], None]:
+    """Make this process kill itself at system call or commit number `step`; of a write, half is done.
+
+    Returns:
+        a function that sets the number anew, counted from then on; with 0, it is never killed.
+    """
     remaining = step
+
+    def set_step(step: int) -> None:
+        nonlocal remaining
+        remaining = step
 
     def count() -> None:
         nonlocal remaining
@@ -195,6 +203,7 @@ def kill_at(step: int) -> None:
     sqlite3.connect = lambda *arguments, **options: connect(*arguments, factory=Dying, **options)
     for name in SYSTEM_CALLS:
         setattr(os, name, dying(getattr(os, name), half=name == "write"))
+    return set_step
 
 
 def killed_at_every_step(folder: Path) -> None:

@@ -7,9 +7,10 @@ from email.mime.multipart import MIMEMultipart
 from email.mime.nonmultipart import MIMENonMultipart
 from email.mime.text import MIMEText
 from email.policy import SMTP
-from email.utils import formatdate, getaddresses, make_msgid
+from email.utils import formatdate, make_msgid
 from typing import TYPE_CHECKING, Final
 
+from mailslot.message.address_list import read_addresses
 from mailslot_plugins.fax.capabilities import OWN_FEATURES
 from mailslot_plugins.intake.auto_reply_policy import ReplyDecision, automatic_reason, is_machine_address
 from mailslot_plugins.intake.senders import ADDRESS, is_listed
@@ -40,7 +41,7 @@ def _receipt_refusals(mail: OpenedMail, own_addresses: Collection[str], allowed:
     if not requests:
         yield "no receipt is requested"
     yield from filter(None, [automatic_reason(mail)])
-    addresses = [_comparable(address) for _, address in getaddresses(list(requests))]
+    addresses = [_comparable(address) for _, address in read_addresses(requests)]
     if len(requests) != 1 or len(addresses) != 1:
         yield "receipts are not requested for exactly one address"
     if any(_REQUIRED.search(value) for value in mail.values("disposition-notification-options")):

@@ -8,10 +8,10 @@ no standard has it.
 from __future__ import annotations
 
 import re
-from email.utils import getaddresses
 from typing import TYPE_CHECKING, Final
 
 from mailslot.errors import InputError
+from mailslot.message.address_list import read_addresses
 from mailslot.message.header import mailboxes_field, text_field
 from mailslot.message.mailbox import Mailbox
 
@@ -24,7 +24,9 @@ _ADDRESSES: Final = re.compile(
 _STRUCTURED: Final = re.compile(
     r"content-.*|mime-version|(?:resent-)?(?:message-id|date)|in-reply-to|references|received|dkim-signature|arc-.*"
 )
-_QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*)"')
+# An escaped quotation mark outside quotation marks begins nothing, too: else each one in a text without end would be
+# tried as a beginning, which takes the square of the text's length.
+_QUOTED: Final = re.compile(r'\\.|"((?:[^"\\]|\\.)*)"')
 _CONTROL: Final = re.compile(r"[\0-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -53,7 +55,7 @@ def _decode(value: bytes) -> str:
 
 def _addresses(name: str, text: str) -> str:
     found: list[Mailbox] = []
-    for display_name, address in getaddresses([text]):
+    for display_name, address in read_addresses([text]):
         try:
             mailbox = Mailbox(address, display_name)
         except InputError:
@@ -64,6 +66,8 @@ def _addresses(name: str, text: str) -> str:
 
 
 def _encode_quoted(quoted: re.Match[str]) -> str:
+    if quoted[1] is None:
+        return quoted[0]
     content = re.sub(r"\\(.)", r"\1", quoted[1])
     if content.isascii():
         return quoted[0]

@@ -25,6 +25,7 @@ class Client:
         self._gateway = gateway
         self._connection = connection
         self._address = client_address(connection.peer.address)
+        self._signed_in: tuple[str, object] | None = None
 
     def candidates(self) -> tuple[DeviceEntry, ...]:
         """Return the devices that this may turn out to be."""
@@ -52,8 +53,17 @@ class Client:
         How long that takes does not tell whether there is such a user.
         """
         gateway, entry = self._gateway, self.of_user(user)
+        # Read before, so that a change meanwhile is noticed later.
+        version = None if entry is None else await gateway.passwords.version(entry)
         right = await gateway.passwords.verify(entry, password, gateway.settings.devices.values())
-        return entry if right and entry is not None and self.fits(entry, user) else None
+        if not right or entry is None or not self.fits(entry, user):
+            return None
+        self._signed_in = entry.name, version
+        return entry
+
+    async def is_signed_in_as(self, entry: DeviceEntry) -> bool:
+        """Whether the password with which this has signed in is still the one of a device, or the device needs none."""
+        return entry.user is None or self._signed_in == (entry.name, await self._gateway.passwords.version(entry))
 
     def fits(self, entry: DeviceEntry, user: str) -> bool:
         """Whether this is a device, once it has signed in as `user`."""

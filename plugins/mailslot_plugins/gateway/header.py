@@ -11,6 +11,8 @@ from typing import Final
 
 MAX_SIZE: Final = 262_144
 """Octets of a header; one of its lines may have 65,536, as old devices write all recipients into one."""
+MAX_FIELDS: Final = 2_000
+"""Fields of a header: each takes more memory than it has octets."""
 
 _FIELD: Final = re.compile(rb"([!-9;-~]{1,256})[ \t]*:")
 
@@ -35,7 +37,7 @@ class HeaderField:
 
 
 class HeaderTooLargeError(Exception):
-    """The header is larger than `MAX_SIZE`."""
+    """The header is larger than `MAX_SIZE`, or has more than `MAX_FIELDS` fields."""
 
 
 class HeaderReader:
@@ -57,7 +59,7 @@ class HeaderReader:
         """Read a piece; return the octets of the body in it, which are none before the header has ended.
 
         Raises:
-            HeaderTooLargeError: there is no end in the first octets.
+            HeaderTooLargeError: there is no end in the first octets, or fields.
         """
         if self.is_complete:
             return data
@@ -99,6 +101,8 @@ class HeaderReader:
             raw = b"".join(self._lines)
             name = _FIELD.match(raw)
             assert name is not None  # noqa: S101 - its first line matched
+            if len(self.fields) >= MAX_FIELDS:
+                raise HeaderTooLargeError
             self.fields.append(HeaderField(name[1].decode("ascii").lower(), raw))
             self._lines = []
 

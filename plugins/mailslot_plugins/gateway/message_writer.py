@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Final
 from mailslot.errors import InputError
 from mailslot.plugin import NewJob
 from mailslot.service.header_summary import summarize_header
-from mailslot.smtp.server.replies import MAIL_LOOP, SPOOL_FULL, TOO_LARGE, reply
+from mailslot.smtp.server.replies import MAIL_LOOP, SENDER_NOT_ALLOWED, SPOOL_FULL, TOO_LARGE, reply
 from mailslot.spool.errors import SpoolError
 from mailslot.spool.job import DEVICE_NOTE
 from mailslot_plugins.gateway.duplicates import fingerprint
 from mailslot_plugins.gateway.header import HeaderReader, HeaderTooLargeError
-from mailslot_plugins.gateway.rewriting import Trace, is_loop, message_id_of, rewrite_header
+from mailslot_plugins.gateway.rewriting import Trace, is_loop, message_id_of, named_senders, rewrite_header
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +48,7 @@ class Transaction:
         sender: who stands in From.
         received: returns the value of the Received field, folded, for an id of the message.
         at: when its content began, with a time zone.
+        allows_sender: tells whether the device may name an address as the sender.
         size: the octets that the device announced; 0 without.
     """
 
@@ -59,6 +60,7 @@ class Transaction:
     sender: Sender
     received: Callable[[str], str]
     at: datetime
+    allows_sender: Callable[[str], bool]
     size: int = 0
 
 
@@ -151,6 +153,9 @@ class MessageWriter:
         fields, transaction = self._header.fields, self._transaction
         if is_loop(fields, self._trace_ids.is_own):
             self._refusal = MAIL_LOOP
+            return None
+        if transaction.sender.mode == "keep" and not all(map(transaction.allows_sender, named_senders(fields))):
+            self._refusal = SENDER_NOT_ALLOWED
             return None
         domain = transaction.sender.address.rpartition("@")[2]
         identifier = self._trace_ids.new()

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from email.utils import getaddresses
 from typing import TYPE_CHECKING, Final, Literal
 
 from mailslot.errors import InputError
+from mailslot.message.address_list import read_addresses
 from mailslot.message.header import ascii_field, date_field, mailboxes_field
 from mailslot.message.mailbox import Mailbox
 from mailslot_plugins.gateway.ascii_field import to_ascii
@@ -30,6 +30,7 @@ MAX_RECEIVED: Final = 30
 """As many Received fields are a loop (RFC 5321 section 6.3)."""
 
 _DROPPED: Final = frozenset({"bcc", "resent-bcc", "return-path"})
+_BETWEEN_WORDS: Final = re.compile(r"[\s<>()\[\],;:\"]+")
 _MESSAGE_ID: Final = re.compile(rb"<[!-;=?-~]{1,990}>")
 
 
@@ -119,10 +120,25 @@ def _traces(fields: Iterable[HeaderField]) -> list[str]:
 def device_address(fields: Iterable[HeaderField], envelope_sender: str) -> str:
     """Return the address that the device sends from: the first valid one in From, else the envelope's; may be empty."""
     values = [field.value.decode("utf-8", "replace") for field in fields if field.name == "from"]
-    for candidate in [*(address for _, address in getaddresses(values)), envelope_sender]:
+    for candidate in [*(address for _, address in read_addresses(values)), envelope_sender]:
         if _mailbox(candidate) is not None:
             return candidate
     return ""
+
+
+def named_senders(fields: Iterable[HeaderField]) -> set[str]:
+    """Return whom From and Sender name, in whatever way a reader may understand them.
+
+    Programs differ in what they take for the address in a field that no standard allows. So everything is returned
+    that looks like an address, also in display names and comments; and the whole value where there is none.
+    """
+    found: set[str] = set()
+    for field in fields:
+        if field.name in {"from", "sender"}:
+            value = field.value.decode("utf-8", "replace")
+            found |= {address or value for _, address in read_addresses([value])}
+            found |= {word for word in _BETWEEN_WORDS.split(value) if "@" in word} or {value}
+    return found
 
 
 def _from_fields(fields: Iterable[HeaderField], sender: Sender, envelope_sender: str) -> list[str]:

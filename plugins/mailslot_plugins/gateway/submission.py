@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 MAX_RECIPIENTS: Final = SpoolLimits().max_recipients
 
+_PASSWORD_CHANGED: Final = reply(421, "4.7.0", "The password has changed; connect and sign in again")
 _TOO_MANY_RECIPIENTS: Final = reply(452, "4.5.3", "Too many recipients")
 _NO_ACCOUNT_ADDRESS: Final = reply(451, "4.3.5", "The account that this device sends through is not set up yet")
 
@@ -102,13 +103,11 @@ class Submission:
                 if needs_password and self._connection.user is None
                 else replies.SENDER_NOT_ALLOWED
             )
-        if not entry.allows_sender(sender):
-            return self._refuse(replies.SENDER_NOT_ALLOWED)
-        if self._account_address(entry) is None:
-            return self._refuse(_NO_ACCOUNT_ADDRESS)
-        if wait := self._gateway.rates.wait(entry):
-            return self._refuse(replies.too_fast(wait))
         self._sender, self._size = sender, parameters.size or 0
+        if not await self._client.is_signed_in_as(entry):
+            return self._refuse(_PASSWORD_CHANGED)
+        if refusal := self._policy_refusal(entry):
+            return self._refuse(refusal)
         return await self._check_room(self._size)
 
     async def recipient(self, recipient: str) -> Reply | None:
@@ -150,6 +149,7 @@ class Submission:
                 _received, self._connection, gateway.host, at, self._recipients[0] if len(self._recipients) == 1 else ""
             ),
             at=at,
+            allows_sender=entry.allows_sender,
             size=self._size,
         )
         return MessageWriter(transaction, gateway.device.spool, gateway.guard, gateway.trace_ids, self._note_result)
@@ -171,7 +171,19 @@ class Submission:
             self._stored += 1
             self._refusal = None
         else:
-            self._refusal = result
+            self._refuse(result)
+
+    def _policy_refusal(self, entry: DeviceEntry) -> Reply | None:
+        """Return why the device may not send a message from this sender, of this size, now."""
+        # What is no address can stand for the device, but not in the envelope of what it sends on.
+        is_name = bool(self._sender) and "@" not in self._sender
+        if not entry.allows_sender(self._sender) or (is_name and entry.sender == "keep"):
+            return replies.SENDER_NOT_ALLOWED
+        if self._account_address(entry) is None:
+            return _NO_ACCOUNT_ADDRESS
+        if wait := self._gateway.rates.wait(entry):
+            return replies.too_fast(wait)
+        return replies.TOO_LARGE if self._size > self._gateway.max_size(entry) else None
 
     def _account_address(self, entry: DeviceEntry) -> str | None:
         return self._gateway.settings.addresses.get(entry.via)

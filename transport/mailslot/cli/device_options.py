@@ -104,7 +104,7 @@ def device_options(
         "address": address or None,
         "user": user,
         "certificate": [read_certificate(path) for path in certificate or ()] or None,
-        **{key.removesuffix("_"): value or None for key, value in others.items()},
+        **{key.removesuffix("_"): None if value == [] else value for key, value in others.items()},
     }
     return DeviceOptions(values, read_password(password), apop)
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.errors import InputError
 from mailslot.slots import keys
-from mailslot.slots.gateway.patterns import domain_of, matches, parse_pattern
+from mailslot.slots.gateway.patterns import ANY, domain_of, matches, parse_pattern
 from mailslot.slots.keys import Key
 from mailslot.slots.slot import is_valid_name
 
@@ -219,7 +219,8 @@ class DeviceEntry:
 
     def allows_sender(self, address: str) -> bool:
         """Whether the device may use a sender; the null sender, an empty text, is always allowed."""
-        return not address or matches(self.senders, address)
+        # Some devices give a name without a domain, which only a pattern for anything stands for.
+        return not address or ANY in self.senders or matches(self.senders, address)
 
     def allows_recipient(self, address: str, account: str) -> bool:
         """Whether the device may send to an address.
@@ -231,7 +232,7 @@ class DeviceEntry:
         if self.recipients is not None:
             return matches(self.recipients, address)
         domain = domain_of(account)
-        return bool(domain) and domain_of(address) == domain
+        return bool(domain) and matches((f"*@{domain}",), address)
 
 
 def check_device_entry(values: Mapping[str, Any]) -> None:

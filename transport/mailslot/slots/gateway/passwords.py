@@ -109,6 +109,10 @@ class DevicePasswords:
             await run_sync(simulate_slow_verification, password, limiter=self._limiter)
         return False
 
+    async def version(self, entry: DeviceEntry) -> object:
+        """Return a value that changes whenever a device's password does, or is removed."""
+        return await run_sync(self.vault.version, f"{RECORD_PREFIX}{entry.name}")
+
     async def recoverable(self, entry: DeviceEntry) -> Secret | None:
         """Return a device's password if it is stored as recoverable, for APOP; otherwise None."""
         stored = (await run_sync(self._load, entry.name)).stored

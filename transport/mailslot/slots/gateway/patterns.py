@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 ANY: Final = "*"
 
+_ROUTING: Final = frozenset("%!@")
+
 
 def parse_pattern(value: object) -> str:
     """Parse a pattern, and return it with its domain as A-labels.
@@ -42,6 +44,9 @@ def domain_of(address: str) -> str:
 def matches(patterns: Iterable[str], address: str) -> bool:
     """Whether an address matches one of the patterns, ignoring case.
 
+    ``*@domain`` does not stand for addresses such as ``victim%elsewhere.example@domain``: the servers of the domain may
+    send them on to another one, for a client that has signed in (Postfix: ``allow_untrusted_routing``).
+
     Args:
         patterns: from `parse_pattern`.
         address: the address; text that is not an address matches no pattern.
@@ -50,5 +55,6 @@ def matches(patterns: Iterable[str], address: str) -> bool:
         normalized = parse_address(address, "recipient").wire.casefold()
     except InputError:
         return False
-    domain = normalized.rpartition("@")[2]
-    return any(pattern in {ANY, f"*@{domain}"} or pattern.casefold() == normalized for pattern in patterns)
+    local, _, domain = normalized.rpartition("@")
+    general = {ANY} if _ROUTING.intersection(local) else {ANY, f"*@{domain}"}
+    return any(pattern in general or pattern.casefold() == normalized for pattern in patterns)

@@ -92,7 +92,10 @@ class SmtpServerSession(ServerSession[SmtpServerProtocol, Connection]):
     # Events.
 
     async def _mail(self, event: events.Mail) -> None:
-        self._core.reply(await self._handler.mail(event.sender, event.parameters))
+        refusal = await self._handler.mail(event.sender, event.parameters)
+        # It may be known only now who the device is.
+        self._refresh_offers()
+        self._core.reply(refusal)
 
     async def _recipient(self, event: events.Recipient) -> None:
         self._core.reply(await self._handler.recipient(event.address))
