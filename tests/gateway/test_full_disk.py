@@ -10,7 +10,7 @@ from gateway.test_message_writer import MESSAGE, Clock, Gateway, files
 from mailslot.smtp.server.replies import SPOOL_FULL
 from mailslot.spool.limits import SpoolLimits
 from mailslot.spool.spool import Spool
-from spool.conftest import small_disk as small_disk
+from spool.conftest import small_disk as small_disk  # noqa: PLC0414 - pytest finds the fixture by this name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
