@@ -52,7 +52,8 @@ async def test_from_an_unclaimed_device_to_the_first_slot(unclaimed: RunningPane
         assert claimed.headers["location"] == f"{START}/device"
         assert client.session != planted
         device = await client.submit(f"{START}/device", name="Copier 2", location="Second floor", language="de")
-        assert device.headers["location"] == f"{START}/slot"
+        assert device.headers["location"] == f"{START}/purpose"
+        assert f'href="{START}/slot"' in (await client.get(f"{START}/purpose")).text
         assert (unclaimed.device.identity.name, unclaimed.device.identity.language) == ("Copier 2", "de")
         nobody = await client.submit(f"{START}/slot", provider="microsoft365", account="")
         assert (nobody.status_code, "Enter the account." in words(nobody)) == (422, True)

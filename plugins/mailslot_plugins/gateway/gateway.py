@@ -10,7 +10,6 @@ from anyio.to_thread import run_sync
 
 from mailslot.diagnosis.gateway_log import STORE, GatewayLog
 from mailslot.service.server_limits import announced_size
-from mailslot.slots.gateway.gateway_settings import GatewaySettings
 from mailslot.slots.gateway.passwords import DevicePasswords
 from mailslot.spool.limits import SpoolLimits
 from mailslot_plugins.gateway.duplicates import DuplicateGuard
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from mailslot.net.server_connection import ServerConnection
     from mailslot.plugin import Device
     from mailslot.slots.gateway.device_entry import DeviceEntry
+    from mailslot.slots.gateway.gateway_settings import GatewaySettings
     from mailslot.slots.gateway.listeners import Listener
 
 ROOM_FOR_TRACE: Final = 4_096
@@ -40,7 +40,6 @@ class Gateway:
 
     Attributes:
         device: the device that mailslot runs on.
-        settings: its listeners and devices, as they were read last.
         passwords: verifies them.
         rates: what devices have sent.
         guard: recognises messages that were accepted before.
@@ -52,7 +51,6 @@ class Gateway:
 
     def __init__(self, device: Device, trace_ids: TraceIds) -> None:
         self.device = device
-        self.settings = GatewaySettings()
         self.passwords = DevicePasswords(device.records.vault)
         self.rates = RateLimits(device.monotonic)
         self.guard = DuplicateGuard(device.spool, device.now)
@@ -62,14 +60,18 @@ class Gateway:
         self.host = "localhost"
         self._sizes: Mapping[str, int] = {}
 
+    @property
+    def settings(self) -> GatewaySettings:
+        """Its listeners and devices, as they were read last."""
+        return self.device.gateway
+
     async def refresh(self) -> None:
-        """Read the settings again.
+        """Learn what follows from settings that have changed.
 
         Raises:
             MailError: they cannot be read.
         """
         current = await run_sync(self.device.records.settings.current)
-        self.settings = GatewaySettings.of(current)
         self.rates.forget_except(frozenset(self.settings.devices))
         sizes: dict[str, int] = {}
         for via in {entry.via for entry in self.settings.devices.values()}:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 from mailslot.plugin import RESUBMIT_AFTER, UNATTENDED, PanelPackage, RetryPolicy
@@ -29,7 +30,12 @@ class GatewayPipeline:
         return await keep_for_devices(mail, device)
 
     async def run(self, device: Device) -> None:
-        """Serve devices until cancelled."""
+        """Serve devices until the service stops."""
+        while not device.gateway.listeners:
+            # Servers are not loaded before somebody needs one.
+            if device.stopping.is_set():
+                return
+            await device.pause(math.inf)
         from mailslot_plugins.gateway.listeners import serve_listeners  # noqa: PLC0415 - as above
 
         await serve_listeners(device)

@@ -110,6 +110,11 @@ class Device:
         """The listeners and devices of the gateway, as they were read last; `pause` returns early if they change."""
         return self._gateway
 
+    def stop(self) -> None:
+        """Say that the service stops."""
+        self.stopping.set()
+        self._end_pauses()
+
     async def sleep(self, seconds: float) -> None:
         """Sleep for some seconds of the device's clocks."""
         await anyio.sleep(max(0.0, seconds) / self._speed)
@@ -181,9 +186,12 @@ class Device:
         changed = await run_sync(self._refresh, wanted)
         if changed:
             self.changes += 1
-            self._changed.set()
-            self._changed = anyio.Event()
+            self._end_pauses()
         return changed
+
+    def _end_pauses(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
 
     def _must_read(self, stamp: object, more: tuple[Section, ...]) -> bool:
         return stamp != self._seen or any(section.name not in self._sections for section in more)

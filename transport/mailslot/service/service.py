@@ -117,7 +117,7 @@ class Service:
                 await stopped()
                 self._manager.stopping()
                 logger.info("The service stops")
-                self._device.stopping.set()
+                self._device.stop()
                 await self._worker.stop()
                 with anyio.move_on_after(GRACE + 0.5):
                     for ended in (self._delivered, *self._drained):
