@@ -76,7 +76,9 @@ class Gateway:
         sizes: dict[str, int] = {}
         for via in {entry.via for entry in self.settings.devices.values()}:
             record = self.settings.slots.find(via).record
-            sizes[via] = await announced_size(self.device.spool, record, current.records[record].server) or 0
+            if (known := current.records.get(record)) is None:
+                continue  # it was removed a moment ago
+            sizes[via] = await announced_size(self.device.spool, record, known.server) or 0
         self._sizes = sizes
 
     def listener(self, name: str) -> Listener | None:

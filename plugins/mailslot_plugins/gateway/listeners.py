@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -19,6 +20,7 @@ from mailslot.pop3.server import session as pop3_session
 from mailslot.pop3.server.server import Pop3Server
 from mailslot.smtp.server import session as smtp_session
 from mailslot.smtp.server.server import SmtpServer
+from mailslot.spool.errors import writing
 from mailslot.vault import durable
 from mailslot_plugins.gateway.fetching import FetchingBackend
 from mailslot_plugins.gateway.gateway import host_name, open_gateway
@@ -26,10 +28,12 @@ from mailslot_plugins.gateway.submission import SubmissionBackend
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from anyio.abc import TaskGroup
 
+    from mailslot.diagnosis.gateway_log import GatewayLog
     from mailslot.plugin import Device
     from mailslot.slots.gateway.listeners import Listener
     from mailslot_plugins.gateway.gateway import Gateway
@@ -49,7 +53,7 @@ async def serve_listeners(device: Device) -> None:
     gateway = await open_gateway(device)
     listeners = _Listeners(gateway)
     async with anyio.create_task_group() as group:
-        group.start_soon(gateway.log.run)
+        group.start_soon(_keep_log, gateway.log)
         async with anyio.create_task_group() as servers, anyio.create_task_group() as following:
             following.start_soon(listeners.follow_settings, servers)
             await device.stopping.wait()
@@ -57,6 +61,19 @@ async def serve_listeners(device: Device) -> None:
             listeners.stop()
         # The last session has ended, and its dialogue is still to be written.
         group.cancel_scope.cancel()
+
+
+async def _keep_log(log: GatewayLog) -> None:
+    """Write the log until cancelled; a disk that is full now must not end the sessions."""
+    repeated = ""
+    while True:
+        try:
+            await log.run()
+        except MailError as error:
+            if str(error) != repeated:
+                logger.warning("The dialogues of devices cannot be written now, and are tried again: %s", error)
+            repeated = str(error)
+        await anyio.sleep(_RETRY_INTERVAL)
 
 
 @dataclass(slots=True)
@@ -101,51 +118,54 @@ class _Listeners:
     async def follow_settings(self, servers: TaskGroup) -> None:
         """Open and close listeners until cancelled.
 
+        Whatever cannot be read or opened is tried again, and what is open goes on as it was.
+
         Args:
             servers: where their tasks are.
-
-        Raises:
-            MailError: the settings cannot be read.
         """
         device = self._gateway.device
         while True:
             # To open a listener takes a while, such as to make its certificate; the settings may change meanwhile.
             seen = device.changes
-            await self._gateway.refresh()
-            await self._apply(servers)
+            complete = await self._attempt("", self._gateway.refresh)
+            complete = await self._apply(servers) and complete
             if device.changes == seen:
-                await device.pause(_RETRY_INTERVAL if self._failed else math.inf)
+                await device.pause(math.inf if complete else _RETRY_INTERVAL)
 
     def stop(self) -> None:
         """Close all listeners, and end each session between transactions."""
         for opened in self._open.values():
             opened.server.stop()
 
-    async def _apply(self, servers: TaskGroup) -> None:
+    async def _apply(self, servers: TaskGroup) -> bool:
+        """Open, close and change listeners; return whether nothing has failed."""
         wanted = self._gateway.settings.listeners
         for name, opened in list(self._open.items()):
             if wanted.get(name) != opened.settings:
                 opened.server.stop()
                 del self._open[name]
         for name, settings in wanted.items():
-            if name not in self._open:
-                await self._try(name, settings, servers)
-        for opened in self._open.values():
-            await self._refresh_tls(opened.settings, opened.tls)
+            if name in self._open:
+                await self._attempt(name, partial(self._refresh_tls, settings, self._open[name].tls))
+            else:
+                await self._attempt(name, partial(self._start, settings, servers))
         self._gateway.log.note_listening(
             {name: (opened.settings.host, opened.server.listener.port) for name, opened in self._open.items()},
             {name: sentence for name, sentence in self._failed.items() if name in wanted},
         )
+        return not self._failed.keys() & wanted.keys()
 
-    async def _try(self, name: str, settings: Listener, servers: TaskGroup) -> None:
+    async def _attempt(self, name: str, work: Callable[[], Awaitable[None]]) -> bool:
+        """Do something for a listener; if it fails, log it once and return False."""
         try:
-            await self._start(settings, servers)
+            await work()
         except MailError as error:
             if self._failed.get(name) != str(error):
                 logger.error("%s", error, extra={"listener": name, "detail": error.detail})  # noqa: TRY400 - no bug
             self._failed[name] = str(error)
-        else:
-            self._failed.pop(name, None)
+            return False
+        self._failed.pop(name, None)
+        return True
 
     async def _start(self, settings: Listener, servers: TaskGroup) -> None:
         tls = _TlsContexts()
@@ -174,6 +194,7 @@ def _context(settings: Listener, home: Path, device_certificates: tuple[str, ...
         own = [(home / settings.certificate, home / settings.key)]
     else:
         folder = home / "gateway"
-        durable.make_folder(folder)
-        own = ensure_certificates(folder, [host_name()])
+        with writing(folder):
+            durable.make_folder(folder)
+            own = ensure_certificates(folder, [host_name()])
     return server_context(own, legacy=settings.legacy, client_certificates=device_certificates)

@@ -1,0 +1,90 @@
+"""What fails for a while must not end the sessions of devices."""
+
+from __future__ import annotations
+
+import socket
+from functools import partial
+from typing import TYPE_CHECKING
+
+import anyio
+import pytest
+from anyio.to_thread import run_sync
+
+from gateway.gateway_device import run_gateway, send
+from mailslot.diagnosis.gateway_log import GatewayLog
+from mailslot.slots.gateway.entries import add_listener
+from mailslot.spool.errors import full_error
+from mailslot_plugins.gateway import listeners
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import trustme
+
+    from gateway.gateway_device import GatewayDevice
+
+pytestmark = pytest.mark.anyio
+
+
+async def connect(gateway: GatewayDevice) -> socket.socket:
+    """A device in the middle of a session."""
+    port = await gateway.port()
+    client = await run_sync(partial(socket.create_connection, ("127.0.0.1", port), timeout=60))
+    assert (await run_sync(client.recv, 1000)).startswith(b"220 ")
+    return client
+
+
+async def is_served(client: socket.socket) -> bool:
+    await run_sync(client.sendall, b"NOOP\r\n")
+    return (await run_sync(client.recv, 1000)).startswith(b"250 ")
+
+
+async def test_a_certificate_that_becomes_unreadable(tmp_path: Path, certificate: trustme.LeafCert) -> None:
+    pem = tmp_path / "pair.pem"
+    await run_sync(pem.write_bytes, certificate.private_key_and_cert_chain_pem.bytes())
+    async with run_gateway(tmp_path / "home") as gateway:
+        await gateway.add_device("hall", address=["127.0.0.1"])
+        values = {"listen": "127.0.0.1:0", "security": "tls", "certificate": str(pem), "key": str(pem)}
+        await run_sync(add_listener, gateway.device.records, "own", values)
+        await gateway.device.refresh()
+        await gateway.port("own")
+        with await connect(gateway) as client:
+            await run_sync(client.sendall, b"EHLO copier\r\n")
+            await run_sync(client.recv, 1000)
+            await run_sync(pem.write_bytes, b"no certificate")
+            await gateway.add_device("attic", address=["10.0.0.1"])
+            assert "own" in await gateway.until_some(gateway.log.failures)
+            assert await is_served(client)
+        assert await gateway.client(send) == {}
+
+
+async def test_a_log_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listeners, "_RETRY_INTERVAL", 0.1)
+    refused = anyio.Event()
+    flush = GatewayLog.flush
+
+    async def refuse(log: GatewayLog) -> None:
+        if refused.is_set():
+            await flush(log)
+            return
+        refused.set()
+        raise full_error("The disk is full.")
+
+    async with run_gateway(tmp_path / "home") as gateway:
+        await gateway.add_device("hall", address=["127.0.0.1"])
+        with await connect(gateway) as client:
+            monkeypatch.setattr(GatewayLog, "flush", refuse)
+            assert await gateway.client(send) == {}
+            with anyio.fail_after(60):
+                await refused.wait()
+            # Written by the next try; before it, a failed one would have ended everything.
+            assert await gateway.until_some(partial(gateway.log.dialogues, "hall"))
+            assert await gateway.client(partial(send, message=b"Subject: two\r\n\r\n")) == {}
+
+            async def second() -> bool:
+                return len(await gateway.log.dialogues("hall")) >= 2
+
+            assert await gateway.until_some(second)
+            await run_sync(client.sendall, b"EHLO copier\r\n")
+            assert (await run_sync(client.recv, 1000)).startswith(b"250")
+            assert await is_served(client)
