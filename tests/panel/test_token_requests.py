@@ -16,6 +16,8 @@ from anyio.to_thread import run_sync
 
 from mailslot.oauth.location import Location
 from mailslot.wire.secret import Secret
+from mailslot_plugins.panel.token import view
+from mailslot_plugins.panel.token.state import TokenState, token_state
 from mailslot_plugins.sandbox import PORTAL, WebFault
 from panel.browser_client import BrowserClient, words
 from panel.running_panel import RunningPanel, run_panel, sandbox_home, set_up
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from pathlib import Path
 
+    from mailslot.service.device import Device
     from mailslot_plugins.sandbox import Sandbox
 
 PAGE = "/slots/network.smtp/token"
@@ -168,6 +171,28 @@ async def test_a_response_counts_once_for_its_session_and_slot(panel: RunningPan
     await forget(panel, admin)
 
 
+async def test_a_page_that_is_made_while_the_sign_in_ends_is_updated(
+    panel: RunningPanel, admin: BrowserClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = await begin(admin, "browser")
+
+    async def end_after_reading(device: Device, record: str) -> TokenState:
+        state = await token_state(device, record)
+        monkeypatch.undo()
+        await admin.get(path_of(await sign_in(address)))
+        await settled(admin)
+        return state
+
+    monkeypatch.setattr(view, "token_state", end_after_reading)
+    text = (await admin.get(PAGE)).text
+    assert 'data-token="Not Retrieved"' in text
+    update = re.search(r'hx-get="([^"]*)"', text)
+    assert update
+    assert (await admin.get(unescape(update[1]))).headers["hx-redirect"] == PAGE
+    assert 'data-token="Retrieved"' in (await admin.get(PAGE)).text
+    await forget(panel, admin)
+
+
 async def test_a_response_of_another_issuer_ends_the_sign_in(
     panel: RunningPanel, admin: BrowserClient, sandbox: Sandbox
 ) -> None:
@@ -257,13 +282,16 @@ async def test_a_deletion_without_confirmed_revocation(
 
 
 async def test_an_expired_device_code(panel: RunningPanel, admin: BrowserClient, sandbox: Sandbox) -> None:
-    sandbox.token_service.authorizations.device_lifetime = 1.0
+    authorizations = sandbox.token_service.authorizations
+    authorizations.interval = 0.1
     try:
         await begin(admin, "device")
-        assert sandbox.token_service.authorizations.devices[-1].user_code in (await admin.get(PAGE)).text
+        device = authorizations.devices[-1]
+        assert device.user_code in (await admin.get(PAGE)).text
+        device.expires_at = 0.0
         assert "The code expired" in await settled(admin, while_='data-step="code"')
     finally:
-        sandbox.token_service.authorizations.device_lifetime = 900.0
+        authorizations.interval = 5.0
     assert await nothing_there(panel)
 
 

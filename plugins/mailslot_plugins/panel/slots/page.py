@@ -112,8 +112,9 @@ async def _page(
     language: str = request.state.language
     # The page shows the changes of others together with the values entered here.
     form_input = form_input.rebased(stored)
-    tests = await recent_tests(device, slot, language)
     task = find_test(request.app.state, slot)
+    testing = task is not None and task.running
+    tests = await recent_tests(device, slot, language)
     return render(
         request,
         "slots/slot.html",
@@ -127,7 +128,7 @@ async def _page(
             label(key, slot.protocol, language) if key else "": sentence for key, sentence in (errors or {}).items()
         },
         elsewhere=[label(key, slot.protocol, language) for key in elsewhere or ()],
-        testing=task is not None and task.running,
+        testing=testing,
         tests=tests,
         chart=make_chart(tests),
         mail=await poll_status(request.app.state, slot, stored.settings.check_interval, language)

@@ -150,12 +150,15 @@ async def page_context(request: Request, slot: Slot, **more: object) -> dict[str
         more: additional or replaced values.
     """
     device = device_of(request)
+    # Read before the token: a task that ends in between is then still shown as running, and the page is updated.
+    progress = progress_context(request, slot)
+    deletion = deletion_of(request, slot)
+    deleting = deletion is not None and deletion.running
     state = await token_state(device, slot.record)
     settings = state.settings
     blocked = blocked_flows(request, slot, state)
     options = await run_sync(sign_in_options, device.records, slot.record, settings, request.url, blocked)
     language: str = request.state.language
-    deletion = deletion_of(request, slot)
     return {
         "slot": slot,
         "others": slot_names(sharing_slots(slot), language),
@@ -163,8 +166,8 @@ async def page_context(request: Request, slot: Slot, **more: object) -> dict[str
         "account": settings.account,
         "options": options,
         "deletion": deletion.subject if deletion is not None and deletion.subject.is_recent else None,
-        "deleting": deletion is not None and deletion.running,
-        **progress_context(request, slot),
+        "deleting": deleting,
+        **progress,
         "provider": options.provider,
         **({} if options.provider is None else _registration(options.provider, settings, request)),
         "faults": {},
