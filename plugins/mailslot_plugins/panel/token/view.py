@@ -150,15 +150,16 @@ async def page_context(request: Request, slot: Slot, **more: object) -> dict[str
         more: additional or replaced values.
     """
     device = device_of(request)
-    # Read before the token: a task that ends in between is then still shown as running, and the page is updated.
-    progress = progress_context(request, slot)
-    deletion = deletion_of(request, slot)
-    deleting = deletion is not None and deletion.running
+    running = [task for task in (sign_in_of(request, slot), deletion_of(request, slot)) if task and task.running]
     state = await token_state(device, slot.record)
     settings = state.settings
     blocked = blocked_flows(request, slot, state)
     options = await run_sync(sign_in_options, device.records, slot.record, settings, request.url, blocked)
+    if not all(task.running for task in running):
+        # What was read may be older than the result of the task that has ended since.
+        return await page_context(request, slot, **more)
     language: str = request.state.language
+    deletion = deletion_of(request, slot)
     return {
         "slot": slot,
         "others": slot_names(sharing_slots(slot), language),
@@ -166,8 +167,8 @@ async def page_context(request: Request, slot: Slot, **more: object) -> dict[str
         "account": settings.account,
         "options": options,
         "deletion": deletion.subject if deletion is not None and deletion.subject.is_recent else None,
-        "deleting": deleting,
-        **progress,
+        "deleting": deletion is not None and deletion.running,
+        **progress_context(request, slot),
         "provider": options.provider,
         **({} if options.provider is None else _registration(options.provider, settings, request)),
         "faults": {},
