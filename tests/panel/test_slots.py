@@ -211,6 +211,34 @@ async def test_saving_a_provider_fills_in_its_settings(client: BrowserClient, de
     assert device.records.settings.load()["alert-smtp"].client_id is None
 
 
+async def test_a_provider_implies_the_way_to_sign_in(client: BrowserClient, device: Device) -> None:
+    device.set("status.pop", authentication="none", issuer=None, client_id=None, account=None)
+    page = "/slots/status.pop"
+    entered = await fields(client, page)
+    # As the page does with JavaScript, …
+    shown = await client.post(f"{page}/fields", data={**entered, "provider": "custom"})
+    main, _, further = shown.text.partition('id="further-fields"')
+    for key in ("issuer", "client_id", "scopes", "account", "server"):
+        assert f'id="{key}"' in main
+        assert f'id="{key}"' not in further
+    assert 'id="scopes" name="scopes" type="text" value="offline_access"' in main
+    assert "somebody must sign in again whenever the token ends" in words(shown)
+    assert '<option value="oauth2" selected>' in further
+    # … which leaves a person the last word.
+    applied = {"applied-provider": "custom", "provider": "custom", "authentication": "none", "scopes": ""}
+    await save(client, page, **applied)
+    assert device.records.settings.load()["status-pop"].authentication == "none"
+    device.set("status.pop", provider=None)
+    # … and without it.
+    await save(client, page, provider="custom")
+    settings = device.records.settings.load()["status-pop"]
+    assert (settings.provider, settings.authentication) == ("custom", "oauth2")
+    for path, link in ((page, "#issuer"), (f"{page}/token", f"{page}#issuer")):
+        answer = await client.get(path)
+        assert "The issuer is missing" in words(answer)
+        assert f'href="{link}"' in answer.text
+
+
 async def test_a_token_that_may_become_unusable_is_mentioned(client: BrowserClient, device: Device) -> None:
     await device.store_token("print.pop", "token", "renewal")
     path = "/slots/print.pop"
@@ -307,14 +335,15 @@ async def test_keyboard_only(panel: RunningPanel, device: Device, browser: Brows
         page.keyboard.press("Tab")
         page.keyboard.press("Enter")
         assert page.evaluate("document.activeElement.id") == "main"
-        tab_to(page, "#sender_name")
-        page.keyboard.press("Control+a")
-        page.keyboard.type("By keyboard")
         tab_to(page, "#provider")
         # The preset comes at once.
         page.keyboard.type("Microsoft 365")
-        page.wait_for_selector("#server[placeholder='smtp.office365.com']")
+        page.wait_for_selector("#provider-hint:has-text('smtp.office365.com')")
         assert page.evaluate("document.activeElement.id") == "provider"
+        assert not page.is_visible("#server")
+        tab_to(page, "#sender_name")
+        page.keyboard.press("Control+a")
+        page.keyboard.type("By keyboard")
         assert page.input_value("#server") == ""
         assert page.input_value("#sender_name") == "By keyboard"
         assert not page.is_visible("#password")
@@ -329,6 +358,7 @@ async def test_keyboard_only(panel: RunningPanel, device: Device, browser: Brows
         page.keyboard.press("Enter")
         page.wait_for_url(f"**{SHARED}")
         assert "Saved, also for" in page.inner_text("main")
+        page.click(".further summary")
         page.fill("#port", "seven")
         page.click(".save button")
         page.wait_for_selector("#port-error")
@@ -362,7 +392,7 @@ async def test_without_javascript(panel: RunningPanel, device: Device, browser: 
             plain.wait_for_selector(".notice")
             return plain.inner_text("main")
 
-    assert "pop.gmail.com, from Google" in await browser.visit(act)
+    assert "OAuth 2.0 · pop.gmail.com · 995 · SSL/TLS" in await browser.visit(act)
     settings = (await run_sync(device.records.settings.load))["fax-pop"]
     assert (settings.check_interval, settings.provider, settings.tenant) == (30, "google", "example")
 

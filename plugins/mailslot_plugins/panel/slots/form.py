@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from mailslot.oauth.presets import presets
 from mailslot.slots.overview import settings_overview
-from mailslot.slots.settings import SECRETS, keys_for
+from mailslot.slots.settings import SECRETS
 from mailslot.slots.slot import SLOTS
 from mailslot_plugins.panel.slots.form_input import LOCAL_ONLY
+from mailslot_plugins.panel.slots.form_layout import further_fields, is_custom, main_fields
 from mailslot_plugins.panel.slots.labels import FOLDER, has_text, label, value_text, with_origin
 from mailslot_plugins.panel.translations import translate
 
@@ -21,25 +22,6 @@ if TYPE_CHECKING:
     from mailslot_plugins.panel.slots.stored import StoredRecord
 
 Kind = Literal["text", "number", "choice", "secret", "removable"]
-
-_MAIN: Final[Mapping[Protocol, tuple[str, ...]]] = {
-    "SMTP": (
-        *("server", "secondary_server", "port", "timeout", "sender_name", "sender_address", "security"),
-        *("authentication", "pop_slot", "provider", "account", "password"),
-    ),
-    "POP": (
-        *("server", "port", "check_interval", "security", "authentication", "provider", "account", "password"),
-        *("after_fetch", "first_poll"),
-    ),
-}
-"""The fields in the order of the device's menu."""
-
-_APPLICATION: Final = (
-    *("client_id", "tenant", "client_secret", "flow", "redirect_uri", "redirect_port", "scopes", "token_source"),
-)
-_OWN_PROVIDER: Final = (
-    *("issuer", "authorization_endpoint", "token_endpoint", "device_authorization_endpoint", "revocation_endpoint"),
-)
 
 _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "security": ("", "starttls", "tls", "none"),
@@ -59,6 +41,9 @@ _WHEN: Final[Mapping[str, str]] = {
     "password": "authentication=password",
 }
 """The values of another field for which a field is shown, in the format of static/panel.js."""
+
+_GROUP_WHEN: Final[Mapping[str, str]] = {"application": "authentication=oauth2", "own_provider": "provider= custom"}
+"""The same for groups."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +95,19 @@ class Form:
     """The whole form.
 
     Attributes:
-        main: the fields of the device's menu.
-        further: less common fields.
+        main: the fields that are shown at once.
+        further: the fields that are folded away.
         original: the values shown on the page, by key, to detect changes by others later.
     """
 
     main: tuple[Field, ...]
     further: tuple[Group, ...]
     original: Mapping[str, str]
+
+    @property
+    def provider(self) -> str:
+        """The chosen provider."""
+        return next(each.value for each in self.main if each.key == "provider")
 
     @property
     def has_error(self) -> bool:
@@ -142,16 +132,10 @@ def make_form(
         errors: the errors, by key; None if there are none.
     """
     builder = _FormBuilder(form_input, stored, protocol, language, errors or {})
-    main = _MAIN[protocol]
-    placed = {*main, *_APPLICATION, *_OWN_PROVIDER}
-    rest = tuple(key for key in keys_for(protocol) if key not in placed)
+    further = further_fields(form_input.values, protocol)
     return Form(
-        builder.fields(main),
-        (
-            Group("application", "authentication=oauth2", builder.fields(_APPLICATION)),
-            Group("own_provider", "provider= custom", builder.fields(_OWN_PROVIDER)),
-            Group("connection", "", builder.fields(rest)),
-        ),
+        builder.fields(main_fields(form_input.values, protocol)),
+        tuple(Group(name, _GROUP_WHEN.get(name, ""), builder.fields(keys)) for name, keys in further.items()),
         {key: text for key, text in form_input.original.items() if key not in LOCAL_ONLY},
     )
 
@@ -208,11 +192,23 @@ class _FormBuilder:
         return value_text(key, self._in_effect[key], self._language)
 
     def _hint(self, key: str, implied: str) -> str:
+        if key == "provider":
+            return self._preset()
         parts = [with_origin(implied, self._origins[key], self._language)] if implied and key not in _CHOICES else []
         word = "hint_local" if key in LOCAL_ONLY else f"hint_{key}"
+        if key == "scopes" and is_custom(self._form_input.values):
+            word = "hint_scopes_custom"
         if has_text(word):
             parts.append(translate(FOLDER, word, self._language))
         return " ".join(parts)
+
+    def _preset(self) -> str:
+        """Return what follows from the provider, for its hint; empty for one that has no preset."""
+        if self._form_input.values["provider"] in {"", "custom"} or not self._in_effect["server"]:
+            return ""
+        followed = ("authentication", "server", "port", "security")
+        values = (value_text(key, self._in_effect[key], self._language) for key in followed)
+        return " · ".join(filter(None, values))
 
     def _options(self, key: str, implied: str) -> tuple[tuple[str, str], ...]:
         values = list(_CHOICES.get(key, ()))

@@ -24,7 +24,8 @@ LOCAL_ONLY: Final = frozenset(name for name, key in KEYS.items() if least_role(k
 _WITH_PROVIDER: Final = ("server", "port", "security", "scopes", "client_id", "tenant")
 """Settings that a provider's preset supplies, or that are valid for one provider only."""
 
-_CUSTOM: Final = frozenset({"", "custom"})
+_RENEWABLE: Final = "offline_access"
+"""The scope for which most providers give a refresh token (OpenID Connect Core 1.0 section 11)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +36,14 @@ class FormInput:
         values: the values of its fields, by key.
         original: the values when the page was loaded.
         secrets: the entered secrets; None for one that is to be removed.
+        applied: the provider whose consequences the page already shows; empty if it shows none. A person may have
+            changed them since.
     """
 
     values: Mapping[str, str]
     original: Mapping[str, str]
     secrets: Mapping[str, Secret | None] = field(default_factory=dict[str, "Secret | None"])
+    applied: str = ""
 
     @property
     def changes(self) -> dict[str, str | None]:
@@ -53,21 +57,36 @@ class FormInput:
         )
 
     def with_preset(self) -> FormInput:
-        """Return the form with unchanged values of the old provider cleared, if another one was chosen.
+        """Return the form with what follows from a newly chosen provider.
 
-        They would override the values of the new provider's preset.
+        Unchanged values of the old provider are cleared, since they would override those of the new one's preset. Where
+        no way to sign in was chosen, it is OAuth 2.0.
         """
         provider = self.values["provider"]
-        if provider == self.original["provider"] or provider in _CUSTOM:
+        if provider == self.original["provider"] or not provider or provider == self.applied:
             return self
-        emptied = {key: "" for key in _WITH_PROVIDER if self.values[key] == self.original[key]}
-        return replace(self, values={**self.values, **emptied})
+        found = dict(self.values)
+        if provider != "custom":
+            found |= {key: "" for key in _WITH_PROVIDER if self.values[key] == self.original[key]}
+        if self.values["authentication"] == self.original["authentication"] == "none":
+            found["authentication"] = "oauth2"
+        return replace(self, values=found)
+
+    def with_proposals(self) -> FormInput:
+        """Return the form with values that a person may want to keep: for one's own provider, a scope to begin with."""
+        if self.values["provider"] != "custom" or self.values["scopes"] or self.original["provider"] == "custom":
+            return self
+        return replace(self, values={**self.values, "scopes": _RENEWABLE})
 
     def with_former(self) -> FormInput:
-        """Return the form with the cleared values restored, if the old provider is chosen again."""
+        """Return the form with the original values restored, if the original provider is chosen again."""
         if self.values["provider"] != self.original["provider"]:
             return self
         back = {key: self.original[key] for key in _WITH_PROVIDER if not self.values[key]}
+        if self.values["scopes"] == _RENEWABLE:
+            back["scopes"] = self.original["scopes"]
+        if self.original["authentication"] == "none":
+            back["authentication"] = "none"
         return replace(self, values={**self.values, **back})
 
     def settings(self, settings: Settings, protocol: Protocol) -> Settings:
@@ -109,7 +128,7 @@ def read_form(form: FormData, stored: StoredRecord, protocol: Protocol) -> FormI
             secrets[name] = Secret(entered)
         elif f"remove-{name}" in form and stored.secrets[name] is not False:
             secrets[name] = None
-    return FormInput(typed, was, secrets)
+    return FormInput(typed, was, secrets, _text(form, "applied-provider", ""))
 
 
 def _text(form: FormData, name: str, otherwise: str, *, strip: bool = True) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from anyio.to_thread import run_sync
@@ -25,7 +26,7 @@ from mailslot_plugins.panel.slots.menu import sharing_slots, slot_names, slot_of
 from mailslot_plugins.panel.slots.polling import poll_status, start_poll
 from mailslot_plugins.panel.slots.stored import load_record
 from mailslot_plugins.panel.token.state import token_state
-from mailslot_plugins.panel.token.view import settings_of
+from mailslot_plugins.panel.token.view import settings_of, sign_in_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,7 +56,7 @@ async def show_fields(request: Request) -> Response:
     """Return the fields for another provider; nothing is saved."""
     slot = slot_of(request)
     stored = await _stored(request, slot)
-    form_input = _form_input(request, slot, stored).with_preset().with_former()
+    form_input = replace(_form_input(request, slot, stored), applied="").with_preset().with_proposals().with_former()
     form = await run_sync(make_form, form_input, stored, slot.protocol, request.state.language)
     return render(request, "slots/fields.html", slot=slot, form=form, live=True)
 
@@ -122,11 +123,13 @@ async def _page(
         slot=slot,
         others=slot_names(sharing_slots(slot), language),
         token=await _token(device, slot),
+        options=await run_sync(sign_in_options, device.records, slot.record, stored.settings, request.url),
         settings=stored.settings,
         form=await run_sync(make_form, form_input, stored, slot.protocol, language, errors),
-        errors={
-            label(key, slot.protocol, language) if key else "": sentence for key, sentence in (errors or {}).items()
-        },
+        errors=[
+            (key, label(key, slot.protocol, language) if key else "", sentence)
+            for key, sentence in (errors or {}).items()
+        ],
         elsewhere=[label(key, slot.protocol, language) for key in elsewhere or ()],
         testing=testing,
         tests=tests,

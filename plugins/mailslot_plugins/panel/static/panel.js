@@ -61,6 +61,19 @@ function countDown() {
   }
 }
 
+// A link to a field opens the part of the form that it is in.
+function openTarget() {
+  const field = document.getElementById(location.hash.slice(1));
+  for (let part = field?.closest("details"); part; part = part.parentElement.closest("details")) {
+    part.open = true;
+  }
+  if (field?.matches("input, select, textarea")) {
+    field.focus();
+    field.scrollIntoView({ block: "center" });
+  }
+}
+
+window.addEventListener("hashchange", openTarget);
 document.addEventListener("change", showWhatMatters);
 document.addEventListener("htmx:afterSwap", (event) => {
   offerCopying(document);
@@ -72,3 +85,4 @@ document.documentElement.classList.add("scripted");
 offerCopying(document);
 showWhatMatters();
 countDown();
+openTarget();

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from anyio.to_thread import run_sync
 
@@ -41,7 +41,16 @@ if TYPE_CHECKING:
     from mailslot_plugins.panel.token.sign_in_methods import SignInMethod
     from mailslot_plugins.panel.token.state import TokenState
 
-Obstacle = Literal["", "not_oauth", "no_provider", "wrong_tenant", "no_account", "no_application"]
+Obstacle = Literal["", "not_oauth", "no_provider", "no_issuer", "wrong_tenant", "no_account", "no_application"]
+
+_SETTINGS: Final[Mapping[Obstacle, str]] = {
+    "not_oauth": "authentication",
+    "no_provider": "provider",
+    "no_issuer": "issuer",
+    "wrong_tenant": "tenant",
+    "no_account": "account",
+}
+"""The setting that removes each obstacle; an application is registered on the page itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +73,11 @@ class SignInOptions:
     secret_is_set: bool = False
     device_is_blocked: bool = False
 
+    @property
+    def missing_setting(self) -> str:
+        """The setting that removes the obstacle; empty if there is none."""
+        return _SETTINGS.get(self.obstacle, "")
+
 
 def sign_in_options(
     records: Records, record: str, settings: Settings, url: URL, blocked: Collection[str] = ()
@@ -84,7 +98,7 @@ def sign_in_options(
     try:
         provider = provider_of(settings)
     except MailError:
-        return SignInOptions(obstacle="no_provider")
+        return SignInOptions(obstacle="no_issuer" if settings.provider == "custom" else "no_provider")
     try:
         provider = provider.at_tenant(settings.tenant)
     except MailError:
