@@ -77,7 +77,8 @@ async def test_a_revoked_token_is_obtained_again_and_the_scan_is_sent(tmp_path: 
             page.click("button:has-text('Sign in')")
             agree(page)
             wait_for_token(page)
-            # It is tested at once, and the other two doors have it too.
+            page.wait_for_selector("[data-cause=ok]:has-text('The connection works.')")
+            # It is tested at once, and the other two slots of the record have it, too.
             page.goto(f"{panel.address}/slots/network.quick/test")
             page.wait_for_selector("text=The connection works.")
             assert token_line(page, panel, "install.quick") == "Retrieved"

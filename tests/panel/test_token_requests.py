@@ -126,6 +126,28 @@ async def test_a_copied_home(panel: RunningPanel, admin: BrowserClient) -> None:
     await forget(panel, admin)
 
 
+async def test_the_connection_is_tested_and_the_result_appears_here(panel: RunningPanel, admin: BrowserClient) -> None:
+    async def obtain() -> str:
+        answer = path_of(await sign_in(await begin(admin, "browser")))
+        await admin.get(answer)
+        await settled(admin)
+        return await settled(admin, while_="every 500ms")
+
+    assert 'data-cause="ok"' in await obtain()
+    before = (await run_sync(panel.device.records.settings.load))["smtp"]
+    await run_sync(panel.device.records.change, "smtp", {"server": "nowhere.invalid"}, {})
+    try:
+        page = await obtain()
+    finally:
+        await run_sync(panel.device.records.change, "smtp", {"server": before.server}, {})
+    assert 'data-cause="name_not_found"' in page
+    result = page[page.index('class="test-result"') :]
+    assert 'class="advice"' in result
+    assert "Who must act" in result
+    assert 'class="button primary" href="/slots/network.smtp' in result
+    await forget(panel, admin)
+
+
 async def test_a_response_counts_once_for_its_session_and_slot(panel: RunningPanel, admin: BrowserClient) -> None:
     address = await begin(admin, "browser")
     asked = parse_qs(urlsplit(address).query)

@@ -30,7 +30,7 @@ _ROWS = 10
 async def show(request: Request) -> Response:
     """Return the page."""
     slot = slot_of(request)
-    return render(request, "connection_test/test.html", **await _context(request, slot))
+    return render(request, "connection_test/test.html", **await test_context(request, slot))
 
 
 async def start(request: Request) -> Response:
@@ -54,7 +54,8 @@ async def show_progress(request: Request) -> Response:
     task = find_test(request.app.state, slot)
     if task is not None and task.running and request.query_params.get("seen") == str(task.subject.revision):
         return Response(status_code=204)
-    return render(request, "connection_test/live.html", live=True, **await _context(request, slot))
+    template = "connection_test/brief.html" if "brief" in request.query_params else "connection_test/live.html"
+    return render(request, template, live=True, **await test_context(request, slot))
 
 
 async def recent_tests(device: Device, slot: Slot, language: str) -> list[Outcome]:
@@ -65,7 +66,8 @@ async def recent_tests(device: Device, slot: Slot, language: str) -> list[Outcom
     ]
 
 
-async def _context(request: Request, slot: Slot) -> dict[str, Any]:
+async def test_context(request: Request, slot: Slot) -> dict[str, Any]:
+    """Return the context of the page, and of the part of it that the token's page shows."""
     device = device_of(request)
     language: str = request.state.language
     task = find_test(request.app.state, slot)

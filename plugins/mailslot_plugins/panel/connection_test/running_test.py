@@ -48,16 +48,17 @@ class RunningTest:
         self.revision += 1
 
 
-def start_test(state: State, slot: Slot, *, send: bool = False) -> BackgroundTask[RunningTest]:
+def start_test(state: State, slot: Slot, *, send: bool = False, restart: bool = False) -> BackgroundTask[RunningTest]:
     """Start to test a slot, or return the running test of its record.
 
     Args:
         state: the application's state.
         slot: the slot.
         send: whether to also mail a test message to the slot's own address; not for POP slots.
+        restart: whether a running test is cancelled, since it does not know the newest token or settings.
     """
     before = find_test(state, slot)
-    if before is not None and before.running:
+    if before is not None and before.running and not restart:
         return before
     return tasks_of(state).start(_key(slot), RunningTest(slot, send), partial(_test, state.device))
 

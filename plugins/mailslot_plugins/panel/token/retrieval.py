@@ -47,7 +47,7 @@ async def _sign_in(state: State, settings: Settings, sign_in: SignIn) -> None:
     else:
         logger.info("%s: a token was obtained", sign_in.slot.record)
         sign_in.end("done")
-        start_test(state, sign_in.slot)
+        start_test(state, sign_in.slot, restart=True)
     finally:
         # For an unexpected exception; it is logged.
         sign_in.end("failed")

@@ -14,6 +14,7 @@ from mailslot.slots.effective_settings import mail_service
 from mailslot.slots.flows import provider_of
 from mailslot.slots.settings import protocol_of
 from mailslot_plugins.panel.background import tasks_of
+from mailslot_plugins.panel.connection_test.page import test_context
 from mailslot_plugins.panel.render import device_of
 from mailslot_plugins.panel.slots.menu import sharing_slots, slot_names
 from mailslot_plugins.panel.token.application import fields_of, steps_of
@@ -174,6 +175,7 @@ async def page_context(request: Request, slot: Slot, **more: object) -> dict[str
         return await page_context(request, slot, **more)
     language: str = request.state.language
     deletion = deletion_of(request, slot)
+    progress = progress_context(request, slot)
     return {
         "slot": slot,
         "others": slot_names(sharing_slots(slot), language),
@@ -182,7 +184,8 @@ async def page_context(request: Request, slot: Slot, **more: object) -> dict[str
         "options": options,
         "deletion": deletion.subject if deletion is not None and deletion.subject.is_recent else None,
         "deleting": deletion is not None and deletion.running,
-        **progress_context(request, slot),
+        **progress,
+        "test": await test_context(request, slot) if _is_done(progress["sign_in"]) else None,
         "provider": options.provider,
         **({} if options.provider is None else _registration(options.provider, settings, request)),
         "faults": {},
@@ -207,6 +210,10 @@ def progress_context(request: Request, slot: Slot) -> dict[str, Any]:
         "failure": failure_of(sign_in, request.state.language) if sign_in.step == "failed" else None,
         "qr": "" if code is None else qr(code.verification_uri_complete or code.verification_uri),
     }
+
+
+def _is_done(sign_in: SignIn | None) -> bool:
+    return sign_in is not None and sign_in.step == "done"
 
 
 def _registration(provider: Provider, settings: Settings, request: Request) -> Mapping[str, object]:
