@@ -21,6 +21,7 @@ from mailslot.oauth.token_errors import TokenServiceError
 from mailslot.slots.settings import Settings
 from mailslot.slots.slot import SLOTS
 from mailslot.wire.secret import Secret
+from mailslot_plugins.panel.home.token_warning import token_warning
 from mailslot_plugins.panel.security.session import Session
 from mailslot_plugins.panel.token.application import fields_of, steps_of
 from mailslot_plugins.panel.token.authorization import TIMED_OUT, PendingAuthorization
@@ -216,6 +217,28 @@ def test_notes_in_every_language(token: TokenState, topic: str) -> None:
     assert result["en"] == token.health.notes[0]
     assert len(set(result.values())) == len(LANGUAGES)
     assert all(result.values())
+
+
+def test_a_token_that_ends_for_want_of_a_refresh_token() -> None:
+    ends = state(replace(GRANT, refresh_token=None))
+    assert ends.lacks_offline_access
+    assert ends.renewal_advice("en").startswith("Add offline_access to the scopes")
+    asked = replace(ends, settings=replace(ends.settings, scopes=("mail", "offline_access")))
+    preset_provider = replace(ends, settings=replace(ends.settings, provider="google"))
+    for other in (asked, preset_provider):
+        assert not other.lacks_offline_access
+        assert "must allow refresh tokens" in other.renewal_advice("en")
+    assert state(GRANT).renewal_advice("en") == ""
+
+    item = token_warning(ends, "Quick Settings", "network.quick", 0, "en")
+    assert item is not None
+    assert (item.step, item.address) == ("settings", "/slots/network.quick#scopes")
+    assert item.sentence == ends.sentence("en")
+    other_item = token_warning(asked, "", "network.quick", 0, "en")
+    assert other_item is not None
+    assert other_item.address == "/slots/network.quick/token"
+    assert token_warning(state(GRANT), "", "network.quick", 0, "en") is None
+    assert token_warning(state(GRANT, "alice@example.com"), "", "network.quick", 0, "en") is None
 
 
 async def test_a_pending_authorization_accepts_one_response_before_it_expires() -> None:

@@ -10,6 +10,7 @@ from mailslot.errors import MailError
 from mailslot.exit_guard import ExitGuard
 from mailslot_plugins.panel.explanations import explanation_of
 from mailslot_plugins.panel.home.attention_item import AttentionItem
+from mailslot_plugins.panel.home.token_warning import token_warning
 from mailslot_plugins.panel.translations import translate
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def _record_item(record: RecordOverview, language: str, held: int) -> AttentionI
     elif record.poll_cause is not None:
         explanation = explanation_of(record.poll_cause, language, sentence=record.poll_sentence)
     else:
-        return None
+        return token_warning(token, _name(record), slot, held, language)
     if explanation.token_helps:
         step = "get_token"
     address = f"/slots/{slot}" + {"get_token": "/token", "test": "/test", "settings": ""}[step]

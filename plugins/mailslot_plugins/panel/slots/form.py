@@ -217,10 +217,14 @@ class _FormBuilder:
         if key == "pop_slot" and self._form_input.values[key] not in values:
             # An account, which is chosen with a command.
             values.append(self._form_input.values[key])
+        # The endpoints alone make a provider of one's own.
+        endpoints_alone = key == "provider" and not self._form_input.values[key] and is_custom(self._form_input.values)
+        if endpoints_alone:
+            values.remove("custom")
         found: list[tuple[str, str]] = []
         for value in values:
-            word = value_text(key, value, self._language)
-            if not value:
+            word = value_text(key, value or ("custom" if endpoints_alone else ""), self._language)
+            if not word:
                 word = (
                     with_origin(implied, self._origins[key], self._language)
                     if implied

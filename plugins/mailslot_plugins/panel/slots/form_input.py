@@ -9,6 +9,7 @@ from mailslot.errors import InputError
 from mailslot.slots.permission import least_role
 from mailslot.slots.settings import KEYS, SECRETS, Settings, keys_for, parse_setting
 from mailslot.wire.secret import Secret
+from mailslot_plugins.panel.token.state import OFFLINE_ACCESS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,9 +24,6 @@ LOCAL_ONLY: Final = frozenset(name for name, key in KEYS.items() if least_role(k
 
 _WITH_PROVIDER: Final = ("server", "port", "security", "scopes", "client_id", "tenant")
 """Settings that a provider's preset supplies, or that are valid for one provider only."""
-
-_RENEWABLE: Final = "offline_access"
-"""The scope for which most providers give a refresh token (OpenID Connect Core 1.0 section 11)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +74,14 @@ class FormInput:
         """Return the form with values that a person may want to keep: for one's own provider, a scope to begin with."""
         if self.values["provider"] != "custom" or self.values["scopes"] or self.original["provider"] == "custom":
             return self
-        return replace(self, values={**self.values, "scopes": _RENEWABLE})
+        return replace(self, values={**self.values, "scopes": OFFLINE_ACCESS})
 
     def with_former(self) -> FormInput:
         """Return the form with the original values restored, if the original provider is chosen again."""
         if self.values["provider"] != self.original["provider"]:
             return self
         back = {key: self.original[key] for key in _WITH_PROVIDER if not self.values[key]}
-        if self.values["scopes"] == _RENEWABLE:
+        if self.values["scopes"] == OFFLINE_ACCESS:
             back["scopes"] = self.original["scopes"]
         if self.original["authentication"] == "none":
             back["authentication"] = "none"

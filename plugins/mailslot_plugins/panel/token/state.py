@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 FOLDER: Final = "token"
 """The folder of the texts."""
 
+OFFLINE_ACCESS: Final = "offline_access"
+"""The scope for which most providers give a refresh token (OpenID Connect Core 1.0 section 11)."""
+
 Kind = Literal["ok", "warning", "error", "none"]
 
 _KINDS: Final[Mapping[State, Kind]] = {
@@ -73,6 +76,22 @@ class TokenState:
     def is_there(self) -> bool:
         """Whether there is something to delete."""
         return self.health is not None and (self.health.obtained_at is not None or self.health.state == "unreadable")
+
+    @property
+    def lacks_offline_access(self) -> bool:
+        """Whether it cannot be renewed, and the scope that most providers want for that was not requested."""
+        return (
+            self.health is not None
+            and "no_renewal" in self.health.topics
+            and self.settings.provider in {None, "custom"}
+            and OFFLINE_ACCESS not in self.settings.scopes
+        )
+
+    def renewal_advice(self, language: str) -> str:
+        """Return what to do about a token that cannot be renewed; empty for others."""
+        if self.health is None or "no_renewal" not in self.health.topics:
+            return ""
+        return word(FOLDER, "add_offline_access" if self.lacks_offline_access else "renewal_not_allowed", language)
 
     def sentence(self, language: str) -> str:
         """Return the most important problem; empty if there is none."""
