@@ -15,6 +15,7 @@ from mailslot.spool.incoming import Incoming
 from mailslot.spool.job import NewJob
 from mailslot_plugins.alerts.alarms import Alarms
 from mailslot_plugins.alerts.section import SECTION as ALERTS
+from mailslot_plugins.alerts.token_watch import observe_tokens
 from mailslot_plugins.intake.thumbnails import MAX_THUMBNAILS, Thumbnails
 from panel.browser_client import BrowserClient
 from panel.running_panel import RunningPanel, run_panel
@@ -218,6 +219,25 @@ async def test_alarms_and_a_test_mail(panel: RunningPanel, admin: BrowserClient)
     assert incident.absent_since is not None
     answer = await send(admin, "/alerts/clear", {"kind": "nonsense"})
     assert "nonsense" in await text(admin, answer.headers["location"])
+
+
+async def test_an_alarm_about_a_token_ends_with_its_cause(panel: RunningPanel, admin: BrowserClient) -> None:
+    device = panel.device
+    settings = {"server": "localhost", "authentication": "oauth2", "account": "a@b.test", "provider": "google"}
+    await run_sync(device.records.change, "smtp", settings, {})
+    await Alarms(device).record(await observe_tokens(device.records, device.now()))
+    page = await text(admin, "/alerts", "de")
+    assert "Es wurde noch kein Token abgerufen." in page
+    assert 'href="/slots/network.smtp/token"' in page
+    assert 'action="/alerts/clear"' not in page
+    await send(admin, "/alerts/clear", {"kind": "token_needed", "part": "network.smtp"})
+    assert "this is still so" in await text(admin, "/alerts")
+    [incident] = (await Alarms(device).state()).incidents
+    assert incident.absent_since is None
+    # Repaired, and not yet observed.
+    await run_sync(device.records.change, "smtp", {"authentication": "none"}, {})
+    assert "repaired" in await text(admin, "/alerts")
+    assert "Open alarm" not in await text(admin, "/")
 
 
 async def test_a_section_is_changed_entirely_or_not_at_all(panel: RunningPanel, admin: BrowserClient) -> None:

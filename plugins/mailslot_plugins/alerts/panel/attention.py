@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailslot_plugins.alerts.alarms import Alarms
-from mailslot_plugins.alerts.panel.kinds import kind_name
+from mailslot_plugins.alerts.panel.shown_incidents import shown_incidents
 from mailslot_plugins.panel.home.attention_item import AttentionItem
 from mailslot_plugins.panel.translations import translate
 
@@ -24,13 +23,14 @@ async def attention(device: Device, language: str, named: Container[str]) -> lis
         named: the slots that already have an entry in the list.
     """
     found: list[AttentionItem] = []
-    for incident in (await Alarms(device).state()).incidents:
+    for each in await shown_incidents(device, language):
         # Problems of a slot are listed with the slot.
-        if incident.absent_since is None and incident.part not in named:
-            what = kind_name(incident.kind, language, incident.part)
-            sentence, button = (
-                translate("alerts", "attention", language, what=what),
-                translate("alerts", "attention_button", language),
-            )
-            found.append(AttentionItem("", sentence, incident.detail, None, "page", "/alerts", button=button))
+        if each.is_over or each.incident.part in named:
+            continue
+        sentence = translate("alerts", "attention", language, what=each.name)
+        if each.token_helps:
+            found.append(AttentionItem("", sentence, each.detail, None, "get_token", f"/slots/{each.slot}/token"))
+        else:
+            button = translate("alerts", "attention_button", language)
+            found.append(AttentionItem("", sentence, each.detail, None, "page", "/alerts", button=button))
     return found

@@ -13,6 +13,7 @@ from mailslot_plugins.alerts.alarms import RECORD, Alarms
 from mailslot_plugins.alerts.kinds import KINDS, SEVERITIES
 from mailslot_plugins.alerts.panel.attention import attention
 from mailslot_plugins.alerts.panel.kinds import kind_name, setting_label
+from mailslot_plugins.alerts.panel.shown_incidents import shown_incidents
 from mailslot_plugins.alerts.section import SECTION, policy
 from mailslot_plugins.alerts.test_mail import send_test_mail
 from mailslot_plugins.panel.render import device_of, page_endpoint, redirect, text
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from mailslot_plugins.alerts.state import Incident
+    from mailslot_plugins.alerts.panel.shown_incidents import ShownIncident
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +45,15 @@ class Condition:
 
 
 async def clear(request: Request) -> Response:
-    """Clear an alarm."""
+    """Clear an alarm, unless a watch still observes its condition: it would be raised again."""
     device = device_of(request)
     form: FormData = request.state.form
+    kind, part = str(form.get("kind", "")), str(form.get("part", ""))
+    for each in await shown_incidents(device, request.state.language):
+        if each.is_watched and (each.incident.kind, each.incident.part) == (kind, part):
+            return redirect(request, "/alerts", text(request, "alerts", "is_still_so", what=each.name), "error")
     try:
-        await Alarms(device).clear(str(form.get("kind", "")), part=str(form.get("part", "")))
+        await Alarms(device).clear(kind, part=part)
     except InputError as error:
         return redirect(request, "/alerts", str(error), "error")
     return redirect(request, "/alerts", text(request, "alerts", "is_cleared"))
@@ -68,12 +73,11 @@ async def _context(request: Request) -> dict[str, Any]:
     language = request.state.language
     values = device.settings(SECTION)
     rules = policy(values, device.settings(DEVICE)["administrator"])
-    incidents = (await Alarms(device).state()).incidents
-    open_kinds = {incident.kind for incident in incidents if incident.absent_since is None}
+    incidents = await shown_incidents(device, language)
+    open_kinds = {each.incident.kind for each in incidents if not each.is_over}
     mailed_severities = SEVERITIES[SEVERITIES.index(rules.minimum) :]
     return {
         "incidents": sorted(incidents, key=_worst_first),
-        "names": {each.id: kind_name(each.kind, language, each.part) for each in incidents},
         "conditions": [
             Condition(
                 kind_name(kind, language),
@@ -91,8 +95,8 @@ async def _context(request: Request) -> dict[str, Any]:
     }
 
 
-def _worst_first(incident: Incident) -> tuple[bool, int, float]:
-    return incident.absent_since is not None, -SEVERITIES.index(incident.severity), incident.since
+def _worst_first(shown: ShownIncident) -> tuple[bool, int, float]:
+    return shown.is_over, -SEVERITIES.index(shown.incident.severity), shown.incident.since
 
 
 routes = [
