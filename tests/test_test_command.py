@@ -178,7 +178,10 @@ async def test_test_results_are_remembered(shell: Shell, sandbox: Sandbox) -> No
     worked = (await shell.json("slots"))[0]["last_test"]
     assert (worked["ok"], worked["stage"], worked["cause"]) == (True, None, "ok")
     assert worked["at"] == worked["worked_at"]
+    shell.device.set(SMTP, sender_name="Copier")
+    assert (await shell.json("slots"))[0]["last_test"]["outdated"] is False
     shell.device.set(SMTP, server="mail.invalid")
+    assert (await shell.json("slots"))[0]["last_test"]["outdated"] is True
     await shell.run("test", SMTP, code=1)
     rows = {row["slot"]: row["last_test"] for row in await shell.json("slots")}
     assert rows[SMTP] == rows["install.quick"]

@@ -116,6 +116,19 @@ async def test_a_missing_setting_has_the_name_of_its_field(
     assert "Primärer Server ist nicht gesetzt" in page.text
 
 
+async def test_a_result_that_is_older_than_the_settings_is_marked(
+    device: Device, client: BrowserClient, sandbox: Sandbox
+) -> None:
+    await device.set_up_slot(SMTP, sandbox, server="nowhere.invalid")
+    marked = "older than the settings"
+    assert marked not in await press(client)
+    device.set(SMTP, server="localhost")
+    for path in (PAGE, f"/slots/{SMTP}", "/"):
+        assert marked in (await client.get(path)).text
+    assert "the settings have changed since" in (await client.get("/")).text
+    assert marked not in await press(client)
+
+
 async def test_stages_appear_as_they_happen(
     device: Device, panel: RunningPanel, sandbox: Sandbox, browser: Browser
 ) -> None:

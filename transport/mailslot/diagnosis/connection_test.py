@@ -20,6 +20,7 @@ from mailslot.diagnosis.history import History
 from mailslot.diagnosis.result import TestResult
 from mailslot.diagnosis.scrub import Scrubber, scrub_result, secret_parts
 from mailslot.diagnosis.stages import STAGES, Stages
+from mailslot.diagnosis.tested_settings import tested_settings
 from mailslot.errors import MailError, NetworkError, TokenError
 from mailslot.exit_guard import ExitGuard, original_error
 from mailslot.message.mailbox import Mailbox
@@ -87,6 +88,7 @@ async def check_connection(
         the result; only cancellation is raised.
     """
     test = _ConnectionTest(connector, slot, on_stage)
+    settings = await _tested_settings(connector, slot)
     try:
         with ExitGuard():
             result = await test.run(send=send)
@@ -97,12 +99,20 @@ async def check_connection(
         test.stages.fail(test.stages.current)
         result = test.result(Diagnosis("unknown", {"reason": kind}, f"a fault of mailslot, or of a plugin: {kind}"))
     # A server may echo a secret in an encoding that the transcript's redactor did not recognize.
-    result = await run_sync(scrub_result, result, await test.secrets())
+    result = replace(await run_sync(scrub_result, result, await test.secrets()), settings=settings)
     try:
         await History(connector.records.home).add(result)
     except (MailError, OSError) as error:
         logger.warning("The result of the connection test could not be kept: %s", error)
     return result
+
+
+async def _tested_settings(connector: Connector, slot: Slot) -> str:
+    """Return the digest of a slot's settings; empty if they cannot be read, which the test reports."""
+    try:
+        return tested_settings((await run_sync(connector.records.settings.current)).records[slot.record])
+    except (MailError, KeyError):
+        return ""
 
 
 @dataclass

@@ -42,6 +42,7 @@ class PastTest:
         detail: for an engineer.
         seconds: how long it took.
         transcript: the dialogue without secrets; kept for the newest test only.
+        settings: the result of `mailslot.diagnosis.tested_settings.tested_settings`; empty if unknown.
     """
 
     at: float
@@ -53,6 +54,7 @@ class PastTest:
     detail: str
     seconds: float
     transcript: tuple[str, ...] = ()
+    settings: str = ""
 
 
 class History:
@@ -105,6 +107,7 @@ def _past_test(result: TestResult) -> PastTest:
         detail=result.diagnosis.detail,
         seconds=round(sum(stage.seconds for stage in result.stages), 4),
         transcript=result.transcript,
+        settings=result.settings,
     )
 
 
@@ -125,7 +128,7 @@ def _is_sound(test: PastTest) -> bool:
     facts: object = test.facts
     if not isinstance(facts, dict) or not isinstance(test.ok, bool):
         return False
-    texts = [test.slot, test.cause, test.detail, *test.transcript, *test.facts.values()]
+    texts = [test.slot, test.cause, test.detail, test.settings, *test.transcript, *test.facts.values()]
     texts += [] if test.stage is None else [test.stage]
     return all(map(_is_text, texts)) and _is_between(test.at, 0.0, _LATEST) and _is_between(test.seconds, 0.0, _LATEST)
 

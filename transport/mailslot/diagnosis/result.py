@@ -27,6 +27,7 @@ class TestResult:
         stages: the stages that were reached, in the order of `mailslot.diagnosis.stages.STAGES`.
         transcript: the dialogue, without secrets.
         warnings: problems that did not stop the test.
+        settings: the result of `mailslot.diagnosis.tested_settings.tested_settings`; empty if they cannot be read.
     """
 
     slot: str
@@ -38,6 +39,7 @@ class TestResult:
     stages: tuple[StageResult, ...]
     transcript: tuple[str, ...]
     warnings: tuple[Diagnosis, ...] = ()
+    settings: str = ""
 
     def as_json(self, language: str = "en") -> dict[str, Any]:
         """Return the test as ``mailslot test --json`` prints it (design, section 5)."""

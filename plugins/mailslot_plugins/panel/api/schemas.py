@@ -114,7 +114,14 @@ SCHEMAS: Final[dict[str, Schema]] = {
     "Slot": object_schema(
         **_SLOT_TOKEN,
         last_test=nullable(
-            object_schema(at=DATE_TIME, ok=BOOLEAN, stage=nullable(_STAGE), cause=STRING, worked_at=nullable(DATE_TIME))
+            object_schema(
+                at=DATE_TIME,
+                ok=BOOLEAN,
+                stage=nullable(_STAGE),
+                cause=STRING,
+                outdated={**BOOLEAN, "description": "Whether the settings have changed since."},
+                worked_at=nullable(DATE_TIME),
+            )
         ),
     ),
     "Token": object_schema(**_SLOT_TOKEN),

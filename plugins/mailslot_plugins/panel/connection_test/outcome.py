@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mailslot.diagnosis.catalogue import explain
 from mailslot.diagnosis.diagnosis import Diagnosis
+from mailslot.diagnosis.tested_settings import is_outdated
 from mailslot_plugins.panel.slots.labels import with_labels
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from mailslot.diagnosis.history import PastTest
     from mailslot.diagnosis.result import TestResult
     from mailslot.diagnosis.stages import StageResult
+    from mailslot.slots.settings import Settings
     from mailslot.slots.slot import Protocol
 
 
@@ -31,6 +33,7 @@ class Outcome:
         transcript: the dialogue, without secrets; empty if it is no longer stored.
         stages: the stages that were reached; empty if they are no longer stored.
         warnings: other problems.
+        outdated: whether the settings have changed since.
     """
 
     ok: bool
@@ -42,6 +45,7 @@ class Outcome:
     transcript: tuple[str, ...] = ()
     stages: tuple[StageResult, ...] = ()
     warnings: tuple[Explanation, ...] = ()
+    outdated: bool = False
 
     @property
     def sent(self) -> bool:
@@ -49,8 +53,8 @@ class Outcome:
         return any(stage.name == "send" for stage in self.stages)
 
 
-def outcome_of_result(result: TestResult, protocol: Protocol, language: str) -> Outcome:
-    """Return the outcome of a test that has just ended."""
+def outcome_of_result(result: TestResult, protocol: Protocol, language: str, settings: Settings) -> Outcome:
+    """Return the outcome of a test that ended recently; the arguments are those of `outcome_of_past_test`."""
     return Outcome(
         ok=result.ok,
         at=result.at,
@@ -60,12 +64,20 @@ def outcome_of_result(result: TestResult, protocol: Protocol, language: str) -> 
         detail=result.diagnosis.detail,
         transcript=result.transcript,
         stages=result.stages,
+        outdated=is_outdated(result, settings),
         warnings=tuple(explain(with_labels(each, protocol, language), language) for each in result.warnings),
     )
 
 
-def outcome_of_past_test(past: PastTest, protocol: Protocol, language: str) -> Outcome:
-    """Return the outcome of a test in the history."""
+def outcome_of_past_test(past: PastTest, protocol: Protocol, language: str, settings: Settings) -> Outcome:
+    """Return the outcome of a test in the history.
+
+    Args:
+        past: the test.
+        protocol: the record's protocol.
+        language: one of the panel's.
+        settings: the record's settings now.
+    """
     return Outcome(
         ok=past.ok,
         at=past.at,
@@ -74,4 +86,5 @@ def outcome_of_past_test(past: PastTest, protocol: Protocol, language: str) -> O
         explanation=explain(with_labels(Diagnosis(past.cause, past.facts, past.detail), protocol, language), language),
         detail=past.detail,
         transcript=past.transcript,
+        outdated=is_outdated(past, settings),
     )

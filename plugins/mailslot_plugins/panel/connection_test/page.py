@@ -60,8 +60,9 @@ async def show_progress(request: Request) -> Response:
 
 async def recent_tests(device: Device, slot: Slot, language: str) -> list[Outcome]:
     """Return the last tests of a slot's record, as many as the chart shows, the newest first."""
+    settings = (await run_sync(device.records.settings.current)).records[slot.record]
     return [
-        outcome_of_past_test(past, slot.protocol, language)
+        outcome_of_past_test(past, slot.protocol, language, settings)
         for past in await History(device.home).last(slot.record, MAX_BARS)
     ]
 
@@ -77,7 +78,7 @@ async def test_context(request: Request, slot: Slot) -> dict[str, Any]:
     settings = (await run_sync(device.records.settings.current)).records[slot.record]
     outcome = tests[0] if tests else None
     if task is not None and task.subject.result is not None:
-        newest = outcome_of_result(task.subject.result, slot.protocol, language)
+        newest = outcome_of_result(task.subject.result, slot.protocol, language, settings)
         # The command may have run a newer test.
         outcome = newest if outcome is None or newest.at >= outcome.at else outcome
     return {

@@ -81,6 +81,9 @@ def _record_item(record: RecordOverview, language: str, held: int) -> AttentionI
     if token.kind == "error" and token.health is not None and record.is_set:
         explanation, step = explanation_of(token.health.cause or "token_not_retrieved", language), "settings"
     elif test is not None and not test.ok and (token.health is None or (token.health.obtained_at or 0.0) < test.at):
+        if record.test_is_outdated:
+            sentence = translate("home", "test_is_outdated", language)
+            return AttentionItem(_name(record), sentence, "", None, "test", f"/slots/{slot}/test", held)
         explanation = explanation_of(test.cause, language, facts=test.facts)
     elif record.poll_cause is not None:
         explanation = explanation_of(record.poll_cause, language, sentence=record.poll_sentence)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 from anyio.to_thread import run_sync
 
 from mailslot.diagnosis.history import History
+from mailslot.diagnosis.tested_settings import is_outdated
 from mailslot.service.poller import STORE
 from mailslot.slots.effective_settings import effective_settings
 from mailslot.slots.settings import directory_of, protocol_of
@@ -35,6 +36,7 @@ class RecordOverview:
         is_set: whether it has been set up.
         token: the state of its token.
         test: its newest connection test; None if there is none.
+        test_is_outdated: whether the settings have changed since.
         polled_at: the time of the last poll, in seconds since 1970; None if there was none.
         poll_cause: the cause if that poll failed; otherwise None.
         poll_sentence: the English sentence for it; otherwise empty.
@@ -47,6 +49,7 @@ class RecordOverview:
     is_set: bool
     token: TokenState
     test: PastTest | None
+    test_is_outdated: bool
     polled_at: float | None
     poll_cause: str | None
     poll_sentence: str
@@ -88,6 +91,7 @@ async def record_overviews(device: Device) -> list[RecordOverview]:
                 is_set=in_effect.server is not None,
                 token=await token_state(device, name),
                 test=tests[0] if tests else None,
+                test_is_outdated=bool(tests) and is_outdated(tests[0], own),
                 polled_at=at,
                 poll_cause=cast("str | None", last.get("cause")),
                 poll_sentence=str(last.get("sentence", "")),
