@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mailslot.diagnosis.stages import MAX_NOTE, Stages
+from mailslot.diagnosis.stages import MAX_NOTE, StageResult, Stages
 
 
 def test_authentication_does_not_pass_without_a_token() -> None:
@@ -19,6 +19,32 @@ def test_authentication_does_not_pass_without_a_token() -> None:
         ("capabilities", True),
         ("token", False),
     ]
+
+
+def test_the_sign_in_is_not_shown_while_it_waits_for_the_token() -> None:
+    shown: dict[str, bool | None] = {}
+    seen: list[dict[str, bool | None]] = []
+
+    def show(stage: StageResult) -> None:
+        if stage.reached:
+            shown[stage.name] = stage.ok
+        else:
+            del shown[stage.name]
+        seen.append(dict(shown))
+
+    stages = Stages(show)
+    for name in ("sign_in", "token"):
+        stages.begin(name)
+    stages.fail("token")
+    assert seen == [{"sign_in": None}, {}, {"token": None}, {"token": False}]
+    # The same where a new token is requested after a refusal.
+    stages, shown = Stages(show), {}
+    for name in ("sign_in", "token", "sign_in", "token"):
+        stages.begin(name)
+    assert shown == {"token": None}
+    stages.begin("sign_in")
+    stages.succeed()
+    assert shown == {"token": True, "sign_in": True}
 
 
 def test_a_refused_authentication_is_shown_as_failed() -> None:

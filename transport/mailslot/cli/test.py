@@ -115,7 +115,10 @@ class _Progress:
 
     def update(self, record: str, stage: StageResult) -> None:
         """Note the state of a stage."""
-        self._stages[record, stage.name] = stage
+        if stage.reached:
+            self._stages[record, stage.name] = stage
+        else:
+            self._stages.pop((record, stage.name), None)
 
     def render(self) -> RenderableType:
         """Return the table as it is now."""

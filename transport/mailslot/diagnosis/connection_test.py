@@ -82,7 +82,7 @@ async def check_connection(
         connector: the device's connector.
         slot: the slot.
         send: whether to also mail a test message to the slot's own address; ignored for POP.
-        on_stage: called when a stage begins or ends, in the protocol's order.
+        on_stage: called when a stage begins, ends or has to wait, in the protocol's order.
 
     Returns:
         the result; only cancellation is raised.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from mailslot.wire.reply import printable
@@ -27,12 +27,14 @@ class StageResult:
         ok: whether it passed; None while it is running.
         seconds: how long it has taken.
         note: a remark; mostly empty.
+        reached: False if it has to wait for another one after all, and is not to be shown.
     """
 
     name: str
     ok: bool | None
     seconds: float
     note: str = ""
+    reached: bool = True
 
 
 class Stages:
@@ -41,6 +43,7 @@ class Stages:
     def __init__(self, notify: Callable[[StageResult], None] | None = None) -> None:
         self._notify = notify
         self._results: dict[str, StageResult] = {}
+        self._waiting: dict[str, StageResult] = {}
         self._current: str | None = None
         self._began_at = 0.0
 
@@ -57,6 +60,8 @@ class Stages:
     def begin(self, name: str) -> None:
         """Begin a stage; the one before it has passed."""
         if name != self._current:
+            if (self._current, name) == ("sign_in", "token"):
+                self._set_back()
             self._end(ok=True)
             self._current, self._began_at = name, time.perf_counter()
             self._set(name, ok=None)
@@ -73,12 +78,20 @@ class Stages:
         """Mark a stage as failed; the running one has passed if it is another."""
         if name == self._current and self._began_at:
             self._end(ok=False)
-        else:
-            self._end(ok=True)
-            self._set(name, ok=False)
-        if name == "token":
-            # The token is requested after the sign-in began, which then does not take place.
-            self._results.pop("sign_in", None)
+            return
+        if (self._current, name) == ("sign_in", "token"):
+            self._set_back()
+        self._end(ok=True)
+        self._set(name, ok=False)
+
+    def _set_back(self) -> None:
+        """Have the sign-in wait for the token, which is requested within it; without one it does not take place."""
+        began_at, self._began_at = self._began_at, 0.0
+        stage = self._results.pop("sign_in")
+        spent = time.perf_counter() - began_at if began_at else 0.0
+        self._waiting["sign_in"] = replace(stage, seconds=stage.seconds + spent)
+        if self._notify is not None:
+            self._notify(replace(stage, reached=False))
 
     def _end(self, *, ok: bool) -> None:
         if self._current is not None and self._began_at:
@@ -86,7 +99,7 @@ class Stages:
             self._began_at = 0.0
 
     def _set(self, name: str, *, ok: bool | None, seconds: float = 0.0, note: str = "") -> None:
-        previous = self._results.get(name)
+        previous = self._waiting.pop(name, None) or self._results.get(name)
         if previous is not None:
             seconds, note = previous.seconds + seconds, note or previous.note
         self._results[name] = result = StageResult(name, ok, seconds, note)

@@ -43,8 +43,11 @@ class RunningTest:
         return [self._stages[name] for name in STAGES if name in self._stages]
 
     def record_stage(self, stage: StageResult) -> None:
-        """Record that a stage begins or ends."""
-        self._stages[stage.name] = stage
+        """Record that a stage begins or ends, or has to wait."""
+        if stage.reached:
+            self._stages[stage.name] = stage
+        else:
+            self._stages.pop(stage.name, None)
         self.revision += 1
 
 
