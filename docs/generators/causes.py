@@ -47,12 +47,15 @@ def _section(cause: str, group: str) -> str:
     said = messages("en")[cause]
     sentences = "\n>\n".join(f"> {_as_markdown(each)}" for each in variants(said["sentence"]))
     follows = causes()[cause]
+    at_device = f"`mailslot set SLOT {' '.join(map(_as_typed, follows.settings))}`" if follows.settings else ""
     rows = [
         ("When", follows.when),
         ("What to do", " *Or:* ".join(_as_markdown(each) for each in variants(said["advice"]))),
         (label("who_must_act"), actor_name(follows.actor) if follows.actor else "Nobody"),
+        ("At this device", at_device),
         (label("get_token"), label("helps" if follows.token_helps else "helps_not")),
     ]
+    rows = [row for row in rows if row[1]]
     if jobs := JOBS.get(cause) or JOBS.get(follows.disposition or ("by_reply" if group in _OF_JOBS else "")):
         rows.append(("Waiting jobs", jobs))
     if numbers := sorted(number for number, meaning in error_table().aadsts.items() if meaning.cause == cause):
@@ -87,6 +90,12 @@ def _sources(cause: str) -> str:
 
 def _folded(title: str, text: str) -> str:
     return f'??? quote "{title}"\n\n' + "\n".join(f"    {line}" for line in text.splitlines()) + "\n\n"
+
+
+def _as_typed(setting: str) -> str:
+    """Return a setting as the command takes it: what depends on the slot is left open."""
+    key, _, value = setting.partition("=")
+    return f"{_FACT.sub('KEY', key)}={_FACT.sub('…', value)}"
 
 
 def _as_markdown(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mailslot.causes.cause import causes
@@ -30,5 +31,5 @@ def explanation_of(
         return Explanation(cause, sentence or cause, "", None, token_helps=False)
     explanation = explain(Diagnosis(cause, facts or {}), language)
     if sentence and not facts and language == _ORIGINAL:
-        return Explanation(cause, sentence, explanation.advice, explanation.actor, explanation.token_helps)
+        return replace(explanation, message=sentence)
     return explanation

@@ -6,7 +6,7 @@ import tomllib
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +27,8 @@ class Cause:
         when: in which situation it arises, for the documentation.
         actor: who must act; None if nobody has to.
         token_helps: whether obtaining a new token can help.
+        settings: the settings of the slot that the advice names first, ``KEY=VALUE`` each.
+        unless: names of facts that say that these settings are right already.
         disposition: what happens to a job; None if the stage decides, and whether the refusal is temporary.
         retryable: whether the same attempt may succeed later without anybody acting; None if the reply's code
             decides. A reply without a code is then not retryable.
@@ -35,6 +37,8 @@ class Cause:
     when: str
     actor: Actor | None = None
     token_helps: bool = False
+    settings: tuple[str, ...] = ()
+    unless: tuple[str, ...] = ()
     disposition: Disposition | None = None
     retryable: bool | None = None
 
@@ -64,6 +68,10 @@ def parse_causes(text: str) -> dict[str, Cause]:
     """
     rows: dict[str, dict[str, Any]] = tomllib.loads(text)
     try:
-        return {name: Cause(**row) for name, row in rows.items()}
+        return {name: Cause(**{key: _frozen(value) for key, value in row.items()}) for name, row in rows.items()}
     except TypeError as error:
         raise ValueError(str(error)) from error
+
+
+def _frozen(value: Any) -> Any:  # noqa: ANN401 - TOML has values of any type, and `Cause` checks them
+    return tuple(cast("list[object]", value)) if isinstance(value, list) else value

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import asdict, replace
+from typing import Annotated
 
 import typer
 from rich.markup import escape
@@ -13,9 +13,6 @@ from mailslot.cli.console import make_console, print_error, print_json
 from mailslot.cli.home import open_records
 from mailslot.cli.language import chosen_language
 from mailslot.cli.settings import AsJson
-
-if TYPE_CHECKING:
-    pass
 
 
 def explain(
@@ -28,6 +25,7 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Say what a fault means that a copier's panel, a log or another mail client shows, and who must act."""
+    from mailslot.causes.cause import causes  # noqa: PLC0415 - only where something is said
     from mailslot.causes.maker_codes import makers_of  # noqa: PLC0415 - only where something is said
     from mailslot.diagnosis.catalogue import actor_name, label  # noqa: PLC0415 - likewise
     from mailslot.diagnosis.catalogue import explain as explain_cause  # noqa: PLC0415 - likewise
@@ -46,10 +44,13 @@ def explain(
         else:
             print_error("Nothing is known about this.")
         raise typer.Exit(1)
+    # Whose settings these are is not known.
     explanation = explain_cause(diagnosis, chosen)
+    explanation = replace(explanation, actor=causes()[explanation.cause].actor)
     maker = diagnosis.facts.get("maker")
     if as_json:
-        print_json(asdict(explanation) | ({"maker": maker} if maker else {}))
+        document = {key: value for key, value in asdict(explanation).items() if key != "settings"}
+        print_json(document | ({"maker": maker} if maker else {}))
         return
     helps = label("helps" if explanation.token_helps else "helps_not", chosen)
     parts = [f"[bold]{escape(explanation.message)}[/bold]", escape(explanation.advice)]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from typing import TYPE_CHECKING
 
 from mailslot.cli.console import print_error
-from mailslot.cli.home import home_folder
+from mailslot.cli.suggestion import suggested_command
 from mailslot.service.service_lock import is_service_running
 
 if TYPE_CHECKING:
@@ -19,5 +18,4 @@ def warn_if_no_service(home: Path) -> None:
     if is_service_running(home):
         return
     sys.stdout.flush()
-    where = "" if home == home_folder(None) else f" --home {shlex.quote(str(home))}"
-    print_error(f"No service runs that sends what waits and polls: start it with: mailslot{where} serve")
+    print_error(f"No service runs that sends what waits and polls: start it with: {suggested_command(home, 'serve')}")

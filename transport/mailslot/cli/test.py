@@ -19,11 +19,13 @@ from mailslot.cli.console import make_console, print_json
 from mailslot.cli.home import open_records, slot_directory
 from mailslot.cli.language import chosen_language
 from mailslot.cli.settings import AsJson
+from mailslot.cli.suggestion import repairing_command
 from mailslot.diagnosis.stages import STAGES
 from mailslot.slots.slot import slots_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from rich.console import RenderableType
 
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from mailslot.slots.slot import Slot
 
 _LABELS = (
-    *("who_must_act", "get_token", "helps", "helps_not", "detail", "note", "and", "said"),
+    *("who_must_act", "get_token", "helps", "helps_not", "detail", "note", "and", "said", "command"),
     *("proof_send", "proof_smtp", "proof_pop"),
 )
 _MARKS = {True: "[green]✓[/green]", False: "[red]✗[/red]"}
@@ -70,7 +72,7 @@ def run_test(
         print_json([result.as_json(language) for result in results])
     else:
         for slot, result in zip(found, results, strict=True):
-            console.print(_report(slot, result, language), highlight=False)
+            console.print(_report(slot, result, language, context.obj), highlight=False)
         _print_errors(results, language)
     if not all(result.ok for result in results):
         raise typer.Exit(1)
@@ -138,7 +140,7 @@ class _Progress:
         return self._spinner if stage.ok is None else f"{_MARKS[stage.ok]} {_time(stage.seconds)}"
 
 
-def _report(slot: Slot, result: TestResult, language: str) -> str:
+def _report(slot: Slot, result: TestResult, language: str, home: Path) -> str:
     """Return the report of a test for an administrator."""
     from mailslot.diagnosis.catalogue import actor_name, explain, label  # noqa: PLC0415 - only where something is said
 
@@ -154,6 +156,7 @@ def _report(slot: Slot, result: TestResult, language: str) -> str:
         parts.append(escape(explanation.advice))
         rows = {"who_must_act": "" if explanation.actor is None else actor_name(explanation.actor, language)}
         rows |= {
+            "command": repairing_command(home, slot, explanation),
             "get_token": labels["helps" if explanation.token_helps else "helps_not"],
             "detail": result.diagnosis.detail,
         }

@@ -14,6 +14,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from mailslot.causes.cause import causes
+from mailslot.diagnosis.remedy import settings_to_change
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,8 +45,11 @@ class Explanation:
         cause: the cause's id.
         message: one sentence for the person.
         advice: what to do about it.
-        actor: who must act; None if nobody has to.
+        actor: who must act; None if nobody has to. It is the person at the device where a setting of the slot may be
+            wrong; `mailslot.causes.cause.Cause.actor` is the same for every slot.
         token_helps: whether obtaining a new token can help.
+        settings: the settings of the slot that may be wrong, as `mailslot.diagnosis.remedy.settings_to_change` returns
+            them.
     """
 
     cause: str
@@ -53,6 +57,7 @@ class Explanation:
     advice: str
     actor: Actor | None
     token_helps: bool
+    settings: tuple[str, ...] = ()
 
 
 @cache
@@ -77,12 +82,14 @@ def explain(diagnosis: Diagnosis, language: str = "en") -> Explanation:
     cause = diagnosis.cause if diagnosis.cause in causes() else "unknown"
     facts = {name: _shown_value(name, value, table) for name, value in diagnosis.facts.items() if value}
     consequences = causes()[cause]
+    settings = settings_to_change(cause, diagnosis.facts)
     return Explanation(
         cause,
         _fill(table[cause]["sentence"], facts),
         _fill(table[cause]["advice"], facts),
-        consequences.actor,
+        "operator" if settings else consequences.actor,
         consequences.token_helps,
+        settings,
     )
 
 

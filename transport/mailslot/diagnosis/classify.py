@@ -20,6 +20,7 @@ from mailslot.wire.reply import printable
 
 if TYPE_CHECKING:
     from mailslot.diagnosis.context import DiagnosisContext
+    from mailslot.net.endpoint import Endpoint
 
 MAX_WORDS: Final = 160
 """Characters of a server's text in a sentence."""
@@ -98,6 +99,7 @@ def _facts(error: MailError, context: DiagnosisContext) -> dict[str, str | None]
         "security_now": context.security.value,
         **_clock_facts(context.skew),
         **_correct_settings(context),
+        **_published_settings(context),
     }
     if error.reply is not None and not error.reply.positive:
         facts["words"] = without_internals(error.reply.one_line)
@@ -135,6 +137,25 @@ def _correct_settings(context: DiagnosisContext) -> dict[str, str | None]:
         "encrypted_now": None if context.security is Security.NONE else context.security.value,
         "signed_in_as": context.account if signs_in else None,
         "oauth_account": context.account if context.authentication == "oauth2" else None,
+        "default_scopes": None if context.own_scopes or context.authentication != "oauth2" else "yes",
+    }
+
+
+def _published_settings(context: DiagnosisContext) -> dict[str, str | None]:
+    """Return the server that the provider publishes, the nearest to what is set."""
+    provider = provider_of(context)
+    service = None if provider is None else provider.service(context.service)
+
+    def nearness(server: Endpoint) -> tuple[bool, bool, bool]:
+        return server.host == context.host, server.port == context.port, server.security is context.security
+
+    nearest = max(() if service is None else service.servers, key=nearness, default=None)
+    if nearest is None:
+        return {}
+    return {
+        "published_server": nearest.host,
+        "published_port": str(nearest.port),
+        "published_security": nearest.security.value,
     }
 
 

@@ -37,6 +37,7 @@ class DiagnosisContext:
         now: this device's time, in seconds since the epoch; None if it does not matter.
         valid_from: the beginning of the server certificate's validity, likewise; None if unknown.
         valid_until: its end, likewise.
+        own_scopes: whether the slot's settings name scopes, instead of the provider's.
         spoken: the provider's service that was used; None for the protocol's own.
     """
 
@@ -56,6 +57,7 @@ class DiagnosisContext:
     now: float | None = None
     valid_from: float | None = None
     valid_until: float | None = None
+    own_scopes: bool = False
     spoken: Service | None = None
 
     @property
@@ -87,5 +89,6 @@ class DiagnosisContext:
             fresh=grant is not None and grant.forced > 0,
             skew=0.0 if grant is None else grant.skew,
             now=now,
+            own_scopes=bool(profile.settings.scopes),
             spoken=mail_service(profile.settings, profile.protocol),
         )

@@ -24,8 +24,9 @@ class Diagnosis:
             certificate), ``until`` (its end, or its beginning if it is not valid yet), ``size`` and ``limit`` (of
             a message, with their unit), ``resource`` (what the token is for, if it is not for mail, such as
             ``Microsoft Graph``), ``door`` (the host, if it closed before its greeting); and settings that are correct
-            already: ``own_address`` (the sender's, if it is the account's), ``encrypted_now``, ``signed_in_as`` and
-            ``oauth_account``.
+            already: ``own_address`` (the sender's, if it is the account's), ``encrypted_now``, ``signed_in_as``,
+            ``oauth_account`` and ``default_scopes`` (that the scopes are the provider's); and the provider's server
+            that is nearest to what is set: ``published_server``, ``published_port`` and ``published_security``.
         detail: for an engineer; may be empty. It contains no secret.
     """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mailslot.causes.cause import causes
 from mailslot.diagnosis.catalogue import explain
 from mailslot.timestamps import iso
 
@@ -54,8 +55,10 @@ class TestResult:
             "cause": explanation.cause,
             "message": explanation.message,
             "advice": explanation.advice,
-            "actor": explanation.actor,
+            # Of the cause, whatever is set in this slot: programs rely on it.
+            "actor": causes()[explanation.cause].actor,
             "token_helps": explanation.token_helps,
+            "settings": list(explanation.settings),
             "detail": self.diagnosis.detail,
             "stages": [
                 {"name": stage.name, "ok": stage.ok, "seconds": round(stage.seconds, 4), "note": stage.note}

@@ -51,7 +51,7 @@ def classify_failure(error: MailError, explanation: Explanation) -> DeliveryFail
         explanation.cause,
         explanation.message,
         reply,
-        explanation.actor == "administrator",
+        causes()[explanation.cause].actor == "administrator",
     )
 
 

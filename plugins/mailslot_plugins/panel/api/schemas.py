@@ -174,6 +174,10 @@ SCHEMAS: Final[dict[str, Schema]] = {
         advice=STRING,
         actor=nullable(enum_of(*get_args(Actor))),
         token_helps=BOOLEAN,
+        settings={
+            **STRINGS,
+            "description": "Settings of the slot that may be wrong, KEY=VALUE each; … is what only a person knows.",
+        },
         detail=STRING,
         stages=_STAGES,
         transcript=STRINGS,
