@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import re
 import shlex
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from mailslot.cli.home import home_folder
+from mailslot.errors import InputError
+from mailslot.slots.connection_profile import NotConfiguredError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
     from pathlib import Path
 
     from mailslot.diagnosis.catalogue import Explanation
+    from mailslot.slots.settings import Settings
     from mailslot.slots.slot import Slot
 
 _PLAIN: Final = re.compile(r"[\w@%+=:,./…-]+")
@@ -37,6 +42,37 @@ def repairing_command(home: Path, slot: Slot, explanation: Explanation) -> str:
         flow = ("--flow", "browser") if explanation.cause == "device_code_blocked" else ()
         return suggested_command(home, "token", "get", slot.id, *flow)
     return ""
+
+
+@contextmanager
+def suggesting_settings(home: Path, slot: Slot, settings: Callable[[], Settings]) -> Generator[None]:
+    """Name the command that sets what is missing for a sign-in, where an error says that something is.
+
+    Args:
+        home: the home folder.
+        slot: the slot.
+        settings: returns the settings of its record.
+
+    Raises:
+        InputError: instead of a `NotConfiguredError`, with the command.
+    """
+    try:
+        yield
+    except NotConfiguredError as error:
+        assignments = dict.fromkeys([f"{error.missing}=…", *_unset_for_oauth(settings())])
+        command = suggested_command(home, "set", slot.id, *assignments)
+        raise InputError(f"{error} Set it: {command}", stage=error.stage, cause=error.cause) from error
+
+
+def _unset_for_oauth(settings: Settings) -> list[str]:
+    """Return the settings that a sign-in with OAuth 2.0 needs as well, as they are to be set.
+
+    How to come by a client id is said next where the provider is known.
+    """
+    own = settings.provider == "custom" or settings.issuer or settings.token_endpoint
+    needed = ("account", "client_id", "scopes") if own else ("provider", "account")
+    found = [f"{key}=…" for key in needed if not getattr(settings, key)]
+    return found + (["authentication=oauth2"] if settings.authentication != "oauth2" else [])
 
 
 def _quoted(word: str) -> str:

@@ -17,6 +17,7 @@ from mailslot.cli.flow_choice import print_flow_choice
 from mailslot.cli.home import find_slot, open_records, slot_directory
 from mailslot.cli.service_hint import warn_if_no_service
 from mailslot.cli.settings import AsJson, SlotName
+from mailslot.cli.suggestion import suggested_command, suggesting_settings
 from mailslot.cli.terminal import Terminal
 from mailslot.service.json_documents import token_rows
 from mailslot.slots.slot import slots_of
@@ -45,7 +46,9 @@ def get(
     """Get a token: sign in once, and the device renews it from then on."""
     home: Path = context.obj
     found = find_slot(home, slot)
-    anyio.run(_get, open_records(home), found, flow)
+    records = open_records(home)
+    with suggesting_settings(home, found, lambda: records.settings.load()[found.record]):
+        anyio.run(_get, records, found, flow)
     warn_if_no_service(home)
 
 
@@ -70,7 +73,10 @@ async def _get(records: Records, slot: Slot, flow_name: str | None) -> None:
             source = records.tokens.source(slot.record, settings, flow, http)
         except ApplicationMissingError as error:
             console.print(f"How to register an application with {error.provider.name}:")
-            console.print(escape(error.provider.registration.replace("SLOT", slot.id)), highlight=False, soft_wrap=True)
+            steps = error.provider.registration.replace(
+                "mailslot set SLOT", suggested_command(records.home, "set", slot.id)
+            )
+            console.print(escape(steps), highlight=False, soft_wrap=True)
             raise
         confidential = "client_secret" in await run_sync(records.vault.fields, slot.record)
         named = flow_name is not None

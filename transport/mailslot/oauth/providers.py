@@ -274,7 +274,7 @@ def custom_provider(
     service = Service(scopes=tuple(scopes.split()), app_scopes=tuple(scopes.split()))
     return Provider(
         id="custom",
-        name="The provider of your own",
+        name="your own provider",
         endpoints=Endpoints(
             issuer=issuer,
             token=token_endpoint or "",

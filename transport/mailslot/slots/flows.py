@@ -9,6 +9,7 @@ from mailslot.oauth.flow import Flow, Person
 from mailslot.oauth.presets import preset, presets
 from mailslot.oauth.providers import custom_provider
 from mailslot.registry import PluginGroup
+from mailslot.slots.connection_profile import NotConfiguredError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -34,7 +35,8 @@ def provider_of(settings: Settings) -> Provider:
     """Return the provider that the settings name.
 
     Raises:
-        InputError: they name none, or an unknown one.
+        NotConfiguredError: they name none, or a custom one without issuer and endpoints.
+        InputError: they name an unknown one.
     """
     own = settings.issuer or settings.token_endpoint or settings.authorization_endpoint
     if settings.provider in {None, "custom"} and own:
@@ -46,12 +48,17 @@ def provider_of(settings: Settings) -> Provider:
             revocation_endpoint=settings.revocation_endpoint,
             scopes=" ".join(settings.scopes),
         )
-    if settings.provider is None or settings.provider == "custom":
-        raise InputError(
-            f"No provider is set. Set provider to one of {', '.join(presets())}, or set issuer, or the endpoints of "
-            "your own.",
+    if settings.provider is None:
+        raise NotConfiguredError(
+            "provider",
+            f"No provider is set: {', '.join(presets())}, or custom for one of your own.",
             stage="token",
-            cause="not_configured",
+        )
+    if settings.provider == "custom":
+        raise NotConfiguredError(
+            "issuer",
+            "Issuer is missing: the provider is custom, and neither its issuer nor its endpoints are set.",
+            stage="token",
         )
     return preset(settings.provider)
 

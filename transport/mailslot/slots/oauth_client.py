@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from mailslot.errors import InputError
 from mailslot.oauth.client import ClientCertificate, OAuthClient
+from mailslot.slots.connection_profile import NotConfiguredError
 from mailslot.slots.effective_settings import mail_service
 from mailslot.slots.flows import APP_FLOWS, provider_of
 from mailslot.slots.settings import protocol_of
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 _PEM: Final = re.compile(r"(-----BEGIN ([A-Z ]+)-----.*?-----END \2-----)", re.DOTALL)
 
 
-class ApplicationMissingError(InputError):
+class ApplicationMissingError(NotConfiguredError):
     """No client_id is set; `provider` says how to register an application."""
 
     def __init__(self, provider: Provider) -> None:
         super().__init__(
+            "client_id",
             f"No application is set: register one with {provider.name}, and set its client_id.",
             stage="token",
-            cause="not_configured",
         )
         self.provider = provider
 
@@ -69,8 +69,8 @@ def client_for_record(
     """
     provider = provider_of(settings).at_tenant(settings.tenant)
     if settings.account is None:
-        raise InputError(
-            "The account is not set, so it is not known whose token to get.", stage="token", cause="not_configured"
+        raise NotConfiguredError(
+            "account", "The account is not set, so it is not known whose token to get.", stage="token"
         )
     if settings.client_id is None and registered:
         raise ApplicationMissingError(provider)
