@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
-PAGE = str(Path(__file__).parents[1] / "fixtures" / "scan" / "page.pdf")
+ROOT = Path(__file__).parents[1]
+PAGE = str(ROOT / "fixtures" / "scan" / "page.pdf")
 
 
 def mailslot(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -35,11 +39,29 @@ def test_demo(backend: str) -> None:
     assert len(steps) == 18
 
 
-def test_demo_shows_a_table() -> None:
-    ran = mailslot("demo", "--once")
-    assert ran.returncode == 0
-    assert "every octet is the same" in ran.stdout
-    assert ran.stdout.count("token_refused") == 3
+def test_demo_ends_in_the_panel() -> None:
+    """As the README says, also where the output is no terminal."""
+    with subprocess.Popen(
+        [ROOT / "script" / "demo"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+    ) as running:
+        try:
+            assert running.stdout is not None
+            printed = ""
+            while (address := re.search(r"The panel is open at (http://127\.0\.0\.1:\d+/)", printed)) is None:
+                line = running.stdout.readline()
+                assert line, printed
+                printed += line
+            with urlopen(address[1], timeout=600) as page:
+                assert page.status == 200
+            running.send_signal(signal.SIGINT)
+            printed += running.stdout.read()
+            running.wait()
+        finally:
+            running.kill()
+    assert running.returncode == 0, printed
+    assert "every octet is the same" in printed
+    assert printed.count("token_refused") == 3
+    assert re.search(r"mailslot --home \S+ slots", printed)
 
 
 @pytest.mark.parametrize(

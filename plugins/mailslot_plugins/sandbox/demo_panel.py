@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 from rich.console import Console
 
+from mailslot.cli.suggestion import suggested_command
 from mailslot.plugin import open_device
 from mailslot.service.panel import find_panel
 from mailslot.service.pipeline import find_pipelines
@@ -66,7 +67,8 @@ def _print_instructions(console: Console, address: str, sandbox: Sandbox, folder
         ("", sandbox.pop3s),
     ):
         console.print(f"  {name:12}{endpoint}", highlight=False)
-    console.print(f"  {'home folder':12}{folder}", highlight=False)
+    console.print(f"  {'home folder':12}{folder}\n", highlight=False)
+    console.print(f"In another terminal: {suggested_command(folder, 'slots')}", highlight=False, soft_wrap=True)
 
 
 def _listener() -> socket.socket:
