@@ -163,6 +163,8 @@ def test_an_entry_is_typed(records: Records) -> None:
     assert entry.senders == ("*@xn--bcher-kva.example",)
     assert gateway(records).by_user == {("SMTP", "scan"): entry}
     assert gateway(records).addresses == {"account.office": "office@example.com"}
+    records.change("account.office", {"server": None, "provider": "microsoft365"}, {})
+    assert gateway(records).servers == {"account.office": "smtp.office365.com"}
 
 
 def test_everything_that_an_entry_names_must_fit(records: Records) -> None:

@@ -258,3 +258,17 @@ async def test_messages_under_way_are_received_when_the_service_stops(tmp_path: 
         assert len(await gateway.jobs()) == 1
         for client in (idle, busy):
             client.close()
+
+
+async def test_the_size_announced_is_what_the_server_upstream_said_last(gateway: GatewayDevice) -> None:
+    await gateway.add_device("hall", address=["127.0.0.1"])
+
+    def announced(client: smtplib.SMTP) -> int:
+        client.ehlo()
+        return int(client.esmtp_features["size"])
+
+    largest = await gateway.client(announced)
+    await gateway.client(send)
+    await gateway.until(lambda: gateway.sandbox.submissions)
+    # The session upstream told it, with no change of the settings since.
+    assert await gateway.client(announced) < largest

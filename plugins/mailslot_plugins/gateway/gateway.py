@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 from anyio.to_thread import run_sync
 
 from mailslot.diagnosis.gateway_log import STORE, GatewayLog
-from mailslot.service.server_limits import announced_size
 from mailslot.slots.gateway.passwords import DevicePasswords
 from mailslot.spool.limits import SpoolLimits
 from mailslot_plugins.gateway.duplicates import DuplicateGuard
@@ -19,8 +18,6 @@ from mailslot_plugins.gateway.trace_ids import TraceIds
 from mailslot_plugins.gateway.verdict import Verdict, dialogue_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from mailslot.net.server_connection import ServerConnection
     from mailslot.plugin import Device
     from mailslot.slots.gateway.device_entry import DeviceEntry
@@ -58,7 +55,6 @@ class Gateway:
         self.trace_ids = trace_ids
         self.log = GatewayLog(device.store(STORE))
         self.host = "localhost"
-        self._sizes: Mapping[str, int] = {}
 
     @property
     def settings(self) -> GatewaySettings:
@@ -71,15 +67,10 @@ class Gateway:
         Raises:
             MailError: they cannot be read.
         """
-        current = await run_sync(self.device.records.settings.current)
-        self.rates.forget_except(frozenset(self.settings.devices))
-        sizes: dict[str, int] = {}
-        for via in {entry.via for entry in self.settings.devices.values()}:
-            record = self.settings.slots.find(via).record
-            if (known := current.records.get(record)) is None:
-                continue  # it was removed a moment ago
-            sizes[via] = await announced_size(self.device.spool, record, known.server) or 0
-        self._sizes = sizes
+        settings = self.settings
+        self.rates.forget_except(frozenset(settings.devices))
+        for via in {entry.via for entry in settings.devices.values()}:
+            await self.device.server_limits.read(settings.slots.find(via).record, settings.servers.get(via))
 
     def listener(self, name: str) -> Listener | None:
         """Return a listener; None if it was removed."""
@@ -88,7 +79,8 @@ class Gateway:
     def max_size(self, entry: DeviceEntry) -> int:
         """Return the octets that a message of a device may have: no more than the server upstream takes."""
         most = entry.size or SpoolLimits().max_message_size
-        upstream = self._sizes.get(entry.via, 0)
+        server = self.settings.servers.get(entry.via)
+        upstream = self.device.server_limits.known(self.settings.slots.find(entry.via).record, server)
         return min(most, max(upstream - ROOM_FOR_TRACE, 1)) if upstream else most
 
     def note(self, connection: ServerConnection, entry: DeviceEntry, verdict: Verdict, *, messages: int) -> None:

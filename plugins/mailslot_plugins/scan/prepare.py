@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from anyio import to_thread
-
-from mailslot.diagnosis.history import History
 from mailslot.errors import InputError
-from mailslot.service.server_limits import announced_size
 from mailslot_plugins.scan.compose import ScanMessage
 from mailslot_plugins.scan.enqueue import PIPELINE
 from mailslot_plugins.scan.limits import size_limit
@@ -20,7 +15,6 @@ from mailslot_plugins.sending.account import RECORD, sender_mailbox
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from mailslot.message import Mailbox
     from mailslot.service.device import Device
@@ -28,7 +22,6 @@ if TYPE_CHECKING:
     from mailslot_plugins.scan.document import Document
 
 _COUNTER: Final = "counter"
-_SIZE_KEYWORD: Final = re.compile(r"S: 250[ -]SIZE(?: (\d{1,15}))?", re.IGNORECASE)
 
 
 async def prepare_scan_message(
@@ -82,29 +75,8 @@ async def next_scan_number(device: Device) -> int:
 
 async def current_size_limit(device: Device, settings: Settings) -> int:
     """Return the most octets that a mail may have, as far as that is known now."""
-    return size_limit(await _announced_size(device, settings), settings, device.settings(SECTION))
-
-
-async def _announced_size(device: Device, settings: Settings) -> int | None:
-    """Return the SIZE from the last delivery, else from the last connection test; None if there was neither."""
-    if (size := await announced_size(device.spool, RECORD, settings.server)) is not None:
-        return size
-    changed = await to_thread.run_sync(_modified_at, device.records.settings.path)
-    for last_test in await History(device.home).last(RECORD, limit=1):
-        if last_test.at < changed:
-            # The test may have been of another server.
-            break
-        found = [match for line in last_test.transcript if (match := _SIZE_KEYWORD.match(line))]
-        if found:
-            return int(found[-1][1] or 0)
-    return None
-
-
-def _modified_at(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except OSError:
-        return 0.0
+    announced = await device.server_limits.read(RECORD, settings.server)
+    return size_limit(announced, settings, device.settings(SECTION))
 
 
 def check_recipients(count: int, section: Mapping[str, Any]) -> None:

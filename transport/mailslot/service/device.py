@@ -12,6 +12,7 @@ from anyio.to_thread import run_sync
 
 from mailslot.errors import InputError
 from mailslot.oauth.timing import Clocks
+from mailslot.service.server_limits import STORE, ServerLimits
 from mailslot.slots.connector import Connector
 from mailslot.slots.gateway.gateway_settings import GatewaySettings
 from mailslot.slots.section import DEVICE
@@ -58,6 +59,7 @@ class Device:
         records: the settings and secrets.
         connector: makes the connection profiles.
         spool: the queue, the ledger and the pipelines' stores.
+        server_limits: how large messages may be, as far as servers have said.
         clocks: the wall clock and the monotonic clock.
         changes: how often `refresh` has found changed settings; slow tasks compare it to notice changes.
         stopping: set when the service stops; a pipeline whose ``drains`` is true then finishes its current work.
@@ -78,6 +80,7 @@ class Device:
         self.records = records
         self.connector = connector
         self.spool = spool
+        self.server_limits = ServerLimits(spool.store(STORE), records)
         self.clocks = clocks or Clocks()
         self._speed = speed
         self._sections: dict[str, tuple[Section, Mapping[str, Any]]] = {}

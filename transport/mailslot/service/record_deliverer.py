@@ -22,7 +22,6 @@ from mailslot.service.delivery import Delivery, SessionUsage
 from mailslot.service.diagnosis_context import context_of
 from mailslot.service.disposition import DeliveryFailure, classify_failure
 from mailslot.service.log import RepeatFilter, describe_error
-from mailslot.service.server_limits import remember_size
 from mailslot.slots.connector import open_smtp
 from mailslot.spool.errors import SpoolError
 
@@ -241,7 +240,8 @@ class RecordDeliverer:
                     await self._handle_open_failure(job, error)
                     return
                 usage = SessionUsage(session)
-                await remember_size(self._spool, self.via, profile.settings.server, session.capabilities.size)
+                limits = self._device.server_limits
+                await limits.remember(self.via, profile.settings.server, session.capabilities.size)
                 while not usage.is_exhausted:
                     if not await self._deliver(self.job, usage, self._account, progress):
                         return

@@ -1,39 +1,93 @@
-"""The message size limit that a server last announced, stored for pipelines that compose messages."""
+"""The largest message that each record's server takes, as it has announced last."""
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from anyio.to_thread import run_sync
+
+from mailslot.diagnosis.history import History
 from mailslot.spool.errors import SpoolError
 
 if TYPE_CHECKING:
-    from mailslot.spool.spool import Spool
+    from pathlib import Path
 
-_STORE: Final = "servers"
+    from mailslot.slots.records import Records
+    from mailslot.spool.store import Store
+
+STORE: Final = "servers"
+"""The name of the `Store`."""
+
+_SIZE_KEYWORD: Final = re.compile(r"S: 250[ -]SIZE(?: (\d{1,15}))?", re.IGNORECASE)
 
 
-async def remember_size(spool: Spool, record: str, server: str | None, size: int | None) -> None:
-    """Store the limit. A failure is ignored, since the limit only improves an error message.
+class ServerLimits:
+    """The size limits of servers (SIZE, RFC 1870), by record.
 
     Args:
-        spool: the spool.
-        record: the record whose server it is.
-        server: the server in the settings; the limit does not apply to another one.
-        size: the octets in its SIZE (RFC 1870 section 4); None if it announced no limit.
+        store: where those of the last deliveries are stored.
+        records: the home folder, which has the last connection tests as well.
     """
-    known = {"server": server, "size": size or 0}
-    store = spool.store(_STORE)
-    with suppress(SpoolError):
-        if await store.get(record) != known:
-            await store.put(record, known)
+
+    def __init__(self, store: Store, records: Records) -> None:
+        self._store = store
+        self._records = records
+        self._history = History(records.home)
+        self._known: dict[str, tuple[str | None, int]] = {}
+
+    async def remember(self, record: str, server: str | None, size: int | None) -> None:
+        """Store what a server has announced. If that fails, only this process knows it.
+
+        Args:
+            record: the record whose server it is.
+            server: the server in the effective settings; the limit does not apply to another one.
+            size: the octets; None if it has announced no limit.
+        """
+        self._known[record] = server, size or 0
+        with suppress(SpoolError):
+            known = {"server": server, "size": size or 0}
+            if await self._store.get(record) != known:
+                await self._store.put(record, known)
+
+    async def read(self, record: str, server: str | None) -> int | None:
+        """Return what a server announced in the last delivery of any process, else in the last connection test.
+
+        Returns:
+            the octets; 0 if it announced no limit; None if it is unknown.
+
+        Raises:
+            SpoolError: it cannot be read.
+        """
+        known = await self._store.get(record)
+        if known is not None and known["server"] == server:
+            size: int | None = known["size"]
+        else:
+            size = await self._tested(record)
+        if size is not None:
+            self._known[record] = server, size
+        return size
+
+    def known(self, record: str, server: str | None) -> int | None:
+        """Return what this process knows of a server, since it was remembered or read; as `read` returns it."""
+        of, size = self._known.get(record, (None, None))
+        return size if of == server else None
+
+    async def _tested(self, record: str) -> int | None:
+        changed = await run_sync(_modified_at, self._records.settings.path)
+        for last_test in await self._history.last(record, limit=1):
+            if last_test.at < changed:
+                # The test may have been of another server.
+                break
+            found = [match for line in last_test.transcript if (match := _SIZE_KEYWORD.match(line))]
+            if found:
+                return int(found[-1][1] or 0)
+        return None
 
 
-async def announced_size(spool: Spool, record: str, server: str | None) -> int | None:
-    """Return the limit in octets; 0 if the server announced none; None if unknown.
-
-    Raises:
-        SpoolError: it cannot be read.
-    """
-    known = await spool.store(_STORE).get(record)
-    return known["size"] if known is not None and known["server"] == server else None
+def _modified_at(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0

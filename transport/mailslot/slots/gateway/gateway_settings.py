@@ -28,6 +28,7 @@ class GatewaySettings:
         devices: by name.
         slots: the slots and accounts that devices can use.
         addresses: the sender's address of each slot that has one, by slot id.
+        servers: the mail server of each slot that has one, by slot id.
         by_user: the devices that sign in, by protocol and lower-case user name.
     """
 
@@ -35,6 +36,7 @@ class GatewaySettings:
     devices: Mapping[str, DeviceEntry] = field(default_factory=dict[str, DeviceEntry])
     slots: SlotDirectory = field(default_factory=SlotDirectory)
     addresses: Mapping[str, str] = field(default_factory=dict[str, str])
+    servers: Mapping[str, str] = field(default_factory=dict[str, str])
     by_user: Mapping[tuple[Protocol, str], DeviceEntry] = field(
         default_factory=dict["tuple[Protocol, str]", DeviceEntry]
     )
@@ -45,16 +47,20 @@ class GatewaySettings:
         slots = settings.slots
         devices = {name: DeviceEntry.from_values(name, values) for name, values in settings.groups["devices"].items()}
         addresses: dict[str, str] = {}
+        servers: dict[str, str] = {}
         for slot in slots.slots:
             own = settings.records[slot.record]
-            address = effective_settings(own, protocol_of(slot.record, own)).sender_address
-            if address is not None:
-                addresses[slot.id] = address
+            effective = effective_settings(own, protocol_of(slot.record, own))
+            if effective.sender_address is not None:
+                addresses[slot.id] = effective.sender_address
+            if effective.server is not None:
+                servers[slot.id] = effective.server
         return cls(
             {name: Listener.from_values(name, values) for name, values in settings.groups["listeners"].items()},
             devices,
             slots,
             addresses,
+            servers,
             {
                 (slots.find(entry.via).protocol, entry.user.casefold()): entry
                 for entry in devices.values()
