@@ -70,6 +70,9 @@ class Backend:
     async def authenticate_apop(self, user: str, timestamp: str, digest: str) -> LedgerMaildrop:
         raise NotImplementedError
 
+    async def check(self) -> None:
+        return None
+
     async def closed(self) -> None:
         self.ended.set()
 

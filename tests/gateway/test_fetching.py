@@ -18,7 +18,7 @@ from gateway.gateway_device import GatewayDevice, run_gateway, untrusting
 from mailslot.service.handling import handle_waiting
 from mailslot.service.pipeline import Done
 from mailslot.slots.accounts import add_account
-from mailslot.slots.gateway.entries import add_device, add_listener, remove_device
+from mailslot.slots.gateway.entries import add_device, add_listener, remove_device, set_device_password
 from mailslot_plugins.gateway.maildrop import Maildrops
 
 if TYPE_CHECKING:
@@ -276,6 +276,66 @@ async def test_apop(fetching: Fetching) -> None:
     assert await fetching.client(lambda client: apop(client, password.reveal())) == "+OK 3 messages"
     [dialogue, *_] = await fetching.gateway.until_some(lambda: fetching.gateway.log.dialogues("fax"))
     assert password.reveal() not in str(dialogue)
+
+
+@pytest.mark.parametrize("apop", [False, True])
+async def test_a_new_password_ends_what_the_old_one_began(fetching: Fetching, apop: bool) -> None:
+    old = await fetching.add("fax", user="fax", recoverable=apop)
+    assert old is not None
+    await fetching.put(*MAILS)
+    port = await fetching.gateway.port("fetch")
+
+    def begin() -> poplib.POP3:
+        client = poplib.POP3("127.0.0.1", port, timeout=120)
+        client.stls(context=untrusting())
+        if apop:
+            client.apop("fax", old.reveal())
+        else:
+            sign_in(client, "fax", old)
+        client.dele(1)
+        return client
+
+    def go_on(client: poplib.POP3) -> str:
+        with pytest.raises(poplib.error_proto) as refused:
+            client.retr(2)
+        assert client.file.read() == b""
+        client.close()
+        return str(refused.value.args[0].decode())
+
+    begun = await run_sync(begin)
+    new = await run_sync(set_device_password, fetching.records, "fax")
+    due = "-ERR [AUTH] The password has changed; connect and sign in again"
+    assert await run_sync(go_on, begun) == due
+    assert (await fetching.verdicts("fax", 1))[0][:2] == (False, "device_password_wrong")
+    # The maildrop is free for the new one, and nothing was deleted.
+    assert await fetching.client(lambda client: sign_in(client, "fax", new)) == "+OK 3 messages"
+
+
+async def test_what_is_no_longer_a_devices_own_ends_its_session(fetching: Fetching) -> None:
+    password = await fetching.add("fax", user="fax")
+    await fetching.put(*MAILS)
+    port = await fetching.gateway.port("fetch")
+
+    def begin() -> poplib.POP3:
+        client = poplib.POP3("127.0.0.1", port, timeout=120)
+        client.stls(context=untrusting())
+        sign_in(client, "fax", password)
+        return client
+
+    def is_refused(client: poplib.POP3) -> bool:
+        with pytest.raises(poplib.error_proto) as refused:
+            client.uidl()
+        client.close()
+        return refused.value.args[0].startswith(b"-ERR [AUTH] What this device may fetch has changed")
+
+    moved = await run_sync(begin)
+    await run_sync(fetching.records.settings.edit, {("devices", "fax"): {"via": OTHER}})
+    await fetching.refresh()
+    assert await run_sync(is_refused, moved)
+    removed = await run_sync(begin)
+    await run_sync(remove_device, fetching.records, "fax")
+    await fetching.refresh()
+    assert await run_sync(is_refused, removed)
 
 
 async def test_mail_that_was_set_aside_is_served_from_accounts(fetching: Fetching) -> None:

@@ -233,6 +233,40 @@ async def test_the_dialogue_is_noted_without_the_password(gateway: GatewayDevice
     assert "page one" not in "\n".join(dialogues[0].lines)
 
 
+async def test_what_a_removed_device_said_is_not_shown_to_a_later_one(gateway: GatewayDevice) -> None:
+    await gateway.add_device("hall", address=["127.0.0.1"])
+    await gateway.client(send)
+    assert await gateway.until_some(partial(gateway.log.dialogues, "hall"))
+    port = await gateway.port()
+    begun = await run_sync(partial(socket.create_connection, ("127.0.0.1", port), timeout=60))
+    await run_sync(begun.recv, 1000)
+    await run_sync(remove_device, gateway.device.records, "hall")
+    await gateway.device.refresh()
+
+    async def is_forgotten() -> bool:
+        return not await gateway.log.dialogues("hall")
+
+    assert await gateway.until_some(is_forgotten)
+    await gateway.add_device("hall", address=["127.0.0.1"])
+
+    def end() -> None:
+        with begun:
+            begun.sendall(b"HELO former\r\n")
+            assert begun.recv(1000).startswith(b"250 ")
+            begun.sendall(b"QUIT\r\n")
+            while begun.recv(1000):
+                pass
+
+    await run_sync(end)
+    await gateway.client(lambda client: client.helo("later"))
+
+    async def is_noted() -> str:
+        said = "\n".join(line for each in await gateway.log.dialogues("hall") for line in each.lines)
+        return said if "later" in said else ""
+
+    assert "former" not in await gateway.until_some(is_noted)
+
+
 async def test_messages_under_way_are_received_when_the_service_stops(tmp_path: Path) -> None:
     async with run_gateway(tmp_path / "home", security="none") as gateway:
         await gateway.add_device("hall", address=["127.0.0.1"])

@@ -19,6 +19,9 @@ class Client:
     Args:
         gateway: what all connections share.
         connection: the connection.
+
+    Attributes:
+        removals: `Gateway.removals` when it was accepted.
     """
 
     def __init__(self, gateway: Gateway, connection: ServerConnection) -> None:
@@ -26,6 +29,7 @@ class Client:
         self._connection = connection
         self._address = client_address(connection.peer.address)
         self._signed_in: tuple[str, object] | None = None
+        self.removals = gateway.removals
 
     def candidates(self) -> tuple[DeviceEntry, ...]:
         """Return the devices that this may turn out to be."""
@@ -58,8 +62,17 @@ class Client:
         right = await gateway.passwords.verify(entry, password, gateway.settings.devices.values())
         if not right or entry is None or not self.fits(entry, user):
             return None
-        self._signed_in = entry.name, version
+        self.note_sign_in(entry, version)
         return entry
+
+    def note_sign_in(self, entry: DeviceEntry, version: object) -> None:
+        """Note that a device has signed in.
+
+        Args:
+            entry: the device.
+            version: `DevicePasswords.version`, from before its password was verified.
+        """
+        self._signed_in = entry.name, version
 
     async def is_signed_in_as(self, entry: DeviceEntry) -> bool:
         """Whether the password with which this has signed in is still the one of a device, or the device needs none."""

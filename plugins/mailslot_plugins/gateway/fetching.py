@@ -67,14 +67,25 @@ class Fetching:
 
     async def authenticate_apop(self, user: str, timestamp: str, digest: str) -> LedgerMaildrop | Reply:
         """Sign a device in by a digest of its password."""
-        entry = self._client.of_user(user)
-        password = None if entry is None else await self._gateway.passwords.recoverable(entry)
+        entry, passwords = self._client.of_user(user), self._gateway.passwords
+        version = None if entry is None else await passwords.version(entry)
+        password = None if entry is None else await passwords.recoverable(entry)
         # The digest of an unknown user is compared as well, so that the time does not tell.
         known = "" if password is None else password.reveal()
         right = hmac.compare_digest(apop_digest(timestamp, known), digest)
         if entry is None or password is None or not right or not self._client.fits(entry, user):
             return await self._open(None)
+        self._client.note_sign_in(entry, version)
         return await self._open(entry)
+
+    async def check(self) -> Reply | None:
+        """Refuse a device whose password has changed since, or whose entry no longer gives it this maildrop."""
+        entry = self._entry
+        assert entry is not None  # noqa: S101 - it has signed in
+        now = self._gateway.settings.devices.get(entry.name)
+        if now is None or now.via != entry.via or not self._client.fits(now, self._connection.user or ""):
+            return replies.ENTRY_CHANGED
+        return None if await self._client.is_signed_in_as(now) else replies.PASSWORD_CHANGED
 
     async def closed(self) -> None:
         """Note the dialogue."""
@@ -84,7 +95,7 @@ class Fetching:
             return
         retrieved, deleted = (0, 0) if self._maildrop is None else (self._maildrop.retrieved, self._maildrop.deleted)
         verdict = fetching_verdict(connection, self._refusal, retrieved=retrieved, deleted=deleted)
-        self._gateway.note(connection, entry, verdict, messages=retrieved)
+        self._gateway.note(connection, entry, verdict, messages=retrieved, since=self._client.removals)
 
     def _find_without_user(self, user: str) -> DeviceEntry | None:
         return self._client.find() if self._client.of_user(user) is None else None

@@ -44,6 +44,7 @@ class Gateway:
         trace_ids: recognises messages that have passed through here.
         log: the last dialogues of devices, and who is not known.
         host: the name of this machine.
+        removals: how often devices were removed.
     """
 
     def __init__(self, device: Device, trace_ids: TraceIds) -> None:
@@ -55,6 +56,9 @@ class Gateway:
         self.trace_ids = trace_ids
         self.log = GatewayLog(device.store(STORE))
         self.host = "localhost"
+        self.removals = 0
+        self._removed: dict[str, int] = {}
+        self._known: frozenset[str] = frozenset()
 
     @property
     def settings(self) -> GatewaySettings:
@@ -68,7 +72,15 @@ class Gateway:
             MailError: they cannot be read.
         """
         settings = self.settings
-        self.rates.forget_except(frozenset(settings.devices))
+        known = frozenset(settings.devices)
+        self.rates.forget_except(known)
+        if removed := self._known - known:
+            self.removals += 1
+            self._removed |= dict.fromkeys(removed, self.removals)
+            for name in removed:
+                # Its last dialogues may have been written after the command had forgotten them.
+                await self.log.forget(device=name)
+        self._known = known
         for via in {entry.via for entry in settings.devices.values()}:
             await self.device.server_limits.read(settings.slots.find(via).record, settings.servers.get(via))
 
@@ -83,9 +95,21 @@ class Gateway:
         upstream = self.device.server_limits.known(self.settings.slots.find(entry.via).record, server)
         return min(most, max(upstream - ROOM_FOR_TRACE, 1)) if upstream else most
 
-    def note(self, connection: ServerConnection, entry: DeviceEntry, verdict: Verdict, *, messages: int) -> None:
-        """Note a device's connection that has ended, and how many messages it handed over or fetched."""
-        self.log.note_dialogue(entry.name, dialogue_of(connection, self.device.now(), verdict, messages=messages))
+    def note(
+        self, connection: ServerConnection, entry: DeviceEntry, verdict: Verdict, *, messages: int, since: int
+    ) -> None:
+        """Note a device's connection, unless the device was removed meanwhile: a later one may have its name.
+
+        Args:
+            connection: the connection, which has ended.
+            entry: the device.
+            verdict: the verdict on it.
+            messages: how many messages were handed over or fetched.
+            since: `removals` when the connection was accepted.
+        """
+        if entry.name in self.settings.devices and self._removed.get(entry.name, 0) <= since:
+            dialogue = dialogue_of(connection, self.device.now(), verdict, messages=messages)
+            self.log.note_dialogue(entry.name, dialogue)
 
     def note_unknown(self, connection: ServerConnection, verdict: Verdict, *, helo: str = "") -> None:
         """Note the connection of an unknown device, which has ended; `helo` is what it called itself."""

@@ -164,7 +164,7 @@ class Submission:
         verdict = submission_verdict(
             connection, self._refusal, stored=self._stored, refused_command=self._refused_command
         )
-        self._gateway.note(connection, entry, verdict, messages=self._stored)
+        self._gateway.note(connection, entry, verdict, messages=self._stored, since=self._client.removals)
 
     def _note_result(self, result: str | Reply) -> None:
         if isinstance(result, str):

@@ -37,7 +37,10 @@ _FETCHING_CAUSES: Final[Mapping[Reply, str]] = {
     pop3_replies.IN_USE: "mailbox_in_use",
     pop3_replies.UNAVAILABLE: "spool_unreadable",
     pop3_replies.NOT_DELETED: "spool_unwritable",
+    pop3_replies.PASSWORD_CHANGED: "device_password_wrong",
 }
+_OF_SESSION: Final = frozenset({pop3_replies.TLS_REQUIRED, pop3_replies.NOT_DELETED, pop3_replies.PASSWORD_CHANGED})
+"""Refusals that are not replies to a sign-in, and that count nevertheless."""
 
 # OpenSSL's words (err.h), in the order in which they are looked for.
 _BY_TLS_ERROR: Final = (
@@ -100,7 +103,7 @@ def fetching_verdict(connection: ServerConnection, refusal: Reply | None, *, ret
         retrieved: how many messages were fetched.
         deleted: how many were deleted.
     """
-    if refusal is None and connection.refusal in {pop3_replies.TLS_REQUIRED, pop3_replies.NOT_DELETED}:
+    if refusal is None and connection.refusal in _OF_SESSION:
         refusal = connection.refusal
     cause = _connection_cause(connection)
     if cause is None and refusal is not None and not (refusal == pop3_replies.TLS_REQUIRED and connection.user):

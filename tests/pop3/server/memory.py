@@ -39,6 +39,7 @@ class Memory:
         in_use: whether it is open.
         open_error: raised when a message is opened; `read_error` within it; `delete_error` at QUIT.
         fault: raised at a sign-in.
+        revoked: why whoever has signed in must sign in again.
         connections: those that have ended.
         active: the others.
         retrieved: ids of messages that were read whole.
@@ -52,6 +53,7 @@ class Memory:
     read_error: OSError | None = None
     delete_error: OSError | None = None
     fault: Exception | None = None
+    revoked: Reply | None = None
     connections: list[ServerConnection] = field(default_factory=list)
     active: list[ServerConnection] = field(default_factory=list)
     retrieved: list[int] = field(default_factory=list)
@@ -93,6 +95,9 @@ class MemoryHandler:
             return replies.IN_USE
         self.memory.in_use = True
         return MemoryMaildrop(self.memory)
+
+    async def check(self) -> Reply | None:
+        return self.memory.revoked
 
     async def closed(self) -> None:
         self.memory.active.remove(self.connection)

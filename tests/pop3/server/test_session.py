@@ -14,6 +14,7 @@ import pytest
 
 from mailslot import Endpoint, MailError, Password, Security, connect_pop3
 from mailslot.net.listener import ConnectionLimits
+from mailslot.pop3.server import replies
 
 from .memory import Memory, serving
 
@@ -160,6 +161,21 @@ async def test_failed_sign_ins() -> None:
     assert (connection.ending, connection.user, connection.tried_user) == ("limit", None, "fax")
     assert connection.refusal is not None
     assert connection.refusal.enhanced == "AUTH"
+
+
+async def test_a_sign_in_that_holds_no_more() -> None:
+    memory = Memory(mails=dict(MAILS))
+    async with serving(memory) as server, connected(server) as client:
+        await client.sign_in()
+        assert await client.ask(b"DELE 1\r\n") == "+OK Message 1 is marked"
+        memory.revoked = replies.PASSWORD_CHANGED
+        due = "-ERR [AUTH] The password has changed; connect and sign in again"
+        assert await client.ask(b"QUIT\r\n") == due
+        assert await client.line() == ""
+        await memory.until_ended()
+        assert not memory.in_use
+    assert memory.mails == MAILS
+    assert memory.connections[0].ending == "revoked"
 
 
 async def test_apop() -> None:

@@ -112,6 +112,7 @@ class GatewayLog:
         self._listening: dict[str, tuple[str, int]] | None = None
         self._failures: dict[str, str] = {}
         self._noted = anyio.Event()
+        self._writing = anyio.Lock()
 
     # What the gateway notes; it never waits for the disk.
 
@@ -198,6 +199,10 @@ class GatewayLog:
         Raises:
             MailError: as for `run`.
         """
+        async with self._writing:
+            await self._flush()
+
+    async def _flush(self) -> None:
         self._noted = anyio.Event()
         dialogues, self._dialogues = self._dialogues, {}
         unknown, self._unknown = self._unknown, {}
@@ -282,7 +287,11 @@ class GatewayLog:
             MailError: it cannot be written.
         """
         keys = [f"{_UNKNOWN}{address}" for address in unknown]
-        await self._store.update({}, keys if device is None else [*keys, f"{_DIALOGUES}{device}"])
+        async with self._writing:
+            if device is not None:
+                self._dialogues.pop(device, None)
+                keys.append(f"{_DIALOGUES}{device}")
+            await self._store.update({}, keys)
 
 
 def _merged(before: UnknownDevice | None, new: UnknownDevice) -> UnknownDevice:

@@ -61,6 +61,13 @@ class ConnectionHandler(Protocol):
         """
         ...
 
+    async def check(self) -> Reply | None:
+        """Return why a client that has signed in must sign in again, such as with a new password; None to go on.
+
+        Called before the commands that it has sent are answered. The session ends with the reply, and deletes nothing.
+        """
+        ...
+
     async def closed(self) -> None:
         """The connection has ended; `ServerConnection.ending` says how. Called once, shielded from cancellation."""
         ...

@@ -68,3 +68,9 @@ AUTHENTICATION_FAILED: Final = error("User name or password is wrong", "AUTH")
 
 UNAVAILABLE: Final = error("The mailbox cannot be opened now", "SYS/TEMP")
 IN_USE: Final = error("The mailbox is in use by another session", "IN-USE")
+
+# Decisions of a backend, later in the session. RFC 3206 section 5 has [AUTH] for the sign-in alone, and nothing for
+# what changes after it.
+
+PASSWORD_CHANGED: Final = error("The password has changed; connect and sign in again", "AUTH")
+ENTRY_CHANGED: Final = error("What this device may fetch has changed; connect and sign in again", "AUTH")

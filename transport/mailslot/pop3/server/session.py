@@ -73,6 +73,11 @@ class Pop3ServerSession(ServerSession[Pop3ServerProtocol, ServerConnection]):
     def _idle_timeout(self) -> float:
         return super()._idle_timeout if self._maildrop is None else self._signed_in_timeout
 
+    async def _receive(self) -> None:
+        await super()._receive()
+        if self._maildrop is not None and (refusal := await self._handler.check()) is not None:
+            self._core.close("revoked", refusal)
+
     # Events.
 
     async def _authenticate(self, event: events.Credentials) -> None:
