@@ -67,7 +67,7 @@ def check_settings(place: str, assignments: list[str]) -> None:
         return
     section = None if place in {slot.id for slot in SLOTS} else find_section(place)
     # The accounts of the pages.
-    directory = SlotDirectory({"account.office": "SMTP", "account.faxes": "POP"})
+    directory = SlotDirectory({"account.office": "SMTP", "account.faxes": "POP", "account.returned": "POP"})
     slot = directory.find(place) if section is None else None
     for assignment in assignments:
         key, _, value = assignment.partition("=")

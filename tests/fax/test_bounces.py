@@ -11,9 +11,8 @@ from fax.test_reports import BOB, IDENTIFIER, faxed
 from intake.opening import open_mail
 from mailslot.message import Message
 from mailslot.service.pipeline import Done, SetAside
-from mailslot.spool.job import NewJob
+from mailslot.spool.job import CONFIRMATION_NOTE, NewJob
 from mailslot_plugins.fax.pipeline import pipeline
-from mailslot_plugins.sending.confirmation import OVERALL_NOTE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -202,7 +201,7 @@ async def test_each_recipient_has_its_own_diagnostic(tmp_path: Path) -> None:
         notes = (await device.spool.job(job.id)).notes
     assert "5.1.1" in notes[f"report of {ALICE}"]
     assert "5.2.2" in notes[f"report of {BOB}"]
-    assert notes[OVERALL_NOTE] == "failed"
+    assert notes[CONFIRMATION_NOTE] == "failed"
 
 
 async def test_a_job_of_another_pipeline_is_matched(tmp_path: Path) -> None:
@@ -250,7 +249,7 @@ async def test_a_complaint_is_not_a_failure(tmp_path: Path) -> None:
     async with fax_device(tmp_path / "home") as device:
         job = await faxed(device, ALICE)
         assert await pipeline.handle(store_incoming(COMPLAINT.encode(), tmp_path), device) == Done("a report")
-        assert (await device.spool.job(job.id)).notes[OVERALL_NOTE] == "none yet"
+        assert (await device.spool.job(job.id)).notes[CONFIRMATION_NOTE] == "none yet"
     assert files_in(tmp_path / "home" / "fax") == []
 
 
@@ -274,7 +273,7 @@ async def test_an_absence_reply_is_not_a_failure(tmp_path: Path, subject: str, m
         outcome = await pipeline.handle(store_incoming((HOLIDAY % (subject, more)).encode(), tmp_path), device)
         assert isinstance(outcome, Done)
         assert outcome.note.startswith("not printed: ")
-        assert (await device.spool.job(job.id)).notes[OVERALL_NOTE] == "none yet"
+        assert (await device.spool.job(job.id)).notes[CONFIRMATION_NOTE] == "none yet"
     assert files_in(tmp_path / "home" / "fax") == []
 
 

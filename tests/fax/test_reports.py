@@ -11,11 +11,10 @@ from fax.faxes import ALICE, COPIER, fax_device, files_in, store_incoming
 from intake.opening import open_mail
 from mailslot.message import Message
 from mailslot.service.pipeline import Done
-from mailslot.spool.job import ENVELOPE_ID, NOTIFY, NewJob
+from mailslot.spool.job import CONFIRMATION_NOTE, ENVELOPE_ID, NOTIFY, NewJob
 from mailslot_plugins.fax.capabilities import OWN_FEATURES, best_coding, takes_mmr
 from mailslot_plugins.fax.cleanup import clean_up
 from mailslot_plugins.fax.pipeline import pipeline
-from mailslot_plugins.sending.confirmation import OVERALL_NOTE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +28,7 @@ ENVID, IDENTIFIER = "fax-0815", "<fax@example.test>"
 
 async def faxed(device: Device, *to: str) -> Job:
     """A fax that the mail server accepted, with requested reports."""
-    notes = {NOTIFY: "SUCCESS,FAILURE", ENVELOPE_ID: ENVID, OVERALL_NOTE: "none yet"}
+    notes = {NOTIFY: "SUCCESS,FAILURE", ENVELOPE_ID: ENVID, CONFIRMATION_NOTE: "none yet"}
     new = NewJob("fax", "smtp", COPIER, to, "Fax", 3600.0, notes=notes, message_id=IDENTIFIER)
     job = await device.spool.accept(new, Message(sender=COPIER, to=to, message_id=IDENTIFIER, text="x"))
     async with device.spool.delivery_lock():
@@ -102,7 +101,7 @@ async def test_reports(tmp_path: Path, reports: list[bytes], overall: str, note:
         for number, octets in enumerate(reports):
             assert isinstance(await pipeline.handle(store_incoming(octets, tmp_path, number), device), Done)
         notes = (await device.spool.job(job.id)).notes
-        assert (notes[OVERALL_NOTE], notes.get(f"report of {ALICE}")) == (overall, note)
+        assert (notes[CONFIRMATION_NOTE], notes.get(f"report of {ALICE}")) == (overall, note)
         assert notes[ENVELOPE_ID] == ENVID
     assert files_in(tmp_path / "home" / "fax") == [], "a report is no fax"
 
@@ -113,7 +112,7 @@ async def test_several_recipients(tmp_path: Path) -> None:
 
         async def after(octets: bytes) -> str:
             await pipeline.handle(store_incoming(octets, tmp_path), device)
-            return (await device.spool.job(job.id)).notes[OVERALL_NOTE]
+            return (await device.spool.job(job.id)).notes[CONFIRMATION_NOTE]
 
         assert await after(dsn(group("delivered"))) == "sent"
         assert await after(dsn(group("delivered", to="carol@x"))) == "sent", "it was not sent to her"
@@ -130,15 +129,15 @@ async def test_a_missing_report_means_unknown(tmp_path: Path) -> None:
         job = await faxed(device, ALICE, BOB)
         await pipeline.handle(store_incoming(dsn(group("delivered")), tmp_path), device)
         await clean_up(device)
-        assert (await device.spool.job(job.id)).notes[OVERALL_NOTE] == "sent"
+        assert (await device.spool.job(job.id)).notes[CONFIRMATION_NOTE] == "sent"
         clock.now += 6 * 86400
         await clean_up(device)
         notes = (await device.spool.job(job.id)).notes
-        assert notes[OVERALL_NOTE] == "unknown"
+        assert notes[CONFIRMATION_NOTE] == "unknown"
         assert notes[f"report of {BOB}"] == "unknown: no report has come"
         # It may still come.
         await pipeline.handle(store_incoming(dsn(group("delivered", to=BOB)), tmp_path), device)
-        assert (await device.spool.job(job.id)).notes[OVERALL_NOTE] == "delivered"
+        assert (await device.spool.job(job.id)).notes[CONFIRMATION_NOTE] == "delivered"
 
 
 async def test_journals_of_forgotten_mails_are_deleted(tmp_path: Path) -> None:

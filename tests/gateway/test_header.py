@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from mailslot_plugins.gateway.header import MAX_FIELDS, MAX_SIZE, HeaderReader, HeaderTooLargeError
 from mailslot_plugins.gateway.rewriting import (
-    TRACE,
     Sender,
     Trace,
     device_address,
@@ -19,6 +18,7 @@ from mailslot_plugins.gateway.rewriting import (
     message_id_of,
     rewrite_header,
 )
+from mailslot_plugins.intake.report import TRACE_FIELD
 
 AT = datetime(2026, 11, 29, 12, 0, tzinfo=UTC)
 TRACING = Trace("from [10.0.3.7] by gateway; Sun, 29 Nov 2026 12:00:00 +0000", "id-1", "<new@example.com>", AT)
@@ -103,12 +103,12 @@ def test_the_account_sends_in_place_of_the_device() -> None:
     assert parsed["Sender"] is None
     assert parsed["Bcc"] is None
     assert b"mallory" not in header
-    assert parsed[TRACE] == "id-1"
+    assert parsed[TRACE_FIELD] == "id-1"
     assert [parsed[name] for name in ("Message-ID", "Date")] == ["<1@copier>", "Sat, 01 Jan 2000 00:00:00 +0000"]
     assert b"Subject:  a  scan \r\nDate:" in header
     assert b"X-Odd:\tvalue\r\n" in header
     assert header.startswith(b"Received: from [10.0.3.7] by gateway;")
-    assert header.index(b"Received: from elsewhere") > header.index(TRACE.encode())
+    assert header.index(b"Received: from elsewhere") > header.index(TRACE_FIELD.encode())
     assert header.endswith(b"\r\n\r\n")
 
 

@@ -6,14 +6,13 @@ from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from mailslot.errors import InputError
-from mailslot.spool.job import ENVELOPE_ID, NOTIFY, NewJob
+from mailslot.spool.job import CONFIRMATION_NOTE, ENVELOPE_ID, NOTIFY, NewJob
 from mailslot_plugins.fax.address import fax_address
 from mailslot_plugins.fax.capabilities import best_coding
 from mailslot_plugins.fax.compose import compose
 from mailslot_plugins.fax.reports import PIPELINE
 from mailslot_plugins.fax.section import SECTION
 from mailslot_plugins.sending.account import HOUR, RECORD, sender_mailbox
-from mailslot_plugins.sending.confirmation import OVERALL_NOTE
 from mailslot_plugins.sending.recipients import parse_mailboxes
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ async def enqueue_fax(
     notes = {"pages": str(fax.pages)}
     if wants_confirmation:
         # Reports are matched by this identifier, which nobody can guess.
-        notes |= {NOTIFY: "SUCCESS,FAILURE", ENVELOPE_ID: f"fax-{token_hex(16)}", OVERALL_NOTE: "none yet"}
+        notes |= {NOTIFY: "SUCCESS,FAILURE", ENVELOPE_ID: f"fax-{token_hex(16)}", CONFIRMATION_NOTE: "none yet"}
     new = NewJob(
         pipeline=PIPELINE,
         via=RECORD,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from mailslot.spool.job import CONFIRMATION_NOTE
 from mailslot_plugins.fax.capabilities import forget_capabilities, learn_capabilities
-from mailslot_plugins.sending.confirmation import OVERALL_NOTE, notes_without_report, status_of
+from mailslot_plugins.sending.confirmation import notes_without_report, status_of
 from mailslot_plugins.sending.reports import apply_report
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ async def apply_fax_report(report: Report, device: Device) -> str:
 async def mark_missing_reports(device: Device) -> None:
     """Mark old faxes without a report as unconfirmed."""
     for job in await _all_faxes(device):
-        if OVERALL_NOTE in job.notes and job.state == "sent" and device.now() - job.changed_at > REPORT_TIMEOUT:
+        if CONFIRMATION_NOTE in job.notes and job.state == "sent" and device.now() - job.changed_at > REPORT_TIMEOUT:
             notes = notes_without_report(job, "no report has come")
             if notes:
                 await device.spool.annotate(job.id, notes)

@@ -10,16 +10,18 @@ from anyio.to_thread import run_sync
 
 from mailslot.diagnosis.gateway_log import STORE, GatewayLog
 from mailslot.slots.gateway.passwords import DevicePasswords
+from mailslot.slots.slot import is_account
 from mailslot.spool.limits import SpoolLimits
 from mailslot_plugins.gateway.duplicates import DuplicateGuard
 from mailslot_plugins.gateway.maildrop import Maildrops
 from mailslot_plugins.gateway.rates import RateLimits
+from mailslot_plugins.gateway.returned_mail import apply_if_report, was_looked_at
 from mailslot_plugins.gateway.trace_ids import TraceIds
 from mailslot_plugins.gateway.verdict import Verdict, dialogue_of
 
 if TYPE_CHECKING:
     from mailslot.net.server_connection import ServerConnection
-    from mailslot.plugin import Device
+    from mailslot.plugin import Device, Incoming
     from mailslot.slots.gateway.device_entry import DeviceEntry
     from mailslot.slots.gateway.gateway_settings import GatewaySettings
     from mailslot.slots.gateway.listeners import Listener
@@ -52,7 +54,7 @@ class Gateway:
         self.passwords = DevicePasswords(device.records.vault)
         self.rates = RateLimits(device.monotonic)
         self.guard = DuplicateGuard(device.spool, device.now)
-        self.maildrops = Maildrops(device.spool.ledger)
+        self.maildrops = Maildrops(device.spool.ledger, self._look_at)
         self.trace_ids = trace_ids
         self.log = GatewayLog(device.store(STORE))
         self.host = "localhost"
@@ -83,6 +85,11 @@ class Gateway:
         self._known = known
         for via in {entry.via for entry in settings.devices.values()}:
             await self.device.server_limits.read(settings.slots.find(via).record, settings.servers.get(via))
+
+    async def _look_at(self, mail: Incoming) -> None:
+        """Take a report that a device deletes before it was handled; see `handle_account_mail`."""
+        if is_account(mail.record) and mail.state == "fetched" and not was_looked_at(mail):
+            await apply_if_report(mail, self.device)
 
     def listener(self, name: str) -> Listener | None:
         """Return a listener; None if it was removed."""

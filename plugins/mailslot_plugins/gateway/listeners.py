@@ -24,6 +24,7 @@ from mailslot.spool.errors import writing
 from mailslot.vault import durable
 from mailslot_plugins.gateway.fetching import FetchingBackend
 from mailslot_plugins.gateway.gateway import host_name, open_gateway
+from mailslot_plugins.gateway.owner_notices import OwnerNotices
 from mailslot_plugins.gateway.submission import SubmissionBackend
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ async def serve_listeners(device: Device) -> None:
     listeners = _Listeners(gateway)
     async with anyio.create_task_group() as group:
         group.start_soon(_keep_log, gateway.log)
+        group.start_soon(OwnerNotices(device).run)
         async with anyio.create_task_group() as servers, anyio.create_task_group() as following:
             following.start_soon(listeners.follow_settings, servers)
             await device.stopping.wait()

@@ -7,6 +7,7 @@ poller's matter (`after_fetch`): it knows which it has fetched, and fetches none
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -15,16 +16,15 @@ from anyio.to_thread import run_sync
 from mailslot.errors import InputError
 from mailslot.pop3.server.limits import MAX_MESSAGES
 from mailslot.pop3.server.maildrop import Message
-from mailslot.service.handling import WAITS_FOR_DEVICE
 from mailslot.slots.slot import is_account
 from mailslot.spool.errors import SpoolError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Sequence
     from io import FileIO
     from pathlib import Path
 
-    from mailslot.plugin import Device, Incoming, Later
+    from mailslot.plugin import Incoming
     from mailslot.spool.incoming import MailState
     from mailslot.spool.ledger import Ledger
 
@@ -35,9 +35,7 @@ _UID_LENGTH: Final = 32
 """Characters of a unique-id: 128 bits of the mail's digest, which old devices have room for."""
 
 
-async def keep_for_devices(mail: Incoming, device: Device) -> Later:  # noqa: ARG001 - all mail is kept
-    """Keep a mail until it is deleted by a device."""
-    return WAITS_FOR_DEVICE
+BeforeDeletion = Callable[["Incoming"], Awaitable[None]]
 
 
 class Maildrops:
@@ -45,10 +43,12 @@ class Maildrops:
 
     Args:
         ledger: the mail of all records.
+        before_deletion: called with each mail that a device deletes; it raises `SpoolError` if it must be kept.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, before_deletion: BeforeDeletion | None = None) -> None:
         self._ledger = ledger
+        self._before_deletion = before_deletion
         self._in_use: set[str] = set()
 
     async def open(self, record: str, device: str) -> LedgerMaildrop | None:
@@ -70,7 +70,9 @@ class Maildrops:
         except BaseException:
             self._in_use.discard(record)
             raise
-        return LedgerMaildrop(self._ledger, mails[::-1], device, lambda: self._in_use.discard(record))
+        return LedgerMaildrop(
+            self._ledger, mails[::-1], device, lambda: self._in_use.discard(record), self._before_deletion
+        )
 
 
 class LedgerMaildrop:
@@ -82,7 +84,14 @@ class LedgerMaildrop:
         deleted: how many were deleted.
     """
 
-    def __init__(self, ledger: Ledger, mails: Sequence[Incoming], device: str, release: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        mails: Sequence[Incoming],
+        device: str,
+        release: Callable[[], None],
+        before_deletion: BeforeDeletion | None = None,
+    ) -> None:
         """Take over a maildrop.
 
         Args:
@@ -90,8 +99,11 @@ class LedgerMaildrop:
             mails: the mail, oldest first; those without a file are passed over.
             device: the name of the device.
             release: lets other sessions have it.
+            before_deletion: as for `Maildrops`.
         """
         self._ledger = ledger
+        self._before_deletion = before_deletion
+        self._mails = {mail.id: mail for mail in mails}
         self._paths = {mail.id: mail.path for mail in mails if mail.path is not None}
         self._device = device
         self._release = release
@@ -121,6 +133,9 @@ class LedgerMaildrop:
             OSError: nothing is deleted.
         """
         try:
+            if self._before_deletion is not None:
+                for mail in filter(None, (self._mails.get(message.id) for message in messages)):
+                    await self._before_deletion(mail)
             await self._ledger.mark_all_done(
                 [message.id for message in messages], f"The device {self._device} has fetched it."
             )

@@ -12,7 +12,7 @@ from mailslot.plugin import NewJob
 from mailslot.service.header_summary import summarize_header
 from mailslot.smtp.server.replies import MAIL_LOOP, SENDER_NOT_ALLOWED, SPOOL_FULL, TOO_LARGE, reply
 from mailslot.spool.errors import SpoolError
-from mailslot.spool.job import DEVICE_NOTE
+from mailslot.spool.job import DEVICE_NOTE, ENVELOPE_ID, NOTIFY
 from mailslot_plugins.gateway.duplicates import fingerprint
 from mailslot_plugins.gateway.header import HeaderReader, HeaderTooLargeError
 from mailslot_plugins.gateway.rewriting import Trace, is_loop, message_id_of, named_senders, rewrite_header
@@ -32,6 +32,9 @@ PIPELINE: Final = "gateway"
 LIFETIME: Final = 5 * 86_400.0
 """Seconds for which a message is tried (RFC 5321 section 4.5.4.1)."""
 
+_REPORTED_EVENTS: Final = "FAILURE,DELAY"
+"""What servers usually report without being asked; asked, they also return our identifier, and only the header."""
+
 _HEADER_TOO_LARGE: Final = reply(552, "5.3.4", "The message's header is too large")
 
 
@@ -49,6 +52,7 @@ class Transaction:
         received: returns the value of the Received field, folded, for an id of the message.
         at: when its content began, with a time zone.
         allows_sender: tells whether the device may name an address as the sender.
+        wants_reports: whether somebody is to be told if it cannot be delivered.
         size: the octets that the device announced; 0 without.
     """
 
@@ -61,6 +65,7 @@ class Transaction:
     received: Callable[[str], str]
     at: datetime
     allows_sender: Callable[[str], bool]
+    wants_reports: bool = False
     size: int = 0
 
 
@@ -175,9 +180,18 @@ class MessageWriter:
             transaction.recipients,
             subject=summarize_header(header).subject,
             lifetime=LIFETIME,
-            notes={DEVICE_NOTE: transaction.device},
+            notes=_notes(transaction, identifier),
             message_id=message_id_of(fields) or trace.message_id,
         )
         file = await self._spool.receive(self._new, transaction.size)
         await file.write(header)
         return file
+
+
+def _notes(transaction: Transaction, identifier: str) -> dict[str, str]:
+    """Return the notes of the job, by which a report about it is recognised."""
+    notes = {DEVICE_NOTE: transaction.device, ENVELOPE_ID: identifier}
+    # Nothing is ever reported to the null sender.
+    if transaction.wants_reports and transaction.upstream_sender:
+        notes[NOTIFY] = _REPORTED_EVENTS
+    return notes

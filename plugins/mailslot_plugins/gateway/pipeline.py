@@ -1,4 +1,4 @@
-"""The gateway as a pipeline of the service: it opens listeners, and keeps the mail of accounts for devices."""
+"""The gateway as a pipeline of the service: it opens listeners, and handles the mail of accounts."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class GatewayPipeline:
     panel: PanelPackage = PanelPackage("mailslot_plugins.gateway.panel", has_page=True, icon="copier", has_api=True)
 
     async def handle(self, mail: Incoming, device: Device) -> Handled:
-        """Keep the mail for the devices that fetch it."""
-        from mailslot_plugins.gateway.maildrop import keep_for_devices  # noqa: PLC0415 - the commands need only the name
+        """Take reports, and keep mail for the devices that fetch it."""
+        from mailslot_plugins.gateway.returned_mail import handle_account_mail  # noqa: PLC0415 - the commands need only the name
 
-        return await keep_for_devices(mail, device)
+        return await handle_account_mail(mail, device)
 
     async def run(self, device: Device) -> None:
         """Serve devices until the service stops."""

@@ -16,15 +16,13 @@ from mailslot.message.address_list import read_addresses
 from mailslot.message.header import ascii_field, date_field, mailboxes_field
 from mailslot.message.mailbox import Mailbox
 from mailslot_plugins.gateway.ascii_field import to_ascii
+from mailslot_plugins.intake.report import TRACE_FIELD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
     from mailslot_plugins.gateway.header import HeaderField
-
-TRACE: Final = "X-Mailslot-Gateway"
-"""The field by which this gateway recognises a message that it has sent on before."""
 
 MAX_RECEIVED: Final = 30
 """As many Received fields are a loop (RFC 5321 section 6.3)."""
@@ -55,7 +53,7 @@ class Trace:
 
     Attributes:
         received: the value of the Received field, folded.
-        identifier: the value of `TRACE`.
+        identifier: the value of `TRACE_FIELD`.
         message_id: the identifier, ``<…@…>``, for a message without one.
         at: when it was received, with a time zone.
     """
@@ -80,7 +78,7 @@ def rewrite_header(
     """
     kept = [field for field in fields if field.name not in _DROPPED]
     names = {field.name for field in kept}
-    added = [f"Received: {trace.received}\r\n", ascii_field(TRACE, trace.identifier)]
+    added = [f"Received: {trace.received}\r\n", ascii_field(TRACE_FIELD, trace.identifier)]
     if "from" not in names or sender.mode == "account":
         added += _from_fields(kept, sender, envelope_sender)
         replaced = {"from", "sender"} if sender.mode == "account" else set[str]()
@@ -108,13 +106,13 @@ def is_loop(fields: Sequence[HeaderField], is_own: Callable[[str], bool]) -> boo
 
     Args:
         fields: its header.
-        is_own: tells whether this gateway has made a value of `TRACE`.
+        is_own: tells whether this gateway has made a value of `TRACE_FIELD`.
     """
     return sum(field.name == "received" for field in fields) >= MAX_RECEIVED or any(map(is_own, _traces(fields)))
 
 
 def _traces(fields: Iterable[HeaderField]) -> list[str]:
-    return [field.value.decode("ascii", "replace") for field in fields if field.name == TRACE.lower()]
+    return [field.value.decode("ascii", "replace") for field in fields if field.name == TRACE_FIELD.lower()]
 
 
 def device_address(fields: Iterable[HeaderField], envelope_sender: str) -> str:

@@ -150,6 +150,7 @@ class Submission:
             ),
             at=at,
             allows_sender=entry.allows_sender,
+            wants_reports=entry.notify is not None,
             size=self._size,
         )
         return MessageWriter(transaction, gateway.device.spool, gateway.guard, gateway.trace_ids, self._note_result)

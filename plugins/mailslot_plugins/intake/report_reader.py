@@ -12,7 +12,7 @@ from mailslot_plugins.intake.bounce import most_specific_status, parse_text_repo
 from mailslot_plugins.intake.charsets import decode
 from mailslot_plugins.intake.entity import read_header
 from mailslot_plugins.intake.machine_mail import looks_like_report, machine_reason
-from mailslot_plugins.intake.report import Report
+from mailslot_plugins.intake.report import TRACE_FIELD, Report
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +24,8 @@ _MAX_FIELDS: Final = 50
 _MAX_VALUE: Final = 4000
 _MAX_OCTETS: Final = 100_000
 _MAX_IDENTIFIERS: Final = 50
+_MAX_TRACES: Final = 10
+_MAX_TRACE: Final = 100
 _IDENTIFIER: Final = re.compile(rb"<[!-;=?-~]{1,250}>")
 _WRITTEN_IDENTIFIER: Final = re.compile(rb"message-id\W{1,20}(<[!-;=?-~]{1,250}>)", re.IGNORECASE)
 _BLANK: Final = re.compile(rb"\n[ \t\r]*\n")
@@ -63,15 +65,17 @@ def read_report(root: Entity, subject: str, text: str, senders: Sequence[str]) -
         return None
     identifiers = tuple(_identifiers(root, text))
     returned = [dict(reversed(fields)) for fields in _returned_headers(root, text)]
+    traces = tuple(_traces(returned))
     text_details = parse_text_report(_text_before_returned(text), root.fields, returned)
     for part in _parts(root):
         kind = _KINDS.get(part.content_type)
         groups = tuple(_groups(part)) if kind is not None else ()
         if kind == "disposition" and groups:
-            return Report(kind, groups, identifiers)
+            return Report(kind, groups, identifiers, traces)
         if kind == "delivery" and any(_is_recipient_group(group) for group in groups):
-            return Report(kind, tuple(_with_text_details(group, text_details) for group in groups), identifiers)
-    return Report("delivery", tuple(text_details), identifiers) if text_details and is_text_report else None
+            detailed = tuple(_with_text_details(group, text_details) for group in groups)
+            return Report(kind, detailed, identifiers, traces)
+    return Report("delivery", tuple(text_details), identifiers, traces) if text_details and is_text_report else None
 
 
 def is_complaint(root: Entity) -> bool:
@@ -127,6 +131,11 @@ def _complete(group: dict[str, str]) -> dict[str, str]:
 
 def _is_recipient_group(group: Mapping[str, str]) -> bool:
     return any(name in group for name in ("final-recipient", "original-recipient", "action", "x-actual-recipient"))
+
+
+def _traces(returned_headers: Sequence[Mapping[str, str]]) -> list[str]:
+    found = [fields.get(TRACE_FIELD.lower(), "").strip() for fields in returned_headers]
+    return [value for value in dict.fromkeys(found) if 0 < len(value) <= _MAX_TRACE][:_MAX_TRACES]
 
 
 def _returned_headers(root: Entity, text: str) -> Iterator[list[tuple[str, str]]]:

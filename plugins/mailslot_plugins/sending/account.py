@@ -1,4 +1,4 @@
-"""The account that sends scans and faxes."""
+"""The accounts that send scans, faxes and notices."""
 
 from __future__ import annotations
 
@@ -15,26 +15,33 @@ if TYPE_CHECKING:
     from mailslot.slots.settings import Settings
 
 RECORD: Final = "smtp"
-"""The record of the account."""
+"""The record of the account for scans and faxes."""
 
 HOUR: Final = 3600.0
 """Seconds; the unit of the setting `lifetime`."""
 
 
-async def sending_settings(device: Device) -> Settings:
-    """Return the settings of the sending account.
+async def sending_settings(device: Device, record: str = RECORD) -> Settings:
+    """Return the settings of a sending account.
+
+    Args:
+        device: the device.
+        record: the account's record.
 
     Raises:
-        InputError: cause `not_configured`: the server or the sender address is not set.
+        InputError: cause `not_configured`: the server or the sender address is not set, or the account was removed.
     """
     in_use = await to_thread.run_sync(device.records.settings.current)
-    settings = effective_settings(in_use.records[RECORD], "SMTP")
+    if record not in in_use.records:
+        raise InputError(f"There is no {record} any more.", stage="resolve", cause="not_configured")
+    settings = effective_settings(in_use.records[record], "SMTP")
     missing = [name for name in ("server", "sender_address") if getattr(settings, name) is None]
     if missing:
         verb = "is" if len(missing) == 1 else "are"
+        [slot, *_] = in_use.slots.of(record)
         raise InputError(
-            f"Nothing can be sent yet: {' and '.join(missing)} of network.smtp {verb} not set. "
-            f"mailslot set network.smtp {' '.join(f'{name}=…' for name in missing)}",
+            f"Nothing can be sent yet: {' and '.join(missing)} of {slot.id} {verb} not set. "
+            f"mailslot set {slot.id} {' '.join(f'{name}=…' for name in missing)}",
             stage="resolve",
             cause="not_configured",
         )

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal
 
+from mailslot.spool.job import CONFIRMATION_NOTE
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -15,9 +17,6 @@ if TYPE_CHECKING:
     from mailslot_plugins.intake.report import Report
 
 Status = Literal["sent", "delayed", "unknown", "delivered", "processed", "failed"]
-
-OVERALL_NOTE: Final = "confirmation"
-"""The note with the status of the whole job, if reports were requested or have arrived."""
 
 _RECIPIENT_NOTE: Final = "report of "
 
@@ -49,20 +48,25 @@ def notes_from_report(report: Report, job: Job) -> dict[str, str]:
         if recipient is None or _RANKS[status] <= _RANKS[status_of({**job.notes, **new_notes}, recipient)]:
             continue
         new_notes[f"{_RECIPIENT_NOTE}{recipient}"] = f"{status}: {text}" if text else status
-    return new_notes and new_notes | {OVERALL_NOTE: _overall(job, new_notes)}
+    return new_notes and new_notes | {CONFIRMATION_NOTE: _overall(job, new_notes)}
 
 
 def notes_without_report(job: Job, why: str) -> dict[str, str]:
     """Return the notes for a job whose reports did not arrive in time."""
     unreported = [each.address for each in job.recipients if status_of(job.notes, each.address) in {"sent", "delayed"}]
     new_notes = {f"{_RECIPIENT_NOTE}{address}": f"unknown: {why}" for address in unreported}
-    return new_notes and new_notes | {OVERALL_NOTE: _overall(job, new_notes)}
+    return new_notes and new_notes | {CONFIRMATION_NOTE: _overall(job, new_notes)}
 
 
 def status_of(notes: Mapping[str, str], recipient: str) -> Status:
     """Return the status of one recipient."""
     word = notes.get(f"{_RECIPIENT_NOTE}{recipient}", "sent").partition(":")[0]
     return word if word in _RANKS else "sent"  # type: ignore[return-value]  # the keys are those words
+
+
+def report_text(notes: Mapping[str, str], recipient: str) -> str:
+    """Return what a report says about one recipient, besides the status; empty if it says nothing."""
+    return notes.get(f"{_RECIPIENT_NOTE}{recipient}", "").partition(": ")[2]
 
 
 def _overall(job: Job, new_notes: Mapping[str, str]) -> Status:

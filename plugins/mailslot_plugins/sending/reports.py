@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from mailslot.spool.job import ENVELOPE_ID
+from mailslot.spool.job import CONFIRMATION_NOTE, ENVELOPE_ID
 from mailslot_plugins.intake.one_line import one_line
-from mailslot_plugins.sending.confirmation import OVERALL_NOTE, notes_from_report
+from mailslot_plugins.sending.confirmation import notes_from_report
 
 if TYPE_CHECKING:
     from mailslot.service.device import Device
@@ -40,20 +40,25 @@ async def apply_report(report: Report, device: Device) -> ReportOutcome:
     notes = notes_from_report(report, job)
     if notes:
         job = await device.spool.annotate(job.id, notes)
-        logger.info("A job is reported %s", job.notes[OVERALL_NOTE], extra={"job": job.id, "pipeline": job.pipeline})
-    return ReportOutcome(job, f"a report about job {job.id}: {job.notes.get(OVERALL_NOTE, 'nothing new')}")
+        logger.info(
+            "A job is reported %s", job.notes[CONFIRMATION_NOTE], extra={"job": job.id, "pipeline": job.pipeline}
+        )
+    return ReportOutcome(job, f"a report about job {job.id}: {job.notes.get(CONFIRMATION_NOTE, 'nothing new')}")
 
 
 async def _find_job(report: Report, device: Device) -> Job | None:
-    """Return the job whose envelope identifier or Message-ID the report names; both are random."""
+    """Return the job whose envelope identifier, trace or Message-ID the report names.
+
+    The first two are random. So is our own Message-ID, but some devices of the gateway give many mails the same one.
+    """
     group = report.groups[0]
-    envelope = group.get("original-envelope-id", "")
+    envelopes = {group.get("original-envelope-id", ""), *report.traces} - {""}
     identifiers = [group.get("original-message-id", ""), *report.identifiers]
     found: dict[str, Job] = {}
     before: int | None = None
     while jobs := await device.spool.jobs(limit=_PAGE_SIZE, before=before):
         for job in jobs:
-            if envelope and job.notes.get(ENVELOPE_ID) == envelope:
+            if job.notes.get(ENVELOPE_ID) in envelopes:
                 return job
             if job.message_id and job.message_id in identifiers:
                 found.setdefault(job.message_id, job)

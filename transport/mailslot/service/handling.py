@@ -17,6 +17,7 @@ from mailslot.service.pipeline import Done, Later, SetAside
 from mailslot.service.poll_plan import MAX_TRIES
 from mailslot.service.poll_report import HandlingResult
 from mailslot.slots.gateway.table_groups import DEVICES
+from mailslot.slots.slot import is_account
 from mailslot.spool.errors import SpoolError
 
 if TYPE_CHECKING:
@@ -74,7 +75,11 @@ async def _handle(device: Device, mail: Incoming, pipeline: Pipeline) -> Handlin
     except InputError as error:
         # A device has fetched and deleted it.
         raise _HandledMeanwhileError from error
-    if mail.path is not None and await run_sync(_is_fetched_by_devices, device, mail.record):
+    if (
+        mail.path is not None
+        and not is_account(mail.record)
+        and await run_sync(is_fetched_by_devices, device, mail.record)
+    ):
         handled: Handled = WAITS_FOR_DEVICE
         counts = False
     else:
@@ -119,7 +124,7 @@ async def _run_pipeline(device: Device, mail: Incoming, pipeline: Pipeline) -> t
     return handled, not isinstance(handled, Later)
 
 
-def _is_fetched_by_devices(device: Device, record: str) -> bool:
+def is_fetched_by_devices(device: Device, record: str) -> bool:
     """Whether devices of the gateway fetch a record's mail: then nobody else handles it, so that it is used once."""
     settings = device.records.settings.current()
     slots = settings.slots

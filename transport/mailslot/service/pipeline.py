@@ -93,7 +93,8 @@ class Pipeline(Protocol):
     """A plugin that handles or sends mail.
 
     It may also have these attributes: ``retry_policy``, a `RetryPolicy` for its jobs; ``panel``, a `PanelPackage`;
-    ``polls_accounts``, True if it handles the mail of all accounts that fetch; and ``drains``, True if `run` returns
+    ``polls_accounts``, True if it handles the mail of all accounts that fetch, and leaves that of accounts that devices
+    fetch from to them, by returning `mailslot.service.handling.WAITS_FOR_DEVICE`; and ``drains``, True if `run` returns
     within seconds after `Device.stopping` is set, so that the service waits for it.
     """
 

@@ -101,6 +101,10 @@ NOTIFY: Final = "notify"
 ENVELOPE_ID: Final = "envelope_id"
 """The note with the envelope id for such reports."""
 
+CONFIRMATION_NOTE: Final = "confirmation"
+"""The note with what reports say about the whole job, such as ``"delivered"`` or ``"failed"``, if they were requested
+or have arrived."""
+
 DEVICE_NOTE: Final = "device"
 """The note with the name of the device that handed over the message."""
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.errors import InputError
-from mailslot.spool.job import STATES, UNFINISHED, Job, NewJob, Recipient, State
+from mailslot.spool.job import CONFIRMATION_NOTE, STATES, UNFINISHED, Job, NewJob, Recipient, State
 
 if TYPE_CHECKING:
     import sqlite3
@@ -109,6 +109,18 @@ def newest(
             query += f" AND {condition}"
             values.append(value)
     return [job_of(row) for row in connection.execute(f"{query} ORDER BY id DESC LIMIT ?", [*values, limit])]
+
+
+def undelivered(connection: sqlite3.Connection, pipeline: str, accepted_before: float) -> list[Job]:
+    """Return failed jobs, old unfinished ones, and sent ones that have not reached all recipients, oldest first."""
+    found = connection.execute(
+        "SELECT * FROM jobs WHERE pipeline = ? AND (state = 'failed' "  # noqa: S608 - question marks
+        f"OR (state IN ({placeholders(UNFINISHED)}) AND created_at < ?) "
+        # The cause of a sent job is that of a recipient that the server has refused.
+        "OR (state = 'sent' AND (cause IS NOT NULL OR json_extract(notes, ?) = 'failed'))) ORDER BY id",
+        (pipeline, *UNFINISHED, accepted_before, f"$.{CONFIRMATION_NOTE}"),
+    )
+    return [job_of(row) for row in found]
 
 
 def count_by_state(connection: sqlite3.Connection) -> Mapping[State, int]:

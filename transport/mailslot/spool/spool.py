@@ -7,7 +7,7 @@ sent, so each attempt sends the same octets.
 from __future__ import annotations
 
 import time
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -201,6 +201,29 @@ class Spool:
             return job_rows.annotate(connection, job, {**job.notes, **notes})
 
         return await self._database.write(work)
+
+    async def annotate_all(self, notes: Mapping[int, Mapping[str, str]]) -> None:
+        """Add or change notes of several jobs, by id, all or none; without effect on those whose rows were deleted."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            for job_id, new_notes in notes.items():
+                with suppress(InputError):
+                    job = job_rows.load(connection, job_id)
+                    job_rows.annotate(connection, job, {**job.notes, **new_notes})
+
+        await self._database.write(work)
+
+    async def undelivered(self, pipeline: str, *, accepted_before: float) -> list[Job]:
+        """Return the jobs of a pipeline that somebody may have to be told about, oldest first.
+
+        These are failed jobs, sent jobs that have not reached all recipients, by the server's replies or by reports,
+        and unfinished jobs.
+
+        Args:
+            pipeline: the pipeline.
+            accepted_before: only unfinished jobs that were accepted before this time.
+        """
+        return await self._database.read(lambda c: job_rows.undelivered(c, pipeline, accepted_before))
 
     async def count_by_state(self) -> Mapping[State, int]:
         """Return the number of jobs in each state."""

@@ -1,0 +1,185 @@
+"""Tells the owners of devices what became of their mail: one mail for many jobs, at most every quarter of an hour.
+
+The owner is the address `notify` of the device's entry, and never an address from a mail. What is told is found in the
+jobs: replies of servers, reports that came back, and how long they have waited. Only jobs that devices have handed over
+count, so nothing is ever told about such a mail itself.
+
+A mail is planned in the store before it is accepted, with a key; then its jobs get a note. So however this is
+interrupted, it is accepted once, and about all of its jobs.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
+
+from mailslot.errors import InputError, MailError
+from mailslot.plugin import NewJob
+from mailslot.spool.job import DEVICE_NOTE
+from mailslot_plugins.gateway.message_writer import PIPELINE
+from mailslot_plugins.gateway.notice_text import compose_notice
+from mailslot_plugins.gateway.undelivered import LATE_AFTER, TOLD_NOTE, news
+from mailslot_plugins.sending.account import sender_mailbox, sending_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mailslot.plugin import Device, Job
+    from mailslot.slots.gateway.device_entry import DeviceEntry
+
+NOTICE_PIPELINE: Final = "gateway-notices"
+"""The pipeline of these mails."""
+
+INTERVAL: Final = 900.0
+"""Seconds between two mails to an owner."""
+
+CHECK_INTERVAL: Final = 60.0
+LIFETIME: Final = 5 * 86_400.0
+MAX_JOBS: Final = 1_000
+"""The most jobs of a mail."""
+
+_STORED: Final = "notices"
+_ALERT_RECORD: Final = "alert-smtp"
+
+logger = logging.getLogger(__name__)
+
+
+class Owner(NamedTuple):
+    """Where the mails to an owner go: the address, and the record that they are sent through."""
+
+    address: str
+    record: str
+
+
+class Notice(NamedTuple):
+    """A mail that is due.
+
+    Attributes:
+        key: its unique key.
+        owner: who gets it.
+        jobs: what is told about each job, by id.
+    """
+
+    key: str
+    owner: Owner
+    jobs: Mapping[int, str]
+
+    def as_json(self) -> list[Any]:
+        """Return it as a JSON value."""
+        return [self.key, *self.owner, list(self.jobs.items())]
+
+    @classmethod
+    def from_json(cls, stored: list[Any]) -> Self:
+        """Return it from a JSON value."""
+        key, address, record, jobs = stored
+        return cls(key, Owner(address, record), dict(jobs))
+
+
+class OwnerNotices:
+    """Tells the owners of a gateway's devices.
+
+    Args:
+        device: the device that mailslot runs on.
+    """
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._store = device.store(PIPELINE)
+
+    async def run(self) -> None:
+        """Look for news until cancelled, while any device has an owner."""
+        repeated = ""
+        while True:
+            wanted = any(entry.notify for entry in self._device.gateway.devices.values())
+            sentence = ""
+            if wanted:
+                try:
+                    await self.tell()
+                except MailError as error:
+                    sentence = str(error)
+            if sentence and sentence != repeated:
+                logger.warning("The owners of devices cannot be told now, and are told later: %s", sentence)
+            repeated = sentence
+            await self._device.pause(CHECK_INTERVAL if wanted else math.inf)
+
+    async def tell(self) -> None:
+        """Accept the mails that are due.
+
+        Raises:
+            MailError: one could not be accepted; it is tried again next time.
+        """
+        stored = await self._store.get(_STORED, {"serial": 0, "sent": [], "due": []})
+        due = [Notice.from_json(each) for each in stored["due"]]
+        if not due:
+            # Those that an interruption has left come first, and alone, so that nothing is told twice.
+            due = await self._plan(stored)
+        while due:
+            try:
+                await self._accept(due[0])
+            except InputError as error:
+                # Its account was removed, for example; its jobs are told about in a later mail.
+                logger.warning("%s cannot be told what was not delivered: %s", due[0].owner.address, error)
+            due = due[1:]
+            await self._store.put(_STORED, {**stored, "due": [notice.as_json() for notice in due]})
+
+    async def _plan(self, stored: dict[str, Any]) -> list[Notice]:
+        """Decide which mails are due, and store that, with the time; `stored` is changed as well."""
+        now = self._device.now()
+        # Times in the future, after the clock was set back, count as now.
+        sent = {Owner(address, record): min(at, now) for address, record, at in stored["sent"] if at > now - INTERVAL}
+        found: dict[Owner, dict[int, str]] = {}
+        for job in await self._device.spool.undelivered(PIPELINE, accepted_before=now - LATE_AFTER):
+            what = news(job, now)
+            owner = await self._owner(job) if what else None
+            if owner is not None and owner not in sent and len(jobs := found.setdefault(owner, {})) < MAX_JOBS:
+                jobs[job.id] = what
+        serial = stored["serial"]
+        due = [Notice(f"notice-{serial + number}", *each) for number, each in enumerate(found.items(), start=1)]
+        if due:
+            stored["serial"] = serial + len(due)
+            stored["sent"] = [[*owner, at] for owner, at in (sent | dict.fromkeys(found, now)).items()]
+            await self._store.put(_STORED, {**stored, "due": [notice.as_json() for notice in due]})
+        return due
+
+    async def _owner(self, job: Job) -> Owner | None:
+        """Return who is told about a job; None for nobody, or if no mail could get through now."""
+        entry = self._device.gateway.devices.get(job.notes.get(DEVICE_NOTE, ""))
+        if entry is None or entry.notify is None:
+            return None
+        record = await self._record(entry)
+        return None if record is None or (job.state == "held" and record == job.via) else Owner(entry.notify, record)
+
+    async def _record(self, entry: DeviceEntry) -> str | None:
+        """Return the record to send through: that of alerts, or the device's own where that one is not set up."""
+        for record in (_ALERT_RECORD, self._device.slots.find(entry.via).record):
+            try:
+                await sending_settings(self._device, record)
+            except InputError:
+                continue
+            return record
+        return None
+
+    async def _accept(self, notice: Notice) -> None:
+        jobs: list[Job] = []
+        for job_id in notice.jobs:
+            try:
+                jobs.append(await self._device.spool.job(job_id))
+            except InputError:
+                continue  # its row was deleted meanwhile
+        if not jobs:
+            return
+        record = notice.owner.record
+        sender = sender_mailbox(self._device, await sending_settings(self._device, record))
+        message = compose_notice(jobs, sender, notice.owner.address, self._device.identity.language)
+        new = NewJob(
+            NOTICE_PIPELINE,
+            record,
+            sender.address,
+            [notice.owner.address],
+            subject=message.subject,
+            lifetime=LIFETIME,
+            key=notice.key,
+        )
+        await self._device.spool.accept(new, message)
+        await self._device.spool.annotate_all({job: {TOLD_NOTE: what} for job, what in notice.jobs.items()})

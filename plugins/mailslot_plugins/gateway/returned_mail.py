@@ -1,0 +1,52 @@
+"""Mail that accounts receive: reports about mail that was sent, and what is for the devices that fetch it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from anyio.to_thread import run_sync
+
+from mailslot.plugin import Done, SetAside
+from mailslot.service.handling import WAITS_FOR_DEVICE, is_fetched_by_devices
+from mailslot_plugins.intake.mail import open_mail
+from mailslot_plugins.intake.process import IntakeError
+from mailslot_plugins.sending.reports import apply_report
+
+if TYPE_CHECKING:
+    from mailslot.plugin import Device, Handled, Incoming
+    from mailslot_plugins.sending.reports import ReportOutcome
+
+
+async def handle_account_mail(mail: Incoming, device: Device) -> Handled:
+    """Add a report to the job that it is about, and keep mail until a device deletes it.
+
+    Of accounts that no device fetches from, other mail than reports is set aside: it must not fill the spool.
+    """
+    # Mail that waits is handled again each day.
+    outcome = None if was_looked_at(mail) else await apply_if_report(mail, device)
+    if await run_sync(is_fetched_by_devices, device, mail.record):
+        return WAITS_FOR_DEVICE
+    if outcome is not None and outcome.job is not None:
+        return Done(outcome.sentence)
+    return SetAside("It is no report about a mail that was sent here, and no device fetches from this account.")
+
+
+def was_looked_at(mail: Incoming) -> bool:
+    """Whether a mail was handled before, and left to devices."""
+    return mail.reason == WAITS_FOR_DEVICE.why
+
+
+async def apply_if_report(mail: Incoming, device: Device) -> ReportOutcome | None:
+    """Add a report to the job that it is about; return the result, None for other mail.
+
+    Raises:
+        SpoolError: it could not be added.
+    """
+    if mail.path is None:
+        return None
+    async with device.working_folder() as folder:
+        try:
+            opened = await open_mail(mail.path, folder)
+        except IntakeError:
+            return None
+        return None if opened.report is None else await apply_report(opened.report, device)

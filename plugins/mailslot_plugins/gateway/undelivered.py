@@ -1,0 +1,72 @@
+"""What the owner of a device is told about its jobs: mail that was not delivered, and mail that waits for long."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from mailslot.spool.job import UNFINISHED
+from mailslot_plugins.sending.confirmation import report_text, status_of
+
+if TYPE_CHECKING:
+    from mailslot.plugin import Job
+
+TOLD_NOTE: Final = "owner_told"
+"""The note with what the owner was told about a job last."""
+
+LATE_AFTER: Final = 4 * 3600.0
+"""Seconds after which a job that waits is told about. Mail servers do so after as long (Sendmail and Exchange)."""
+
+_WAITING: Final = "waiting"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a recipient has not received a message.
+
+    Attributes:
+        address: the recipient.
+        cause: the id of the cause; empty if it is not known.
+        words: the mail server's words; empty if it has said nothing about this recipient.
+    """
+
+    address: str
+    cause: str = ""
+    words: str = ""
+
+
+def news(job: Job, now: float) -> str:
+    """Return what the owner must be told about a job, as the text for `TOLD_NOTE`; empty if nothing is new.
+
+    Nothing is told twice. Once a mail was not delivered, it is not told again that it waits, such as after a person has
+    retried it.
+
+    Args:
+        job: the job.
+        now: the time.
+    """
+    told = job.notes.get(TOLD_NOTE, "")
+    if job.state in UNFINISHED:
+        return _WAITING if not told and now - job.created_at >= LATE_AFTER else ""
+    failed = failures(job)
+    # More recipients may fail later, by reports.
+    current = f"{len(failed)} not delivered" if failed else ""
+    return current if current != told else ""
+
+
+def is_waiting(job: Job) -> bool:
+    """Whether a job may still be delivered."""
+    return job.state in UNFINISHED
+
+
+def failures(job: Job) -> list[Failure]:
+    """Return the recipients that a message will not reach, each with the reason."""
+    found: list[Failure] = []
+    for recipient in job.recipients:
+        if recipient.state == "refused":
+            found.append(Failure(recipient.address, recipient.cause or "", recipient.reply))
+        elif status_of(job.notes, recipient.address) == "failed":
+            found.append(Failure(recipient.address, words=report_text(job.notes, recipient.address)))
+        elif recipient.state == "waiting" and job.state == "failed":
+            found.append(Failure(recipient.address, job.cause or ""))
+    return found
