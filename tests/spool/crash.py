@@ -13,9 +13,10 @@ import shutil
 import signal
 import sqlite3
 import sys
+import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import anyio
 
@@ -25,7 +26,7 @@ from mailslot.spool.job import NewJob
 from mailslot.spool.spool import Spool
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from mailslot.spool.job import Job
 
@@ -168,6 +169,7 @@ def kill_at(step: int) -> Callable[[int], None]:
         a function that sets the number anew, counted from then on; with 0, it is never killed.
     """
     remaining = step
+    counting = threading.Lock()
 
     def set_step(step: int) -> None:
         nonlocal remaining
@@ -175,9 +177,10 @@ def kill_at(step: int) -> Callable[[int], None]:
 
     def count() -> None:
         nonlocal remaining
-        remaining -= 1
-        if remaining == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+        with counting:
+            remaining -= 1
+            if remaining == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
 
     def dying(call: Callable[..., object], *, half: bool) -> Callable[..., object]:
         def called(*arguments: object, **options: object) -> object:
@@ -236,6 +239,54 @@ async def recovered(home: Path, server: Server, mails: list[str]) -> None:
         assert counts["in_doubt"] <= 1
         assert {mail.state for mail in await spool.ledger.mails()} == {"done"}
     assert server.listing() == []
+
+
+def killed_while_several_are_accepted(folder: Path) -> None:
+    """Messages that share a sync and a commit: at each step, what was acknowledged is there, and nothing is twice."""
+    names = [f"scan-{n}" for n in range(6)]
+
+    async def accept_together(home: Path, acknowledge: int) -> None:
+        async def accept_one(name: str) -> None:
+            job = await accept(spool, name)
+            write(acknowledge, b"%s %d\n" % (name.encode(), job.id))
+
+        async with Spool(home) as spool:
+            make_group(spool, len(names))
+            async with anyio.create_task_group() as group:
+                for name in names:
+                    group.start_soon(accept_one, name)
+
+    for step in itertools.count(1 + (BACKEND == "trio"), 2):
+        home, server = folder / f"home-{step}", Server(folder / "server")
+        reading, writing = os.pipe()
+        child = fork_child(lambda home=home, step=step, out=writing: (kill_at(step), run(accept_together, home, out)()))
+        ended = wait_for_exit(child)
+        os.close(writing)
+        with os.fdopen(reading) as pipe:
+            accepted = {name: int(job) for name, job in map(str.split, pipe)}
+        assert ended in (0, -signal.SIGKILL), ended
+        assert wait_for_exit(fork_child(run(check, home, server, accepted, []))) == 0
+        shutil.rmtree(home)
+        if ended == 0:
+            break
+    print(f"{step - 1} steps")
+    assert len(accepted) == len(names)
+    assert step > 30
+
+
+def make_group(spool: Spool, size: int) -> None:
+    """Let the first file wait until all others can share one sync of their folder."""
+    syncs = spool._database._sync_grouped
+    serve, first = syncs._serve, True
+
+    def serve_late(group: Sequence[Any]) -> None:
+        nonlocal first
+        while first and syncs.waiting < size - 1:
+            time.sleep(0.001)
+        first = False
+        serve(group)
+
+    syncs._serve = serve_late
 
 
 def killed_at_random_times(folder: Path, rounds: int = 20 * KILL_ROUNDS) -> None:
@@ -316,7 +367,7 @@ def one_delivers_at_a_time(folder: Path, processes: int = 4) -> None:
     assert sorted(server.delivered()) == list(range(1, 10 * processes + 1))
 
 
-PROOFS = (killed_at_every_step, killed_at_random_times, one_delivers_at_a_time)
+PROOFS = (killed_at_every_step, killed_while_several_are_accepted, killed_at_random_times, one_delivers_at_a_time)
 
 
 def main(name: str, folder: str, _backend: str) -> NoReturn:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import stat
+import threading
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 
 from mailslot.spool.database import Database
@@ -14,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mailslot.spool.spool import Spool
+
+AT_ONCE = 12
+"""Messages that are accepted at once, on fewer threads than the loops have."""
 
 
 class Costs:
@@ -73,3 +79,39 @@ async def test_cost_of_a_fetched_mail(spool: Spool, costs: Costs) -> None:
         await ledger.begin_handling(file.mail.id)
         await ledger.mark_done(file.mail.id)
         assert costs.since() == (0, 2)
+
+
+async def test_cost_of_jobs_accepted_at_once(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the disk takes the first one's, all others collect, and then share one sync and one commit."""
+    database, sync = spool._database, os.fsync
+    costs = {"files": 0, "folders": 0, "commits": 0}
+
+    def counted_sync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            costs["folders"] += 1
+            if costs["folders"] == 1:
+                wait_until(lambda: database._sync_grouped.waiting == AT_ONCE - 1)
+        else:
+            costs["files"] += 1
+        sync(descriptor)
+
+    def counted_transaction(statement: str) -> None:
+        if statement == "BEGIN IMMEDIATE":
+            costs["commits"] += 1
+            if costs["commits"] == 1:
+                wait_until(lambda: database._write_grouped.waiting == AT_ONCE - 1)
+
+    monkeypatch.setattr(os, "fsync", counted_sync)
+    assert database._connection is not None
+    database._connection.set_trace_callback(counted_transaction)
+    async with anyio.create_task_group() as group:
+        for number in range(AT_ONCE):
+            group.start_soon(spool.accept, new(key=str(number)), message())
+    assert costs == {"files": AT_ONCE, "folders": 2, "commits": 2}
+    assert len(await spool.jobs()) == AT_ONCE
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for other threads, in a thread."""
+    while not condition():
+        threading.Event().wait(0.001)

@@ -139,7 +139,7 @@ async def test_an_unreadable_message_file_is_kept(home: Path, clock: Clock) -> N
 async def test_damage_while_another_process_has_it_open(
     home: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "_BUSY_TIMEOUT", 0.1)
+    monkeypatch.setattr(database, "BUSY_TIMEOUT", 0.1)
     async with Spool(home, clock=clock) as spool:
         await spool.accept(new(), message())
         os.truncate(home / "spool" / database.NAME, 0)
@@ -156,7 +156,7 @@ async def test_damage_while_another_process_has_it_open(
 
 async def test_two_processes_create_the_database(home: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """The other one has it open from then on, and is no reason to call the list damaged."""
-    monkeypatch.setattr(database, "_BUSY_TIMEOUT", 0.5)
+    monkeypatch.setattr(database, "BUSY_TIMEOUT", 0.5)
     take, quicker = database.Database._try_lock, Spool(home, clock=clock)
 
     def late(self: database.Database, kind: int) -> bool:
@@ -177,7 +177,7 @@ async def test_two_processes_create_the_database(home: Path, clock: Clock, monke
 
 async def test_another_process_is_rebuilding_it(home: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     await fill(home, clock)
-    monkeypatch.setattr(database, "_BUSY_TIMEOUT", 0.1)
+    monkeypatch.setattr(database, "BUSY_TIMEOUT", 0.1)
     with (home / "spool" / "open.lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(SpoolError, match="is being put in order by another process") as caught:
@@ -311,7 +311,7 @@ async def test_a_failed_transaction_changes_nothing(spool: Spool) -> None:
 
 
 async def test_another_process_holds_the_lock(spool: Spool, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "_BUSY_TIMEOUT", 0.1)
+    monkeypatch.setattr(database, "BUSY_TIMEOUT", 0.1)
     async with Spool(home) as other:
         with closing(sqlite3.connect(home / "spool" / database.NAME, isolation_level=None)) as connection:
             connection.execute("BEGIN IMMEDIATE")

@@ -11,7 +11,7 @@ import pytest
 
 from mailslot import InputError
 from mailslot.oauth.location import locate
-from mailslot.spool.files import NewFile
+from mailslot.spool.files import NewFile, mark_released
 from mailslot.spool.job import RecipientRefusal
 from mailslot.spool.recovery import Recovery, recover
 from mailslot.spool.spool import Spool
@@ -76,20 +76,42 @@ async def test_unknown_files(spool: Spool, home: Path) -> None:
     assert (home / "spool" / "notes.txt").exists()
 
 
-async def test_files_being_written(spool: Spool, home: Path) -> None:
-    unfinished, finished = NewFile(home / "spool", ".job"), NewFile(home / "spool", ".job")
+async def test_files_being_written(spool: Spool, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unfinished, finished = NewFile(spool._database, ".job"), NewFile(spool._database, ".job")
     unfinished.write(b"x")
 
-    def recovered_before_it_is_known() -> None:
+    def recovered_before_it_is_known(_register: object) -> None:
+        monkeypatch.undo()
         location = locate(home / "spool" / "delivery.lock")
         assert recover(spool._database, home / "spool", Clock(), location) == Recovery()
         assert len(files(home)) == 2
 
-    finished.commit(b"x", recovered_before_it_is_known)
+    monkeypatch.setattr(spool._database, "write_blocking", recovered_before_it_is_known)
+    finished.commit(b"x", lambda _: None)
+    mark_released(finished.path)
     unfinished.discard()
     # Nobody made the other one known.
     assert (await spool.recover()).files == 1
     assert files(home) == []
+
+
+async def test_a_file_that_is_registered_while_recovery_opens_it(
+    spool: Spool, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accepted = NewFile(spool._database, ".job")
+    accepted.write(b"x")
+    open_file = os.open
+
+    def open_late(path: Path, flags: int, *mode: int) -> int:
+        descriptor = open_file(path, flags, *mode)
+        if path.suffix == ".new" and not accepted.closed:
+            monkeypatch.undo()
+            accepted.commit(b"", lambda _: None)
+        return descriptor
+
+    monkeypatch.setattr(os, "open", open_late)
+    assert await spool.recover() == Recovery()
+    assert files(home) == [accepted.name]
 
 
 async def test_recovery_while_others_accept(spool: Spool, home: Path, clock: Clock) -> None:

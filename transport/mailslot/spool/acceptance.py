@@ -14,7 +14,7 @@ from mailslot.errors import InputError
 from mailslot.smtp.content import read_content
 from mailslot.spool import job_rows
 from mailslot.spool.errors import full_error
-from mailslot.spool.files import NewFile, check_free_space, register_file
+from mailslot.spool.files import NewFile, check_free_space
 from mailslot.spool.job_envelope import JobEnvelope, check_new_job
 from mailslot.spool.limits import format_size
 from mailslot.wire.dot_stuffing import LineEndNormalizer
@@ -55,14 +55,12 @@ class Acceptance:
         )
         if (existing := await self.database.read(partial(self._check_admission, envelope))) is not None:
             return existing
-        file = NewFile(self.folder, ".job")
+        file = NewFile(self.database, ".job")
         try:
             line = envelope.encode()
             rest = await _write(message, line, file)
             insert = partial(self.insert, replace(envelope, line_length=len(line)), file)
-            return await anyio.to_thread.run_sync(
-                file.commit, rest, partial(register_file, self.database, file, insert)
-            )
+            return await anyio.to_thread.run_sync(file.commit, rest, insert)
         except DuplicateKeyError as error:
             return error.job
         finally:

@@ -1,5 +1,7 @@
 """The database of the spool: one connection, one transaction at a time, each in a worker thread.
 
+What several threads write at the same time is committed together, since each commit waits for the disk.
+
 SQLite in WAL mode with ``synchronous=FULL``: committed transactions survive a power cut, and other processes may read
 and write meanwhile. A process that has the database open holds a shared lock on ``open.lock``; one that creates it, or
 recreates a damaged one, holds it exclusively. A damaged database is never changed or deleted, only renamed; the new one
@@ -16,11 +18,13 @@ import sqlite3
 import threading
 import time
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import anyio.to_thread
 
 from mailslot.spool import schema
+from mailslot.spool.connection import BUSY_TIMEOUT, connect, run, transaction
 from mailslot.spool.errors import (
     DatabaseLostError,
     accessing_database,
@@ -33,20 +37,22 @@ from mailslot.spool.errors import (
     unreadable_error,
     writing,
 )
+from mailslot.spool.group_commit import GroupCommit, commit_together
 from mailslot.spool.highest_ids import HighestIds
 from mailslot.vault import durable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
+    from concurrent.futures import Future
     from pathlib import Path
 
 T = TypeVar("T")
 
 NAME: Final = "spool.db"
 _LOCK: Final = "open.lock"
-_BUSY_TIMEOUT: Final = 10.0
-"""Seconds to wait for the transaction of another process."""
 _PAUSE: Final = 0.01
+_WRITERS: Final = 8
+"""Threads that may wait for the same commit, besides those that accept messages."""
 
 
 class AdoptionResult(NamedTuple):
@@ -79,9 +85,12 @@ class Database:
         self.loss_error: DatabaseLostError | None = None
         self._highest_ids = HighestIds(self.path.parent)
         self._adopt_files = adopt_files
-        # When an asyncio task is cancelled its thread keeps running, so the limiter alone would admit a second one.
+        # When an asyncio task is cancelled its thread keeps running, so a limiter alone would admit a second one.
         self._mutex = threading.Lock()
-        self._limiter = anyio.CapacityLimiter(1)
+        self._readers = anyio.CapacityLimiter(1)
+        self._writers = anyio.CapacityLimiter(_WRITERS)
+        self._write_grouped = GroupCommit(partial(commit_together, partial(self._transaction, "BEGIN IMMEDIATE")))
+        self._sync_grouped = GroupCommit(self._sync_folder)
         self._connection: sqlite3.Connection | None = None
         self._lock: int | None = None
         self._folder_identity: tuple[int, int] | None = None
@@ -90,14 +99,15 @@ class Database:
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` in a read transaction, which sees one consistent state."""
-        return await anyio.to_thread.run_sync(self.read_blocking, work, limiter=self._limiter)
+        return await anyio.to_thread.run_sync(self.read_blocking, work, limiter=self._readers)
 
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` in a write transaction: when this returns it is on the disk; if it raises, nothing has changed.
 
-        If the disk was full, `work` runs a second time after a checkpoint of the log.
+        It may share its transaction with others that wait at the same time. `work` runs a second time if one of those
+        raises, and after a checkpoint of the log if the disk was full.
         """
-        return await anyio.to_thread.run_sync(self.write_blocking, work, limiter=self._limiter)
+        return await anyio.to_thread.run_sync(self.write_blocking, work, limiter=self._writers)
 
     def read_blocking(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do what `read` does, in the calling thread."""
@@ -105,7 +115,16 @@ class Database:
 
     def write_blocking(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do what `write` does, in the calling thread."""
-        return self._transaction("BEGIN IMMEDIATE", work)
+        result: T = self._write_grouped(work)
+        return result
+
+    def sync_folder(self) -> None:
+        """Sync the names of the files in the spool's folder. Blocks.
+
+        Raises:
+            OSError: they could not be synced.
+        """
+        self._sync_grouped(None)
 
     def open(self) -> None:
         """Open the database; create it if it is missing, and recreate it if it is damaged. Blocks."""
@@ -154,20 +173,25 @@ class Database:
         with self._mutex, self._recording_loss(), accessing_database(self.path):
             self._require_connection()
             # Never open the file directly: closing it would release SQLite's locks (fcntl(2)).
-            with closing(_connect(self.path)) as connection:
+            with closing(connect(self.path)) as connection:
                 connection.execute("SELECT count(*) FROM memory").fetchone()
+
+    def _sync_folder(self, group: Sequence[tuple[None, Future[None]]]) -> None:
+        durable.sync_folder(self.path.parent)
+        for _, future in group:
+            future.set_result(None)
 
     def _transaction(self, begin: str, work: Callable[[sqlite3.Connection], T]) -> T:
         with self._mutex, self._recording_loss(), accessing_database(self.path):
             connection = self._require_connection()
             try:
-                result = _run(connection, begin, work)
+                result = run(connection, begin, work)
             except sqlite3.Error as error:
                 if not is_full(error):
                     raise
                 # A checkpoint may free space in the log if the database file already has room for its pages.
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-                result = _run(connection, begin, work)
+                result = run(connection, begin, work)
             if begin != "BEGIN":
                 self._highest_ids.save(connection)
             return result
@@ -236,7 +260,7 @@ class Database:
             raise
 
     def _lock_shared(self) -> None:
-        end = time.monotonic() + _BUSY_TIMEOUT
+        end = time.monotonic() + BUSY_TIMEOUT
         while not self._try_lock(fcntl.LOCK_SH):
             if time.monotonic() > end:
                 raise busy_error(f"{self.path.parent} is being put in order by another process of mailslot.")
@@ -256,7 +280,7 @@ class Database:
         if not self.path.exists():
             raise _UnsoundError("there is none")
         with accessing_database(self.path), _converting_damage():
-            connection = _connect(self.path)
+            connection = connect(self.path)
             try:
                 self._check(connection)
             except BaseException:
@@ -278,17 +302,17 @@ class Database:
         if (row := connection.execute(schema.UNSOUND_ROWS).fetchone()) is not None:
             raise _UnsoundError(f"{row[0]} {row[1]} is damaged")
         if version < len(schema.MIGRATIONS):
-            with _transaction(connection, "BEGIN IMMEDIATE"):
+            with transaction(connection, "BEGIN IMMEDIATE"):
                 # Another process may have done it in the meantime.
                 schema.migrate(connection, schema.version_of(connection))
         if self._highest_ids.exceed(connection):
             # It is an older copy that was restored.
-            with _transaction(connection, "BEGIN IMMEDIATE"):
+            with transaction(connection, "BEGIN IMMEDIATE"):
                 self._highest_ids.apply(connection)
 
     def _create_if_unsound(self) -> None:
         """Create the database under the exclusive lock, unless another process was faster; rename a damaged one."""
-        end = time.monotonic() + _BUSY_TIMEOUT
+        end = time.monotonic() + BUSY_TIMEOUT
         while not self._try_lock(fcntl.LOCK_EX):
             time.sleep(_PAUSE)
             self._lock_shared()
@@ -325,9 +349,9 @@ class Database:
         for suffix in ("", "-wal", "-shm"):
             new_path.with_name(f"{new_path.name}{suffix}").unlink(missing_ok=True)
         os.close(os.open(new_path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-        with accessing_database(new_path), closing(_connect(new_path)) as connection:
+        with accessing_database(new_path), closing(connect(new_path)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
-            with _transaction(connection, "BEGIN IMMEDIATE"):
+            with transaction(connection, "BEGIN IMMEDIATE"):
                 schema.migrate(connection, 0)
                 self._highest_ids.apply(connection)
                 self.adopted = self._adopt_files(connection)
@@ -355,39 +379,6 @@ def _converting_damage() -> Generator[None]:
     except UnicodeDecodeError as error:
         # SQLite's error message quotes the damaged text.
         raise _UnsoundError("it holds no text where it should") from error
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection, begin: str) -> Generator[None]:
-    connection.execute(begin)
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        # After some errors it is rolled back already.
-        with suppress(sqlite3.Error):
-            connection.execute("ROLLBACK")
-        raise
-
-
-def _run(connection: sqlite3.Connection, begin: str, work: Callable[[sqlite3.Connection], T]) -> T:
-    with _transaction(connection, begin):
-        return work(connection)
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        f"{path.as_uri()}?mode=rw", uri=True, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
-    )
-    connection.row_factory = sqlite3.Row
-    # One damaged character must not make all jobs unreadable.
-    connection.text_factory = _decode_text
-    connection.execute("PRAGMA synchronous=FULL")
-    return connection
-
-
-def _decode_text(octets: bytes) -> str:
-    return octets.decode("utf-8", "replace")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

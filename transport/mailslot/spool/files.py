@@ -18,7 +18,6 @@ import anyio.to_thread
 
 from mailslot.spool.errors import full_error, reading, unreadable_error, writing
 from mailslot.spool.limits import format_size
-from mailslot.vault import durable
 
 if TYPE_CHECKING:
     import sqlite3
@@ -37,10 +36,16 @@ _UNKNOWN: Final = 0o600
 
 
 class NewFile:
-    """A file that is being written. Every method blocks, and may be called from any thread."""
+    """A file that is being written. Every method blocks, and may be called from any thread.
 
-    def __init__(self, folder: Path, suffix: str) -> None:
-        self._folder = folder
+    Args:
+        database: the database that it is registered in, whose folder it is in.
+        suffix: what its name ends with.
+    """
+
+    def __init__(self, database: Database, suffix: str) -> None:
+        self._database = database
+        self._folder = database.path.parent
         self._suffix = suffix
         self._mutex = threading.Lock()
         self._descriptor: int | None = None
@@ -69,10 +74,11 @@ class NewFile:
                 written = os.pwrite(self._open(), rest, offset)
                 rest, offset = rest[written:], offset + written
 
-    def commit(self, data: bytes, commit: Callable[[], T]) -> T:
-        """Append the last octets, sync and rename the file, and call `commit`, which registers it.
+    def commit(self, data: bytes, register: Callable[[sqlite3.Connection], T]) -> T:
+        """Append the last octets, sync and rename the file, and run the transaction that registers it.
 
-        If any of this raises, the file is removed.
+        If any of this raises, the file is removed. Files of other threads share the sync of the folder and the
+        transaction, but each is synced by itself: the system brings several of them to the disk together.
 
         Raises:
             SpoolError: it cannot be written.
@@ -83,11 +89,12 @@ class NewFile:
                 with writing(self.path):
                     os.fsync(self._open())
                     self._temporary_path.rename(self.path)
-                    durable.sync_folder(self._folder)
-                result = commit()
+                    self._database.sync_folder()
+                result = self._database.write_blocking(register)
             except BaseException:
                 self._close(keep=False)
                 raise
+            mark_registered(self.path)
             self._close(keep=True)
             return result
 
@@ -129,13 +136,6 @@ class NewFile:
                 remove_file(path)
         os.close(self._descriptor)
         self._descriptor = None
-
-
-def register_file(database: Database, file: NewFile, work: Callable[[sqlite3.Connection], T]) -> T:
-    """Run the transaction that registers a new file, then mark the file as registered."""
-    result = database.write_blocking(work)
-    mark_registered(file.path)
-    return result
 
 
 def mark_registered(path: Path) -> None:
@@ -183,8 +183,8 @@ def remove_abandoned(
         return None
     try:
         # The order matters: once we hold the lock, its writer has registered it or never will, and a released file
-        # was marked as such before its row was changed.
-        if not _try_lock(descriptor) or is_known(path.name):
+        # was marked as such before its row was changed. A file that was registered since it was opened has a new name.
+        if not _try_lock(descriptor) or is_known(path.name) or not _is_named(path, descriptor):
             return None
         status = os.fstat(descriptor)
         if adopt(path, status):
@@ -243,6 +243,14 @@ def _create(path: Path) -> int | None:
         return descriptor
     os.close(descriptor)
     return None
+
+
+def _is_named(path: Path, descriptor: int) -> bool:
+    """Tell whether an open file still has this name."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def _try_lock(descriptor: int) -> bool:

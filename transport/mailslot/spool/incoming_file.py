@@ -9,7 +9,7 @@ import anyio.to_thread
 
 from mailslot.spool import mail_rows
 from mailslot.spool.errors import full_error
-from mailslot.spool.files import NewFile, check_free_space, register_file
+from mailslot.spool.files import NewFile, check_free_space
 from mailslot.spool.job_rows import total_octets
 from mailslot.spool.limits import format_size
 from mailslot.spool.mail_digest import MailDigest
@@ -53,7 +53,7 @@ class IncomingFile:
         self._uid = uid
         self._announced = announced
         self._clock = clock
-        self._file = NewFile(folder, f".{record}.mail")
+        self._file = NewFile(database, f".{record}.mail")
         self._digest = MailDigest()
         self._pending: list[bytes] = []
         self._size = 0
@@ -92,7 +92,7 @@ class IncomingFile:
         self._write()
         insert = partial(self._insert, self._digest.hexdigest())
         try:
-            mail = self._file.commit(b"", partial(register_file, self._database, self._file, insert))
+            mail = self._file.commit(b"", insert)
         except _DuplicateMailError as existing:
             mail = existing.mail
             self.duplicate = True

@@ -15,7 +15,7 @@ from anyio.to_thread import run_sync
 
 from mailslot.errors import InputError
 from mailslot.spool.acceptance import DuplicateKeyError
-from mailslot.spool.files import NewFile, check_free_space, register_file
+from mailslot.spool.files import NewFile, check_free_space
 from mailslot.spool.job_envelope import JobEnvelope, check_new_job
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class JobFile:
     def __init__(self, acceptance: Acceptance, new: NewJob) -> None:
         self._acceptance = acceptance
         self._new = check_new_job(new, acceptance.limits)
-        self._file = NewFile(acceptance.folder, ".job")
+        self._file = NewFile(acceptance.database, ".job")
         self._ascii = True
         largest = self._envelope(replace(self._new, key="0" * _KEY_LENGTH), _LARGEST, smtputf8=False)
         self._room = len(largest.encode()) + _SPARE
@@ -116,9 +116,7 @@ class JobFile:
     def _commit(self, envelope: JobEnvelope, line: bytes) -> Job:
         self._write()
         self._file.write_at_start(line)
-        acceptance = self._acceptance
-        insert = partial(acceptance.insert, envelope, self._file)
         try:
-            return self._file.commit(b"", partial(register_file, acceptance.database, self._file, insert))
+            return self._file.commit(b"", partial(self._acceptance.insert, envelope, self._file))
         except DuplicateKeyError as error:
             return error.job

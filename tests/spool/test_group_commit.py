@@ -1,0 +1,112 @@
+"""Calls of several threads that are served together; and transactions, of which one that fails harms no other."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mailslot.spool.database import AdoptionResult, Database
+from mailslot.spool.errors import SpoolError
+from mailslot.spool.group_commit import GroupCommit
+from spool.test_costs import wait_until
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterator, Sequence
+    from concurrent.futures import Future
+    from pathlib import Path
+
+
+@pytest.fixture
+def database(home: Path) -> Iterator[Database]:
+    opened = Database(home / "spool", lambda _: AdoptionResult())
+    opened.open()
+    yield opened
+    opened.close()
+
+
+def put(key: str) -> Callable[[sqlite3.Connection], str]:
+    def work(connection: sqlite3.Connection) -> str:
+        connection.execute("INSERT INTO memory (store, key, value) VALUES ('x', ?, '1')", (key,))
+        return key
+
+    return work
+
+
+def keys(database: Database) -> list[str]:
+    return database.read_blocking(lambda c: [row["key"] for row in c.execute("SELECT key FROM memory ORDER BY key")])
+
+
+def write_together(database: Database, works: Sequence[Callable[[sqlite3.Connection], Any]]) -> list[Future[Any]]:
+    """Let all of these wait while another transaction is written."""
+    begun = threading.Event()
+
+    def first(_connection: sqlite3.Connection) -> None:
+        begun.set()
+        wait_until(lambda: database._write_grouped.waiting == len(works))
+
+    with ThreadPoolExecutor(len(works) + 1) as threads:
+        threads.submit(database.write_blocking, first)
+        begun.wait()
+        return [threads.submit(database.write_blocking, work) for work in works]
+
+
+def test_what_comes_while_others_are_served_is_served_together() -> None:
+    groups: list[list[int]] = []
+
+    def serve(group: Sequence[tuple[int, Future[int]]]) -> None:
+        groups.append([request for request, _ in group])
+        if len(groups) == 1:
+            wait_until(lambda: calls.waiting == 5)
+        for request, future in group:
+            future.set_result(request * 2)
+
+    calls: GroupCommit[int, int] = GroupCommit(serve)
+    with ThreadPoolExecutor(6) as threads:
+        assert sorted(threads.map(calls, range(6))) == [0, 2, 4, 6, 8, 10]
+    assert [len(group) for group in groups] == [1, 5]
+    assert calls(7) == 14, "it waits for nobody"
+
+
+def test_an_error_reaches_every_call_without_a_result() -> None:
+    def serve(group: Sequence[tuple[int, Future[int]]]) -> None:
+        raise OSError("the disk is gone")
+
+    calls: GroupCommit[int, int] = GroupCommit(serve)
+    for _ in range(2):
+        with pytest.raises(OSError, match="gone"):
+            calls(1)
+
+
+def test_transactions_share_a_commit(database: Database) -> None:
+    statements: list[str] = []
+    assert database._connection is not None
+    database._connection.set_trace_callback(statements.append)
+    assert [each.result() for each in write_together(database, [put("a"), put("b"), put("c")])] == ["a", "b", "c"]
+    assert keys(database) == ["a", "b", "c"]
+    assert statements.count("BEGIN IMMEDIATE") == 2
+
+
+def test_one_that_fails_harms_no_other(database: Database) -> None:
+    def failing(connection: sqlite3.Connection) -> None:
+        put("gone")(connection)
+        raise LookupError("not this one")
+
+    first, second, twice, last = write_together(database, [put("a"), failing, put("a"), put("b")])
+    assert (first.result(), last.result()) == ("a", "b")
+    assert isinstance(second.exception(), LookupError)
+    assert isinstance(twice.exception(), SpoolError)
+    assert keys(database) == ["a", "b"]
+    assert database.write_blocking(put("c")) == "c"
+
+
+def test_a_commit_that_fails_fails_for_all(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_arguments: object) -> None:
+        raise SpoolError("The disk is full.", cause="spool_full")
+
+    monkeypatch.setattr(database._highest_ids, "save", broken)
+    for each in write_together(database, [put("a"), put("b")]):
+        assert isinstance(each.exception(), SpoolError)
