@@ -10,11 +10,13 @@ import pytest
 
 from lab.fixtures import need
 from mailslot.smtp.content import BytesContent
-from mailslot.spool.job import NewJob
+from mailslot.spool import job_rows
+from mailslot.spool.job import UNFINISHED, NewJob
 from mailslot.spool.limits import SpoolLimits
 from mailslot.spool.spool import Spool
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
@@ -49,6 +51,20 @@ def home(tmp_path: Path) -> Path:
 async def spool(home: Path, clock: Clock) -> AsyncIterator[Spool]:
     async with Spool(home, clock=clock) as opened:
         yield opened
+        # Whatever a test has done, the triggers of the database have kept the totals right.
+        if opened.loss_error is None:
+            assert await opened._database.read(kept_totals) == await opened._database.read(counted_totals)
+
+
+def kept_totals(connection: sqlite3.Connection) -> tuple[int, int]:
+    return job_rows.count_unfinished(connection), job_rows.total_octets(connection)
+
+
+def counted_totals(connection: sqlite3.Connection) -> tuple[int, int]:
+    jobs = connection.execute("SELECT state, file, size FROM jobs").fetchall()
+    mails = connection.execute("SELECT file, size FROM mails").fetchall()
+    unfinished = sum(row["state"] in UNFINISHED for row in jobs)
+    return unfinished, sum(row["size"] for row in [*jobs, *mails] if row["file"] is not None)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 from mailslot.spool import database, schema
 from mailslot.spool.errors import SpoolError
 from mailslot.spool.spool import Spool
-from spool.conftest import MESSAGE, Clock, files, message, new, octets
+from spool.conftest import MESSAGE, Clock, counted_totals, files, kept_totals, message, new, octets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -252,6 +252,20 @@ async def test_an_older_version_is_migrated(home: Path, clock: Clock, monkeypatc
     with closing(sqlite3.connect(home / "spool" / database.NAME)) as connection:
         assert connection.execute("SELECT DISTINCT colour FROM jobs").fetchall() == [("grey",)]
         assert connection.execute("PRAGMA user_version").fetchone() == (len(schema.MIGRATIONS),)
+
+
+async def test_totals_of_an_older_version(home: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first version that keeps totals counts what is there."""
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:3])
+        patch.setattr("mailslot.spool.job_rows.count_unfinished", lambda _: 0)
+        patch.setattr("mailslot.spool.job_rows.total_octets", lambda _: 0)
+        patch.setattr("mailslot.spool.incoming_file.total_octets", lambda _: 0)
+        await fill(home, clock)
+    async with Spool(home, clock=clock) as spool:
+        kept = await spool._database.read(kept_totals)
+        assert kept == await spool._database.read(counted_totals)
+        assert min(kept) > 0
 
 
 async def test_a_failed_migration_keeps_the_old_version(

@@ -25,6 +25,21 @@ _JUST_NOW: Final = 5.0
 """Seconds within which a change of the clock is noticed."""
 
 
+_FIRST_DUE_TIMES: Final = """
+    WITH RECURSIVE records (via) AS (
+        SELECT min(via) FROM jobs
+        UNION ALL
+        SELECT (SELECT min(via) FROM jobs WHERE via > records.via) FROM records WHERE via IS NOT NULL
+    )
+    SELECT via, iif(
+        EXISTS (SELECT 1 FROM jobs INDEXED BY jobs_by_record WHERE via = records.via AND state = 'queued'),
+        0.0,
+        (SELECT min(next_attempt) FROM jobs INDEXED BY jobs_by_record WHERE via = records.via AND state = 'deferred')
+    ) AS due FROM records WHERE via IS NOT NULL AND due IS NOT NULL
+"""
+"""It reads a few entries of the index for each record, however many jobs there are."""
+
+
 def placeholders(values: Collection[object]) -> str:
     """Return a question mark for each value, separated by commas."""
     return ",".join("?" * len(values))
@@ -152,11 +167,7 @@ def held_by_record(connection: sqlite3.Connection) -> Mapping[str, tuple[int, in
 
 def first_due_times(connection: sqlite3.Connection) -> Mapping[str, float]:
     """Return, for each record that has queued or deferred jobs, when the first is due; 0.0 for now."""
-    query = (
-        "SELECT via, min(CASE state WHEN 'queued' THEN 0.0 ELSE next_attempt END) FROM jobs "
-        "WHERE state IN ('queued', 'deferred') GROUP BY via"
-    )
-    return dict(connection.execute(query).fetchall())
+    return dict(connection.execute(_FIRST_DUE_TIMES).fetchall())
 
 
 def next_due(connection: sqlite3.Connection, via: str, now: float, job_id: int | None) -> Job | None:
@@ -273,17 +284,12 @@ def find_by_key(connection: sqlite3.Connection, new: NewJob) -> Job | None:
 
 def count_unfinished(connection: sqlite3.Connection) -> int:
     """Return the number of unfinished jobs."""
-    query = f"SELECT count(*) FROM jobs WHERE state IN ({placeholders(UNFINISHED)})"  # noqa: S608 - question marks
-    return int(connection.execute(query, [*UNFINISHED]).fetchone()[0])
+    return int(connection.execute("SELECT unfinished FROM totals").fetchone()[0])
 
 
 def total_octets(connection: sqlite3.Connection) -> int:
     """Return the total size of the files of jobs and mails."""
-    query = (
-        "SELECT (SELECT total(size) FROM jobs WHERE file IS NOT NULL)"
-        " + (SELECT total(size) FROM mails WHERE file IS NOT NULL)"
-    )
-    return int(connection.execute(query).fetchone()[0])
+    return int(connection.execute("SELECT octets FROM totals").fetchone()[0])
 
 
 def job_of(row: sqlite3.Row) -> Job:

@@ -107,6 +107,45 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         # The octets that the server announced for the mail; NULL if unknown.
         "ALTER TABLE uids ADD COLUMN size INTEGER",
     ),
+    (
+        # What is asked for at each message, however many there are: the number of unfinished jobs, and the octets of
+        # all files of jobs and mails. The triggers keep both right.
+        "CREATE TABLE totals (unfinished INTEGER NOT NULL, octets INTEGER NOT NULL)",
+        """INSERT INTO totals SELECT
+            (SELECT count(*) FROM jobs WHERE state IN ('queued', 'sending', 'deferred', 'held', 'in_doubt')),
+            (SELECT coalesce(sum(size), 0) FROM jobs WHERE file IS NOT NULL)
+            + (SELECT coalesce(sum(size), 0) FROM mails WHERE file IS NOT NULL)""",
+        """CREATE TRIGGER jobs_inserted AFTER INSERT ON jobs BEGIN
+            UPDATE totals SET
+                unfinished = unfinished + (NEW.state IN ('queued', 'sending', 'deferred', 'held', 'in_doubt')),
+                octets = octets + iif(NEW.file IS NULL, 0, NEW.size);
+        END""",
+        """CREATE TRIGGER jobs_deleted AFTER DELETE ON jobs BEGIN
+            UPDATE totals SET
+                unfinished = unfinished - (OLD.state IN ('queued', 'sending', 'deferred', 'held', 'in_doubt')),
+                octets = octets - iif(OLD.file IS NULL, 0, OLD.size);
+        END""",
+        """CREATE TRIGGER jobs_updated AFTER UPDATE OF state, file, size ON jobs BEGIN
+            UPDATE totals SET
+                unfinished = unfinished - (OLD.state IN ('queued', 'sending', 'deferred', 'held', 'in_doubt')),
+                octets = octets - iif(OLD.file IS NULL, 0, OLD.size);
+            UPDATE totals SET
+                unfinished = unfinished + (NEW.state IN ('queued', 'sending', 'deferred', 'held', 'in_doubt')),
+                octets = octets + iif(NEW.file IS NULL, 0, NEW.size);
+        END""",
+        """CREATE TRIGGER mails_inserted AFTER INSERT ON mails BEGIN
+            UPDATE totals SET octets = octets + iif(NEW.file IS NULL, 0, NEW.size);
+        END""",
+        """CREATE TRIGGER mails_deleted AFTER DELETE ON mails BEGIN
+            UPDATE totals SET octets = octets - iif(OLD.file IS NULL, 0, OLD.size);
+        END""",
+        """CREATE TRIGGER mails_updated AFTER UPDATE OF file, size ON mails BEGIN
+            UPDATE totals SET octets = octets - iif(OLD.file IS NULL, 0, OLD.size);
+            UPDATE totals SET octets = octets + iif(NEW.file IS NULL, 0, NEW.size);
+        END""",
+        # When the first job of a record is due.
+        "CREATE INDEX jobs_by_record ON jobs (via, state, next_attempt)",
+    ),
 )
 
 UNSOUND_ROWS: Final = f"""
