@@ -9,7 +9,9 @@ import anyio
 import pytest
 
 from mailslot import InputError
+from mailslot.spool.acceptance import EarlierKey
 from mailslot.spool.errors import SpoolError
+from mailslot.spool.job_file import JobFile
 from mailslot.spool.limits import SpoolLimits
 from mailslot.spool.spool import Spool
 from spool.conftest import MESSAGE, NOON, Clock, files, message, new, octets
@@ -21,7 +23,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def receive(spool: Spool, *pieces: bytes, key: str | None = None, subject: str = "") -> object:
-    file = await spool.receive(new())
+    file = JobFile(spool.acceptance, new())
     for piece in pieces:
         await file.write(piece)
     return await file.commit(new(key=key, subject=subject), smtputf8=False)
@@ -29,7 +31,7 @@ async def receive(spool: Spool, *pieces: bytes, key: str | None = None, subject:
 
 @pytest.mark.parametrize("pieces", [[MESSAGE], [MESSAGE[i : i + 1] for i in range(len(MESSAGE))], []])
 async def test_a_received_message_is_stored_unchanged(spool: Spool, home: Path, pieces: list[bytes]) -> None:
-    file = await spool.receive(new())
+    file = JobFile(spool.acceptance, new())
     for piece in pieces:
         await file.write(piece)
     assert await spool.jobs() == []
@@ -47,7 +49,7 @@ async def test_a_received_message_is_stored_unchanged(spool: Spool, home: Path, 
 
 async def test_a_large_message_is_streamed(spool: Spool, clock: Clock) -> None:
     piece = b"\xe4" * 65_534 + b"\r\n"
-    file = await spool.receive(new())
+    file = JobFile(spool.acceptance, new())
     for _ in range(32):
         await file.write(piece)
         assert sum(map(len, file._pending)) < 300_000
@@ -75,6 +77,16 @@ async def test_the_same_key_is_one_job(spool: Spool, home: Path) -> None:
     assert len(files(home)) == 1
 
 
+@pytest.mark.parametrize(("since", "count"), [(NOON - 1, 1), (NOON, 2)])
+async def test_an_earlier_key(spool: Spool, home: Path, since: float, count: int) -> None:
+    first = await receive(spool, MESSAGE, key="before")
+    file = JobFile(spool.acceptance, new())
+    await file.write(MESSAGE)
+    job = await file.commit(new(key="now"), smtputf8=False, earlier=EarlierKey("before", since))
+    assert (job == first) == (count == 1)
+    assert len(files(home)) == len(await spool.jobs()) == count
+
+
 async def test_the_same_key_in_parallel(spool: Spool, home: Path) -> None:
     found: list[object] = []
 
@@ -89,7 +101,7 @@ async def test_the_same_key_in_parallel(spool: Spool, home: Path) -> None:
 
 
 async def test_discarding_leaves_no_file(spool: Spool, home: Path) -> None:
-    file = await spool.receive(new())
+    file = JobFile(spool.acceptance, new())
     await file.write(b"x" * 1_000_000)
     await file.discard()
     await file.discard()
@@ -98,7 +110,7 @@ async def test_discarding_leaves_no_file(spool: Spool, home: Path) -> None:
 
 
 async def test_a_longer_envelope_is_refused(spool: Spool, home: Path) -> None:
-    file = await spool.receive(new())
+    file = JobFile(spool.acceptance, new())
     await file.write(MESSAGE)
     with pytest.raises(InputError, match="too long"):
         await file.commit(new(subject="x" * 300), smtputf8=False)
@@ -110,22 +122,22 @@ async def test_no_room(home: Path, clock: Clock) -> None:
     limits = SpoolLimits(disk_reserve=0, max_message_size=1000, max_total_size=1500)
     async with Spool(home, clock=clock, limits=limits) as spool:
         with pytest.raises(InputError, match=r"at most 1\.0 kB") as caught:
-            await spool.receive(new(), 1001)
+            await spool.acceptance.check_room(1001)
         assert caught.value.cause == "message_too_large"
-        file = await spool.receive(new(), 1000)
+        file = JobFile(spool.acceptance, new())
         await file.write(b"x" * 1000)
         with pytest.raises(InputError, match=r"at most 1\.0 kB"):
             await file.write(b"x")
         await file.discard()
         await receive(spool, b"x" * 1000)
         with pytest.raises(SpoolError, match="deliver or cancel"):
-            await spool.receive(new(), 501)
+            await spool.acceptance.check_room(501)
         # Nobody knew how large it would become.
-        file = await spool.receive(new())
+        file = JobFile(spool.acceptance, new())
         await file.write(b"x" * 501)
         with pytest.raises(SpoolError, match="deliver or cancel"):
             await file.commit(new(), smtputf8=False)
         assert len(files(home)) == 1
     with pytest.raises(SpoolError, match="must stay free"):
         async with Spool(home, clock=clock, limits=replace(limits, disk_reserve=10**18)) as spool:
-            await spool.receive(new())
+            await JobFile(spool.acceptance, new()).commit(new(), smtputf8=False)

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from mailslot.spool.acceptance import EarlierKey
+
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence
 
-    from mailslot.plugin import Job, NewJob, Spool
+    from mailslot.plugin import Job, NewJob
     from mailslot.spool.job_file import JobFile
 
 WINDOW: Final = 600.0
@@ -42,12 +44,10 @@ class DuplicateGuard:
     """Accepts each message once.
 
     Args:
-        spool: where jobs are accepted.
         clock: returns the time in seconds since 1970.
     """
 
-    def __init__(self, spool: Spool, clock: Callable[[], float]) -> None:
-        self._spool = spool
+    def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._locks: dict[str, tuple[anyio.Lock, int]] = {}
 
@@ -65,10 +65,8 @@ class DuplicateGuard:
         async with self._exclusive(identity):
             now = self._clock()
             step = int(now // WINDOW)
-            before = await self._spool.find_by_key(replace(new, key=f"{identity}-{step - 1}"))
-            if before is not None and now - before.created_at < WINDOW:
-                return before
-            return await file.commit(replace(new, key=f"{identity}-{step}"), smtputf8=False)
+            earlier = EarlierKey(f"{identity}-{step - 1}", now - WINDOW)
+            return await file.commit(replace(new, key=f"{identity}-{step}"), smtputf8=False, earlier=earlier)
 
     @asynccontextmanager
     async def _exclusive(self, identity: str) -> AsyncGenerator[None]:

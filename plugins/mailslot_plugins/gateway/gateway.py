@@ -53,7 +53,7 @@ class Gateway:
         self.device = device
         self.passwords = DevicePasswords(device.records.vault)
         self.rates = RateLimits(device.monotonic)
-        self.guard = DuplicateGuard(device.spool, device.now)
+        self.guard = DuplicateGuard(device.now)
         self.maildrops = Maildrops(device.spool.ledger, self._look_at)
         self.trace_ids = trace_ids
         self.log = GatewayLog(device.store(STORE))

@@ -13,6 +13,7 @@ from mailslot.service.header_summary import summarize_header
 from mailslot.smtp.server.replies import MAIL_LOOP, SENDER_NOT_ALLOWED, SPOOL_FULL, TOO_LARGE, reply
 from mailslot.spool.errors import SpoolError
 from mailslot.spool.job import DEVICE_NOTE, ENVELOPE_ID, NOTIFY
+from mailslot.spool.job_file import JobFile
 from mailslot_plugins.gateway.duplicates import fingerprint
 from mailslot_plugins.gateway.header import HeaderReader, HeaderTooLargeError
 from mailslot_plugins.gateway.rewriting import Trace, is_loop, message_id_of, named_senders, rewrite_header
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from mailslot.plugin import Spool
-    from mailslot.spool.job_file import JobFile
+    from mailslot.spool.acceptance import Acceptance
     from mailslot.wire.reply import Reply
     from mailslot_plugins.gateway.duplicates import DuplicateGuard
     from mailslot_plugins.gateway.rewriting import Sender
@@ -53,7 +53,6 @@ class Transaction:
         at: when its content began, with a time zone.
         allows_sender: tells whether the device may name an address as the sender.
         wants_reports: whether somebody is to be told if it cannot be delivered.
-        size: the octets that the device announced; 0 without.
     """
 
     device: str
@@ -66,7 +65,6 @@ class Transaction:
     at: datetime
     allows_sender: Callable[[str], bool]
     wants_reports: bool = False
-    size: int = 0
 
 
 class MessageWriter:
@@ -76,7 +74,7 @@ class MessageWriter:
 
     Args:
         transaction: the message's.
-        spool: where it is stored.
+        acceptance: stores it.
         guard: recognises a message that was accepted before.
         trace_ids: recognises one that has passed through here before.
         ended: called with the result of `commit`.
@@ -85,13 +83,13 @@ class MessageWriter:
     def __init__(
         self,
         transaction: Transaction,
-        spool: Spool,
+        acceptance: Acceptance,
         guard: DuplicateGuard,
         trace_ids: TraceIds,
         ended: Callable[[str | Reply], None],
     ) -> None:
         self._transaction = transaction
-        self._spool = spool
+        self._acceptance = acceptance
         self._guard = guard
         self._trace_ids = trace_ids
         self._ended = ended
@@ -183,7 +181,7 @@ class MessageWriter:
             notes=_notes(transaction, identifier),
             message_id=message_id_of(fields) or trace.message_id,
         )
-        file = await self._spool.receive(self._new, transaction.size)
+        file = JobFile(self._acceptance, self._new)
         await file.write(header)
         return file
 

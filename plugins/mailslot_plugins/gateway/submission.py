@@ -151,9 +151,10 @@ class Submission:
             at=at,
             allows_sender=entry.allows_sender,
             wants_reports=entry.notify is not None,
-            size=self._size,
         )
-        return MessageWriter(transaction, gateway.device.spool, gateway.guard, gateway.trace_ids, self._note_result)
+        return MessageWriter(
+            transaction, gateway.device.spool.acceptance, gateway.guard, gateway.trace_ids, self._note_result
+        )
 
     async def closed(self) -> None:
         """Note the dialogue."""
@@ -191,7 +192,7 @@ class Submission:
 
     async def _check_room(self, size: int) -> Reply | None:
         try:
-            await self._gateway.device.spool.check_room(size)
+            await self._gateway.device.spool.acceptance.check_room(size)
         except SpoolError:
             return self._refuse(replies.SPOOL_FULL)
         except InputError:

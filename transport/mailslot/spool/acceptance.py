@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import anyio
 import anyio.to_thread
@@ -30,6 +30,18 @@ if TYPE_CHECKING:
     from mailslot.spool.limits import SpoolLimits
 
 _PIECE_SIZE: Final = 1024 * 1024
+
+
+class EarlierKey(NamedTuple):
+    """Another key under which the same message may have been accepted.
+
+    Attributes:
+        key: the key.
+        since: only a job that was accepted later than this counts.
+    """
+
+    key: str
+    since: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +94,8 @@ class Acceptance:
                 cause="message_too_large",
             )
 
-    async def check_room(self, size: int) -> None:
-        """Check that there is room for a message of this size.
+    async def check_room(self, size: int = 0) -> None:
+        """Check that there is room for a message of this size; 0 if it is not known.
 
         Raises:
             InputError: `message_too_large`.
@@ -117,7 +129,9 @@ class Acceptance:
                 "deliver or cancel some first."
             )
 
-    def insert(self, envelope: JobEnvelope, file: NewFile, connection: sqlite3.Connection) -> Job:
+    def insert(
+        self, envelope: JobEnvelope, file: NewFile, connection: sqlite3.Connection, earlier: EarlierKey | None = None
+    ) -> Job:
         """Insert the row of a job whose file is complete; raises `DuplicateKeyError` if its key is known."""
         if file.size != envelope.line_length + envelope.size:
             raise InputError(
@@ -128,9 +142,16 @@ class Acceptance:
         # Another task or process may have accepted something meanwhile.
         if envelope.new.key is not None and (existing := job_rows.find_by_key(connection, envelope.new)) is not None:
             raise DuplicateKeyError(existing)
+        if earlier is not None and (existing := _find_earlier(connection, envelope.new, earlier)) is not None:
+            raise DuplicateKeyError(existing)
         self._check_room(connection, envelope.size)
         job_id = job_rows.insert(connection, envelope, file=file.name, now=self.clock())
         return job_rows.load(connection, job_id)
+
+
+def _find_earlier(connection: sqlite3.Connection, new: NewJob, earlier: EarlierKey) -> Job | None:
+    job = job_rows.find_by_key(connection, replace(new, key=earlier.key))
+    return None if job is None or job.created_at <= earlier.since else job
 
 
 class DuplicateKeyError(Exception):

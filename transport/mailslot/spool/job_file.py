@@ -19,7 +19,7 @@ from mailslot.spool.files import NewFile, check_free_space
 from mailslot.spool.job_envelope import JobEnvelope, check_new_job
 
 if TYPE_CHECKING:
-    from mailslot.spool.acceptance import Acceptance
+    from mailslot.spool.acceptance import Acceptance, EarlierKey
     from mailslot.spool.job import Job, NewJob
 
 _PIECE_SIZE: Final = 262_144
@@ -33,9 +33,17 @@ _SPARE: Final = 32
 
 
 class JobFile:
-    """The file of a job that is being received; made by `Spool.receive`. Ends with `commit` or `discard`.
+    """The file of a job that is being received. Ends with `commit` or `discard`.
 
-    The message must have CRLF line ends already.
+    The message must have CRLF line ends already. Whether there is room is checked when it is written; to refuse it
+    before its first octet, call `Acceptance.check_room`.
+
+    Args:
+        acceptance: `mailslot.spool.spool.Spool.acceptance`.
+        new: the job as far as it is known.
+
+    Raises:
+        InputError: the job is not valid.
     """
 
     def __init__(self, acceptance: Acceptance, new: NewJob) -> None:
@@ -70,13 +78,14 @@ class JobFile:
         if self._pending_size >= _PIECE_SIZE:
             await run_sync(self._write)
 
-    async def commit(self, new: NewJob, *, smtputf8: bool) -> Job:
+    async def commit(self, new: NewJob, *, smtputf8: bool, earlier: EarlierKey | None = None) -> Job:
         """Store the job durably, and return it; or the job that was accepted with the same key before.
 
         Args:
             new: the job, whose envelope may be shorter than at the beginning, but not longer, apart from a key of up to
                 100 characters.
             smtputf8: whether the message's header contains octets over 127.
+            earlier: another key with which it may have been accepted before.
 
         Raises:
             InputError: the envelope is longer.
@@ -88,7 +97,7 @@ class JobFile:
         if len(line) > self._room:
             raise InputError("The job's envelope has become too long.", stage="spool", detail=f"{len(line)} octets")
         line = line[:-1].ljust(self._room - 1) + b"\n"
-        return await run_sync(self._commit, replace(envelope, line_length=len(line)), line)
+        return await run_sync(self._commit, replace(envelope, line_length=len(line)), line, earlier)
 
     async def discard(self) -> None:
         """Remove the file unless it was committed."""
@@ -113,10 +122,10 @@ class JobFile:
             self._next_check = self._file.size + _CHECK_INTERVAL
         self._file.write(data)
 
-    def _commit(self, envelope: JobEnvelope, line: bytes) -> Job:
+    def _commit(self, envelope: JobEnvelope, line: bytes, earlier: EarlierKey | None) -> Job:
         self._write()
         self._file.write_at_start(line)
         try:
-            return self._file.commit(b"", partial(self._acceptance.insert, envelope, self._file))
+            return self._file.commit(b"", partial(self._acceptance.insert, envelope, self._file, earlier=earlier))
         except DuplicateKeyError as error:
             return error.job

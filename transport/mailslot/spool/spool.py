@@ -25,7 +25,6 @@ from mailslot.spool.database import Database
 from mailslot.spool.delivery_claims import DeliveryClaims
 from mailslot.spool.errors import SpoolError
 from mailslot.spool.job import DEVICE_NOTE
-from mailslot.spool.job_file import JobFile
 from mailslot.spool.ledger import Ledger
 from mailslot.spool.limits import SpoolLimits
 from mailslot.spool.spooled_message import SpooledMessage
@@ -62,6 +61,7 @@ class Spool:
         clock: returns the time in seconds since 1970.
 
     Attributes:
+        acceptance: what a message needs that arrives as a stream, `mailslot.spool.job_file.JobFile`.
         ledger: the fetched mail.
         recovered_count: how many jobs and mails were recovered from their files because the database was missing or
             damaged when the spool was opened; if not 0, the administrator should know.
@@ -74,7 +74,7 @@ class Spool:
         self._limits = limits or SpoolLimits()
         self._clock = clock
         self._database = Database(self._folder, partial(adopt_all, self._folder, clock))
-        self._acceptance = Acceptance(self._database, self._folder, self._limits, clock)
+        self.acceptance = Acceptance(self._database, self._folder, self._limits, clock)
         self._claims = DeliveryClaims(self._folder / "delivery.lock", self.job, self._reclaim)
         self.ledger = Ledger(self._database, self._folder, self._limits, clock)
 
@@ -141,35 +141,7 @@ class Spool:
             InputError: the message cannot be read, has another size than announced, or the job is not valid.
             SpoolError: `spool_full`, with the numbers; nothing was accepted.
         """
-        return await self._acceptance.accept(new, message)
-
-    async def receive(self, new: NewJob, size: int = 0) -> JobFile:
-        """Begin to accept a message that arrives as a stream; the caller ends it with `JobFile.commit` or `discard`.
-
-        Args:
-            new: the job as far as it is known.
-            size: the octets that the message will have, as far as is known.
-
-        Raises:
-            InputError: the job is not valid, or `message_too_large`.
-            SpoolError: `spool_full`, with the numbers.
-        """
-        file = JobFile(self._acceptance, new)
-        await self._acceptance.check_room(size)
-        return file
-
-    async def check_room(self, size: int = 0) -> None:
-        """Check that there is room for a message of this size.
-
-        Raises:
-            InputError: `message_too_large`.
-            SpoolError: `spool_full`, with the numbers.
-        """
-        await self._acceptance.check_room(size)
-
-    async def find_by_key(self, new: NewJob) -> Job | None:
-        """Return the job that was accepted with the key of `new`, as `accept` would; None if there was none."""
-        return await self._database.read(lambda connection: job_rows.find_by_key(connection, new))
+        return await self.acceptance.accept(new, message)
 
     async def job(self, job_id: int) -> Job:
         """Return a job as it is now."""
