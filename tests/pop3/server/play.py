@@ -11,6 +11,7 @@ from mailslot.pop3.server.maildrop import Message
 from mailslot.pop3.server.offers import Offers
 from mailslot.pop3.server.protocol import Pop3ServerProtocol
 from mailslot.pop3.server.states import State
+from mailslot.wire.server_core import TurnOver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -59,7 +60,7 @@ class Player:
         self.sent += self.core.octets_to_send()
 
     def react(self, event: events.Event) -> None:
-        if isinstance(event, events.OutputFull):
+        if isinstance(event, TurnOver):
             self.sent += self.core.octets_to_send()
             return
         self.heard.append(event)

@@ -14,6 +14,7 @@ from mailslot.pop3.server.states import TRANSITIONS, State, out_of_order
 from mailslot.pop3.states import Verb
 from mailslot.wire.closing import Closing
 from mailslot.wire.protocol_error import LocalProtocolError
+from mailslot.wire.server_core import MAX_JUNK_COMMANDS, MAX_TURN, TurnOver
 
 from .play import Player, player
 
@@ -173,16 +174,46 @@ def test_when_a_session_may_be_stopped() -> None:
 
 
 def test_listings_do_not_collect_without_bounds() -> None:
-    made = player(signed_in=True)
+    made = player(encrypted=True)
     made.mails = (b"x\r\n",) * 1_000
-    made.core.receive(b"RSET\r\n" + b"CAPA\r\n" * 3_000)
+    made.feed(b"USER fax\r\nPASS x\r\n")
+    made.take_sent()
+    made.core.receive(b"RSET\r\n" + b"LIST\r\n" * 300)
     full = 0
     while (event := made.core.next_event()) is not None:
-        assert isinstance(event, events.OutputFull)
-        assert not made.core.octets_to_send(at_least=limits.MAX_OUTPUT + 1_000)
-        made.core.octets_to_send()
-        full += 1
+        assert isinstance(event, TurnOver)
+        assert not made.core.octets_to_send(at_least=limits.MAX_OUTPUT + 10_000)
+        full += len(made.core.octets_to_send()) >= limits.MAX_OUTPUT
     assert full > 1
+
+
+def test_commands_are_taken_in_turns() -> None:
+    made = player(signed_in=True)
+    made.core.receive(b"NOOP\r\n" * (MAX_TURN + 1))
+    # Two were taken before, to sign in.
+    assert made.core.next_event() == TurnOver()
+    assert made.core.octets_to_send().count(b"+OK") == MAX_TURN - 2
+    assert made.core.next_event() is None
+    assert made.core.octets_to_send().count(b"+OK") == 3
+
+
+@pytest.mark.parametrize(
+    ("signed_in", "commands", "most"),
+    [
+        (False, b"CAPA\r\n", MAX_JUNK_COMMANDS),
+        (False, b"USER x\r\n", MAX_JUNK_COMMANDS),
+        # Two were needed to sign in.
+        (True, b"NOOP\r\n", MAX_JUNK_COMMANDS + 3 * limits.COMMANDS_PER_MESSAGE - 2),
+        (True, b"RETR 1\r\n", MAX_JUNK_COMMANDS + 3 * limits.COMMANDS_PER_MESSAGE - 2),
+    ],
+)
+def test_commands_without_end(signed_in: bool, commands: bytes, most: int) -> None:
+    made = player(signed_in=signed_in, encrypted=True)
+    made.feed(commands * (most + 100))
+    sent = made.take_sent()
+    assert sent.count(b"+OK") == most
+    assert sent.endswith(b"-ERR Too many commands for so few messages\r\n")
+    assert made.heard[-1] == Closing("limit")
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 1_000])

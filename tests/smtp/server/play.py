@@ -9,6 +9,7 @@ from mailslot import Transcript
 from mailslot.smtp.server import events, replies
 from mailslot.smtp.server.offers import Offers
 from mailslot.smtp.server.protocol import SmtpServerProtocol
+from mailslot.wire.server_core import TurnOver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -55,6 +56,8 @@ class Player:
     def react(self, event: events.Event) -> None:
         reply = self.refusals.get(type(event))
         match event:
+            case TurnOver():
+                return
             case events.Content(data):
                 assert data
                 self.content += data

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from mailslot import Transcript
-from mailslot.smtp.server import limits, replies
+from mailslot.smtp.server import events, limits, replies
 from mailslot.smtp.server.protocol import SmtpServerProtocol
 from mailslot.smtp.server.states import State
 from mailslot.wire.closing import Closing
 from mailslot.wire.command_input import CommandInput, LineTooLongError
-from mailslot.wire.server_core import MAX_BAD_COMMANDS
+from mailslot.wire.server_core import MAX_BAD_COMMANDS, MAX_JUNK_COMMANDS, MAX_TURN, TurnOver
 
 from .play import FEEDS, RECIPIENT, SENDER, Player, bytewise, converse, offers, player
+
+if TYPE_CHECKING:
+    from mailslot.wire.reply import Reply
 
 TOO_LONG = b"500 5.5.2 The line is too long\r\n"
 
@@ -62,6 +67,64 @@ def test_bad_commands() -> None:
     made.feed(b"\r\n")
     assert made.take_sent() == b"421 4.7.0 Too many commands that make no sense\r\n"
     assert made.heard[1:] == [Closing("limit")]
+
+
+def test_commands_are_taken_in_turns() -> None:
+    made = player()
+    made.core.receive(b"NOOP\r\n" * (MAX_TURN + 1))
+    assert made.core.next_event() == TurnOver()
+    assert made.core.octets_to_send().count(b"250 ") == MAX_TURN
+    assert made.core.next_event() is None
+    assert made.core.octets_to_send().count(b"250 ") == 1
+
+
+REFUSED = {events.Mail: replies.SENDER_NOT_ALLOWED}
+
+
+@pytest.mark.parametrize(
+    ("commands", "refusals"),
+    [
+        (b"NOOP\r\n", {}),
+        (b"VRFY x\r\n", {}),
+        (b"EHLO me\r\n", {}),
+        (b"HELO me\r\nRSET\r\n", {}),
+        (b"MAIL FROM:<>\r\nRSET\r\n", {}),
+        (b"MAIL FROM:<>\r\nRCPT TO:<b@example.com>\r\nRSET\r\n", {}),
+        (b"MAIL FROM:<>\r\nRCPT TO:<b@example.com>\r\n", REFUSED),
+        (b"MAIL FROM:<>\r\n" + b"RCPT TO:<b@example.com>\r\n" * 9, {events.Recipient: replies.RECIPIENT_NOT_ALLOWED}),
+        (b"BDAT 1\r\nx", {}),
+    ],
+)
+def test_commands_without_a_message(commands: bytes, refusals: dict[type, Reply]) -> None:
+    made = player(refusals)
+    made.feed(b"HELO me\r\n")
+    # So many that each of them has come often enough.
+    made.feed(commands * 4 * MAX_JUNK_COMMANDS)
+    sent = made.take_sent().splitlines()
+    assert sent[-1] == b"421 4.7.0 Too many commands without a message"
+    assert made.heard[-1] == Closing("limit")
+    assert len(sent) <= 2 * MAX_JUNK_COMMANDS * 8
+
+
+@pytest.mark.parametrize(
+    "content", [[b"DATA\r\n", b"x\r\n.\r\n"], [b"BDAT 1\r\nxBDAT 0 LAST\r\n"]], ids=["data", "chunks"]
+)
+def test_messages_without_end(content: list[bytes]) -> None:
+    made = player()
+    made.feed(b"HELO me\r\n")
+    recipients = b"RCPT TO:<b@example.com>\r\n" * 20
+    for _ in range(MAX_JUNK_COMMANDS):
+        for octets in (b"NOOP\r\nMAIL FROM:<>\r\n" + recipients, *content):
+            made.feed(octets)
+    assert len(made.messages) == MAX_JUNK_COMMANDS
+
+
+def test_chunks_of_a_large_message() -> None:
+    made = player()
+    made.feed(b"HELO me\r\nMAIL FROM:<>\r\nRCPT TO:<b@example.com>\r\n")
+    chunk = b"BDAT %d\r\n" % limits.MIN_CHUNK + b"x" * limits.MIN_CHUNK
+    made.feed(chunk * 2 * MAX_JUNK_COMMANDS + b"BDAT 0 LAST\r\n")
+    assert len(made.messages) == 1
 
 
 def test_recipients() -> None:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import errno
+from collections import Counter
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from mailslot import Endpoint, MailError, Password, Security, connect_smtp
 from mailslot.net.listener import ConnectionLimits, open_listener
 from mailslot.smtp.server import replies
+from mailslot.smtp.server.protocol import SmtpServerProtocol
 from mailslot.smtp.server.server import SmtpServer
 from mailslot.smtp.server.session import SessionSettings
+from mailslot.smtp.states import Verb
+from mailslot.wire.server_core import MAX_JUNK_COMMANDS, MAX_TURN
 
 from .memory import Memory, serving
 
@@ -22,6 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 pytestmark = pytest.mark.virtual_time
+
+MANY = MAX_JUNK_COMMANDS - 10
+FLOOD = b"EHLO me\r\n" * MANY + b"MAIL FROM:<>\r\nRCPT TO:<to@example.com>\r\nBDAT 1 LAST\r\nx"
+"""As many commands as may come before a message, and one."""
 
 ME, YOU = "scanner@example.com", "to@example.com"
 
@@ -123,6 +132,32 @@ async def test_our_client(
     assert connection.peer.local_port == server.listener.port
     assert "sesame" not in str(connection.transcript)
     assert "S: 250 2.0.0 queued as J1" in connection.transcript.lines
+
+
+async def test_a_client_that_floods_lets_others_have_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = 0
+    answered: Counter[int] = Counter()
+    reply_to_noop = SmtpServerProtocol._noop
+
+    def counted(core: SmtpServerProtocol, argument: str) -> None:
+        answered[turns] += 1
+        reply_to_noop(core, argument)
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await anyio.lowlevel.checkpoint()
+
+    monkeypatch.setattr(SmtpServerProtocol, "_HANDLERS", {**SmtpServerProtocol._HANDLERS, Verb.NOOP: counted})
+    async with serving(Memory()) as server, connected(server) as client, anyio.create_task_group() as group:
+        group.start_soon(take_turns)
+        await client.stream.send(b"NOOP\r\n" * 5_000)
+        while await client.reply() != "421 4.7.0 Too many commands without a message":
+            pass
+        group.cancel_scope.cancel()
+    assert sum(answered.values()) == MAX_JUNK_COMMANDS
+    assert max(answered.values()) <= MAX_TURN
 
 
 async def test_refusals_reach_our_client() -> None:
@@ -414,9 +449,9 @@ async def test_a_client_that_sends_on_still_gets_the_last_reply() -> None:
 
 async def test_replies_to_a_flood_do_not_collect() -> None:
     async with serving(Memory()) as server, connected(server) as client, anyio.create_task_group() as group:
-        group.start_soon(client.stream.send, b"EHLO me\r\n" * 4_000)
-        for _ in range(4_000):
-            assert (await client.reply()).startswith("250-gate.example")
+        group.start_soon(client.stream.send, FLOOD * 45)
+        for _ in range(45 * (MANY + 3)):
+            assert (await client.reply()).startswith("250")
 
 
 async def test_a_client_that_does_not_read() -> None:
@@ -432,7 +467,7 @@ async def test_a_client_that_does_not_read() -> None:
 async def flood(client: Client) -> None:
     with suppress(anyio.BrokenResourceError):
         while True:
-            await client.stream.send(b"EHLO me\r\n" * 1_000)
+            await client.stream.send(FLOOD)
 
 
 # The end.

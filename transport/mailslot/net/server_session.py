@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Protocol, TypeVar
 
 import anyio
+import anyio.lowlevel
 
 from mailslot.net.accepted import TlsHandshakeError, tls_error_reason
 from mailslot.net.endpoint import Security
 from mailslot.net.server_connection import ServerConnection
 from mailslot.net.socket_stream import InterruptedWaitError
 from mailslot.wire.closing import Closing
+from mailslot.wire.server_core import TurnOver
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -246,6 +248,10 @@ class ServerSession(ABC, Generic[Core, Connection]):
                 if isinstance(event, Closing):
                     self.connection.ending = event.ending
                     return
+                if isinstance(event, TurnOver):
+                    await self._flush()
+                    await anyio.lowlevel.checkpoint()
+                    continue
                 await self.reactions[type(event)](self, event)
                 await self._flush(at_least=FLUSH_AT)
             await self._flush()

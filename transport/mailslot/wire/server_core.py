@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final, Generic, TypeVar
 
 from mailslot.wire.closing import Closing
@@ -18,6 +19,18 @@ if TYPE_CHECKING:
 MAX_BAD_COMMANDS: Final = 10
 """Commands that cannot be understood, after which the session ends."""
 
+MAX_JUNK_COMMANDS: Final = 100
+"""Commands that bring no message nearer, after which the session ends (Postfix: ``smtpd_junk_command_limit``)."""
+
+MAX_TURN: Final = 50
+"""Commands taken in one turn, which takes a few milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnOver:
+    """The event that this session has had its turn: send what is to be sent, and let others have theirs."""
+
+
 Event = TypeVar("Event")
 Verb = TypeVar("Verb")
 Notes = TypeVar("Notes", bound=DialogueNotes)
@@ -25,6 +38,9 @@ Notes = TypeVar("Notes", bound=DialogueNotes)
 
 class ServerCore(ABC, Generic[Event, Verb, Notes]):
     """The core of a session; a protocol adds its states and commands.
+
+    A client can send thousands of commands at once. So they are taken in turns, and they come to an end where nothing
+    but commands comes.
 
     Attributes:
         encrypted: whether TLS is in use.
@@ -34,6 +50,7 @@ class ServerCore(ABC, Generic[Event, Verb, Notes]):
 
     _protocol: ClassVar[str]
     _too_many_bad_commands: ClassVar[Reply]
+    _too_many_junk_commands: ClassVar[Reply]
 
     def __init__(self, notes: Notes, *, encrypted: bool) -> None:
         """Begin a session.
@@ -51,6 +68,8 @@ class ServerCore(ABC, Generic[Event, Verb, Notes]):
         self._events: deque[tuple[Event | Closing, Verb | None]] = deque()
         self._reply_due: Verb | None = None
         self._bad_commands = 0
+        self._junk_commands = 0
+        self._turn = 0
 
     @abstractmethod
     def _encode(self, answer: Reply) -> bytes:
@@ -121,6 +140,21 @@ class ServerCore(ABC, Generic[Event, Verb, Notes]):
         if self._bad_commands < MAX_BAD_COMMANDS:
             return False
         self.close("limit", self._too_many_bad_commands)
+        return True
+
+    def _end_if_too_many_junk_commands(self, limit: int = MAX_JUNK_COMMANDS) -> bool:
+        """Count a command as long as it brings no message nearer; end the session, and return True, if too many did."""
+        self._junk_commands += 1
+        if self._junk_commands <= limit:
+            return False
+        self.close("limit", self._too_many_junk_commands)
+        return True
+
+    def _end_turn(self) -> bool:
+        """Tell whether enough lines were taken for one turn, and begin another one if so."""
+        if self._turn < MAX_TURN:
+            return False
+        self._turn = 0
         return True
 
     def _end_other_protocol(self, name: str, answer: Reply | None = None) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mailslot.wire.closing import Closing
+from mailslot.wire.server_core import TurnOver
 
 if TYPE_CHECKING:
     from mailslot.pop3.server.maildrop import Message
@@ -60,9 +61,4 @@ class Update:
     deleted: tuple[Message, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class OutputFull:
-    """So much is to be sent that it should be sent before the next command is looked at."""
-
-
-Event = StartTls | Credentials | ApopDigest | Retrieve | Update | OutputFull | Closing
+Event = StartTls | Credentials | ApopDigest | Retrieve | Update | TurnOver | Closing

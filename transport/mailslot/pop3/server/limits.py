@@ -12,3 +12,6 @@ MAX_OUTPUT: Final = 65_536
 
 MAX_MESSAGES: Final = 20_000
 """Messages that one session shows, the newest: enough for any device, and a few megabytes."""
+
+COMMANDS_PER_MESSAGE: Final = 10
+"""Commands that a session may have for each message, besides `mailslot.wire.server_core.MAX_JUNK_COMMANDS`."""

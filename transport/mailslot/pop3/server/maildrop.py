@@ -57,6 +57,11 @@ class MarkedMessages:
         self._marked.clear()
 
     @property
+    def total_count(self) -> int:
+        """How many there are, marked or not."""
+        return len(self._messages)
+
+    @property
     def marked(self) -> tuple[Message, ...]:
         """The messages that are marked."""
         return tuple(self._messages[number - 1] for number in sorted(self._marked))

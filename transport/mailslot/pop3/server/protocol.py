@@ -31,7 +31,7 @@ from mailslot.pop3.states import Verb
 from mailslot.wire.command_input import CommandError, LineTooLongError
 from mailslot.wire.dot_stuffing import DotStuffer
 from mailslot.wire.protocol_error import LocalProtocolError
-from mailslot.wire.server_core import ServerCore
+from mailslot.wire.server_core import MAX_JUNK_COMMANDS, ServerCore, TurnOver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -53,6 +53,7 @@ class Pop3ServerProtocol(ServerCore[events.Event, Verb, Pop3Notes]):
 
     _protocol = "POP3"
     _too_many_bad_commands = replies.TOO_MANY_BAD_COMMANDS
+    _too_many_junk_commands = replies.TOO_MANY_JUNK_COMMANDS
 
     def __init__(self, offers: Offers, transcript: Transcript, *, encrypted: bool = False) -> None:
         """Begin a session.
@@ -107,8 +108,8 @@ class Pop3ServerProtocol(ServerCore[events.Event, Verb, Pop3Notes]):
         while not self._events:
             if self.state is State.CLOSED:
                 return None
-            if len(self._output) >= limits.MAX_OUTPUT:
-                return events.OutputFull()
+            if self._end_turn() or len(self._output) >= limits.MAX_OUTPUT:
+                return TurnOver()
             if not self._advance():
                 return None
         event, self._reply_due = self._events.popleft()
@@ -202,6 +203,7 @@ class Pop3ServerProtocol(ServerCore[events.Event, Verb, Pop3Notes]):
             line = self._input.next_line(limits.MAX_COMMAND_LINE)
             if line is None:
                 return False
+            self._turn += 1
             self._read_command(line)
         except LineTooLongError:
             self._notes.event("a line that is too long")
@@ -221,12 +223,18 @@ class Pop3ServerProtocol(ServerCore[events.Event, Verb, Pop3Notes]):
             self._refuse_other_command(command, line)
             return
         self._notes.command(command)
+        if self._end_if_too_many_junk_commands(self._most_commands):
+            return
         if verb in WAIT_BEHIND and self._input:
             self.close("protocol", replies.OUT_OF_SYNC)
         elif (self.state, verb) in TRANSITIONS:
             self._HANDLERS[verb](self, command.argument)
         else:
             raise CommandError(out_of_order(self.state, verb))
+
+    @property
+    def _most_commands(self) -> int:
+        return MAX_JUNK_COMMANDS + limits.COMMANDS_PER_MESSAGE * self._messages.total_count
 
     def _refuse_other_command(self, command: Command, line: bytes) -> None:
         if " HTTP/" in command.argument:

@@ -138,9 +138,6 @@ class Pop3ServerSession(ServerSession[Pop3ServerProtocol, ServerConnection]):
         else:
             self._core.reply()
 
-    async def _output_full(self, _event: events.OutputFull) -> None:
-        await self._flush()
-
     def _opened(self) -> Maildrop:
         assert self._maildrop is not None  # noqa: S101 - the core reports such events after a sign-in
         return self._maildrop
@@ -154,7 +151,6 @@ class Pop3ServerSession(ServerSession[Pop3ServerProtocol, ServerConnection]):
         events.ApopDigest: _authenticate_apop,
         events.Retrieve: _retrieve,
         events.Update: _update,
-        events.OutputFull: _output_full,
     }
 
     # The end.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mailslot.wire.closing import Closing
+from mailslot.wire.server_core import TurnOver
 
 if TYPE_CHECKING:
     from mailslot.smtp.server.backend import MailParameters
@@ -97,5 +98,6 @@ Event = (
     | ChunkReceived
     | EndOfMessage
     | Aborted
+    | TurnOver
     | Closing
 )

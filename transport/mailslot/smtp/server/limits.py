@@ -15,3 +15,6 @@ MAX_RECIPIENTS: Final = 1_000
 
 MAX_DISCARDED: Final = 268_435_456
 """Octets of a refused message that are read for the sake of the reply behind them; then the session ends."""
+
+MIN_CHUNK: Final = 512
+"""Octets of a chunk below which its command counts as one that brings no message nearer."""

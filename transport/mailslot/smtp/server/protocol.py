@@ -21,7 +21,7 @@ from mailslot.smtp.server.states import ACCEPTED, IDLE, TRANSITIONS, WAIT_BEHIND
 from mailslot.smtp.states import Verb
 from mailslot.wire.command_input import Command, CommandError, LineTooLongError
 from mailslot.wire.protocol_error import LocalProtocolError
-from mailslot.wire.server_core import ServerCore
+from mailslot.wire.server_core import ServerCore, TurnOver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,6 +42,7 @@ class SmtpServerProtocol(ServerCore[events.Event, Verb, SmtpNotes]):
 
     _protocol = "SMTP"
     _too_many_bad_commands = replies.TOO_MANY_BAD_COMMANDS
+    _too_many_junk_commands = replies.TOO_MANY_JUNK_COMMANDS
 
     def __init__(self, offers: Offers, transcript: Transcript, *, encrypted: bool = False) -> None:
         """Begin a session.
@@ -86,7 +87,11 @@ class SmtpServerProtocol(ServerCore[events.Event, Verb, SmtpNotes]):
         if self._reply_due is not None:
             raise LocalProtocolError(f"{self._reply_due.value} has not been answered")
         while not self._events:
-            if self.state is State.CLOSED or not self._advance():
+            if self.state is State.CLOSED:
+                return None
+            if self._end_turn():
+                return TurnOver()
+            if not self._advance():
                 return None
         event, self._reply_due = self._events.popleft()
         return event
@@ -128,10 +133,13 @@ class SmtpServerProtocol(ServerCore[events.Event, Verb, SmtpNotes]):
             self._message.begin(self.offers.max_size, chunked=False)
         elif verb is Verb.RCPT:
             self._recipients += accepted
+            self._junk_commands -= accepted
         elif verb in {Verb.AUTH, Verb.RESPONSE}:
             self.signed_in = accepted
         elif self.state is State.READY:
             self._message.begun = False
+            if accepted and verb in {Verb.END_OF_DATA, Verb.BDAT_LAST}:
+                self._junk_commands = 0
 
     def tls_started(self) -> None:
         """Forget what is known from before TLS, which has come up (RFC 3207 section 4.2)."""
@@ -169,6 +177,7 @@ class SmtpServerProtocol(ServerCore[events.Event, Verb, SmtpNotes]):
             line = self._input.next_line(limits.MAX_RESPONSE_LINE if in_exchange else limits.MAX_COMMAND_LINE)
             if line is None:
                 return False
+            self._turn += 1
             if in_exchange:
                 self._continue_exchange(line)
             else:
@@ -191,6 +200,8 @@ class SmtpServerProtocol(ServerCore[events.Event, Verb, SmtpNotes]):
             self._read_other_command(command, line)
             return
         self._notes.command(command)
+        if self._end_if_too_many_junk_commands():
+            return
         if verb in WAIT_BEHIND and self._input:
             self.close("protocol", replies.OUT_OF_SYNC)
         elif verb is Verb.BDAT:
@@ -201,6 +212,8 @@ class SmtpServerProtocol(ServerCore[events.Event, Verb, SmtpNotes]):
             self._refuse_out_of_order(verb, command.argument)
 
     def _read_other_command(self, command: Command, line: bytes) -> None:
+        if self._end_if_too_many_junk_commands():
+            return
         if " HTTP/" in command.argument:
             self._end_other_protocol("HTTP", replies.NOT_SMTP)
         elif (answer := commands.STATELESS.get(command.verb)) is not None:
@@ -305,6 +318,7 @@ class SmtpServerProtocol(ServerCore[events.Event, Verb, SmtpNotes]):
             self.close("limit", message.refusal)
             return
         message.chunk = Chunk(verb, size)
+        self._junk_commands -= size >= limits.MIN_CHUNK
         if message.refusal is None and not message.begun:
             self._events.append((events.Begin(), verb))
 

@@ -61,6 +61,7 @@ TOO_MANY_RECIPIENTS: Final = reply(452, "4.5.3", "Too many recipients for one me
 OUT_OF_SYNC: Final = reply(554, "5.5.0", "Wait for the reply before you send on")
 NOT_SMTP: Final = reply(500, "5.5.2", "This is an SMTP server")
 TOO_MANY_BAD_COMMANDS: Final = reply(421, "4.7.0", "Too many commands that make no sense")
+TOO_MANY_JUNK_COMMANDS: Final = reply(421, "4.7.0", "Too many commands without a message")
 TOO_MANY_FAILURES: Final = reply(421, "4.7.0", "Too many failed sign-ins")
 TOO_MANY_CONNECTIONS: Final = reply(421, "4.7.0", "Too many connections")
 IDLE_TOO_LONG: Final = reply(421, "4.7.0", "Nothing was sent for too long")
