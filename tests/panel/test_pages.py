@@ -72,6 +72,7 @@ async def test_an_empty_device_says_where_to_begin(admin: BrowserClient) -> None
     shared = page[page.index('data-record="smtp"') : page.index('data-record="alert-smtp"')]
     assert shared.count('class="door"') == 3
     assert "These slots share their settings and their token" in shared
+    assert re.search(r'class="button" href="/slots/network.smtp">.*Set up', shared, re.DOTALL)
 
 
 @pytest.mark.parametrize("path", ["/", "/jobs", "/received", "/alerts", "/settings/fax", "/settings/device"])
@@ -135,6 +136,21 @@ async def test_the_history_of_a_job(panel: RunningPanel, admin: BrowserClient) -
     for verb in ("cancel", "retry"):
         await send(admin, f"/jobs/{job.id}/{verb}", {})
         assert f"Job {job.id} was cancelled and cannot be" in await text(admin, f"/jobs/{job.id}")
+
+
+async def test_an_alarms_mail_has_nothing_raw(panel: RunningPanel, admin: BrowserClient) -> None:
+    message = Message(sender="scanner@example.com", to=["a@example.com"], subject="Toner low", text="Toner low.\n")
+    notes = {"what": "notice", "incident": "1-1795", "kind": "token_needed", "part": "network.quick"}
+    notes |= {"severity": "warning", "since": "2026-11-30T02:48:36+00:00"}
+    new = NewJob("alerts", "smtp", "scanner@example.com", ["a@example.com"], "Toner low", 3600.0, notes=notes)
+    job = await panel.device.spool.accept(new, message)
+    page = await text(admin, f"/jobs/{job.id}", "de")
+    shown, _, raw = page.partition('<details id="raw"')
+    for word in ("Token muss neu abgerufen werden", "Schnelleinstellungen", "Warnung", "<time"):
+        assert word in shown[shown.index("<h2>Verlauf") :]
+    for word in ("1-1795", "token_needed", "T02:48:36+00:00<"):
+        assert word not in shown
+    assert "1-1795" in raw
 
 
 async def test_a_held_job_says_why_in_every_language_and_leads_to_the_token(
@@ -242,6 +258,9 @@ async def test_an_alarm_about_a_token_ends_with_its_cause(panel: RunningPanel, a
 
 async def test_a_section_is_changed_entirely_or_not_at_all(panel: RunningPanel, admin: BrowserClient) -> None:
     await text(admin, "/settings/nonsense", status=404)
+    page = await text(admin, "/settings/scan")
+    assert "mailslot set scan folder=…" in page
+    assert 'name="folder"' not in page
     page = await text(admin, "/settings/print")
     assert 'name="printer"' in page
     answer = await send(admin, "/settings/print", {"printer": "teapot", "max_copies": "3", "reply-there": "1"})

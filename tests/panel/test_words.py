@@ -27,7 +27,7 @@ FILES = {path.parent.name: path for path in sorted(ROOT.glob("*/words.toml"))} |
 TEMPLATES = [
     path for folder in (ROOT, *(ROOT.parent / name / "panel" for name in OURS)) for path in folder.rglob("*.html")
 ]
-OF_SECTIONS = ("job", "section", "more", "setting_", "hint_", "choice_", "first_start")
+OF_SECTIONS = ("job", "section", "more", "setting_", "hint_", "choice_", "first_start", "note_")
 """How the words of a pipeline begin that the panel asks for."""
 
 

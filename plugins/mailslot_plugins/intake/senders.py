@@ -20,14 +20,17 @@ ADDRESS: Final = re.compile(r"[^\s<>\"(),:;@\[\]\\\x00-\x1f\x7f]{1,64}@[\w.-]{1,
 def parse_sender(value: object) -> str:
     """Return an address, or ``@domain`` for a domain without its subdomains, normalised for comparison.
 
+    A domain without a dot, such as in ``bob@partner``, is a mistake: no mail comes from such a domain.
+
     Raises:
         ValueError: it is neither.
     """
     text = keys.text(value).casefold()
-    if text.startswith("@"):
-        keys.address(f"somebody{text}")
-        return text
-    return keys.address(text)
+    address = keys.address(f"somebody{text}" if text.startswith("@") else text)
+    domain = address.rpartition("@")[2]
+    if not {".", ":"}.intersection(domain) and domain != "localhost":
+        raise ValueError
+    return text if text.startswith("@") else address
 
 
 def sender_list(max_entries: int = MAX_LISTED) -> keys.Parser:

@@ -15,6 +15,7 @@ from mailslot.timestamps import iso, local_time
 from mailslot_plugins.panel.cookies import cookie
 from mailslot_plugins.panel.pipelines import package_of, pipeline_text
 from mailslot_plugins.panel.security.session import Notice
+from mailslot_plugins.panel.slots.names import menu_steps
 from mailslot_plugins.panel.translations import LANGUAGES, SHARED_FOLDER, translate
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from mailslot.causes.cause import Actor
     from mailslot.service.device import Device
+    from mailslot.slots.slot import Slot
     from mailslot_plugins.panel.pipelines import PipelinePage
 
 THEMES: Final = ("auto", "light", "dark")
@@ -63,6 +65,7 @@ def environment() -> Environment:
         actor_name=_actor_name,
         pipeline_name=_pipeline_name,
         page_text=_page_text,
+        menu_steps=_menu_steps,
         format_size=format_size,
     )
     return templates
@@ -179,6 +182,12 @@ def _ago(context: Context, seconds: float) -> str:
 @pass_context
 def _actor_name(context: Context, actor: Actor) -> str:
     return actor_name(actor, str(context["language"]))
+
+
+@pass_context
+def _menu_steps(context: Context, slot: Slot) -> list[str]:
+    """Return the steps through the device's menu to a slot, in the language of the page."""
+    return menu_steps(slot, str(context["language"]))
 
 
 @pass_context

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mailslot.slots.slot import SLOTS
 from mailslot_plugins.alerts.kinds import KINDS
+from mailslot_plugins.panel.slots.names import slot_name
 from mailslot_plugins.panel.translations import translate
 
 
@@ -15,7 +16,7 @@ def kind_name(kind: str, language: str, part: str = "") -> str:
         language: one of the panel's languages.
         part: the affected part; empty if there is only one. A slot gets its name in the device's menu.
     """
-    part = next((slot.path.rpartition(" → ")[2] for slot in SLOTS if slot.id == part), part)
+    part = next((slot_name(slot, language) for slot in SLOTS if slot.id == part), part)
     name = translate("alerts", f"kind_{kind if kind in KINDS else 'other'}", language)
     return f"{name}: {part}" if part else name
 

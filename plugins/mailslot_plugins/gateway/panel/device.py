@@ -129,7 +129,7 @@ async def _page(request: Request, form: DeviceForm | None = None) -> Response:
         "name": name,
         "form": form or form_of(row.entry, current.groups[DEVICES.name][name]),
         "errors": {} if form is None else form.errors,
-        "ways": [each for each in ways_out(current.records) if each.protocol == row.protocol],
+        "ways": [each for each in ways_out(current.records, request.state.language) if each.protocol == row.protocol],
         "listeners": [key for key, each in settings.listeners.items() if each.protocol == row.protocol],
         "made": None if made is None else made.reveal(),
         "dialogues": [(each, sentence_of(each, language)) for each in await gateway_log(device).dialogues(name)],

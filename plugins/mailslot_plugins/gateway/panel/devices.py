@@ -89,7 +89,7 @@ async def adopt(request: Request) -> Response:
 async def new_page(request: Request, form: DeviceForm) -> Response:
     """Return the form of a new device."""
     current = await run_sync(device_of(request).records.settings.current)
-    ways = ways_out(current.records)
+    ways = ways_out(current.records, request.state.language)
     return render(
         request,
         "gateway/new_device.html",
@@ -121,7 +121,7 @@ async def _page(
 ) -> Response:
     device, language = device_of(request), request.state.language
     current = await run_sync(device.records.settings.current)
-    settings, ways = GatewaySettings.of(current), ways_out(current.records)
+    settings, ways = GatewaySettings.of(current), ways_out(current.records, request.state.language)
     unknown = (await gateway_log(device).unknown_devices())[:_MAX_UNKNOWN]
     protocols = {name: each.protocol for name, each in settings.listeners.items()}
     context: dict[str, Any] = {

@@ -11,7 +11,7 @@ from mailslot.slots.settings import directory_of, protocol_of
 from mailslot.slots.slot import is_account
 from mailslot.spool.job import UNFINISHED
 from mailslot_plugins.panel.explanations import explanation_of
-from mailslot_plugins.panel.slots.menu import menu_steps
+from mailslot_plugins.panel.slots.names import slot_name
 from mailslot_plugins.panel.translations import translate
 
 if TYPE_CHECKING:
@@ -161,13 +161,14 @@ def sentence_of(noted: Dialogue | UnknownDevice, language: str) -> Sentence:
     return Sentence(explanation.message, explanation.advice)
 
 
-def ways_out(records: Mapping[str, Settings]) -> list[Via]:
+def ways_out(records: Mapping[str, Settings], language: str) -> list[Via]:
     """Return what devices can send through or fetch from: accounts first, and of each, what is set up first.
 
     A slot that fetches is not among them: its mail belongs to the device that mailslot runs on.
 
     Args:
         records: the settings of all records.
+        language: the language of the names.
     """
     directory = directory_of(records)
     found: list[Via] = []
@@ -177,6 +178,6 @@ def ways_out(records: Mapping[str, Settings]) -> list[Via]:
             continue
         slot, effective = directory.of(record)[0], effective_settings(own, protocol)
         address = (effective.sender_address if protocol == "SMTP" else effective.account) or ""
-        found.append(Via(slot.id, menu_steps(slot)[-1], address, protocol, effective.server is not None))
+        found.append(Via(slot.id, slot_name(slot, language), address, protocol, effective.server is not None))
     found.sort(key=lambda via: (not is_account(via.id), not via.is_set))
     return found

@@ -14,7 +14,8 @@ from mailslot_plugins.panel.connection_test.chart import MAX_BARS, make_chart
 from mailslot_plugins.panel.connection_test.outcome import outcome_of_past_test, outcome_of_result
 from mailslot_plugins.panel.connection_test.running_test import cancel_test, find_test, start_test
 from mailslot_plugins.panel.render import device_of, redirect, render
-from mailslot_plugins.panel.slots.menu import sharing_slots, slot_names, slot_of
+from mailslot_plugins.panel.slots.menu import sharing_slots, slot_of
+from mailslot_plugins.panel.slots.names import slot_names
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -28,6 +28,7 @@ from mailslot_plugins.panel.security.paths import FIRST_START, SIGN_IN
 from mailslot_plugins.panel.security.session import Notice
 from mailslot_plugins.panel.security.throttle import ThrottledError
 from mailslot_plugins.panel.slots.errors import error_text
+from mailslot_plugins.panel.slots.names import menu_steps
 from mailslot_plugins.panel.slots.review import drop_texts
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def _device_page(request: Request, values: dict[str, str], error: str, status: i
 
 def _slot_page(request: Request, values: dict[str, str], error: str, status: int = 200) -> Response:
     known = [(id_, provider.name) for id_, provider in presets().items()]
-    paths = [slot.path for slot in slots_of(RECORD)]
+    paths = [" → ".join(menu_steps(slot, request.state.language)) for slot in slots_of(RECORD)]
     return render(request, "first_start/slot.html", status, values=values, error=error, providers=known, paths=paths)
 
 

@@ -11,6 +11,7 @@ from mailslot.exit_guard import ExitGuard
 from mailslot_plugins.panel.explanations import explanation_of
 from mailslot_plugins.panel.home.attention_item import AttentionItem
 from mailslot_plugins.panel.home.token_warning import token_warning
+from mailslot_plugins.panel.slots.names import slot_name
 from mailslot_plugins.panel.translations import translate
 
 if TYPE_CHECKING:
@@ -83,22 +84,24 @@ def _record_item(record: RecordOverview, language: str, held: int) -> AttentionI
     elif test is not None and not test.ok and (token.health is None or (token.health.obtained_at or 0.0) < test.at):
         if record.test_is_outdated:
             sentence = translate("home", "test_is_outdated", language)
-            return AttentionItem(_name(record), sentence, "", None, "test", f"/slots/{slot}/test", held)
+            return AttentionItem(_name(record, language), sentence, "", None, "test", f"/slots/{slot}/test", held)
         explanation = explanation_of(test.cause, language, facts=test.facts)
     elif record.poll_cause is not None:
         explanation = explanation_of(record.poll_cause, language, sentence=record.poll_sentence)
     else:
-        return token_warning(token, _name(record), slot, held, language)
+        return token_warning(token, _name(record, language), slot, held, language)
     if explanation.token_helps:
         step = "get_token"
     address = f"/slots/{slot}" + {"get_token": "/token", "test": "/test", "settings": ""}[step]
-    return AttentionItem(_name(record), explanation.message, explanation.advice, explanation.actor, step, address, held)
+    return AttentionItem(
+        _name(record, language), explanation.message, explanation.advice, explanation.actor, step, address, held
+    )
 
 
 def _held_item(record: RecordOverview, job: Job, number: int, language: str) -> AttentionItem:
     explanation = explanation_of(job.cause or "unknown", language, sentence=job.sentence)
     return AttentionItem(
-        _name(record),
+        _name(record, language),
         explanation.message,
         explanation.advice,
         explanation.actor,
@@ -117,5 +120,5 @@ def _job_item(job: Job, language: str) -> AttentionItem:
     return AttentionItem(job.subject, sentence, advice, actor, "job", f"/jobs/{job.id}")
 
 
-def _name(record: RecordOverview) -> str:
-    return " · ".join(slot.path.rpartition(" → ")[2] for slot in record.slots)
+def _name(record: RecordOverview, language: str) -> str:
+    return " · ".join(slot_name(slot, language) for slot in record.slots)

@@ -61,6 +61,17 @@ class RecordOverview:
         return ("account_pop" if self.is_pop else "account_smtp") if is_account(self.name) else self.name
 
     @property
+    def is_well(self) -> bool:
+        """Whether nothing about it needs attention."""
+        test = self.test
+        return (
+            self.is_set
+            and self.token.kind in {"ok", "none"}
+            and (test is None or (test.ok and not self.test_is_outdated))
+            and self.poll_cause is None
+        )
+
+    @property
     def is_pop(self) -> bool:
         """Whether it is a POP record."""
         return protocol_of(self.name, self.settings) == "POP"

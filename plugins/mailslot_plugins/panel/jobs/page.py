@@ -10,6 +10,7 @@ from starlette.routing import Route
 from mailslot.errors import InputError
 from mailslot.spool.job import STATES, TRANSITIONS, UNFINISHED
 from mailslot_plugins.panel.explanations import explanation_of
+from mailslot_plugins.panel.jobs.notes import named_notes
 from mailslot_plugins.panel.render import device_of, page_endpoint, parse_number, redirect, render, text
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ async def _job_context(request: Request) -> dict[str, Any]:
         "slot": next(iter(device_of(request).slots.of(job.via)), None),
         "can_retry": "retry" in events and not job.delivering,
         "can_cancel": "cancel" in events,
+        "notes": named_notes(job, device_of(request).slots.slots, request.state.language),
         "ended": job.state not in UNFINISHED,
         "refused": {
             each.address: explanation_of(each.cause, request.state.language).message

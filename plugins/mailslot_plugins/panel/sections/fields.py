@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from shlex import quote
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from mailslot.slots.keys import Parser, json_value
@@ -41,16 +42,18 @@ class Field:
         hint: the allowed values.
         options: the choices, as values and texts.
         is_set: whether there is a value.
+        command: the command that sets it, if a browser may not; otherwise empty.
     """
 
     key: str
-    kind: Literal["text", "number", "choice", "flag", "private"]
+    kind: Literal["text", "number", "choice", "flag", "private", "local"]
     label: str
     value: str
     placeholder: str
     hint: str
     options: tuple[tuple[str, str], ...]
     is_set: bool
+    command: str = ""
 
 
 def make_fields(
@@ -85,7 +88,20 @@ def read_changes(section: Section, form: FormData) -> dict[str, str | None]:
                 wanted[key] = "true" if value == "true" else "false"
         elif isinstance(value, str) and not (each.private and not value.strip()):
             wanted[key] = value.strip() or None
+        if f"remove-{key}" in form:
+            wanted[key] = None
     return wanted
+
+
+def set_command(target: str, key: str, value: str = "…") -> str:
+    """Return the command that sets a setting on the device.
+
+    Args:
+        target: the slot or section.
+        key: the setting.
+        value: the value; by default, the place for one.
+    """
+    return f"mailslot set {target} {key}={value if value == '…' else quote(value)}"
 
 
 def section_name(section: str, language: str) -> str:
@@ -130,9 +146,10 @@ def _field(
         label=(page and page.setting_label(key, language)) or _label(section.name, key, language),
         value="" if known.private else value,
         placeholder=default,
-        hint=_hint(section, key, language) if kind in {"text", "number"} else "",
+        hint=_hint(section, key, language) if kind in {"text", "number", "local"} else "",
         options=options,
         is_set=key in given,
+        command=set_command(section.name, key) if kind == "local" else "",
     )
 
 
@@ -161,7 +178,9 @@ def _hint(section: Section, key: str, language: str) -> str:
     return allowed[:1].upper() + allowed[1:] if language == "en" or allowed != section.keys[key].allowed else ""
 
 
-def _kind(key: Key, *, has_options: bool) -> Literal["text", "number", "choice", "flag", "private"]:
+def _kind(key: Key, *, has_options: bool) -> Literal["text", "number", "choice", "flag", "private", "local"]:
+    if least_role(key) == "local":
+        return "local"
     if key.private:
         return "private"
     if isinstance(key.default, bool):

@@ -16,7 +16,14 @@ from mailslot.slots.section import find_section
 from mailslot_plugins.panel.permission import change_section, requested_by
 from mailslot_plugins.panel.pipelines import address_of, page_of
 from mailslot_plugins.panel.render import device_of, redirect, render, text
-from mailslot_plugins.panel.sections.fields import allowed_text, make_fields, read_changes, section_name, section_text
+from mailslot_plugins.panel.sections.fields import (
+    allowed_text,
+    make_fields,
+    read_changes,
+    section_name,
+    section_text,
+    set_command,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +54,8 @@ async def save(request: Request) -> Response:
         await run_sync(partial(change_section, device.records.settings, section, wanted, by=requested_by(request)))
     except NotPermittedError as error:
         errors = {error.key: text(request, "slots", "hint_local")}
-        return await _form(request, section, entered=entered, errors=errors)
+        commands = {error.key: set_command(section.name, error.key, entered.get(error.key, ""))}
+        return await _form(request, section, entered=entered, errors=errors, commands=commands)
     except InputError as error:
         key = error.key if error.key in section.keys else ""
         return await _form(request, section, entered=entered, errors={key: str(error)})
@@ -61,6 +69,7 @@ async def _form(
     *,
     entered: Mapping[str, str] | None = None,
     errors: Mapping[str, str] | None = None,
+    commands: Mapping[str, str] | None = None,
 ) -> Response:
     device = device_of(request)
     language = request.state.language
@@ -79,6 +88,7 @@ async def _form(
         more=[field for field in shown if section.keys[field.key].advanced],
         more_title=section_text(section.name, "more", language) or text(request, "sections", "more"),
         errors=errors or {},
+        commands=commands or {},
     )
 
 

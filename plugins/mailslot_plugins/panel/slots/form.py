@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mailslot_plugins.panel.slots.form_input import FormInput
     from mailslot_plugins.panel.slots.stored import StoredRecord
 
-Kind = Literal["text", "number", "choice", "secret", "removable"]
+Kind = Literal["text", "number", "choice", "secret", "local"]
 
 _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "security": ("", "starttls", "tls", "none"),
@@ -154,8 +154,8 @@ class _FormBuilder:
         self._in_effect, self._origins = settings_overview(form_input.settings(stored.settings, protocol), protocol)
 
     def fields(self, keys: tuple[str, ...]) -> tuple[Field, ...]:
-        """Return fields, without unset ones that can only be removed."""
-        return tuple(self._field(key) for key in keys if key not in LOCAL_ONLY or self._form_input.values[key])
+        """Return fields."""
+        return tuple(self._field(key) for key in keys)
 
     def _field(self, key: str) -> Field:
         implied = self._implied(key)
@@ -174,7 +174,7 @@ class _FormBuilder:
 
     def _kind(self, key: str) -> Kind:
         if key in LOCAL_ONLY:
-            return "removable"
+            return "local"
         if key in SECRETS:
             return "secret"
         return "choice" if key in _CHOICES else "number" if key in _NUMBERS else "text"

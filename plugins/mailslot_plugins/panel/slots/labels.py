@@ -11,7 +11,7 @@ from mailslot.slots.keys import json_value
 from mailslot.slots.overview import as_text
 from mailslot.slots.settings import KEYS
 from mailslot.slots.slot import SLOTS
-from mailslot_plugins.panel.slots.menu import menu_steps
+from mailslot_plugins.panel.slots.names import slot_name
 from mailslot_plugins.panel.translations import load_texts, translate
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def value_text(key: str, value: object, language: str) -> str:
         # The arguments of a program may be confidential.
         return text.partition(" ")[0]
     if key == "pop_slot":
-        return next((menu_steps(slot)[-1] for slot in SLOTS if slot.id == text), text)
+        return next((slot_name(slot, language) for slot in SLOTS if slot.id == text), text)
     return text
 
 

@@ -22,7 +22,8 @@ from mailslot_plugins.panel.slots.errors import changed_elsewhere, error_text, f
 from mailslot_plugins.panel.slots.form import make_form
 from mailslot_plugins.panel.slots.form_input import read_form, untouched_form
 from mailslot_plugins.panel.slots.labels import label, value_text
-from mailslot_plugins.panel.slots.menu import sharing_slots, slot_names, slot_of
+from mailslot_plugins.panel.slots.menu import sharing_slots, slot_of
+from mailslot_plugins.panel.slots.names import slot_names
 from mailslot_plugins.panel.slots.polling import poll_status, start_poll
 from mailslot_plugins.panel.slots.stored import load_record
 from mailslot_plugins.panel.token.state import token_state

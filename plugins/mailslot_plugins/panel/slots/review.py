@@ -16,7 +16,8 @@ from mailslot_plugins.panel.security.session import Notice
 from mailslot_plugins.panel.slots.draft import Draft, change_rows, difference, touches_token
 from mailslot_plugins.panel.slots.errors import error_text
 from mailslot_plugins.panel.slots.labels import label
-from mailslot_plugins.panel.slots.menu import sharing_slots, slot_names, slot_of
+from mailslot_plugins.panel.slots.menu import sharing_slots, slot_of
+from mailslot_plugins.panel.slots.names import slot_names
 from mailslot_plugins.panel.slots.stored import load_record
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from mailslot.slots.settings import protocol_of
 from mailslot_plugins.panel.background import tasks_of
 from mailslot_plugins.panel.connection_test.page import test_context
 from mailslot_plugins.panel.render import device_of
-from mailslot_plugins.panel.slots.menu import sharing_slots, slot_names
+from mailslot_plugins.panel.slots.menu import sharing_slots
+from mailslot_plugins.panel.slots.names import slot_names
 from mailslot_plugins.panel.token.application import fields_of, steps_of
 from mailslot_plugins.panel.token.deletion import Deletion
 from mailslot_plugins.panel.token.failure import failure_of
