@@ -27,6 +27,7 @@ from mailslot_plugins.panel.token.application import fields_of, steps_of
 from mailslot_plugins.panel.token.authorization import TIMED_OUT, PendingAuthorization
 from mailslot_plugins.panel.token.failure import failure_of
 from mailslot_plugins.panel.token.qr_code import qr
+from mailslot_plugins.panel.token.registration import registration_text
 from mailslot_plugins.panel.token.sign_in import SignIn
 from mailslot_plugins.panel.token.sign_in_methods import SignInMethod, callback_at, redirect_uris, sign_in_methods
 from mailslot_plugins.panel.token.state import TokenState
@@ -141,6 +142,23 @@ def test_instructions_lose_nothing_but_our_own_commands(provider: Provider) -> N
     for line in map(str.strip, provider.registration.splitlines()):
         if "mailslot set" not in line:
             assert re.sub(r"^[0-9a-z]\. ", "", line) in shown
+
+
+@pytest.mark.parametrize("provider", [*presets().values(), OWN], ids=lambda provider: provider.id)
+def test_instructions_are_the_same_in_every_language(provider: Provider) -> None:
+    def shape(language: str) -> list[object]:
+        steps = steps_of(registration_text(provider, language))
+        return [(step.commands, [part.commands for part in step.steps]) for step in steps]
+
+    def addresses(language: str) -> list[str]:
+        return re.findall(r"https?://[\w./-]*\w", registration_text(provider, language))
+
+    texts = {registration_text(provider, language) for language in LANGUAGES}
+    assert len(texts) == len(LANGUAGES)
+    assert not any("{" in text for text in texts)
+    for language in LANGUAGES:
+        assert shape(language) == shape("en"), language
+        assert sorted(addresses(language)) == sorted(addresses("en")), language
 
 
 def test_instructions_in_steps() -> None:

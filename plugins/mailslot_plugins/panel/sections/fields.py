@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from shlex import quote
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from mailslot.slots import keys
 from mailslot.slots.keys import Parser, json_value
 from mailslot.slots.overview import as_text
 from mailslot.slots.permission import least_role
@@ -167,7 +168,20 @@ def _entered(key: Key, value: object) -> str:
 
 def allowed_text(section: Section, key: str, language: str) -> str:
     """Return the allowed values of a key; in English if there is no translation."""
-    return section_text(section.name, "hint", language, key) or section.keys[key].allowed
+    found = section_text(section.name, "hint", language, key)
+    return found or _usual_text(section.keys[key], language) or section.keys[key].allowed
+
+
+def _usual_text(key: Key, language: str) -> str:
+    """Return the allowed values of a number or of addresses in other languages than English; empty for other keys."""
+    if language == "en":
+        return ""
+    schema = key.parse.schema if isinstance(key.parse, Parser) else {}
+    if {"minimum", "maximum"} <= schema.keys():
+        return translate(FOLDER, "usual_number", language, least=schema["minimum"], most=schema["maximum"])
+    if key.parse is keys.address:
+        return translate(FOLDER, "usual_address", language)
+    return translate(FOLDER, "usual_addresses", language) if key.advanced and schema.get("type") == "array" else ""
 
 
 def _hint(section: Section, key: str, language: str) -> str:

@@ -33,10 +33,14 @@ class Step:
     steps: list[Step] = field(default_factory=list["Step"])
 
 
-def steps_of(registration: str) -> tuple[Step, ...]:
+def steps_of(registration: str, enter_below: str = "enter that below.") -> tuple[Step, ...]:
     """Return the steps in the text of `mailslot.oauth.providers.Provider.registration`.
 
     Our own commands are left out, since the page has fields for them.
+
+    Args:
+        registration: the text.
+        enter_below: the end of a sentence that replaces a command.
     """
     found: list[Step] = []
     last, begins = Step(""), 0
@@ -54,7 +58,7 @@ def steps_of(registration: str) -> tuple[Step, ...]:
         elif depth < begins + _COMMAND:
             last.text = f"{last.text} {text}"
         elif text.startswith(_OURS):
-            last.text = f"{last.text} enter that below."
+            last.text = f"{last.text} {enter_below}"
         else:
             last.commands.append(text)
     return tuple(found)

@@ -22,6 +22,7 @@ from mailslot_plugins.panel.token.application import fields_of, steps_of
 from mailslot_plugins.panel.token.deletion import Deletion
 from mailslot_plugins.panel.token.failure import failure_of
 from mailslot_plugins.panel.token.qr_code import qr
+from mailslot_plugins.panel.token.registration import registration_text
 from mailslot_plugins.panel.token.retrieval import task_key
 from mailslot_plugins.panel.token.sign_in import SignIn
 from mailslot_plugins.panel.token.sign_in_methods import SOURCE, redirect_uris, sign_in_methods
@@ -218,10 +219,11 @@ def _is_done(sign_in: SignIn | None) -> bool:
 
 
 def _registration(provider: Provider, settings: Settings, request: Request) -> Mapping[str, object]:
-    own = translate(FOLDER, "own_provider", request.state.language)
+    language: str = request.state.language
+    own = translate(FOLDER, "own_provider", language)
     return {
         "provider_name": own if provider.id == "custom" else provider.name,
-        "steps": steps_of(provider.registration),
+        "steps": steps_of(registration_text(provider, language), translate(FOLDER, "enter_below", language)),
         "redirects": redirect_uris(
             provider, request.url, redirect_uri=settings.redirect_uri, redirect_port=settings.redirect_port
         ),
