@@ -147,6 +147,14 @@ def test_every_error_of_a_file_on_its_own_line(shell: Shell) -> None:
     assert shell.settings.read_text() == "[records.smtp]\nport = 99999\nserber = 'x'\n"
 
 
+def test_a_provider_implies_oauth2(shell: Shell) -> None:
+    assert "authentication is oauth2 now" in shell.run("set", "network.smtp", "provider=google")
+    assert "authentication" not in shell.run("set", "network.smtp", "provider=outlook")
+    shell.run("set", "fax.pop", "provider=google", "authentication=password")
+    found = json.loads(shell.run("show", "fax.pop", "--json"))["settings"]
+    assert (found["provider"], found["authentication"]) == ("google", "password")
+
+
 def test_one_device_to_fifty(shell: Shell, tmp_path: Path) -> None:
     shell.run("set", "network.smtp", "provider=google", "account=scan@example.com", "client_secret=geheim-geheim")
     shell.run("set", "device", "name=Copier", "serial_number=77")
@@ -159,7 +167,7 @@ def test_one_device_to_fifty(shell: Shell, tmp_path: Path) -> None:
         other.run("set", "network.smtp", "account=mine@example.com")
         output = other.run("import", str(file), "--yes")
         assert "[records.smtp] provider: not set → google" in output
-        assert "2 settings changed" in output
+        assert "3 settings changed" in output
         assert "Nothing to change" in other.run("import", str(file))
         assert other.json("show", "network.smtp")["settings"]["account"] == "mine@example.com"
         assert other.run("export", "--without", "account,serial_number") == file.read_text()

@@ -195,10 +195,11 @@ async def test_other_token_sources(shell: Shell, tmp_path: Path) -> None:
     ("settings", "says"),
     [
         ([], "set alert.smtp provider=… account=… authentication=oauth2"),
+        (["server=mail.example.com"], "set alert.smtp provider=… account=… authentication=oauth2"),
         (["provider=microsoft365", "authentication=oauth2"], "set alert.smtp account=…"),
         (["provider=microsoft365", "account=a@example.com"], "client_id"),
         (["provider=custom"], "Issuer is missing"),
-        (["provider=custom"], "set alert.smtp issuer=… account=… client_id=… scopes=… authentication=oauth2"),
+        (["provider=custom"], "set alert.smtp issuer=… account=… client_id=… scopes=…"),
         (["issuer=https://id.example.com", "authentication=oauth2"], "set alert.smtp account=… client_id=… scopes=…"),
         (["provider=google", "account=a@example.com", "client_id=x", "flow=device"], "device"),
     ],

@@ -38,7 +38,11 @@ def raise_(
     detail: Annotated[str, typer.Option(help="Further information.")] = "",
     part: Annotated[str, typer.Option(help="The affected part, for example black; each part has its own mail.")] = "",
 ) -> None:
-    """Raise an alarm. It is mailed once, however often it is raised."""
+    """Raise an alarm. It is mailed once, however often it is raised.
+
+    Examples:
+        mailslot alert raise toner_low --part black --detail "5 % are left"
+    """
     home: Path = context.obj
     found = find_kind(kind)
 
@@ -55,7 +59,11 @@ def clear(
     kind: Kind,
     part: Annotated[str | None, typer.Option(help="The affected part; without it, all parts.")] = None,
 ) -> None:
-    """Clear an alarm."""
+    """Clear an alarm.
+
+    Examples:
+        mailslot alert clear toner_low --part black
+    """
     found = find_kind(kind)
 
     async def action(_: Device, alarms: Alarms) -> str:
@@ -66,7 +74,11 @@ def clear(
 
 @app.command("list")
 def list_(context: typer.Context, *, as_json: AsJson = False) -> None:
-    """List the open alarms and the state of their mails."""
+    """List the open alarms and the state of their mails.
+
+    Examples:
+        mailslot alert list
+    """
     waiting_reason, rows = anyio.run(_with_alarms, context.obj, incident_rows)
     if as_json:
         print_json(rows)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mailslot.spool.job import Job
     from mailslot_plugins.sending.progress import Progress
 
-app = typer.Typer(help="Internet Fax: send documents to fax machines that have a mail address.", no_args_is_help=True)
+app = typer.Typer(help="Internet Fax: send documents to fax machines by mail.", no_args_is_help=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class _SendOptions:
 
 @app.callback()
 def fax() -> None:
-    """Internet Fax: send documents to fax machines that have a mail address."""
+    """Internet Fax: send documents to fax machines by mail."""
 
 
 @app.command("send")
@@ -66,6 +66,9 @@ def send(
     """Send documents as one fax.
 
     Exits with 3 once the fax is accepted and waits for delivery; with --wait, 0 once it is sent, 1 if it failed.
+
+    Examples:
+        mailslot fax send contract.pdf --to fax@example.net --confirm
     """
     home: Path = context.obj
     options = _SendOptions(files, to, subject, confirm, wait)

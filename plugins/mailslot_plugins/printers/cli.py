@@ -32,7 +32,11 @@ def _printer() -> None:
 
 @app.command("certificates")
 def certificates(context: typer.Context, *, as_json: AsJson = False) -> None:
-    """List the trusted certificates of printers: those that they showed first, if no ca_file is set."""
+    """List the trusted certificates of printers: those that they showed first, if no ca_file is set.
+
+    Examples:
+        mailslot printer certificates
+    """
     pins = anyio.run(_with_pins, context.obj, StoredPins.all)
     if as_json:
         print_json([asdict(pin) for pin in pins])
@@ -59,7 +63,11 @@ def forget(
     *,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Forget a printer's certificate after it was replaced: the next one that the printer shows is trusted."""
+    """Forget a printer's certificate after it was replaced: the next one that the printer shows is trusted.
+
+    Examples:
+        mailslot printer forget printer.example:631
+    """
     home: Path = context.obj
     printer_address = (
         _parse_host_and_port(printer) if printer is not None else anyio.run(_with_pins, home, _only_pinned_printer)

@@ -57,7 +57,14 @@ def demo(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document (with --once).")] = False,
     backend: Annotated[Literal["asyncio", "trio"], typer.Option(help="The asynchronous library to use.")] = "asyncio",
 ) -> None:
-    """Send a scanned page and fetch it back, on built-in mail servers; then show a device's panel, until Ctrl-C."""
+    """Try it: send a page, fetch it back, then open a device's panel.
+
+    The mail servers are built in, and nothing is real. The panel runs until Ctrl-C.
+
+    Examples:
+        mailslot demo
+        mailslot demo --once
+    """
     if as_json and not once:
         raise typer.BadParameter("--json goes with --once", param_hint="--json")
     steps = anyio.run(_run_journeys, as_json, backend=backend)

@@ -87,6 +87,11 @@ def scan(
     """Mail files, or what a scanner scans.
 
     Exits with 3 once the scan is accepted and waits for delivery; with --wait, 0 once it is sent, 1 if it failed.
+
+    Examples:
+        mailslot scan page.pdf --to alice@example.com --wait
+        mailslot scan page1.tif page2.tif --to alice@example.com,bob@example.com --subject 'Contract {date}'
+        mailslot scan --device test:0 --source adf --to alice@example.com
     """
     home: Path = context.obj
     if not files and device is None:

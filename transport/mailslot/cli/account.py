@@ -48,7 +48,12 @@ def add(
         ProtocolName, typer.Option(help="smtp for one that sends, pop3 for one that fetches.")
     ] = ProtocolName.SMTP,
 ) -> None:
-    """Add an account. It is set up, tested and given a token like a slot, under the id account.NAME."""
+    """Add an account. It is set up, tested and given a token like a slot, under the id account.NAME.
+
+    Examples:
+        mailslot account add office
+        mailslot account add inbox --protocol pop3
+    """
     home: Path = context.obj
     slot = add_account(open_records(home), name, protocol_from(protocol.value))
     make_console().print(
@@ -60,7 +65,11 @@ def add(
 
 @app.command("list")
 def list_accounts(context: typer.Context, *, as_json: AsJson = False) -> None:
-    """List the accounts."""
+    """List the accounts.
+
+    Examples:
+        mailslot account list
+    """
     home: Path = context.obj
     directory = slot_directory(home)
     if directory.fault is not None:
@@ -96,7 +105,11 @@ def remove(
     *,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Remove an account with its settings, its password and its token; not while anything uses it."""
+    """Remove an account with its settings, its password and its token; not while anything uses it.
+
+    Examples:
+        mailslot account remove office --yes
+    """
     records = open_records(context.obj)
     slot = find_account(records, name)
     check_unused(records.settings.current(), slot)

@@ -39,6 +39,16 @@ BUILT_IN: Final[Mapping[str, str]] = {
 """The built-in commands, whose names plugins cannot take: module of this package, and name in it."""
 
 
+GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
+    "Set up": ("slots", "show", "set", "token", "test"),
+    "Run": ("serve", "jobs", "received", "poll", "metrics"),
+    "Accounts, and devices that do not know OAuth 2.0": ("account", "listener", "device"),
+    "Faults, and support": ("explain", "decode", "report", "plugins"),
+    "Several devices": ("export", "import"),
+}
+"""The built-in commands by what they are for, as the help lists them."""
+
+
 def plugin_command_names() -> list[str]:
     """Return the words that call commands of plugins, sorted; without those that nobody could type."""
     names = {entry.name for entry in installed_entry_points() if entry.group == COMMAND_GROUP}

@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_group
 
+from mailslot.cli.command_help import set_up_help
 from mailslot.cli.command_table import BUILT_IN, COMMAND_GROUP, plugin_command_names
 from mailslot.errors import MailError
 from mailslot.registry import PluginGroup
@@ -67,17 +68,17 @@ def _load_command(name: str) -> Any:  # noqa: ANN401 - as above
         def refuse() -> None:
             raise reason
 
-        from rich.markup import escape  # noqa: PLC0415 - typer's help has it loaded
-
-        refuse.__doc__ = escape(str(reason))
+        refuse.__doc__ = str(reason)
         return make_command(name, refuse, context_settings=_ANY_WORDS)
 
 
 def make_command(name: str, command: Command, context_settings: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 - as above
     """Return typer's command of a name."""
-    holder = typer.Typer()
+    holder = typer.Typer(rich_markup_mode=None)
     if isinstance(command, typer.Typer):
         holder.add_typer(command, name=name)
     else:
         holder.command(name, context_settings=dict(context_settings or {}))(command)
-    return get_group(holder).commands[name]
+    found: Any = get_group(holder).commands[name]
+    set_up_help(found)
+    return found

@@ -27,7 +27,14 @@ def decode(
     language: Annotated[str | None, typer.Option(help="The language to answer in; else the device's.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what a token or a SASL message on standard input says of itself, without any secret that is in it."""
+    """Say what a token or SASL message contains, without its secrets.
+
+    It is read from standard input.
+
+    Examples:
+        mailslot decode < token.txt
+        mailslot decode --json < dialogue.log
+    """
     from mailslot.diagnosis.decoding.transcript import MAX_INPUT, decode_pasted  # noqa: PLC0415 - only when called
 
     if context.args:

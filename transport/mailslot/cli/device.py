@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from mailslot.slots.records import Records
     from mailslot.wire.secret import Secret
 
-app = typer.Typer(help="The devices that use this gateway: who may, and what came of it.", no_args_is_help=True)
+app = typer.Typer(help="The devices that use this gateway: who may do what.", no_args_is_help=True)
 
 _SECURITY = {"none": "none", "starttls": "STARTTLS", "tls": "SSL/TLS"}
 
@@ -60,7 +60,12 @@ def add(
     notify: options.Notify = None,
     as_json: AsJson = False,
 ) -> None:
-    """Add a device. An address, a user with a password, or a certificate identify it; all that are given must fit."""
+    """Add a device. An address, a user with a password, or a certificate identify it; all that are given must fit.
+
+    Examples:
+        mailslot device add copier --user copier --address 192.168.1.20
+        mailslot device add fax --address 192.168.1.21 --via account.office --to '*@example.com' --limit 20/minute
+    """
     given = options.device_options(
         address=address,
         user=user,
@@ -99,7 +104,11 @@ def adopt(
     notify: options.Notify = None,
     as_json: AsJson = False,
 ) -> None:
-    """Add a device that has knocked, with its address and the user that it tried; and say what to enter at it."""
+    """Add a device that has knocked, with its address and the user that it tried; and say what to enter at it.
+
+    Examples:
+        mailslot device adopt 192.168.1.22 copier
+    """
     home: Path = context.obj
     unknown = anyio.run(read_log, home, _unknown_devices, list["UnknownDevice"]())
     found = next((each for each in unknown if each.address == address), None)
@@ -152,7 +161,11 @@ def _add(home: Path, name: str, given: options.DeviceOptions, *, as_json: bool) 
 
 @app.command("list")
 def list_devices(context: typer.Context, *, as_json: AsJson = False) -> None:
-    """List the devices, and when each came last."""
+    """List the devices, and when each came last.
+
+    Examples:
+        mailslot device list
+    """
     home: Path = context.obj
     records = open_records(home)
     current = records.settings.current()
@@ -179,7 +192,11 @@ def list_devices(context: typer.Context, *, as_json: AsJson = False) -> None:
 
 @app.command("show")
 def show(context: typer.Context, name: options.DeviceName, *, as_json: AsJson = False) -> None:
-    """Show a device, and what to enter at it."""
+    """Show a device, and what to enter at it.
+
+    Examples:
+        mailslot device show copier
+    """
     home: Path = context.obj
     document = _document(open_records(home), home, name)
     if as_json:
@@ -207,7 +224,11 @@ _PASSWORDS = {
 
 @app.command("remove")
 def remove(context: typer.Context, name: options.DeviceName) -> None:
-    """Remove a device and its password; nothing is taken from it any more within seconds."""
+    """Remove a device and its password; nothing is taken from it any more within seconds.
+
+    Examples:
+        mailslot device remove copier
+    """
     home: Path = context.obj
     remove_device(open_records(home), name)
 
@@ -229,7 +250,11 @@ def new_password(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Give a device a new password: one that is made and shown once, or one of your own."""
+    """Give a device a new password: one that is made and shown once, or one of your own.
+
+    Examples:
+        mailslot device password copier
+    """
     made = set_device_password(
         open_records(context.obj), name, password=options.read_password(password), recoverable=apop
     )
@@ -243,7 +268,11 @@ def new_password(
 
 @app.command("log")
 def log(context: typer.Context, name: options.DeviceName, *, as_json: AsJson = False) -> None:
-    """Show the last dialogues of a device, without secrets, each with what there is to say about it."""
+    """Show the last dialogues of a device, without secrets, each with what there is to say about it.
+
+    Examples:
+        mailslot device log copier
+    """
     home: Path = context.obj
     find_table(open_records(home), DEVICES, name)
 
@@ -267,7 +296,11 @@ def log(context: typer.Context, name: options.DeviceName, *, as_json: AsJson = F
 
 @app.command("unknown")
 def unknown(context: typer.Context, *, as_json: AsJson = False) -> None:
-    """Show who knocked and was not let in: from where, what they called themselves and tried, and how often."""
+    """Show who knocked and was not let in: from where, what they called themselves and tried, and how often.
+
+    Examples:
+        mailslot device unknown
+    """
     found = anyio.run(read_log, context.obj, _unknown_devices, list["UnknownDevice"]())
     if as_json:
         print_json([unknown_document(each) for each in found])

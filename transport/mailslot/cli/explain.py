@@ -24,7 +24,14 @@ def explain(
     language: Annotated[str | None, typer.Option(help="The language to answer in; else the device's.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what a fault means that a copier's panel, a log or another mail client shows, and who must act."""
+    """Say what an error means that a panel, a log or a client shows.
+
+    It says who must act as well.
+
+    Examples:
+        mailslot explain "535 5.7.139 Authentication unsuccessful"
+        mailslot explain --language de < mail.log
+    """
     from mailslot.causes.cause import causes  # noqa: PLC0415 - only where something is said
     from mailslot.causes.maker_codes import makers_of  # noqa: PLC0415 - only where something is said
     from mailslot.diagnosis.catalogue import actor_name, label  # noqa: PLC0415 - likewise

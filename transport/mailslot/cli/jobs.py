@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-app = typer.Typer(help="The queue: what waits, what was sent, what failed and why.")
+app = typer.Typer(
+    help="The queue: what waits, what was sent, what failed and why.",
+    epilog="mailslot jobs\nmailslot jobs --state held --state failed",
+)
 
 
 class StateName(StrEnum):
@@ -95,7 +98,11 @@ def _list(found: list[Job]) -> None:
 
 @app.command("show")
 def show(context: typer.Context, number: Number, *, as_json: AsJson = False) -> None:
-    """Show a job's story: who gets it, what the server said, how often it was tried, and when it is tried next."""
+    """Show a job's story: who gets it, what the server said, how often it was tried, and when it is tried next.
+
+    Examples:
+        mailslot jobs show 17
+    """
     job = _with_spool(context, lambda spool: spool.job(number))
     if as_json:
         print_json(job_document(job))
@@ -117,7 +124,11 @@ def show(context: typer.Context, number: Number, *, as_json: AsJson = False) -> 
 
 @app.command("retry")
 def retry(context: typer.Context, number: Number) -> None:
-    """Have a job sent again that has failed, is held, waits for its next try or is in doubt."""
+    """Have a job sent again that has failed, is held, waits for its next try or is in doubt.
+
+    Examples:
+        mailslot jobs retry 17
+    """
     job = _with_spool(context, lambda spool: spool.retry(number))
     make_console().print(f"Job {job.id} is sent again, to {escape(_addresses(job))}.", highlight=False)
     warn_if_no_service(context.obj)
@@ -125,7 +136,11 @@ def retry(context: typer.Context, number: Number) -> None:
 
 @app.command("cancel")
 def cancel(context: typer.Context, number: Number) -> None:
-    """Have a job not sent."""
+    """Have a job not sent.
+
+    Examples:
+        mailslot jobs cancel 17
+    """
     job = _with_spool(context, lambda spool: spool.cancel(number))
     make_console().print(f"Job {job.id} is cancelled.", highlight=False)
 

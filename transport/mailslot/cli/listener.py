@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from mailslot.diagnosis.gateway_log import GatewayLog
 
-app = typer.Typer(help="What the gateway listens on: add a listener, list them, remove one.", no_args_is_help=True)
+app = typer.Typer(help="What the gateway listens on: add, list and remove.", no_args_is_help=True)
 
 ListenerName = Annotated[str, typer.Argument(metavar="NAME", help="The listener's name, such as scanners.")]
 
@@ -56,7 +56,13 @@ def add(
         bool, typer.Option("--legacy", help="Also speak TLS 1.0 and 1.1 with old ciphers, on this listener alone.")
     ] = False,
 ) -> None:
-    """Add a listener; the running service opens it within seconds."""
+    """Add a listener; the running service opens it within seconds.
+
+    Examples:
+        mailslot listener add scanners --listen 192.168.1.5:587
+        mailslot listener add old --listen 192.168.1.5:2587 --legacy
+        mailslot listener add plain --listen 192.168.1.5:25 --security none
+    """
     values: dict[str, object] = {"listen": listen, "protocol": protocol.value, "security": security.value}
     add_listener(open_records(context.obj), name, values | ({"legacy": True} if legacy else {}))
     make_console().print(f"The listener {name} is there: {escape(listen)}.", highlight=False, soft_wrap=True)
@@ -64,7 +70,11 @@ def add(
 
 @app.command("list")
 def list_listeners(context: typer.Context, *, as_json: AsJson = False) -> None:
-    """List the listeners, and the addresses that the service has taken."""
+    """List the listeners, and the addresses that the service has taken.
+
+    Examples:
+        mailslot listener list
+    """
     home: Path = context.obj
     current = open_records(home).settings.current()
     listening, failures = anyio.run(read_log, home, _noted, (dict[str, tuple[str, int]](), dict[str, str]()))
@@ -94,7 +104,11 @@ def list_listeners(context: typer.Context, *, as_json: AsJson = False) -> None:
 
 @app.command("remove")
 def remove(context: typer.Context, name: ListenerName) -> None:
-    """Remove a listener; not while a device is bound to it."""
+    """Remove a listener; not while a device is bound to it.
+
+    Examples:
+        mailslot listener remove old
+    """
     remove_listener(open_records(context.obj), name)
     make_console().print(f"The listener {name} is removed.", highlight=False)
 

@@ -6,11 +6,10 @@ commands are read from their source instead. Commands of others are loaded, so t
 
 from __future__ import annotations
 
-import shutil
-import textwrap
 from typing import TYPE_CHECKING, Final
 
-from mailslot.cli.command_table import BUILT_IN, COMMAND_GROUP, plugin_command_names, summary
+from mailslot.cli.command_table import BUILT_IN, COMMAND_GROUP, GROUPS, plugin_command_names, summary
+from mailslot.cli.help_text import columns, paragraphs
 from mailslot.entry_points import OWN_DISTRIBUTION, installed_entry_points, origin_of
 from mailslot.errors import MailError
 
@@ -28,39 +27,50 @@ _OPTIONS: Final = (
     ("--show-completion", "Show completion for the current shell."),
     ("-h, --help", "Show this message and exit."),
 )
-_MAX_WIDTH: Final = 100
-_MIN_TEXT: Final = 20
+FIRST_STEPS: Final = (
+    "mailslot demo                    try everything; nothing in it is real",
+    "mailslot slots                   see what can be set up",
+    "mailslot set network.smtp provider=microsoft365 account=scanner@example.com",
+    "mailslot token get network.smtp  sign in once",
+    "mailslot test network.smtp       see whether it works, or why not",
+    "mailslot serve                   send and fetch until stopped",
+    "mailslot COMMAND --help          more about a command, with examples",
+)
+"""What somebody types who begins; at most 78 characters."""
 
 
 def overview() -> str:
     """Return the help, as wide as the terminal."""
-    width = min(shutil.get_terminal_size().columns, _MAX_WIDTH)
-    usage = "Usage: mailslot [OPTIONS] COMMAND [ARGS]..."
-    return "\n".join(
-        [
-            *(usage, "", *textwrap.wrap(DESCRIPTION, width), ""),
-            *("Options:", *_columns(_OPTIONS, width), ""),
-            *("Commands:", *_columns(list(_commands()), width), ""),
-        ]
-    )
+    groups = ((f"{title}:", list(_built_in(names))) for title, names in GROUPS.items())
+    own, others = list[tuple[str, str]](), list[tuple[str, str]]()
+    for name, text, is_own in _of_plugins():
+        (own if is_own else others).append((name, text))
+    lists = [
+        *groups,
+        ("What the device does:", own),
+        ("Commands of plugins:", others),
+        ("Options, before the command:", _OPTIONS),
+    ]
+    width = max(len(name) for _, rows in lists[:-1] for name, _ in rows)
+    lines = ["Usage: mailslot [OPTIONS] COMMAND [ARGS]...", "", *paragraphs(DESCRIPTION)]
+    for title, rows in lists:
+        if rows:
+            lines += ["", title, *columns((name.ljust(width), text) for name, text in rows)]
+    lines += ["", "First steps:", *(f"  {step}" for step in FIRST_STEPS)]
+    return "\n".join([*lines, ""])
 
 
-def _columns(rows: Iterable[tuple[str, str]], width: int) -> Iterator[str]:
-    rows = list(rows)
-    indent = max(len(left) for left, _ in rows) + 4
-    for left, text in rows:
-        lines = textwrap.wrap(text, max(width - indent, _MIN_TEXT)) or [""]
-        yield f"  {left}".ljust(indent) + lines[0]
-        yield from (" " * indent + line for line in lines[1:])
+def _built_in(names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for name in names:
+        yield name, summary(f"mailslot.cli.{BUILT_IN[name]}")
 
 
-def _commands() -> Iterator[tuple[str, str]]:
-    for name, place in BUILT_IN.items():
-        yield name, summary(f"mailslot.cli.{place}")
+def _of_plugins() -> Iterator[tuple[str, str, bool]]:
+    """Yield the commands of plugins, each with its sentence, and whether it is installed with mailslot."""
     entries = {entry.name: entry for entry in reversed(installed_entry_points()) if entry.group == COMMAND_GROUP}
     for name in plugin_command_names():
         own = origin_of(entries[name]).name == OWN_DISTRIBUTION
-        yield name, (own and summary(entries[name].value)) or _loaded_summary(name)
+        yield name, (own and summary(entries[name].value)) or _loaded_summary(name), own
 
 
 def _loaded_summary(name: str) -> str:

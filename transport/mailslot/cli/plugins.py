@@ -25,7 +25,13 @@ _COLOURS: Final = {"active": "green", "available": "default", "missing_extra": "
 
 
 def plugins(context: typer.Context, *, as_json: AsJson = False) -> None:
-    """Show the plugins that are installed: from which package, whether they can be used, and what uses them."""
+    """Show the installed plugins, and whether they can be used.
+
+    It also shows the package of each, and what uses it.
+
+    Examples:
+        mailslot plugins
+    """
     from mailslot.service.plugin_usage import find_plugin_usage  # noqa: PLC0415
     from mailslot.service.plugins import plugin_rows  # noqa: PLC0415 - the service takes a while to import
 

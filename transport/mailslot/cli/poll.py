@@ -36,7 +36,12 @@ def poll(
         bool, typer.Option("--again", help="Also try again what was set aside or could not be fetched.")
     ] = False,
 ) -> None:
-    """Poll a slot now, once: fetch what is new, and have it handled."""
+    """Fetch the new mail of a slot now, once, and have it handled.
+
+    Examples:
+        mailslot poll fax.pop
+        mailslot poll print.pop --again
+    """
     found = find_slot(context.obj, slot)
     if found.protocol != "POP":
         raise InputError(f"{found.id} sends mail; only a POP slot can be polled.", stage="resolve")

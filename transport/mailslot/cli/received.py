@@ -38,7 +38,12 @@ def received(
     state: Annotated[list[StateName] | None, typer.Option(help="Only mail in this state; may be repeated.")] = None,
     most: Annotated[int, typer.Option(min=1, max=10_000, help="How many, the newest first.")] = 100,
 ) -> None:
-    """List the mail that was fetched, the newest first, and what became of each."""
+    """List the mail that was fetched, and what became of it.
+
+    Examples:
+        mailslot received
+        mailslot received --record print-pop --state set_aside
+    """
     states = [each.value for each in state or ()]
     found = anyio.run(_found, context.obj, record, states, most)
     if as_json:

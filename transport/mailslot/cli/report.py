@@ -20,7 +20,13 @@ def report(
     *,
     force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
 ) -> None:
-    """Write what support wants to know into a zip file: settings, slots, the last tests, without any secret."""
+    """Write a zip file for support, without secrets.
+
+    It contains the settings, the slots and the last tests.
+
+    Examples:
+        mailslot report report.zip
+    """
     from mailslot.diagnosis.report import make_report  # noqa: PLC0415 - cryptography takes a while to import
 
     check_output(file, force=force)

@@ -42,7 +42,7 @@ def _run() -> int | str | None:
         if (command := quick_command(sys.argv[1:])) is not None:
             command()
             return 0
-        _run_with_typer()
+        return _run_with_typer()
     except MailError as error:
         print_error(str(error))
         return 2 if isinstance(error, InputError) and error.cause == "invalid_input" else 1
@@ -55,13 +55,25 @@ def _run() -> int | str | None:
     except Exception as error:  # noqa: BLE001 - a plugin may fail in any way
         print_error(_fault_sentence(error))
         return 1
-    return 0
 
 
-def _run_with_typer() -> None:
-    from mailslot.cli.app import app  # noqa: PLC0415 - see `mailslot.cli.quick`
+def _run_with_typer() -> int:
+    """Run the command by typer, and return its exit status."""
+    import typer  # noqa: PLC0415 - see `mailslot.cli.quick`
+    from typer.exceptions import TyperException  # noqa: PLC0415 - as above
 
-    app()
+    from mailslot.cli.app import app  # noqa: PLC0415 - as above
+    from mailslot.cli.usage_error import usage_lines  # noqa: PLC0415 - as above
+
+    try:
+        code: int | None = app(standalone_mode=False)
+    except typer.Abort:
+        print_error("Nothing was done.")
+        return 1
+    except TyperException as error:
+        print_error("\n".join(usage_lines(error)))
+        return 2
+    return code if isinstance(code, int) else 0
 
 
 def _fault_sentence(error: Exception) -> str:

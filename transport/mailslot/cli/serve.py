@@ -29,13 +29,23 @@ def serve(
         Literal["json", "plain"] | None, typer.Option(help="How to log; plain on a terminal, else JSON lines.")
     ] = None,
 ) -> None:
-    """Deliver, poll, watch and renew until stopped; one service for each home folder."""
+    """Send, fetch and renew tokens until stopped.
+
+    Examples:
+        mailslot serve
+        mailslot serve --listen 8025
+        mailslot serve --listen 0.0.0.0:8443
+    """
     home: Path = context.obj
     serve_home(home, listen, backend, log)
 
 
 def print_metrics(context: typer.Context) -> None:
-    """Print the state of the device in Prometheus' text format."""
+    """Print the state of the device for Prometheus.
+
+    Examples:
+        mailslot metrics
+    """
     from mailslot.service.device import open_device  # noqa: PLC0415
     from mailslot.service.metrics import metrics  # noqa: PLC0415
 

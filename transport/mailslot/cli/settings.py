@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mailslot.slots.keys import Key
+    from mailslot.slots.records import Records
     from mailslot.slots.section import Section
 
 SlotName = Annotated[str, typer.Argument(metavar="SLOT", help="A slot's id, such as network.smtp or account.NAME.")]
@@ -41,7 +42,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")
 
 
 def show(context: typer.Context, slot: PlaceName, *, as_json: AsJson = False) -> None:
-    """Show the settings of a slot's record, or of a section such as device: what holds, and where it is from."""
+    """Show the settings of a slot, or of a section such as device.
+
+    Each with what holds, and where it is from.
+
+    Examples:
+        mailslot show network.smtp
+        mailslot show device --json
+    """
     from mailslot.slots.overview import record_overview, section_overview  # noqa: PLC0415 - cryptography is slow
 
     home: Path = context.obj
@@ -65,12 +73,22 @@ def set_values(
         list[str], typer.Argument(metavar="KEY=VALUE…", help="What to set; KEY= unsets, KEY=- reads standard input.")
     ],
 ) -> None:
-    """Set settings of a slot's record, of a section, or of a listener or device: listeners.NAME, devices.NAME.
+    """Change settings of a slot, section, listener or device.
+
+    A listener is listeners.NAME, a device devices.NAME.
 
     Passwords and client secrets go into the vault.
 
     client_secret may be a text, a service account's key file, or a private key with its certificate in PEM:
     mailslot set SLOT client_secret=- < key-and-certificate.pem
+
+    Examples:
+        mailslot set network.smtp provider=microsoft365 account=scanner@example.com
+        mailslot set network.smtp server=mail.example.com port=587 security=starttls
+        mailslot set network.smtp client_secret=-
+        mailslot set fax.pop check_interval=
+        mailslot set devices.copier to=*@example.com,boss@example.net
+        mailslot set device name="Copier on the second floor" administrator=admin@example.com
     """
     home: Path = context.obj
     if slot.partition(".")[0] in GROUPS:
@@ -87,14 +105,26 @@ def set_values(
         return
     secrets = {key: Secret(text) if text else None for key, text in texts.items() if key in SECRETS}
     values = {key: text or None for key, text in texts.items() if key not in SECRETS}
-    changed = open_records(home).change(found.record, values, secrets)
+    records = open_records(home)
+    implied = _implied(records, found, values)
+    changed = records.change(found.record, values | implied, secrets)
     done.print(f"Set {', '.join(texts)} of {found.id}.")
+    for key, value in implied.items():
+        done.print(f"A provider is for OAuth 2.0, so {key} is {value} now; {key}=none ends that.", highlight=False)
     for note in changed.notes:
         done.print(escape(note), highlight=False)
     others = [other.id for other in slots_of(found.record) if other != found]
     if others:
         done.print(f"This holds for {' and '.join(others)} too.")
     _warn_about_secrets(assignments, keys)
+
+
+def _implied(records: Records, slot: Slot, values: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Return the settings that follow from a provider where no sign-in is set."""
+    named = values.get("provider") or values.get("issuer")
+    if not named or "authentication" in values or records.settings.load()[slot.record].authentication != "none":
+        return {}
+    return {"authentication": "oauth2"}
 
 
 def _set_table(home: Path, place: str, assignments: list[str]) -> None:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 
 def slots(context: typer.Context, *, as_json: AsJson = False) -> None:
-    """Show every slot and account: its place on the panel, how it signs in, its token, and its last connection test."""
+    """Show every slot and account: its sign-in, token and last test.
+
+    Examples:
+        mailslot slots
+    """
     home: Path = context.obj
     print_slots(home, as_json=as_json)

@@ -51,9 +51,14 @@ def run_test(
         str | None, typer.Option(help="What to say it in: en, de, fr, es or ja; else the device's language.")
     ] = None,
 ) -> None:
-    """Test the connection of slots: stage by stage, and why it fails and who must act where it does.
+    """Test the connection of slots; say why it fails, and who must act.
 
     Nothing is read and nothing deleted; nothing is sent without --send.
+
+    Examples:
+        mailslot test network.smtp
+        mailslot test network.smtp fax.pop --json
+        mailslot test alert.smtp --send
     """
     directory = slot_directory(context.obj)
     found = list({slot.id: slot for slot in map(directory.find, slots)}.values())

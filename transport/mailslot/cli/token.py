@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mailslot.slots.records import Records
     from mailslot.slots.slot import Slot
 
-app = typer.Typer(help="The token of a slot: get it, delete it, look at it.", no_args_is_help=True)
+app = typer.Typer(help="The token of a slot: get it, delete it, see its state.", no_args_is_help=True)
 
 FlowName = Literal["browser", "device", "paste", "app"]
 
@@ -43,7 +43,12 @@ def get(
         FlowName | None, typer.Option(help="How to sign in; without it, what the slot or the provider prefers.")
     ] = None,
 ) -> None:
-    """Get a token: sign in once, and the device renews it from then on."""
+    """Get a token: sign in once, and the device renews it from then on.
+
+    Examples:
+        mailslot token get network.smtp
+        mailslot token get network.smtp --flow paste
+    """
     home: Path = context.obj
     found = find_slot(home, slot)
     records = open_records(home)
@@ -116,7 +121,12 @@ def delete(
     *,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Delete the token, here and at the provider."""
+    """Delete the token, here and at the provider.
+
+    Examples:
+        mailslot token delete network.smtp
+        mailslot token delete network.smtp --yes
+    """
     home: Path = context.obj
     found = find_slot(home, slot)
     records = open_records(home)
@@ -143,6 +153,10 @@ def moved(
     """Say that the device has moved, and was not copied: its tokens are renewed here from now on, and its jobs sent.
 
     Only where nothing renews them elsewhere any more: two devices with one token end it for each other.
+
+    Examples:
+        mailslot token moved
+        mailslot token moved fax.pop --yes
     """
     home: Path = context.obj
     slots = slot_directory(home).slots if slot is None else (find_slot(home, slot),)
@@ -175,6 +189,9 @@ def rotate_key(context: typer.Context) -> None:
     """Encrypt all tokens, passwords and secrets with a new key, and delete the old key.
 
     For when somebody may have got hold of the old key, such as with a backup. A service that runs can go on.
+
+    Examples:
+        mailslot token rotate-key
     """
     count = open_records(context.obj).rotate_key()
     make_console().print(
@@ -191,7 +208,12 @@ def status(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Show the tokens of all slots, or of one: until when, for whom, and what is wrong."""
+    """Show the tokens of all slots, or of one: until when, for whom, and what is wrong.
+
+    Examples:
+        mailslot token status
+        mailslot token status network.smtp --json
+    """
     home: Path = context.obj
     slots = slot_directory(home).slots if slot is None else (find_slot(home, slot),)
     rows = anyio.run(token_rows, open_records(home), slots)

@@ -33,7 +33,13 @@ def export(
     ] = "",
     force: Force = False,
 ) -> None:
-    """Write the settings down, without passwords, secrets and tokens, for other devices to import."""
+    """Write the settings to a file, for other devices to import.
+
+    Passwords, secrets and tokens are not in it.
+
+    Examples:
+        mailslot export settings.toml --without account,sender_address
+    """
     from mailslot.slots.settings_export import export_settings  # noqa: PLC0415 - cryptography takes a while to import
 
     names = [name for name in without.replace(",", " ").split() if name]
@@ -62,10 +68,16 @@ def import_(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take over settings that another device has exported: all of them, or none where anything is wrong.
+    """Take over the settings that another device has exported.
+
+    All of them are taken over, or none where anything is wrong.
 
     What changes is shown first. A table in the file replaces the device's; one that is not there stays as it is, as do
     tokens and passwords, save for those that would go to another server.
+
+    Examples:
+        mailslot import settings.toml --dry-run
+        mailslot import settings.toml --yes
     """
     from mailslot.slots.settings_import import apply_import, plan_import  # noqa: PLC0415 - as above
 

@@ -23,6 +23,9 @@ def password(context: typer.Context) -> None:
     """Set the administrator's password, for example after it was forgotten. All sessions are signed out.
 
     The password is asked for on the terminal, or read from standard input: mailslot panel password < file
+
+    Examples:
+        mailslot panel password
     """
     try:
         from mailslot_plugins.panel.security.password import Password  # noqa: PLC0415 - argon2 comes with an extra

@@ -1,0 +1,53 @@
+"""The layout of help texts: columns and paragraphs, as wide as the terminal."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_MAX_WIDTH: Final = 100
+_MAX_LEFT: Final = 26
+"""Characters of the left column; the text of a longer entry begins on the next line."""
+
+_MIN_TEXT: Final = 20
+_COMMAND: Final = "mailslot "
+"""How a line begins that a person types, and that is not to be wrapped."""
+
+
+def text_width() -> int:
+    """Return how many characters a line of help has."""
+    return min(shutil.get_terminal_size().columns, _MAX_WIDTH)
+
+
+def columns(rows: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Yield the lines of a list: what is named, and beside it what there is to say about it."""
+    rows = list(rows)
+    indent = min(max((len(left) for left, _ in rows), default=0), _MAX_LEFT) + 4
+    for left, text in rows:
+        first, *more = textwrap.wrap(text, max(text_width() - indent, _MIN_TEXT)) or [""]
+        if len(left) > indent - 4:
+            yield f"  {left}"
+            yield f"{'':{indent}}{first}".rstrip()
+        else:
+            yield f"  {left:<{indent - 2}}{first}".rstrip()
+        yield from (f"{'':{indent}}{line}" for line in more)
+
+
+def paragraphs(text: str) -> Iterator[str]:
+    """Yield the lines of a text; a line that is a command stays as it is."""
+    for number, paragraph in enumerate(filter(None, text.split("\n\n"))):
+        if number:
+            yield ""
+        waiting: list[str] = []
+        for line in paragraph.splitlines():
+            if line.lstrip().startswith(_COMMAND):
+                yield from textwrap.wrap(" ".join(waiting), text_width())
+                yield f"  {line.strip()}"
+                waiting = []
+            else:
+                waiting.append(line)
+        yield from textwrap.wrap(" ".join(waiting), text_width())
