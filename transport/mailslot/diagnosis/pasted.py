@@ -61,6 +61,10 @@ _SAID_OF_OTHER_THINGS: Final = frozenset(
     {"password_refused", "mailbox_full", "server_busy", "sign_in_temporarily_unavailable"}
 )
 """Access is denied to folders, too, passwords are changed, and disks are full: nobody says that it is the server's."""
+_NOBODY_ANSWERED: Final = frozenset(
+    {"name_not_found", "network_unreachable", "connection_refused", "connection_timeout", "not_a_mail_server"}
+)
+"""What clients say of any failure, also where they quote what the server said."""
 _SECRET: Final = re.compile(r"\b(?:Bearer|AUTH \w+|PASS) \S+|[A-Za-z0-9+/_.\-]{60,}={0,2}")
 
 
@@ -77,7 +81,8 @@ def explain_pasted(text: str) -> Diagnosis | None:
     codes = find_maker_codes(text) if cause is None else []
     if len({each.maker for each in codes}) == 1:
         cause, maker = codes[0].cause, codes[0].maker
-    if cause is None and (row := find_shown(text)) is not None:
+    answered = any(reply.certain and reply.known for reply in replies)
+    if cause is None and (row := find_shown(text)) is not None and not (answered and row.cause in _NOBODY_ANSWERED):
         cause = row.cause
     if cause is None:
         cause = _of_words(text, causes().keys() - _SAID_OF_OTHER_THINGS)

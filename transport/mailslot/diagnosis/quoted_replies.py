@@ -46,6 +46,14 @@ _BEFORE_A_CODE: Final = re.compile(
 )
 _ENHANCED: Final = re.compile(rf"(?<![\d.])({_NUMBERS})(?![\d.])[ :]*(.*)", re.DOTALL)
 _POP3: Final = re.compile(r"-ERR\b(?: \[([A-Z/-]+)\])? ?(.*)", re.DOTALL)
+_POP3_IN_QUOTES: Final = re.compile(r"(['\"])-ERR\b(?: \[([A-Z/-]+)\])? ?(.*?)\1(?=[,;)\s]|$)", re.DOTALL)
+"""As Outlook quotes it, with fields of its own behind."""
+_POP3_RESPONDED: Final = re.compile(
+    r"(?:Sending of (?:user ?name|password)|The (?:STAT|LIST|UIDL|RETR|DELE|TOP) command)\b.{0,160}?"
+    r" responded: (?:\[([A-Z/-]+)\] )?(.*)",
+    re.DOTALL,
+)
+"""As Thunderbird quotes it, without the sign of POP3."""
 _IMAP: Final = re.compile(r"(?:\b(?:NO|BAD|BYE) |b['\"])\[([A-Z-]+)\] (.*)", re.DOTALL)
 _CONTINUED: Final = re.compile(rf"\n?{_CODE}-(?:{_NUMBERS} )?")
 
@@ -74,8 +82,9 @@ _POP3_PLACES: Final[tuple[tuple[Stage, Presented | None], ...]] = (
     ("sign_in", "password"),
     ("sign_in", "token"),
     ("transaction", None),
-    ("greeting", None),
 )
+_POP3_GREETING: Final[tuple[tuple[Stage, Presented | None], ...]] = (("greeting", None),)
+_GREETS: Final = re.compile(r"greeting|banner|welcome|on connect|after connect|refused to talk", re.IGNORECASE)
 
 
 class Quoted(NamedTuple):
@@ -108,14 +117,16 @@ def unwrapped(text: str) -> str:
 
 def quoted_replies(text: str) -> Iterator[Quoted]:
     """Yield the replies that an unwrapped text may quote, the likeliest first."""
-    for pattern, protocol in ((_POP3, "POP3"), (_IMAP, "IMAP")):
-        if match := pattern.search(text):
-            reply = Reply(None, match[1], match[2], positive=False)
+    places = _by_token_first(text, _POP3_PLACES) + (_POP3_GREETING if _GREETS.search(text) else ())
+    for patterns, protocol in (((_POP3_IN_QUOTES, _POP3, _POP3_RESPONDED), "POP3"), ((_IMAP,), "IMAP")):
+        if match := next(filter(None, (pattern.search(text) for pattern in patterns)), None):
+            code, words = match.groups()[-2:]
+            reply = Reply(None, code, words, positive=False)
             yield Quoted(
-                match[2],
+                words,
                 tuple(
                     Refusal(protocol=_protocol(protocol), stage=stage, reply=reply, presented=presented)
-                    for stage, presented in _by_token_first(text, _POP3_PLACES)
+                    for stage, presented in places
                 ),
                 (),
             )
