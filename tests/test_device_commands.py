@@ -12,6 +12,7 @@ import trustme
 
 from command_line import mailslot
 from mailslot.diagnosis.gateway_log import STORE, Dialogue, GatewayLog
+from mailslot.diagnosis.listener_certificate import ListenerCertificate
 from mailslot.smtp.content import to_content
 from mailslot.spool.job import NewJob
 from mailslot.spool.spool import Spool
@@ -32,7 +33,8 @@ def note(home: Path, line: str = "> 220") -> None:
     async def main() -> None:
         async with Spool(home) as spool:
             log = GatewayLog(spool.store(STORE))
-            log.note_listening({"scan": ("127.0.0.1", 40025)})
+            own = ListenerCertificate("gateway", ("gateway", "10.0.0.1"), "gateway", "0a1b", "RSA", 0.0, 4e9, True)
+            log.note_listening({"scan": ("127.0.0.1", 40025)}, certificates={"legacy": [own], "box": [own]})
             for at in (1.0, 2.0):
                 log.note_unknown(
                     at, "10.0.0.7", listener="scan", helo="NPIF65E56", user="scan", tls="TLSv1", verdict="Unknown user."
@@ -106,7 +108,14 @@ def test_listeners(shell: Shell) -> None:
     assert (rows["scan"]["listen"], rows["scan"]["port"]) == ("127.0.0.1:0", 40025)
     assert (rows["legacy"]["security"], rows["legacy"]["legacy"]) == ("starttls", True)
     assert (rows["box"]["protocol"], rows["box"]["host"], rows["box"]["port"]) == ("pop3", "::1", 995)
-    assert "port 40025" in shell.run("listener", "list")
+    [certificate] = rows["box"]["certificates"]
+    assert (certificate["names"], certificate["generated"]) == (["gateway", "10.0.0.1"], True)
+    assert (certificate["fingerprint"], certificate["valid_until"]) == ("0a1b", "2096-10-02T07:06:40+00:00")
+    shown = shell.run("listener", "list")
+    assert "port 40025" in shown
+    assert "legacy, box: RSA certificate made by mailslot for gateway, 10.0.0.1, until 2096-10-02" in shown
+    assert "SHA-256 0A:1B" in shown
+    assert 'mailslot_listener_certificate_expires_timestamp_seconds{listener="box"} 4000000000' in shell.run("metrics")
     shell.run("device", "add", "copier", "--address", "10.0.0.1", "--listener", "legacy")
     assert "used by the device copier" in shell.run("listener", "remove", "legacy", code=2)
     shell.run("device", "remove", "copier")

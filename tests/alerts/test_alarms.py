@@ -10,10 +10,12 @@ import pytest
 
 from alerts.devices import ALERTS, SETTINGS, Clock, run_device, sent_messages
 from mailslot import InputError
+from mailslot.diagnosis.gateway_log import STORE, GatewayLog
+from mailslot.diagnosis.listener_certificate import ListenerCertificate
 from mailslot.spool.errors import SpoolError
 from mailslot.spool.spool import Spool
 from mailslot.spool.store import Store
-from mailslot_plugins.alerts import token_watch
+from mailslot_plugins.alerts import certificate_watch, token_watch
 from mailslot_plugins.alerts.alarms import Alarms
 from mailslot_plugins.alerts.pipeline import AlertsPipeline
 from mailslot_plugins.alerts.state import ConditionRaised, Observation
@@ -228,6 +230,29 @@ async def test_a_needed_token_is_an_alarm_until_it_is_obtained(tmp_path: Path) -
         clock.now += 60
         await alarms.record()
         assert (await alarms.state()).incidents == ()
+
+
+async def test_a_listeners_certificate_that_ends_soon(tmp_path: Path) -> None:
+    clock = Clock()
+    listener = '[listeners.scan]\nlisten = "127.0.0.1:0"\n'
+    async with run_device(tmp_path, WITH + listener, clock) as device:
+        alarms, log = Alarms(device), GatewayLog(device.store(STORE))
+
+        async def observe(days: float) -> list[str]:
+            given = ListenerCertificate("a", ("a",), "b", "00", "RSA", 0.0, clock.now + days * 86_400, False)
+            log.note_listening({}, certificates={"scan": [given]})
+            await log.flush()
+            await alarms.record_observed(await certificate_watch.observe_certificates(device))
+            return [incident.kind for incident in (await alarms.state()).incidents]
+
+        assert await observe(15) == []
+        assert await observe(13) == ["certificate_ends"]
+        [mail] = await sent_messages(device)
+        assert mail["Subject"] == "[Copier] Certificate ends soon: scan"
+        assert "The certificate of the listener scan is valid until" in mail.get_content()
+        await observe(90)
+        clock.now += 60
+        assert await observe(90) == []
 
 
 async def test_the_pipeline_watches_until_it_is_stopped(tmp_path: Path, printer: Printer) -> None:

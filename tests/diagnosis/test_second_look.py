@@ -11,8 +11,9 @@ import pytest
 
 from diagnosis.device import SCANNER
 from diagnosis.scenarios import POP, SMTP, with_certificate
-from mailslot.diagnosis.certificate import PeerCertificate, _parse, day
 from mailslot.diagnosis.clock import EARLIEST, skew_by_certificate
+from mailslot.net.certificate_contents import CertificateContents, parse_certificate
+from mailslot.timestamps import day
 from mailslot_plugins.sandbox import DOVECOT
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ async def test_a_refusal_because_of_the_clock_is_the_cause(device: Device, sandb
     assert (result.stage, result.diagnosis.cause) == ("token", "clock_wrong")
 
 
-CERTIFICATE = PeerCertificate(("a",), "b", self_signed=False, valid_from=EARLIEST + 100, valid_until=EARLIEST + 1e6)
+CERTIFICATE = CertificateContents(("a",), "b", self_signed=False, valid_from=EARLIEST + 100, valid_until=EARLIEST + 1e6)
 
 
 @pytest.mark.parametrize(
@@ -189,12 +190,12 @@ def test_two_certificates_outside_their_dates_indicate_a_wrong_clock(now: float,
 
 @pytest.mark.parametrize("octets", [b"", b"\x30\x82", b"x" * 1000])
 def test_an_unreadable_certificate(octets: bytes) -> None:
-    assert _parse(octets) is None
+    assert parse_certificate(octets) is None
 
 
 def test_certificate_names_are_bounded_and_printable(ca: CA) -> None:
     leaf = ca.issue_cert(*[f"host{number}.example.com" for number in range(200)], common_name="\x1b[2J" + "x" * 40)
-    seen = _parse(ssl.PEM_cert_to_DER_cert(leaf.cert_chain_pems[0].bytes().decode()))
+    seen = parse_certificate(ssl.PEM_cert_to_DER_cert(leaf.cert_chain_pems[0].bytes().decode()))
     assert seen is not None
     assert len(seen.names) == 8
     assert str(seen).isprintable()

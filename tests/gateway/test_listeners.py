@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import socket
+import ssl
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -10,7 +13,7 @@ import anyio
 import pytest
 from anyio.to_thread import run_sync
 
-from gateway.gateway_device import run_gateway, send
+from gateway.gateway_device import run_gateway, send, untrusting
 from mailslot.diagnosis.gateway_log import GatewayLog
 from mailslot.slots.gateway.entries import add_listener
 from mailslot.spool.errors import full_error
@@ -56,6 +59,61 @@ async def test_a_certificate_that_becomes_unreadable(tmp_path: Path, certificate
             assert "own" in await gateway.until_some(gateway.log.failures)
             assert await is_served(client)
         assert await gateway.client(send) == {}
+
+
+async def presented(gateway: GatewayDevice, listener: str) -> bytes:
+    """Return the certificate that a device is shown, in DER."""
+    port = await gateway.port(listener)
+
+    def shake_hands() -> bytes:
+        client = socket.create_connection(("127.0.0.1", port), timeout=60)
+        with untrusting().wrap_socket(client) as tls:
+            return tls.getpeercert(binary_form=True) or b""
+
+    return await run_sync(shake_hands)
+
+
+async def test_certificates_that_are_replaced_on_the_disk(
+    tmp_path: Path, ca: trustme.CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listeners, "_CHECK_INTERVAL", 0.1)
+    monkeypatch.setattr(listeners, "_RETRY_INTERVAL", 0.1)
+    pem = tmp_path / "pair.pem"
+
+    async def replace(leaf: trustme.LeafCert) -> bytes:
+        await run_sync(pem.write_bytes, leaf.private_key_and_cert_chain_pem.bytes())
+        return ssl.PEM_cert_to_DER_cert(leaf.cert_chain_pems[0].bytes().decode())
+
+    old = await replace(ca.issue_cert("localhost", not_after=datetime.now(UTC) + timedelta(days=3)))
+    own = {"listen": "127.0.0.1:0", "security": "tls", "certificate": str(pem), "key": str(pem)}
+    async with run_gateway(tmp_path / "home") as gateway:
+        await run_sync(add_listener, gateway.device.records, "own", own)
+        await gateway.device.refresh()
+        assert await presented(gateway, "own") == old
+        [noted] = (await gateway.log.certificates())["own"]
+        assert (noted.names, noted.generated) == (("localhost",), False)
+        assert noted.fingerprint == hashlib.sha256(old).hexdigest()
+        assert noted.ends_soon(gateway.device.now())
+        assert not noted.has_ended(gateway.device.now())
+
+        # What cannot be used changes nothing but what is told of it.
+        await run_sync(pem.write_bytes, b"half a certific")
+        told = await gateway.until_some(gateway.log.failures)
+        assert told["own"].endswith("The listener own keeps the certificate that it has.")
+        assert await presented(gateway, "own") == old
+
+        new = await replace(ca.issue_cert("mail.example.com"))
+
+        async def is_mended() -> bool:
+            return not await gateway.log.failures()
+
+        assert await gateway.until_some(is_mended)
+        assert await presented(gateway, "own") == new
+        [noted] = (await gateway.log.certificates())["own"]
+        assert noted.names == ("mail.example.com",)
+        assert not noted.ends_soon(gateway.device.now())
+        generated = (await gateway.log.certificates())["scan"]
+        assert [(each.key_type, each.generated) for each in generated] == [("RSA", True), ("ECDSA", True)]
 
 
 async def test_a_log_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

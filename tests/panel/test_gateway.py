@@ -15,7 +15,9 @@ import pytest
 from anyio.to_thread import run_sync
 
 from mailslot.diagnosis.gateway_log import STORE, Dialogue, GatewayLog
+from mailslot.diagnosis.listener_certificate import ListenerCertificate
 from mailslot.spool.job import DEVICE_NOTE
+from mailslot.timestamps import day
 from mailslot_plugins.gateway.panel.makers import makers
 from mailslot_plugins.panel.security.keys import ApiKeys
 from panel.browser_client import BrowserClient, words
@@ -300,6 +302,26 @@ async def test_a_listener_that_cannot_be_opened_says_why(panel: RunningPanel, ad
         return "No listener yet" in await page(admin, "/gateway/listeners/live")
 
     await until(gone)
+
+
+async def test_a_certificate_that_ends_soon(panel: RunningPanel, admin: BrowserClient) -> None:
+    await add_listener(admin, panel)
+    text = await page(admin, "/gateway/listeners")
+    assert "this gateway, which has made it" in text
+    assert "2049-12-31" in text
+    log, now = GatewayLog(panel.device.store(STORE)), panel.device.now()
+    ends = ListenerCertificate("mail", ("mail.example.com",), "An Authority", "0a1b", "RSA", 0.0, now + 86_400, False)
+    open_at = {"scan": ("127.0.0.1", 40025)}
+    log.note_listening(open_at, {"scan": "It is no certificate."}, {"scan": [ends]})
+    await log.flush()
+    sentence = f"The certificate is valid only until {day(ends.valid_until)}."
+    text = await page(admin, "/gateway/listeners")
+    for shown in (sentence, "mail.example.com", "An Authority", "0A:1B", "The new certificate cannot be used"):
+        assert shown in text
+    home = await page(admin, "/")
+    assert sentence in home
+    assert "It is no certificate." in home
+    assert "The listener is not open" not in home
 
 
 async def test_the_page_to_print_names_the_values_as_the_maker_does(panel: RunningPanel, admin: BrowserClient) -> None:

@@ -25,5 +25,10 @@ def short_local_time(timestamp: float | None) -> str:
     return _format(timestamp, "%m-%d %H:%M")
 
 
+def day(timestamp: float) -> str:
+    """Return the day of a timestamp in UTC, such as ``2026-03-31``."""
+    return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%d")
+
+
 def _format(timestamp: float | None, pattern: str) -> str:
     return "" if timestamp is None else datetime.fromtimestamp(timestamp, UTC).astimezone().strftime(pattern)

@@ -157,6 +157,12 @@ _ALL_KINDS: Final = (
         debounce=10 * _MINUTE,
     ),
     AlertKind(
+        "certificate_ends",
+        "warning",
+        "Certificate ends soon",
+        "Replace the listener's certificate and its key.",
+    ),
+    AlertKind(
         "printer_stopped",
         "warning",
         "Printer stopped",

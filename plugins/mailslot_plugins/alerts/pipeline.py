@@ -1,4 +1,4 @@
-"""The pipeline ``alerts``: while the service runs, it watches the printer and the tokens and sends due mails."""
+"""The pipeline ``alerts``: while the service runs, it watches printer, tokens and certificates and sends due mails."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import anyio
 from mailslot.exit_guard import ExitGuard
 from mailslot.plugin import RESUBMIT_AFTER, UNATTENDED, MailError, PanelPackage, RetryPolicy, SetAside
 from mailslot.service.log import describe_error
-from mailslot_plugins.alerts import printer_watch, token_watch
+from mailslot_plugins.alerts import certificate_watch, printer_watch, token_watch
 from mailslot_plugins.alerts.alarms import Alarms
 from mailslot_plugins.alerts.scheduled_mail import send_if_due
 from mailslot_plugins.alerts.section import SECTION
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 TICK_INTERVAL: Final = 5.0
 """Seconds between checks for mails that have become due."""
 
-_TOKEN_INTERVAL: Final = 60.0
+_WATCH_INTERVAL: Final = 60.0
 _WEBHOOK_INTERVAL: Final = 60.0
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,9 @@ class AlertsPipeline:
     async def run(self, device: Device) -> None:
         """Watch until cancelled; a watch that fails does not stop the others."""
         alarms = Alarms(device)
-        await alarms.reset_watches(printer_watch.SOURCE, printer_watch.LINK, token_watch.SOURCE)
+        await alarms.reset_watches(
+            printer_watch.SOURCE, printer_watch.LINK, token_watch.SOURCE, certificate_watch.SOURCE
+        )
 
         async def tick() -> str:
             return await alarms.record()
@@ -66,8 +68,11 @@ class AlertsPipeline:
                     *await printer_watch.observe_printer(values["printer"], ca_file=values["printer_ca_file"])
                 )
 
-        async def tokens() -> None:
-            await alarms.record_observed(await token_watch.observe_tokens(device.records, device.now()))
+        async def tokens_and_certificates() -> None:
+            await alarms.record_observed(
+                await token_watch.observe_tokens(device.records, device.now()),
+                await certificate_watch.observe_certificates(device),
+            )
 
         async def webhook() -> None:
             await post_stuck_alerts(device, alarms)
@@ -76,7 +81,7 @@ class AlertsPipeline:
             group.start_soon(_repeat, device, tick, lambda: TICK_INTERVAL)
             group.start_soon(_repeat, device, schedule, lambda: TICK_INTERVAL)
             group.start_soon(_repeat, device, printer, lambda: float(device.settings(SECTION)["printer_interval"]))
-            group.start_soon(_repeat, device, tokens, lambda: _TOKEN_INTERVAL)
+            group.start_soon(_repeat, device, tokens_and_certificates, lambda: _WATCH_INTERVAL)
             group.start_soon(_repeat, device, webhook, lambda: _WEBHOOK_INTERVAL)
 
 

@@ -3,34 +3,27 @@
 from __future__ import annotations
 
 import logging
-import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import anyio
-from anyio.to_thread import run_sync
 
 from mailslot.errors import MailError
-from mailslot.net.certificates import ensure_certificates
 from mailslot.net.endpoint import Security
 from mailslot.net.listener import open_listener
-from mailslot.net.server_tls import server_context
 from mailslot.pop3.server import session as pop3_session
 from mailslot.pop3.server.server import Pop3Server
 from mailslot.smtp.server import session as smtp_session
 from mailslot.smtp.server.server import SmtpServer
-from mailslot.spool.errors import writing
-from mailslot.vault import durable
 from mailslot_plugins.gateway.fetching import FetchingBackend
-from mailslot_plugins.gateway.gateway import host_name, open_gateway
+from mailslot_plugins.gateway.gateway import open_gateway
+from mailslot_plugins.gateway.listener_tls import ListenerTls
 from mailslot_plugins.gateway.owner_notices import OwnerNotices
 from mailslot_plugins.gateway.submission import SubmissionBackend
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Awaitable, Callable
-    from pathlib import Path
 
     from anyio.abc import TaskGroup
 
@@ -41,6 +34,9 @@ if TYPE_CHECKING:
 
 _RETRY_INTERVAL: Final = 10.0
 """Seconds until a listener that could not be opened is tried again."""
+
+_CHECK_INTERVAL: Final = 60.0
+"""Seconds until certificates that were replaced on the disk are noticed."""
 
 logger = logging.getLogger(__name__)
 
@@ -85,28 +81,12 @@ class _OpenListener:
     Attributes:
         settings: what it was opened with.
         server: what serves it.
-        tls: its certificates and those of devices; made anew when either changes.
+        tls: its certificates and those of devices; None without TLS.
     """
 
     settings: Listener
     server: SmtpServer | Pop3Server
-    tls: _TlsContexts
-
-
-@dataclass(slots=True)
-class _TlsContexts:
-    """The TLS context of a listener.
-
-    Attributes:
-        context: the context for the next handshake; None without TLS.
-    """
-
-    context: ssl.SSLContext | None = field(default=None)
-
-    def current(self) -> ssl.SSLContext:
-        """Return the context for the next handshake."""
-        assert self.context is not None  # noqa: S101 - asked for only where there is TLS
-        return self.context
+    tls: ListenerTls | None
 
 
 class _Listeners:
@@ -132,7 +112,7 @@ class _Listeners:
             complete = await self._attempt("", self._gateway.refresh)
             complete = await self._apply(servers) and complete
             if device.changes == seen:
-                await device.pause(math.inf if complete else _RETRY_INTERVAL)
+                await device.pause(_CHECK_INTERVAL if complete else _RETRY_INTERVAL)
 
     def stop(self) -> None:
         """Close all listeners, and end each session between transactions."""
@@ -148,12 +128,13 @@ class _Listeners:
                 del self._open[name]
         for name, settings in wanted.items():
             if name in self._open:
-                await self._attempt(name, partial(self._refresh_tls, settings, self._open[name].tls))
+                await self._attempt(name, partial(self._refresh_tls, self._open[name]))
             else:
                 await self._attempt(name, partial(self._start, settings, servers))
         self._gateway.log.note_listening(
             {name: (opened.settings.host, opened.server.listener.port) for name, opened in self._open.items()},
             {name: sentence for name, sentence in self._failed.items() if name in wanted},
+            {name: opened.tls.certificates for name, opened in self._open.items() if opened.tls is not None},
         )
         return not self._failed.keys() & wanted.keys()
 
@@ -170,33 +151,22 @@ class _Listeners:
         return True
 
     async def _start(self, settings: Listener, servers: TaskGroup) -> None:
-        tls = _TlsContexts()
-        await self._refresh_tls(settings, tls)
+        tls = None if settings.security is Security.NONE else ListenerTls(settings, self._gateway.device.home)
+        if tls is not None:
+            await tls.refresh(self._gateway.settings.client_certificates(settings))
         listener = await open_listener(settings.name, settings.host, settings.port)
-        contexts = None if settings.security is Security.NONE else tls.current
+        context = None if tls is None else tls.context
         server: SmtpServer | Pop3Server
         if settings.protocol == "POP":
-            pop3 = pop3_session.SessionSettings(self._gateway.host, settings.security, contexts)
+            pop3 = pop3_session.SessionSettings(self._gateway.host, settings.security, context)
             server = Pop3Server(listener, pop3, FetchingBackend(self._gateway))
         else:
-            smtp = smtp_session.SessionSettings(self._gateway.host, settings.security, contexts)
+            smtp = smtp_session.SessionSettings(self._gateway.host, settings.security, context)
             server = SmtpServer(listener, smtp, SubmissionBackend(self._gateway))
         self._open[settings.name] = _OpenListener(settings, server, tls)
         servers.start_soon(server.serve)
         logger.info("The listener %s is at %s:%d.", settings.name, settings.host, listener.port)
 
-    async def _refresh_tls(self, settings: Listener, tls: _TlsContexts) -> None:
-        if settings.security is not Security.NONE:
-            known = self._gateway.settings.client_certificates(settings)
-            tls.context = await run_sync(_context, settings, self._gateway.device.home, known)
-
-
-def _context(settings: Listener, home: Path, device_certificates: tuple[str, ...]) -> ssl.SSLContext:
-    if settings.certificate is not None and settings.key is not None:
-        own = [(home / settings.certificate, home / settings.key)]
-    else:
-        folder = home / "gateway"
-        with writing(folder):
-            durable.make_folder(folder)
-            own = ensure_certificates(folder, [host_name()])
-    return server_context(own, legacy=settings.legacy, client_certificates=device_certificates)
+    async def _refresh_tls(self, opened: _OpenListener) -> None:
+        if opened.tls is not None:
+            await opened.tls.refresh(self._gateway.settings.client_certificates(opened.settings))

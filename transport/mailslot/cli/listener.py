@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,14 +16,18 @@ from mailslot.cli.console import make_console, print_json
 from mailslot.cli.gateway_log import read_log
 from mailslot.cli.home import open_records
 from mailslot.cli.settings import AsJson
-from mailslot.service.gateway_documents import listener_document
+from mailslot.service.gateway_documents import NotedListeners, listener_document, read_listeners
 from mailslot.slots.gateway.entries import add_listener, remove_listener
 from mailslot.slots.gateway.gateway_settings import GatewaySettings
+from mailslot.timestamps import day
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
-    from mailslot.diagnosis.gateway_log import GatewayLog
+    from rich.console import Console
+
+    from mailslot.slots.gateway.listeners import Listener
 
 app = typer.Typer(help="What the gateway listens on: add, list and remove.", no_args_is_help=True)
 
@@ -70,18 +75,16 @@ def add(
 
 @app.command("list")
 def list_listeners(context: typer.Context, *, as_json: AsJson = False) -> None:
-    """List the listeners, and the addresses that the service has taken.
+    """List the listeners, the addresses that the service has taken, and the certificates that they present.
 
     Examples:
         mailslot listener list
     """
     home: Path = context.obj
     current = open_records(home).settings.current()
-    listening, failures = anyio.run(read_log, home, _noted, (dict[str, tuple[str, int]](), dict[str, str]()))
-    rows: list[dict[str, Any]] = [
-        listener_document(current, each, listening.get(each.name), failures.get(each.name))
-        for each in GatewaySettings.of(current).listeners.values()
-    ]
+    noted = anyio.run(read_log, home, read_listeners, NotedListeners())
+    listeners = GatewaySettings.of(current).listeners.values()
+    rows: list[dict[str, Any]] = [listener_document(current, each, noted) for each in listeners]
     if as_json:
         print_json(rows)
         return
@@ -100,6 +103,19 @@ def list_listeners(context: typer.Context, *, as_json: AsJson = False) -> None:
     for row in rows:
         if row["error"]:
             console.print(f"[red]✗[/red] {row['name']}: {escape(row['error'])}", highlight=False)
+    _print_certificates(make_console(soft_wrap=True), listeners, noted)
+
+
+def _print_certificates(console: Console, listeners: Iterable[Listener], noted: NotedListeners) -> None:
+    """Print the certificates that listeners present."""
+    now = time.time()
+    for certificate, names in noted.presented(listeners).items():
+        about = f"{certificate.key_type} certificate".strip() + (" made by mailslot" if certificate.generated else "")
+        end = f"{'ended' if certificate.has_ended(now) else 'until'} {day(certificate.valid_until)}"
+        mark = "[red]✗[/red] " if certificate.ends_soon(now) else ""
+        of = ", ".join(certificate.names) or certificate.subject
+        console.print(f"{mark}{', '.join(names)}: {escape(f'{about} for {of}, {end}')}", highlight=False)
+        console.print(f"  [dim]SHA-256 {certificate.grouped_fingerprint}[/dim]", highlight=False)
 
 
 @app.command("remove")
@@ -111,7 +127,3 @@ def remove(context: typer.Context, name: ListenerName) -> None:
     """
     remove_listener(open_records(context.obj), name)
     make_console().print(f"The listener {name} is removed.", highlight=False)
-
-
-async def _noted(log: GatewayLog) -> tuple[dict[str, tuple[str, int]], dict[str, str]]:
-    return await log.listening(), await log.failures()

@@ -11,7 +11,7 @@ from mailslot.errors import MailError
 from mailslot.oauth.token_errors import MAX_SKEW
 
 if TYPE_CHECKING:
-    from mailslot.diagnosis.certificate import PeerCertificate
+    from mailslot.net.certificate_contents import CertificateContents
     from mailslot.slots.connection_profile import ConnectionProfile
     from mailslot.slots.connector import Connector
 
@@ -56,7 +56,7 @@ async def measure_clock_skew(
     return connector.token_sources.skew(profile.settings) or None, evidence
 
 
-def skew_by_certificate(certificate: PeerCertificate, evidence: str, now: float | None = None) -> float:
+def skew_by_certificate(certificate: CertificateContents, evidence: str, now: float | None = None) -> float:
     """Return the least skew that a certificate's dates show, if something else shows a wrong clock too.
 
     Args:

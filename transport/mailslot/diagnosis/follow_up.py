@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from mailslot.diagnosis.alternate_tls import detect_alternate_tls
-from mailslot.diagnosis.certificate import day, fetch_peer_certificate
+from mailslot.diagnosis.certificate import fetch_peer_certificate
 from mailslot.diagnosis.clock import is_clock_wrong, measure_clock_skew, skew_by_certificate
 from mailslot.errors import NetworkError
 from mailslot.net.endpoint import Security
+from mailslot.timestamps import day
 
 if TYPE_CHECKING:
-    from mailslot.diagnosis.certificate import PeerCertificate
     from mailslot.errors import MailError
+    from mailslot.net.certificate_contents import CertificateContents
     from mailslot.slots.connection_profile import ConnectionProfile
     from mailslot.slots.connector import Connector
 
@@ -40,7 +41,7 @@ class FollowUp:
     facts: dict[str, str] = field(default_factory=dict[str, str])
     details: list[str] = field(default_factory=list[str])
     skew: float | None = None
-    certificate: PeerCertificate | None = None
+    certificate: CertificateContents | None = None
 
 
 async def follow_up_checks(error: MailError, connector: Connector, profile: ConnectionProfile) -> FollowUp:

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import anyio
 
+from mailslot.diagnosis.listener_certificate import ListenerCertificate
 from mailslot.errors import MailError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from mailslot.spool.store import Store
 
@@ -40,6 +41,7 @@ _DIALOGUES: Final = "dialogues "
 _UNKNOWN: Final = "unknown "
 _LISTENING: Final = "listening"
 _FAILURES: Final = "listener failures"
+_CERTIFICATES: Final = "listener certificates"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +111,8 @@ class GatewayLog:
         self._store = store
         self._dialogues: dict[str, deque[Dialogue]] = {}
         self._unknown: dict[str, UnknownDevice] = {}
-        self._listening: dict[str, tuple[str, int]] | None = None
-        self._failures: dict[str, str] = {}
+        self._listeners: dict[str, Any] = {}
+        self._new_listeners: dict[str, Any] | None = None
         self._noted = anyio.Event()
         self._writing = anyio.Lock()
 
@@ -167,16 +169,23 @@ class GatewayLog:
         self._noted.set()
 
     def note_listening(
-        self, addresses: Mapping[str, tuple[str, int]], failures: Mapping[str, str] | None = None
+        self,
+        addresses: Mapping[str, tuple[str, int]],
+        failures: Mapping[str, str] | None = None,
+        certificates: Mapping[str, Sequence[ListenerCertificate]] | None = None,
     ) -> None:
-        """Note what the gateway listens on.
+        """Note what the gateway listens on; nothing is written if it is as before.
 
         Args:
             addresses: hosts and ports by the names of the listeners.
-            failures: why a listener could not be opened, in one sentence, by its name.
+            failures: why a listener could not be opened, or not with its new certificate, in one sentence, by its name.
+            certificates: what each listener with TLS presents.
         """
-        self._listening, self._failures = dict(addresses), dict(failures or {})
-        self._noted.set()
+        shown = {name: list(map(asdict, each)) for name, each in (certificates or {}).items()}
+        listeners = {_LISTENING: dict(addresses), _FAILURES: dict(failures or {}), _CERTIFICATES: shown}
+        if listeners != self._listeners:
+            self._listeners = self._new_listeners = listeners
+            self._noted.set()
 
     async def run(self) -> None:
         """Write what is noted every few seconds, until cancelled; then once more.
@@ -206,13 +215,13 @@ class GatewayLog:
         self._noted = anyio.Event()
         dialogues, self._dialogues = self._dialogues, {}
         unknown, self._unknown = self._unknown, {}
-        listening, self._listening = self._listening, None
-        if not dialogues and not unknown and listening is None:
+        listeners, self._new_listeners = self._new_listeners, None
+        if not dialogues and not unknown and listeners is None:
             return
         try:
             # What is written when this is cancelled must not be written twice.
             with anyio.CancelScope(shield=True):
-                await self._write(dialogues, unknown, listening)
+                await self._write(dialogues, unknown, listeners or {})
         except MailError:
             for device, noted in self._dialogues.items():
                 dialogues.setdefault(device, deque(maxlen=MAX_DIALOGUES)).extend(noted)
@@ -220,7 +229,7 @@ class GatewayLog:
             self._unknown = unknown | {
                 address: _merged(unknown.get(address), noted) for address, noted in self._unknown.items()
             }
-            self._listening = listening if self._listening is None else self._listening
+            self._new_listeners = self._new_listeners or listeners
             self._noted.set()
             raise
 
@@ -228,9 +237,9 @@ class GatewayLog:
         self,
         dialogues: Mapping[str, deque[Dialogue]],
         unknown: Mapping[str, UnknownDevice],
-        listening: Mapping[str, tuple[str, int]] | None,
+        listeners: Mapping[str, Any],
     ) -> None:
-        values: dict[str, Any] = {}
+        values = dict(listeners)
         for device, new in dialogues.items():
             before = await self.dialogues(device)
             kept = [*reversed(new), *before]
@@ -239,8 +248,6 @@ class GatewayLog:
         merged = known | {address: _merged(known.get(address), new) for address, new in unknown.items()}
         kept_addresses = sorted(merged, key=lambda address: merged[address].last_at, reverse=True)[:MAX_UNKNOWN]
         values |= {f"{_UNKNOWN}{each}": asdict(merged[each]) for each in kept_addresses if each in unknown}
-        if listening is not None:
-            values |= {_LISTENING: listening, _FAILURES: self._failures}
         await self._store.update(values, [f"{_UNKNOWN}{each}" for each in known.keys() - set(kept_addresses)])
 
     # What commands and the panel read.
@@ -273,12 +280,21 @@ class GatewayLog:
         return {name: (str(host), int(port)) for name, (host, port) in rows.items()}
 
     async def failures(self) -> dict[str, str]:
-        """Return why listeners could not be opened, by their names.
+        """Return why listeners could not be opened, or not with their new certificates, by their names.
 
         Raises:
             MailError: as for `dialogues`.
         """
         return cast("dict[str, str]", await self._store.get(_FAILURES, {}))
+
+    async def certificates(self) -> dict[str, list[ListenerCertificate]]:
+        """Return the certificates of the listeners with TLS when they were open last, by their names.
+
+        Raises:
+            MailError: as for `dialogues`.
+        """
+        rows = cast("dict[str, list[dict[str, Any]]]", await self._store.get(_CERTIFICATES, {}))
+        return {name: list(map(ListenerCertificate.from_json, each)) for name, each in rows.items()}
 
     async def forget(self, *, unknown: Iterable[str] = (), device: str | None = None) -> None:
         """Forget unknown devices that are known from now on, or a device that is removed.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mailslot.net.endpoint import Security
 from mailslot.slots.gateway.device_entry import DEVICE_KEYS
 from mailslot.slots.gateway.entries import password_kind
 from mailslot.slots.gateway.gateway_settings import GatewaySettings
@@ -15,9 +16,10 @@ from mailslot.slots.settings import protocol_text
 from mailslot.timestamps import iso
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from mailslot.diagnosis.gateway_log import Dialogue, GatewayLog, UnknownDevice
+    from mailslot.diagnosis.listener_certificate import ListenerCertificate
     from mailslot.slots.gateway.instructions import Instruction
     from mailslot.slots.gateway.listeners import Listener
     from mailslot.slots.records import Records
@@ -27,6 +29,41 @@ Noted = tuple["dict[str, tuple[str, int]]", "dict[str, list[Dialogue]]"]
 """The addresses to which listeners are bound, and the dialogues of devices, newest first."""
 
 NOTHING: Noted = ({}, {})
+
+
+class NotedListeners(NamedTuple):
+    """What the service has noted of listeners, by their names.
+
+    Attributes:
+        addresses: the hosts and ports to which it has bound them.
+        failures: why one could not be opened, or not with its new certificate.
+        certificates: what those with TLS present.
+    """
+
+    addresses: Mapping[str, tuple[str, int]] = {}
+    failures: Mapping[str, str] = {}
+    certificates: Mapping[str, list[ListenerCertificate]] = {}
+
+    def certificates_of(self, listener: Listener) -> list[ListenerCertificate]:
+        """Return the certificates of a listener; none where it was never open, or has no TLS any more."""
+        return [] if listener.security is Security.NONE else self.certificates.get(listener.name, [])
+
+    def presented(self, listeners: Iterable[Listener]) -> dict[ListenerCertificate, list[str]]:
+        """Return all certificates, each with the names of the listeners that present it."""
+        found: dict[ListenerCertificate, list[str]] = {}
+        for listener in listeners:
+            for certificate in self.certificates_of(listener):
+                found.setdefault(certificate, []).append(listener.name)
+        return found
+
+
+async def read_listeners(log: GatewayLog) -> NotedListeners:
+    """Return what the service has noted of listeners.
+
+    Raises:
+        MailError: it cannot be read.
+    """
+    return NotedListeners(await log.listening(), await log.failures(), await log.certificates())
 
 
 async def read_noted(log: GatewayLog, names: list[str]) -> Noted:
@@ -75,22 +112,20 @@ def unknown_document(device: UnknownDevice) -> dict[str, Any]:
     return {**asdict(device), "first_at": iso(device.first_at), "last_at": iso(device.last_at)}
 
 
-def listener_document(
-    current: CurrentSettings, listener: Listener, taken: tuple[str, int] | None, error: str | None = None
-) -> dict[str, Any]:
+def listener_document(current: CurrentSettings, listener: Listener, noted: NotedListeners) -> dict[str, Any]:
     """Return the document of a listener.
 
     Args:
         current: the settings.
         listener: the listener.
-        taken: the host and port to which the service has bound it; None if it was never opened.
-        error: why it could not be opened; None if it could.
+        noted: from `read_listeners`.
     """
+    _, bound_port = noted.addresses.get(listener.name, ("", 0))
     return {
         "name": listener.name,
         "listen": listener.address,
         "host": listener.host,
-        "port": listener.port or (taken[1] if taken else 0),
+        "port": listener.port or bound_port,
         "protocol": protocol_text(listener.protocol),
         "security": listener.security.value,
         "legacy": listener.legacy,
@@ -99,5 +134,16 @@ def listener_document(
         "devices": [
             name for name, values in current.groups[DEVICES.name].items() if values.get("listener") == listener.name
         ],
-        "error": error,
+        "error": noted.failures.get(listener.name),
+        "certificates": [certificate_document(each) for each in noted.certificates_of(listener)],
+    }
+
+
+def certificate_document(certificate: ListenerCertificate) -> dict[str, Any]:
+    """Return the document of a listener's certificate."""
+    return {
+        **asdict(certificate),
+        "names": list(certificate.names),
+        "valid_from": iso(certificate.valid_from),
+        "valid_until": iso(certificate.valid_until),
     }

@@ -15,6 +15,7 @@ from mailslot.diagnosis.gateway_log import GatewayLog
 from mailslot.diagnosis.history import History
 from mailslot.errors import MailError
 from mailslot.oauth.grant_source import GrantSource
+from mailslot.service.gateway_documents import read_listeners
 from mailslot.service.poller import STORE
 from mailslot.spool.job import STATES, UNFINISHED
 
@@ -146,6 +147,9 @@ async def _gateway(device: Device) -> list[_Family]:
     at = _Family("device_last_timestamp_seconds", "gauge", "When a device that uses the gateway came last.")
     ok = _Family("device_last_ok", "gauge", "Whether all that it wanted was done then.")
     unknown = _Family("unknown_devices", "gauge", "Addresses from which somebody knocked who was not let in.")
+    ends = _Family(
+        "listener_certificate_expires_timestamp_seconds", "gauge", "When the certificate of a listener ends."
+    )
     log = GatewayLog(device.store(GATEWAY_LOG))
     for name in device.gateway.devices:
         for last in (await log.dialogues(name))[:1]:
@@ -153,7 +157,11 @@ async def _gateway(device: Device) -> list[_Family]:
             ok.add(last.ok, device=name, cause="" if last.ok else last.cause)
     if device.gateway.listeners:
         unknown.add(len(await log.unknown_devices()))
-    return [at, ok, unknown]
+        noted = await read_listeners(log)
+        for listener in device.gateway.listeners.values():
+            if certificates := noted.certificates_of(listener):
+                ends.add(min(each.valid_until for each in certificates), listener=listener.name)
+    return [at, ok, unknown, ends]
 
 
 async def _settings(device: Device) -> dict[str, Settings]:

@@ -12,6 +12,7 @@ from mailslot.service.gateway_documents import (
     device_document,
     dialogue_document,
     listener_document,
+    read_listeners,
     read_noted,
     unknown_document,
 )
@@ -142,13 +143,10 @@ async def list_unknown_devices(call: Call) -> Response:
 
 async def list_listeners(call: Call) -> Response:
     """Return all listeners."""
-    current, log = await run_sync(call.device.records.settings.current), gateway_log(call.device)
-    listening, failures = await log.listening(), await log.failures()
+    current = await run_sync(call.device.records.settings.current)
+    noted = await read_listeners(gateway_log(call.device))
     return json_response(
-        [
-            listener_document(current, each, listening.get(each.name), failures.get(each.name))
-            for each in GatewaySettings.of(current).listeners.values()
-        ]
+        [listener_document(current, each, noted) for each in GatewaySettings.of(current).listeners.values()]
     )
 
 
@@ -213,12 +211,11 @@ async def _device(call: Call, name: str) -> dict[str, Any]:
 
 
 async def _listener(call: Call, name: str) -> dict[str, Any]:
-    current, log = await run_sync(call.device.records.settings.current), gateway_log(call.device)
+    current = await run_sync(call.device.records.settings.current)
     listener = GatewaySettings.of(current).listeners.get(name)
     if listener is None:
         raise ProblemError(404, f"There is no listener {name[:80]!r}.", key="listener")
-    failures = await log.failures()
-    return listener_document(current, listener, (await log.listening()).get(name), failures.get(name))
+    return listener_document(current, listener, await read_listeners(gateway_log(call.device)))
 
 
 async def _named(call: Call, group: TableGroup) -> str:

@@ -142,7 +142,19 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
         certificate=nullable(STRING),
         key=nullable(STRING),
         devices=list_of(_NAME),
-        error={**nullable(STRING), "description": "Why it could not be opened."},
+        error={**nullable(STRING), "description": "Why it could not be opened, or not with its new certificate."},
+        certificates=list_of(
+            object_schema(
+                subject=STRING,
+                names=STRINGS,
+                issuer=STRING,
+                fingerprint={**STRING, "description": "SHA-256 of it in DER, in lower-case hexadecimal."},
+                key_type={**STRING, "description": "RSA, ECDSA, or empty for any other."},
+                valid_from=DATE_TIME,
+                valid_until=DATE_TIME,
+                generated={**BOOLEAN, "description": "Whether mailslot has made it; else it is from the settings."},
+            )
+        ),
     ),
 }
 """The schemas of the responses, by name."""

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Final
 from anyio.to_thread import run_sync
 
 from mailslot.errors import InputError
+from mailslot.service.gateway_documents import read_listeners
 from mailslot.slots.gateway.gateway_settings import GatewaySettings
+from mailslot.timestamps import day
 from mailslot_plugins.gateway.panel.overview import gateway_log, sentence_of
 from mailslot_plugins.panel.home.attention_item import AttentionItem
 from mailslot_plugins.panel.translations import translate
@@ -15,6 +17,7 @@ from mailslot_plugins.panel.translations import translate
 if TYPE_CHECKING:
     from collections.abc import Container
 
+    from mailslot.diagnosis.gateway_log import GatewayLog
     from mailslot.service.device import Device
 
 _RECENT: Final = 7 * 86_400.0
@@ -39,19 +42,7 @@ async def attention(device: Device, language: str, named: Container[str]) -> lis
         # The other items say that the settings cannot be read.
         return []
     log = gateway_log(device)
-    found = [
-        AttentionItem(
-            name,
-            translate("gateway", "listener_closed", language),
-            failure,
-            None,
-            "page",
-            "/gateway/listeners",
-            button=translate("gateway", "open_listeners", language),
-        )
-        for name, failure in (await log.failures()).items()
-        if name in settings.listeners
-    ]
+    found = await _of_listeners(log, settings, device.now(), language)
     refused: list[AttentionItem] = []
     for name in settings.devices:
         last = next(iter(await log.dialogues(name)), None)
@@ -63,3 +54,24 @@ async def attention(device: Device, language: str, named: Container[str]) -> lis
             AttentionItem(name, sentence.text, sentence.advice, None, "page", f"/gateway/devices/{name}", button=button)
         )
     return found + refused[:_MAX_NAMED_DEVICES]
+
+
+async def _of_listeners(log: GatewayLog, settings: GatewaySettings, now: float, language: str) -> list[AttentionItem]:
+    """Return what needs attention at listeners: those that are not open, and certificates that end soon."""
+
+    def item(where: str, sentence: str, advice: str) -> AttentionItem:
+        button = translate("gateway", "open_listeners", language)
+        return AttentionItem(where, sentence, advice, None, "page", "/gateway/listeners", button=button)
+
+    noted = await read_listeners(log)
+    found: list[AttentionItem] = []
+    for name, failure in noted.failures.items():
+        if name in settings.listeners:
+            key = "certificate_not_replaced" if name in noted.addresses else "listener_closed"
+            found.append(item(name, translate("gateway", key, language), failure))
+    for certificate, names in noted.presented(settings.listeners.values()).items():
+        if certificate.ends_soon(now):
+            key = "certificate_ended" if certificate.has_ended(now) else "certificate_ends"
+            sentence = translate("gateway", key, language, day=day(certificate.valid_until))
+            found.append(item(", ".join(names), sentence, translate("gateway", "certificate_advice", language)))
+    return found

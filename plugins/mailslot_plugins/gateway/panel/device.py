@@ -150,6 +150,7 @@ async def _entering(request: Request, current: CurrentSettings, name: str) -> di
         "protocol": settings.protocol(entry),
         "account": settings.addresses.get(entry.via, ""),
         "enter": await run_sync(instructions, settings, entry, taken),
+        "given_certificates": [each.name for each in settings.listeners.values() if each.certificate is not None],
     }
 
 

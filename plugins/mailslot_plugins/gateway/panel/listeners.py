@@ -10,8 +10,10 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from mailslot.errors import InputError
+from mailslot.service.gateway_documents import read_listeners
 from mailslot.slots.gateway.gateway_settings import GatewaySettings
 from mailslot.slots.slot import is_valid_name
+from mailslot.timestamps import day
 from mailslot_plugins.gateway.panel.changes import delete_listener, new_listener
 from mailslot_plugins.gateway.panel.overview import FOLDER, gateway_log
 from mailslot_plugins.panel.permission import requested_by
@@ -86,7 +88,7 @@ async def _page(
 ) -> Response:
     device = device_of(request)
     settings = GatewaySettings.of(await run_sync(device.records.settings.current))
-    log = gateway_log(device)
+    noted = await read_listeners(gateway_log(device))
     first = {**_FIRST, "name": _FIRST["name"] if not settings.listeners else ""}
     return render(
         request,
@@ -97,8 +99,11 @@ async def _page(
             name: [each.name for each in settings.devices.values() if each.listener == name]
             for name in settings.listeners
         },
-        listening=await log.listening(),
-        failures=await log.failures(),
+        listening=noted.addresses,
+        failures=noted.failures,
+        certificates=noted.presented(settings.listeners.values()),
+        now=device.now(),
+        day=day,
         typed=typed or first,
         errors=errors or {},
     )

@@ -1,0 +1,112 @@
+"""The TLS of a listener: its certificates, which may be replaced on the disk while it is open."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from anyio.to_thread import run_sync
+
+from mailslot.diagnosis.listener_certificate import ListenerCertificate
+from mailslot.errors import InputError
+from mailslot.net.certificate_contents import parse_certificate
+from mailslot.net.certificates import ensure_certificates
+from mailslot.net.server_tls import server_context
+from mailslot.spool.errors import writing
+from mailslot.vault import durable
+from mailslot_plugins.gateway.gateway import host_name
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mailslot.slots.gateway.listeners import Listener
+
+_END: Final = "-----END CERTIFICATE-----"
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """What was loaded.
+
+    Attributes:
+        context: for the next handshake.
+        certificates: those that it presents.
+        made_from: the versions of their files, and the certificates of devices.
+    """
+
+    context: ssl.SSLContext
+    certificates: tuple[ListenerCertificate, ...]
+    made_from: object
+
+
+class ListenerTls:
+    """The certificates of a listener, and those of devices that it asks for.
+
+    Args:
+        settings: the listener, which has TLS.
+        home: the home folder.
+    """
+
+    def __init__(self, settings: Listener, home: Path) -> None:
+        self._settings = settings
+        self._home = home
+        self._loaded: _Loaded | None = None
+
+    @property
+    def certificates(self) -> tuple[ListenerCertificate, ...]:
+        """The certificates that it presents; empty before the first `refresh`."""
+        return () if self._loaded is None else self._loaded.certificates
+
+    def context(self) -> ssl.SSLContext:
+        """Return the context for the next handshake."""
+        assert self._loaded is not None  # noqa: S101 - a listener is opened after the first `refresh`
+        return self._loaded.context
+
+    async def refresh(self, device_certificates: tuple[str, ...]) -> None:
+        """Load the certificates again, if any of them has changed.
+
+        Args:
+            device_certificates: those that devices may present, in PEM.
+
+        Raises:
+            MailError: they cannot be used; those that were loaded before are kept.
+        """
+        self._loaded = await run_sync(self._load, device_certificates)
+
+    def _load(self, device_certificates: tuple[str, ...]) -> _Loaded:
+        files, before = self._files(), self._loaded
+        # Read before the files, so that a change meanwhile is noticed next time.
+        made_from = ([tuple(map(durable.file_version, pair)) for pair in files], device_certificates)
+        if before is not None and before.made_from == made_from:
+            return before
+        try:
+            context = server_context(files, legacy=self._settings.legacy, client_certificates=device_certificates)
+        except InputError as error:
+            if before is None:
+                raise
+            sentence = f"{error} The listener {self._settings.name} keeps the certificate that it has."
+            raise InputError(sentence, stage="tls", key=error.key, detail=error.detail) from error
+        return _Loaded(context, tuple(filter(None, (self._contents(path) for path, _ in files))), made_from)
+
+    def _files(self) -> list[tuple[Path, Path]]:
+        if self._settings.certificate is not None and self._settings.key is not None:
+            return [(self._home / self._settings.certificate, self._home / self._settings.key)]
+        folder = self._home / "gateway"
+        with writing(folder):
+            durable.make_folder(folder)
+            return ensure_certificates(folder, [host_name()])
+
+    def _contents(self, path: Path) -> ListenerCertificate | None:
+        """Return the first certificate in a file, which is the listener's own; None if it cannot be parsed."""
+        try:
+            text = path.read_text("ascii", "replace")
+            der = ssl.PEM_cert_to_DER_cert(text[text.index("-----BEGIN CERTIFICATE") : text.index(_END) + len(_END)])
+        except (OSError, ValueError):
+            return None
+        contents = parse_certificate(der)
+        return None if contents is None else ListenerCertificate.of(contents, generated=self._is_generated)
+
+    @property
+    def _is_generated(self) -> bool:
+        return self._settings.certificate is None

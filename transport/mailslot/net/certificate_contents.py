@@ -1,0 +1,104 @@
+"""What a certificate says of itself; none of it is verified here."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from mailslot.timestamps import day
+from mailslot.wire.reply import printable
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+_MAX_NAMES: Final = 8
+_MAX_NAME: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateContents:
+    """The contents of a certificate.
+
+    Attributes:
+        names: the hosts that it names; the common name if it names none.
+        issuer: who issued it.
+        self_signed: whether its issuer is its subject.
+        valid_from: the beginning of its validity, in seconds since the epoch.
+        valid_until: the end of its validity, likewise.
+        subject: whom it was issued to: the common name, else the whole subject.
+        fingerprint: SHA-256 of it in DER, in lower-case hexadecimal.
+        key_type: ``"RSA"``, ``"ECDSA"``, or empty for any other.
+    """
+
+    names: tuple[str, ...]
+    issuer: str
+    self_signed: bool
+    valid_from: float
+    valid_until: float
+    subject: str = ""
+    fingerprint: str = ""
+    key_type: str = ""
+
+    def __str__(self) -> str:
+        names = ", ".join(self.names) or "no name"
+        issuer = "itself" if self.self_signed else self.issuer or "nobody who has a name"
+        return (
+            f"certificate for {names}, issued by {issuer}, valid from {day(self.valid_from)} to {day(self.valid_until)}"
+        )
+
+
+def parse_certificate(octets: bytes) -> CertificateContents | None:
+    """Return the contents of a certificate in DER; None if it is broken, or cryptography is not installed."""
+    try:
+        from cryptography import x509  # noqa: PLC0415 - it comes with an extra
+    except ModuleNotFoundError:
+        return None
+    try:
+        certificate = x509.load_der_x509_certificate(octets)
+        return CertificateContents(
+            names=tuple(map(_shorten, _names(certificate)))[:_MAX_NAMES],
+            issuer=_name_of(certificate.issuer),
+            self_signed=certificate.issuer == certificate.subject,
+            valid_from=certificate.not_valid_before_utc.timestamp(),
+            valid_until=certificate.not_valid_after_utc.timestamp(),
+            subject=_name_of(certificate.subject),
+            fingerprint=hashlib.sha256(octets).hexdigest(),
+            key_type=_key_type(certificate),
+        )
+    except Exception:  # noqa: BLE001 - the parser raises many kinds of errors for a broken certificate
+        return None
+
+
+def _names(certificate: x509.Certificate) -> list[str]:
+    from cryptography import x509  # noqa: PLC0415 - as above
+
+    try:
+        alternative = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return [name] if (name := _common_name(certificate.subject)) else []
+    addresses = alternative.get_values_for_type(x509.IPAddress)
+    return [*alternative.get_values_for_type(x509.DNSName), *map(str, addresses)]
+
+
+def _name_of(name: x509.Name) -> str:
+    return _shorten(_common_name(name) or name.rfc4514_string())
+
+
+def _common_name(name: x509.Name) -> str:
+    from cryptography.x509.oid import NameOID  # noqa: PLC0415 - as above
+
+    return next((str(attribute.value) for attribute in name.get_attributes_for_oid(NameOID.COMMON_NAME)), "")
+
+
+def _key_type(certificate: x509.Certificate) -> str:
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa  # noqa: PLC0415 - as above
+
+    key = certificate.public_key()
+    if isinstance(key, rsa.RSAPublicKey):
+        return "RSA"
+    return "ECDSA" if isinstance(key, ec.EllipticCurvePublicKey) else ""
+
+
+def _shorten(text: str) -> str:
+    return printable(text[:_MAX_NAME])
