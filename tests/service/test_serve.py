@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -281,6 +282,24 @@ async def test_a_home_removed_while_running(tmp_path: Path) -> None:
         line = await served.said("The service ends")
         assert f"The folder {home / 'spool'} is not there any more" in line["message"]
         assert not any("damaged" in line["message"] for line in served.lines)
+
+
+@contextmanager
+def soft_limit(files: int) -> Iterator[int]:
+    """Lower the soft limit on open files, which programs inherit; yield the hard one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
+    try:
+        yield hard
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_it_may_open_as_many_files_as_the_system_allows(tmp_path: Path) -> None:
+    with soft_limit(512) as hard:
+        async with serving(tmp_path) as served:
+            most = min(hard, 65_536) if hard != resource.RLIM_INFINITY else 65_536
+            assert resource.prlimit(served.process.pid, resource.RLIMIT_NOFILE) == (most, hard)
 
 
 async def test_a_home_without_settings_is_reported(tmp_path: Path) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
 import threading
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -27,6 +29,10 @@ if TYPE_CHECKING:
     from mailslot.slots.records import Records
 
 logger = logging.getLogger(__name__)
+
+_MAX_FILES: Final = 65_536
+"""Open files that are enough for any number of listeners. Programs that are started inherit the limit, and some become
+slow with a larger one."""
 
 _EXIT_TIMEOUT: Final = 9.5
 """Seconds after which the process ends in any case; the files survive a crash at any time."""
@@ -49,6 +55,7 @@ def serve_home(home: Path, listen: str | None, backend: str, log: str | None) ->
     from mailslot.service.pipeline import find_pipelines  # noqa: PLC0415
     from mailslot.service.systemd import ServiceManager  # noqa: PLC0415
 
+    _raise_file_limit()
     written = set_up_logging(sys.stderr, plain=sys.stderr.isatty() if log is None else log == "plain")
     manager = ServiceManager.from_environment(os.environ, os.getpid())
     panel_of = find_panel() if listen is not None else None
@@ -86,6 +93,16 @@ async def _serve(
             service = Service(device, pipelines, manager, extra_tasks=more)
             stopped = partial(wait_for_signal, device, signals, _exit_after_timeout)
             await service.run(stopped, partial(_announce, sentences), _exit_after_timeout)
+
+
+def _raise_file_limit() -> None:
+    """Raise the soft limit on open files, which is often 1,024: a device that sends a message needs two of them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        # A service manager may forbid it; then what does not fit waits.
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _announce(sentences: list[str]) -> None:
