@@ -41,24 +41,13 @@ _SECURITY = {"none": "none", "starttls": "STARTTLS", "tls": "SSL/TLS"}
 
 
 @app.command("add")
+@options.takes_device_options
 def add(
     context: typer.Context,
     name: options.DeviceName,
     *,
-    address: options.Addresses = None,
-    user: options.User = None,
-    password: options.Password = None,
-    apop: options.Apop = False,
-    certificate: options.Certificates = None,
-    listener: options.ListenerOption = None,
-    via: options.Via = None,
-    sender: options.Sender = None,
-    from_: options.From = None,
-    to: options.To = None,
-    limit: options.Limits = None,
-    size: options.Size = None,
-    notify: options.Notify = None,
     as_json: AsJson = False,
+    given: options.GivenOptions,
 ) -> None:
     """Add a device. An address, a user with a password, or a certificate identify it; all that are given must fit.
 
@@ -66,43 +55,18 @@ def add(
         mailslot device add copier --user copier --address 192.168.1.20
         mailslot device add fax --address 192.168.1.21 --via account.office --to '*@example.com' --limit 20/minute
     """
-    given = options.device_options(
-        address=address,
-        user=user,
-        password=password,
-        apop=apop,
-        certificate=certificate,
-        listener=listener,
-        via=via,
-        sender=sender,
-        from_=from_,
-        to=to,
-        limit=limit,
-        size=size,
-        notify=notify,
-    )
-    _add(context.obj, name, given, as_json=as_json)
+    _add(context.obj, name, given(), as_json=as_json)
 
 
 @app.command("adopt")
+@options.takes_device_options
 def adopt(
     context: typer.Context,
     address: Annotated[str, typer.Argument(metavar="ADDRESS", help="Where it came from, as unknown shows it.")],
     name: options.DeviceName,
     *,
-    user: options.User = None,
-    password: options.Password = None,
-    apop: options.Apop = False,
-    certificate: options.Certificates = None,
-    listener: options.ListenerOption = None,
-    via: options.Via = None,
-    sender: options.Sender = None,
-    from_: options.From = None,
-    to: options.To = None,
-    limit: options.Limits = None,
-    size: options.Size = None,
-    notify: options.Notify = None,
     as_json: AsJson = False,
+    given: options.GivenOptions,
 ) -> None:
     """Add a device that has knocked, with its address and the user that it tried; and say what to enter at it.
 
@@ -114,28 +78,16 @@ def adopt(
     found = next((each for each in unknown if each.address == address), None)
     if found is None:
         raise unknown_address(address, [each.address for each in unknown])
-    if via is None and _is_pop(home, found.listener):
+    if given.keywords["via"] is None and _is_pop(home, found.listener):
         raise InputError(
             f"It came to the listener {found.listener}, to fetch mail: say with --via from which account.",
             stage="resolve",
             key="via",
         )
-    given = options.device_options(
-        address=[address],
-        user=user or found.user or None,
-        password=password,
-        apop=apop,
-        certificate=certificate,
-        listener=listener,
-        via=via,
-        sender=sender,
-        from_=from_,
-        to=to,
-        limit=limit,
-        size=size,
-        notify=notify,
-    )
-    _add(home, name, given, as_json=as_json)
+    read = given(address=[address])
+    if read.values["user"] is None:
+        read.values["user"] = found.user or None
+    _add(home, name, read, as_json=as_json)
 
     async def forget(log: GatewayLog) -> None:
         await log.forget(unknown=[address])

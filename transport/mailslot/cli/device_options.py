@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial, wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -78,24 +81,27 @@ class DeviceOptions:
     recoverable: bool
 
 
-def device_options(
-    *,
-    address: list[str] | None,
-    user: str | None,
-    password: str | None,
-    apop: bool,
-    certificate: list[Path] | None,
-    **others: object,
-) -> DeviceOptions:
-    """Return what was given.
+GivenOptions = partial[DeviceOptions]
+"""`read_options` with the options of a command."""
 
-    Args:
-        address: addresses and networks.
-        user: the user.
-        password: as it was given, ``-`` for standard input.
-        apop: whether the password must stay recoverable.
-        certificate: files with certificates.
-        others: the other keys of the table, with values as they were given.
+
+def read_options(
+    *,
+    address: Addresses = None,
+    user: User = None,
+    password: Password = None,
+    apop: Apop = False,
+    certificate: Certificates = None,
+    listener: ListenerOption = None,
+    via: Via = None,
+    sender: Sender = None,
+    from_: From = None,
+    to: To = None,
+    limit: Limits = None,
+    size: Size = None,
+    notify: Notify = None,
+) -> DeviceOptions:
+    """Return what was given. The parameters are the options of the commands; see `takes_device_options`.
 
     Raises:
         InputError: a file holds no certificate, or the password is empty.
@@ -104,9 +110,36 @@ def device_options(
         "address": address or None,
         "user": user,
         "certificate": [read_certificate(path) for path in certificate or ()] or None,
-        **{key.removesuffix("_"): None if value == [] else value for key, value in others.items()},
+        "listener": listener,
+        "via": via,
+        "sender": sender,
+        "from": from_ or None,
+        "to": to or None,
+        "limit": limit or None,
+        "size": size,
+        "notify": notify,
     }
     return DeviceOptions(values, read_password(password), apop)
+
+
+def takes_device_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of a device, but those that are parameters of its own.
+
+    Args:
+        command: gets what was given as ``given``: `read_options` with these options, to be called.
+    """
+    own, known = (signature(each, eval_str=True).parameters for each in (command, read_options))
+    options = {name: each for name, each in known.items() if name not in own}
+
+    @wraps(command)
+    def run(**arguments: Any) -> None:  # noqa: ANN401 - typer has converted them
+        given = {name: arguments.pop(name) for name in options}
+        command(**arguments, given=partial(read_options, **given))
+
+    arguments = [each for each in own.values() if each.kind is not Parameter.KEYWORD_ONLY]
+    last = [each for name, each in own.items() if each.kind is Parameter.KEYWORD_ONLY and name != "given"]
+    vars(run)["__signature__"] = Signature([*arguments, *options.values(), *last])
+    return run
 
 
 def read_password(given: str | None) -> Secret | None:

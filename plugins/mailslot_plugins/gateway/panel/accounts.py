@@ -50,7 +50,8 @@ async def add(request: Request) -> Response:
 
 async def ask_removal(request: Request) -> Response:
     """Ask for confirmation before an account is removed."""
-    return render(request, "gateway/remove_account.html", name=(await _found(request)).id.partition(".")[2])
+    name = (await _found(request)).id.partition(".")[2]
+    return render(request, "gateway/remove.html", name=name, means="remove_account", back=HERE)
 
 
 async def remove(request: Request) -> Response:

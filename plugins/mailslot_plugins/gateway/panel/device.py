@@ -98,7 +98,7 @@ async def make_password(request: Request) -> Response:
 async def ask_removal(request: Request) -> Response:
     """Ask for confirmation before the device is removed."""
     _, name = await _found(request)
-    return render(request, "gateway/remove_device.html", name=name)
+    return render(request, "gateway/remove.html", name=name, means="remove_device", back=f"{HERE}/devices/{name}")
 
 
 async def remove(request: Request) -> Response:

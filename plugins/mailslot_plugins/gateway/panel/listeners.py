@@ -65,7 +65,7 @@ async def ask_removal(request: Request) -> Response:
     name: str = request.path_params["listener"]
     if name not in current.groups["listeners"]:
         raise HTTPException(404)
-    return render(request, "gateway/remove_listener.html", name=name)
+    return render(request, "gateway/remove.html", name=name, means="remove_listener", back=HERE)
 
 
 async def remove(request: Request) -> Response:
