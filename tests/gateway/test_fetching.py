@@ -15,11 +15,13 @@ import pytest
 from anyio.to_thread import run_sync
 
 from gateway.gateway_device import GatewayDevice, run_gateway, untrusting
-from mailslot.service.handling import handle_waiting
+from mailslot.service.handling import WAITS_FOR_DEVICE, handle_waiting
 from mailslot.service.pipeline import Done
 from mailslot.slots.accounts import add_account
 from mailslot.slots.gateway.entries import add_device, add_listener, remove_device, set_device_password
+from mailslot.slots.slot import is_account
 from mailslot_plugins.gateway.maildrop import Maildrops
+from pop3.server import clients
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -45,13 +47,16 @@ class Fetching:
         self.records = gateway.device.records
 
     async def put(self, *mails: bytes, record: str = BOX) -> list[Incoming]:
-        """Put mails into the spool, as polling does."""
+        """Put mails into the spool, as polling does; those of accounts are handled already."""
         found = []
         for mail in mails:
             uid = hashlib.sha256(mail).hexdigest()
             async with self.device.spool.ledger.receive(record, uid, len(mail)) as file:
                 await file.write(mail)
             assert file.mail is not None
+            if is_account(record):
+                later = self.device.now() + WAITS_FOR_DEVICE.seconds
+                await self.device.spool.ledger.postpone(file.mail.id, later, WAITS_FOR_DEVICE.why)
             found.append(file.mail)
         return found
 
@@ -418,3 +423,25 @@ async def test_deletions_are_all_or_none(fetching: Fetching) -> None:
     assert [mail.state for mail in await ledger.mails(BOX)] == ["fetched"] * 3
     assert all(mail.path is not None and mail.path.exists() for mail in mails)
     assert opened.deleted == 0
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+@pytest.mark.parametrize("client", [clients.mpop, clients.fetchmail, clients.getmail])
+async def test_programs_that_fetch_mail_are_served(
+    fetching: Fetching, client: Callable[[int, str, str, Path], list[str]], tmp_path: Path
+) -> None:
+    password = await fetching.add("fax", user="fax")
+    assert password is not None
+    await run_sync(
+        add_listener, fetching.records, "plain", {"listen": "127.0.0.1:0", "protocol": "pop3", "security": "none"}
+    )
+    await fetching.refresh()
+    await fetching.put(*MAILS)
+    box = tmp_path / "box"
+    command = client(await fetching.gateway.port("plain"), "fax", password.reveal(), box)
+    with anyio.fail_after(300):
+        ended = await anyio.run_process(command, check=False)
+    assert ended.returncode == 0, (ended.stdout + ended.stderr).decode()
+    subjects = re.findall(rb"^Subject: mail (.)", box.read_bytes(), re.MULTILINE)
+    assert subjects == [b"0", b"1", b"2"]
+    assert await fetching.left() == ["done"] * 3

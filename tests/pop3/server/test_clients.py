@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import poplib
 import re
-import shutil
 from typing import TYPE_CHECKING
 
 import anyio
@@ -13,6 +12,7 @@ import pytest
 
 from mailslot import Security
 
+from . import clients
 from .memory import Memory, serving
 
 if TYPE_CHECKING:
@@ -25,11 +25,6 @@ MAILS = {
     2: b"From: a@example.com\r\nSubject: two\r\n\r\n" + b"line\r\n" * 30_000,
 }
 USER, PASSWORD = "fax", "open-sesame"
-
-needs = {
-    name: pytest.mark.skipif(shutil.which(name) is None, reason=f"{name} is not installed")
-    for name in ("curl", "mpop", "fetchmail", "getmail")
-}
 
 
 def memory(**changes: bool) -> Memory:
@@ -87,9 +82,9 @@ async def test_poplib(
     assert held.retrieved == [1, 2]
 
 
-@needs["curl"]
 @pytest.mark.parametrize("security", Security)
 async def test_curl(security: Security, server_context: ssl.SSLContext) -> None:
+    clients.needs("curl")
     held = memory()
     scheme = "pop3s" if security is Security.TLS else "pop3"
     options = ["--ssl-reqd"] if security is Security.STARTTLS else []
@@ -106,8 +101,8 @@ async def test_curl(security: Security, server_context: ssl.SSLContext) -> None:
     assert {connection.ending for connection in held.connections} == {"quit"}
 
 
-@needs["curl"]
 async def test_curl_with_apop() -> None:
+    clients.needs("curl")
     held = memory(apop=True)
     async with serving(held) as server:
         url = f"pop3://localhost:{server.listener.port}/1"
@@ -121,59 +116,23 @@ def delivered(path: Path) -> list[bytes]:
     return re.findall(rb"^Subject: \w+", path.read_bytes(), re.MULTILINE)
 
 
-@needs["mpop"]
 @pytest.mark.parametrize("security", Security)
 async def test_mpop(security: Security, server_context: ssl.SSLContext, tmp_path: Path) -> None:
     held = memory()
     box = tmp_path / "box"
-    box.touch()
-    tls = {
-        Security.NONE: ["--tls=off"],
-        Security.STARTTLS: ["--tls=on", "--tls-starttls=on", "--tls-certcheck=off"],
-        Security.TLS: ["--tls=on", "--tls-starttls=off", "--tls-certcheck=off"],
-    }[security]
     async with serving(held, security, server_context) as server:
-        await run(
-            "mpop", "--host=127.0.0.1", f"--port={server.listener.port}", "--auth=user", f"--user={USER}",
-            f"--passwordeval=echo {PASSWORD}", f"--delivery=mbox,{box}", "--keep=off", "--quiet",
-            f"--uidls-file={tmp_path / 'uidls'}", *tls,
-        )  # fmt: skip
+        await run(*clients.mpop(server.listener.port, USER, PASSWORD, box, security))
         await held.until_ended()
     assert delivered(box) == [b"Subject: one", b"Subject: two"]
     assert held.mails == {}
 
 
-@needs["fetchmail"]
-async def test_fetchmail(tmp_path: Path) -> None:
+@pytest.mark.parametrize("client", [clients.fetchmail, clients.getmail])
+async def test_without_tls(client: Callable[[int, str, str, Path], list[str]], tmp_path: Path) -> None:
     held = memory()
     box = tmp_path / "box"
     async with serving(held) as server:
-        rc = tmp_path / "rc"
-        rc.write_text(
-            f"poll 127.0.0.1 service {server.listener.port} protocol POP3 user {USER} password {PASSWORD} "
-            f"sslproto '' no keep fetchall mda 'cat >>{box}'\n"
-        )
-        rc.chmod(0o600)
-        await run("fetchmail", "-f", str(rc), "--nosyslog", "--pidfile", str(tmp_path / "pid"))
-        await held.until_ended()
-    assert delivered(box) == [b"Subject: one", b"Subject: two"]
-    assert held.mails == {}
-
-
-@needs["getmail"]
-async def test_getmail(tmp_path: Path) -> None:
-    held = memory()
-    box = tmp_path / "box"
-    box.touch()
-    async with serving(held) as server:
-        rc = tmp_path / "getmailrc"
-        rc.write_text(
-            f"[retriever]\ntype = SimplePOP3Retriever\nserver = 127.0.0.1\nport = {server.listener.port}\n"
-            f"username = {USER}\npassword = {PASSWORD}\n"
-            f"[destination]\ntype = Mboxrd\npath = {box}\n[options]\ndelete = true\n"
-        )
-        rc.chmod(0o600)
-        await run("getmail", "--getmaildir", str(tmp_path), "--rcfile", str(rc))
+        await run(*client(server.listener.port, USER, PASSWORD, box))
         await held.until_ended()
     assert delivered(box) == [b"Subject: one", b"Subject: two"]
     assert held.mails == {}
