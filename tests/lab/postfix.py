@@ -33,7 +33,8 @@ class Postfix:
     """A running Postfix.
 
     It refuses ``nobody@example.test`` with 554 and defers ``later@example.test`` with 450; whoever signs
-    in may send as itself alone; mail to any other domain than ours is taken and thrown away.
+    in may send as itself alone; mail to ``full.test`` is returned, and mail to any other domain than ours is taken and
+    thrown away.
 
     Attributes:
         submission: where mail is submitted, with STARTTLS.
