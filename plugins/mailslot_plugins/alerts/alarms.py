@@ -23,7 +23,7 @@ from mailslot.spool.locks import exclusive_lock
 from mailslot.timestamps import iso
 from mailslot_plugins.alerts.incidents import mark_accepted, reset_watched, step
 from mailslot_plugins.alerts.kinds import find_kind
-from mailslot_plugins.alerts.mail_text import compose
+from mailslot_plugins.alerts.mail_text import compose, mail_word
 from mailslot_plugins.alerts.section import SECTION, policy
 from mailslot_plugins.alerts.state import AlertMail, AlertState, ConditionCleared, ConditionRaised, Observation
 from mailslot_plugins.alerts.state_json import as_json, from_json, persistent_part
@@ -220,10 +220,11 @@ async def enqueue_device_mail(
     Raises:
         MailError: the spool cannot take it.
     """
+    identity = device.settings(DEVICE)
     message = Message(
         sender=sender,
         to=recipients,
-        subject=f"[{one_line(device.settings(DEVICE)['name'] or 'Device', 60)}] {title}",
+        subject=f"[{one_line(identity['name'] or mail_word('device', identity['language']), 60)}] {title}",
         text=text,
         auto_submitted="auto-generated",
         headers=AUTO_REPLY_HEADERS,

@@ -1,4 +1,4 @@
-"""The text of alert mails: plain and short, as office devices write it."""
+"""The text of alert mails: plain and short, as office devices write it, in the device's language."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from mailslot_plugins.alerts.kinds import KINDS
 from mailslot_plugins.intake.auto_reply import AUTO_REPLY_HEADERS
 from mailslot_plugins.intake.one_line import one_line
 from mailslot_plugins.status.status_report import identity_lines
+from mailslot_plugins.status.words import load_words, translate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -17,24 +18,34 @@ if TYPE_CHECKING:
 
     from mailslot_plugins.alerts.state import AlertMail, Report
 
-_SUBJECT_PREFIX: Final = {"notice": "", "reminder": "Still: ", "all_clear": "Over: "}
+ENGLISH: Final = "en"
 
 
-def incident_title(report: Report) -> str:
+def mail_word(key: str, language: str, **facts: object) -> str:
+    """Return one of the texts of alert mails."""
+    return translate(load_words("mailslot_plugins.alerts", "mail_words.toml"), key, language, **facts)
+
+
+def _name(key: str, language: str) -> str:
+    """Return the name of a kind or severity, which mails share with the panel."""
+    return translate(load_words("mailslot_plugins.alerts.panel"), key, language)
+
+
+def incident_title(report: Report, language: str = ENGLISH) -> str:
     """Return an incident's title, for example ``Toner low: black``."""
-    kind = KINDS.get(report.kind, KINDS["other"])
-    return kind.title + (f": {one_line(report.part, 60)}" if report.part else "")
+    title = _name(f"kind_{report.kind if report.kind in KINDS else 'other'}", language)
+    return title + (f": {one_line(report.part, 60)}" if report.part else "")
 
 
-def mail_subject(mail: AlertMail, device_name: str) -> str:
+def mail_subject(mail: AlertMail, device_name: str, language: str = ENGLISH) -> str:
     """Return a mail's subject."""
     first = mail.reports[0]
     summary = (
-        f"{len(mail.reports) + mail.left_out} alerts"
+        mail_word("number_of_alerts", language, number=len(mail.reports) + mail.left_out)
         if mail.digest
-        else _SUBJECT_PREFIX[first.what] + incident_title(first)
+        else mail_word(f"subject_{first.what}", language, title=incident_title(first, language))
     )
-    return f"[{one_line(device_name or 'Device', 60)}] {summary}"
+    return f"[{one_line(device_name or mail_word('device', language), 60)}] {summary}"
 
 
 def compose(mail: AlertMail, device: Mapping[str, Any], sender: Mailbox, zone: tzinfo | None) -> Message:
@@ -46,19 +57,20 @@ def compose(mail: AlertMail, device: Mapping[str, Any], sender: Mailbox, zone: t
         sender: its sender.
         zone: the time zone; None for the system's.
     """
+    language = str(device.get("language") or ENGLISH)
     lines = [*identity_lines(device), ""]
     if mail.digest:
-        lines += [f"Device has detected {len(mail.reports) + mail.left_out} conditions:", ""]
-        lines += [f"    {line}" for report in mail.reports for line in _digest_lines(report, zone)]
+        lines += [mail_word("body_digest", language, number=len(mail.reports) + mail.left_out), ""]
+        lines += [f"    {line}" for report in mail.reports for line in _digest_lines(report, zone, language)]
         if mail.left_out:
-            lines += ["", f"{mail.left_out} more are not listed."]
+            lines += ["", mail_word("left_out", language, number=mail.left_out)]
     else:
-        lines += _full_lines(mail.reports[0], zone)
+        lines += _full_lines(mail.reports[0], zone, language)
     thread = "" if mail.digest else mail.reports[0].thread
     return Message(
         sender=sender,
         to=mail.recipients,
-        subject=mail_subject(mail, str(device.get("name") or "")),
+        subject=mail_subject(mail, str(device.get("name") or ""), language),
         text="\n".join([*lines, ""]),
         in_reply_to=thread or None,
         references=(thread,) if thread else (),
@@ -67,30 +79,32 @@ def compose(mail: AlertMail, device: Mapping[str, Any], sender: Mailbox, zone: t
     )
 
 
-def _full_lines(report: Report, zone: tzinfo | None) -> Iterator[str]:
-    yield {
-        "notice": "Device has detected:",
-        "reminder": "Device still detects:",
-        "all_clear": "Device no longer detects:",
-    }[report.what]
+def _full_lines(report: Report, zone: tzinfo | None, language: str) -> Iterator[str]:
+    yield mail_word(f"body_{report.what}", language)
     yield ""
-    yield f"    {incident_title(report)}"
+    yield f"    {incident_title(report, language)}"
     if report.detail:
         yield f"    {one_line(report.detail, 500)}"
     yield ""
-    yield f"Severity: {report.severity}"
-    yield f"Since: {format_time(report.since, zone)}"
+    yield mail_word("severity", language, severity=_name(f"severity_{report.severity}", language))
+    yield mail_word("since", language, at=format_time(report.since, zone))
     if report.ended is not None:
-        yield f"Until: {format_time(report.ended, zone)}"
+        yield mail_word("until", language, at=format_time(report.ended, zone))
     else:
-        yield f"What to do: {KINDS.get(report.kind, KINDS['other']).advice}"
+        kind = report.kind if report.kind in KINDS else "other"
+        yield mail_word("what_to_do", language, advice=mail_word(f"advice_{kind}", language))
 
 
-def _digest_lines(report: Report, zone: tzinfo | None) -> Iterator[str]:
-    times = f"since {format_time(report.since, zone)}"
-    if report.ended is not None:
-        times = f"from {format_time(report.since, zone)} until {format_time(report.ended, zone)}"
-    yield f"{incident_title(report)} ({report.severity}), {times}"
+def _digest_lines(report: Report, zone: tzinfo | None, language: str) -> Iterator[str]:
+    facts = {
+        "title": incident_title(report, language),
+        "severity": _name(f"severity_{report.severity}", language),
+        "since": format_time(report.since, zone),
+    }
+    if report.ended is None:
+        yield mail_word("digest_since", language, **facts)
+    else:
+        yield mail_word("digest_until", language, until=format_time(report.ended, zone), **facts)
     if report.detail:
         yield f"    {one_line(report.detail, 500)}"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from mailslot.exit_guard import ExitGuard
-from mailslot.plugin import RESUBMIT_AFTER, UNATTENDED, MailError, PanelPackage, RetryPolicy, SetAside
+from mailslot.plugin import DEVICE, RESUBMIT_AFTER, UNATTENDED, MailError, PanelPackage, RetryPolicy, SetAside
 from mailslot.service.log import describe_error
 from mailslot_plugins.alerts import certificate_watch, printer_watch, token_watch
 from mailslot_plugins.alerts.alarms import Alarms
@@ -69,8 +69,9 @@ class AlertsPipeline:
                 )
 
         async def tokens_and_certificates() -> None:
+            language = device.settings(DEVICE)["language"]
             await alarms.record_observed(
-                await token_watch.observe_tokens(device.records, device.now()),
+                await token_watch.observe_tokens(device.records, device.now(), language),
                 await certificate_watch.observe_certificates(device),
             )
 

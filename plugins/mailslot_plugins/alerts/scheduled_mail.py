@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.slots.section import DEVICE
 from mailslot_plugins.alerts.alarms import PIPELINE, alert_sender, enqueue_device_mail
+from mailslot_plugins.alerts.mail_text import mail_word
 from mailslot_plugins.alerts.schedule import check_due, parse_schedule
 from mailslot_plugins.alerts.section import SECTION
 from mailslot_plugins.status.request import ALL_TOPICS
@@ -53,8 +54,13 @@ async def _enqueue(device: Device, values: Mapping[str, Any], check: DueCheck) -
     text = await device_report(
         device, ALL_TOPICS, printer=values["printer"], ca_file=values["printer_ca_file"], zone=values["timezone"]
     )
+    language: str = identity["language"]
     if check.late:
-        text += f"\nThis mail was due at {check.last.replace('T', ' ')} and is late, since the device was off or busy."
-        text += f" {check.missed} earlier ones were missed as well.\n" if check.missed else "\n"
+        late = [mail_word("late", language, due=check.last.replace("T", " "))]
+        if check.missed:
+            late.append(mail_word("missed", language, number=check.missed))
+        text += f"\n{' '.join(late)}\n"
     key = f"schedule:{check.last}"
-    return await enqueue_device_mail(device, sender, recipients, "Status", text, what="status", key=key)
+    return await enqueue_device_mail(
+        device, sender, recipients, mail_word("status_subject", language), text, what="status", key=key
+    )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from mailslot.errors import InputError
 from mailslot.slots.section import DEVICE
 from mailslot_plugins.alerts.alarms import alert_sender, enqueue_device_mail
+from mailslot_plugins.alerts.mail_text import mail_word
 from mailslot_plugins.alerts.section import SECTION, policy
 from mailslot_plugins.status.status_report import identity_lines
 
@@ -32,5 +33,6 @@ async def send_test_mail(device: Device) -> Job:
             key="recipients",
         )
     sender = await alert_sender(device)
-    text = "\n".join([*identity_lines(identity), "", "This is a test: alarms of this device arrive here.", ""])
-    return await enqueue_device_mail(device, sender, recipients, "Test", text, what="test")
+    language: str = identity["language"]
+    text = "\n".join([*identity_lines(identity), "", mail_word("test_body", language), ""])
+    return await enqueue_device_mail(device, sender, recipients, mail_word("test_subject", language), text, what="test")

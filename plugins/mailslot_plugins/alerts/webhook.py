@@ -55,7 +55,7 @@ async def _stuck_alerts(device: Device, alarms: Alarms) -> dict[str, dict[str, A
     alerts: dict[str, dict[str, Any]] = {}
     state = await alarms.state()
     for mail in state.outbox:
-        alert = {**mail_notes(mail), "subject": mail_subject(mail, values["name"] or "")}
+        alert = {**mail_notes(mail), "subject": mail_subject(mail, values["name"] or "", values["language"])}
         delivery = {"state": "waiting", "cause": "not_configured", "sentence": "The mail could not be accepted yet."}
         alerts[mail.key] = {"device": identity, "alert": alert, "mail": delivery}
     for job in await device.spool.jobs(states={"deferred", "held", "failed"}, pipeline=PIPELINE, limit=50):

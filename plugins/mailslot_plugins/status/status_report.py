@@ -13,6 +13,7 @@ from mailslot.slots.settings import directory_of
 from mailslot_plugins.intake.one_line import one_line
 from mailslot_plugins.printers.ipp.client import printer_attributes
 from mailslot_plugins.printers.ipp.supplies import COUNTERS, SUPPLY_ATTRIBUTES, counters, supplies
+from mailslot_plugins.status.words import load_words, translate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,25 +24,30 @@ if TYPE_CHECKING:
     from mailslot_plugins.printers.ipp.codec import Value
     from mailslot_plugins.status.request import Topic
 
-_PRINTER_STATES: Final = {3: "idle", 4: "printing", 5: "stopped"}
+_PRINTER_STATES: Final = {3: "printer_idle", 4: "printer_printing", 5: "printer_stopped"}
 _ATTRIBUTES: Final = ("printer-state", "printer-state-reasons", *SUPPLY_ATTRIBUTES, *COUNTERS)
 
 
+def _word(key: str, language: str, **facts: object) -> str:
+    return translate(load_words("mailslot_plugins.status", "mail_words.toml"), key, language, **facts)
+
+
 def identity_lines(device: Mapping[str, Any]) -> list[str]:
-    """Return the lines that identify the device, from the section ``[device]``."""
+    """Return the lines that identify the device, from the section ``[device]``, in its language."""
+    language = str(device.get("language") or "en")
     named = {
-        "DEVICE NAME": device.get("name"),
-        "DEVICE MODEL": device.get("model"),
-        "SERIAL NUMBER": device.get("serial_number"),
-        "LOCATION": device.get("location"),
+        "device_name": device.get("name"),
+        "device_model": device.get("model"),
+        "serial_number": device.get("serial_number"),
+        "location": device.get("location"),
     }
-    return [f"{name}: {one_line(str(value), 200)}" for name, value in named.items() if value]
+    return [f"{_word(key, language)}: {one_line(str(value), 200)}" for key, value in named.items() if value]
 
 
 async def device_report(
     device: Device, topics: Sequence[Topic], *, printer: str | None, ca_file: Path | None, zone: tzinfo | None
 ) -> str:
-    """Return the device's status.
+    """Return the device's status, in its language.
 
     Args:
         device: the device.
@@ -51,25 +57,29 @@ async def device_report(
         zone: the time zone; None for the system's.
     """
     now = datetime.fromtimestamp(device.now(), zone).astimezone(zone)
-    lines = [*identity_lines(device.settings(DEVICE)), f"TIME: {now:%Y-%m-%d %H:%M %z}"]
+    identity = device.settings(DEVICE)
+    language: str = identity["language"]
+    lines = [*identity_lines(identity), f"{_word('time', language)}: {now:%Y-%m-%d %H:%M %z}"]
     attributes: Mapping[str, tuple[Value, ...]] = {}
-    problem = "No printer is set up."
+    problem = _word("no_printer", language)
     if printer is not None and set(topics) != {"jobs"}:
         attributes, problem = await _fetch_attributes(printer, ca_file)
     for topic in topics:
         lines.append("")
         if topic == "device":
-            lines += await run_sync(_device_lines, device)
+            lines += await run_sync(_device_lines, device, language)
             if attributes:
-                lines += _printer_lines(attributes)
+                lines += _printer_lines(attributes, language)
             elif printer is not None:
-                lines.append(f"Printer: {problem}")
+                lines.append(_word("printer", language, state=problem))
         elif topic == "supplies":
-            lines += _supply_lines(attributes) if attributes else [f"Supplies: {problem}"]
+            unknown = [_word("supplies_problem", language, problem=problem)]
+            lines += _supply_lines(attributes, language) if attributes else unknown
         elif topic == "counters":
-            lines += _counter_lines(attributes) if attributes else [f"Device counter: {problem}"]
+            unknown = [_word("counters_problem", language, problem=problem)]
+            lines += _counter_lines(attributes, language) if attributes else unknown
         else:
-            lines += await _job_lines(device)
+            lines += await _job_lines(device, language)
     return "\n".join([*lines, ""])
 
 
@@ -80,46 +90,49 @@ async def _fetch_attributes(printer: str, ca_file: Path | None) -> tuple[Mapping
         return {}, str(error)
 
 
-def _device_lines(device: Device) -> list[str]:
+def _device_lines(device: Device, language: str) -> list[str]:
     """Return a line for each slot: its token, or whether it is set up. Blocks."""
-    lines = ["Mail settings:"]
+    lines = [_word("mail_settings", language)]
     settings = device.records.settings.load()
     for slot in directory_of(settings).slots:
         record_settings = settings[slot.record]
         token, health = device.records.tokens.status_blocking(slot.record, record_settings, device.now())
         if record_settings.token_source is not None:
-            text = "set up"
+            text = _word("set_up", language)
         elif record_settings.authentication == "oauth2" or health is not None:
-            text = f"{token} ({health.state.replace('_', ' ')})" if health is not None else token
+            text = f"{token} ({_word(f'health_{health.state}', language)})" if health is not None else token
         else:
-            text = "set up" if record_settings.server or record_settings.provider else "not set up"
+            text = _word("set_up" if record_settings.server or record_settings.provider else "not_set_up", language)
         lines.append(f"    {slot.id}: {text}")
     return lines
 
 
-def _printer_lines(attributes: Mapping[str, tuple[Value, ...]]) -> list[str]:
+def _printer_lines(attributes: Mapping[str, tuple[Value, ...]], language: str) -> list[str]:
     state = attributes.get("printer-state", (0,))[0]
     reasons = [str(reason) for reason in attributes.get("printer-state-reasons", ())[:20] if reason != "none"]
-    text = _PRINTER_STATES.get(state if isinstance(state, int) else 0, "unknown")
-    return [one_line(f"Printer: {text}" + (f" ({', '.join(reasons)})" if reasons else ""), 400)]
+    text = _word(_PRINTER_STATES.get(state if isinstance(state, int) else 0, "unknown"), language)
+    return [one_line(_word("printer", language, state=text) + (f" ({', '.join(reasons)})" if reasons else ""), 400)]
 
 
-def _supply_lines(attributes: Mapping[str, tuple[Value, ...]]) -> list[str]:
+def _supply_lines(attributes: Mapping[str, tuple[Value, ...]], language: str) -> list[str]:
     found = supplies(attributes)
     if not found:
-        return ["Supplies: the printer does not report them."]
-    levels = ["unknown" if supply.level is None else f"{supply.level} %" for supply in found]
-    return ["Supplies:", *(f"    {one_line(s.name, 60)} = {text}" for s, text in zip(found, levels, strict=True))]
+        return [_word("supplies_none", language)]
+    levels = [_word("unknown", language) if supply.level is None else f"{supply.level} %" for supply in found]
+    return [
+        _word("supplies", language),
+        *(f"    {one_line(s.name, 60)} = {text}" for s, text in zip(found, levels, strict=True)),
+    ]
 
 
-def _counter_lines(attributes: Mapping[str, tuple[Value, ...]]) -> list[str]:
+def _counter_lines(attributes: Mapping[str, tuple[Value, ...]], language: str) -> list[str]:
     found = counters(attributes)
     if not found:
-        return ["Device counter: the printer does not report it."]
-    return ["Current device counter information:", *(f"    {name} = {count}" for name, count in found.items())]
+        return [_word("counters_none", language)]
+    return [_word("counters", language), *(f"    {name} = {count}" for name, count in found.items())]
 
 
-async def _job_lines(device: Device) -> list[str]:
+async def _job_lines(device: Device, language: str) -> list[str]:
     counts = await device.spool.count_by_state()
-    nonzero = [f"    {state.replace('_', ' ')} = {count}" for state, count in counts.items() if count]
-    return ["Mail jobs:", *(nonzero or ["    none"])]
+    nonzero = [f"    {_word(f'job_{state}', language)} = {count}" for state, count in counts.items() if count]
+    return [_word("jobs", language), *(nonzero or [f"    {_word('jobs_none', language)}"])]
