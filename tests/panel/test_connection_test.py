@@ -15,6 +15,7 @@ from diagnosis.scenarios import SCENARIOS, SMTP, Scenario, with_reply
 from mailslot.diagnosis.catalogue import actor_name, explain
 from mailslot.diagnosis.diagnosis import Diagnosis
 from mailslot.diagnosis.history import History
+from mailslot.diagnosis.remedy import settings_to_change
 from mailslot_plugins.panel.slots.labels import label
 from mailslot_plugins.sandbox import Fault
 from panel.running_panel import overflowing_elements, take_screenshots
@@ -102,6 +103,8 @@ async def test_errors_are_in_the_language_of_the_browser(
         assert explanation.actor is not None
         assert actor_name(explanation.actor, language) in page
         assert (f'href="/slots/{SMTP}/token"' in page) is explanation.token_helps
+        for setting in () if explanation.token_helps else settings_to_change(newest.cause, newest.facts):
+            assert f'href="/slots/{SMTP}#{setting.partition("=")[0]}"' in page
         assert f'lang="{language}"' in page
         for secret in device.secrets:
             assert secret not in page

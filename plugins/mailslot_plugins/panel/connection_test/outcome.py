@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mailslot.diagnosis.catalogue import explain
 from mailslot.diagnosis.diagnosis import Diagnosis
 from mailslot.diagnosis.tested_settings import is_outdated
-from mailslot_plugins.panel.slots.labels import with_labels
+from mailslot_plugins.panel.slots.labels import settings_to_enter, with_labels
 
 if TYPE_CHECKING:
     from mailslot.diagnosis.catalogue import Explanation
@@ -34,6 +34,7 @@ class Outcome:
         stages: the stages that were reached; empty if they are no longer stored.
         warnings: other problems.
         outdated: whether the settings have changed since.
+        settings: the settings of the slot that may be wrong, from `settings_to_enter`.
     """
 
     ok: bool
@@ -46,6 +47,7 @@ class Outcome:
     stages: tuple[StageResult, ...] = ()
     warnings: tuple[Explanation, ...] = ()
     outdated: bool = False
+    settings: tuple[tuple[str, str, str], ...] = ()
 
     @property
     def sent(self) -> bool:
@@ -65,6 +67,7 @@ def outcome_of_result(result: TestResult, protocol: Protocol, language: str, set
         transcript=result.transcript,
         stages=result.stages,
         outdated=is_outdated(result, settings),
+        settings=settings_to_enter(result.diagnosis, protocol, language),
         warnings=tuple(explain(with_labels(each, protocol, language), language) for each in result.warnings),
     )
 
@@ -78,13 +81,15 @@ def outcome_of_past_test(past: PastTest, protocol: Protocol, language: str, sett
         language: one of the panel's.
         settings: the record's settings now.
     """
+    diagnosis = Diagnosis(past.cause, past.facts, past.detail)
     return Outcome(
         ok=past.ok,
         at=past.at,
         seconds=past.seconds,
         stage=past.stage,
-        explanation=explain(with_labels(Diagnosis(past.cause, past.facts, past.detail), protocol, language), language),
+        explanation=explain(with_labels(diagnosis, protocol, language), language),
         detail=past.detail,
         transcript=past.transcript,
         outdated=is_outdated(past, settings),
+        settings=settings_to_enter(diagnosis, protocol, language),
     )

@@ -90,9 +90,12 @@ def _record_item(record: RecordOverview, language: str, held: int) -> AttentionI
         explanation = explanation_of(record.poll_cause, language, sentence=record.poll_sentence)
     else:
         return token_warning(token, _name(record, language), slot, held, language)
+    field = ""
     if explanation.token_helps:
         step = "get_token"
-    address = f"/slots/{slot}" + {"get_token": "/token", "test": "/test", "settings": ""}[step]
+    elif explanation.settings:
+        step, field = "settings", f"#{explanation.settings[0].partition('=')[0]}"
+    address = f"/slots/{slot}" + {"get_token": "/token", "test": "/test", "settings": field}[step]
     return AttentionItem(
         _name(record, language), explanation.message, explanation.advice, explanation.actor, step, address, held
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from mailslot.diagnosis.remedy import UNKNOWN, settings_to_change
 from mailslot.errors import InputError
 from mailslot.oauth.presets import preset
 from mailslot.slots.keys import json_value
@@ -65,6 +66,16 @@ def value_text(key: str, value: object, language: str) -> str:
     if key == "pop_slot":
         return next((slot_name(slot, language) for slot in SLOTS if slot.id == text), text)
     return text
+
+
+def settings_to_enter(diagnosis: Diagnosis, protocol: Protocol, language: str) -> tuple[tuple[str, str, str], ...]:
+    """Return the settings of the slot that may be wrong: key, name, and the value to enter, which may be empty."""
+    found: list[tuple[str, str, str]] = []
+    for setting in settings_to_change(diagnosis.cause, diagnosis.facts):
+        key, _, value = setting.partition("=")
+        known = value not in {UNKNOWN, "-"}
+        found.append((key, label(key, protocol, language), value_text(key, value, language) if known else ""))
+    return tuple(found)
 
 
 def with_labels(diagnosis: Diagnosis, protocol: Protocol, language: str) -> Diagnosis:
