@@ -405,6 +405,34 @@ def test_every_setting_is_named_in_every_language() -> None:
             assert len(set(names)) == len(names)
 
 
+async def test_a_provider_and_account_are_copied(client: BrowserClient, device: Device) -> None:
+    own = {
+        "provider": "microsoft365",
+        "client_id": "an-id",
+        "tenant": "contoso.example",
+        "account": "copier@example.com",
+    }
+    device.set("alert.smtp", server=None, port=None, security=None, issuer=None, client_secret="of the app", **own)
+    device.set("print.pop", server=None, port=None, security=None, provider=None, account=None, issuer=None)
+    page = await client.get(ALERT)
+    assert 'value="print-pop" checked' in page.text
+    assert re.search(r'value="fax-pop">.*replaces: ', page.text)
+    answer = await client.submit(f"{ALERT}/copy", page=ALERT, record="print-pop")
+    assert "Copied to E-mail Print Settings." in words(await client.get(answer.headers["location"]))
+    settings = device.records.settings.load()["print-pop"]
+    assert {key: getattr(settings, key) for key in own} == own
+    assert (settings.authentication, settings.server, settings.scopes) == ("oauth2", None, ())
+    secret = device.records.vault.read("print-pop", "client_secret")
+    assert secret is not None
+    assert secret.reveal() == "of the app"
+    assert 'value="print-pop"' not in (await client.get(ALERT)).text
+    # Nothing else was changed.
+    assert device.records.settings.load()["fax-pop"].provider != "microsoft365"
+    assert "Nothing was copied" in words(
+        await client.get((await client.submit(f"{ALERT}/copy", page=ALERT)).headers["location"])
+    )
+
+
 async def test_an_account_has_the_pages_of_a_slot(client: BrowserClient, device: Device, panel: RunningPanel) -> None:
     await run_sync(add_account, device.records, "office", "SMTP")
     await run_sync(add_account, device.records, "inbox", "POP")

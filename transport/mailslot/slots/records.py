@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from mailslot.slots.checks import check_ca_file, check_secret
+from mailslot.slots.copying import copied_values
 from mailslot.slots.effective_settings import effective_settings
 from mailslot.slots.flows import TOKEN_SOURCES
 from mailslot.slots.maildrop import check_maildrop, check_option_permission
@@ -147,6 +148,23 @@ class Records:
         # They are changed together, so that a secret is never stored next to the wrong server.
         settings = self.settings.change(record, planned.values, before_write=before_write, other_files=changed_files)
         return ChangeResult(settings, (*planned.notes, *(DROPPED_NOTES[name] for name in dropped)), dropped)
+
+    def copy_provider(self, record: str, target: str, *, role: SetterRole = "local") -> ChangeResult:
+        """Give a record the provider, the application and the account of another one; its token stays its own.
+
+        Args:
+            record: the record that has them.
+            target: the record that gets them.
+            role: the role of the person who makes the change.
+
+        Raises:
+            InputError: the combination with the record's other settings is not allowed.
+            MailError: the vault cannot be read or written.
+        """
+        settings = self.settings.load_for_change()
+        values = copied_values(settings[record], record, settings[target], target)
+        secret = self.vault.read(record, "client_secret")
+        return self.change(target, values, {} if secret is None else {"client_secret": secret}, role=role)
 
     def dropped_secrets(
         self, record: str, values: Mapping[str, object | None], secrets: Mapping[str, Secret | None]

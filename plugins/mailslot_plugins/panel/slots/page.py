@@ -16,7 +16,7 @@ from mailslot_plugins.panel.connection_test.running_test import find_test
 from mailslot_plugins.panel.pipelines import sections_of
 from mailslot_plugins.panel.render import device_of, redirect, render, text
 from mailslot_plugins.panel.sections.fields import section_name
-from mailslot_plugins.panel.slots import review
+from mailslot_plugins.panel.slots import copying, review
 from mailslot_plugins.panel.slots.draft import Draft, needs_review
 from mailslot_plugins.panel.slots.errors import changed_elsewhere, error_text, find_errors
 from mailslot_plugins.panel.slots.form import make_form
@@ -138,6 +138,7 @@ async def _page(
         mail=await poll_status(request.app.state, slot, stored.settings.check_interval, language)
         if slot.protocol == "POP"
         else None,
+        copy_targets=await copying.copy_targets(request, slot, stored.settings),
         sections=[(name, section_name(name, language)) for name in sections_of(slot.record)],
     )
 
@@ -172,5 +173,6 @@ routes = [
     Route("/slots/{slot}/fields", show_fields, methods=["POST"]),
     Route("/slots/{slot}/poll", check_stored, methods=["POST"]),
     Route("/slots/{slot}/mail", show_polls),
+    *copying.routes,
     *review.routes,
 ]
