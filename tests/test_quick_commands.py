@@ -34,6 +34,7 @@ WORDS = [
     "--",
     "--json",
     "--json=1",
+    "--long",
     "serve",
     "slots",
     "--listen",
@@ -76,7 +77,7 @@ def test_typer_reads_the_same(words: list[str]) -> None:
     slow = read_by_typer(words)
     assert slow is not None
     assert slow[:2] == quick[:2]
-    defaults = {"--json": False, "--backend": "asyncio", "--listen": None, "--log": None}
+    defaults = {"--json": False, "--long": False, "--backend": "asyncio", "--listen": None, "--log": None}
     assert slow[2] == {name: quick[2].get(name, defaults[name]) for name in OPTIONS[quick[1]]}
 
 

@@ -141,4 +141,4 @@ def test_show_on_a_narrow_terminal(shell: Shell) -> None:
     assert server in shown
     assert "Allowed" not in shown
     assert max(map(len, shown.splitlines()[1:])) <= 80
-    assert "Allowed" in shell.run("show", "network.smtp")
+    assert "Allowed" in shell.run("show", "network.smtp", "--long")

@@ -10,10 +10,10 @@ import anyio
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from mailslot.cli.console import print_json
 from mailslot.cli.home import open_records
+from mailslot.cli.listing import print_listing
 from mailslot.cli.service_hint import warn_if_no_service
 from mailslot.cli.settings import AsJson  # noqa: TC001 - typer reads it
 from mailslot_plugins.alerts.incident_rows import incident_rows
@@ -87,15 +87,14 @@ def list_(context: typer.Context, *, as_json: AsJson = False) -> None:
     if not rows:
         console.print("No alarm is open.")
         return
-    table = Table()
-    for heading in ("Alarm", "Detail", "Severity", "State", "Since", "Mail"):
-        table.add_column(heading, overflow="fold")
+    cells: list[list[str]] = []
     for row in rows:
         since = datetime.fromisoformat(row["since"]).astimezone().strftime("%Y-%m-%d %H:%M")
         mail = row["mail"]["state"] if row["mail"] else "–"
         name = row["kind"] + (f" {row['part']}" if row["part"] else "")
-        table.add_row(*map(escape, (name, row["detail"], row["severity"], row["state"], since, mail)))
-    console.print(table)
+        cells.append([*map(escape, (name, row["severity"], row["state"], since, mail, row["detail"]))])
+    headings = ("Alarm", "Severity", "State", "Since", "Mail", "Detail")
+    print_listing(console, headings, cells, wrapped={"Detail"})
     stuck = [row["mail"]["sentence"] for row in rows if row["mail"] and row["mail"]["state"] != "sent"]
     for sentence in filter(None, dict.fromkeys([waiting_reason, *stuck])):
         console.print(escape(f"Mail waits: {sentence}"), highlight=False)

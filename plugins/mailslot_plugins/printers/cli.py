@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import anyio
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from mailslot.cli.console import confirm, make_console, print_json
 from mailslot.cli.home import open_records
+from mailslot.cli.listing import print_listing
 from mailslot.cli.settings import AsJson  # noqa: TC001 - typer reads it
 from mailslot.plugin import InputError
 from mailslot_plugins.printers.pins import StoredPins, pins_of
@@ -45,12 +45,7 @@ def certificates(context: typer.Context, *, as_json: AsJson = False) -> None:
     if not pins:
         console.print("No printer's certificate is stored.")
         return
-    table = Table()
-    for heading in ("Printer", "SHA-256"):
-        table.add_column(heading, overflow="fold")
-    for pin in pins:
-        table.add_row(escape(pin.printer), pin.fingerprint)
-    console.print(table)
+    print_listing(console, ("Printer", "SHA-256"), [[escape(pin.printer), pin.fingerprint] for pin in pins])
 
 
 @app.command("forget")

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import anyio
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from mailslot.cli.console import confirm, make_console, print_json
 from mailslot.cli.home import open_records, slot_directory
+from mailslot.cli.listing import print_listing
 from mailslot.cli.settings import AsJson
+from mailslot.cli.slot_list import SIGN_INS, remarks, token_cell
 from mailslot.errors import InputError
 from mailslot.service.json_documents import slot_rows
 from mailslot.slots.accounts import add_account, check_unused, find_account, remove_account
@@ -88,14 +89,20 @@ def list_accounts(context: typer.Context, *, as_json: AsJson = False) -> None:
     if not rows:
         console.print("There are no accounts besides the slots. One is added by: mailslot account add NAME")
         return
-    table = Table()
-    for heading in ("Slot", "Protocol", "Account", "Sign-in", "Token", "Health"):
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        health = row["health"]["state"] if row["health"] else "–"
-        cells = (row["slot"], protocol_text(row["protocol"]), row["account"] or "", row["authentication"])
-        table.add_row(*map(escape, cells), row["token"], health)
-    console.print(table)
+    headings = ("Slot", "Protocol", "Sign-in", "Token", "Account")
+    cells = [
+        [
+            escape(row["slot"]),
+            protocol_text(row["protocol"]),
+            SIGN_INS[row["authentication"]],
+            token_cell(row),
+            escape(row["account"] or ""),
+        ]
+        for row in rows
+    ]
+    print_listing(console, headings, cells, wrapped={"Account"})
+    for line in remarks(home, rows):
+        console.print(line, highlight=False)
 
 
 @app.command("remove")

@@ -8,13 +8,10 @@ import json
 import os
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, Literal, TextIO, cast
+from typing import TYPE_CHECKING, Final, TextIO, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
-
     from rich.console import Console
-    from rich.table import Table
 
 _ERROR_HANDLER: Final = "mailslot.plainly"
 _ASCII: Final = str.maketrans({"✓": "ok", "✗": "x", "–": "-", "…": "...", "•": "*", "→": "->", "’": "'"})
@@ -31,24 +28,6 @@ def make_console(*, soft_wrap: bool = False) -> Console:
     # Some serial consoles set this to 0 for unknown. A table of width 0 would be empty.
     width = 80 if os.environ.get("COLUMNS") == "0" else None
     return Console(emoji=False, soft_wrap=soft_wrap, width=width)
-
-
-def make_list_table(headings: Sequence[str], *, wrapped: Container[str], right: Container[str]) -> Table:
-    """Return the table of a long list.
-
-    Args:
-        headings: the headings of the columns.
-        wrapped: those whose text is wrapped, with an equal share of the width; the others keep one line.
-        right: those that are aligned to the right.
-    """
-    from rich.table import Table  # noqa: PLC0415 - as above
-
-    table = Table(padding=(0, 1, 0, 0))
-    for heading in headings:
-        wraps = heading in wrapped
-        justify: Literal["left", "right"] = "right" if heading in right else "left"
-        table.add_column(heading, overflow="fold", no_wrap=not wraps, ratio=1 if wraps else None, justify=justify)
-    return table
 
 
 def print_json(document: object) -> None:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import anyio
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from mailslot.cli import device_options as options
 from mailslot.cli.console import make_console, print_json
 from mailslot.cli.gateway_log import read_log, unknown_address
 from mailslot.cli.home import open_records
+from mailslot.cli.listing import print_listing
 from mailslot.cli.settings import AsJson
 from mailslot.errors import InputError
 from mailslot.service.gateway_documents import (
@@ -131,15 +131,14 @@ def list_devices(context: typer.Context, *, as_json: AsJson = False) -> None:
     if not rows:
         console.print("There are no devices, and nothing is taken from anybody. mailslot device add NAME adds one.")
         return
-    table = Table()
-    for heading in ("Device", "Known by", "Through", "Listener", "Last"):
-        table.add_column(heading, overflow="fold")
+    cells: list[list[str]] = []
     for row in rows:
         last = row["last"]
         known = (" or ".join(row["address"] or ()), row["user"], "its certificate" if row["certificate"] else "")
-        cells = (row["name"], " and ".join(filter(None, known)), row["via"], row["listener"] or "any")
-        table.add_row(*map(escape, cells), escape(last["verdict"]) if last else "–")
-    console.print(table)
+        texts = (row["name"], " and ".join(filter(None, known)), row["via"], row["listener"] or "any")
+        cells.append([*map(escape, texts), escape(last["verdict"]) if last else "–"])
+    headings = ("Device", "Known by", "Through", "Listener", "Last")
+    print_listing(console, headings, cells, wrapped={"Known by", "Last"})
 
 
 @app.command("show")
@@ -154,14 +153,11 @@ def show(context: typer.Context, name: options.DeviceName, *, as_json: AsJson = 
     if as_json:
         print_json(document)
         return
-    table = Table(show_header=False)
-    table.add_column()
-    table.add_column(overflow="fold")
+    rows: list[list[str]] = []
     for key in (*DEVICES.keys, "password"):
-        value = document[key]
-        text = as_text(value)
-        table.add_row(key, escape({"password": _PASSWORDS.get(text, text)}.get(key, text)))
-    make_console().print(table)
+        text = as_text(document[key])
+        rows.append([key, escape({"password": _PASSWORDS.get(text, text)}.get(key, text))])
+    print_listing(make_console(), ("Setting", "Value"), [row for row in rows if row[1]], wrapped={"Value"})
     _print_instructions(document, None)
 
 
@@ -261,13 +257,12 @@ def unknown(context: typer.Context, *, as_json: AsJson = False) -> None:
     if not found:
         console.print("Nobody unknown has knocked.")
         return
-    table = Table()
-    for heading in ("Address", "HELO", "User tried", "TLS", "Last", "Count", "Why not"):
-        table.add_column(heading, overflow="fold")
+    headings = ("Address", "HELO", "User tried", "TLS", "Last", "Count", "Why not")
+    cells: list[list[str]] = []
     for each in found:
-        cells = (each.address, each.helo, each.user, each.tls, short_local_time(each.last_at), str(each.count))
-        table.add_row(*map(escape, (*cells, each.verdict)))
-    console.print(table)
+        came = (short_local_time(each.last_at), str(each.count), each.verdict)
+        cells.append([*map(escape, (each.address, each.helo, each.user, each.tls, *came))])
+    print_listing(console, headings, cells, wrapped={"HELO", "User tried", "Why not"})
     console.print(f"To let one in: mailslot device adopt {escape(found[0].address)} NAME", highlight=False)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import textwrap
 from typing import TYPE_CHECKING, Final
@@ -14,6 +15,9 @@ _MAX_LEFT: Final = 26
 """Characters of the left column; the text of a longer entry begins on the next line."""
 
 _MIN_TEXT: Final = 20
+_STEP: Final = re.compile(r" *\w+\. ")
+"""How a step begins, such as ``1. `` or ``   a. ``."""
+
 _COMMAND: Final = "mailslot "
 """How a line begins that a person types, and that is not to be wrapped."""
 
@@ -35,6 +39,30 @@ def columns(rows: Iterable[tuple[str, str]]) -> Iterator[str]:
         else:
             yield f"  {left:<{indent - 2}}{first}".rstrip()
         yield from (f"{'':{indent}}{line}" for line in more)
+
+
+def steps(text: str) -> Iterator[str]:
+    """Yield the lines of numbered steps; a line that is indented further than its step is typed, and stays as it is."""
+    waiting, indent = list[str](), 0
+
+    def flush() -> Iterator[str]:
+        if waiting:
+            yield from textwrap.wrap(" ".join(waiting), text_width(), subsequent_indent=" " * indent) or [""]
+            waiting.clear()
+
+    for line in text.splitlines():
+        depth = len(line) - len(line.lstrip())
+        marker = _STEP.match(line)
+        if marker or not waiting or depth > indent:
+            yield from flush()
+        if marker:
+            indent = marker.end()
+            waiting.append(line)
+        elif depth > indent:
+            yield line
+        else:
+            waiting.append(line.strip() if waiting else line)
+    yield from flush()
 
 
 def paragraphs(text: str) -> Iterator[str]:

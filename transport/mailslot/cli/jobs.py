@@ -10,7 +10,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from mailslot.cli.console import make_console, make_list_table, print_json
+from mailslot.cli.console import make_console, print_json
+from mailslot.cli.listing import print_listing
 from mailslot.cli.service_hint import warn_if_no_service
 from mailslot.cli.settings import AsJson
 from mailslot.service.json_documents import job_document
@@ -77,20 +78,20 @@ def _list(found: list[Job]) -> None:
     if not found:
         console.print("There are no jobs.")
         return
-    headings = ("ID", "Pipeline", "State", "To", "Subject", "Accepted", "Tries", "Next try")
-    table = make_list_table(headings, wrapped={"To", "Subject"}, right={"ID", "Tries"})
-    for job in found:
-        table.add_row(
+    headings = ("ID", "Pipeline", "State", "To", "Subject", "Accepted", "Next try")
+    rows = [
+        [
             str(job.id),
             escape(job.pipeline),
             _state(job),
             escape(_addresses(job)),
             escape(job.subject),
             short_local_time(job.created_at),
-            str(job.attempts),
             short_local_time(job.next_attempt),
-        )
-    console.print(table)
+        ]
+        for job in found
+    ]
+    print_listing(console, headings, rows, wrapped={"To", "Subject"})
     for job in found:
         if job.sentence and job.state not in {"sent", "cancelled"}:
             console.print(f"{job.id}: {escape(job.sentence)}", highlight=False)
@@ -114,12 +115,10 @@ def show(context: typer.Context, number: Number, *, as_json: AsJson = False) -> 
         if value:
             details.add_row(name, value)
     console.print(details)
-    table = Table()
-    for heading in ("Recipient", "State", "What the server said"):
-        table.add_column(heading, overflow="fold")
-    for each in job.recipients:
-        table.add_row(escape(each.address), each.state, escape(each.reply))
-    console.print(table)
+    headings = ("Recipient", "State", "What the server said")
+    rows = [[escape(each.address), each.state, escape(each.reply)] for each in job.recipients]
+    console.print()
+    print_listing(console, headings, rows, wrapped={"Recipient", "What the server said"})
 
 
 @app.command("retry")

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import anyio
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from mailslot.cli.account import ProtocolName
 from mailslot.cli.console import make_console, print_json
 from mailslot.cli.gateway_log import read_log
 from mailslot.cli.home import open_records
+from mailslot.cli.listing import print_listing
 from mailslot.cli.settings import AsJson
 from mailslot.service.gateway_documents import NotedListeners, listener_document, read_listeners
 from mailslot.slots.gateway.entries import add_listener, remove_listener
@@ -92,14 +92,13 @@ def list_listeners(context: typer.Context, *, as_json: AsJson = False) -> None:
     if not rows:
         console.print("There are no listeners. One is added by: mailslot listener add NAME --listen HOST:PORT")
         return
-    table = Table()
-    for heading in ("Listener", "Address", "Protocol", "Encryption", "Only for"):
-        table.add_column(heading, overflow="fold")
+    cells: list[list[str]] = []
     for row in rows:
         address = row["listen"] + (f" (port {row['port']})" if row["listen"].endswith(":0") and row["port"] else "")
         security = row["security"] + (", also TLS 1.0 and 1.1" if row["legacy"] else "")
-        table.add_row(row["name"], escape(address), row["protocol"], security, ", ".join(row["devices"]))
-    console.print(table)
+        cells.append([row["name"], escape(address), row["protocol"], security, ", ".join(row["devices"])])
+    headings = ("Listener", "Address", "Protocol", "Encryption", "Only for")
+    print_listing(console, headings, cells, wrapped={"Encryption", "Only for"})
     for row in rows:
         if row["error"]:
             console.print(f"[red]✗[/red] {row['name']}: {escape(row['error'])}", highlight=False)

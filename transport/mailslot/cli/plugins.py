@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from mailslot.cli.command_table import BUILT_IN
 from mailslot.cli.commands import COMMANDS
 from mailslot.cli.console import make_console, print_error, print_json
 from mailslot.cli.home import open_records
+from mailslot.cli.listing import print_listing
 from mailslot.cli.settings import AsJson
 from mailslot.entry_points import display_name
 from mailslot.slots.settings_file import SettingsFile
@@ -48,21 +48,22 @@ def plugins(context: typer.Context, *, as_json: AsJson = False) -> None:
 
 def _show(rows: list[dict[str, Any]]) -> None:
     console = make_console()
-    table = Table()
-    for heading in ("Kind", "Name", "Package", "State", "Used by"):
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        state = f"[{_COLOURS[row['state']]}]{row['state'].replace('_', ' ')}[/]"
-        package = " ".join(display_name(each) for each in (row["distribution"], row["version"]) if each)
-        shown = (
-            escape(display_name(row["kind"].replace(" ", "_")).replace("_", " ")),
-            escape(display_name(row["name"])),
-        )
-        table.add_row(*shown, escape(package), state, escape(", ".join(row["used_by"])))
-    console.print(table)
+    headings = ("Name", "Kind", "State", "Package", "Used by")
+    print_listing(console, headings, [_cells(row) for row in rows], wrapped={"Package", "Used by"})
     for row in rows:
         if row["message"]:
             detail = f" [dim]{escape(row['detail'])}[/dim]" if row["state"] == "failed" and row["detail"] else ""
             console.print(f"{escape(row['message'])}{detail}", highlight=False)
     if not any(row["used_by"] for row in rows if not {"serve", "serve --listen"} & {*row["used_by"]}):
         console.print("No setting uses any of them yet; mailslot show SLOT tells what can be set.")
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    package = " ".join(display_name(each) for each in (row["distribution"], row["version"]) if each)
+    return [
+        escape(display_name(row["name"])),
+        escape(display_name(row["kind"].replace(" ", "_")).replace("_", " ")),
+        f"[{_COLOURS[row['state']]}]{row['state'].replace('_', ' ')}[/]",
+        escape(package),
+        escape(", ".join(row["used_by"])),
+    ]

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import anyio
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from mailslot.cli.console import make_console, print_json
 from mailslot.cli.home import find_slot, open_records
+from mailslot.cli.listing import print_listing
 from mailslot.cli.settings import AsJson, SlotName
 from mailslot.errors import InputError
 from mailslot.service.json_documents import poll_document
@@ -79,14 +79,14 @@ async def _poll(
 def _show(report: PollReport) -> None:
     console = make_console()
     if report.handled:
-        table = Table()
-        for heading in ("Mail", "From", "Subject", "Octets", "What became of it"):
-            table.add_column(heading, overflow="fold", justify="right" if heading in {"Mail", "Octets"} else "left")
+        rows: list[list[str]] = []
         for each in report.handled:
             colour = _COLOURS[each.outcome]
             parts = f"[{colour}]{each.outcome}[/{colour}]" + (f": {escape(each.note)}" if each.note else "")
-            table.add_row(str(each.mail.id), escape(each.sender), escape(each.subject), f"{each.mail.size:,}", parts)
-        console.print(table)
+            rows.append([str(each.mail.id), escape(each.sender), escape(each.subject), f"{each.mail.size:,}", parts])
+        headings = ("Mail", "From", "Subject", "Octets", "What became of it")
+        wrapped = {"From", "Subject", "What became of it"}
+        print_listing(console, headings, rows, wrapped=wrapped, right={"Octets"})
     if report.ok:
         console.print(escape(_summary(report)), highlight=False)
     for note in report.notes:

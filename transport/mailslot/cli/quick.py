@@ -25,7 +25,7 @@ _FLAG: Final[tuple[str, ...]] = ("true",)
 _ANY: Final[tuple[str, ...]] = ()
 OPTIONS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     "serve": {"--listen": _ANY, "--backend": ("asyncio", "trio"), "--log": ("json", "plain")},
-    "slots": {"--json": _FLAG},
+    "slots": {"--json": _FLAG, "--long": _FLAG},
 }
 """The commands, and their options: a flag, the values that are allowed, or any value."""
 
@@ -106,4 +106,4 @@ def _serve(home: Path, values: _Values) -> None:
 def _slots(home: Path, values: _Values) -> None:
     from mailslot.cli.slot_list import print_slots  # noqa: PLC0415 - likewise
 
-    print_slots(home, as_json="--json" in values)
+    print_slots(home, as_json="--json" in values, long="--long" in values)

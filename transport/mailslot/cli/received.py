@@ -10,7 +10,8 @@ import anyio
 import typer
 from rich.markup import escape
 
-from mailslot.cli.console import make_console, make_list_table, print_json
+from mailslot.cli.console import make_console, print_json
+from mailslot.cli.listing import print_listing
 from mailslot.cli.settings import AsJson
 from mailslot.service.json_documents import mail_document
 from mailslot.timestamps import short_local_time
@@ -53,20 +54,23 @@ def received(
     if not found:
         console.print("No mail was received.")
         return
-    headings = ("ID", "Record", "State", "From", "Subject", "Pages", "Received", "What became of it")
-    table = make_list_table(headings, wrapped={"From", "Subject", "What became of it"}, right={"ID", "Pages"})
-    for each in found:
-        table.add_row(
-            str(each.mail.id),
-            each.mail.record,
-            f"[{_COLOURS[each.mail.state]}]{each.mail.state.replace('_', ' ')}[/]",
-            escape(each.sender),
-            escape(each.subject),
-            "" if each.pages is None else str(each.pages),
-            short_local_time(each.mail.fetched_at),
-            escape(each.mail.reason),
-        )
-    console.print(table)
+    headings = ("ID", "Record", "State", "Received", "From", "Subject", "Pages", "What became of it")
+    wrapped = {"From", "Subject", "What became of it"}
+    print_listing(console, headings, [_cells(each) for each in found], wrapped=wrapped, right={"Pages"})
+
+
+def _cells(received: ReceivedMail) -> list[str]:
+    mail = received.mail
+    return [
+        str(mail.id),
+        mail.record,
+        f"[{_COLOURS[mail.state]}]{mail.state.replace('_', ' ')}[/]",
+        short_local_time(mail.fetched_at),
+        escape(received.sender),
+        escape(received.subject),
+        "" if received.pages is None else str(received.pages),
+        escape(mail.reason),
+    ]
 
 
 async def _found(home: Path, record: str | None, states: list[Any], most: int) -> list[ReceivedMail]:

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.box import HEAVY_HEAD, SIMPLE_HEAD
 from rich.markup import escape
-from rich.table import Table
 
 from mailslot.cli.console import make_console, print_error, print_json
 from mailslot.cli.home import open_records, read_values, slot_directory
+from mailslot.cli.listing import print_listing
 from mailslot.errors import InputError
 from mailslot.slots.gateway.table_groups import GROUPS
 from mailslot.slots.keys import path
@@ -35,19 +34,23 @@ PlaceName = Annotated[
         metavar="SLOT", help="The id of a slot or account, such as network.smtp, or a section, such as device."
     ),
 ]
-_WIDE = 110
-"""Terminal width from which the allowed values are shown."""
-
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
-def show(context: typer.Context, slot: PlaceName, *, as_json: AsJson = False) -> None:
+def show(
+    context: typer.Context,
+    slot: PlaceName,
+    *,
+    as_json: AsJson = False,
+    long: Annotated[bool, typer.Option("--long", help="Show all settings, and what is allowed.")] = False,
+) -> None:
     """Show the settings of a slot, or of a section such as device.
 
     Each with what holds, and where it is from.
 
     Examples:
         mailslot show network.smtp
+        mailslot show network.smtp --long
         mailslot show device --json
     """
     from mailslot.slots.overview import record_overview, section_overview  # noqa: PLC0415 - cryptography is slow
@@ -57,10 +60,10 @@ def show(context: typer.Context, slot: PlaceName, *, as_json: AsJson = False) ->
     records = open_records(home)
     if not isinstance(found, Slot):
         document = {"section": found.name, **section_overview(records, found)}
-        _print(document, found.keys, found.name, as_json=as_json)
+        _print(document, found.keys, found.name, as_json=as_json, long=long)
         return
     document = {"slot": found.id, "record": found.record, **record_overview(records, found.record)}
-    _print(document, KEYS, f"{found.id}: {found.path}", as_json=as_json)
+    _print(document, KEYS, f"{found.id}: {found.path}" if long else found.id, as_json=as_json, long=long)
     others = [other.id for other in slots_of(found.record) if other != found]
     if others and not as_json:
         make_console().print(f"The same settings and token are behind {' and '.join(others)}.")
@@ -190,31 +193,24 @@ def _texts(assignments: list[str]) -> dict[str, str]:
     return texts
 
 
-def _print(document: Mapping[str, Any], keys: Mapping[str, Key], title: str, *, as_json: bool) -> None:
+def _print(document: Mapping[str, Any], keys: Mapping[str, Key], title: str, *, as_json: bool, long: bool) -> None:
     from mailslot.slots.overview import as_text  # noqa: PLC0415 - as above
 
     if as_json:
         print_json(document)
         return
-    console = make_console()
-    wide = console.width >= _WIDE
-    table = Table(title=title, title_justify="left", box=HEAVY_HEAD if wide else SIMPLE_HEAD, pad_edge=wide)
-    table.add_column("Setting", no_wrap=True)
-    table.add_column("Value", overflow="fold")
-    if wide:
-        table.add_column("From", style="dim")
-        table.add_column("Allowed", style="dim")
-
-    def add(key: str, value: str, where: str, allowed: str) -> None:
-        if wide:
-            table.add_row(key, value, where, allowed, style="dim" if where else None)
-        else:
-            table.add_row(key, f"{value} ({where})" if where else value, style="dim" if where else None)
-
+    rows: list[list[str]] = []
     for key, value in document["settings"].items():
         where = document["from"].get(key, "")
-        add(key, escape(as_text(value)), escape(where), keys[key].allowed)
+        rows.append([key, escape(as_text(value)), escape(where), escape(keys[key].allowed)])
     for name, is_set in document.get("secrets", {}).items():
         kept = {True: "set, in the vault", False: "", None: "cannot be read"}[is_set]
-        add(name, kept, "", "a text; KEY=- reads it from standard input")
-    console.print(table)
+        rows.append([name, kept, "", "a text; KEY=- reads it from standard input"])
+    console = make_console()
+    console.print(f"[bold]{escape(title)}[/bold]\n", highlight=False)
+    headings = ("Setting", "Value", "From", *(("Allowed",) if long else ()))
+    shown = rows if long else [row for row in rows if row[1]]
+    print_listing(console, headings, [row[: len(headings)] for row in shown], wrapped={"Value", "From", "Allowed"})
+    if not long and (unset := [row[0] for row in rows if not row[1]]):
+        console.print(f"\nNot set: {', '.join(unset)}.", highlight=False)
+        console.print("All of them, with what is allowed: --long", highlight=False)

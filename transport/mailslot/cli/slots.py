@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,11 +13,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def slots(context: typer.Context, *, as_json: AsJson = False) -> None:
+def slots(
+    context: typer.Context,
+    *,
+    as_json: AsJson = False,
+    long: Annotated[bool, typer.Option("--long", help="Also show where each is on the panel, and its record.")] = False,
+) -> None:
     """Show every slot and account: its sign-in, token and last test.
+
+    Slots of one record have the same settings and the same token.
 
     Examples:
         mailslot slots
+        mailslot slots --long
     """
     home: Path = context.obj
-    print_slots(home, as_json=as_json)
+    print_slots(home, as_json=as_json, long=long)

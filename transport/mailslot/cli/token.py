@@ -10,17 +10,20 @@ import anyio
 import typer
 from anyio.to_thread import run_sync
 from rich.markup import escape
-from rich.table import Table
 
 from mailslot.cli.console import confirm, make_console, print_json
 from mailslot.cli.flow_choice import print_flow_choice
+from mailslot.cli.help_text import steps
 from mailslot.cli.home import find_slot, open_records, slot_directory
+from mailslot.cli.listing import print_listing
 from mailslot.cli.service_hint import warn_if_no_service
 from mailslot.cli.settings import AsJson, SlotName
+from mailslot.cli.slot_list import remarks, token_cell
 from mailslot.cli.suggestion import suggested_command, suggesting_settings
 from mailslot.cli.terminal import Terminal
 from mailslot.service.json_documents import token_rows
 from mailslot.slots.slot import slots_of
+from mailslot.timestamps import short_local_time
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,10 +81,10 @@ async def _get(records: Records, slot: Slot, flow_name: str | None) -> None:
             source = records.tokens.source(slot.record, settings, flow, http)
         except ApplicationMissingError as error:
             console.print(f"How to register an application with {error.provider.name}:")
-            steps = error.provider.registration.replace(
+            text = error.provider.registration.replace(
                 "mailslot set SLOT", suggested_command(records.home, "set", slot.id)
             )
-            console.print(escape(steps), highlight=False, soft_wrap=True)
+            console.print(escape("\n".join(steps(text))), highlight=False, soft_wrap=True)
             raise
         confidential = "client_secret" in await run_sync(records.vault.fields, slot.record)
         named = flow_name is not None
@@ -207,6 +210,7 @@ def status(
     slot: Annotated[str | None, typer.Argument(metavar="[SLOT]", help="One slot; all without it.")] = None,
     *,
     as_json: AsJson = False,
+    long: Annotated[bool, typer.Option("--long", help="Also show when each was obtained, and how.")] = False,
 ) -> None:
     """Show the tokens of all slots, or of one: until when, for whom, and what is wrong.
 
@@ -220,27 +224,31 @@ def status(
     if as_json:
         print_json(rows)
         return
-    table = Table()
-    for heading in ("Slot", "Token", "Health", "Account", "Flow", "Obtained", "Expires", "Renewed"):
-        table.add_column(heading, overflow="fold")
-    for row in rows:
-        health = row["health"]
-        table.add_row(row["slot"], row["token"], *(_cells(health) if health else ("–", *[""] * 5)))
     console = make_console()
-    console.print(table)
-    for row in rows:
+    every = long or slot is not None
+    headings = ["Slot", "Token", "Expires", "Renewed", "Account"] + (["Obtained", "Flow"] if every else [])
+    print_listing(console, headings, [_cells(row)[: len(headings)] for row in rows], wrapped={"Account"})
+    for line in remarks(home, rows):
+        console.print(line, highlight=False)
+    noted = {row["record"]: row for row in reversed(rows)}
+    for row in reversed(noted.values()):
         for note in row["health"]["notes"] if row["health"] else ():
             console.print(f"{row['slot']}: {escape(note)}", highlight=False)
 
 
-def _cells(health: dict[str, Any]) -> tuple[str, ...]:
-    colour = {"ok": "green", "expiring": "yellow"}.get(health["state"], "red")
-    state_text = f"[{colour}]{health['state']}[/{colour}]" + (
-        f": {escape(health['sentence'])}" if health["sentence"] else ""
-    )
-    times = (_local(health[key]) for key in ("obtained_at", "expires_at", "renewed_at"))
-    return state_text, escape(health["account"] or ""), escape(health["flow"] or ""), *times
+def _cells(row: dict[str, Any]) -> list[str]:
+    health: dict[str, Any] = row["health"] or {}
+    times = {key: _local(health.get(key)) for key in ("expires_at", "renewed_at", "obtained_at")}
+    return [
+        row["slot"],
+        token_cell(row),
+        times["expires_at"],
+        times["renewed_at"],
+        escape(health.get("account") or ""),
+        times["obtained_at"],
+        escape(health.get("flow") or ""),
+    ]
 
 
 def _local(timestamp: str | None) -> str:
-    return "" if timestamp is None else datetime.fromisoformat(timestamp).astimezone().strftime("%Y-%m-%d %H:%M")
+    return "" if timestamp is None else short_local_time(datetime.fromisoformat(timestamp).timestamp())
