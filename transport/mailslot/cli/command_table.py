@@ -22,6 +22,7 @@ BUILT_IN: Final[Mapping[str, str]] = {
     "test": "test:run_test",
     "export": "transfer:export",
     "import": "transfer:import_",
+    "doctor": "doctor:doctor",
     "report": "report:report",
     "explain": "explain:explain",
     "decode": "decode:decode",
@@ -41,7 +42,7 @@ BUILT_IN: Final[Mapping[str, str]] = {
 
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "Set up": ("slots", "show", "set", "token", "test"),
-    "Run": ("serve", "jobs", "received", "poll", "metrics"),
+    "Run": ("serve", "doctor", "jobs", "received", "poll", "metrics"),
     "Accounts, and devices that do not know OAuth 2.0": ("account", "listener", "device"),
     "Faults, and support": ("explain", "decode", "report", "plugins"),
     "Several devices": ("export", "import"),

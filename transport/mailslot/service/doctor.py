@@ -1,0 +1,263 @@
+"""Checks whether a device works: its service, slots, queue, clock, disk and certificates.
+
+Nothing is connected to. What is known of the mail servers comes from the last connection tests.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from anyio.to_thread import run_sync
+
+import mailslot
+from mailslot.causes.cause import causes
+from mailslot.causes.rules import table
+from mailslot.diagnosis.catalogue import explain
+from mailslot.diagnosis.clock import is_clock_wrong
+from mailslot.diagnosis.diagnosis import Diagnosis
+from mailslot.errors import MailError
+from mailslot.oauth.presets import presets
+from mailslot.service.json_documents import slot_rows
+from mailslot.service.service_lock import is_service_running
+from mailslot.spool.limits import SpoolLimits, format_size
+from mailslot.spool.spool import Spool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from mailslot.slots.records import Records
+    from mailslot.slots.settings import Settings
+    from mailslot.slots.settings_document import CurrentSettings
+    from mailslot.spool.job import Job
+
+State = Literal["ok", "unused", "warning", "fault"]
+"""`unused`: it is not set up, so that nothing depends on it."""
+
+_DAY: Final = 86_400.0
+_NOTICE: Final = 14 * _DAY
+"""Seconds before a certificate expires from which on that is mentioned."""
+
+_RECENT: Final = 7 * _DAY
+"""Seconds for which a failed job is mentioned."""
+
+_UNSETTLED: Final = ("queued", "sending", "deferred", "held", "in_doubt", "failed")
+_SAMPLE: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """The result of a check.
+
+    Attributes:
+        name: what was checked: ``service``, ``settings``, ``slot``, ``queue``, ``clock``, ``disk``, ``certificate`` or
+            ``tables``.
+        state: whether it works.
+        sentence: what was found.
+        subject: the slot or file that was checked; empty where there is only one.
+        command: the words, behind ``mailslot``, of the command that helps; empty if none does.
+    """
+
+    name: str
+    state: State
+    sentence: str
+    subject: str = ""
+    command: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as ``mailslot doctor --json`` prints it."""
+        return {
+            "check": self.name,
+            "subject": self.subject,
+            "state": self.state,
+            "message": self.sentence,
+            "command": " ".join(("mailslot", *self.command)) if self.command else None,
+        }
+
+
+async def check_device(records: Records) -> list[Check]:
+    """Check a device. A check that cannot be made is a fault.
+
+    Args:
+        records: the records of its home folder.
+
+    Returns:
+        the results, in a fixed order.
+    """
+    found = [await run_sync(_check_service, records.home)]
+    try:
+        settings = await run_sync(records.settings.current)
+    except MailError as error:
+        return [*found, Check("settings", "fault", str(error)), *await _check_queue(records.home)]
+    if settings.fault:
+        found.append(Check("settings", "fault", f"The settings that were in use stay so: {settings.fault}"))
+    found += await _check_slots(records, settings)
+    found += await _check_queue(records.home)
+    found.append(await _check_clock(records, settings))
+    found.append(await run_sync(_check_disk, records.home))
+    found += await run_sync(list, _check_certificates(settings))
+    found.append(_check_tables())
+    return found
+
+
+def _check_service(home: Path) -> Check:
+    if is_service_running(home):
+        return Check("service", "ok", "The service is running.")
+    return Check("service", "fault", "No service is running, so nothing is sent and nothing fetched.", "", ("serve",))
+
+
+async def _check_slots(records: Records, settings: CurrentSettings) -> list[Check]:
+    """Check each record once, under the names of its slots."""
+    try:
+        rows = await slot_rows(records, settings.slots.slots)
+    except MailError as error:
+        return [Check("slot", "fault", str(error))]
+    by_record: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        by_record.setdefault(row["record"], []).append(row)
+    found = [
+        replace(_check_slot(same[0], settings.records[record]), subject=", ".join(row["slot"] for row in same))
+        for record, same in by_record.items()
+    ]
+    # Those that are set up first.
+    return sorted(found, key=lambda check: check.state == "unused")
+
+
+def _check_slot(row: Mapping[str, Any], settings: Settings) -> Check:
+    if not (settings.server or settings.provider or settings.account or settings.token_source):
+        return Check("slot", "unused", "It is not set up.")
+    if (token := _check_token(row, settings)) is not None and token.state == "fault":
+        return token
+    slot, test = row["slot"], row["last_test"]
+    if test is None:
+        return Check("slot", "warning", "Its connection has never been tested.", "", ("test", slot))
+    if not test["ok"]:
+        sentence = explain(Diagnosis(test["cause"])).message
+        return Check("slot", "fault", f"The last connection test failed: {sentence}", "", ("test", slot))
+    return token or Check("slot", "ok", "The last connection test passed.")
+
+
+def _check_token(row: Mapping[str, Any], settings: Settings) -> Check | None:
+    """Return what is wrong with the token of a slot; None if nothing is."""
+    health, get = row["health"], ("token", "get", row["slot"])
+    if health is None:
+        missing = settings.authentication == "oauth2" and settings.token_source is None
+        sentence = explain(Diagnosis("token_not_retrieved")).message
+        return Check("slot", "fault", sentence, "", get) if missing else None
+    if health["state"] == "ok":
+        return None
+    if health["state"] == "expiring":
+        return Check("slot", "warning", health["sentence"])
+    return Check("slot", "fault", health["sentence"], "", () if health["state"] == "needs_administrator" else get)
+
+
+async def _check_queue(home: Path) -> list[Check]:
+    if not (home / "spool").is_dir():
+        return [Check("queue", "ok", "Nothing waits.")]
+    try:
+        async with Spool(home) as spool:
+            jobs = await spool.jobs(states=_UNSETTLED, limit=_SAMPLE)
+    except MailError as error:
+        return [Check("queue", "fault", str(error))]
+    now = time.time()
+    found = [
+        *_waiting(jobs, "held", "fault", "held"),
+        *_waiting(jobs, "in_doubt", "warning", "in doubt"),
+        *_waiting(jobs, "deferred", "warning", "to be tried again"),
+        *_waiting((job for job in jobs if now - job.changed_at < _RECENT), "failed", "warning", "failed"),
+    ]
+    ready = sum(job.state in {"queued", "sending"} for job in jobs)
+    if ready or not found:
+        found.append(Check("queue", "ok", f"{_jobs(ready)} on the way." if ready else "Nothing waits."))
+    return found
+
+
+def _waiting(jobs: Iterable[Job], state: str, weight: State, words: str) -> Iterator[Check]:
+    """Yield why jobs of a state wait: one check for each reason."""
+    by_reason: dict[str, list[Job]] = {}
+    for job in jobs:
+        if job.state == state:
+            by_reason.setdefault(job.sentence, []).append(job)
+    for reason, same in by_reason.items():
+        command = ("jobs", "show", str(same[0].id)) if len(same) == 1 else ("jobs", "--state", state)
+        yield Check("queue", weight, f"{_jobs(len(same))} {words}: {reason}", "", command)
+
+
+def _jobs(number: int) -> str:
+    return "1 job is" if number == 1 else f"{number:,} jobs are"
+
+
+async def _check_clock(records: Records, settings: CurrentSettings) -> Check:
+    """Compare the clock with the token services' at the last refresh, and with what was written last."""
+    skews: list[float] = []
+    for record in settings.records:
+        try:
+            grant = await records.tokens.store(record).load()
+        except MailError:
+            continue
+        if grant is not None and grant.location is not None:
+            skews.append(grant.skew)
+    worst = max(skews, key=abs, default=0.0)
+    if is_clock_wrong(worst):
+        minutes = f"{abs(worst) / 60:,.0f} minutes {'behind' if worst > 0 else 'ahead'}"
+        return Check("clock", "fault", f"At the last refresh of a token, this device's clock was {minutes}.")
+    newest = await run_sync(_newest_change, records.home)
+    if newest - time.time() > _DAY:
+        return Check("clock", "fault", "This device's clock has been set back: its files are from the future.")
+    known = "It was right at the last refresh of a token." if skews else "Nothing speaks against it."
+    return Check("clock", "ok", known)
+
+
+def _newest_change(home: Path) -> float:
+    try:
+        return max((each.stat().st_mtime for each in home.iterdir()), default=0.0)
+    except OSError:
+        return 0.0
+
+
+def _check_disk(home: Path) -> Check:
+    folder = next(each for each in (home, *home.parents) if each.exists())
+    try:
+        disk = os.statvfs(folder)
+    except OSError as error:
+        return Check("disk", "fault", f"The home folder cannot be read: {error.strerror}.")
+    if not os.access(folder, os.W_OK):
+        return Check("disk", "fault", f"The home folder {home} cannot be written to.")
+    free, reserve = disk.f_bavail * disk.f_frsize, SpoolLimits().disk_reserve
+    sentence = f"The disk has {format_size(free)} free."
+    if free < reserve:
+        return Check("disk", "fault", f"{sentence} Nothing is accepted with less than {format_size(reserve)}.")
+    return Check("disk", "warning" if free < 10 * reserve else "ok", sentence)
+
+
+def _check_certificates(settings: CurrentSettings) -> Iterator[Check]:
+    """Yield a check for each certificate that the settings name; generated ones do not expire unnoticed."""
+    tables = {**settings.sections, **{f"listeners.{name}": each for name, each in settings.groups["listeners"].items()}}
+    named = {name: each["certificate"] for name, each in tables.items() if each.get("certificate")}
+    for name, path in named.items():
+        yield replace(_check_certificate(Path(path)), subject=name)
+
+
+def _check_certificate(path: Path) -> Check:
+    from cryptography import x509  # noqa: PLC0415 - only where the settings name one
+
+    try:
+        certificate = x509.load_pem_x509_certificate(path.read_bytes())
+    except (OSError, ValueError):
+        return Check("certificate", "fault", f"The certificate {path} cannot be read.")
+    left = certificate.not_valid_after_utc.timestamp() - time.time()
+    until = certificate.not_valid_after_utc.date()
+    if left < 0:
+        return Check("certificate", "fault", f"The certificate {path} expired on {until}.")
+    return Check(
+        "certificate", "warning" if left < _NOTICE else "ok", f"The certificate {path} is valid until {until}."
+    )
+
+
+def _check_tables() -> Check:
+    """Read the tables of causes, of servers' replies and of providers; they change with the version."""
+    numbers = f"{len(causes())} causes, {len(table().rules)} rules, {len(presets())} providers"
+    return Check("tables", "ok", f"The tables are those of mailslot {mailslot.__version__}: {numbers}.")
