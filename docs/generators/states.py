@@ -50,10 +50,8 @@ def _dialogue(answered: Iterable[tuple[tuple[_State, _Verb], _Outcome]], more: s
     for (state, verb), outcome in answered:
         if outcome.positive is not None:
             found.append(Transition(state.name, verb.value, outcome.positive.name))
-        # A POP3 server, without SASL, asks for nothing more.
-        intermediate = None if isinstance(outcome, pop3_server.Transition) else outcome.intermediate
-        if intermediate is not None:
-            found.append(Transition(state.name, f"{verb.value} {more}", intermediate.name))
+        if outcome.intermediate is not None:
+            found.append(Transition(state.name, f"{verb.value} {more}", outcome.intermediate.name))
         if outcome.negative is not None and outcome.negative is not outcome.positive:
             found.append(Transition(state.name, verb.value, outcome.negative.name, refused=True))
     return found
@@ -82,7 +80,7 @@ _MACHINES: Final[Mapping[str, tuple[str, Sequence[str], Sequence[Transition]]]] 
     "pop3-server": (
         "The states of a POP3 server",
         [state.name for state in pop3_server.State],
-        _dialogue(pop3_server.TRANSITIONS.items(), ""),
+        _dialogue(pop3_server.TRANSITIONS.items(), "challenge"),
     ),
     "jobs": (
         "The states of a job",

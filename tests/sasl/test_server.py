@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from mailslot import Secret
 from mailslot.sasl.mechanism import AuthenticationContext, MechanismError
 from mailslot.sasl.password import Login, Plain
-from mailslot.sasl.server import SERVER_MECHANISMS, LoginServer, PlainServer, SuppliedPassword
+from mailslot.sasl.server import SERVER_MECHANISMS, LoginServer, PlainServer, SuppliedSecret
 
-ME = SuppliedPassword("scan", Secret("open sesame"))
+ME = SuppliedSecret("scan", Secret("open sesame"))
 
 
 def test_names() -> None:
@@ -46,8 +46,8 @@ def test_login_with_the_user_at_once() -> None:
 
 
 def test_latin_1() -> None:
-    assert PlainServer().start(b"\0b\xfcro\0gr\xfc\xdfe") == SuppliedPassword("büro", Secret("grüße"))
-    assert PlainServer().start("\0büro\0grüße".encode()) == SuppliedPassword("büro", Secret("grüße"))
+    assert PlainServer().start(b"\0b\xfcro\0gr\xfc\xdfe") == SuppliedSecret("büro", Secret("grüße"))
+    assert PlainServer().start("\0büro\0grüße".encode()) == SuppliedSecret("büro", Secret("grüße"))
 
 
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
@@ -56,9 +56,9 @@ text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 @given(text, text)
 def test_what_our_client_sends(user: str, password: str) -> None:
     context = AuthenticationContext(user, Secret(password))
-    assert PlainServer().start(Plain(context).start()) == SuppliedPassword(user, Secret(password))
+    assert PlainServer().start(Plain(context).start()) == SuppliedSecret(user, Secret(password))
     client, server = Login(context), LoginServer()
     step = server.start(client.start())
     while isinstance(step, bytes):
         step = server.next(client.next(step))
-    assert step == SuppliedPassword(user, Secret(password))
+    assert step == SuppliedSecret(user, Secret(password))

@@ -1,4 +1,4 @@
-"""Dialogues played by the core: what a client sends, and what the server answers to it, fed in different ways."""
+"""A core that plays dialogues, with a maildrop."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from mailslot.pop3.server import events
 from mailslot.pop3.server.maildrop import Message
 from mailslot.pop3.server.offers import Offers
 from mailslot.pop3.server.protocol import Pop3ServerProtocol
-from mailslot.pop3.server.states import State
 from mailslot.wire.server_core import TurnOver
+from server_play import ServerPlayer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from mailslot.wire.reply import Reply
 
 TIMESTAMP = "<1896.697170952@gate.example>"
@@ -27,37 +25,21 @@ MAILS = (
 
 
 @dataclass
-class Player:
+class Player(ServerPlayer[Pop3ServerProtocol]):
     """A core whose events are answered at once, and recorded.
 
     Attributes:
-        refusals: the response to an event, by its type; all others are accepted.
-        heard: the events.
         mails: the maildrop.
         deleted: the ids of those that were deleted, in the order of the sessions.
     """
 
-    core: Pop3ServerProtocol
-    refusals: dict[type, Reply] = field(default_factory=dict)
-    heard: list[events.Event] = field(default_factory=list)
     mails: tuple[bytes, ...] = MAILS
     deleted: list[int] = field(default_factory=list)
-    sent: bytes = b""
     piece: int = 7
 
     @property
     def messages(self) -> list[Message]:
         return [Message(100 + at, f"uid-{at}", len(mail)) for at, mail in enumerate(self.mails)]
-
-    def feed(self, octets: bytes) -> None:
-        if self.core.state is not State.CLOSED:
-            self.core.receive(octets)
-        self.drain()
-
-    def drain(self) -> None:
-        while (event := self.core.next_event()) is not None:
-            self.react(event)
-        self.sent += self.core.octets_to_send()
 
     def react(self, event: events.Event) -> None:
         if isinstance(event, TurnOver):
@@ -89,10 +71,6 @@ class Player:
                 break
         self.core.end_content()
 
-    def take_sent(self) -> bytes:
-        sent, self.sent = self.sent, b""
-        return sent
-
 
 def player(
     refusals: dict[type, Reply] | None = None,
@@ -113,37 +91,3 @@ def player(
         assert made.take_sent() == b"+OK Send the password\r\n+OK 3 messages\r\n"
         made.heard.clear()
     return made
-
-
-def whole(octets: bytes) -> Iterable[bytes]:
-    return [octets]
-
-
-def bytewise(octets: bytes) -> Iterable[bytes]:
-    return [octets[at : at + 1] for at in range(len(octets))]
-
-
-FEEDS: dict[str, Callable[[bytes], Iterable[bytes]]] = {"whole": whole, "bytewise": bytewise}
-
-
-def converse(made: Player, dialogue: str, feed: Callable[[bytes], Iterable[bytes]] = whole) -> None:
-    """Play a dialogue: lines with ``C: `` in one group are one flight; ``S: `` lines are the whole answer to it.
-
-    ``\\r``, ``\\n`` and ``\\x…`` in a client's line are those octets, and one with ``\\`` at its end has no CRLF.
-    """
-    flight, due = b"", ""
-    for line in [*filter(None, map(str.strip, dialogue.splitlines())), "C: "]:
-        if line.startswith("C: ") or line == "C:":
-            if due:
-                for octets in feed(flight):
-                    made.feed(octets)
-                assert made.take_sent().decode() == due
-                flight, due = b"", ""
-            text = line[3:]
-            bare = text.endswith("\\")
-            flight += text.removesuffix("\\").encode().decode("unicode_escape").encode("latin-1") + (
-                b"" if bare else b"\r\n"
-            )
-        else:
-            assert line.startswith("S:"), line
-            due += line[3:] + "\r\n"

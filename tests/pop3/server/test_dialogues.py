@@ -9,13 +9,12 @@ import pytest
 from mailslot.pop3.server import events, replies
 from mailslot.pop3.server.states import State
 from mailslot.wire.closing import Closing
+from server_play import FEEDS, converse
 
-from .play import FEEDS, TIMESTAMP, converse, player
+from .play import TIMESTAMP, player
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    Feed = Callable[[bytes], Iterable[bytes]]
+    from server_play import Feed
 
 
 @pytest.fixture(params=FEEDS)
@@ -77,7 +76,7 @@ def test_a_device_fetches_and_deletes(feed: Feed) -> None:
     credentials = made.heard[0]
     assert isinstance(credentials, events.Credentials)
     # The blanks of a password are part of it.
-    assert (credentials.user, credentials.password.reveal()) == ("fax", " open sesame ")
+    assert (credentials.user, credentials.secret.reveal()) == ("fax", " open sesame ")
     assert made.heard[-1] == Closing("quit")
     assert made.core.state is State.CLOSED
 
@@ -393,7 +392,7 @@ def test_ten_bad_commands(feed: Feed) -> None:
 
 def test_a_long_line(feed: Feed) -> None:
     made = player(signed_in=True)
-    for octets in feed(b"NOOP " + b"x" * 5_000 + b"\r\nNOOP\r\n"):
+    for octets in feed(b"NOOP " + b"x" * 20_000 + b"\r\nNOOP\r\n"):
         made.feed(octets)
     assert made.take_sent() == b"-ERR The line is too long\r\n+OK Done\r\n"
     assert len(made.core._input) == 0

@@ -1,4 +1,4 @@
-"""Dialogues played by the core: what a client sends, and what the server answers to it, fed in different ways."""
+"""A core that plays dialogues, and parts of them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from mailslot.smtp.server import events, replies
 from mailslot.smtp.server.offers import Offers
 from mailslot.smtp.server.protocol import SmtpServerProtocol
 from mailslot.wire.server_core import TurnOver
+from server_play import ServerPlayer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     from mailslot.wire.reply import Reply
 
 HOST = "gate.example"
@@ -25,33 +24,17 @@ def offers(**changes: Any) -> Offers:
 
 
 @dataclass
-class Player:
+class Player(ServerPlayer[SmtpServerProtocol]):
     """A core whose events are answered at once, and recorded.
 
     Attributes:
-        refusals: the reply to an event, by its type; all others are accepted.
-        heard: the events, apart from content.
         messages: the messages that were accepted, each with sender and recipients.
     """
 
-    core: SmtpServerProtocol
-    refusals: dict[type, Reply] = field(default_factory=dict)
-    heard: list[events.Event] = field(default_factory=list)
     messages: list[tuple[str, list[str], bytes]] = field(default_factory=list)
-    sent: bytes = b""
     content: bytearray = field(default_factory=bytearray)
     sender: str = ""
     recipients: list[str] = field(default_factory=list)
-
-    def feed(self, octets: bytes) -> None:
-        if self.core.state.name != "CLOSED":
-            self.core.receive(octets)
-        self.drain()
-
-    def drain(self) -> None:
-        while (event := self.core.next_event()) is not None:
-            self.react(event)
-        self.sent += self.core.octets_to_send()
 
     def react(self, event: events.Event) -> None:
         reply = self.refusals.get(type(event))
@@ -81,10 +64,6 @@ class Player:
         if isinstance(event, events.StartTls) and reply is None:
             self.core.tls_started()
 
-    def take_sent(self) -> bytes:
-        sent, self.sent = self.sent, b""
-        return sent
-
 
 def player(refusals: dict[type, Reply] | None = None, *, encrypted: bool = False, **changes: Any) -> Player:
     """Return a core that has greeted."""
@@ -93,40 +72,6 @@ def player(refusals: dict[type, Reply] | None = None, *, encrypted: bool = False
     made.drain()
     assert made.take_sent() == b"220 gate.example ESMTP\r\n"
     return made
-
-
-def whole(octets: bytes) -> Iterable[bytes]:
-    return [octets]
-
-
-def bytewise(octets: bytes) -> Iterable[bytes]:
-    return [octets[at : at + 1] for at in range(len(octets))]
-
-
-FEEDS: dict[str, Callable[[bytes], Iterable[bytes]]] = {"whole": whole, "bytewise": bytewise}
-
-
-def converse(made: Player, dialogue: str, feed: Callable[[bytes], Iterable[bytes]] = whole) -> None:
-    """Play a dialogue: lines with ``C: `` in one group are one flight; ``S: `` lines are the whole answer to it.
-
-    ``\\r``, ``\\n`` and ``\\x…`` in a client's line are those octets, and one with ``\\`` at its end has no CRLF.
-    """
-    flight, due = b"", ""
-    for line in [*filter(None, map(str.strip, dialogue.splitlines())), "C: "]:
-        if line.startswith("C: ") or line == "C:":
-            if due:
-                for octets in feed(flight):
-                    made.feed(octets)
-                assert made.take_sent().decode() == due
-                flight, due = b"", ""
-            text = line[3:]
-            bare = text.endswith("\\")
-            flight += text.removesuffix("\\").encode().decode("unicode_escape").encode("latin-1") + (
-                b"" if bare else b"\r\n"
-            )
-        else:
-            assert line.startswith("S:"), line
-            due += line[3:] + (" \r\n" if line == "S: 334" else "\r\n")
 
 
 READY = """

@@ -9,13 +9,12 @@ import pytest
 from mailslot.smtp.server import events, replies
 from mailslot.smtp.server.backend import MailParameters
 from mailslot.wire.closing import Closing
+from server_play import FEEDS, converse
 
-from .play import DATA, FEEDS, READY, RECIPIENT, SENDER, converse, player
+from .play import DATA, READY, RECIPIENT, SENDER, player
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    Feed = Callable[[bytes], Iterable[bytes]]
+    from server_play import Feed
 
 
 @pytest.fixture(params=FEEDS)
@@ -62,7 +61,7 @@ def test_a_scan(feed: Feed) -> None:
     assert made.heard[0] == events.Hello("NPIF65E56", esmtp=True)
     credentials = made.heard[1]
     assert isinstance(credentials, events.Credentials)
-    assert (credentials.user, credentials.password) == ("scan", "open sesame")
+    assert (credentials.user, credentials.secret) == ("scan", "open sesame")
     assert made.heard[2] == events.Mail("scanner@example.com", MailParameters(30, eight_bit=True))
     assert made.heard[-1] == Closing("quit")
 
@@ -132,7 +131,7 @@ def test_login_with_the_user_in_the_command(feed: Feed) -> None:
         feed,
     )
     assert isinstance(made.heard[1], events.Credentials)
-    assert (made.heard[1].user, made.heard[1].password) == ("scan", "secret")
+    assert (made.heard[1].user, made.heard[1].secret) == ("scan", "secret")
 
 
 def test_a_refused_sign_in_and_another(feed: Feed) -> None:

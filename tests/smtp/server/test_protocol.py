@@ -13,8 +13,9 @@ from mailslot.smtp.server.states import State
 from mailslot.wire.closing import Closing
 from mailslot.wire.command_input import CommandInput, LineTooLongError
 from mailslot.wire.server_core import MAX_BAD_COMMANDS, MAX_JUNK_COMMANDS, MAX_TURN, TurnOver
+from server_play import FEEDS, bytewise, converse
 
-from .play import FEEDS, RECIPIENT, SENDER, Player, bytewise, converse, offers, player
+from .play import RECIPIENT, SENDER, Player, offers, player
 
 if TYPE_CHECKING:
     from mailslot.wire.reply import Reply

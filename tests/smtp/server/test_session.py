@@ -18,7 +18,8 @@ from mailslot.smtp.server.protocol import SmtpServerProtocol
 from mailslot.smtp.server.server import SmtpServer
 from mailslot.smtp.server.session import SessionSettings
 from mailslot.smtp.states import Verb
-from mailslot.wire.server_core import MAX_JUNK_COMMANDS, MAX_TURN
+from mailslot.wire import server_core
+from mailslot.wire.server_core import MAX_JUNK_COMMANDS
 
 from .memory import Memory, serving
 
@@ -150,6 +151,7 @@ async def test_a_client_that_floods_lets_others_have_their_turn(monkeypatch: pyt
             await anyio.lowlevel.checkpoint()
 
     monkeypatch.setattr(SmtpServerProtocol, "_HANDLERS", {**SmtpServerProtocol._HANDLERS, Verb.NOOP: counted})
+    monkeypatch.setattr(server_core, "MAX_TURN", 10)
     async with serving(Memory()) as server, connected(server) as client, anyio.create_task_group() as group:
         group.start_soon(take_turns)
         await client.stream.send(b"NOOP\r\n" * 5_000)
@@ -157,7 +159,8 @@ async def test_a_client_that_floods_lets_others_have_their_turn(monkeypatch: pyt
             pass
         group.cancel_scope.cancel()
     assert sum(answered.values()) == MAX_JUNK_COMMANDS
-    assert max(answered.values()) <= MAX_TURN
+    # Trio runs tasks that are ready in any order, so two turns may follow each other.
+    assert max(answered.values()) <= 2 * 10
 
 
 async def test_refusals_reach_our_client() -> None:

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from mailslot.smtp.server import events, replies
 from mailslot.wire.closing import Closing
 from mailslot.wire.dot_stuffing import DotStuffer
+from server_play import FEEDS
 
-from .play import FEEDS, Player, player
+from .play import Player, player
 
 ENDS = (b"\r\n", b"\n", b"\r", b"\r\r\n", b"\n\r", b"\n\n", b"\r\r", b"\0\n", b"\r\0\n")
 SMUGGLED = b"MAIL FROM:<evil@example.com>\r\nRCPT TO:<to@example.com>\r\nDATA\r\nsmuggled\r\n.\r\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import socket
 import ssl
+import struct
 from contextlib import suppress
 from typing import Final
 
@@ -12,6 +13,8 @@ import anyio
 
 from mailslot.net.peer import Peer, TlsInfo
 from mailslot.net.socket_stream import SocketStream
+
+_RESET: Final = struct.pack("ii", 1, 0)
 
 _LINGER_TIME: Final = 5.0
 _LINGER_OCTETS: Final = 1_048_576
@@ -52,6 +55,8 @@ class AcceptedConnection(SocketStream):
             TlsHandshakeError: it failed, or the deadline passed.
         """
         try:
+            # Else wrap_socket, if the client has gone, loses the socket without closing it.
+            self._socket.getpeername()
             encrypted = context.wrap_socket(self._socket, server_side=True, do_handshake_on_connect=False)
             self._socket = encrypted
             await self._handshake(encrypted, deadline)
@@ -71,6 +76,12 @@ class AcceptedConnection(SocketStream):
                 await self._wait(anyio.wait_writable, deadline)
             else:
                 return
+
+    def reset(self) -> None:
+        """Close so that the client's next call fails."""
+        with suppress(OSError):
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.close()
 
     async def close_gracefully(self) -> None:
         """Close so that the client gets what was sent to it.

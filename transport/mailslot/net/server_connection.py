@@ -21,6 +21,7 @@ class ServerConnection:
         peer: the client's address, the listener and TLS.
         started: when it was accepted, in seconds since the epoch.
         user: the user who has signed in; None before.
+        mechanism: the SASL mechanism of the last sign-in that was tried; None for the protocol's own commands.
         tried_user: the last user name with which a sign-in was tried, successful or not; None without one.
         transcript: the last lines of the dialogue, without secrets and without messages.
         ending: how the connection ended; None while it is open.
@@ -32,6 +33,7 @@ class ServerConnection:
     peer: Peer
     started: float
     user: str | None = None
+    mechanism: str | None = None
     tried_user: str | None = None
     transcript: Transcript = field(default_factory=Transcript)
     ending: Ending | None = None

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mailslot.net.sign_in_delay import SignInDelay
     from mailslot.wire.closing import Ending
     from mailslot.wire.reply import Reply
+    from mailslot.wire.server_core import Wording
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class ServerSettings:
         rejected_timeout: seconds for which a client is heard that was refused instead of greeted.
         slow_message_time: seconds that a message may take in any case.
         slowest_rate: octets a second at which it must pass if it takes longer.
+        wording: other words for the server's replies; None for its own.
     """
 
     host: str
@@ -69,6 +71,7 @@ class ServerSettings:
     rejected_timeout: float = 10.0
     slow_message_time: float = 3_600.0
     slowest_rate: float = 500.0
+    wording: Wording | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +203,8 @@ class ServerSession(ABC, Generic[Core, Connection]):
             finished = True
         except ConnectionLostError as error:
             self._record_loss(error.__cause__)
-        except Exception:
-            logger.exception("The backend of the listener %s failed", self.connection.peer.listener)
+        except Exception as error:  # noqa: BLE001 - it is logged
+            self._backend_failed(error)
             self._core.close("error", self.replies.internal_error)
             finished = True
         finally:
@@ -213,6 +216,9 @@ class ServerSession(ABC, Generic[Core, Connection]):
         self._stopping = True
         if self._receiving and self._core.is_idle:
             self._channel.interrupt()
+
+    def _backend_failed(self, error: Exception) -> None:
+        logger.error("The backend of the listener %s failed", self.connection.peer.listener, exc_info=error)
 
     def _record_loss(self, error: BaseException | None) -> None:
         connection = self.connection
@@ -316,9 +322,9 @@ class ServerSession(ABC, Generic[Core, Connection]):
         self._core.tls_started()
         self._forget_client()
 
-    def _may_sign_in(self, user: str) -> bool:
+    def _may_sign_in(self, user: str, mechanism: str | None = None) -> bool:
         """Record that a user tries to sign in; return False, and end the session, after too many failures."""
-        self.connection.tried_user = user
+        self.connection.tried_user, self.connection.mechanism = user, mechanism
         if self._failed_sign_ins < MAX_FAILED_SIGN_INS:
             return True
         self._core.close("limit", self.replies.too_many_failures)

@@ -1,16 +1,19 @@
-"""The server's side of PLAIN and LOGIN, without I/O (RFC 4422), after go-sasl's `Server`."""
+"""The server's side of SASL mechanisms, without I/O (RFC 4422), after go-sasl's `Server`; PLAIN and LOGIN.
+
+Those for bearer tokens are in `mailslot.sasl.bearer_server`, SCRAM is in `mailslot.sasl.scram_server`.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final, TypeAlias
 
 from mailslot.sasl.mechanism import MechanismError
 from mailslot.wire.secret import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 USER_PROMPT: Final = b"Username:"
 PASSWORD_PROMPT: Final = b"Password:"
@@ -18,16 +21,16 @@ PASSWORD_PROMPT: Final = b"Password:"
 
 
 @dataclass(frozen=True, slots=True)
-class SuppliedPassword:
+class SuppliedSecret:
     """What the client has signed in with; whether it is right is for the caller to find out.
 
     Attributes:
         user: the user name.
-        password: the password.
+        secret: the password or the token.
     """
 
     user: str
-    password: Secret
+    secret: Secret
 
 
 class ServerMechanism(ABC):
@@ -40,8 +43,8 @@ class ServerMechanism(ABC):
     name: ClassVar[str]
 
     @abstractmethod
-    def start(self, initial: bytes | None) -> bytes | SuppliedPassword:
-        """Return the first challenge, or the password.
+    def start(self, initial: bytes | None) -> bytes | SuppliedSecret:
+        """Return the first challenge, or what was supplied.
 
         Args:
             initial: the initial response; None without one, which differs from an empty one (RFC 4422 section 4.3.a).
@@ -51,12 +54,16 @@ class ServerMechanism(ABC):
         """
 
     @abstractmethod
-    def next(self, response: bytes) -> bytes | SuppliedPassword:
-        """Return the next challenge, or the password.
+    def next(self, response: bytes) -> bytes | SuppliedSecret:
+        """Return the next challenge, or what was supplied.
 
         Raises:
             MechanismError: the response is malformed.
         """
+
+    def explain_refusal(self) -> bytes | None:
+        """Return the challenge that tells the client why it is refused; its response is ignored. None without one."""
+        return None
 
 
 class PlainServer(ServerMechanism):
@@ -64,11 +71,11 @@ class PlainServer(ServerMechanism):
 
     name = "PLAIN"
 
-    def start(self, initial: bytes | None) -> bytes | SuppliedPassword:
+    def start(self, initial: bytes | None) -> bytes | SuppliedSecret:
         """Return the password, or an empty challenge if there was no initial response."""
         return b"" if initial is None else self.next(initial)
 
-    def next(self, response: bytes) -> SuppliedPassword:
+    def next(self, response: bytes) -> SuppliedSecret:
         """Return the password.
 
         Raises:
@@ -79,7 +86,7 @@ class PlainServer(ServerMechanism):
             raise MechanismError("not the three parts of PLAIN")
         if authorization not in {b"", rest[0]}:
             raise MechanismError("a user who would act for another one")
-        return SuppliedPassword(_decode(rest[0]), Secret(_decode(rest[1])))
+        return SuppliedSecret(decode_text(rest[0]), Secret(decode_text(rest[1])))
 
 
 class LoginServer(ServerMechanism):
@@ -94,23 +101,26 @@ class LoginServer(ServerMechanism):
         """Return the prompt for the user; for the password, if the user is known."""
         if initial is None:
             return USER_PROMPT
-        self._user = _decode(initial)
+        self._user = decode_text(initial)
         return PASSWORD_PROMPT
 
-    def next(self, response: bytes) -> bytes | SuppliedPassword:
+    def next(self, response: bytes) -> bytes | SuppliedSecret:
         """Return the prompt for the password, then the password."""
         if self._user is None:
             return self.start(response)
-        return SuppliedPassword(self._user, Secret(_decode(response)))
+        return SuppliedSecret(self._user, Secret(decode_text(response)))
 
 
-SERVER_MECHANISMS: Final[Mapping[str, type[ServerMechanism]]] = {
-    mechanism.name: mechanism for mechanism in (PlainServer, LoginServer)
-}
+Mechanisms: TypeAlias = "Mapping[str, Callable[[], ServerMechanism]]"
+"""Makes a mechanism, by its name, in the order in which they are offered."""
+
+NO_MECHANISMS: Final[Mechanisms] = {}
+
+SERVER_MECHANISMS: Final[Mechanisms] = {mechanism.name: mechanism for mechanism in (PlainServer, LoginServer)}
 """By name, in the order in which they are offered."""
 
 
-def _decode(octets: bytes) -> str:
+def decode_text(octets: bytes) -> str:
     """Return text in UTF-8 (RFC 4616 section 2), or in Latin-1, which older devices send."""
     try:
         return octets.decode()

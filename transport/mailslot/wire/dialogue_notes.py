@@ -19,6 +19,24 @@ _WORD: Final = re.compile(r"[A-Za-z]{1,12}(?=\s|\Z)")
 _SIGN_IN: Final = re.compile("auth|user|pass|login|apop", re.IGNORECASE)
 
 
+_HARMLESS: Final = frozenset({b"", b"*", b"AQ=="})
+"""SASL responses without a secret: an empty one, the end of an exchange, and what acknowledges a refusal (RFC 7628)."""
+
+
+_MECHANISM: Final = re.compile(
+    r"PLAIN(-CLIENTTOKEN)?|LOGIN|NTLM|GSSAPI|GSS-SPNEGO|EXTERNAL|ANONYMOUS|X?OAUTH(2|BEARER)?|(CRAM|DIGEST)-MD5"
+    r"|SCRAM-SHA-[0-9]{1,3}(-PLUS)?",
+    re.IGNORECASE,
+)
+
+
+def masked_auth(argument: str) -> str:
+    """Return the argument of AUTH without a secret: the mechanism, unless it may be a password in its place."""
+    name, _, initial = argument.strip().partition(" ")
+    known = name if not name or _MECHANISM.fullmatch(name) else MASK
+    return f"{known} {MASK}" if initial and known != MASK else known
+
+
 class DialogueNotes:
     """Records a dialogue; a protocol adds how its commands are recorded.
 
@@ -47,6 +65,10 @@ class DialogueNotes:
             self._record(MASK)
         else:
             self._record(word[0] if word[0] == text else f"{word[0]} …")
+
+    def response(self, line: bytes) -> None:
+        """Record a SASL response: what it says, or only that it came if it may hold a secret."""
+        self._transcript.client(line.decode() if line in _HARMLESS else MASK)
 
     def reply(self, reply: Reply) -> None:
         """Record our reply."""

@@ -97,6 +97,17 @@ class LineEndNormalizer:
         return b""
 
 
+class NoNormalizer(LineEndNormalizer):
+    """Leaves every octet as it is, and counts."""
+
+    __slots__ = ()
+
+    def feed(self, data: bytes) -> bytes:
+        """Return `data`."""
+        self.size += len(data)
+        return data
+
+
 class DotStuffer:
     """Normalizes line ends and stuffs dots; `finish` returns the final dot.
 

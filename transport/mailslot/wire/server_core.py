@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Final, Generic, TypeAlias, TypeVar
 
 from mailslot.wire.closing import Closing
 from mailslot.wire.command_input import CommandInput
@@ -13,6 +13,8 @@ from mailslot.wire.dialogue_notes import DialogueNotes
 from mailslot.wire.protocol_error import LocalProtocolError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mailslot.wire.closing import Ending
     from mailslot.wire.reply import Reply
 
@@ -30,6 +32,9 @@ MAX_TURN: Final = 50
 class TurnOver:
     """The event that this session has had its turn: send what is to be sent, and let others have theirs."""
 
+
+Wording: TypeAlias = "Mapping[Reply, Reply]"
+"""What is said instead of a reply of the server's own. It must mean the same to a client."""
 
 Event = TypeVar("Event")
 Verb = TypeVar("Verb")
@@ -52,17 +57,19 @@ class ServerCore(ABC, Generic[Event, Verb, Notes]):
     _too_many_bad_commands: ClassVar[Reply]
     _too_many_junk_commands: ClassVar[Reply]
 
-    def __init__(self, notes: Notes, *, encrypted: bool) -> None:
+    def __init__(self, notes: Notes, *, encrypted: bool, wording: Wording | None = None) -> None:
         """Begin a session.
 
         Args:
             notes: record the dialogue.
             encrypted: whether TLS was there from the first octet.
+            wording: other words for our replies.
         """
         self.encrypted = encrypted
         self.other_protocol: str | None = None
         self.refusal: Reply | None = None
         self._notes = notes
+        self._wording = wording or {}
         self._input = CommandInput()
         self._output: bytearray = bytearray()
         self._events: deque[tuple[Event | Closing, Verb | None]] = deque()
@@ -83,6 +90,10 @@ class ServerCore(ABC, Generic[Event, Verb, Notes]):
     @abstractmethod
     def _enter_closed(self) -> None:
         """Give up what is under way: the session is over."""
+
+    @abstractmethod
+    def _refuse_bad_command(self, answer: Reply) -> None:
+        """Refuse a line that cannot be understood."""
 
     @property
     def reply_due(self) -> bool:
@@ -128,7 +139,14 @@ class ServerCore(ABC, Generic[Event, Verb, Notes]):
             raise LocalProtocolError("no reply is due")
         return verb
 
+    def refuse(self, line: bytes, answer: Reply) -> None:
+        """Refuse a command line that `receive` is not given, since the caller demands more of a client than we do."""
+        self._notes.other_line(line)
+        self._refuse_bad_command(answer)
+
     def _send(self, answer: Reply) -> None:
+        if self._wording:
+            answer = self._wording.get(answer, answer)
         if not answer.positive:
             self.refusal = answer
         self._notes.reply(answer)

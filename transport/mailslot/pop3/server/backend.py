@@ -46,6 +46,8 @@ class ConnectionHandler(Protocol):
     async def authenticate(self, user: str, password: Secret) -> Maildrop | Reply:
         """Sign a user in, and open his maildrop.
 
+        Where the session was told to offer SASL mechanisms, `ServerConnection.mechanism` says whether this is a token.
+
         A refusal is ``-ERR [AUTH]``, the same for unknown users; ``-ERR [IN-USE]``; or ``-ERR [SYS/TEMP]``. The
         session delays the first one, counts failures and sets `ServerConnection.user`.
         """

@@ -17,7 +17,7 @@ from mailslot.wire.secret import Secret
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_COMMANDS: Final = "CAPA STLS USER PASS APOP STAT LIST UIDL RETR TOP DELE RSET NOOP QUIT"
+_COMMANDS: Final = "CAPA STLS AUTH USER PASS APOP STAT LIST UIDL RETR TOP DELE RSET NOOP QUIT"
 
 VERBS: Final[Mapping[str, Verb]] = {name: Verb(name) for name in _COMMANDS.split()}
 

@@ -20,10 +20,17 @@ class StartTls:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """USER and PASS. Demands `Pop3ServerProtocol.open_maildrop` or a refusal."""
+    """The client wants to sign in. Demands `Pop3ServerProtocol.open_maildrop` or a refusal.
+
+    Attributes:
+        user: the user.
+        secret: the password, or the token, as the mechanism has it.
+        mechanism: the name of the SASL mechanism; None for USER and PASS.
+    """
 
     user: str
-    password: Secret
+    secret: Secret
+    mechanism: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

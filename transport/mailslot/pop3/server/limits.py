@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-MAX_COMMAND_LINE: Final = 1_024
-"""Octets of a command line with its end; RFC 2449 section 4 demands 255, which is too few for a long password."""
+MAX_COMMAND_LINE: Final = 12_290
+"""Octets of a command line with its end, and of a SASL response (RFC 5034 section 4). RFC 2449 section 4 demands 255,
+which is too few for a long password, or for a token as an initial response."""
 
 MAX_OUTPUT: Final = 65_536
 """Octets of responses after which they are sent before the next command is looked at. A listing may be longer."""

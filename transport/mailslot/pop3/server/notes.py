@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailslot.wire.dialogue_notes import DialogueNotes
+from mailslot.wire.dialogue_notes import DialogueNotes, masked_auth
 from mailslot.wire.secret import MASK
 
 if TYPE_CHECKING:
@@ -16,14 +16,20 @@ class Pop3Notes(DialogueNotes):
 
     def command(self, command: Command) -> None:
         """Record a command that is known."""
-        self._sign_in_tried = self._sign_in_tried or command.verb in {"USER", "PASS", "APOP"}
+        self._sign_in_tried = self._sign_in_tried or command.verb in {"USER", "PASS", "APOP", "AUTH"}
         if command.verb == "PASS":
             self._record(f"PASS {MASK}")
         elif command.verb == "APOP":
             name = command.argument.strip().partition(" ")[0]
             self._record(f"APOP {name} {MASK}")
+        elif command.verb == "AUTH":
+            self._record(f"AUTH {masked_auth(command.argument)}".rstrip())
         else:
             self._record(f"{command.verb} {command.argument}".rstrip())
+
+    def challenge(self) -> None:
+        """Record that a challenge was sent."""
+        self._transcript.server("+")
 
     def lines(self, count: int) -> None:
         """Record that lines of a listing were sent."""

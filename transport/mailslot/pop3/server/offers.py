@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from mailslot.sasl.server import NO_MECHANISMS
+
+if TYPE_CHECKING:
+    from mailslot.sasl.server import Mechanisms
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Offers:
     """What a server offers on one connection.
 
     Attributes:
         tls: whether STLS is offered.
         clear_text_passwords: whether one can sign in without TLS.
+        mechanisms: makes a SASL mechanism, by its name; without any, there is no AUTH.
     """
 
     tls: bool = False
     clear_text_passwords: bool = False
+    mechanisms: Mechanisms = field(default_factory=lambda: NO_MECHANISMS)
 
     def may_sign_in(self, *, encrypted: bool) -> bool:
         """Whether one can sign in now."""
@@ -34,4 +42,6 @@ class Offers:
         # USER that would be refused is not shown (RFC 2595 section 4).
         if signed_in or self.may_sign_in(encrypted=encrypted):
             lines.append("USER")
+            if self.mechanisms and not signed_in:
+                lines.append(f"SASL {' '.join(self.mechanisms)}")
         return lines

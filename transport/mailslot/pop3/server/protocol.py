@@ -1,6 +1,6 @@
 """The POP3 server without I/O: octets in, events out; decisions in, octets out.
 
-After RFC 1939, with CAPA, response codes and PIPELINING (RFC 2449, RFC 3206) and STLS (RFC 2595).
+After RFC 1939, with CAPA, response codes and PIPELINING (RFC 2449, RFC 3206), STLS (RFC 2595) and AUTH (RFC 5034).
 
 `receive` takes received octets, and `next_event` returns what they mean. Some events demand a decision: `reply` gives
 it, or `open_maildrop`, and only then the next event can be asked for. After `Retrieve` was accepted, `send_content`
@@ -10,6 +10,7 @@ takes the message in pieces, and `end_content` its end. The core answers everyth
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mailslot.pop3.server import events, limits, replies
@@ -28,10 +29,11 @@ from mailslot.pop3.server.maildrop import MarkedMessages
 from mailslot.pop3.server.notes import Pop3Notes
 from mailslot.pop3.server.states import NOT_SIGNED_IN, TRANSITIONS, WAIT_BEHIND, State, out_of_order
 from mailslot.pop3.states import Verb
-from mailslot.wire.command_input import CommandError, LineTooLongError
+from mailslot.sasl.server_core import SaslServerCore
+from mailslot.wire.command_input import CommandError
 from mailslot.wire.dot_stuffing import DotStuffer
 from mailslot.wire.protocol_error import LocalProtocolError
-from mailslot.wire.server_core import MAX_JUNK_COMMANDS, ServerCore, TurnOver
+from mailslot.wire.server_core import MAX_JUNK_COMMANDS, TurnOver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -40,10 +42,11 @@ if TYPE_CHECKING:
     from mailslot.pop3.server.offers import Offers
     from mailslot.wire.command_input import Command
     from mailslot.wire.reply import Reply
+    from mailslot.wire.server_core import Wording
     from mailslot.wire.transcript import Transcript
 
 
-class Pop3ServerProtocol(ServerCore[events.Event, Verb, Pop3Notes]):
+class Pop3ServerProtocol(SaslServerCore[events.Event, Verb, Pop3Notes]):
     """The state of one session.
 
     Attributes:
@@ -54,16 +57,22 @@ class Pop3ServerProtocol(ServerCore[events.Event, Verb, Pop3Notes]):
     _protocol = "POP3"
     _too_many_bad_commands = replies.TOO_MANY_BAD_COMMANDS
     _too_many_junk_commands = replies.TOO_MANY_JUNK_COMMANDS
+    _exchange_replies = replies.EXCHANGE
+    _exchange_verbs = Verb.AUTH, Verb.RESPONSE
+    _credentials = events.Credentials
 
-    def __init__(self, offers: Offers, transcript: Transcript, *, encrypted: bool = False) -> None:
+    def __init__(
+        self, offers: Offers, transcript: Transcript, *, encrypted: bool = False, wording: Wording | None = None
+    ) -> None:
         """Begin a session.
 
         Args:
             offers: what is offered.
             transcript: where the dialogue is recorded.
             encrypted: whether TLS was there from the first octet.
+            wording: other words for our replies.
         """
-        super().__init__(Pop3Notes(transcript), encrypted=encrypted)
+        super().__init__(Pop3Notes(transcript), encrypted=encrypted, wording=wording)
         self.state = State.GREETING
         self.offers = offers
         self._timestamp = ""
@@ -93,7 +102,8 @@ class Pop3ServerProtocol(ServerCore[events.Event, Verb, Pop3Notes]):
         if self.state is not State.GREETING:
             raise LocalProtocolError("the greeting was sent already")
         self._timestamp = timestamp
-        self._answer(Verb.GREETING, replies.ok(f"POP3 server ready {timestamp}".rstrip()))
+        ready = replies.READY
+        self._answer(Verb.GREETING, replies.ok(f"{ready.text} {timestamp}") if timestamp else ready)
 
     def next_event(self) -> events.Event | None:
         """Return the next event; None if more octets are needed, or the session is over.
@@ -131,7 +141,7 @@ class Pop3ServerProtocol(ServerCore[events.Event, Verb, Pop3Notes]):
                 raise LocalProtocolError("a sign-in is accepted by open_maildrop")
         if verb is Verb.QUIT:
             self.close("quit", reply)
-        else:
+        elif not self._explain(verb, reply, temporary=reply.enhanced == "SYS/TEMP"):
             self._answer(verb, reply)
 
     def open_maildrop(self, messages: Sequence[Message]) -> None:
@@ -144,7 +154,7 @@ class Pop3ServerProtocol(ServerCore[events.Event, Verb, Pop3Notes]):
             LocalProtocolError: no sign-in is to be answered.
         """
         verb = self._take_due()
-        if verb not in {Verb.PASS, Verb.APOP}:
+        if verb not in {Verb.PASS, Verb.APOP, Verb.AUTH, Verb.RESPONSE}:
             raise LocalProtocolError(f"open_maildrop in reply to {verb.value}")
         self._messages = MarkedMessages(messages)
         self._answer(verb, replies.ok(f"{self._messages.count} messages"))
@@ -199,18 +209,7 @@ class Pop3ServerProtocol(ServerCore[events.Event, Verb, Pop3Notes]):
         if self._input.begins_with_tls:
             self._end_other_protocol("TLS")
             return True
-        try:
-            line = self._input.next_line(limits.MAX_COMMAND_LINE)
-            if line is None:
-                return False
-            self._turn += 1
-            self._read_command(line)
-        except LineTooLongError:
-            self._notes.event("a line that is too long")
-            self._refuse_bad_command(replies.LINE_TOO_LONG)
-        except CommandError as error:
-            self._refuse_bad_command(error.reply)
-        return True
+        return self._read_line(limits.MAX_COMMAND_LINE)
 
     def _read_command(self, line: bytes) -> None:
         try:
@@ -219,7 +218,7 @@ class Pop3ServerProtocol(ServerCore[events.Event, Verb, Pop3Notes]):
             self._notes.other_line(line)
             raise
         verb = VERBS.get(command.verb)
-        if verb is None:
+        if verb is None or (verb is Verb.AUTH and not self.offers.mechanisms):
             self._refuse_other_command(command, line)
             return
         self._notes.command(command)
@@ -242,10 +241,6 @@ class Pop3ServerProtocol(ServerCore[events.Event, Verb, Pop3Notes]):
         else:
             self._notes.other_line(line)
             raise CommandError(replies.SYNTAX)
-
-    def _refuse_bad_command(self, answer: Reply) -> None:
-        if not self._end_if_too_many_bad_commands():
-            self._send(answer)
 
     def _check_retrieval(self) -> None:
         if self.state is not State.RETRIEVAL:
@@ -302,6 +297,21 @@ class Pop3ServerProtocol(ServerCore[events.Event, Verb, Pop3Notes]):
             raise CommandError(replies.NO_APOP)
         user, digest = parse_apop(argument)
         self._events.append((events.ApopDigest(user, self._timestamp, digest), Verb.APOP))
+
+    def _auth(self, argument: str) -> None:
+        self._check_sign_in()
+        self._begin_exchange(argument, self.offers.mechanisms)
+
+    @property
+    def _in_exchange(self) -> bool:
+        return self.state is State.AUTH
+
+    def _challenge(self, verb: Verb, octets: bytes) -> None:
+        after = TRANSITIONS[self.state, verb].intermediate
+        assert after is not None  # noqa: S101 - only AUTH and responses are answered by a challenge
+        self.state = after
+        self._notes.challenge()
+        self._output += b"+ " + base64.b64encode(octets) + b"\r\n"
 
     # Commands for the maildrop, each in a state that permits it.
 
@@ -366,6 +376,7 @@ class Pop3ServerProtocol(ServerCore[events.Event, Verb, Pop3Notes]):
     _HANDLERS: ClassVar[Mapping[Verb, Callable[[Any, str], None]]] = {
         Verb.CAPA: _capa,
         Verb.STLS: _stls,
+        Verb.AUTH: _auth,
         Verb.USER: _user_name,
         Verb.PASS: _password,
         Verb.APOP: _apop,

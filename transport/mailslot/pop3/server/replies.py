@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from mailslot.sasl.server_core import ExchangeReplies
 from mailslot.wire.reply import Reply
 
 
@@ -24,6 +25,7 @@ def encode_reply(value: Reply) -> bytes:
 
 # Positive responses.
 
+READY: Final = ok("POP3 server ready")
 SEND_PASSWORD: Final = ok("Send the password")
 CAPABILITIES: Final = ok("Capabilities follow")
 MESSAGE_FOLLOWS: Final = ok("The message follows")
@@ -49,7 +51,11 @@ NO_TLS: Final = error("STLS is not offered")
 TLS_ACTIVE: Final = error("TLS is in use already")
 TLS_REQUIRED: Final = error("Sign in only after STLS", "AUTH")
 NO_APOP: Final = error("APOP is not offered; use USER and PASS")
+UNKNOWN_MECHANISM: Final = error("There is no such mechanism")
+MALFORMED_RESPONSE: Final = error("This response cannot be decoded")
+CANCELLED: Final = error("Sign-in cancelled")
 LINE_TOO_LONG: Final = error("The line is too long")
+EXCHANGE: Final = ExchangeReplies(UNKNOWN_MECHANISM, MALFORMED_RESPONSE, CANCELLED, LINE_TOO_LONG)
 OUT_OF_SYNC: Final = error("Wait for the response before you send on")
 NOT_POP3: Final = error("This is a POP3 server")
 TOO_MANY_BAD_COMMANDS: Final = error("Too many commands that make no sense")

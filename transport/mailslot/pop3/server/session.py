@@ -50,17 +50,30 @@ class Pop3ServerSession(ServerSession[Pop3ServerProtocol, ServerConnection]):
     )
 
     def __init__(
-        self, channel: AcceptedConnection, settings: SessionSettings, backend: Backend, delay: SignInDelay
+        self,
+        channel: AcceptedConnection,
+        settings: SessionSettings,
+        backend: Backend,
+        delay: SignInDelay,
+        offers: Offers | None = None,
     ) -> None:
-        """Begin a session; `run` leads it."""
+        """Begin a session; `run` leads it.
+
+        Args:
+            channel: the connection.
+            settings: how we speak.
+            backend: signs clients in and has the maildrops.
+            delay: of refused sign-ins.
+            offers: what is offered; None for what the settings say.
+        """
         connection = ServerConnection(channel.peer, time.time())
         self._handler = backend.connected(connection)
         self._signed_in_timeout = settings.signed_in_timeout
         self._maildrop: Maildrop | None = None
-        offers = Offers(
+        offers = offers or Offers(
             tls=settings.security is Security.STARTTLS, clear_text_passwords=settings.security is Security.NONE
         )
-        core = Pop3ServerProtocol(offers, connection.transcript)
+        core = Pop3ServerProtocol(offers, connection.transcript, wording=settings.wording)
         super().__init__(channel, settings, connection, core, delay)
 
     async def _greet(self) -> bool:
@@ -81,8 +94,8 @@ class Pop3ServerSession(ServerSession[Pop3ServerProtocol, ServerConnection]):
     # Events.
 
     async def _authenticate(self, event: events.Credentials) -> None:
-        if self._may_sign_in(event.user):
-            await self._sign_in(event.user, await self._handler.authenticate(event.user, event.password))
+        if self._may_sign_in(event.user, event.mechanism):
+            await self._sign_in(event.user, await self._handler.authenticate(event.user, event.secret))
 
     async def _authenticate_apop(self, event: events.ApopDigest) -> None:
         if self._may_sign_in(event.user):

@@ -10,16 +10,18 @@ exactly one response, in their order; our response changes the state. Commands m
 6.6), but the server need not know: it takes them from its buffer one by one, and looks at the next one only once it has
 answered the previous one. So there is one position in the machine, unlike in the client (`mailslot.pop3.states`).
 
-* `TRANSITIONS` has the next state by state and command: after ``+OK`` and after ``-ERR``. A command without a row is
-  not permitted in that state, and changes nothing. None means that we never send such a response.
+* `TRANSITIONS` has the next state by state and command: after ``+OK``, after ``-ERR``, and after a challenge. A
+  command without a row is not permitted in that state, and changes nothing. None means that we never send such a
+  response.
 * `OUT_OF_ORDER` has the response to a command that is not permitted, by state, else a general one.
 * `WAIT_BEHIND` has the commands behind which nothing may be sent before their response.
 
-Four states are finer than those of RFC 1939:
+Five states are finer than those of RFC 1939:
 
 * USER is AUTHORIZATION after a USER command, so that PASS is permitted. A wrong password leads back, and so does STLS,
   which forgets what was said before (RFC 2595 section 4).
 * UPGRADE: STLS was accepted, and the TLS handshake is due.
+* AUTH: in a SASL exchange (RFC 5034), which only a server has that was told to offer mechanisms.
 * RETRIEVAL: the response to RETR or TOP is being sent. It may take long, and commands that come meanwhile wait.
 * CLOSED: the session is over.
 
@@ -59,6 +61,8 @@ class State(Enum):
     """Nobody has signed in; a user name was given, and PASS is due."""
     UPGRADE = auto()
     """STLS was accepted; the TLS handshake is due."""
+    AUTH = auto()
+    """In a SASL exchange; the client's response is due."""
     TRANSACTION = auto()
     """Somebody has signed in, and has the maildrop for himself."""
     RETRIEVAL = auto()
@@ -69,10 +73,11 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """The state after ``+OK`` and after ``-ERR``; None if we never send such a response."""
+    """The state after ``+OK``, after ``-ERR``, and after a challenge; None if we never send such a response."""
 
     positive: State | None
     negative: State | None
+    intermediate: State | None = None
 
 
 S, V = State, Verb
@@ -87,6 +92,8 @@ TRANSITIONS: Final[Mapping[tuple[State, Verb], Transition]] = {
     (S.USER, V.PASS): Transition(S.TRANSACTION, S.AUTHORIZATION),
     **{(state, V.USER): Transition(S.USER, state) for state in NOT_SIGNED_IN},
     **{(state, V.APOP): Transition(S.TRANSACTION, S.AUTHORIZATION) for state in NOT_SIGNED_IN},
+    **{(state, V.AUTH): Transition(S.TRANSACTION, state, intermediate=S.AUTH) for state in NOT_SIGNED_IN},
+    (S.AUTH, V.RESPONSE): Transition(S.TRANSACTION, S.AUTHORIZATION, intermediate=S.AUTH),
     **{(state, V.STLS): Transition(S.UPGRADE, state) for state in NOT_SIGNED_IN},
     **{(state, V.QUIT): Transition(S.CLOSED, None) for state in NOT_SIGNED_IN},
     **{(state, V.CAPA): Transition(state, None) for state in (*NOT_SIGNED_IN, S.TRANSACTION)},
@@ -104,7 +111,7 @@ OUT_OF_ORDER: Final[Mapping[tuple[State, Verb], Reply]] = {
         for state in NOT_SIGNED_IN
         for verb in (*_IN_MAILDROP, V.RETR, V.TOP, V.RSET, V.NOOP)
     },
-    **{(S.TRANSACTION, verb): replies.SIGNED_IN_ALREADY for verb in (V.USER, V.PASS, V.APOP)},
+    **{(S.TRANSACTION, verb): replies.SIGNED_IN_ALREADY for verb in (V.USER, V.PASS, V.APOP, V.AUTH)},
 }
 
 WAIT_BEHIND: Final = frozenset({V.STLS})

@@ -78,13 +78,16 @@ class ConnectionHandler(Protocol):
     async def accept(self) -> Reply | None:
         """Decide whether to speak with the client at all, before the greeting; with implicit TLS, after the handshake.
 
-        A refusal (``554 5.7.1``) is sent instead of the greeting. The session then waits a little for the client's
-        next command, so that `Connection.hello` is known when `closed` is called.
+        A positive reply is sent as the greeting. A refusal (``554 5.7.1``) is sent instead of it; the session then
+        waits a little for the client's next command, so that `Connection.hello` is known when `closed` is called.
         """
         ...
 
     async def authenticate(self, user: str, password: Secret) -> Reply | None:
-        """Decide whether `user` may sign in with `password`, over PLAIN or LOGIN.
+        """Decide whether `user` may sign in with `password`.
+
+        The session offers PLAIN and LOGIN. Where it was told to offer mechanisms for tokens as well,
+        `Connection.mechanism` says whether this is a token.
 
         A refusal is ``535 5.7.8``, the same for unknown users, or ``454 4.7.0`` if nobody can tell now. The session
         delays the reply, counts failures and sets `Connection.user`.

@@ -9,7 +9,7 @@ from mailslot.smtp.server.events import Aborted, Content
 from mailslot.smtp.server.limits import MAX_DISCARDED
 from mailslot.smtp.server.replies import TOO_LARGE
 from mailslot.smtp.states import Verb
-from mailslot.wire.dot_stuffing import DotUnstuffer, LineEndNormalizer
+from mailslot.wire.dot_stuffing import DotUnstuffer, LineEndNormalizer, NoNormalizer
 
 if TYPE_CHECKING:
     from collections import deque
@@ -32,10 +32,15 @@ class ContentReader:
 
     __slots__ = ("_normalizer", "_unstuffer", "received")
 
-    def __init__(self, *, chunked: bool) -> None:
-        """Begin a message; `chunked` if it comes by BDAT, without stuffed dots and without an end of its own."""
+    def __init__(self, *, chunked: bool, as_it_is: bool = False) -> None:
+        """Begin a message.
+
+        Args:
+            chunked: whether it comes by BDAT, without stuffed dots and without an end of its own.
+            as_it_is: whether its line ends stay as they are.
+        """
         self._unstuffer = None if chunked else DotUnstuffer()
-        self._normalizer = LineEndNormalizer()
+        self._normalizer = NoNormalizer() if as_it_is else LineEndNormalizer()
         self.received = 0
 
     @property
@@ -107,10 +112,10 @@ class IncomingMessage:
         """Whether so much of a refused message has come that its end need not be awaited."""
         return self.refusal is not None and self._reader.received > self.max_size + MAX_DISCARDED
 
-    def begin(self, max_size: int, *, chunked: bool) -> None:
-        """Begin a message that the caller stores, of at most `max_size` octets."""
+    def begin(self, max_size: int, *, chunked: bool, as_it_is: bool) -> None:
+        """Begin a message that the caller stores, of at most `max_size` octets; otherwise see `ContentReader`."""
         self.max_size = max_size
-        self._reader = ContentReader(chunked=chunked)
+        self._reader = ContentReader(chunked=chunked, as_it_is=as_it_is)
         self.begun = True
 
     def read(self, octets: CommandInput) -> Verb | None:

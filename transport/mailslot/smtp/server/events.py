@@ -33,10 +33,17 @@ class StartTls:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """The client wants to sign in. Demands a reply."""
+    """The client wants to sign in. Demands a reply.
+
+    Attributes:
+        user: the user.
+        secret: the password, or the token, as the mechanism has it.
+        mechanism: the name of the SASL mechanism.
+    """
 
     user: str
-    password: Secret
+    secret: Secret
+    mechanism: str
 
 
 @dataclass(frozen=True, slots=True)

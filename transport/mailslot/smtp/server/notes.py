@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from mailslot.wire.dialogue_notes import DialogueNotes
+from mailslot.wire.dialogue_notes import DialogueNotes, masked_auth
 from mailslot.wire.secret import MASK
 
 if TYPE_CHECKING:
@@ -21,11 +21,8 @@ class SmtpNotes(DialogueNotes):
         """Record a command that is known."""
         # A chunk of a wrong size ends anywhere, also within AUTH.
         self._sign_in_tried = self._sign_in_tried or command.verb in {"AUTH", "BDAT"}
-        self._record(f"{command.verb} {command.argument}" if command.argument else command.verb)
-
-    def response(self) -> None:
-        """Record that a SASL response came."""
-        self._transcript.client(MASK)
+        argument = masked_auth(command.argument) if command.verb == "AUTH" else command.argument
+        self._record(f"{command.verb} {argument}" if argument else command.verb)
 
     def content(self, size: int) -> None:
         """Record that a message came."""

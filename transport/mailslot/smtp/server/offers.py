@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mailslot.sasl.server import SERVER_MECHANISMS
+from mailslot.smtp.server import commands
 from mailslot.smtp.server.replies import NO_AUTHENTICATION, TLS_REQUIRED, reply
 from mailslot.wire.command_input import CommandError
 
 if TYPE_CHECKING:
+    from mailslot.sasl.server import Mechanisms
+    from mailslot.smtp.server.backend import MailParameters
     from mailslot.wire.reply import Reply
 
 
@@ -24,6 +27,9 @@ class Offers:
         obsolete_auth_line: whether ``AUTH=`` is offered as well, which clients of the nineties look for.
         max_size: the octets that a message may have.
         authentication: whether anybody can sign in.
+        mechanisms: makes a mechanism, by its name, in the order in which they are offered.
+        content_as_it_is: whether a message is handed on octet for octet; otherwise bare CR and LF become CRLF, and so
+            does a missing end of its last line.
     """
 
     host: str
@@ -32,6 +38,8 @@ class Offers:
     obsolete_auth_line: bool = False
     max_size: int = 0
     authentication: bool = False
+    mechanisms: Mechanisms = field(default_factory=lambda: SERVER_MECHANISMS)
+    content_as_it_is: bool = False
 
     def hello_reply(self, *, esmtp: bool, encrypted: bool) -> Reply:
         """Return the reply to EHLO or HELO.
@@ -46,9 +54,25 @@ class Offers:
             if self.tls and not encrypted:
                 lines.append("STARTTLS")
             if self.authentication and (encrypted or self.clear_text_passwords):
-                mechanisms = " ".join(SERVER_MECHANISMS)
+                mechanisms = " ".join(self.mechanisms)
                 lines += [f"AUTH {mechanisms}", *([f"AUTH={mechanisms}"] if self.obsolete_auth_line else [])]
         return reply(250, None, "\n".join(lines))
+
+    def parse_mail(self, argument: str) -> tuple[str, MailParameters]:
+        """Return the sender and the parameters of MAIL; see `mailslot.smtp.server.commands.parse_mail`.
+
+        Raises:
+            CommandError: a syntax error, an address that cannot be one, or a parameter that is not offered.
+        """
+        return commands.parse_mail(argument)
+
+    def parse_rcpt(self, argument: str) -> str:
+        """Return the recipient of RCPT; see `mailslot.smtp.server.commands.parse_rcpt`.
+
+        Raises:
+            CommandError: a syntax error, an address that cannot be one, or a parameter that is not offered.
+        """
+        return commands.parse_rcpt(argument)
 
     def check_authentication(self, *, encrypted: bool) -> None:
         """Check that one can sign in now.

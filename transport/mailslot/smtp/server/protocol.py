@@ -12,26 +12,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mailslot.sasl.server import PlainServer, ServerMechanism, SuppliedPassword
+from mailslot.sasl.server_core import SaslServerCore
 from mailslot.smtp.server import commands, events, limits, replies
-from mailslot.smtp.server.authentication import Step, begin_exchange, continue_exchange
 from mailslot.smtp.server.content import Chunk, IncomingMessage
 from mailslot.smtp.server.notes import SmtpNotes
 from mailslot.smtp.server.states import ACCEPTED, IDLE, TRANSITIONS, WAIT_BEHIND, State, out_of_order
 from mailslot.smtp.states import Verb
-from mailslot.wire.command_input import Command, CommandError, LineTooLongError
+from mailslot.wire.command_input import Command, CommandError
 from mailslot.wire.protocol_error import LocalProtocolError
-from mailslot.wire.server_core import ServerCore, TurnOver
+from mailslot.wire.server_core import TurnOver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from mailslot.smtp.server.offers import Offers
     from mailslot.wire.reply import Reply
+    from mailslot.wire.server_core import Wording
     from mailslot.wire.transcript import Transcript
 
 
-class SmtpServerProtocol(ServerCore[events.Event, Verb, SmtpNotes]):
+class SmtpServerProtocol(SaslServerCore[events.Event, Verb, SmtpNotes]):
     """The state of one session.
 
     Attributes:
@@ -43,20 +43,25 @@ class SmtpServerProtocol(ServerCore[events.Event, Verb, SmtpNotes]):
     _protocol = "SMTP"
     _too_many_bad_commands = replies.TOO_MANY_BAD_COMMANDS
     _too_many_junk_commands = replies.TOO_MANY_JUNK_COMMANDS
+    _exchange_replies = replies.EXCHANGE
+    _exchange_verbs = Verb.AUTH, Verb.RESPONSE
+    _credentials = events.Credentials
 
-    def __init__(self, offers: Offers, transcript: Transcript, *, encrypted: bool = False) -> None:
+    def __init__(
+        self, offers: Offers, transcript: Transcript, *, encrypted: bool = False, wording: Wording | None = None
+    ) -> None:
         """Begin a session.
 
         Args:
             offers: what is offered; the caller may change it during the session.
             transcript: where the dialogue is recorded.
             encrypted: whether TLS was there from the first octet.
+            wording: other words for our replies.
         """
-        super().__init__(SmtpNotes(transcript), encrypted=encrypted)
+        super().__init__(SmtpNotes(transcript), encrypted=encrypted, wording=wording)
         self.state = State.GREETING
         self.offers = offers
         self.signed_in = False
-        self._mechanism: ServerMechanism = PlainServer()  # until there is another one
         self._message = IncomingMessage(self._events)
         self._recipients = 0
 
@@ -72,11 +77,16 @@ class SmtpServerProtocol(ServerCore[events.Event, Verb, SmtpNotes]):
         """Whether the next octets belong to a message, or to a chunk."""
         return self.state is State.DATA or self._message.chunk is not None
 
-    def greet(self, refusal: Reply | None = None) -> None:
-        """Greet the client, or refuse to speak with it."""
+    @property
+    def chunk_left(self) -> int:
+        """The octets of a chunk that have not come yet; 0 if none is being received."""
+        return self._message.chunk.left if self._message.chunk else 0
+
+    def greet(self, reply: Reply | None = None) -> None:
+        """Greet the client, in words of the caller's or our own; or refuse to speak with it."""
         if self.state is not State.GREETING:
             raise LocalProtocolError("the greeting was sent already")
-        self._answer(Verb.GREETING, refusal or replies.reply(220, None, f"{self.offers.host} ESMTP"))
+        self._answer(Verb.GREETING, reply or replies.reply(220, None, f"{self.offers.host} ESMTP"))
 
     def next_event(self) -> events.Event | None:
         """Return the next event; None if more octets are needed, or the session is over.
@@ -112,7 +122,9 @@ class SmtpServerProtocol(ServerCore[events.Event, Verb, SmtpNotes]):
             # A chunk's first event; a refusal is sent when all of the chunk has come.
             self._message.refusal = reply
             if reply is None:
-                self._message.begin(self.offers.max_size, chunked=True)
+                self._message.begin(self.offers.max_size, chunked=True, as_it_is=self.offers.content_as_it_is)
+        elif reply is not None and self._explain(verb, reply, temporary=(reply.code or 0) < 500):
+            pass  # it follows the client's response
         else:
             answer = reply or self._acceptance(verb)
             self._answer(verb, answer)
@@ -130,7 +142,7 @@ class SmtpServerProtocol(ServerCore[events.Event, Verb, SmtpNotes]):
         if verb in {Verb.EHLO, Verb.HELO}:
             self._message.abort()
         elif verb is Verb.DATA and accepted:
-            self._message.begin(self.offers.max_size, chunked=False)
+            self._message.begin(self.offers.max_size, chunked=False, as_it_is=self.offers.content_as_it_is)
         elif verb is Verb.RCPT:
             self._recipients += accepted
             self._junk_commands -= accepted
@@ -172,22 +184,7 @@ class SmtpServerProtocol(ServerCore[events.Event, Verb, SmtpNotes]):
         if self._input.begins_with_tls:
             self._end_other_protocol("TLS")
             return True
-        try:
-            in_exchange = self.state is State.AUTH
-            line = self._input.next_line(limits.MAX_RESPONSE_LINE if in_exchange else limits.MAX_COMMAND_LINE)
-            if line is None:
-                return False
-            self._turn += 1
-            if in_exchange:
-                self._continue_exchange(line)
-            else:
-                self._read_command(line)
-        except LineTooLongError:
-            self._notes.event("a line that is too long")
-            self._refuse_bad_command(replies.LINE_TOO_LONG)
-        except CommandError as error:
-            self._refuse_bad_command(error.reply)
-        return True
+        return self._read_line(limits.MAX_RESPONSE_LINE if self._in_exchange else limits.MAX_COMMAND_LINE)
 
     def _read_command(self, line: bytes) -> None:
         try:
@@ -232,14 +229,6 @@ class SmtpServerProtocol(ServerCore[events.Event, Verb, SmtpNotes]):
         # These are no fault of the client: it has sent them in one group with MAIL, which was refused.
         self._send(answer)
 
-    def _refuse_bad_command(self, answer: Reply) -> None:
-        if self._end_if_too_many_bad_commands():
-            return
-        if self.state is State.AUTH:
-            self._answer(Verb.RESPONSE, answer)
-        else:
-            self._send(answer)
-
     def _answer(self, verb: Verb, answer: Reply) -> None:
         """Send the reply to a command that is permitted, and change the state by it."""
         transition = TRANSITIONS[self.state, verb]
@@ -269,22 +258,17 @@ class SmtpServerProtocol(ServerCore[events.Event, Verb, SmtpNotes]):
         self.offers.check_authentication(encrypted=self.encrypted)
         if self.signed_in:
             raise CommandError(replies.ALREADY_SIGNED_IN)
-        self._mechanism, step = begin_exchange(argument)
-        self._continue_with(Verb.AUTH, step)
+        self._begin_exchange(argument, self.offers.mechanisms)
 
-    def _continue_exchange(self, line: bytes) -> None:
-        self._notes.response()
-        self._continue_with(Verb.RESPONSE, continue_exchange(self._mechanism, line))
+    @property
+    def _in_exchange(self) -> bool:
+        return self.state is State.AUTH
 
-    def _continue_with(self, verb: Verb, step: Step) -> None:
-        if isinstance(step, SuppliedPassword):
-            self._notes.add_secret(step.password)
-            self._events.append((events.Credentials(step.user, step.password), verb))
-        else:
-            self._answer(verb, replies.challenge(step))
+    def _challenge(self, verb: Verb, octets: bytes) -> None:
+        self._answer(verb, replies.challenge(octets))
 
     def _mail(self, argument: str) -> None:
-        sender, parameters = commands.parse_mail(argument)
+        sender, parameters = self.offers.parse_mail(argument)
         if (parameters.size or 0) > self.offers.max_size:
             self._answer(Verb.MAIL, replies.TOO_LARGE)
         else:
@@ -292,7 +276,7 @@ class SmtpServerProtocol(ServerCore[events.Event, Verb, SmtpNotes]):
             self._events.append((events.Mail(sender, parameters), Verb.MAIL))
 
     def _rcpt(self, argument: str) -> None:
-        recipient = commands.parse_rcpt(argument)
+        recipient = self.offers.parse_rcpt(argument)
         if self._recipients >= limits.MAX_RECIPIENTS:
             self._answer(Verb.RCPT, replies.TOO_MANY_RECIPIENTS)
         else:

@@ -6,6 +6,7 @@ import base64
 from functools import lru_cache
 from typing import Final
 
+from mailslot.sasl.server_core import ExchangeReplies
 from mailslot.wire.reply import Reply
 
 
@@ -57,6 +58,7 @@ NO_TLS: Final = reply(502, "5.5.1", "STARTTLS is not offered")
 TLS_ACTIVE: Final = reply(503, "5.5.1", "TLS is in use already")
 UNKNOWN_COMMAND: Final = reply(500, "5.5.1", "Not a command")
 LINE_TOO_LONG: Final = reply(500, "5.5.2", "The line is too long")
+EXCHANGE: Final = ExchangeReplies(UNKNOWN_MECHANISM, MALFORMED_RESPONSE, CANCELLED, LINE_TOO_LONG)
 TOO_MANY_RECIPIENTS: Final = reply(452, "4.5.3", "Too many recipients for one message")
 OUT_OF_SYNC: Final = reply(554, "5.5.0", "Wait for the reply before you send on")
 NOT_SMTP: Final = reply(500, "5.5.2", "This is an SMTP server")

@@ -47,18 +47,31 @@ class SmtpServerSession(ServerSession[SmtpServerProtocol, Connection]):
     )
 
     def __init__(
-        self, channel: AcceptedConnection, settings: SessionSettings, backend: Backend, delay: SignInDelay
+        self,
+        channel: AcceptedConnection,
+        settings: SessionSettings,
+        backend: Backend,
+        delay: SignInDelay,
+        offers: Offers | None = None,
     ) -> None:
-        """Begin a session; `run` leads it."""
+        """Begin a session; `run` leads it.
+
+        Args:
+            channel: the connection.
+            settings: how we speak.
+            backend: decides and stores.
+            delay: of refused sign-ins.
+            offers: what is offered; None for what the settings say.
+        """
         connection = Connection(channel.peer, time.time())
         self._handler = backend.connected(connection)
-        self._offers = Offers(
+        self._offers = offers or Offers(
             settings.host,
             tls=settings.security is Security.STARTTLS,
             clear_text_passwords=settings.security is Security.NONE,
             obsolete_auth_line=settings.obsolete_auth_line,
         )
-        core = SmtpServerProtocol(self._offers, connection.transcript)
+        core = SmtpServerProtocol(self._offers, connection.transcript, wording=settings.wording)
         super().__init__(channel, settings, connection, core, delay)
         self._writer: MessageWriter | None = None
         self._storage_failed = False
@@ -66,9 +79,9 @@ class SmtpServerSession(ServerSession[SmtpServerProtocol, Connection]):
         self._content_octets = 0
 
     async def _greet(self) -> bool:
-        refusal = await self._handler.accept()
-        self._core.greet(refusal)
-        return refusal is None
+        greeting = await self._handler.accept()
+        self._core.greet(greeting)
+        return greeting is None or greeting.positive
 
     def _received(self, data: bytes) -> None:
         self._content_octets += len(data)
@@ -117,9 +130,9 @@ class SmtpServerSession(ServerSession[SmtpServerProtocol, Connection]):
 
     async def _authenticate(self, credentials: events.Credentials) -> None:
         user = credentials.user
-        if not self._may_sign_in(user):
+        if not self._may_sign_in(user, credentials.mechanism):
             return
-        refusal = await self._handler.authenticate(user, credentials.password)
+        refusal = await self._handler.authenticate(user, credentials.secret)
         if refusal is None:
             self._signed_in(user)
             self._refresh_offers()
