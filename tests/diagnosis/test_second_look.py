@@ -95,7 +95,7 @@ async def test_a_bad_certificate_is_described_without_sending_credentials(
     first, look = sandbox.dialogues
     assert not first.tls
     assert look.tls
-    after = look.transcript.lines[look.transcript.lines.index("*  TLS is up") + 1 :]
+    after = look.transcript.lines[look.transcript.lines.index("*  encrypted from here on") + 1 :]
     assert not [line for line in after if line.startswith("C: ")]
     assert sandbox.dialogues[-1].user is None
 

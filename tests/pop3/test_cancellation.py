@@ -11,7 +11,7 @@ import pytest
 from mailslot import AccessToken, ClosedError, Entry, NetworkError, OAuth, RefusedError, connect_pop3
 from mailslot.net.channel import Channel
 from mailslot_plugins.sandbox import DOVECOT, EXCHANGE
-from mailslot_plugins.sandbox.connection import Fault
+from mailslot_plugins.sandbox.faults import Fault
 from pop3.conftest import USER
 
 if TYPE_CHECKING:

@@ -8,9 +8,6 @@ from dataclasses import replace
 
 import pytest
 
-from mailslot.sasl.mechanism import AuthenticationContext
-from mailslot.sasl.scram import ScramSha256
-from mailslot.wire.secret import Secret
 from mailslot_plugins.sandbox import DOVECOT, EXCHANGE, GMAIL, Sandbox
 from sandbox.raw_client import PASSWORD, USER, RawClient, b64, in_thread, oauthbearer, xoauth2
 
@@ -144,16 +141,6 @@ async def test_an_asterisk_cancels_authentication(sandbox: Sandbox, protocol: st
     ("mechanism", "initial"),
     [
         ("XOAUTH2", "!!!"),
-        ("XOAUTH2", "="),
-        ("XOAUTH2", " x"),
-        ("XOAUTH2", b64("user=a@b")),
-        ("XOAUTH2", b64(f"user={USER}\x01auth=Bearer t\x01")),
-        ("XOAUTH2", b64(f"user={USER}\x01auth=Bearer t t\x01\x01")),
-        ("OAUTHBEARER", b64("n,a=a=b,\x01auth=Bearer t\x01\x01")),
-        ("OAUTHBEARER", b64(f"n,a={USER},\x01auth=Basic t\x01\x01")),
-        ("PLAIN", b64(f"alice@example.com\0{USER}\0{PASSWORD}")),
-        ("PLAIN", b64(b"\xff\0a\0b")),
-        ("SCRAM-SHA-256", b64("p=tls-exporter,,n=a,r=b")),
         ("NTLM", "="),
     ],
 )
@@ -162,34 +149,6 @@ async def test_malformed_responses_are_refused(sandbox: Sandbox, protocol: str, 
         with connect(sandbox, protocol) as client:
             assert client.execute(f"AUTH {mechanism} {initial}").startswith(bad(protocol))
             assert client.execute("AUTH XOAUTH2") == prompt(protocol)
-
-    await in_thread(talk)
-
-
-@pytest.mark.parametrize("password", [PASSWORD, "wrong"])
-@pytest.mark.parametrize("user", [USER, "nobody@example.com"])
-async def test_scram_with_a_client_that_checks(sandbox: Sandbox, protocol: str, user: str, password: str) -> None:
-    scram = ScramSha256(AuthenticationContext(user, Secret(password)))
-
-    def talk() -> bool:
-        with connect(sandbox, protocol) as client:
-            answer = client.execute(f"AUTH SCRAM-SHA-256 {b64(scram.start() or b'')}")
-            while answer.startswith(prompt(protocol)):
-                answer = client.execute(b64(scram.next(b64decode(answer.removeprefix(prompt(protocol))))))
-            return answer.startswith(good(protocol))
-
-    right = (user, password) == (USER, PASSWORD)
-    assert await in_thread(talk) == right
-    assert scram.is_complete == right
-
-
-@pytest.mark.parametrize("final", ["", "c=biws,r={nonce},p=AAAA", "c=eSws,r={nonce},p=AAAA", "c=biws,r=x,p=AAAA"])
-async def test_scram_is_read_strictly(sandbox: Sandbox, protocol: str, final: str) -> None:
-    def talk() -> None:
-        with connect(sandbox, protocol) as client:
-            first = client.execute(f"AUTH SCRAM-SHA-256 {b64(f'n,,n={USER},r=abc')}")
-            nonce = b64decode(first.removeprefix(prompt(protocol))).decode().split(",")[0].removeprefix("r=")
-            assert client.execute(b64(final.format(nonce=nonce))).startswith(bad(protocol))
 
     await in_thread(talk)
 
@@ -283,16 +242,17 @@ async def test_an_unavailable_provider(sandbox: Sandbox, smtp_answer: str, pop3_
     await in_thread(talk)
 
 
-async def test_base64_is_read_strictly(sandbox: Sandbox, protocol: str) -> None:
-    sent = xoauth2(sandbox.provider.issue(USER).value.reveal())
+async def test_missing_padding_is_recorded(sandbox: Sandbox, protocol: str) -> None:
+    sent = b64(f"\0{USER}\0{PASSWORD}xx")
+    assert sent.endswith("=")
 
     def talk() -> None:
         with connect(sandbox, protocol) as client:
-            for flawed in (sent[:8] + " " + sent[8:], sent + "!", sent[:8] + "=" + sent[8:], sent.rstrip("=") + "A"):
-                client.execute("AUTH XOAUTH2")
-                assert client.execute(flawed).startswith(bad(protocol))
+            client.execute("AUTH PLAIN")
+            assert client.execute(sent.rstrip("=")).startswith(bad(protocol))
 
     await in_thread(talk)
+    assert sandbox.violations == ["base64 without its padding"]
 
 
 async def test_a_response_before_its_challenge_is_recorded(sandbox: Sandbox, protocol: str) -> None:

@@ -151,9 +151,9 @@ async def test_an_internal_error_ends_one_connection_and_is_recorded(
     def talk() -> None:
         with RawClient(sandbox, sandbox.pop3s) as client, pop3(sandbox, "alice@example.com") as other:
             client.execute(f"USER {USER}")
-            client.send(f"PASS {PASSWORD}\r\n".encode())
+            assert client.execute(f"PASS {PASSWORD}").startswith("-ERR [SYS/TEMP]")
             assert client.is_closed
-            assert other.execute("NOOP") == "+OK"
+            assert other.execute("NOOP").startswith("+OK")
 
     await in_thread(talk)
     assert isinstance(sandbox.errors.pop(), KeyError)

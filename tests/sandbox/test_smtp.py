@@ -86,14 +86,16 @@ async def test_starttls_is_required_and_resets_the_session(sandbox: Sandbox) -> 
             assert client.execute("AUTH PLAIN AGEAYg==").startswith("530 5.7.0")
             assert client.execute("STARTTLS").startswith("220")
             client.start_tls()
-            assert client.execute("MAIL FROM:<scanner@example.com>").startswith("503")
-            assert client.execute("AUTH PLAIN AGEAYg==").startswith("503")
+            assert client.execute("MAIL FROM:<scanner@example.com>").startswith("250")
+            assert client.execute("RSET").startswith("250")
             offers = client.execute("EHLO a")
             assert "250-AUTH PLAIN LOGIN XOAUTH2 OAUTHBEARER SCRAM-SHA-256" in offers.split("\n")
             assert "STARTTLS" not in offers
             assert client.execute("STARTTLS").startswith("503")
 
     await in_thread(talk)
+    # The server takes it, since old clients do it; a new one must not.
+    assert sandbox.violations == ["a sign-in by a mechanism that was not offered", "MAIL before EHLO inside TLS"]
 
 
 async def test_octets_after_starttls_end_the_connection(sandbox: Sandbox) -> None:
@@ -125,7 +127,7 @@ async def test_pipelined_commands_get_their_replies_in_one_packet(sandbox: Sandb
     assert sandbox.violations == []
 
 
-@pytest.mark.parametrize("step", [1, 2, 3, 7, 10_000])
+@pytest.mark.parametrize("step", [1, 10_000])
 async def test_only_crlf_dot_crlf_ends_a_message(sandbox: Sandbox, step: int) -> None:
     smuggled = b"a\n.\r\nb\r.\r\nc\r\n.\nd\n.\n..\r\n..e\r\n"
 
@@ -208,9 +210,8 @@ async def test_violations_in_a_message_are_recorded(
         ("MAIL FROM:<a@b> SIZE=104857601", "552 5.3.4"),
         ("RCPT TO:<a@b>", "503"),
         ("DATA", "503"),
-        ("EHLO", "501"),
         ("AUTH XOAUTH2", "503"),
-        ("HELP", "500"),
+        ("XYZZY", "500"),
     ],
 )
 async def test_mail_is_read_strictly(sandbox: Sandbox, command: str, code: str) -> None:
@@ -287,11 +288,11 @@ async def test_chunks_arrive_octet_for_octet(sandbox: Sandbox) -> None:
             client.execute("MAIL FROM:<scanner@example.com>")
             # A chunk is swallowed even where nobody wants it.
             client.send(b"BDAT 6 LAST\r\nQUIT\r\nRSET\r\n")
-            assert client.line().startswith("503")
+            assert client.line().startswith("554")
             assert client.line().startswith("250")
-            # Once one was refused, all are until RSET (RFC 3030 section 2).
-            client.send(b"BDAT 1\r\nx" + ENVELOPE + b"BDAT 1 LAST\r\nxRSET\r\n")
-            assert [client.line()[:3] for _ in range(5)] == ["503", "250", "250", "503", "250"]
+            # One that is refused ends the transaction.
+            client.send(b"BDAT 1\r\nxBDAT 1 LAST\r\nx" + ENVELOPE + b"RSET\r\n")
+            assert [client.line()[:3] for _ in range(5)] == ["503", "503", "250", "250", "250"]
             client.send(ENVELOPE + b"BDAT 2\r\n\r\n")
             assert [client.line()[:3] for _ in range(3)] == ["250"] * 3
             assert client.execute("DATA").startswith("503")
@@ -414,16 +415,44 @@ async def test_binary_content_needs_bdat(sandbox: Sandbox) -> None:
     def talk() -> None:
         with smtp(sandbox) as client:
             assert client.execute("MAIL FROM:<scanner@example.com> BODY=BINARYMIME").startswith("250")
-            assert client.execute("DATA x").startswith("501")
             client.execute("RCPT TO:<alice@example.com>")
+            assert client.execute("DATA x").startswith("501")
             assert client.execute("DATA").startswith("503")
             client.send(b"BDAT 3 LAST\r\n\n\r\0")
             assert client.line().startswith("250")
             client.execute("MAIL FROM:<scanner@example.com>")
             assert client.execute("DATA").startswith("554")
-            assert client.execute("RSET x").startswith("501")
             assert client.execute("VRFY alice").startswith("252")
 
     await in_thread(talk)
     assert sandbox.submissions[0].content == b"\n\r\0"
     assert sandbox.violations == []
+
+
+@pytest.mark.parametrize(
+    ("line", "violation"),
+    [("EHLO", "EHLO without a name"), ("HELO ", "HELO without a name"), (" NOOP", "blanks around a command")],
+)
+async def test_what_the_server_tolerates_is_recorded(sandbox: Sandbox, line: str, violation: str) -> None:
+    def talk() -> None:
+        with RawClient(sandbox, sandbox.smtps) as client:
+            client.execute("EHLO a")
+            assert client.execute(line).startswith("250")
+
+    await in_thread(talk)
+    assert violation in sandbox.violations
+
+
+@pytest.mark.parametrize(
+    "personality", [replace(DOVECOT, smtp=replace(DOVECOT.smtp, capabilities_tls=("a", "AUTH XOAUTH2")))], ids=[""]
+)
+async def test_chunks_that_were_not_offered_are_recorded(sandbox: Sandbox) -> None:
+    def talk() -> None:
+        with smtp(sandbox) as client:
+            for line in ENVELOPE.splitlines():
+                assert client.execute(line.decode()).startswith("250")
+            client.send(b"BDAT 2 LAST\r\n\r\n")
+            assert client.line().startswith("250")
+
+    await in_thread(talk)
+    assert sandbox.violations == ["BDAT, which was not offered"]

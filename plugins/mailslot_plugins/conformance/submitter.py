@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from mailslot.sasl.credentials import Credentials
     from mailslot.slots.submitter import SubmissionSession, Submitter
     from mailslot_plugins.sandbox import Personality, Sandbox
-    from mailslot_plugins.sandbox.connection import ConnectionEnd
+    from mailslot_plugins.sandbox.faults import ConnectionEnd
 
 USER: Final = "scanner@example.com"
 RECIPIENT: Final = "alice@example.com"

@@ -7,10 +7,29 @@ A variant is made with `dataclasses.replace`, for example
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Final, Literal
+
+from mailslot.pop3.replies import parse_status
+from mailslot.pop3.server import replies as pop3
+from mailslot.smtp.replies import ReplyParser
+from mailslot.smtp.server import replies as smtp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from mailslot.wire.reply import Reply
+
+# Replies that a personality may word otherwise, beside those of the library's servers.
+
+QUEUED: Final = smtp.reply(250, "2.0.0", "queued")
+TOKEN_REFUSED: Final = smtp.reply(535, "5.7.8", "The token is refused")
+AUTH_TOO_LONG: Final = smtp.reply(500, "5.5.2", "The line of AUTH is too long")
+RESPONSE_TOO_LONG: Final = smtp.reply(500, "5.5.6", "The response is too long")
+POP3_TOKEN_REFUSED: Final = pop3.error("The token is refused", "AUTH")
+POP3_RESPONSE_TOO_LONG: Final = pop3.error("The response is too long")
+INITIAL_RESPONSE: Final = pop3.error("AUTH takes no initial response")
+LOGIN_DELAY: Final = pop3.error("Too soon after the last sign-in", "LOGIN-DELAY")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,8 +42,8 @@ class ProtocolBehavior:
         capabilities_tls: the same inside TLS.
         capabilities_authenticated: CAPA lines after authentication; unused for SMTP.
         scope: the scope that an access token needs.
-        replies: complete replies by key; see `POSTFIX_REPLIES` and `DOVECOT_REPLIES`.
-        closes_after: the keys of replies after which the server closes the connection.
+        replies: what is said instead of a reply of the library's servers, or of one of those below; a complete reply.
+        closes_after: the replies, by the keys of `replies`, after which the server closes the connection.
         line_limit: octets of a command line, including CRLF.
         response_limit: octets of base64 in a SASL response.
         initial_response: whether AUTH with an initial response is supported.
@@ -35,11 +54,16 @@ class ProtocolBehavior:
     capabilities_tls: tuple[str, ...]
     capabilities_authenticated: tuple[str, ...] = ()
     scope: str
-    replies: Mapping[str, str]
-    closes_after: frozenset[str] = frozenset()
+    replies: Mapping[Reply, str]
+    closes_after: frozenset[Reply] = frozenset()
     line_limit: int
     response_limit: int = 12_288
     initial_response: bool = True
+
+    @property
+    def wording(self) -> dict[Reply, Reply]:
+        """The replies, parsed."""
+        return {reply: parse_reply(text) for reply, text in self.replies.items()}
 
     def capability_parameters(self, keyword: str, *, tls: bool) -> str | None:
         """Return the parameters of a capability; None if it is not offered."""
@@ -84,52 +108,63 @@ class Personality:
     login_delay: float = 0.0
 
 
+@cache
+def parse_reply(text: str) -> Reply:
+    """Return a complete reply, of SMTP or POP3, as a value."""
+    if text.startswith(("+OK", "-ERR")):
+        return parse_status(text.encode())
+    parser = ReplyParser()
+    parser.feed("".join(f"{line}\r\n" for line in text.split("\n")).encode())
+    reply = parser.next()
+    if reply is None:
+        raise ValueError(f"an incomplete reply: {text}")
+    return reply
+
+
 def _split_lines(text: str) -> tuple[str, ...]:
     return tuple(text.split(" / "))
 
 
-POSTFIX_REPLIES: Final[Mapping[str, str]] = {
-    "starttls": "220 2.0.0 Ready to start TLS",
-    "signed_in": "235 2.7.0 Authentication successful",
-    "token": "535 5.7.8 Error: authentication failed: (reason unavailable)",
-    "password": "535 5.7.8 Error: authentication failed: (reason unavailable)",
-    "unavailable": "535 5.7.8 Error: authentication failed: (reason unavailable)",
-    "malformed": "535 5.7.8 Error: authentication failed: Invalid base64 data",
-    "mechanism": "535 5.7.8 Error: authentication failed: Invalid authentication mechanism",
-    "cancelled": "501 5.7.0 Authentication aborted",
-    "long_line": "500 5.5.2 Error: line too long",
-    "long_auth": "535 5.7.8 Error: authentication failed: Invalid base64 data in initial response",
-    "long_response": "500 5.5.6 SASL response limit exceeded",
-    "tls_first": "530 5.7.0 Must issue a STARTTLS command first",
-    "sign_in_first": "553 5.7.1 Sender address rejected: not logged in",
-    "own_sender": "553 5.7.1 Sender address rejected: not owned by user",
-    "sender": "250 2.1.0 Ok",
-    "recipient": "250 2.1.5 Ok",
-    "data": "354 End data with <CR><LF>.<CR><LF>",
-    "queued": "250 2.0.0 Ok: queued",
-    "too_large": "552 5.3.4 Message size exceeds fixed limit",
-    "quit": "221 2.0.0 Bye",
+POSTFIX_REPLIES: Final[Mapping[Reply, str]] = {
+    smtp.START_TLS: "220 2.0.0 Ready to start TLS",
+    smtp.SIGNED_IN: "235 2.7.0 Authentication successful",
+    TOKEN_REFUSED: "535 5.7.8 Error: authentication failed: (reason unavailable)",
+    smtp.AUTHENTICATION_FAILED: "535 5.7.8 Error: authentication failed: (reason unavailable)",
+    smtp.AUTHENTICATION_UNAVAILABLE: "535 5.7.8 Error: authentication failed: (reason unavailable)",
+    smtp.MALFORMED_RESPONSE: "535 5.7.8 Error: authentication failed: Invalid base64 data",
+    smtp.UNKNOWN_MECHANISM: "535 5.7.8 Error: authentication failed: Invalid authentication mechanism",
+    smtp.CANCELLED: "501 5.7.0 Authentication aborted",
+    smtp.LINE_TOO_LONG: "500 5.5.2 Error: line too long",
+    AUTH_TOO_LONG: "535 5.7.8 Error: authentication failed: Invalid base64 data in initial response",
+    RESPONSE_TOO_LONG: "500 5.5.6 SASL response limit exceeded",
+    smtp.TLS_REQUIRED: "530 5.7.0 Must issue a STARTTLS command first",
+    smtp.AUTHENTICATION_REQUIRED: "553 5.7.1 Sender address rejected: not logged in",
+    smtp.SENDER_NOT_ALLOWED: "553 5.7.1 Sender address rejected: not owned by user",
+    smtp.SENDER_ACCEPTED: "250 2.1.0 Ok",
+    smtp.RECIPIENT_ACCEPTED: "250 2.1.5 Ok",
+    smtp.SEND_MESSAGE: "354 End data with <CR><LF>.<CR><LF>",
+    QUEUED: "250 2.0.0 Ok: queued",
+    smtp.TOO_LARGE: "552 5.3.4 Message size exceeds fixed limit",
+    smtp.GOODBYE: "221 2.0.0 Bye",
 }
 """Postfix's replies; the other personalities replace some of them."""
 
-DOVECOT_REPLIES: Final[Mapping[str, str]] = {
-    "capabilities": "+OK",
-    "starttls": "+OK Begin TLS negotiation now.",
-    "user": "+OK",
-    "signed_in": "+OK Logged in.",
-    "token": "-ERR [AUTH] Authentication failed.",
-    "password": "-ERR [AUTH] Authentication failed.",
-    "unavailable": "-ERR [SYS/TEMP] Temporary authentication failure.",
-    "malformed": "-ERR [AUTH] Invalid base64 data in initial response",
-    "mechanism": "-ERR [AUTH] Unsupported authentication mechanism.",
-    "cancelled": "-ERR Authentication aborted by client.",
-    "long_line": "-ERR Command line too long.",
-    "long_response": "",
-    "one_line": "-ERR",
-    "tls_first": "-ERR [AUTH] Plaintext authentication disabled.",
-    "in_use": "-ERR [IN-USE] Mailbox is locked by another POP3 session.",
-    "login_delay": "-ERR [LOGIN-DELAY] You have to wait before you may log in again.",
-    "quit": "+OK Logging out.",
+DOVECOT_REPLIES: Final[Mapping[Reply, str]] = {
+    pop3.CAPABILITIES: "+OK",
+    pop3.START_TLS: "+OK Begin TLS negotiation now.",
+    pop3.SEND_PASSWORD: "+OK",
+    POP3_TOKEN_REFUSED: "-ERR [AUTH] Authentication failed.",
+    pop3.AUTHENTICATION_FAILED: "-ERR [AUTH] Authentication failed.",
+    pop3.UNAVAILABLE: "-ERR [SYS/TEMP] Temporary authentication failure.",
+    pop3.MALFORMED_RESPONSE: "-ERR [AUTH] Invalid base64 data in initial response",
+    pop3.UNKNOWN_MECHANISM: "-ERR [AUTH] Unsupported authentication mechanism.",
+    pop3.CANCELLED: "-ERR Authentication aborted by client.",
+    pop3.LINE_TOO_LONG: "-ERR Command line too long.",
+    INITIAL_RESPONSE: "-ERR",
+    pop3.TLS_REQUIRED: "-ERR [AUTH] Plaintext authentication disabled.",
+    pop3.IN_USE: "-ERR [IN-USE] Mailbox is locked by another POP3 session.",
+    LOGIN_DELAY: "-ERR [LOGIN-DELAY] You have to wait before you may log in again.",
+    pop3.GOODBYE: "+OK Logging out.",
 }
 """Dovecot's responses."""
 
@@ -160,7 +195,7 @@ DOVECOT: Final = Personality(
         capabilities_authenticated=_split_lines("CAPA / TOP / UIDL / RESP-CODES / PIPELINING / AUTH-RESP-CODE"),
         scope="mail.pop",
         replies=DOVECOT_REPLIES,
-        closes_after=frozenset({"long_response", "in_use"}),
+        closes_after=frozenset({POP3_RESPONSE_TOO_LONG, pop3.IN_USE}),
         line_limit=8_192,
         response_limit=8_192,
     ),
@@ -198,20 +233,20 @@ EXCHANGE: Final = Personality(
         scope="https://outlook.office.com/SMTP.Send",
         replies={
             **POSTFIX_REPLIES,
-            "starttls": "220 2.0.0 SMTP server ready",
-            "token": "535 5.7.3 Authentication unsuccessful [outlook.test]",
-            "password": "535 5.7.139 Authentication unsuccessful, basic authentication is disabled.",
-            "unavailable": "451 4.7.0 Temporary server error. Please try again later. PRX4",
-            "malformed": "535 5.7.3 Authentication unsuccessful [outlook.test]",
-            "mechanism": "504 5.7.4 Unrecognized authentication type",
-            "cancelled": "535 5.7.3 Authentication unsuccessful [outlook.test]",
-            "sign_in_first": "530 5.7.57 Client not authenticated to send mail. [outlook.test]",
-            "own_sender": "554 5.2.252 SendAsDenied; account not allowed to send as sender",
-            "sender": "250 2.1.0 Sender OK",
-            "recipient": "250 2.1.5 Recipient OK",
-            "data": "354 Start mail input; end with <CRLF>.<CRLF>",
-            "queued": "250 2.0.0 OK [Hostname=outlook.test]",
-            "quit": "221 2.0.0 Service closing transmission channel",
+            smtp.START_TLS: "220 2.0.0 SMTP server ready",
+            TOKEN_REFUSED: "535 5.7.3 Authentication unsuccessful [outlook.test]",
+            smtp.AUTHENTICATION_FAILED: "535 5.7.139 Authentication unsuccessful, basic authentication is disabled.",
+            smtp.AUTHENTICATION_UNAVAILABLE: "451 4.7.0 Temporary server error. Please try again later. PRX4",
+            smtp.MALFORMED_RESPONSE: "535 5.7.3 Authentication unsuccessful [outlook.test]",
+            smtp.UNKNOWN_MECHANISM: "504 5.7.4 Unrecognized authentication type",
+            smtp.CANCELLED: "535 5.7.3 Authentication unsuccessful [outlook.test]",
+            smtp.AUTHENTICATION_REQUIRED: "530 5.7.57 Client not authenticated to send mail. [outlook.test]",
+            smtp.SENDER_NOT_ALLOWED: "554 5.2.252 SendAsDenied; account not allowed to send as sender",
+            smtp.SENDER_ACCEPTED: "250 2.1.0 Sender OK",
+            smtp.RECIPIENT_ACCEPTED: "250 2.1.5 Recipient OK",
+            smtp.SEND_MESSAGE: "354 Start mail input; end with <CRLF>.<CRLF>",
+            QUEUED: "250 2.0.0 OK [Hostname=outlook.test]",
+            smtp.GOODBYE: "221 2.0.0 Service closing transmission channel",
         },
         line_limit=512,
     ),
@@ -223,17 +258,16 @@ EXCHANGE: Final = Personality(
         scope="https://outlook.office.com/POP.AccessAsUser.All",
         replies={
             **DOVECOT_REPLIES,
-            "starttls": "+OK Begin TLS negotiation.",
-            "signed_in": "+OK User successfully logged on.",
-            "token": "-ERR Authentication failure: unknown user name or bad password.",
-            "password": "-ERR Logon failure: unknown user name or bad password.",
-            "malformed": "-ERR Authentication failure: unknown user name or bad password.",
-            "tls_first": "-ERR Command is not valid in this state.",
-            "one_line": "-ERR Protocol error. Connection is closed. 10",
-            "long_response": "-ERR Protocol error. Connection is closed. 10",
-            "quit": "+OK Microsoft Exchange Server POP3 server signing off.",
+            pop3.START_TLS: "+OK Begin TLS negotiation.",
+            POP3_TOKEN_REFUSED: "-ERR Authentication failure: unknown user name or bad password.",
+            pop3.AUTHENTICATION_FAILED: "-ERR Logon failure: unknown user name or bad password.",
+            pop3.MALFORMED_RESPONSE: "-ERR Authentication failure: unknown user name or bad password.",
+            pop3.TLS_REQUIRED: "-ERR Command is not valid in this state.",
+            INITIAL_RESPONSE: "-ERR Protocol error. Connection is closed. 10",
+            POP3_RESPONSE_TOO_LONG: "-ERR Protocol error. Connection is closed. 10",
+            pop3.GOODBYE: "+OK Microsoft Exchange Server POP3 server signing off.",
         },
-        closes_after=frozenset({"long_response", "one_line", "in_use"}),
+        closes_after=frozenset({POP3_RESPONSE_TOO_LONG, INITIAL_RESPONSE, pop3.IN_USE}),
         line_limit=255,
         response_limit=5_632,
         initial_response=False,
@@ -266,25 +300,25 @@ GMAIL: Final = Personality(
         scope="https://mail.google.com/",
         replies={
             **POSTFIX_REPLIES,
-            "signed_in": "235 2.7.0 Accepted",
-            "token": "535-5.7.8 Username and Password not accepted. For more information, go to\n"
+            smtp.SIGNED_IN: "235 2.7.0 Accepted",
+            TOKEN_REFUSED: "535-5.7.8 Username and Password not accepted. For more information, go to\n"
             "535 5.7.8  https://support.google.com/mail/?p=BadCredentials - gsmtp",
-            "password": "534-5.7.9 Application-specific password required. For more information,\n"
+            smtp.AUTHENTICATION_FAILED: "534-5.7.9 Application-specific password required. For more information,\n"
             "534 5.7.9  https://support.google.com/mail/?p=InvalidSecondFactor - gsmtp",
-            "unavailable": "454 4.7.0 Temporary authentication failure - gsmtp",
-            "malformed": "501 5.5.2 Cannot Decode response - gsmtp",
-            "mechanism": "504 5.7.4 Unrecognized Authentication Type - gsmtp",
-            "long_line": "555 5.5.2 Syntax error, goodbye - gsmtp",
-            "long_auth": "555 5.5.2 Syntax error, goodbye - gsmtp",
-            "sign_in_first": "530 5.7.0 Authentication Required. - gsmtp",
-            "sender": "250 2.1.0 OK - gsmtp",
-            "recipient": "250 2.1.5 OK - gsmtp",
-            "data": "354 Go ahead - gsmtp",
-            "queued": "250 2.0.0 OK - gsmtp",
-            "too_large": "552 5.2.3 Your message exceeded Google's message size limits. - gsmtp",
-            "quit": "221 2.0.0 closing connection - gsmtp",
+            smtp.AUTHENTICATION_UNAVAILABLE: "454 4.7.0 Temporary authentication failure - gsmtp",
+            smtp.MALFORMED_RESPONSE: "501 5.5.2 Cannot Decode response - gsmtp",
+            smtp.UNKNOWN_MECHANISM: "504 5.7.4 Unrecognized Authentication Type - gsmtp",
+            smtp.LINE_TOO_LONG: "555 5.5.2 Syntax error, goodbye - gsmtp",
+            AUTH_TOO_LONG: "555 5.5.2 Syntax error, goodbye - gsmtp",
+            smtp.AUTHENTICATION_REQUIRED: "530 5.7.0 Authentication Required. - gsmtp",
+            smtp.SENDER_ACCEPTED: "250 2.1.0 OK - gsmtp",
+            smtp.RECIPIENT_ACCEPTED: "250 2.1.5 OK - gsmtp",
+            smtp.SEND_MESSAGE: "354 Go ahead - gsmtp",
+            QUEUED: "250 2.0.0 OK - gsmtp",
+            smtp.TOO_LARGE: "552 5.2.3 Your message exceeded Google's message size limits. - gsmtp",
+            smtp.GOODBYE: "221 2.0.0 closing connection - gsmtp",
         },
-        closes_after=frozenset({"long_line", "long_auth"}),
+        closes_after=frozenset({smtp.LINE_TOO_LONG, AUTH_TOO_LONG}),
         line_limit=1_007,
     ),
     pop3=ProtocolBehavior(
@@ -298,14 +332,13 @@ GMAIL: Final = Personality(
         scope="https://mail.google.com/",
         replies={
             **DOVECOT_REPLIES,
-            "capabilities": "+OK Capability list follows",
-            "user": "+OK send PASS",
-            "signed_in": "+OK Welcome.",
-            "token": "-ERR [AUTH] Username and password not accepted.",
-            "password": "-ERR [AUTH] Application-specific password required",
-            "quit": "+OK Farewell.",
+            pop3.CAPABILITIES: "+OK Capability list follows",
+            pop3.SEND_PASSWORD: "+OK send PASS",
+            POP3_TOKEN_REFUSED: "-ERR [AUTH] Username and password not accepted.",
+            pop3.AUTHENTICATION_FAILED: "-ERR [AUTH] Application-specific password required",
+            pop3.GOODBYE: "+OK Farewell.",
         },
-        closes_after=frozenset({"in_use"}),
+        closes_after=frozenset({pop3.IN_USE}),
         line_limit=8_192,
     ),
     mechanisms=frozenset({"PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER"}),

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import anyio
-from anyio.abc import Listener, SocketAttribute, SocketStream
 
+from mailslot.net.listener import ConnectionLimits, open_listener
 from mailslot.plugin import Endpoint, Secret, Security
 from mailslot_plugins.sandbox.certificates import CertificateAuthority
-from mailslot_plugins.sandbox.connection import Connection, ConnectionEndedError
 from mailslot_plugins.sandbox.http_server import SocketConfig, serve_http
+from mailslot_plugins.sandbox.mail_servers import SandboxServer
 from mailslot_plugins.sandbox.maildrop import Maildrop
 from mailslot_plugins.sandbox.personality import DOVECOT, Personality
-from mailslot_plugins.sandbox.pop3 import Pop3Session
 from mailslot_plugins.sandbox.provider import Provider
-from mailslot_plugins.sandbox.smtp import SmtpSession
 from mailslot_plugins.sandbox.state import SandboxState
 from mailslot_plugins.sandbox.token_service import TokenService
 
@@ -28,17 +24,16 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncGenerator, Mapping
 
-    from mailslot_plugins.sandbox.connection import ConnectionEnd
+    from mailslot.net.listener import Listener
 
 _LOOPBACK: Final = "127.0.0.1"
+_LIMITS: Final = ConnectionLimits(10_000, 10_000)
 _SHUTDOWN_GRACE: Final = 0.2
 """Seconds that the token service may take to close its connections."""
 
 _USERS: Final[Mapping[str, str]] = {
     f"{name}@example.com": "open sesame" for name in ("scanner", "fax", "print", "status", "alice")
 }
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
@@ -88,12 +83,10 @@ async def run_sandbox(
     """
     authority = CertificateAuthority()
     async with AsyncExitStack() as stack:
-        listeners: list[Listener[SocketStream]] = []
-        for _ in range(4):
-            listeners.append(await anyio.create_tcp_listener(local_host=_LOOPBACK, local_port=0))
-            stack.push_async_callback(listeners[-1].aclose)
-        port = SocketAttribute.local_port
-        smtp, smtps, pop3, pop3s = (listener.extra(port) for listener in listeners)
+        listeners: dict[str, Listener] = {}
+        for name in ("smtp", "smtps", "pop3", "pop3s"):
+            listeners[name] = await open_listener(name, _LOOPBACK, 0, _LIMITS)
+            stack.callback(listeners[name].close)
         web = stack.enter_context(socket.create_server((_LOOPBACK, 0)))
         # Connections inherit it; asyncio would leave Nagle's algorithm on, which delays each response by 40 ms.
         web.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -107,19 +100,20 @@ async def run_sandbox(
             passwords={user.lower(): Secret(password) for user, password in users.items()},
             maildrops={user.lower(): Maildrop() for user in users},
             tls=authority.server_context(),
-            smtp=Endpoint("localhost", smtp, Security.STARTTLS),
-            smtps=Endpoint("localhost", smtps, Security.TLS),
-            pop3=Endpoint("localhost", pop3, Security.STARTTLS),
-            pop3s=Endpoint("localhost", pop3s, Security.TLS),
+            smtp=Endpoint("localhost", listeners["smtp"].port, Security.STARTTLS),
+            smtps=Endpoint("localhost", listeners["smtps"].port, Security.TLS),
+            pop3=Endpoint("localhost", listeners["pop3"].port, Security.STARTTLS),
+            pop3s=Endpoint("localhost", listeners["pop3s"].port, Security.TLS),
             authority=authority,
             token_service=TokenService(provider),
         )
         stop = anyio.Event()
         failure: BaseException | None = None
         async with anyio.create_task_group() as task_group:
-            services = [("smtp", False), ("smtp", True), ("pop3", False), ("pop3", True)]
-            for listener, (protocol, tls) in zip(listeners, services, strict=True):
-                task_group.start_soon(listener.serve, partial(_serve, sandbox, protocol, tls))
+            for name, listener in listeners.items():
+                security = Security.TLS if name.endswith("s") else Security.STARTTLS
+                server = SandboxServer(listener, sandbox, "smtp" if name.startswith("smtp") else "pop3", security)
+                task_group.start_soon(server.serve)
             task_group.start_soon(_serve_web, sandbox.token_service, web, stop)
             try:
                 yield sandbox
@@ -130,28 +124,6 @@ async def run_sandbox(
                 task_group.cancel_scope.cancel()
         if failure is not None:
             raise failure
-
-
-async def _serve(state: SandboxState, protocol: str, tls: bool, stream: SocketStream) -> None:  # noqa: FBT001 - bound by partial
-    """Serve one client; its errors do not affect other clients."""
-    connection = Connection(stream, state.open_dialogue(protocol), state.faults)
-    session = SmtpSession if protocol == "smtp" else Pop3Session
-    ending: ConnectionEnd = "close"
-    try:
-        try:
-            if tls:
-                await connection.perform("TLS", partial(connection.start_tls, state.tls))
-            await session(state, connection).run()
-        except ConnectionEndedError as ended_error:
-            ending = ended_error.ending
-            await connection.flush()
-    except ConnectionEndedError:
-        pass
-    except Exception as error:
-        state.errors.append(error)
-        logger.exception("The sandbox failed at a client of %s.", protocol)
-    finally:
-        await connection.aclose(ending)
 
 
 async def _serve_web(service: TokenService, sock: socket.socket, stop: anyio.Event) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from mailslot.smtp.server.replies import reply
+from mailslot.wire.command_input import CommandError
 from mailslot_plugins.sandbox.state import EnvelopePath
 
 if TYPE_CHECKING:
@@ -38,10 +40,6 @@ _PARAMETERS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
 }
 
 
-class MalformedCommand(Exception):  # noqa: N818 - it is the answer to a command and no error
-    """The command is malformed; the exception's text is the complete reply."""
-
-
 def parse_path(verb: str, argument: str, capability: Callable[[str], str | None]) -> EnvelopePath:
     """Parse the argument of MAIL or RCPT.
 
@@ -51,30 +49,31 @@ def parse_path(verb: str, argument: str, capability: Callable[[str], str | None]
         capability: returns an extension's parameters, or None if it is not offered.
 
     Raises:
-        MalformedCommand: 501 for a syntax error, 555 for a parameter that was not offered.
+        CommandError: 501 for a syntax error, 555 for a parameter that was not offered.
     """
     match = _PATH.fullmatch(argument)
     if match is None or match[1].upper() != {"MAIL": "FROM", "RCPT": "TO"}[verb]:
-        raise MalformedCommand("501 5.5.4 Syntax error in the command, the address or its brackets")
+        raise CommandError(reply(501, "5.5.4", "Syntax error in the command, the address or its brackets"))
     address = match[2]
     if not address and verb == "RCPT":
-        raise MalformedCommand("501 5.1.3 Null address")
-    if len(address.rpartition("@")[0].encode()) > 64 or len(address.encode()) > 254:
-        raise MalformedCommand("501 5.1.3 Address too long")  # RFC 5321 section 4.5.3.1
+        raise CommandError(reply(501, "5.1.3", "Null address"))
+    octets = address.encode("utf-8", "surrogateescape")
+    if len(octets.rpartition(b"@")[0]) > 64 or len(octets) > 254:
+        raise CommandError(reply(501, "5.1.3", "Address too long"))  # RFC 5321 section 4.5.3.1
     parameters: dict[str, str] = {}
     for word in match[3].split():
         name, equals, value = word.partition("=")
         name = name.upper()
         extension, syntax = _PARAMETERS[verb].get(name, ("", ""))
         if not extension or capability(extension) is None:
-            raise MalformedCommand("555 5.5.4 Unsupported option")
+            raise CommandError(reply(555, "5.5.4", "Unsupported option"))
         values = value.upper().split(",") if name == "NOTIFY" else []
         repeated = name in parameters or len(values) != len(set(values))
         if repeated or not re.fullmatch(syntax, equals + value):
-            raise MalformedCommand(f"501 5.5.4 Bad or repeated value of {name}")
+            raise CommandError(reply(501, "5.5.4", f"Bad or repeated value of {name}"))
         parameters[name] = value
     if parameters.get("BODY", "").upper() == "BINARYMIME" and capability("BINARYMIME") is None:
-        raise MalformedCommand("555 5.5.4 Unsupported option")
+        raise CommandError(reply(555, "5.5.4", "Unsupported option"))
     return EnvelopePath(address, parameters)
 
 

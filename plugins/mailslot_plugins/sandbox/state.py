@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from mailslot_plugins.sandbox.connection import Dialogue, Fault
+from mailslot_plugins.sandbox.faults import Fault
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Mapping
 
-    from mailslot.plugin import Secret
+    from mailslot.net.server_connection import ServerConnection
+    from mailslot.plugin import Secret, Transcript
     from mailslot_plugins.sandbox.maildrop import Maildrop
     from mailslot_plugins.sandbox.personality import Personality
     from mailslot_plugins.sandbox.provider import Provider
@@ -49,6 +50,48 @@ class SubmittedMessage:
     user: str | None
     verb: str
     violations: list[str] = field(default_factory=list[str])
+
+
+@dataclass(slots=True)
+class Dialogue:
+    """The dialogue on one connection, without secrets and without messages.
+
+    Attributes:
+        protocol: ``smtp`` or ``pop3``.
+        number: the number of the connection of that protocol, counted from 1.
+        connection: what the server knows of the client.
+        violations: violations of standards by the client that the server tolerated.
+        verb: the last command.
+    """
+
+    protocol: str
+    number: int
+    connection: ServerConnection
+    violations: list[str] = field(default_factory=list[str])
+    verb: str = ""
+
+    @property
+    def transcript(self) -> Transcript:
+        """The transcript."""
+        return self.connection.transcript
+
+    @property
+    def user(self) -> str | None:
+        """The authenticated user; None if there is none."""
+        return self.connection.user
+
+    @property
+    def tls(self) -> bool:
+        """Whether TLS is active."""
+        return self.connection.peer.tls is not None
+
+    def add_violation(self, text: str) -> None:
+        """Record a violation of a standard."""
+        self.violations.append(text)
+        self.transcript.event(f"flaw: {text}")
+
+    def __str__(self) -> str:
+        return f"{self.protocol} connection {self.number}\n{self.transcript}"
 
 
 @dataclass(slots=True)
@@ -107,10 +150,10 @@ class SandboxState:
         found = [flaw for dialogue in self.dialogues for flaw in dialogue.violations]
         return found + [flaw for submission in self.submissions for flaw in submission.violations]
 
-    def open_dialogue(self, protocol: str) -> Dialogue:
+    def open_dialogue(self, protocol: str, connection: ServerConnection) -> Dialogue:
         """Start the record of a new connection."""
         number = 1 + sum(dialogue.protocol == protocol for dialogue in self.dialogues)
-        dialogue = Dialogue(protocol, number)
+        dialogue = Dialogue(protocol, number, connection)
         self.dialogues.append(dialogue)
         return dialogue
 
