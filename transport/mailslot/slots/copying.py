@@ -31,7 +31,7 @@ def copied_values(source: Settings, record: str, target: Settings, target_record
         target: the settings of the other record.
         target_record: its name.
     """
-    names = _PROVIDER
+    names: tuple[str, ...] = _PROVIDER
     protocol = protocol_of(target_record, target)
     if protocol_of(record, source) == protocol:
         names = (*names, *_SERVICE)
