@@ -34,9 +34,9 @@ def test_demo(backend: str) -> None:
     assert ran.returncode == 0, ran.stderr
     assert ran.stderr == ""
     steps = json.loads(ran.stdout)
-    assert {step["service"] for step in steps} == {"Dovecot and Postfix", "Gmail", "Exchange Online"}
+    assert {step["service"] for step in steps} == {"Dovecot and Postfix", "Gmail", "Exchange Online", "The gateway"}
     assert all(step["ok"] for step in steps)
-    assert len(steps) == 18
+    assert len(steps) == 24
 
 
 def test_demo_ends_in_the_panel() -> None:

@@ -1,13 +1,15 @@
-"""The demo: a scanned page is sent to a maildrop and fetched back, with three kinds of mail service."""
+"""The demo: a scanned page is sent to a maildrop and fetched back, with three kinds of mail service.
+
+Then devices that know only passwords send and fetch it through the gateway.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from email import message_from_bytes, policy
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import anyio
@@ -19,6 +21,8 @@ from rich.table import Table
 from mailslot import MailError, OAuth, StaticToken, Transcript, connect_pop3, connect_smtp
 from mailslot.cli.console import print_json
 from mailslot.message import Attachment, Message
+from mailslot_plugins.sandbox.demo_gateway import GATEWAY, run_gateway_journey
+from mailslot_plugins.sandbox.demo_step import Stopwatch
 from mailslot_plugins.sandbox.personality import DOVECOT, EXCHANGE, GMAIL
 from mailslot_plugins.sandbox.sandbox import run_sandbox
 
@@ -26,29 +30,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from mailslot import AccessToken
+    from mailslot_plugins.sandbox.demo_step import Step
     from mailslot_plugins.sandbox.sandbox import Sandbox
 
 PERSONALITIES = (DOVECOT, GMAIL, EXCHANGE)
 ADDRESS = "scanner@example.com"
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One line of the table.
-
-    Attributes:
-        service: the simulated mail service.
-        what: the action.
-        came: the result.
-        ok: whether the result is as expected.
-        seconds: the duration.
-    """
-
-    service: str
-    what: str
-    came: str
-    ok: bool
-    seconds: float
 
 
 def demo(
@@ -90,10 +76,14 @@ async def _run_journeys(quiet: bool) -> list[Step]:  # noqa: FBT001 - anyio.run 
         with console.status(f"{personality.name} …"):
             async with run_sandbox(personality=personality) as sandbox:
                 journey_steps = [step async for step in _run_journey(sandbox, page)]
-        console.print(_table(personality.name, journey_steps))
+        console.print(_table(f"{personality.name}, as the sandbox plays it", journey_steps))
         steps += journey_steps
     console.print("A dead token is refused in three different ways; the cause in brackets is the same.")
-    return steps
+    with console.status(f"{GATEWAY} …"):
+        async with run_sandbox() as sandbox:
+            journey_steps = [step async for step in run_gateway_journey(sandbox, page)]
+    console.print(_table(f"{GATEWAY}, for devices that know only passwords", journey_steps))
+    return steps + journey_steps
 
 
 async def _run_journey(sandbox: Sandbox, page: Path) -> AsyncIterator[Step]:
@@ -109,7 +99,7 @@ async def _run_journey(sandbox: Sandbox, page: Path) -> AsyncIterator[Step]:
         text="One page, scanned by the demo.\n",
         attachments=[Attachment.from_path(page)],
     )
-    stopwatch = _Stopwatch()
+    stopwatch = Stopwatch()
     transcript = Transcript()
     async with connect_smtp(sandbox.smtp, auth, ssl_context=context, transcript=transcript) as smtp:
         yield stopwatch.step(name, "sign in to SMTP", _describe_authentication(transcript, token), ok=True)
@@ -147,21 +137,8 @@ def _attachment_of(octets: bytes) -> bytes:
     return content
 
 
-class _Stopwatch:
-    """Measures the steps: each lasts from the end of the previous one."""
-
-    def __init__(self) -> None:
-        self._last = perf_counter()
-
-    def step(self, service: str, what: str, came: str, *, ok: bool) -> Step:
-        """Return the step that ends now."""
-        now = perf_counter()
-        seconds, self._last = now - self._last, now
-        return Step(service, what, came, ok, round(seconds, 4))
-
-
-def _table(service: str, steps: list[Step]) -> Table:
-    table = Table(title=f"{service}, as the sandbox plays it", title_justify="left", expand=True)
+def _table(title: str, steps: list[Step]) -> Table:
+    table = Table(title=title, title_justify="left", expand=True)
     table.add_column("Step", no_wrap=True)
     table.add_column("", no_wrap=True)
     table.add_column("What came of it", ratio=1, overflow="fold")

@@ -75,7 +75,7 @@ def set_up_demo_device(home: Path, sandbox: Sandbox) -> Records:
 async def populate_demo_device(device: Device, sandbox: Sandbox, page: Path) -> None:
     """Create the device's history, before its service runs."""
     for record, user in (("smtp", "scanner"), ("alert-smtp", "scanner"), ("fax-pop", "fax")):
-        await _obtain_token(device.records, record, f"{user}@example.com")
+        await obtain_token(device.records, record, f"{user}@example.com")
     grant = await device.records.tokens.store("smtp").load()
     if grant is not None and grant.refresh_token is not None:
         sandbox.provider.revoke(grant.refresh_token)
@@ -87,7 +87,8 @@ async def populate_demo_device(device: Device, sandbox: Sandbox, page: Path) -> 
         await check_connection(device.connector, device.slots.find(slot))
 
 
-async def _obtain_token(records: Records, record: str, user: str) -> None:
+async def obtain_token(records: Records, record: str, user: str) -> None:
+    """Obtain the token of a record, as somebody who allows everything."""
     settings = records.settings.load()[record]
     flow = choose_flow(settings, "browser")
     async with TokenHttp(ca_file=settings.ca_file) as http:
