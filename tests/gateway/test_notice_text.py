@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
-from importlib.resources import files
-
 import pytest
 
-from mailslot.diagnosis.catalogue import languages, needed_facts
+from mailslot.diagnosis.catalogue import languages
 from mailslot.spool.job import DEVICE_NOTE, Job, Recipient, RecipientState, State
 from mailslot_plugins.gateway.notice_text import subject_of, text_of
-
-TEXTS = tomllib.loads(files("mailslot_plugins.gateway").joinpath("notice_text.toml").read_text("utf-8"))
+from mailslot_plugins.status.words import load_words
 
 
 def job(state: State, *recipients: tuple[RecipientState, str, str | None], subject: str = "a scan") -> Job:
@@ -44,17 +40,11 @@ REFUSED = ("refused", "550 5.1.1 No such user", "recipient_refused")
 WAITING = ("waiting", "", None)
 
 
-@pytest.mark.parametrize("key", TEXTS)
-def test_each_text_is_there_in_every_language(key: str) -> None:
-    assert list(TEXTS[key]) == list(languages())
-    assert {needed_facts(text) for text in TEXTS[key].values()} == {needed_facts(TEXTS[key]["en"])}
-
-
 @pytest.mark.parametrize("language", languages())
 def test_it_is_in_one_language(language: str) -> None:
     jobs = [job("sent", REFUSED), job("failed", WAITING, subject=""), job("held", WAITING)]
     text = text_of(jobs, language)
-    words = {key: texts[language] for key, texts in TEXTS.items()}
+    words = {key: texts[language] for key, texts in load_words("mailslot_plugins.gateway", "mail_words.toml").items()}
     assert subject_of(jobs, language) == words["subject_not_delivered"].format(devices="hall")
     for key in ("not_delivered", "waiting", "no_subject", "advice"):
         assert words[key] in text

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import tomllib
 from datetime import datetime
-from functools import cache
-from importlib.resources import files
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from mailslot.message import Message
 from mailslot.spool.job import DEVICE_NOTE
@@ -14,9 +11,10 @@ from mailslot_plugins.gateway.undelivered import failures, is_waiting
 from mailslot_plugins.intake.auto_reply import AUTO_REPLY_HEADERS
 from mailslot_plugins.intake.one_line import one_line
 from mailslot_plugins.panel.explanations import explanation_of
+from mailslot_plugins.status.words import load_words, translate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from mailslot.message import Mailbox
     from mailslot.plugin import Job
@@ -70,16 +68,9 @@ def text_of(jobs: Sequence[Job], language: str) -> str:
     return "\n".join([*lines, word("advice", language), ""])
 
 
-def word(key: str, language: str, **values: object) -> str:
-    """Return a text of ``notice_text.toml``."""
-    texts = _texts()[key]
-    return (texts.get(language) or texts["en"]).format_map(values)
-
-
-@cache
-def _texts() -> Mapping[str, Mapping[str, str]]:
-    file = files("mailslot_plugins.gateway").joinpath("notice_text.toml")
-    return cast("Mapping[str, Mapping[str, str]]", tomllib.loads(file.read_text("utf-8")))
+def word(key: str, language: str, **facts: object) -> str:
+    """Return one of the texts of this mail."""
+    return translate(load_words("mailslot_plugins.gateway", "mail_words.toml"), key, language, **facts)
 
 
 def _lines_of(job: Job, language: str) -> Iterator[str]:

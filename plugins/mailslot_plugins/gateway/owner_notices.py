@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import math
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from mailslot.errors import InputError, MailError
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mailslot.plugin import Device, Job
-    from mailslot.slots.gateway.device_entry import DeviceEntry
 
 NOTICE_PIPELINE: Final = "gateway-notices"
 """The pipeline of these mails."""
@@ -128,11 +128,14 @@ class OwnerNotices:
         now = self._device.now()
         # Times in the future, after the clock was set back, count as now.
         sent = {Owner(address, record): min(at, now) for address, record, at in stored["sent"] if at > now - INTERVAL}
+        owners = await self._owners()
         found: dict[Owner, dict[int, str]] = {}
         for job in await self._device.spool.undelivered(PIPELINE, accepted_before=now - LATE_AFTER):
-            what = news(job, now)
-            owner = await self._owner(job) if what else None
-            if owner is not None and owner not in sent and len(jobs := found.setdefault(owner, {})) < MAX_JOBS:
+            owner = owners.get(job.notes.get(DEVICE_NOTE, ""))
+            # What is held would hold a mail about it as well.
+            if owner is None or owner in sent or (job.state == "held" and owner.record == job.via):
+                continue
+            if (what := news(job, now)) and len(jobs := found.setdefault(owner, {})) < MAX_JOBS:
                 jobs[job.id] = what
         serial = stored["serial"]
         due = [Notice(f"notice-{serial + number}", *each) for number, each in enumerate(found.items(), start=1)]
@@ -142,23 +145,28 @@ class OwnerNotices:
             await self._store.put(_STORED, {**stored, "due": [notice.as_json() for notice in due]})
         return due
 
-    async def _owner(self, job: Job) -> Owner | None:
-        """Return who is told about a job; None for nobody, or if no mail could get through now."""
-        entry = self._device.gateway.devices.get(job.notes.get(DEVICE_NOTE, ""))
-        if entry is None or entry.notify is None:
-            return None
-        record = await self._record(entry)
-        return None if record is None or (job.state == "held" and record == job.via) else Owner(entry.notify, record)
+    async def _owners(self) -> Mapping[str, Owner]:
+        """Return who is told about each device's jobs; without those that nobody can be told about now.
 
-    async def _record(self, entry: DeviceEntry) -> str | None:
-        """Return the record to send through: that of alerts, or the device's own where that one is not set up."""
-        for record in (_ALERT_RECORD, self._device.slots.find(entry.via).record):
-            try:
-                await sending_settings(self._device, record)
-            except InputError:
+        It is sent through the record of alerts, or the device's own where that one is not set up.
+        """
+        owners: dict[str, Owner] = {}
+        alerts_work = await self._can_send(_ALERT_RECORD)
+        for name, entry in self._device.gateway.devices.items():
+            if entry.notify is None:
                 continue
-            return record
-        return None
+            with suppress(InputError):
+                record = _ALERT_RECORD if alerts_work else self._device.slots.find(entry.via).record
+                if alerts_work or await self._can_send(record):
+                    owners[name] = Owner(entry.notify, record)
+        return owners
+
+    async def _can_send(self, record: str) -> bool:
+        try:
+            await sending_settings(self._device, record)
+        except InputError:
+            return False
+        return True
 
     async def _accept(self, notice: Notice) -> None:
         jobs: list[Job] = []
