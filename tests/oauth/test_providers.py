@@ -155,6 +155,7 @@ class TestCustom:
         provider.check_flow("app")
         with pytest.raises(InputError, match="no device codes"):
             provider.check_flow("device")
+        provider.check_flow("device", signs_in=False)  # a grant that is there is refreshed at the token endpoint
 
     def test_the_token_endpoint_alone_is_for_applications(self) -> None:
         provider = custom_provider(token_endpoint=self.TOKEN)

@@ -249,6 +249,7 @@ async def test_a_token_by_device_code(
     code = begun.json()
     assert (begun.status_code, begun.headers["location"], code["state"]) == (202, f"/api{path}/sign-in", "code")
     assert code["expires_at"]
+    assert code["warning"] is None
     # Its page belongs to whoever began a sign-in; it says that another goes on.
     async with BrowserClient(fleet.panel.address) as person:
         await person.sign_in("open sesame")

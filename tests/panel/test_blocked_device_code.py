@@ -15,6 +15,7 @@ import pytest
 from anyio.to_thread import run_sync
 
 from command_line import mailslot
+from mailslot.errors import TokenError
 from mailslot.message import Message
 from mailslot.oauth.flow import UserCode
 from mailslot.sasl.credentials import AccessToken
@@ -30,6 +31,10 @@ from tokens.people import enter_code, sign_in
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mailslot.oauth.client import OAuthClient
+    from mailslot.oauth.flow import CodeDisplay
+    from mailslot.oauth.grant import Grant
+    from mailslot.oauth.http import TokenHttp
     from mailslot.spool.job import Job, State
     from mailslot_plugins.sandbox import Sandbox
 
@@ -188,7 +193,18 @@ async def test_a_sign_in_by_device_code_that_is_blocked(tmp_path: Path, monkeypa
             assert re.findall(r'name="way" value="(\w+)"', text) == ["browser", "paste"]
 
 
-async def test_device_codes_come_last_with_a_warning_where_they_may_be_blocked(tmp_path: Path) -> None:
+class Unreached(device_flow.DeviceFlow):
+    """Device codes of a service that cannot be reached from here."""
+
+    async def obtain(self, client: OAuthClient, http: TokenHttp, person: CodeDisplay) -> Grant:
+        """Fail."""
+        raise TokenError("Nobody answers.", cause="token_service_unreachable")
+
+
+async def test_device_codes_come_last_with_a_warning_where_they_may_be_blocked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device_flow, "flow", Unreached())
     async with sandbox_home(tmp_path), run_panel(tmp_path) as panel, BrowserClient(panel.address) as admin:
         await admin.sign_in()
         assert translate("token", "way_can_be_blocked", "en") not in words(await admin.get(PAGE))
@@ -199,3 +215,9 @@ async def test_device_codes_come_last_with_a_warning_where_they_may_be_blocked(t
             shown = words(page)
             assert shown.count(translate("token", "way_can_be_blocked", language)) == 1
             assert translate("token", "best", language) in shown
+        key = await run_sync(ApiKeys(tmp_path, lambda: 0.0).make, "script")
+        headers = {"authorization": f"Bearer {key.reveal()}", "accept-language": "de"}
+        async with httpx2.AsyncClient(base_url=f"{panel.address}/api", headers=headers, trust_env=False) as script:
+            begun = (await script.post(PAGE, json={"way": "device"})).json()
+            assert (begun["way"], begun["state"]) == ("device", "failed")
+            assert begun["warning"] in {translate("token", "way_can_be_blocked", language) for language in LANGUAGES}

@@ -202,17 +202,22 @@ class Provider:
             ),
         )
 
-    def check_flow(self, flow: str) -> None:
+    def check_flow(self, flow: str, *, signs_in: bool = True) -> None:
         """Check that the provider allows a flow; an unknown flow counts as allowed.
 
         Call this after `at_tenant`, since the tenant determines whether an application may sign in as itself, and after
         discovery, which shows whether there is an endpoint for the flow.
 
+        Args:
+            flow: the name of the flow.
+            signs_in: whether somebody is to sign in. A grant that is there already is refreshed at the token endpoint
+                alone (RFC 6749 section 6).
+
         Raises:
             InputError: it does not; the sentence gives the reason.
         """
         reason = self.refused_flows.get(flow)
-        if reason is None and not self.needs_discovery:
+        if reason is None and signs_in and not self.needs_discovery:
             if flow in {"browser", "paste"} and self.endpoints.authorization is None:
                 reason = f"{self.name} names no authorization endpoint, so nobody can sign in with {flow}."
             elif flow == "device" and self.endpoints.device_authorization is None:

@@ -32,7 +32,9 @@ class ApplicationMissingError(NotConfiguredError):
         self.provider = provider
 
 
-def client_for_flow(vault: Vault, record: str, settings: Settings, flow: str | None) -> OAuthClient:
+def client_for_flow(
+    vault: Vault, record: str, settings: Settings, flow: str | None, *, signs_in: bool = True
+) -> OAuthClient:
     """Return the OAuth client of a record for one flow, before discovery. It blocks: call it in a thread.
 
     Args:
@@ -40,6 +42,7 @@ def client_for_flow(vault: Vault, record: str, settings: Settings, flow: str | N
         record: the record.
         settings: its settings.
         flow: the flow's name; None if none is chosen yet.
+        signs_in: whether somebody is to sign in by it; else it is for a grant that is there already.
 
     Raises:
         InputError: the provider, the client id or the account is missing, or they do not fit together.
@@ -47,7 +50,7 @@ def client_for_flow(vault: Vault, record: str, settings: Settings, flow: str | N
     """
     if flow is None:
         return client_for_record(vault, record, settings)
-    provider_of(settings).at_tenant(settings.tenant).check_flow(flow)
+    provider_of(settings).at_tenant(settings.tenant).check_flow(flow, signs_in=signs_in)
     return client_for_record(vault, record, settings, app=flow in APP_FLOWS, registered=flow != "service_account")
 
 

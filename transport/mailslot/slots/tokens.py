@@ -51,7 +51,8 @@ class RecordTokens:
         return GrantSource(record, store, flow, client, http, locate=store.locate)
 
     def _client_of(self, record: str, settings: Settings, grant: Grant | None) -> OAuthClient:
-        return client_for_flow(self._vault, record, settings, find_flow(grant.flow).name if grant else None)
+        flow = find_flow(grant.flow).name if grant else None
+        return client_for_flow(self._vault, record, settings, flow, signs_in=False)
 
     async def status(self, record: str, settings: Settings, now: float) -> tuple[str, Health | None]:
         """Return the status text of a record's token, and its health.

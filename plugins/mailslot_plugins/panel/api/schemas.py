@@ -150,6 +150,10 @@ SCHEMAS: Final[dict[str, Schema]] = {
     "SignIn": object_schema(
         **_PLACE,
         way=enum_of("browser", "device", "paste", "app", "source"),
+        warning={
+            **nullable(STRING),
+            "description": "Why another way is better, if an organisation may block this one.",
+        },
         state=enum_of(*get_args(Step)),
         running=BOOLEAN,
         address={**nullable(STRING), "description": "The address to open on another device."},

@@ -24,6 +24,7 @@ from mailslot_plugins.panel.token.sign_in import SignIn
 from mailslot_plugins.panel.token.sign_in_methods import SOURCE, SignInMethod
 from mailslot_plugins.panel.token.state import token_state
 from mailslot_plugins.panel.token.view import blocked_flows, settings_of, sign_in_of
+from mailslot_plugins.panel.translations import translate
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -72,12 +73,12 @@ async def get_token(call: Call) -> Response:
     with anyio.move_on_after(_CODE_TIMEOUT):
         while task.running and sign_in.step == "preparing":  # noqa: ASYNC110 - the sign-in has no event for its steps
             await anyio.sleep(_POLL_INTERVAL)
-    return json_response(_document(task), 202, {"Location": f"/api/slots/{slot.id}/token/sign-in"})
+    return json_response(_document(task, call.language), 202, {"Location": f"/api/slots/{slot.id}/token/sign-in"})
 
 
 async def show_sign_in(call: Call) -> Response:
     """Return the progress of a sign-in."""
-    return json_response(_document(_recent(call)))
+    return json_response(_document(_recent(call), call.language))
 
 
 async def leave_sign_in(call: Call) -> Response:
@@ -107,7 +108,8 @@ def _choose_method(
         return SOURCE
     flow = find_flow(flow_name(settings, requested or _best_flow(records, record, settings, blocked)))
     client_for_flow(records.vault, record, settings, flow.name)
-    return SignInMethod("app" if flow.name in APP_FLOWS else "device", flow.name)
+    blockable = provider_of(settings).quirks.blockable_flows
+    return SignInMethod("app" if flow.name in APP_FLOWS else "device", flow.name, can_be_blocked=flow.name in blockable)
 
 
 def _best_flow(records: Records, record: str, settings: Settings, blocked: Collection[str]) -> str:
@@ -136,13 +138,14 @@ def _recent(call: Call) -> BackgroundTask[SignIn]:
     return task
 
 
-def _document(task: BackgroundTask[SignIn]) -> dict[str, Any]:
+def _document(task: BackgroundTask[SignIn], language: str) -> dict[str, Any]:
     sign_in = task.subject
     code = sign_in.code
     return {
         "slot": sign_in.slot.id,
         "record": sign_in.slot.record,
         "way": sign_in.method.name,
+        "warning": translate("token", "way_can_be_blocked", language) if sign_in.method.can_be_blocked else None,
         "state": sign_in.step,
         "running": task.running,
         # The address for a browser is only for the session that requested it.
