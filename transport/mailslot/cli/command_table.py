@@ -28,7 +28,7 @@ BUILT_IN: Final[Mapping[str, str]] = {
     "decode": "decode:decode",
     "plugins": "plugins:plugins",
     "poll": "poll:poll",
-    "received": "received:received",
+    "received": "received:app",
     "serve": "serve:serve",
     "metrics": "serve:print_metrics",
     "token": "token:app",
