@@ -14,6 +14,7 @@ from mailslot.message import Message
 from mailslot.spool.incoming import Incoming
 from mailslot.spool.job import NewJob
 from mailslot_plugins.alerts.alarms import Alarms
+from mailslot_plugins.alerts.kinds import KINDS
 from mailslot_plugins.alerts.section import SECTION as ALERTS
 from mailslot_plugins.alerts.token_watch import observe_tokens
 from mailslot_plugins.intake.thumbnails import MAX_THUMBNAILS, Thumbnails
@@ -235,6 +236,24 @@ async def test_alarms_and_a_test_mail(panel: RunningPanel, admin: BrowserClient)
     assert incident.absent_since is not None
     answer = await send(admin, "/alerts/clear", {"kind": "nonsense"})
     assert "nonsense" in await text(admin, answer.headers["location"])
+
+
+async def test_alarms_are_switched_on_their_page(panel: RunningPanel, admin: BrowserClient) -> None:
+    page = await text(admin, "/alerts")
+    assert 'name="recipients"' in page
+    kept = [kind for kind in KINDS if kind != "jam"]
+    form = {"csrf": await admin.token("/jobs"), "recipients": "alice@example.com", "kind": kept}
+    assert (await admin.post("/alerts/switch", data=form)).status_code == 303
+    values = panel.device.settings(ALERTS)
+    assert (values["muted"], values["recipients"]) == (("jam",), ("alice@example.com",))
+    page = await text(admin, "/alerts")
+    assert 'name="recipients"' not in page
+    assert 'value="jam">' in page
+    assert 'value="cover_open" checked>' in page
+    await run_sync(panel.device.records.change, "alert-smtp", {"sender_address": "scanner@example.com"}, {})
+    for kind in ("jam", "cover_open"):
+        await Alarms(panel.device).raise_(kind)
+    assert [job.subject for job in await panel.device.spool.jobs()] == ["[Device] Cover open"]
 
 
 async def test_an_alarm_about_a_token_ends_with_its_cause(panel: RunningPanel, admin: BrowserClient) -> None:

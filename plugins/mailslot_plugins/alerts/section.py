@@ -44,6 +44,11 @@ SECTION: Final = Section(
         "minimum_severity": Key(
             f"{', '.join(SEVERITIES)}: the least severity that is mailed", keys.one_of(*SEVERITIES), default="warning"
         ),
+        "muted": Key(
+            f"kinds of alarms that are not mailed, separated by commas: {', '.join(KINDS)}",
+            keys.list_of(keys.one_of(*KINDS)),
+            default=(),
+        ),
         "debounce": Key("seconds from 0 to 86400 that a condition must last", keys.number(0, 86400)),
         "clear_after": Key("seconds from 0 to 604800 that a condition must be gone", keys.number(0, 604800)),
         "reminder_hours": Key("hours from 0 to 720; 0 for no reminder", keys.number(0, 720), default=24),
@@ -75,4 +80,5 @@ def policy(values: Mapping[str, Any], administrator: str | None) -> AlertPolicy:
         reminder=values["reminder_hours"] * HOUR,
         all_clear=values["all_clear"],
         cap=values["mails_per_hour"],
+        muted=frozenset(values["muted"]),
     )

@@ -172,6 +172,7 @@ class AlertPolicy:
         all_clear: whether the end of an incident is mailed.
         cap: the most mails per hour, and the most that wait for the server; reports beyond it are mailed later in a
             digest.
+        muted: the kinds that are not mailed.
     """
 
     recipients: Callable[[str], tuple[str, ...]] = field(default=_nobody)
@@ -179,8 +180,13 @@ class AlertPolicy:
     reminder: float = 24 * HOUR
     all_clear: bool = True
     cap: int = 10
+    muted: frozenset[str] = frozenset()
 
     def wants(self, incident: Incident) -> bool:
         """Whether an incident is to be mailed."""
-        severe_enough = SEVERITIES.index(incident.severity) >= SEVERITIES.index(self.minimum)
-        return severe_enough and bool(self.recipients(incident.kind))
+        return self.mails(incident.kind, incident.severity)
+
+    def mails(self, kind: str, severity: Severity) -> bool:
+        """Whether incidents of a kind are mailed if they have this severity."""
+        severe_enough = SEVERITIES.index(severity) >= SEVERITIES.index(self.minimum)
+        return severe_enough and kind not in self.muted and bool(self.recipients(kind))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from anyio.to_thread import run_sync
 from starlette.routing import Route
 
 from mailslot.errors import InputError, MailError
@@ -16,6 +18,7 @@ from mailslot_plugins.alerts.panel.kinds import kind_name, setting_label
 from mailslot_plugins.alerts.panel.shown_incidents import shown_incidents
 from mailslot_plugins.alerts.section import SECTION, policy
 from mailslot_plugins.alerts.test_mail import send_test_mail
+from mailslot_plugins.panel.permission import change_section, requested_by
 from mailslot_plugins.panel.render import device_of, page_endpoint, redirect, text
 from mailslot_plugins.panel.token.state import token_state
 
@@ -34,14 +37,20 @@ class Condition:
     Attributes:
         name: its name.
         severity: its severity.
+        kind: its name in settings.
         open: whether it is raised now.
-        recipients: who gets a mail; empty if the severity is too low or there are no recipients.
+        is_severe: whether its severity is high enough to be mailed.
+        is_mailed: whether it is mailed to somebody.
+        is_muted: whether it was switched off.
     """
 
     name: str
     severity: str
+    kind: str
     open: bool
-    recipients: tuple[str, ...]
+    is_severe: bool
+    is_mailed: bool
+    is_muted: bool
 
 
 async def clear(request: Request) -> Response:
@@ -57,6 +66,24 @@ async def clear(request: Request) -> Response:
     except InputError as error:
         return redirect(request, "/alerts", str(error), "error")
     return redirect(request, "/alerts", text(request, "alerts", "is_cleared"))
+
+
+async def switch(request: Request) -> Response:
+    """Switch the mails about kinds of alarms on and off, and save the first recipient."""
+    device = device_of(request)
+    form: FormData = request.state.form
+    rules = policy(device.settings(SECTION), device.settings(DEVICE)["administrator"])
+    shown = {kind for kind, each in KINDS.items() if SEVERITIES.index(each.severity) >= SEVERITIES.index(rules.minimum)}
+    muted = (rules.muted - shown) | (shown - {str(each) for each in form.getlist("kind")})
+    values: dict[str, object | None] = {"muted": [kind for kind in KINDS if kind in muted] or None}
+    if recipients := str(form.get("recipients", "")).strip():
+        values["recipients"] = recipients
+    try:
+        await run_sync(partial(change_section, device.records.settings, SECTION, values, by=requested_by(request)))
+    except InputError as error:
+        return redirect(request, "/alerts", str(error), "error")
+    await device.refresh([SECTION])
+    return redirect(request, "/alerts", text(request, "alerts", "is_switched"))
 
 
 async def send_test(request: Request) -> Response:
@@ -80,10 +107,13 @@ async def _context(request: Request) -> dict[str, Any]:
         "incidents": sorted(incidents, key=_worst_first),
         "conditions": [
             Condition(
-                kind_name(kind, language),
-                each.severity,
-                kind in open_kinds,
-                tuple(rules.recipients(kind)) if each.severity in mailed_severities else (),
+                name=kind_name(kind, language),
+                severity=each.severity,
+                kind=kind,
+                open=kind in open_kinds,
+                is_severe=each.severity in mailed_severities,
+                is_mailed=rules.mails(kind, each.severity),
+                is_muted=kind in rules.muted,
             )
             for kind, each in KINDS.items()
         ],
@@ -92,6 +122,7 @@ async def _context(request: Request) -> dict[str, Any]:
         "schedule_recipients": values["schedule_recipients"] or rules.recipients("other"),
         "values": values,
         "slot": await token_state(device, RECORD),
+        "slot_of_alerts": device.slots.of(RECORD)[0],
     }
 
 
@@ -103,6 +134,7 @@ routes = [
     Route("/alerts", page_endpoint("alerts/alerts.html", _context)),
     Route("/alerts/live", page_endpoint("alerts/incidents.html", _context)),
     Route("/alerts/clear", clear, methods=["POST"]),
+    Route("/alerts/switch", switch, methods=["POST"]),
     Route("/alerts/test", send_test, methods=["POST"]),
 ]
 
