@@ -17,7 +17,9 @@ from mailslot_plugins.alerts.alarms import Alarms
 from mailslot_plugins.alerts.kinds import KINDS
 from mailslot_plugins.alerts.section import SECTION as ALERTS
 from mailslot_plugins.alerts.token_watch import observe_tokens
+from mailslot_plugins.fax.section import SECTION as FAX
 from mailslot_plugins.intake.thumbnails import MAX_THUMBNAILS, Thumbnails
+from mailslot_plugins.print.section import SECTION as PRINT
 from panel.browser_client import BrowserClient
 from panel.running_panel import RunningPanel, run_panel
 
@@ -273,6 +275,44 @@ async def test_an_alarm_about_a_token_ends_with_its_cause(panel: RunningPanel, a
     await run_sync(device.records.change, "smtp", {"authentication": "none"}, {})
     assert "repaired" in await text(admin, "/alerts")
     assert "Open alarm" not in await text(admin, "/")
+
+
+IPPFIND = r"""#!/bin/sh
+# Does with each printer what it was told to do after --exec, as the program of CUPS does.
+while [ "$1" != --exec ]; do shift; done; shift
+for found in "ipp://a.local:631/ipp/print|Office" "ipps://a.local:631/ipp/print|Office" "http://b.local/|Web"; do
+  "$1" "$2" "${found%|*}" "${found#*|}"
+done
+"""
+
+
+async def test_a_printer_is_found_and_chosen(
+    panel: RunningPanel, admin: BrowserClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert "Find printers" not in await text(admin, "/settings/print")
+    assert "cannot be looked for" in await text(admin, "/settings/print?find=printer")
+    program = tmp_path / "bin" / "ippfind"
+    program.write_text(IPPFIND)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    assert 'href="?find=printer#printer"' in await text(admin, "/settings/print")
+    page = await text(admin, "/settings/print?find=printer")
+    assert re.findall(r'name="printer-found" value="([^"]*)"', page) == ["ipps://a.local:631/ipp/print"]
+    await send(admin, "/settings/print", {"printer": "", "printer-found": "ipps://a.local:631/ipp/print"})
+    assert panel.device.settings(PRINT)["printer"] == "ipps://a.local:631/ipp/print"
+    # The same for faxes, whose destinations begin with their kind.
+    await send(admin, "/settings/fax", {"deliver_to": "alice@example.com", "deliver_to-form": "mail"})
+    assert panel.device.settings(FAX)["deliver_to"] == ("mail alice@example.com",)
+    page = await text(admin, "/settings/fax")
+    assert 'value="mail" selected' in page
+    assert 'name="deliver_to" type="text" autocomplete="off" value="alice@example.com"' in page
+    # A program may only be set on the device, and the page says how.
+    entered = {"printer": "lp -d office", "printer-form": "program"}
+    answer = await send(admin, "/settings/print", entered)
+    assert answer.status_code == 422
+    assert "mailslot set print printer=&#39;command lp -d office&#39;" in answer.text
 
 
 async def test_a_section_is_changed_entirely_or_not_at_all(panel: RunningPanel, admin: BrowserClient) -> None:

@@ -59,7 +59,11 @@ SECTION: Final = Section(
         "schedule": Key(f"when a status mail is sent: {schedule.ALLOWED}", _schedule),
         "schedule_recipients": Key(f"{_ADDRESSES}; without them, the recipients of alerts", keys.list_of(keys.address)),
         "timezone": Key("a time zone, for example Europe/Berlin; without it, the system's", _zone),
-        "printer": Key("the address of a printer to watch, for example ipp://printer.example/ipp/print", _printer),
+        "printer": Key(
+            "the address of a printer to watch, for example ipp://printer.example/ipp/print",
+            _printer,
+            forms=((keys.NETWORK_PRINTER, ""),),
+        ),
         "printer_interval": Key("seconds from 10 to 3600", keys.number(10, 3600), default=60),
         "printer_ca_file": Key("the path of a file with certificates, for ipps", keys.path, set_by="local"),
     },

@@ -70,6 +70,7 @@ SECTION: Final = Section(
             default=("folder fax",),
             plugins=_destination_printers,
             set_by=_set_by,
+            forms=(("folder", "folder "), (keys.NETWORK_PRINTER, "printer "), ("mail", "mail ")),
         ),
         "ca_file": Key(
             "the path of a file with certificates, for ipps printers; without it, their first certificate is trusted",

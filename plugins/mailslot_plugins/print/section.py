@@ -25,6 +25,7 @@ SECTION: Final = Section(
             _printer,
             plugins=printer_plugins,
             set_by=printer_set_by,
+            forms=((keys.NETWORK_PRINTER, ""), ("folder", "folder "), ("program", "command ")),
         ),
         "ca_file": Key(
             "the path of a file with certificates, for ipps; without it, the printer's first certificate is kept",

@@ -31,6 +31,9 @@ _TEXT: Final = {"type": "string", "minLength": 1, "maxLength": MAX_TEXT}
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^/@]*(?=@)")
 
 
+NETWORK_PRINTER: Final = "network_printer"
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
     """A key of a settings table.
@@ -48,6 +51,8 @@ class Key:
             item); see `mailslot.slots.permission`. None for the default: ``"local"`` for a path, which could disclose
             or overwrite files of the device, else ``"api_key"``.
         advanced: whether it is rarely set, so that forms hide it until it is asked for.
+        forms: the forms that a value can have, each with a name and the text that such a value begins with, so that a
+            person can choose one instead of writing that text. The form `NETWORK_PRINTER` is the address of one.
     """
 
     allowed: str
@@ -58,6 +63,7 @@ class Key:
     plugins: Callable[[Any], Iterable[tuple[str, str]]] | None = None
     set_by: SetterRole | Callable[[Any], SetterRole] | None = None
     advanced: bool = False
+    forms: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from shlex import quote
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from mailslot.slots import keys
 from mailslot.slots.keys import Parser, json_value
@@ -44,6 +44,9 @@ class Field:
         options: the choices, as values and texts.
         is_set: whether there is a value.
         command: the command that sets it, if a browser may not; otherwise empty.
+        form: the form of the value; empty if it has none.
+        forms: the forms that it can have, as names and texts.
+        can_find: whether its value can be a printer that is looked for on the network.
     """
 
     key: str
@@ -55,6 +58,9 @@ class Field:
     options: tuple[tuple[str, str], ...]
     is_set: bool
     command: str = ""
+    form: str = ""
+    forms: tuple[tuple[str, str], ...] = ()
+    can_find: bool = False
 
 
 def make_fields(
@@ -88,7 +94,10 @@ def read_changes(section: Section, form: FormData) -> dict[str, str | None]:
             if f"{key}-there" in form:
                 wanted[key] = "true" if value == "true" else "false"
         elif isinstance(value, str) and not (each.private and not value.strip()):
-            wanted[key] = value.strip() or None
+            prefix = dict(each.forms).get(str(form.get(f"{key}-form", "")), "")
+            wanted[key] = f"{prefix}{value.strip()}" if value.strip() else None
+            if found := str(form.get(f"{key}-found", "")):
+                wanted[key] = f"{dict(each.forms).get(keys.NETWORK_PRINTER, '')}{found}"
         if f"remove-{key}" in form:
             wanted[key] = None
     return wanted
@@ -141,17 +150,46 @@ def _field(
     kind = _kind(known, has_options=bool(options))
     if kind in {"flag", "choice"} and not value:
         value = default
+    form, value, default = _formed(known, value, default)
+    hint = _hint(section, key, language) if kind in {"text", "number", "local"} else ""
+    if form and _is_printer(known):
+        hint = translate(FOLDER, "usual_printer", language)
     return Field(
         key=key,
         kind=kind,
         label=(page and page.setting_label(key, language)) or _label(section.name, key, language),
         value="" if known.private else value,
         placeholder=default,
-        hint=_hint(section, key, language) if kind in {"text", "number", "local"} else "",
+        hint=hint,
         options=options,
         is_set=key in given,
+        form=form,
+        forms=tuple((name, translate(FOLDER, f"form_{name}", language)) for name, _ in known.forms) if form else (),
+        can_find=bool(form) and _is_printer(known),
         command=set_command(section.name, key) if kind == "local" else "",
     )
+
+
+def _is_printer(key: Key) -> bool:
+    return keys.NETWORK_PRINTER in dict(key.forms)
+
+
+def _formed(key: Key, value: str, default: str) -> tuple[str, str, str]:
+    """Return the form of a value, and the value and the default without its beginning; an empty form for several."""
+    given = value or default
+    parsed = key.default if not value else _parsed(key, value)
+    fitting = [(name, prefix) for name, prefix in key.forms if given.startswith(prefix)]
+    if not key.forms or (isinstance(parsed, tuple) and len(cast("tuple[object, ...]", parsed)) > 1):
+        return "", value, default
+    name, prefix = max(fitting, key=lambda each: len(each[1]), default=key.forms[0])
+    return name, value.removeprefix(prefix), default.removeprefix(prefix)
+
+
+def _parsed(key: Key, value: str) -> object:
+    try:
+        return key.parse(value)
+    except ValueError:
+        return value
 
 
 def _entered(key: Key, value: object) -> str:

@@ -9,7 +9,7 @@ from anyio.to_thread import run_sync
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
-from mailslot.errors import InputError
+from mailslot.errors import InputError, MailError
 from mailslot.slots.keys import parse_value
 from mailslot.slots.permission import NotPermittedError
 from mailslot.slots.section import find_section
@@ -24,9 +24,10 @@ from mailslot_plugins.panel.sections.fields import (
     section_text,
     set_command,
 )
+from mailslot_plugins.printers.discovery import can_discover, discover_printers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from starlette.datastructures import FormData
     from starlette.requests import Request
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from mailslot.slots.section import Section
     from mailslot_plugins.panel.pipelines import PipelinePage
+    from mailslot_plugins.printers.discovery import FoundPrinter
 
 
 async def show(request: Request) -> Response:
@@ -78,6 +80,7 @@ async def _form(
     shown = make_fields(
         section, in_use.sections.get(section.name, {}), entered or {}, language, page_of(section.name, pages)
     )
+    found, failure = await _found_printers(request) if "find" in request.query_params else ((), "")
     return render(
         request,
         "sections/form.html",
@@ -89,7 +92,20 @@ async def _form(
         more_title=section_text(section.name, "more", language) or text(request, "sections", "more"),
         errors=errors or {},
         commands=commands or {},
+        can_discover=can_discover(),
+        find=request.query_params.get("find", ""),
+        found=found,
+        not_found=failure,
     )
+
+
+async def _found_printers(request: Request) -> tuple[Sequence[FoundPrinter], str]:
+    """Return the printers on the network, and a sentence if there are none."""
+    try:
+        found = await discover_printers()
+    except MailError:
+        return (), text(request, "sections", "cannot_find")
+    return found, "" if found else text(request, "sections", "none_found")
 
 
 def _not_allowed(request: Request, section: Section, wanted: Mapping[str, str | None]) -> dict[str, str]:
