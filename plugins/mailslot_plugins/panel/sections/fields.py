@@ -214,7 +214,7 @@ def _usual_text(key: Key, language: str) -> str:
     """Return the allowed values of a number or of addresses in other languages than English; empty for other keys."""
     if language == "en":
         return ""
-    schema = key.parse.schema if isinstance(key.parse, Parser) else {}
+    schema: Mapping[str, Any] = key.parse.schema if isinstance(key.parse, Parser) else {}
     if {"minimum", "maximum"} <= schema.keys():
         return translate(FOLDER, "usual_number", language, least=schema["minimum"], most=schema["maximum"])
     if key.parse is keys.address:
