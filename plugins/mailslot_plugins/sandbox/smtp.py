@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -39,8 +38,7 @@ _ENDS_GROUP: Final = {"EHLO", "HELO", "STARTTLS", "AUTH", "DATA", "VRFY", "NOOP"
 _MAX_PARAMETERS: Final = 1_536
 """Octets that extensions add to the longest MAIL and RCPT (RFC 1870, RFC 3461, RFC 6152)."""
 
-_END: Final = re.compile(rb"\A\r?\n|\.\r\n")
-"""What may be the end of a message, as far as one piece of it tells."""
+_END: Final = b"\r\n.\r\n"
 
 TOO_MANY_MESSAGES: Final = replies.reply(421, "4.7.0", "Too many messages")
 BINARY_NEEDS_BDAT: Final = replies.reply(503, "5.5.1", "BODY=BINARYMIME needs BDAT")
@@ -226,6 +224,8 @@ class PlayedSmtpSession(PlayedSession[SmtpServerProtocol, Connection], SmtpServe
     """A session that plays a personality."""
 
     _content_begun = False
+    _tail = b""
+    """The last octets that were taken, in which the end of a message may begin."""
     _not_crlf = replies.reply(521, "5.5.2", "A line must end with CRLF")
     _response_too_long = RESPONSE_TOO_LONG
 
@@ -273,8 +273,13 @@ class PlayedSmtpSession(PlayedSession[SmtpServerProtocol, Connection], SmtpServe
             return min(int(self._core.chunk_left), len(self._buffer))
         if not self._core.expects_content:
             return 0
-        end = _END.search(self._buffer)
-        return end.end() if end else len(self._buffer)
+        end = (self._tail + self._buffer).find(_END)
+        return len(self._buffer) if end < 0 else end + len(_END) - len(self._tail)
+
+    def _take(self, length: int) -> bytes:
+        octets = super()._take(length)
+        self._tail = (self._tail + octets[-len(_END) :])[1 - len(_END) :]
+        return octets
 
     async def _receive(self) -> None:
         if self._core.state is State.DATA and not self._content_begun:
