@@ -112,6 +112,12 @@ async def test_certificates_that_are_replaced_on_the_disk(
         [noted] = (await gateway.log.certificates())["own"]
         assert noted.names == ("mail.example.com",)
         assert not noted.ends_soon(gateway.device.now())
+        # A wrong path in the settings is no reason to close it.
+        change = partial(gateway.device.records.settings.edit, {("listeners", "own"): {"certificate": "/no/file"}})
+        await run_sync(change)
+        await gateway.device.refresh()
+        assert "No such file" in (await gateway.until_some(gateway.log.failures))["own"]
+        assert await presented(gateway, "own") == new
         generated = (await gateway.log.certificates())["scan"]
         assert [(each.key_type, each.generated) for each in generated] == [("RSA", True), ("ECDSA", True)]
 

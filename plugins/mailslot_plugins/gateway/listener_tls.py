@@ -20,6 +20,7 @@ from mailslot_plugins.gateway.gateway import host_name
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mailslot.net.certificate_contents import CertificateContents
     from mailslot.slots.gateway.listeners import Listener
 
 _END: Final = "-----END CERTIFICATE-----"
@@ -44,12 +45,10 @@ class ListenerTls:
     """The certificates of a listener, and those of devices that it asks for.
 
     Args:
-        settings: the listener, which has TLS.
         home: the home folder.
     """
 
-    def __init__(self, settings: Listener, home: Path) -> None:
-        self._settings = settings
+    def __init__(self, home: Path) -> None:
         self._home = home
         self._loaded: _Loaded | None = None
 
@@ -63,50 +62,50 @@ class ListenerTls:
         assert self._loaded is not None  # noqa: S101 - a listener is opened after the first `refresh`
         return self._loaded.context
 
-    async def refresh(self, device_certificates: tuple[str, ...]) -> None:
+    async def refresh(self, settings: Listener, device_certificates: tuple[str, ...]) -> None:
         """Load the certificates again, if any of them has changed.
 
         Args:
+            settings: the listener, which has TLS.
             device_certificates: those that devices may present, in PEM.
 
         Raises:
             MailError: they cannot be used; those that were loaded before are kept.
         """
-        self._loaded = await run_sync(self._load, device_certificates)
+        self._loaded = await run_sync(self._load, settings, device_certificates)
 
-    def _load(self, device_certificates: tuple[str, ...]) -> _Loaded:
-        files, before = self._files(), self._loaded
+    def _load(self, settings: Listener, device_certificates: tuple[str, ...]) -> _Loaded:
+        files, before = self._files(settings), self._loaded
         # Read before the files, so that a change meanwhile is noticed next time.
-        made_from = ([tuple(map(durable.file_version, pair)) for pair in files], device_certificates)
+        made_from = ([[(path, durable.file_version(path)) for path in pair] for pair in files], device_certificates)
         if before is not None and before.made_from == made_from:
             return before
         try:
-            context = server_context(files, legacy=self._settings.legacy, client_certificates=device_certificates)
+            context = server_context(files, legacy=settings.legacy, client_certificates=device_certificates)
         except InputError as error:
             if before is None:
                 raise
-            sentence = f"{error} The listener {self._settings.name} keeps the certificate that it has."
+            sentence = f"{error} The listener {settings.name} keeps the certificate that it has."
             raise InputError(sentence, stage="tls", key=error.key, detail=error.detail) from error
-        return _Loaded(context, tuple(filter(None, (self._contents(path) for path, _ in files))), made_from)
+        contents = [parsed for path, _ in files if (parsed := _contents(path)) is not None]
+        generated = settings.certificate is None
+        certificates = tuple(ListenerCertificate.of(each, generated=generated) for each in contents)
+        return _Loaded(context, certificates, made_from)
 
-    def _files(self) -> list[tuple[Path, Path]]:
-        if self._settings.certificate is not None and self._settings.key is not None:
-            return [(self._home / self._settings.certificate, self._home / self._settings.key)]
+    def _files(self, settings: Listener) -> list[tuple[Path, Path]]:
+        if settings.certificate is not None and settings.key is not None:
+            return [(self._home / settings.certificate, self._home / settings.key)]
         folder = self._home / "gateway"
         with writing(folder):
             durable.make_folder(folder)
             return ensure_certificates(folder, [host_name()])
 
-    def _contents(self, path: Path) -> ListenerCertificate | None:
-        """Return the first certificate in a file, which is the listener's own; None if it cannot be parsed."""
-        try:
-            text = path.read_text("ascii", "replace")
-            der = ssl.PEM_cert_to_DER_cert(text[text.index("-----BEGIN CERTIFICATE") : text.index(_END) + len(_END)])
-        except (OSError, ValueError):
-            return None
-        contents = parse_certificate(der)
-        return None if contents is None else ListenerCertificate.of(contents, generated=self._is_generated)
 
-    @property
-    def _is_generated(self) -> bool:
-        return self._settings.certificate is None
+def _contents(path: Path) -> CertificateContents | None:
+    """Return the first certificate in a file, which is the listener's own; None if it cannot be parsed."""
+    try:
+        text = path.read_text("ascii", "replace")
+        der = ssl.PEM_cert_to_DER_cert(text[text.index("-----BEGIN CERTIFICATE") : text.index(_END) + len(_END)])
+    except (OSError, ValueError):
+        return None
+    return parse_certificate(der)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -123,12 +123,12 @@ class _Listeners:
         """Open, close and change listeners; return whether nothing has failed."""
         wanted = self._gateway.settings.listeners
         for name, opened in list(self._open.items()):
-            if wanted.get(name) != opened.settings:
+            if _without_certificate(wanted.get(name)) != _without_certificate(opened.settings):
                 opened.server.stop()
                 del self._open[name]
         for name, settings in wanted.items():
             if name in self._open:
-                await self._attempt(name, partial(self._refresh_tls, self._open[name]))
+                await self._attempt(name, partial(self._refresh_tls, settings, self._open[name]))
             else:
                 await self._attempt(name, partial(self._start, settings, servers))
         self._gateway.log.note_listening(
@@ -151,9 +151,9 @@ class _Listeners:
         return True
 
     async def _start(self, settings: Listener, servers: TaskGroup) -> None:
-        tls = None if settings.security is Security.NONE else ListenerTls(settings, self._gateway.device.home)
+        tls = None if settings.security is Security.NONE else ListenerTls(self._gateway.device.home)
         if tls is not None:
-            await tls.refresh(self._gateway.settings.client_certificates(settings))
+            await tls.refresh(settings, self._gateway.settings.client_certificates(settings))
         listener = await open_listener(settings.name, settings.host, settings.port)
         context = None if tls is None else tls.context
         server: SmtpServer | Pop3Server
@@ -167,6 +167,11 @@ class _Listeners:
         servers.start_soon(server.serve)
         logger.info("The listener %s is at %s:%d.", settings.name, settings.host, listener.port)
 
-    async def _refresh_tls(self, opened: _OpenListener) -> None:
+    async def _refresh_tls(self, settings: Listener, opened: _OpenListener) -> None:
         if opened.tls is not None:
-            await opened.tls.refresh(self._gateway.settings.client_certificates(opened.settings))
+            await opened.tls.refresh(settings, self._gateway.settings.client_certificates(settings))
+
+
+def _without_certificate(settings: Listener | None) -> Listener | None:
+    """Return the settings for which a listener must be closed when they change; its certificate changes while open."""
+    return None if settings is None else replace(settings, certificate=None, key=None)
