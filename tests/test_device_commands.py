@@ -116,6 +116,13 @@ def test_listeners(shell: Shell) -> None:
     assert "legacy, box: RSA certificate made by mailslot for gateway, 10.0.0.1, until 2096-10-02" in shown
     assert "SHA-256 0A:1B" in shown
     assert 'mailslot_listener_certificate_expires_timestamp_seconds{listener="box"} 4000000000' in shell.run("metrics")
+    shell.run("account", "add", "inbox", "--protocol", "pop3")
+    assert "by hand" not in shell.run("device", "add", "fax", "--address", "10.0.0.2", "--via", "account.inbox")
+    shell.run("set", "account.inbox", "check_interval=0")
+    assert "mailslot set account.inbox check_interval=5" in shell.run("device", "show", "fax")
+    everywhere = shell.run("device", "add", "any", "--address", "10.0.0.3")
+    assert "It may use any of these listeners" in everywhere
+    assert "STARTTLS, also TLS 1.0 and 1.1" in everywhere
     shell.run("device", "add", "copier", "--address", "10.0.0.1", "--listener", "legacy")
     assert "used by the device copier" in shell.run("listener", "remove", "legacy", code=2)
     shell.run("device", "remove", "copier")
@@ -149,8 +156,9 @@ def test_a_device_from_its_entry_to_its_removal(shell: Shell, tmp_path: Path) ->
     assert (shown["limit"], shown["size"], shown["password"]) == (["20/minute", "500/day"], 1_000_000, "made")
     assert len(shown["certificate"][0]) == 64
     assert shown["enter"] == [
-        {"listener": "scan", "host": "127.0.0.1", "port": 2525, "security": "none", "user": "scan"}
+        {"listener": "scan", "host": "127.0.0.1", "port": 2525, "security": "none", "user": "scan", "legacy": False}
     ]
+    assert shown["check_interval"] is None
     text = shell.run("device", "show", "copier")
     assert password not in text
     end = [line.split() for line in text.splitlines()[-4:]]

@@ -141,7 +141,10 @@ async def test_all_of_an_account_goes_with_it_and_comments_stay(records: Records
     assert await remove_account(records, find_account(records, "office"))
     assert "account.office" not in records.settings.load()
     assert records.vault.fields("account.office") == frozenset()
-    assert text(records) == '# the head\n\n# about the inbox\n[records."account.inbox"]\nprotocol = "pop3"\n'
+    assert (
+        text(records)
+        == '# the head\n\n# about the inbox\n[records."account.inbox"]\nprotocol = "pop3"\ncheck_interval = 5\n'
+    )
     assert await remove_account(records, find_account(records, "inbox")) == ""
 
 

@@ -291,18 +291,26 @@ def _print_instructions(document: dict[str, Any], made: Secret | None) -> None:
             f"{document['protocol']}",
             highlight=False,
         )
+    if len(document["enter"]) > 1:
+        console.print("It may use any of these listeners; enter the values of one of them.")
     for each in document["enter"]:
         console.print(f"Enter at the device ({escape(each['listener'])}):", highlight=False)
         rows = {
             "Host": each["host"],
             "Port": str(each["port"]) if each["port"] else "the one that the service takes when it is started",
-            "Encryption": _SECURITY[each["security"]],
+            "Encryption": _SECURITY[each["security"]] + (", also TLS 1.0 and 1.1" if each["legacy"] else ""),
             "User": each["user"] or "none",
         }
         for label, value in rows.items():
             console.print(f"  {label + ':':<12}{escape(value)}", highlight=False)
     if made is not None:
         _print_password(made)
+    if document["check_interval"] == 0:
+        console.print(
+            f"{document['via']} is checked for mail by hand only, so the device finds nothing new by itself: "
+            f"mailslot set {document['via']} check_interval=5",
+            highlight=False,
+        )
 
 
 def _print_password(made: Secret) -> None:

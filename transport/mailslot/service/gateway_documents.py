@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from mailslot.diagnosis.gateway_log import Dialogue, GatewayLog, UnknownDevice
     from mailslot.diagnosis.listener_certificate import ListenerCertificate
+    from mailslot.slots.gateway.device_entry import DeviceEntry
     from mailslot.slots.gateway.instructions import Instruction
     from mailslot.slots.gateway.listeners import Listener
     from mailslot.slots.records import Records
@@ -92,8 +93,15 @@ def device_document(records: Records, current: CurrentSettings, name: str, noted
         "certificate": list(entry.certificates),
         "password": password_kind(records, name) if entry.user is not None else None,
         "last": None if last is None else dialogue_document(last, lines=False),
+        "check_interval": _check_interval(current, settings, entry),
         "enter": [instruction_document(each) for each in instructions(settings, entry, listening)],
     }
+
+
+def _check_interval(current: CurrentSettings, settings: GatewaySettings, entry: DeviceEntry) -> int | None:
+    """Return every how many minutes the mail of a device that fetches is looked for; None for one that sends."""
+    slot = settings.slots.find(entry.via)
+    return current.records[slot.record].check_interval if slot.protocol == "POP" else None
 
 
 def instruction_document(instruction: Instruction) -> dict[str, Any]:

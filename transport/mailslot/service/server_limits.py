@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Final
 from anyio.to_thread import run_sync
 
 from mailslot.diagnosis.history import History
+from mailslot.diagnosis.tested_settings import is_outdated
 from mailslot.spool.errors import SpoolError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from mailslot.slots.records import Records
     from mailslot.spool.store import Store
 
@@ -58,7 +57,7 @@ class ServerLimits:
             the octets; 0 if it announced no limit; None if it is unknown.
 
         Raises:
-            SpoolError: it cannot be read.
+            MailError: it, or the settings, cannot be read.
         """
         known = await self._store.get(record)
         if known is not None and known["server"] == server:
@@ -75,19 +74,12 @@ class ServerLimits:
         return size if of == server else None
 
     async def _tested(self, record: str) -> int | None:
-        changed = await run_sync(_modified_at, self._records.settings.path)
+        own = (await run_sync(self._records.settings.current)).records.get(record)
         for last_test in await self._history.last(record, limit=1):
-            if last_test.at < changed:
+            if own is None or not last_test.settings or is_outdated(last_test, own):
                 # The test may have been of another server.
                 break
             found = [match for line in last_test.transcript if (match := _SIZE_KEYWORD.match(line))]
             if found:
                 return int(found[-1][1] or 0)
         return None
-
-
-def _modified_at(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except OSError:
-        return 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from anyio.to_thread import run_sync
 
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from mailslot.slots.slot import Protocol, Slot
 
 
+_CHECK_INTERVAL: Final = 5
+"""Minutes between two checks for mail, at first."""
+
+
 def account_record(name: str) -> str:
     """Return the name of an account's record; its slot has the same id.
 
@@ -36,7 +40,7 @@ def account_record(name: str) -> str:
 
 
 def add_account(records: Records, name: str, protocol: Protocol) -> Slot:
-    """Add an account without any settings and return its slot. It blocks.
+    """Add an account and return its slot. It has no settings yet, but one that fetches is checked for mail. It blocks.
 
     Raises:
         InputError: the name is not allowed or already in use, or the settings cannot be written.
@@ -49,7 +53,11 @@ def add_account(records: Records, name: str, protocol: Protocol) -> Slot:
             raise InputError(f"There is an account {record} already.", stage="resolve")
 
     check_absence()
-    file.edit({("records", record): {"protocol": protocol_text(protocol)}}, before_write=check_absence)
+    values: dict[str, object | None] = {"protocol": protocol_text(protocol)}
+    if protocol == "POP":
+        # Nobody sits at the gateway to check by hand.
+        values["check_interval"] = _CHECK_INTERVAL
+    file.edit({("records", record): values}, before_write=check_absence)
     return account_slot(record, protocol)
 
 

@@ -113,8 +113,14 @@ SCHEMAS: Final[Mapping[str, Schema]] = {
         },
         last=nullable(object_schema(**_DIALOGUE)),
         enter=list_of(
-            object_schema(listener=_NAME, host=STRING, port=_PORT, security=_SECURITY, user=nullable(STRING))
+            object_schema(
+                listener=_NAME, host=STRING, port=_PORT, security=_SECURITY, user=nullable(STRING), legacy=BOOLEAN
+            )
         ),
+        check_interval={
+            **nullable(COUNT),
+            "description": "Every how many minutes its mail is looked for; 0 by hand only, null for one that sends.",
+        },
         **{"from": STRINGS},
     ),
     "DevicePassword": object_schema(name=_NAME, made_password=nullable(STRING)),

@@ -144,12 +144,14 @@ async def _entering(request: Request, current: CurrentSettings, name: str) -> di
     """Return what is entered at the device, for each listener that it may use."""
     settings = GatewaySettings.of(current)
     entry = settings.devices[name]
+    slot = settings.slots.find(entry.via)
     taken = await gateway_log(device_of(request)).listening()
     return {
         "entry": entry,
         "protocol": settings.protocol(entry),
         "account": settings.addresses.get(entry.via, ""),
         "enter": await run_sync(instructions, settings, entry, taken),
+        "is_checked_by_hand": slot.protocol == "POP" and current.records[slot.record].check_interval == 0,
         "given_certificates": [each.name for each in settings.listeners.values() if each.certificate is not None],
     }
 

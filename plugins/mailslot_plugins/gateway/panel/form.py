@@ -105,6 +105,8 @@ def find_errors(request: Request, form: DeviceForm, *, certificate: bool = False
     if not is_valid_name(form.name):
         form.errors["name"] = text(request, FOLDER, "name_wrong")
     for key, value in form.values().items():
+        if key == "user" and not form.get(key):
+            continue  # the name stands for it
         try:
             parse_value(DEVICE_KEYS, key, value)
         except InputError:

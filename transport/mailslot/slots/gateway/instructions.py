@@ -28,6 +28,7 @@ class Instruction:
         port: the port; 0 if the listener takes any free port and was never started.
         security: the encryption.
         user: the user name; None if the device need not sign in.
+        legacy: whether the listener accepts TLS 1.0 and 1.1 as well.
     """
 
     listener: str
@@ -35,6 +36,7 @@ class Instruction:
     port: int
     security: Security
     user: str | None
+    legacy: bool = False
 
 
 def instructions(
@@ -54,7 +56,7 @@ def instructions(
             continue
         port = listener.port or listening.get(listener.name, ("", 0))[1]
         host = _own_address(entry, listener.host) if listener.host in _ANY_ADDRESS else listener.host
-        found.append(Instruction(listener.name, host, port, listener.security, entry.user))
+        found.append(Instruction(listener.name, host, port, listener.security, entry.user, listener.legacy))
     return found
 
 
