@@ -1,4 +1,4 @@
-"""SMTP servers that accept every message and keep none: ``python -m bench.receivers NAME``; prints the port.
+"""SMTP servers that accept every message and keep none: ``python -m bench.receivers NAME [PORT]``; prints the port.
 
 ``NAME`` is ``asyncio`` or ``trio`` for ours, or ``aiosmtpd``.
 """
@@ -67,7 +67,7 @@ async def serve_ours() -> None:
     await SmtpServer(listener, SessionSettings("localhost", Security.NONE), Discarding()).serve()
 
 
-async def serve_aiosmtpd() -> None:
+async def serve_aiosmtpd(port: int) -> None:
     from aiosmtpd.smtp import SMTP  # noqa: PLC0415 - as in `serve_ours`
 
     class Accepting:
@@ -75,13 +75,13 @@ async def serve_aiosmtpd() -> None:
             return "250 OK"
 
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: SMTP(Accepting(), data_size_limit=MAX_SIZE), "127.0.0.1", 0)
+    server = await loop.create_server(lambda: SMTP(Accepting(), data_size_limit=MAX_SIZE), "127.0.0.1", port)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "aiosmtpd":
-        asyncio.run(serve_aiosmtpd())
+        asyncio.run(serve_aiosmtpd(int(sys.argv[2]) if len(sys.argv) > 2 else 0))
     else:
         anyio.run(serve_ours, backend=sys.argv[1])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
 
 from mailslot import InputError
-from mailslot.net.listener import ConnectionLimits, Listener, open_listener, plain_address
+from mailslot.net.listener import RECEIVE_SIZE, ConnectionLimits, Listener, open_listener, plain_address
 from mailslot.net.socket_stream import InterruptedWaitError
 
 if TYPE_CHECKING:
@@ -149,6 +150,33 @@ async def test_cancelled_before_a_connection_is_served() -> None:
     assert client.recv(1) == b""
     client.close()
     assert listener._sockets[0].fileno() < 0
+
+
+async def test_many_connections_receive_less_at_once() -> None:
+    """Each may hold what it received last while the disk is busy."""
+    received: list[int] = []
+    total = 60 * 100_000
+    complete = anyio.Event()
+
+    async def handle(connection: AcceptedConnection) -> None:
+        with suppress(EOFError):
+            while True:
+                received.append(len(await connection.receive()))
+                if sum(received) == total:
+                    complete.set()
+
+    listener = await open_listener("one", "127.0.0.1", 0, ConnectionLimits(200, 200))
+    async with anyio.create_task_group() as group:
+        group.start_soon(listener.serve, handle)
+        streams = [await anyio.connect_tcp("127.0.0.1", listener.port) for _ in range(60)]
+        for stream in streams:
+            group.start_soon(stream.send, b"x" * 100_000)
+        await complete.wait()
+        for stream in streams:
+            await stream.aclose()
+        listener.close()
+    assert sum(size > 8_192 for size in received) <= 50 * (100_000 // 8_192)
+    assert max(received) == RECEIVE_SIZE
 
 
 class FailingSocket(socket.socket):

@@ -59,6 +59,24 @@ async def test_a_large_message_is_streamed(spool: Spool, clock: Clock) -> None:
     assert await octets(spool.content(job)) == 32 * piece
 
 
+async def test_many_messages_at_once_share_the_memory(spool: Spool) -> None:
+    files = [JobFile(spool.acceptance, new()) for _ in range(100)]
+    for _ in range(20):
+        for file in files:
+            await file.write(b"x" * 8_190 + b"\r\n")
+    # What exceeds the common limit is a small piece of each.
+    assert spool.acceptance.unwritten.octets <= 2 * 1024 * 1024 + len(files) * 16_384
+    assert spool.acceptance.unwritten.octets == sum(
+        len(each) for file in files for each in file._pending if each.strip()
+    )
+    jobs = [await file.commit(new(), smtputf8=False) for file in files[:3]]
+    assert {job.size for job in jobs} == {20 * 8_192}
+    for file in files[3:]:
+        await file.discard()
+        await file.discard()
+    assert spool.acceptance.unwritten.octets == 0
+
+
 async def test_the_job_survives_the_loss_of_the_database(home: Path, clock: Clock) -> None:
     async with Spool(home, clock=clock) as spool:
         job = await receive(spool, MESSAGE, key="k" * 64)

@@ -27,6 +27,10 @@ logger = logging.getLogger(__name__)
 RECEIVE_SIZE: Final = 32_768
 """Octets received at once. It is small, since many connections may each hold as many."""
 
+_FEW_CONNECTIONS: Final = 50
+_SMALL_RECEIVE_SIZE: Final = 8_192
+"""Octets received at once on each connection beyond a few."""
+
 _BACKLOG: Final = 128
 
 _TURN: Final = 32
@@ -145,7 +149,8 @@ class Listener:
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             peer = self._peer_of(accepted)
             if self._has_room_for(peer.address):
-                connection = AcceptedConnection(accepted, peer, self._buffer)
+                buffer = self._buffer if self.connections < _FEW_CONNECTIONS else self._buffer[:_SMALL_RECEIVE_SIZE]
+                connection = AcceptedConnection(accepted, peer, buffer)
                 self._by_address[peer.address] += 1
                 self._open.add(connection)
                 group.start_soon(self._serve_one, connection, handle)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mailslot.spool.limits import SpoolLimits
 
 _PIECE_SIZE: Final = 1024 * 1024
+_WRITERS: Final = 4
 
 
 class EarlierKey(NamedTuple):
@@ -44,6 +45,19 @@ class EarlierKey(NamedTuple):
     since: float
 
 
+@dataclass(slots=True)
+class Unwritten:
+    """What all messages that are being received have in memory.
+
+    Attributes:
+        octets: how many are still to be written.
+        writers: limits the threads that write, for each has memory of its own.
+    """
+
+    octets: int = 0
+    writers: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_WRITERS))
+
+
 @dataclass(frozen=True, slots=True)
 class Acceptance:
     """Accepts messages into a folder and a database; see `mailslot.spool.spool.Spool.accept`."""
@@ -52,6 +66,7 @@ class Acceptance:
     folder: Path
     limits: SpoolLimits
     clock: Callable[[], float]
+    unwritten: Unwritten = field(default_factory=Unwritten)
 
     async def accept(self, new: NewJob, message: Content) -> Job:
         """Accept a message."""

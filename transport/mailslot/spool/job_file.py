@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     from mailslot.spool.job import Job, NewJob
 
 _PIECE_SIZE: Final = 262_144
+"""Octets of a message that are written at once while few messages are being received."""
+
+_SMALL_PIECE_SIZE: Final = 16_384
+_MAX_UNWRITTEN: Final = 2 * 1024 * 1024
+"""Octets of all messages that may wait to be written before smaller pieces are written."""
+
 _CHECK_INTERVAL: Final = 16 * 1024 * 1024
 """Octets after which the free space is checked again."""
 
@@ -72,11 +78,16 @@ class JobFile:
         """
         self._pending.append(data)
         self._pending_size += len(data)
+        self._acceptance.unwritten.octets += len(data)
         self._size += len(data)
         self._ascii = self._ascii and data.isascii()
         self._acceptance.check_size(self._size)
-        if self._pending_size >= _PIECE_SIZE:
-            await run_sync(self._write)
+        many = self._acceptance.unwritten.octets > _MAX_UNWRITTEN
+        if self._pending_size >= (_SMALL_PIECE_SIZE if many else _PIECE_SIZE):
+            try:
+                await run_sync(self._write, limiter=self._acceptance.unwritten.writers)
+            finally:
+                self._forget_written()
 
     async def commit(self, new: NewJob, *, smtputf8: bool, earlier: EarlierKey | None = None) -> Job:
         """Store the job durably, and return it; or the job that was accepted with the same key before.
@@ -97,10 +108,14 @@ class JobFile:
         if len(line) > self._room:
             raise InputError("The job's envelope has become too long.", stage="spool", detail=f"{len(line)} octets")
         line = line[:-1].ljust(self._room - 1) + b"\n"
-        return await run_sync(self._commit, replace(envelope, line_length=len(line)), line, earlier)
+        try:
+            return await run_sync(self._commit, replace(envelope, line_length=len(line)), line, earlier)
+        finally:
+            self._forget_written()
 
     async def discard(self) -> None:
         """Remove the file unless it was committed."""
+        self._forget_written()
         if not self._file.closed:
             with anyio.CancelScope(shield=True):
                 await run_sync(self._file.discard)
@@ -115,8 +130,12 @@ class JobFile:
             lifetime=new.lifetime or self._acceptance.limits.max_lifetime,
         )
 
+    def _forget_written(self) -> None:
+        self._acceptance.unwritten.octets -= self._pending_size
+        self._pending, self._pending_size = [], 0
+
     def _write(self) -> None:
-        data, self._pending, self._pending_size = b"".join(self._pending), [], 0
+        data, self._pending = b"".join(self._pending), []
         if self._file.size >= self._next_check:
             check_free_space(self._acceptance.folder, len(data), self._acceptance.limits.disk_reserve)
             self._next_check = self._file.size + _CHECK_INTERVAL
