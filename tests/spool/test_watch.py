@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import anyio
 
+from mailslot.spool import watch
 from mailslot.spool.spool import Spool
 from spool.conftest import Clock, message, new
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 
 async def test_a_job_is_watched_from_another_process(spool: Spool, home: Path, clock: Clock) -> None:
@@ -19,7 +23,7 @@ async def test_a_job_is_watched_from_another_process(spool: Spool, home: Path, c
     states: list[str] = []
     next_commit = anyio.Event()
 
-    async def watch() -> None:
+    async def watch_job() -> None:
         nonlocal next_commit
         async with Spool(home, clock=clock) as other, aclosing(other.watch(job.id)) as seen:
             async for each in seen:
@@ -29,7 +33,7 @@ async def test_a_job_is_watched_from_another_process(spool: Spool, home: Path, c
                     return
 
     async with anyio.create_task_group() as group, spool.delivery_lock():
-        group.start_soon(watch)
+        group.start_soon(watch_job)
         with anyio.fail_after(120):
             for step in (
                 lambda: spool.claim("smtp"),
@@ -51,3 +55,25 @@ async def test_changes_are_noticed(spool: Spool) -> None:
         with anyio.move_on_after(0.5) as scope:
             await anext(changes)
         assert scope.cancelled_caught
+
+
+async def test_a_commit_that_is_not_visible_yet(
+    spool: Spool, home: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process has written to the log, and waits for the disk: the only event comes too early."""
+    monkeypatch.setattr(watch, "_LONG_PAUSE", math.inf)
+    async with Spool(home, clock=clock) as other, aclosing(spool.changes()) as changes:
+        await anext(changes)
+        version, before = spool._database.version, spool._database.version()
+        calls = 0
+
+        def late_version() -> tuple[int, int]:
+            nonlocal calls
+            calls += 1
+            return before if calls <= 3 else version()
+
+        monkeypatch.setattr(spool._database, "version", late_version)
+        await other.accept(new(), message())
+        with anyio.fail_after(120):
+            await anext(changes)
+    assert calls == 4

@@ -21,7 +21,7 @@ import anyio.to_thread
 from mailslot.vault.durable import file_version
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
     from pathlib import Path
 
     from mailslot.spool.database import Database
@@ -32,6 +32,9 @@ _PAUSE: Final = 0.2
 _LONG_PAUSE: Final = 10.0
 """Seconds between two checks if it does."""
 
+_PAUSES_AFTER_EVENT: Final = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+"""Seconds between the checks after the log was written to: a commit is written, then synced, and only then visible."""
+
 _IN_MODIFY: Final = 0x2
 _FLAGS: Final = os.O_NONBLOCK | os.O_CLOEXEC  # IN_NONBLOCK and IN_CLOEXEC are the same on every architecture
 _MAX_EVENTS: Final = 65536
@@ -40,14 +43,15 @@ _MAX_EVENTS: Final = 65536
 async def watch_changes(database: Database) -> AsyncGenerator[None]:
     """Yield at once, and then after each commit by any process."""
     seen: tuple[int, int] | None = None
+    pauses: Iterator[float] = iter(())
     with _watching(_log_of(database.path)) as wait:
         while True:
             version = await anyio.to_thread.run_sync(database.version)
             if version != seen:
                 seen = version
                 yield
-            else:
-                await wait()
+            elif await wait(next(pauses, _LONG_PAUSE)):
+                pauses = iter(_PAUSES_AFTER_EVENT)
 
 
 def file_versions(path: Path) -> object:
@@ -68,19 +72,24 @@ def _log_of(path: Path) -> Path:
 
 
 @contextmanager
-def _watching(path: Path) -> Generator[Callable[[], Awaitable[None]]]:
-    """Yield a function that waits until a file may have been written to since its last call."""
+def _watching(path: Path) -> Generator[Callable[[float], Awaitable[bool]]]:
+    """Yield a function that waits until a file was written to since its last call, but no longer than some seconds.
+
+    It returns whether it was.
+    """
     inotify = _inotify_for(path)
     if inotify is None:
         yield _pause
         return
 
-    async def wait() -> None:
-        with anyio.move_on_after(_LONG_PAUSE):
+    async def wait(seconds: float) -> bool:
+        with anyio.move_on_after(seconds):
             await anyio.wait_readable(inotify)
             # Whatever is written after this is a new event.
             with suppress(BlockingIOError):
                 os.read(inotify, _MAX_EVENTS)
+            return True
+        return False
 
     try:
         yield wait
@@ -103,5 +112,6 @@ def _inotify_for(path: Path) -> int | None:
     return descriptor
 
 
-async def _pause() -> None:
+async def _pause(_seconds: float) -> bool:
     await anyio.sleep(_PAUSE)
+    return False
