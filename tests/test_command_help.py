@@ -52,7 +52,10 @@ def test_a_group_shows_an_example_of_each_of_its_commands() -> None:
         (["jobs", "show", "x"], "Error: Invalid value for 'ID': it must be a whole number.\n"),
         (["jobs", "--most", "0"], "Error: Invalid value for '--most': it must be 1 or more.\n"),
         (["token", "get", "x", "--flow", "y"], "'y' is not one of 'browser', 'device', 'paste', 'app'.\n"),
-        (["set"], "Usage: mailslot set SLOT KEY=VALUE… [OPTIONS]\nHelp: mailslot set --help\n\nError: Missing"),
+        (
+            ["token", "get"],
+            "Usage: mailslot token get SLOT [OPTIONS]\nHelp: mailslot token get --help\n\nError: Missing argument",
+        ),
     ],
 )
 def test_wrong_arguments(arguments: list[str], says: str) -> None:

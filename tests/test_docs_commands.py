@@ -53,7 +53,8 @@ def complaint(line: str) -> str | None:
     given = [word for word in rest if not word.startswith("-")]
     try:
         if name in OF_SLOTS and given and given[0] not in OF_THE_SAMPLE | {"SLOT"}:
-            check_settings(given[0], given[1:] if name == "set" else [])
+            sets = name == "set" and "--copy-from" not in rest
+            check_settings(given[0], given[1:] if sets else [])
     except ValueError as error:
         return f"{line}: {error}"
     return None

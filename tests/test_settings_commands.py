@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import stat
 import zipfile
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
 
 from command_line import mailslot
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 class Shell:
@@ -35,6 +33,9 @@ class Shell:
 
     def json(self, *arguments: str) -> Any:
         return json.loads(self.run(*arguments, "--json"))
+
+
+AUTHORITY = Path(__file__).parent / "authority.pem"
 
 
 @pytest.fixture
@@ -147,11 +148,54 @@ def test_every_error_of_a_file_on_its_own_line(shell: Shell) -> None:
     assert shell.settings.read_text() == "[records.smtp]\nport = 99999\nserber = 'x'\n"
 
 
+def test_the_account_of_a_slot_is_copied_to_the_others(shell: Shell) -> None:
+    values = ("provider=microsoft365", "account=scan@example.com", "client_id=x", "tenant=example.com")
+    shell.run("set", "network.smtp", *values, "client_secret=-", typed="geheim\n")
+    shell.run("set", "network.smtp", f"ca_file={AUTHORITY}")
+    shell.run("set", "status.pop", "server=pop.example.com")
+    output = shell.run("set", "--copy-from", "network.quick")
+    assert "set at: alert.smtp, fax.pop, print.pop." in output
+    assert "mailslot token get fax.pop" in output
+    fax = shell.json("show", "fax.pop")
+    assert {key: fax["settings"][key] for key in ("provider", "account", "client_id", "tenant", "authentication")} == {
+        "provider": "microsoft365",
+        "account": "scan@example.com",
+        "client_id": "x",
+        "tenant": "example.com",
+        "authentication": "oauth2",
+    }
+    assert fax["settings"]["ca_file"] == str(AUTHORITY)
+    assert fax["settings"]["server"] == "outlook.office365.com"
+    assert fax["secrets"] == {"password": False, "client_secret": True}
+    assert shell.json("show", "alert.smtp")["settings"]["server"] == "smtp.office365.com"
+    assert shell.json("show", "status.pop")["settings"]["account"] is None
+    assert "Every slot is set up" in shell.run("set", "--copy-from", "fax.pop", code=2)
+    assert "set at: status.pop." in shell.run("set", "status.pop", "--copy-from", "network.smtp")
+    # The preset supplies the server.
+    assert shell.json("show", "status.pop")["settings"]["server"] == "outlook.office365.com"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--copy-from", "network.smpt"], "Did you mean network.smtp?"),
+        (["--copy-from", "fax.pop"], "neither a provider nor an account"),
+        (["fax.pop", "port=995", "--copy-from", "network.smtp"], "it stands alone"),
+        (["install.quick", "--copy-from", "network.smtp"], "has the same settings already"),
+        (["fax.pop"], "missing argument KEY=VALUE"),
+        ([], "missing argument SLOT"),
+    ],
+)
+def test_what_cannot_be_copied(shell: Shell, arguments: list[str], says: str) -> None:
+    assert says in shell.run("set", *arguments, code=2)
+    assert not shell.settings.exists()
+
+
 def test_a_provider_implies_oauth2(shell: Shell) -> None:
     assert "authentication is oauth2 now" in shell.run("set", "network.smtp", "provider=google")
     assert "authentication" not in shell.run("set", "network.smtp", "provider=outlook")
     shell.run("set", "fax.pop", "provider=google", "authentication=password")
-    found = json.loads(shell.run("show", "fax.pop", "--json"))["settings"]
+    found = shell.json("show", "fax.pop")["settings"]
     assert (found["provider"], found["authentication"]) == ("google", "password")
 
 

@@ -10,6 +10,7 @@ import typer
 from rich.markup import escape
 
 from mailslot.cli.console import make_console, print_error, print_json
+from mailslot.cli.copy_settings import copy_account_settings
 from mailslot.cli.home import open_records, read_values, slot_directory
 from mailslot.cli.listing import print_listing
 from mailslot.errors import InputError
@@ -71,10 +72,24 @@ def show(
 
 def set_values(
     context: typer.Context,
-    slot: PlaceName,
+    slot: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="SLOT", help="The id of a slot or account, such as network.smtp, or a section, such as device."
+        ),
+    ] = None,
     assignments: Annotated[
-        list[str], typer.Argument(metavar="KEY=VALUE…", help="What to set; KEY= unsets, KEY=- reads standard input.")
-    ],
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE…", help="What to set; KEY= unsets, KEY=- reads standard input."),
+    ] = None,
+    *,
+    copy_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SLOT",
+            help="Copy the provider and the account of this slot to the ones named, or to all that are not set up.",
+        ),
+    ] = None,
 ) -> None:
     """Change settings of a slot, section, listener or device.
 
@@ -89,11 +104,18 @@ def set_values(
         mailslot set network.smtp provider=microsoft365 account=scanner@example.com
         mailslot set network.smtp server=mail.example.com port=587 security=starttls
         mailslot set network.smtp client_secret=-
+        mailslot set --copy-from network.smtp
+        mailslot set fax.pop print.pop --copy-from network.smtp
         mailslot set fax.pop check_interval=
         mailslot set devices.copier to=*@example.com,boss@example.net
         mailslot set device name="Copier on the second floor" administrator=admin@example.com
     """
     home: Path = context.obj
+    if copy_from is not None:
+        copy_account_settings(home, copy_from, [*([] if slot is None else [slot]), *(assignments or ())])
+        return
+    if slot is None or not assignments:
+        raise typer.BadParameter(f"missing argument {'SLOT' if slot is None else 'KEY=VALUE'}")
     if slot.partition(".")[0] in GROUPS:
         _set_table(home, slot, assignments)
         return

@@ -8,6 +8,8 @@ from mailslot.slots.keys import json_value
 from mailslot.slots.settings import keys_for, protocol_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mailslot.slots.settings import Settings
 
 _PROVIDER: Final = (
@@ -16,11 +18,25 @@ _PROVIDER: Final = (
 )
 """The provider, the application there, and the account."""
 
+_LOCAL: Final = ("ca_file", "token_source")
+"""Settings of the same kind that only somebody with a login on the device may change."""
+
 _SERVICE: Final = ("server", "port", "security", "scopes")
 """The mail server of one protocol, and the permission for it."""
 
 
-def copied_values(source: Settings, record: str, target: Settings, target_record: str) -> dict[str, object | None]:
+def records_to_set_up(settings: Mapping[str, Settings], record: str) -> list[str]:
+    """Return the records other than `record` at which neither a server nor a provider nor an account is set."""
+    return [
+        name
+        for name, each in settings.items()
+        if name != record and not (each.server or each.provider or each.issuer or each.account)
+    ]
+
+
+def copied_values(
+    source: Settings, record: str, target: Settings, target_record: str, *, local: bool = False
+) -> dict[str, object | None]:
     """Return the values that a record gets from another one; None unsets one.
 
     The server and the scopes of SMTP are of no use for POP, and the reverse. A preset supplies those of each protocol.
@@ -30,8 +46,9 @@ def copied_values(source: Settings, record: str, target: Settings, target_record
         record: the name of their record.
         target: the settings of the other record.
         target_record: its name.
+        local: whether somebody with a login on the device copies them.
     """
-    names: tuple[str, ...] = _PROVIDER
+    names: tuple[str, ...] = (*_PROVIDER, *(_LOCAL if local else ()))
     protocol = protocol_of(target_record, target)
     if protocol_of(record, source) == protocol:
         names = (*names, *_SERVICE)

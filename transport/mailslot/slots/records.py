@@ -162,9 +162,11 @@ class Records:
             MailError: the vault cannot be read or written.
         """
         settings = self.settings.load_for_change()
-        values = copied_values(settings[record], record, settings[target], target)
-        secret = self.vault.read(record, "client_secret")
-        return self.change(target, values, {} if secret is None else {"client_secret": secret}, role=role)
+        values = copied_values(settings[record], record, settings[target], target, local=role == "local")
+        names = ("client_secret", "password") if role == "local" else ("client_secret",)
+        found = {name: self.vault.read(record, name) for name in names}
+        secrets = {name: secret for name, secret in found.items() if secret is not None}
+        return self.change(target, values, secrets, role=role)
 
     def dropped_secrets(
         self, record: str, values: Mapping[str, object | None], secrets: Mapping[str, Secret | None]
