@@ -11,13 +11,16 @@ from hypothesis import strategies as st
 
 from generators.causes import all_causes
 from generators.codes import aadsts_codes, smtp_codes, token_errors
+from generators.hook import fill_page
 from generators.quotations import Quotation, quotations
 from generators.tables import quoted
 from mailslot.causes.cause import causes
 from mailslot.causes.rules import table
 from mailslot.oauth.token_error_table import error_table
 
-SECTIONS = dict(re.findall(r"^### `(\w+)`[^\n]*\n(.*?)(?=^###? |\Z)", all_causes(), re.MULTILINE | re.DOTALL))
+SECTIONS = dict(
+    re.findall(r"^### `(\w+)`[^\n]*\n(.*?)(?=^###? |\Z)", fill_page(all_causes()), re.MULTILINE | re.DOTALL)
+)
 
 
 @pytest.mark.parametrize("cause", causes())

@@ -60,7 +60,12 @@ def _section(cause: str, group: str) -> str:
         rows.append(("Waiting jobs", jobs))
     if numbers := sorted(number for number, meaning in error_table().aadsts.items() if meaning.cause == cause):
         rows.append(("Microsoft's codes", ", ".join(f"[{each}](codes.md#aadsts{each})" for each in numbers)))
-    return f"### `{cause}` {{ #{cause} }}\n\n{sentences}\n\n{table(('', ''), rows)}\n{_seen(cause)}{_sources(cause)}"
+    return f"### `{cause}`\n\n{sentences}\n\n{table(('', ''), rows)}\n<!-- made: evidence {cause} -->\n"
+
+
+def evidence(cause: str) -> str:
+    """Return what was really said for a cause, and the sources of its rows; only the site has it, for its size."""
+    return f"{_seen(cause)}{_sources(cause)}".strip()
 
 
 def _seen(cause: str) -> str:

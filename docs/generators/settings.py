@@ -80,7 +80,8 @@ def _section(name: str) -> str:
         rows.append((", ".join(map(code, rare)), more, _sentence(section.keys[rare[0]].allowed), ""))
     title = section_name(name, "en")
     example = f"```sh\nmailslot show {name}\n```"
-    return "\n".join([f"### [{name}] {title} {{ #section-{name} }}", "", example, "", table(_HEADINGS, rows)])
+    heading = f'<a id="section-{name}"></a>\n\n### `[{name}]` {title}'
+    return "\n".join([heading, "", example, "", table(_HEADINGS, rows)])
 
 
 def _with_anchor(anchor: str, name: str) -> str:
