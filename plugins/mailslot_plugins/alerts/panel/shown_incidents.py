@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from mailslot_plugins.alerts.alarms import Alarms
+from mailslot_plugins.alerts.certificate_watch import SOURCE as CERTIFICATE
 from mailslot_plugins.alerts.panel.kinds import kind_name
 from mailslot_plugins.alerts.printer_watch import LINK
 from mailslot_plugins.alerts.printer_watch import SOURCE as PRINTER
@@ -81,6 +82,6 @@ async def _shown(
         kind_name(incident.kind, language, incident.part),
         detail,
         is_over,
-        not is_over and (is_needed or not {PRINTER, LINK}.isdisjoint(incident.sources)),
+        not is_over and (is_needed or not {PRINTER, LINK, CERTIFICATE}.isdisjoint(incident.sources)),
         "" if slot is None else slot.id,
     )

@@ -80,7 +80,9 @@ async def save(request: Request) -> Response:
     if not form_input.changes and not form_input.secrets:
         return redirect(request, f"/slots/{slot.id}", text(request, "slots", "no_change"), "warning")
     drops = await run_sync(device.records.dropped_secrets, slot.record, form_input.changes, form_input.secrets)
-    if needs_review(form_input, stored, shared=bool(sharing_slots(slot)), elsewhere=bool(elsewhere), drops=bool(drops)):
+    # The page says beside the button which slots it is for; the first settings of all of them change nothing else.
+    shared = bool(sharing_slots(slot)) and stored.is_set
+    if needs_review(form_input, stored, shared=shared, elsewhere=bool(elsewhere), drops=bool(drops)):
         return review.open_review(request, slot, Draft(form_input, tuple(elsewhere), stored.texts))
     return await review.apply_change(request, slot, form_input, stored)
 

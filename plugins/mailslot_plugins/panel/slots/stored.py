@@ -35,6 +35,11 @@ class StoredRecord:
     secrets: Mapping[str, bool | None]
     has_token: bool
 
+    @property
+    def is_set(self) -> bool:
+        """Whether anything was set up that a change could spoil."""
+        return any(self.texts[key] for key in ("server", "provider", "issuer", "token_endpoint", "account"))
+
 
 def load_record(records: Records, record: str) -> StoredRecord:
     """Return the stored record, even if its settings contradict each other. Blocks.
