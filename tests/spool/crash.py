@@ -275,18 +275,18 @@ def killed_while_several_are_accepted(folder: Path) -> None:
 
 
 def make_group(spool: Spool, size: int) -> None:
-    """Let the first file wait until all others can share one sync of their folder."""
-    syncs = spool._database._sync_grouped
-    serve, first = syncs._serve, True
+    """Let the first message wait until all others can be written together."""
+    writes = spool._database._write_grouped
+    serve, first = writes._serve, True
 
     def serve_late(group: Sequence[Any]) -> None:
         nonlocal first
-        while first and syncs.waiting < size - 1:
+        while first and writes.waiting < size - 1:
             time.sleep(0.001)
         first = False
         serve(group)
 
-    syncs._serve = serve_late
+    writes._serve = serve_late
 
 
 def killed_at_random_times(folder: Path, rounds: int = 20 * KILL_ROUNDS) -> None:

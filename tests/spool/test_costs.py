@@ -38,9 +38,9 @@ class Costs:
             self.syncs += 1
             sync(descriptor)
 
-        def counted_write(database: Database, work: Callable[..., Any]) -> Any:
+        def counted_write(database: Database, work: Callable[..., Any], *name_file: Callable[[], None]) -> Any:
             self.commits += 1
-            return write(database, work)
+            return write(database, work, *name_file)
 
         patch.setattr(os, "fsync", counted_sync)
         patch.setattr(Database, "write_blocking", counted_write)
@@ -90,7 +90,7 @@ async def test_cost_of_jobs_accepted_at_once(spool: Spool, monkeypatch: pytest.M
         if stat.S_ISDIR(os.fstat(descriptor).st_mode):
             costs["folders"] += 1
             if costs["folders"] == 1:
-                wait_until(lambda: database._sync_grouped.waiting == AT_ONCE - 1)
+                wait_until(lambda: database._write_grouped.waiting == AT_ONCE - 1)
         else:
             costs["files"] += 1
         sync(descriptor)
@@ -98,8 +98,6 @@ async def test_cost_of_jobs_accepted_at_once(spool: Spool, monkeypatch: pytest.M
     def counted_transaction(statement: str) -> None:
         if statement == "BEGIN IMMEDIATE":
             costs["commits"] += 1
-            if costs["commits"] == 1:
-                wait_until(lambda: database._write_grouped.waiting == AT_ONCE - 1)
 
     monkeypatch.setattr(os, "fsync", counted_sync)
     assert database._connection is not None

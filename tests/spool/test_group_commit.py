@@ -103,6 +103,18 @@ def test_one_that_fails_harms_no_other(database: Database) -> None:
     assert database.write_blocking(put("c")) == "c"
 
 
+def test_a_file_without_a_name_harms_no_other(database: Database) -> None:
+    def refuse() -> None:
+        raise SpoolError("There is no room for a name.", cause="spool_full")
+
+    with pytest.raises(SpoolError, match="no room"):
+        database.write_blocking(put("a"), refuse)
+    named = database.path.parent / "named"
+    assert database.write_blocking(put("b"), named.touch) == "b"
+    assert named.exists()
+    assert keys(database) == ["b"]
+
+
 def test_a_commit_that_fails_fails_for_all(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_arguments: object) -> None:
         raise SpoolError("The disk is full.", cause="spool_full")

@@ -18,7 +18,7 @@ from mailslot.spool.spool import Spool
 from spool.conftest import MESSAGE, Clock, files, message, new, octets
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from mailslot.spool.incoming import Incoming
@@ -80,8 +80,9 @@ async def test_files_being_written(spool: Spool, home: Path, monkeypatch: pytest
     unfinished, finished = NewFile(spool._database, ".job"), NewFile(spool._database, ".job")
     unfinished.write(b"x")
 
-    def recovered_before_it_is_known(_register: object) -> None:
+    def recovered_before_it_is_known(_register: object, name_file: Callable[[], None]) -> None:
         monkeypatch.undo()
+        name_file()
         location = locate(home / "spool" / "delivery.lock")
         assert recover(spool._database, home / "spool", Clock(), location) == Recovery()
         assert len(files(home)) == 2

@@ -37,13 +37,12 @@ from mailslot.spool.errors import (
     unreadable_error,
     writing,
 )
-from mailslot.spool.group_commit import GroupCommit, commit_together
+from mailslot.spool.group_commit import GroupCommit, Write, write_together
 from mailslot.spool.highest_ids import HighestIds
 from mailslot.vault import durable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
-    from concurrent.futures import Future
+    from collections.abc import Callable, Generator
     from pathlib import Path
 
 T = TypeVar("T")
@@ -89,8 +88,8 @@ class Database:
         self._mutex = threading.Lock()
         self._readers = anyio.CapacityLimiter(1)
         self._writers = anyio.CapacityLimiter(_WRITERS)
-        self._write_grouped = GroupCommit(partial(commit_together, partial(self._transaction, "BEGIN IMMEDIATE")))
-        self._sync_grouped = GroupCommit(self._sync_folder)
+        transact = partial(self._transaction, "BEGIN IMMEDIATE")
+        self._write_grouped = GroupCommit(partial(write_together, self._sync_folder, transact))
         self._connection: sqlite3.Connection | None = None
         self._lock: int | None = None
         self._folder_identity: tuple[int, int] | None = None
@@ -113,18 +112,15 @@ class Database:
         """Do what `read` does, in the calling thread."""
         return self._transaction("BEGIN", work)
 
-    def write_blocking(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Do what `write` does, in the calling thread."""
-        result: T = self._write_grouped(work)
-        return result
+    def write_blocking(self, work: Callable[[sqlite3.Connection], T], name_file: Callable[[], None] | None = None) -> T:
+        """Do what `write` does, in the calling thread.
 
-    def sync_folder(self) -> None:
-        """Sync the names of the files in the spool's folder. Blocks.
-
-        Raises:
-            OSError: they could not be synced.
+        Args:
+            work: what is done in the transaction.
+            name_file: called before, gives a file its name in the spool's folder, which is then synced.
         """
-        self._sync_grouped(None)
+        result: T = self._write_grouped(Write(work, name_file))
+        return result
 
     def open(self) -> None:
         """Open the database; create it if it is missing, and recreate it if it is damaged. Blocks."""
@@ -176,10 +172,9 @@ class Database:
             with closing(connect(self.path)) as connection:
                 connection.execute("SELECT count(*) FROM memory").fetchone()
 
-    def _sync_folder(self, group: Sequence[tuple[None, Future[None]]]) -> None:
-        durable.sync_folder(self.path.parent)
-        for _, future in group:
-            future.set_result(None)
+    def _sync_folder(self) -> None:
+        with writing(self.path.parent):
+            durable.sync_folder(self.path.parent)
 
     def _transaction(self, begin: str, work: Callable[[sqlite3.Connection], T]) -> T:
         with self._mutex, self._recording_loss(), accessing_database(self.path):

@@ -88,9 +88,7 @@ class NewFile:
                 self._write(data)
                 with writing(self.path):
                     os.fsync(self._open())
-                    self._temporary_path.rename(self.path)
-                    self._database.sync_folder()
-                result = self._database.write_blocking(register)
+                result = self._database.write_blocking(register, self._rename)
             except BaseException:
                 self._close(keep=False)
                 raise
@@ -111,6 +109,10 @@ class NewFile:
     @property
     def _temporary_path(self) -> Path:
         return self._folder / f"{self.name}{_UNFINISHED}"
+
+    def _rename(self) -> None:
+        with writing(self.path):
+            self._temporary_path.rename(self.path)
 
     def _write(self, data: bytes) -> None:
         with writing(self._folder):

@@ -10,13 +10,14 @@ import threading
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Sequence
+    from typing import TypeAlias
 
-    Work = Callable[[sqlite3.Connection], Any]
+    Work: TypeAlias = Callable[[sqlite3.Connection], Any]
 
 Request = TypeVar("Request")
 Result = TypeVar("Result")
@@ -65,24 +66,57 @@ class GroupCommit(Generic[Request, Result]):
                 raise
 
 
-def commit_together(transact: Callable[[Work], Any], group: Sequence[tuple[Work, Future[Any]]]) -> None:
-    """Run a group in one transaction; but each by itself if one of them raises, so that it harms no other.
+class Write(NamedTuple):
+    """Something to be written.
+
+    Attributes:
+        work: what is done in the transaction.
+        name_file: gives a file its name in the folder before that, which must be on the disk first; None for none.
+    """
+
+    work: Work
+    name_file: Callable[[], None] | None = None
+
+
+def write_together(
+    sync_folder: Callable[[], None],
+    transact: Callable[[Work], Any],
+    group: Sequence[tuple[Write, Future[Any]]],
+) -> None:
+    """Write a group by one sync of the folder and one transaction; what fails harms no other.
+
+    If something raises in the transaction, each gets one of its own.
 
     Args:
+        sync_folder: syncs the names of the files in the folder.
         transact: runs a function in a transaction.
-        group: what is run, and where its results go.
+        group: what is written, and where the results go.
     """
-    works = [work for work, _ in group]
-    if len(group) > 1:
+    named = [(write.work, future) for write, future in group if _name_file(write, future)]
+    if any(write.name_file is not None for write, _ in group):
+        sync_folder()
+    if len(named) > 1:
         with suppress(_WorkError):
-            for (_, future), result in zip(group, transact(partial(_run_all, works)), strict=True):
+            results = transact(partial(_run_all, [work for work, _ in named]))
+            for (_, future), result in zip(named, results, strict=True):
                 future.set_result(result)
             return
-    for work, future in group:
+    for work, future in named:
         try:
             future.set_result(transact(work))
         except Exception as error:  # noqa: BLE001 - it is raised where this was asked for
             future.set_exception(error)
+
+
+def _name_file(write: Write, future: Future[Any]) -> bool:
+    if write.name_file is None:
+        return True
+    try:
+        write.name_file()
+    except Exception as error:  # noqa: BLE001 - as above
+        future.set_exception(error)
+        return False
+    return True
 
 
 class _WorkError(Exception):
