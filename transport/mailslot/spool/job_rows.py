@@ -11,7 +11,7 @@ from mailslot.spool.job import CONFIRMATION_NOTE, STATES, UNFINISHED, Job, NewJo
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from mailslot.spool.job_envelope import JobEnvelope
 
@@ -180,20 +180,27 @@ def next_due(connection: sqlite3.Connection, via: str, now: float, job_id: int |
     return None if row is None else job_of(row)
 
 
-def held_or_deferred(connection: sqlite3.Connection, via: str) -> list[Job]:
-    """Return the held and deferred jobs of a record."""
-    query = "SELECT * FROM jobs WHERE via = ? AND state IN ('held', 'deferred')"
-    return [job_of(row) for row in connection.execute(query, (via,)).fetchall()]
+def held_or_deferred(connection: sqlite3.Connection, via: str) -> Iterator[Job]:
+    """Yield the held and deferred jobs of a record; the caller may change each."""
+    return _each(connection, "SELECT id FROM jobs WHERE via = ? AND state IN ('held', 'deferred')", (via,))
 
 
-def awaiting_attempt(connection: sqlite3.Connection, via: str, now: float | None) -> list[Job]:
-    """Return the queued and deferred jobs of a record that are due, or all of them if `now` is None."""
-    found = connection.execute(
-        "SELECT * FROM jobs WHERE via = :via AND state IN ('queued', 'deferred') "
-        "AND (:now IS NULL OR state = 'queued' OR next_attempt <= :now)",
-        {"via": via, "now": now},
-    ).fetchall()
-    return [job_of(row) for row in found]
+def awaiting_attempt(connection: sqlite3.Connection, via: str, now: float | None) -> Iterator[Job]:
+    """Yield the queued and deferred jobs of a record that are due, or all of them if `now` is None.
+
+    The caller may change each.
+    """
+    query = (
+        "SELECT id FROM jobs WHERE via = :via AND state IN ('queued', 'deferred') "
+        "AND (:now IS NULL OR state = 'queued' OR next_attempt <= :now)"
+    )
+    return _each(connection, query, {"via": via, "now": now})
+
+
+def _each(connection: sqlite3.Connection, query: str, values: Any) -> Iterator[Job]:  # noqa: ANN401 - SQLite's
+    """Yield jobs one by one, since there may be thousands."""
+    numbers = [int(row["id"]) for row in connection.execute(query, values)]
+    return (load(connection, number) for number in numbers)
 
 
 def shift_times(connection: sqlite3.Connection, seconds: float, now: float) -> None:

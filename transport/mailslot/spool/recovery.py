@@ -68,15 +68,12 @@ def recover(database: Database, folder: Path, clock: Callable[[], float], here: 
     """
     with writing(folder):
         # List the files before reading the rows, so that files written meanwhile are in neither list.
-        listed = {path.name: _stat(path) for path in folder.iterdir() if path.name.endswith(_SUFFIXES)}
-    states = {name: state for name, state in listed.items() if state is not None}
-    sizes = {name: state.st_size for name, state in states.items()}
+        sizes, marked = _list_files(folder)
     result = run_transaction(database, folder, clock(), partial(_put_in_order, sizes, folder, here))
     known = database.read_blocking(_known_files)
-    for name in known & states.keys():
+    for name in (known & sizes.keys()) - marked:
         # Its writer died before it marked the file, or was an older version that did not mark files.
-        if not is_marked_registered(states[name]):
-            mark_registered(folder / name)
+        mark_registered(folder / name)
     found: list[Path] = []
 
     def adopt(path: Path, state: os.stat_result) -> bool:
@@ -87,6 +84,18 @@ def recover(database: Database, folder: Path, clock: Callable[[], float], here: 
     removed = [_remove_unregistered(database, folder / name, adopt) for name in sizes if name not in known]
     octets = [size for size in removed if size is not None]
     return replace(result, found=len(found), files=len(octets), octets=sum(octets))
+
+
+def _list_files(folder: Path) -> tuple[dict[str, int], set[str]]:
+    """Return the sizes of all files of messages, and the names of those that are marked as registered."""
+    sizes: dict[str, int] = {}
+    marked: set[str] = set()
+    for path in folder.iterdir():
+        if path.name.endswith(_SUFFIXES) and (state := _stat(path)) is not None:
+            sizes[path.name] = state.st_size
+            if is_marked_registered(state):
+                marked.add(path.name)
+    return sizes, marked
 
 
 def _put_in_order(sizes: dict[str, int], folder: Path, here: Location, transaction: SpoolTransaction) -> Recovery:
@@ -103,20 +112,20 @@ def _put_in_order(sizes: dict[str, int], folder: Path, here: Location, transacti
             requeued.append(row["id"])
     copied = fail_copied_jobs(transaction, here)
     failed: list[int] = []
-    for row in connection.execute("SELECT * FROM jobs WHERE file IS NOT NULL ORDER BY id").fetchall():
-        if is_whole(row["file"], row["start"] + row["size"]):
-            continue
-        job = job_rows.job_of(row)
+    rows = connection.execute("SELECT id, file, start, size FROM jobs WHERE file IS NOT NULL ORDER BY id")
+    # There may be thousands; those that are not whole are few.
+    for row in [row for row in rows if not is_whole(row["file"], row["start"] + row["size"])]:
+        job = job_rows.load(connection, row["id"])
         if job.state in UNFINISHED - {"in_doubt"}:
             transaction.store(transitions.fail(job, transaction.now, _GONE))
         if not _keep_damaged_file(transaction, folder / row["file"], job.id):
             transaction.release_file(job.id)
         failed.append(job.id)
     lost: list[int] = []
-    for row in connection.execute("SELECT id, file, size FROM mails WHERE file IS NOT NULL ORDER BY id").fetchall():
-        if not is_whole(row["file"], row["size"]):
-            _lose_mail(transaction, row["id"], folder)
-            lost.append(row["id"])
+    rows = connection.execute("SELECT id, file, size FROM mails WHERE file IS NOT NULL ORDER BY id")
+    for row in [row for row in rows if not is_whole(row["file"], row["size"])]:
+        _lose_mail(transaction, row["id"], folder)
+        lost.append(row["id"])
     requeued = [job for job in requeued if job not in copied]
     return Recovery(tuple(requeued), tuple(failed), copied, tuple(lost))
 

@@ -349,9 +349,7 @@ class Spool:
 
         def work(transaction: SpoolTransaction) -> int:
             found = job_rows.held_or_deferred(transaction.connection, via)
-            for job in found:
-                transaction.store(transitions.release(job, transaction.now))
-            return len(found)
+            return transaction.store_all(transitions.release(job, transaction.now) for job in found)
 
         return await self._run(work)
 
@@ -369,9 +367,7 @@ class Spool:
         def work(transaction: SpoolTransaction) -> int:
             due = None if until is None else transaction.now
             found = job_rows.awaiting_attempt(transaction.connection, via, due)
-            for job in found:
-                transaction.store(transitions.suspend(job, transaction.now, failure, until))
-            return len(found)
+            return transaction.store_all(transitions.suspend(job, transaction.now, failure, until) for job in found)
 
         return await self._run(work)
 

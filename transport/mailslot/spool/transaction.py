@@ -10,7 +10,7 @@ from mailslot.spool.files import mark_released, remove_file
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from mailslot.spool.database import Database
@@ -45,6 +45,14 @@ class SpoolTransaction:
             self.release_file(job.id)
         job_rows.store(self.connection, job)
         return job
+
+    def store_all(self, jobs: Iterable[Job]) -> int:
+        """Store changed jobs; return how many there are."""
+        count = 0
+        for job in jobs:
+            self.store(job)
+            count += 1
+        return count
 
     def release_file(self, job_id: int) -> None:
         """Remove the file of a job once the transaction is committed."""
