@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from itertools import count
+from itertools import chain, count
 from typing import TYPE_CHECKING
 
 import anyio
@@ -192,9 +192,10 @@ class TestMany:
             await session.noop()
 
     async def test_entries_of_an_endless_generator(self, sandbox: Sandbox, open_session) -> None:
-        messages = fill(sandbox, 100, 100)
+        # A server allows so many commands for each message that there is.
+        messages = fill(sandbox, *[100] * MAX_AHEAD)
         async with open_session() as session:
-            fetch = session.retrieve_many(Entry(number, "", 100) for number in count(1))
+            fetch = session.retrieve_many(Entry(number, "", 100) for number in chain((1, 2), count(MAX_AHEAD + 1)))
             assert await read(await anext(fetch)) == messages[0]
             assert await read(await anext(fetch)) == messages[1]
             third = await anext(fetch)
