@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import tomllib
+from importlib.resources import files
+from typing import Any, get_args
 
 import pytest
 from typer.main import get_command
@@ -10,7 +12,9 @@ from typer.main import get_command
 from command_line import mailslot
 from mailslot.cli.app import app
 from mailslot.cli.command_table import BUILT_IN, GROUPS
+from mailslot.cli.flow_choice import FLOW_TITLES
 from mailslot.cli.overview import FIRST_STEPS
+from mailslot.cli.token import FlowName
 
 TOP: Any = get_command(app)
 
@@ -39,6 +43,13 @@ def test_types_are_named_for_people_and_examples_are_shown() -> None:
     assert "--resolution NUMBER Dots per inch. From 25 to 9,600." in printed
     assert "Default: pdf." in printed
     assert "<" not in printed
+
+
+def test_a_flow_has_the_name_that_it_has_on_the_panel() -> None:
+    words = tomllib.loads(files("mailslot_plugins.panel.token").joinpath("words.toml").read_text("utf-8"))
+    assert {name: words[f"way_{name}"]["en"] for name in get_args(FlowName)} == FLOW_TITLES
+    printed = " ".join(mailslot("token", "get", "--help", COLUMNS="80").stdout.split())
+    assert "device: enter a code on another device." in printed
 
 
 def test_a_group_shows_an_example_of_each_of_its_commands() -> None:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from rich.console import Console
 
     from mailslot.slots.settings import Settings
+
+
+FLOW_TITLES: Final[Mapping[str, str]] = {
+    "browser": "Sign in with this browser",
+    "device": "Enter a code on another device",
+    "paste": "Sign in on another machine and paste the address",
+    "app": "The application signs in by itself",
+}
+"""What each flow is called on the panel as well; a test compares them."""
 
 
 def print_flow_choice(
@@ -40,4 +49,7 @@ def print_flow_choice(
     offered = offered_flows(provider, settings, confidential=confidential, blocked=blocked)
     others = ["app" if name in APP_FLOWS else name for name in offered if name != flow]
     if others and (not named or flow in blocked):
-        console.print(f"Other ways to sign in: {', '.join(f'--flow {name}' for name in others)}", highlight=False)
+        console.print("Other ways to sign in:")
+        for name in others:
+            title = FLOW_TITLES.get(name, "")
+            console.print(f"  --flow {name:<10}{title}".rstrip(), highlight=False, soft_wrap=True)

@@ -12,7 +12,7 @@ from anyio.to_thread import run_sync
 from rich.markup import escape
 
 from mailslot.cli.console import confirm, make_console, print_json
-from mailslot.cli.flow_choice import print_flow_choice
+from mailslot.cli.flow_choice import FLOW_TITLES, print_flow_choice
 from mailslot.cli.help_text import steps
 from mailslot.cli.home import find_slot, open_records, slot_directory
 from mailslot.cli.listing import print_listing
@@ -35,6 +35,12 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="The token of a slot: get it, delete it, see its state.", no_args_is_help=True)
 
+FLOW_HELP = " ".join(
+    [
+        "How to sign in; without it, what the slot or the provider prefers.",
+        *(f"{name}: {title[0].lower()}{title[1:]}." for name, title in FLOW_TITLES.items()),
+    ]
+)
 FlowName = Literal["browser", "device", "paste", "app"]
 
 
@@ -42,9 +48,7 @@ FlowName = Literal["browser", "device", "paste", "app"]
 def get(
     context: typer.Context,
     slot: SlotName,
-    flow: Annotated[
-        FlowName | None, typer.Option(help="How to sign in; without it, what the slot or the provider prefers.")
-    ] = None,
+    flow: Annotated[FlowName | None, typer.Option(help=FLOW_HELP)] = None,
 ) -> None:
     """Get a token: sign in once, and the device renews it from then on.
 
