@@ -412,8 +412,9 @@ async def test_a_provider_and_account_are_copied(client: BrowserClient, device: 
         "tenant": "contoso.example",
         "account": "copier@example.com",
     }
-    device.set("alert.smtp", server=None, port=None, security=None, issuer=None, client_secret="of the app", **own)
-    device.set("print.pop", server=None, port=None, security=None, provider=None, account=None, issuer=None)
+    none = dict.fromkeys(("server", "port", "security", "issuer", "scopes"))
+    device.set("alert.smtp", authentication="oauth2", client_secret="of the app", **none, **own)
+    device.set("print.pop", provider=None, account=None, **none)
     page = await client.get(ALERT)
     assert 'value="print-pop" checked' in page.text
     assert re.search(r'value="fax-pop">.*replaces: ', page.text)
