@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 import trustme
 
 from bench import relays
-from bench.relays import PASSWORD, USER, Relay
+from bench.relays import BOX, USER, Relay
 from bench.task import message
 from bench.upstream import running_upstream
 
@@ -147,7 +147,7 @@ def measure_sessions(table: Table, name: str, relay: Relay, upstream: Upstream, 
         # The same message again would not be sent again.
         content = b"X-Number: %d\r\n" % number + message(2_000)
         with smtplib.SMTP("127.0.0.1", relay.signed_in, local_hostname="copier") as client:
-            client.login(USER, PASSWORD)
+            client.login(USER, relay.passwords.get(USER, "secret"))
             client.sendmail(USER, ["bob@example.org"], content)
 
     taken = upstream.taken
@@ -166,8 +166,8 @@ def measure_fetching(table: Table, name: str, relay: Relay, count: int) -> None:
     """Fetch all mails, 4 kB each, in one session."""
     used, began = relay.processor_seconds(), time.monotonic()
     client = poplib.POP3("127.0.0.1", relay.pop3)
-    client.user("box@example.com")
-    client.pass_(PASSWORD)
+    client.user(BOX)
+    client.pass_(relay.passwords.get(BOX, "secret"))
     for number in range(1, count + 1):
         client.retr(number)
     client.quit()

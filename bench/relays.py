@@ -8,8 +8,8 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +28,7 @@ from lab.process import free_ports
 
 ROOT = Path(__file__).resolve().parent.parent
 
-USER, PASSWORD = "fax@example.com", "a password that a person chose"
+USER, BOX = "fax@example.com", "box@example.com"
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -39,13 +39,15 @@ class Relay:
     Attributes:
         process: its first process.
         port: where it takes mail of everybody.
-        signed_in: where it takes mail of `USER`; `pop3` is where `USER` fetches.
+        signed_in: where it takes mail of `USER`; `pop3` is where `BOX` fetches.
+        passwords: theirs, if they have one.
     """
 
     process: subprocess.Popen[bytes]
     port: int = 0
     signed_in: int = 0
     pop3: int = 0
+    passwords: dict[str, str] = field(default_factory=dict)
 
     def processes(self) -> list[int]:
         """The process and all that it has started."""
@@ -73,8 +75,11 @@ class Relay:
 
     def memory_kib(self) -> int:
         """The proportional set size of all of them."""
-        sizes = [Path(f"/proc/{process}/smaps_rollup").read_text() for process in self.processes()]
-        return sum(int(text.split("\nPss:")[1].split()[0]) for text in sizes)
+        size = 0
+        for process in self.processes():
+            with suppress(OSError):  # it has ended
+                size += int(Path(f"/proc/{process}/smaps_rollup").read_text().split("\nPss:")[1].split()[0])
+        return size
 
     def peak_kib(self) -> int:
         """The most resident memory of the first process since `forget_peak`."""
@@ -134,7 +139,7 @@ def mailslot(
     from mailslot.slots.records import Records  # noqa: PLC0415
     from mailslot.wire.secret import Secret  # noqa: PLC0415
 
-    records, ports = Records(folder / "home"), free_ports(4)
+    records, ports, passwords = Records(folder / "home"), free_ports(4), list[Secret | None]()
     add_account(records, "office", "SMTP")
     settings = {"server": "localhost", "port": upstream.plain, "security": "none", "sender_address": USER}
     records.change("account.office", settings, {})
@@ -146,12 +151,17 @@ def mailslot(
         add_listener(records, name, {"listen": f"127.0.0.1:{port}", "protocol": protocol, "security": security})
     if listeners > 2:
         add_device(records, "copier", {**sends, "address": ["127.0.0.0/8"], "listener": "open"})
-        add_device(records, "fax", {**sends, "user": USER, "listener": "signed"}, password=Secret(PASSWORD))
-        fetches = {"via": "account.box", "user": "box@example.com", "listener": "fetch"}
-        add_device(records, "box", fetches, password=Secret(PASSWORD))
+        passwords = [add_device(records, "fax", {**sends, "user": USER, "listener": "signed"})]
+        fetches = {"via": "account.box", "user": BOX, "listener": "fetch"}
+        passwords += [add_device(records, "box", fetches)]
     anyio.run(partial(_put, folder / "home", mails))
     command = [Path(sys.executable).with_name("mailslot"), "--home", folder / "home", "serve", "--backend", backend]
+    if listeners > 3:
+        # Its certificates are made once, when it starts for the first time.
+        with _started(command, ports, folder, {}):
+            pass
     with _started(command, ports[:listeners][:3], folder, {}) as relay:
+        relay.passwords = {user: made.reveal() for user, made in zip((USER, BOX), passwords, strict=False) if made}
         if listeners:
             wait_until_greeted(relay.port)
         yield relay
@@ -233,7 +243,7 @@ def email_oauth2_proxy(folder: Path, upstream: Upstream, authority: Path) -> Ite
     (folder / "proxy.config").write_text(
         f"[SMTP-{port}]\nserver_address = localhost\nserver_port = {upstream.smtps}\nlocal_address = 127.0.0.1\n"
         f"[POP-{pop3}]\nserver_address = localhost\nserver_port = {upstream.pop3s}\nlocal_address = 127.0.0.1\n"
-        f"[{USER}]\n{account}[box@example.com]\n{account}"
+        f"[{USER}]\n{account}[{BOX}]\n{account}"
     )
     command = [sys.executable, "-m", "emailproxy", "--no-gui", "--config-file", folder / "proxy.config"]
     with _started(command, [port, pop3], folder, {"SSL_CERT_FILE": str(authority)}) as relay:

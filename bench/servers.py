@@ -60,11 +60,11 @@ class Servers:
             task.port = self._sink[task.security]
         elif server == "postfix" and task.security == "none":
             # Without authentication, it accepts mail only for its own users.
-            task.port, task.recipient = self._postfix.plain.port, f"daemon@{DOMAIN}"
+            task.port, task.recipient = self.postfix_server.plain.port, f"daemon@{DOMAIN}"
         elif server == "postfix":
-            task.port, task.user, task.password = self._postfix.submissions.port, f"daemon@{DOMAIN}", PASSWORD
+            task.port, task.user, task.password = self.postfix_server.submissions.port, f"daemon@{DOMAIN}", PASSWORD
         else:
-            task.port, task.user, task.password = self._dovecot.pop3s.port, f"{server}@{DOMAIN}", PASSWORD
+            task.port, task.user, task.password = self.dovecot_server.pop3s.port, f"{server}@{DOMAIN}", PASSWORD
         if delay:
             task.port = self._delayed_port(task.port, delay)
 
@@ -92,7 +92,7 @@ class Servers:
         return dict(zip(("none", "starttls", "tls"), ports, strict=True))
 
     @cached_property
-    def _dovecot(self) -> dovecot.Dovecot:
+    def dovecot_server(self) -> dovecot.Dovecot:
         if not dovecot.BINARY.exists():
             raise MissingError("Dovecot")
         # No client authenticates with a token here.
@@ -108,11 +108,11 @@ class Servers:
         return server
 
     @cached_property
-    def _postfix(self) -> postfix.Postfix:
+    def postfix_server(self) -> postfix.Postfix:
         if not postfix.BINARY.exists() or os.geteuid() != 0:
             raise MissingError("Postfix, or root to run it,")
         folder = self._folder / "postfix"
-        server = self._stack.enter_context(postfix.start_postfix(folder, self._dovecot, self._certificate))
+        server = self._stack.enter_context(postfix.start_postfix(folder, self.dovecot_server, self._certificate))
         settings = folder / "etc" / "main.cf"
         # Otherwise it delays each client while mail comes in faster than it is delivered.
         settings.write_text(settings.read_text() + "in_flow_delay = 0\n")
