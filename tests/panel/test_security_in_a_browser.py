@@ -117,7 +117,7 @@ async def test_other_sites_cannot_change_anything(tmp_path: Path, browser: Brows
             )
             assert read == "refused"
             page.goto(f"{panel.address}/administration")
-            assert page.get_by_role("heading", name="This device", level=1).is_visible()
+            assert page.get_by_role("heading", name="Device", level=1, exact=True).is_visible()
 
         await browser.visit(attack)
 
@@ -132,7 +132,7 @@ async def test_the_session_survives_the_redirect_from_a_provider(tmp_path: Path,
             page.goto(EVIL)
             page.click("a")
             page.wait_for_url(re.compile("/administration$"))
-            assert page.get_by_role("heading", name="This device", level=1).is_visible()
+            assert page.get_by_role("heading", name="Device", level=1, exact=True).is_visible()
 
         await browser.visit(come_back)
 
