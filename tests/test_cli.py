@@ -109,7 +109,19 @@ def test_version() -> None:
 
 def test_importing_the_library_loads_little() -> None:
     """An import of mailslot alone loads nothing that comes with an extra."""
-    heavy = {"authlib", "httpx2", "starlette", "typer", "PIL", "cryptography", "rich", "hypercorn", "tomlkit", "trio"}
+    heavy = {
+        "authlib",
+        "httpx2",
+        "starlette",
+        "typer",
+        "PIL",
+        "cryptography",
+        "rich",
+        "hypercorn",
+        "tomlkit",
+        "trio",
+        "psycopg",
+    }
     code = f"import sys, mailslot; print(sorted({heavy!r} & set(sys.modules)))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=900, check=True)
     assert ran.stdout.strip() == "[]"

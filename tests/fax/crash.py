@@ -15,7 +15,7 @@ import anyio
 from child_process import fork_child, kill_at, wait_for_exit
 from fax.faxes import ALICE, FAX, fax_device, files_in, make_mail, pages_of_pdf, store_incoming
 from mailslot.service.pipeline import Done, SetAside
-from mailslot.spool import files
+from mailslot.spool.folder import files
 from mailslot.spool.spool import Spool
 from mailslot.spool.store import Store
 from mailslot_plugins.fax import reception, sender_notification

@@ -21,10 +21,10 @@ from mailslot.net.socket_stream import SocketStream
 from mailslot.pop3.server.protocol import Pop3ServerProtocol
 from mailslot.pop3.server.server import Pop3Server
 from mailslot.pop3.server.session import SessionSettings
-from mailslot.spool import mail_rows
+from mailslot.spool.folder.mails import SqliteMails
+from mailslot.spool.folder.storage import SqliteRepositories
 from mailslot.spool.ledger import Ledger
 from mailslot.spool.spool import Spool
-from mailslot.spool.transaction import SpoolTransaction
 from mailslot_plugins.gateway.maildrop import LedgerMaildrop, Maildrops
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ STEPS: list[tuple[object, str]] = [
     (LedgerMaildrop, "delete"),
     (LedgerMaildrop, "release"),
     (Ledger, "mark_all_done"),
-    (mail_rows, "update"),
-    (mail_rows, "release_file"),
-    (SpoolTransaction, "discard"),
+    (SqliteMails, "update"),
+    (SqliteMails, "clear_file"),
+    (SqliteRepositories, "remove_file"),
     (Path, "unlink"),
     (os, "unlink"),
 ]

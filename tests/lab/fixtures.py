@@ -18,6 +18,7 @@ import pytest
 from lab import browser as browser_
 from lab import dovecot as dovecot_
 from lab import postfix as postfix_
+from lab import postgres as postgres_
 from lab import provider as provider_
 
 if TYPE_CHECKING:
@@ -29,9 +30,10 @@ if TYPE_CHECKING:
     from lab.browser import Browser
     from lab.dovecot import Dovecot
     from lab.postfix import Postfix
+    from lab.postgres import Fleet, Postgres
     from lab.provider import Provider
 
-SERVERS = {"provider", "dovecot", "postfix", "browser"}
+SERVERS = {"provider", "dovecot", "postfix", "postgres", "browser"}
 ROOT_ON_DEBIAN = "need root on Debian"
 SETUP = "come with script/setup"
 
@@ -80,6 +82,24 @@ def postfix(request: pytest.FixtureRequest, certificate: LeafCert) -> Iterator[P
     dovecot: Dovecot = request.getfixturevalue("dovecot")
     with postfix_.start_postfix(folder / "postfix", dovecot, certificate) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def postgres(lab_folder: Path) -> Iterator[Postgres]:
+    """The database of fleets."""
+    present = postgres_.programs() is not None and importlib.util.find_spec("psycopg") is not None
+    need("PostgreSQL", present, ROOT_ON_DEBIAN)
+    with postgres_.start_postgres(lab_folder / "postgres") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def fleet(request: pytest.FixtureRequest, lab_folder: Path) -> Iterator[Fleet]:
+    """A fleet that the tests share; each adds devices of its own."""
+    server: Postgres = request.getfixturevalue("postgres")
+    shared = postgres_.Fleet(server.create_database(), lab_folder / "fleet")
+    yield shared
+    shared.database.close()
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ import anyio.lowlevel
 import pytest
 
 from mailslot.errors import MailError
+from mailslot.home.folder import FolderHome
 from mailslot.oauth.client import OAuthClient
 from mailslot.oauth.grant import Grant
 from mailslot.oauth.grant_source import GrantSource
@@ -22,6 +23,7 @@ from mailslot.oauth.providers import Endpoints, Provider
 from mailslot.oauth.refresh_token_flow import RefreshTokenFlow
 from mailslot.oauth.timing import Clocks
 from mailslot.slots.grant_store import RecordGrantStore
+from mailslot.vault.documents import FolderDocuments
 from mailslot.vault.keys import KeyRing
 from mailslot.vault.vault import Vault
 from mailslot.wire.secret import Secret
@@ -90,7 +92,7 @@ def client(url: str, client_id: str = "printer", *, secret: str | None = None, r
 
 
 def store(home: Path) -> RecordGrantStore:
-    return RecordGrantStore(Vault(home / "vault", KeyRing.load(home, None)), "smtp", home / "locks" / "smtp.lock")
+    return RecordGrantStore(Vault(FolderDocuments(home), KeyRing.load(home, None)), "smtp", FolderHome(home))
 
 
 def grant(tokens: tuple[str, str | None], now: float, *, lifetime: float | None = 3600.0, age: float = 0.0) -> Grant:

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
+from mailslot.home.folder import FolderHome
 from mailslot.oauth.grant import Grant
 from mailslot.oauth.grant_source import GrantSource
 from mailslot.oauth.health import TokenSettings, health
 from mailslot.oauth.location import Location, locate
 from mailslot.slots.grant_store import RecordGrantStore
+from mailslot.vault.documents import FolderDocuments
 from mailslot.vault.keys import KeyRing
 from mailslot.vault.vault import Vault
 from mailslot.wire.secret import Secret
@@ -65,7 +67,7 @@ def machine(tmp_path: Path) -> SystemFiles:
 def put(device: Device, home: Path, machine: SystemFiles) -> None:
     """Let a device run with another home folder, on another machine."""
     lock = home / "locks" / "smtp.lock"
-    device.store = RecordGrantStore(Vault(home / "vault", KeyRing.load(home, None)), "smtp", lock)
+    device.store = RecordGrantStore(Vault(FolderDocuments(home), KeyRing.load(home, None)), "smtp", FolderHome(home))
     device.source = GrantSource(
         "smtp",
         device.store,

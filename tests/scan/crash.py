@@ -19,7 +19,7 @@ from sample_documents import tiff
 from child_process import fork_child, kill_at, wait_for_exit
 from mailslot.service.device import open_device
 from mailslot.slots.records import Records
-from mailslot.spool import files
+from mailslot.spool.folder import files
 from mailslot.spool.spool import Spool
 from mailslot.spool.store import Store
 from mailslot_plugins.scan import watcher

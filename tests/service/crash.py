@@ -25,8 +25,8 @@ from child_process import KILL_ROUNDS
 from mailslot.errors import InputError
 from mailslot.message import Message
 from mailslot.net.channel import Channel
-from mailslot.spool import transaction
-from mailslot.spool.database import Database
+from mailslot.spool.folder import storage
+from mailslot.spool.folder.database import Database
 from mailslot.spool.job import NewJob
 from mailslot.spool.spool import Spool
 from mailslot_plugins.sandbox import Fault, Sandbox, run_sandbox
@@ -184,7 +184,7 @@ def arm(step: int) -> None:
         setattr(owner, name, waiting if awaited else blocking)
 
     around(Database, "_transaction", awaited=False)
-    around(transaction, "remove_file", awaited=False)
+    around(storage, "remove_file", awaited=False)
     around(Channel, "send", awaited=True)
     around(Channel, "receive", awaited=True)
 

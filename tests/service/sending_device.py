@@ -151,7 +151,7 @@ async def opened(records: Records, clocks: FastClocks | None = None, **options: 
     """A device that is open until the context is left."""
     clocks = clocks or FastClocks()
     connector = Connector(records, clocks=clocks.clocks)
-    async with Spool(records.home, clock=clocks.wall) as spool, connector:
+    async with Spool(records.place, clock=clocks.wall) as spool, connector:
         device = Device(records, connector, spool, clocks=clocks.clocks, speed=clocks.speed)
         yield SendingDevice(device, **options)
 

@@ -362,8 +362,8 @@ async def test_a_job_with_all_replies_is_finished(sending_device: RunSendingDevi
     async with sending_device(tmp_path) as (harness, sandbox):
         job = await harness.accept()
         answered = '[["alice@example.com", "accepted", "250 ok", null]]'
-        await harness.spool._database.write(
-            lambda database: database.execute("UPDATE jobs SET recipients = ?", [answered])
+        await harness.spool._storage.write(
+            lambda repositories: repositories.connection.execute("UPDATE jobs SET recipients = ?", [answered])
         )
         await harness.deliver_due()
         assert (await harness.job(job)).state == "sent"

@@ -11,9 +11,9 @@ from mailslot.spool.limits import SpoolLimits
 from service.sending_device import run_sending_device
 
 if TYPE_CHECKING:
-    import sqlite3
     from pathlib import Path
 
+    from mailslot.spool.folder.storage import SqliteRepositories
     from mailslot.spool.job import Job
     from mailslot.spool.spool import Spool
 
@@ -47,11 +47,11 @@ async def _multiply(spool: Spool, folder: Path, job: Job, times: int) -> None:
         "size, eight_bit, smtputf8, cause, message_id, sender, subject, sentence, reply, notes, recipients"
     )
 
-    def work(connection: sqlite3.Connection) -> None:
+    def work(repositories: SqliteRepositories) -> None:
         for number in range(1, times):
             copy = f"{number}-{name}"
             os.link(folder / name, folder / copy)
             query = f"INSERT INTO jobs (file, {columns}) SELECT ?, {columns} FROM jobs WHERE id = ?"
-            connection.execute(query, (copy, job.id))
+            repositories.connection.execute(query, (copy, job.id))
 
-    await spool._database.write(work)
+    await spool._storage.write(work)

@@ -14,7 +14,7 @@ from mailslot.service import poller
 from mailslot.service.pipeline import Later
 from mailslot.slots.slot import SlotDirectory
 from mailslot.spool.errors import full_error
-from mailslot.spool.files import NewFile
+from mailslot.spool.folder.files import NewFile
 from mailslot.spool.limits import SpoolLimits
 from mailslot_plugins.sandbox import DOVECOT, EXCHANGE, GMAIL, Fault
 from service.polling_device import RECORD, mail, run_polling_device
@@ -213,7 +213,7 @@ async def test_a_full_disk_ends_the_session_without_quit(tmp_path: Path, monkeyp
                 raise full_error("The disk is full.")
             real(self, data)
 
-        monkeypatch.setattr("mailslot.spool.files.NewFile.write", write)
+        monkeypatch.setattr("mailslot.spool.folder.files.NewFile.write", write)
         report = await harness.poll()
         assert (report.cause, report.sentence) == ("spool_full", "The disk is full.")
         assert harness.verbs[0][-1] != "QUIT"

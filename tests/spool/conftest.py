@@ -4,27 +4,49 @@ from __future__ import annotations
 
 import os
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from lab.fixtures import need
 from mailslot.smtp.content import BytesContent
-from mailslot.spool import job_rows
-from mailslot.spool.job import UNFINISHED, NewJob
+from mailslot.spool.job import NewJob
 from mailslot.spool.limits import SpoolLimits
 from mailslot.spool.spool import Spool
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import AsyncIterator, Callable, Iterator
-    from pathlib import Path
 
+    from lab.postgres import Fleet
+    from mailslot.fleet.postgres.home import PostgresHome
     from mailslot.smtp.content import Content
+    from mailslot.spool.repositories import Repositories
+
+OF_BOTH_KINDS = {"accept", "delivery", "job_file", "ledger", "limits", "store", "watch"}
+"""The modules, without ``test_``, whose tests run on each kind of home, except those marked ``in_a_folder``."""
 
 NOON = 1_700_000_000.0
 MESSAGE = b"Subject: a scan\r\n\r\nhello\r\n"
 SMALL = SpoolLimits(disk_reserve=0)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Let the tests of a spool run on each kind of home."""
+    if "kind" in metafunc.fixturenames:
+        name = metafunc.module.__name__.rpartition("test_")[2]
+        both = name in OF_BOTH_KINDS and not any(metafunc.definition.iter_markers("in_a_folder"))
+        metafunc.parametrize("kind", ["folder", "postgres"] if both else ["folder"])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that need PostgreSQL, and leave out those on trio, since fleets run on asyncio."""
+    for item in list(items):
+        values = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+        if values.get("kind") == "postgres":
+            item.add_marker("lab")
+            if str(values.get("anyio_backend", "asyncio")) != "asyncio":
+                items.remove(item)
 
 
 class Clock:
@@ -43,8 +65,12 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
-    return tmp_path / "home"
+def home(request: pytest.FixtureRequest, tmp_path: Path, kind: str) -> Path | PostgresHome:
+    """The home of a device, of each kind."""
+    if kind == "folder":
+        return tmp_path / "home"
+    fleet: Fleet = request.getfixturevalue("fleet")
+    return fleet.add_device()
 
 
 @pytest.fixture
@@ -53,18 +79,17 @@ async def spool(home: Path, clock: Clock) -> AsyncIterator[Spool]:
         yield opened
         # Whatever a test has done, the triggers of the database have kept the totals right.
         if opened.loss_error is None:
-            assert await opened._database.read(kept_totals) == await opened._database.read(counted_totals)
+            assert await opened._storage.read(kept_totals) == await opened._storage.read(counted_totals)
 
 
-def kept_totals(connection: sqlite3.Connection) -> tuple[int, int]:
-    return job_rows.count_unfinished(connection), job_rows.total_octets(connection)
+def kept_totals(repositories: Repositories) -> tuple[int, int]:
+    return repositories.jobs.count_unfinished(), repositories.total_octets()
 
 
-def counted_totals(connection: sqlite3.Connection) -> tuple[int, int]:
-    jobs = connection.execute("SELECT state, file, size FROM jobs").fetchall()
-    mails = connection.execute("SELECT file, size FROM mails").fetchall()
-    unfinished = sum(row["state"] in UNFINISHED for row in jobs)
-    return unfinished, sum(row["size"] for row in [*jobs, *mails] if row["file"] is not None)
+def counted_totals(repositories: Repositories) -> tuple[int, int]:
+    octets = sum(place.size for place in repositories.jobs.with_files())
+    octets += sum(size for _, _, size in repositories.mails.with_files())
+    return len(repositories.jobs.unfinished()), octets
 
 
 @pytest.fixture
@@ -96,7 +121,14 @@ async def octets(content: Content) -> bytes:
     return b"".join([piece async for piece in content.chunks()])
 
 
-def files(home: Path, *suffixes: str) -> list[str]:
+def files(home: Path | PostgresHome, *suffixes: str) -> list[str]:
     """The names of the message files, finished or not."""
     wanted = suffixes or (".job", ".mail", ".new")
-    return sorted(path.name for path in (home / "spool").iterdir() if path.name.endswith(wanted))
+    return sorted(name for name in _names(home) if name.endswith(wanted))
+
+
+def _names(home: Path | PostgresHome) -> list[str]:
+    if isinstance(home, Path):
+        return [path.name for path in (home / "spool").iterdir()]
+    query = "SELECT DISTINCT file FROM messages WHERE device = %(device)s"
+    return [file for (file,) in home.spool_storage().read_blocking(lambda each: each.tuples(query))]

@@ -276,7 +276,7 @@ def killed_while_several_are_accepted(folder: Path) -> None:
 
 def make_group(spool: Spool, size: int) -> None:
     """Let the first message wait until all others can be written together."""
-    writes = spool._database._write_grouped
+    writes = spool._storage.database._write_grouped
     serve, first = writes._serve, True
 
     def serve_late(group: Sequence[Any]) -> None:

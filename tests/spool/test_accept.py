@@ -6,6 +6,7 @@ import json
 import os
 from contextlib import aclosing
 from email.message import EmailMessage
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
@@ -20,7 +21,6 @@ from spool.conftest import MESSAGE, NOON, Clock, files, message, new, octets
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
 
 class Stream:
@@ -55,8 +55,9 @@ async def test_a_job_is_accepted(spool: Spool, home: Path) -> None:
     assert await octets(spool.content(job)) == MESSAGE
     assert spool.content(job).size == job.size == len(MESSAGE)
     assert await spool.job(1) == job
-    assert (home / "spool").stat().st_mode & 0o777 == 0o700
-    assert all(path.stat().st_mode & 0o077 == 0 for path in (home / "spool").iterdir())
+    if isinstance(home, Path):
+        assert (home / "spool").stat().st_mode & 0o777 == 0o700
+        assert all(path.stat().st_mode & 0o077 == 0 for path in (home / "spool").iterdir())
 
 
 async def test_the_message_is_frozen(spool: Spool, tmp_path: Path) -> None:
@@ -180,7 +181,7 @@ async def test_acceptance_aborted_while_reading(spool: Spool, home: Path) -> Non
     async with anyio.create_task_group() as group:
         group.start_soon(spool.accept, new(), Endless(10_000_000))
         await reading.wait()
-        assert len(files(home, ".new")) == 1
+        assert len(files(home, ".new")) == isinstance(home, Path)
         group.cancel_scope.cancel()
     assert files(home) == []
     assert await spool.jobs() == []
@@ -193,6 +194,7 @@ async def test_sending_aborted_closes_the_file(spool: Spool) -> None:
             break
 
 
+@pytest.mark.in_a_folder
 async def test_a_truncated_message_file(spool: Spool, home: Path) -> None:
     job = await spool.accept(new(), message())
     path = home / "spool" / files(home)[0]
@@ -206,6 +208,7 @@ async def test_a_truncated_message_file(spool: Spool, home: Path) -> None:
     assert caught.value.cause == "spool_unreadable"
 
 
+@pytest.mark.in_a_folder
 async def test_the_file_contains_its_envelope(spool: Spool, home: Path) -> None:
     await spool.accept(new("jörg@example.com", subject="Grüße", key="k"), message())
     line, rest = (home / "spool" / files(home)[0]).read_bytes().split(b"\n", 1)

@@ -79,7 +79,7 @@ async def test_data_is_flushed_before_it_is_acknowledged(
 ) -> None:
     """The file before it is renamed, its folder after it, and only then the row."""
     events: list[tuple[str, str]] = []
-    fsync, rename, transact = os.fsync, os.rename, spool._database.write_blocking
+    fsync, rename, transact = os.fsync, os.rename, spool._storage.database.write_blocking
 
     def name(descriptor: int) -> str:
         path = Path(f"/proc/self/fd/{descriptor}").readlink()
@@ -100,7 +100,7 @@ async def test_data_is_flushed_before_it_is_acknowledged(
 
     monkeypatch.setattr(os, "fsync", recorded_fsync)
     monkeypatch.setattr(os, "rename", recorded_rename)
-    monkeypatch.setattr(spool._database, "write_blocking", recorded_transact)
+    monkeypatch.setattr(spool._storage.database, "write_blocking", recorded_transact)
     await spool.accept(new(), message())
     assert events == [("flush", ".job.new"), ("rename", "job"), ("flush", ""), ("commit", "")]
     events.clear()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from mailslot.spool.database import Database
+from mailslot.spool.folder.database import Database
 from spool.conftest import message, new
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ async def test_cost_of_a_fetched_mail(spool: Spool, costs: Costs) -> None:
 
 async def test_cost_of_jobs_accepted_at_once(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the disk takes the first one's, all others collect, and then share one sync and one commit."""
-    database, sync = spool._database, os.fsync
+    database, sync = spool._storage.database, os.fsync
     costs = {"files": 0, "folders": 0, "commits": 0}
 
     def counted_sync(descriptor: int) -> None:

@@ -13,8 +13,10 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from mailslot.spool import database, schema
 from mailslot.spool.errors import SpoolError
+from mailslot.spool.folder import database, schema
+from mailslot.spool.folder.jobs import SqliteJobs
+from mailslot.spool.folder.storage import SqliteRepositories
 from mailslot.spool.spool import Spool
 from spool.conftest import MESSAGE, Clock, counted_totals, files, kept_totals, message, new, octets
 
@@ -160,9 +162,13 @@ async def test_two_processes_create_the_database(home: Path, clock: Clock, monke
     take, quicker = database.Database._try_lock, Spool(home, clock=clock)
 
     def late(self: database.Database, kind: int) -> bool:
-        if self is not quicker._database and kind == fcntl.LOCK_EX and quicker._database._connection is None:
+        if (
+            self is not quicker._storage.database
+            and kind == fcntl.LOCK_EX
+            and quicker._storage.database._connection is None
+        ):
             fcntl.flock(self._lock, fcntl.LOCK_UN)
-            quicker._database.open()
+            quicker._storage.database.open()
         return take(self, kind)
 
     monkeypatch.setattr(database.Database, "_try_lock", late)
@@ -172,7 +178,7 @@ async def test_two_processes_create_the_database(home: Path, clock: Clock, monke
             assert await quicker.job(job.id) == job
         assert aside(home) == []
     finally:
-        quicker._database.close()
+        quicker._storage.database.close()
 
 
 async def test_another_process_is_rebuilding_it(home: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,7 +201,7 @@ async def test_damage_found_later(home: Path, clock: Clock) -> None:
         path = home / "spool" / database.NAME
         with path.open("r+b") as file:
             file.write(os.urandom(path.stat().st_size))
-        await spool._database.read(lambda connection: connection.execute("PRAGMA shrink_memory"))
+        await spool._storage.read(lambda repositories: repositories.connection.execute("PRAGMA shrink_memory"))
         with pytest.raises(SpoolError, match="damaged") as caught:
             await spool.jobs()
         assert caught.value.cause == "spool_unreadable"
@@ -258,13 +264,12 @@ async def test_totals_of_an_older_version(home: Path, clock: Clock, monkeypatch:
     """The first version that keeps totals counts what is there."""
     with monkeypatch.context() as patch:
         patch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:3])
-        patch.setattr("mailslot.spool.job_rows.count_unfinished", lambda _: 0)
-        patch.setattr("mailslot.spool.job_rows.total_octets", lambda _: 0)
-        patch.setattr("mailslot.spool.incoming_file.total_octets", lambda _: 0)
+        patch.setattr(SqliteJobs, "count_unfinished", lambda _: 0)
+        patch.setattr(SqliteRepositories, "total_octets", lambda _: 0)
         await fill(home, clock)
     async with Spool(home, clock=clock) as spool:
-        kept = await spool._database.read(kept_totals)
-        assert kept == await spool._database.read(counted_totals)
+        kept = await spool._storage.read(kept_totals)
+        assert kept == await spool._storage.read(counted_totals)
         assert min(kept) > 0
 
 
@@ -315,13 +320,13 @@ async def test_many_processes_open_it_for_the_first_time(home: Path, clock: Cloc
 
 
 async def test_a_failed_transaction_changes_nothing(spool: Spool) -> None:
-    def work(connection: sqlite3.Connection) -> None:
-        connection.execute("INSERT INTO losses (at) VALUES (1)")
+    def work(repositories: SqliteRepositories) -> None:
+        repositories.connection.execute("INSERT INTO losses (at) VALUES (1)")
         raise KeyError
 
     with pytest.raises(KeyError):
-        await spool._database.write(work)
-    assert not await spool._database.read(lambda connection: connection.execute("SELECT * FROM losses").fetchall())
+        await spool._storage.write(work)
+    assert not await spool.losses()
 
 
 async def test_another_process_holds_the_lock(spool: Spool, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -349,10 +354,10 @@ async def test_use_after_close(home: Path) -> None:
 
 
 async def test_each_commit_is_flushed(spool: Spool) -> None:
-    def work(connection: sqlite3.Connection) -> tuple[object, ...]:
+    def work(repositories: SqliteRepositories) -> tuple[object, ...]:
         return (
-            connection.execute("PRAGMA synchronous").fetchone()[0],
-            connection.execute("PRAGMA journal_mode").fetchone()[0],
+            repositories.connection.execute("PRAGMA synchronous").fetchone()[0],
+            repositories.connection.execute("PRAGMA journal_mode").fetchone()[0],
         )
 
-    assert await spool._database.read(work) == (2, "wal")
+    assert await spool._storage.read(work) == (2, "wal")

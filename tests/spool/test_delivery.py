@@ -277,6 +277,7 @@ async def test_a_dead_process_holds_no_claim(tmp_path: Path, clock: Clock, state
             assert (await spool.cancel(job.id)).state == "cancelled"
 
 
+@pytest.mark.in_a_folder
 async def test_a_job_without_message_cannot_be_resent(spool: Spool, home: Path) -> None:
     job = await spool.accept(new(), message())
     await spool.fail(job.id, "content_refused", "No.")

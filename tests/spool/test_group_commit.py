@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mailslot.spool.database import AdoptionResult, Database
 from mailslot.spool.errors import SpoolError
-from mailslot.spool.group_commit import GroupCommit
+from mailslot.spool.folder.database import Database
+from mailslot.spool.folder.group_commit import GroupCommit
+from mailslot.spool.storage import AdoptionResult
 from spool.test_costs import wait_until
 
 if TYPE_CHECKING:

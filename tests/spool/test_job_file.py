@@ -77,6 +77,7 @@ async def test_many_messages_at_once_share_the_memory(spool: Spool) -> None:
     assert spool.acceptance.unwritten.octets == 0
 
 
+@pytest.mark.in_a_folder
 async def test_the_job_survives_the_loss_of_the_database(home: Path, clock: Clock) -> None:
     async with Spool(home, clock=clock) as spool:
         job = await receive(spool, MESSAGE, key="k" * 64)
@@ -136,6 +137,7 @@ async def test_a_longer_envelope_is_refused(spool: Spool, home: Path) -> None:
     assert files(home) == []
 
 
+@pytest.mark.in_a_folder
 async def test_no_room(home: Path, clock: Clock) -> None:
     limits = SpoolLimits(disk_reserve=0, max_message_size=1000, max_total_size=1500)
     async with Spool(home, clock=clock, limits=limits) as spool:

@@ -7,15 +7,15 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from mailslot.spool import job_rows
 from mailslot.spool.job_envelope import JobEnvelope
 from mailslot.spool.spool import Spool
 from spool.conftest import NOON, Clock, message, new
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Awaitable, Callable
     from pathlib import Path
+
+    from mailslot.spool.folder.storage import SqliteRepositories
 
 COUNT = 9_990
 QUICK = 0.02
@@ -32,18 +32,20 @@ async def quickest(work: Callable[[], Awaitable[object]], times: int = 7) -> flo
 
 
 async def test_ten_thousand_jobs(home: Path, clock: Clock) -> None:
-    def fill(connection: sqlite3.Connection) -> None:
+    def fill(repositories: SqliteRepositories) -> None:
         for n in range(COUNT):
             job = new(*[f"{each}-{n}@example.com" for each in range(5)], via=f"record-{n % 3}", subject=f"Scan {n}")
             envelope = JobEnvelope(
                 job, 2000, eight_bit=False, smtputf8=False, created_at=NOON, lifetime=1e6, line_length=300
             )
-            job_rows.insert(connection, envelope, file=f"{n}.job", now=NOON)
+            repositories.jobs.insert(envelope, file=f"{n}.job", now=NOON)
         # The records' jobs wait: nothing is due until the very last ones.
-        connection.execute("UPDATE jobs SET state = 'deferred', next_attempt = ? WHERE id < 9000", (NOON + 1000,))
+        repositories.connection.execute(
+            "UPDATE jobs SET state = 'deferred', next_attempt = ? WHERE id < 9000", (NOON + 1000,)
+        )
 
     async with Spool(home, clock=clock) as spool, spool.delivery_lock():
-        await spool._database.write(fill)
+        await spool._storage.write(fill)
         assert (await spool.count_by_state())["deferred"] == 8999
         times = {
             "jobs": await quickest(spool.jobs),

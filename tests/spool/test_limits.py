@@ -68,6 +68,7 @@ async def test_limits_hold_for_concurrent_jobs(home: Path, clock: Clock) -> None
     assert len(files(home)) == 3
 
 
+@pytest.mark.in_a_folder
 async def test_free_space_is_checked_before_a_message_is_read(home: Path, clock: Clock) -> None:
     class Untouched:
         size = 1000

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailslot import InputError
-from mailslot.spool import database
-from mailslot.spool.files import mark_registered
+from mailslot.spool.folder import database
+from mailslot.spool.folder.files import mark_registered
 from mailslot.spool.recovery import Recovery
 from mailslot.spool.spool import Spool
 from spool.conftest import MESSAGE, SMALL, Clock, files, message, new, octets

@@ -11,9 +11,10 @@ import pytest
 
 from mailslot import InputError
 from mailslot.oauth.location import locate
-from mailslot.spool.files import NewFile, mark_released
+from mailslot.spool.folder.files import NewFile, mark_released
+from mailslot.spool.folder.recovery import recover
 from mailslot.spool.job import RecipientRefusal
-from mailslot.spool.recovery import Recovery, recover
+from mailslot.spool.recovery import Recovery
 from mailslot.spool.spool import Spool
 from spool.conftest import MESSAGE, Clock, files, message, new, octets
 
@@ -76,19 +77,17 @@ async def test_unknown_files(spool: Spool, home: Path) -> None:
     assert (home / "spool" / "notes.txt").exists()
 
 
-async def test_files_being_written(spool: Spool, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    unfinished, finished = NewFile(spool._database, ".job"), NewFile(spool._database, ".job")
+async def test_files_being_written(spool: Spool, home: Path) -> None:
+    unfinished, finished = spool._storage.new_file(".job"), spool._storage.new_file(".job")
     unfinished.write(b"x")
 
-    def recovered_before_it_is_known(_register: object, name_file: Callable[[], None]) -> None:
-        monkeypatch.undo()
+    def recovered_before_it_is_known(name_file: Callable[[], None]) -> None:
         name_file()
         location = locate(home / "spool" / "delivery.lock")
-        assert recover(spool._database, home / "spool", Clock(), location) == Recovery()
+        assert recover(spool._storage, home / "spool", Clock(), location) == Recovery()
         assert len(files(home)) == 2
 
-    monkeypatch.setattr(spool._database, "write_blocking", recovered_before_it_is_known)
-    finished.commit(b"x", lambda _: None)
+    finished.commit(b"x", recovered_before_it_is_known)
     mark_released(finished.path)
     unfinished.discard()
     # Nobody made the other one known.
@@ -99,7 +98,7 @@ async def test_files_being_written(spool: Spool, home: Path, monkeypatch: pytest
 async def test_a_file_that_is_registered_while_recovery_opens_it(
     spool: Spool, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    accepted = NewFile(spool._database, ".job")
+    accepted = NewFile(spool._storage.database, ".job")
     accepted.write(b"x")
     open_file = os.open
 
@@ -107,7 +106,7 @@ async def test_a_file_that_is_registered_while_recovery_opens_it(
         descriptor = open_file(path, flags, *mode)
         if path.suffix == ".new" and not accepted.closed:
             monkeypatch.undo()
-            accepted.commit(b"", lambda _: None)
+            accepted.commit(b"", lambda name_file: name_file())
         return descriptor
 
     monkeypatch.setattr(os, "open", open_late)
@@ -200,7 +199,7 @@ async def test_a_file_whose_deletion_was_not_completed(
 ) -> None:
     """The process died after the job had ended and before its file was gone."""
     await spool.accept(new(), message())
-    monkeypatch.setattr("mailslot.spool.transaction.remove_file", lambda path: None)
+    monkeypatch.setattr("mailslot.spool.folder.storage.remove_file", lambda path: None)
     await spool.cancel(1)
     assert len(files(home)) == 1
     assert (await spool.recover()).files == 1

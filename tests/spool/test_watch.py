@@ -7,15 +7,14 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import anyio
+import pytest
 
-from mailslot.spool import watch
+from mailslot.spool.folder import watch
 from mailslot.spool.spool import Spool
 from spool.conftest import Clock, message, new
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 
 async def test_a_job_is_watched_from_another_process(spool: Spool, home: Path, clock: Clock) -> None:
@@ -57,6 +56,7 @@ async def test_changes_are_noticed(spool: Spool) -> None:
         assert scope.cancelled_caught
 
 
+@pytest.mark.in_a_folder
 async def test_a_commit_that_is_not_visible_yet(
     spool: Spool, home: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -64,7 +64,7 @@ async def test_a_commit_that_is_not_visible_yet(
     monkeypatch.setattr(watch, "_LONG_PAUSE", math.inf)
     async with Spool(home, clock=clock) as other, aclosing(spool.changes()) as changes:
         await anext(changes)
-        version, before = spool._database.version, spool._database.version()
+        version, before = spool._storage.database.version, spool._storage.database.version()
         calls = 0
 
         def late_version() -> tuple[int, int]:
@@ -72,7 +72,7 @@ async def test_a_commit_that_is_not_visible_yet(
             calls += 1
             return before if calls <= 3 else version()
 
-        monkeypatch.setattr(spool._database, "version", late_version)
+        monkeypatch.setattr(spool._storage.database, "version", late_version)
         await other.accept(new(), message())
         with anyio.fail_after(120):
             await anext(changes)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mailslot.vault.documents import FolderDocuments
 from mailslot.vault.keys import KeyRing
 from mailslot.vault.vault import Vault
 
@@ -36,7 +37,7 @@ def keys(home: Path) -> KeyRing:
 
 @pytest.fixture
 def vault(home: Path, keys: KeyRing) -> Vault:
-    return Vault(home / "vault", keys)
+    return Vault(FolderDocuments(home), keys)
 
 
 @pytest.fixture

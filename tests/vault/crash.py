@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from child_process import fork_child, wait_for_exit
 from mailslot import Secret
+from mailslot.vault.documents import FolderDocuments
 from mailslot.vault.keys import KeyRing
 from mailslot.vault.lock import blocking_lock
 from mailslot.vault.vault import Vault
@@ -33,7 +34,7 @@ def value(number: int) -> Secret:
 
 def check(home: Path, *numbers: int) -> int:
     """See that everything reads, as it was or as it was to be; return which of `numbers` it was."""
-    vault = Vault(home / "vault", KeyRing.load(home, None))
+    vault = Vault(FolderDocuments(home), KeyRing.load(home, None))
     grant, password = (vault.read("smtp", field) for field in ("grant", "password"))
     assert grant == password, "a mix"
     assert grant in [value(number) for number in numbers], "neither the old nor the new value"
@@ -47,13 +48,13 @@ def check(home: Path, *numbers: int) -> int:
 
 
 def write(home: Path, number: int) -> None:
-    vault = Vault(home / "vault", KeyRing.load(home, None))
+    vault = Vault(FolderDocuments(home), KeyRing.load(home, None))
     vault.write("smtp", {"grant": value(number), "password": value(number)})
 
 
 def begin(home: Path) -> None:
     write(home, 0)
-    Vault(home / "vault", KeyRing.load(home, None)).write("fax-pop", {"grant": CONSTANT})
+    Vault(FolderDocuments(home), KeyRing.load(home, None)).write("fax-pop", {"grant": CONSTANT})
 
 
 def killed_at_random_times(folder: Path, rounds: int = 120) -> None:
@@ -74,7 +75,7 @@ def killed_at_random_times(folder: Path, rounds: int = 120) -> None:
             keys = KeyRing.load(home, None)
             while True:
                 keys.add_new_key()
-                Vault(home / "vault", keys).rotate()
+                Vault(FolderDocuments(home), keys).rotate()
 
         before = (home / "key").read_bytes()
         children = [fork_child(write_repeatedly), fork_child(rotate_repeatedly)]
@@ -91,7 +92,7 @@ def killed_at_random_times(folder: Path, rounds: int = 120) -> None:
     print(f"{rounds} rounds, {number} writes, the key was turned in {turned} of them")
     assert number > 10
     assert turned > 10
-    Vault(home / "vault", KeyRing.load(home, None)).rotate()
+    Vault(FolderDocuments(home), KeyRing.load(home, None)).rotate()
     assert len((home / "key").read_bytes().splitlines()) == 1
     check(home, number)
 
@@ -124,10 +125,10 @@ def killed_at_every_step(folder: Path) -> None:
 
     def turn(home: Path) -> None:
         KeyRing.load(home, None).add_new_key()
-        Vault(home / "vault", KeyRing.load(home, None)).rotate()
+        Vault(FolderDocuments(home), KeyRing.load(home, None)).rotate()
 
     def delete(home: Path) -> None:
-        Vault(home / "vault", KeyRing.load(home, None)).write("spare", {"grant": None})
+        Vault(FolderDocuments(home), KeyRing.load(home, None)).write("spare", {"grant": None})
 
     start = folder / "start"
     begin(start)
@@ -136,13 +137,13 @@ def killed_at_every_step(folder: Path) -> None:
             home = folder / f"{name}-{step}"
             shutil.copytree(start, home)
             if change is delete:
-                Vault(home / "vault", KeyRing.load(home, None)).write("spare", {"grant": value(1)})
+                Vault(FolderDocuments(home), KeyRing.load(home, None)).write("spare", {"grant": value(1)})
             ended = wait_for_exit(fork_child(lambda home=home, step=step, change=change: (kill_at(step), change(home))))
             assert ended in (0, 9), ended
-            spare = Vault(home / "vault", KeyRing.load(home, None)).read("spare", "grant")
+            spare = Vault(FolderDocuments(home), KeyRing.load(home, None)).read("spare", "grant")
             assert spare is None or (change is delete and ended and spare == value(1))
             change(home)
-            Vault(home / "vault", KeyRing.load(home, None)).delete("spare")
+            Vault(FolderDocuments(home), KeyRing.load(home, None)).delete("spare")
             check(home, after)
             shutil.rmtree(home)
             if ended == 0:
@@ -157,7 +158,7 @@ def killed_at_every_step_of_the_first_write(folder: Path) -> None:
         home = folder / f"home-{step}"
         ended = wait_for_exit(fork_child(lambda home=home, step=step: (kill_at(step), write(home, 1))))
         assert ended in (0, 9), ended
-        vault = Vault(home / "vault", KeyRing.load(home, None))
+        vault = Vault(FolderDocuments(home), KeyRing.load(home, None))
         assert vault.read("smtp", "grant") in ((value(1),) if ended == 0 else (None, value(1)))
         begin(home)
         check(home, 0)
@@ -176,7 +177,7 @@ def concurrent_key_creation(folder: Path, processes: int = 8) -> None:
         def work(name: str, home: Path = home, gate: int = gate, opened: int = opened) -> None:
             os.close(opened)
             os.read(gate, 1)
-            vault = Vault(home / "vault", KeyRing.load(home, None))
+            vault = Vault(FolderDocuments(home), KeyRing.load(home, None))
             for number in range(5):
                 vault.write("smtp", {name: value(number)})
 
@@ -184,7 +185,7 @@ def concurrent_key_creation(folder: Path, processes: int = 8) -> None:
         os.close(gate)
         os.close(opened)
         assert [wait_for_exit(child) for child in children] == [0] * processes
-        vault = Vault(home / "vault", KeyRing.load(home, None))
+        vault = Vault(FolderDocuments(home), KeyRing.load(home, None))
         assert {name: vault.read("smtp", name) for name in LETTERS[:processes]} == dict.fromkeys(
             LETTERS[:processes], value(4)
         )
@@ -213,10 +214,10 @@ def read_during_rotation(folder: Path) -> None:
         keys = KeyRing.load(home, None)
         while True:
             keys.add_new_key()
-            Vault(home / "vault", keys).rotate()
+            Vault(FolderDocuments(home), keys).rotate()
 
     child = fork_child(rotate_repeatedly)
-    vault = Vault(home / "vault", KeyRing.load(home, None))
+    vault = Vault(FolderDocuments(home), KeyRing.load(home, None))
     keys, reads = set(), 0
     end = time.monotonic() + 120
     try:

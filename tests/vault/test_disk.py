@@ -198,7 +198,7 @@ def test_data_is_flushed_before_it_is_acknowledged(
     key = [("flush", "home/key.new"), ("rename", "home/key"), ("flush", "home")]
     record = [("flush", "home/vault/smtp.json.new"), ("rename", "home/vault/smtp.json"), ("flush", "home/vault")]
     vault.write("smtp", {"grant": TOKEN})
-    assert events == [("make", "home"), ("flush", "."), ("make", "home/vault"), ("flush", "home"), *key, *record]
+    assert events == [("make", "home"), ("flush", "."), *key, ("make", "home/vault"), ("flush", "home"), *record]
 
     events.clear()
     keys.add_new_key()

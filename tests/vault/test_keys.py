@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailslot import Secret
+from mailslot.vault.documents import FolderDocuments
 from mailslot.vault.errors import VaultError
 from mailslot.vault.keys import Key, KeyRing
 from mailslot.vault.vault import Vault
@@ -36,7 +37,7 @@ def test_a_key_is_created_with_the_first_secret(home: Path, vault: Vault) -> Non
 
 def test_every_home_has_a_key_of_its_own(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        Vault(tmp_path / name / "vault", KeyRing.load(tmp_path / name, None)).write("smtp", {"grant": TOKEN})
+        Vault(FolderDocuments(tmp_path / name), KeyRing.load(tmp_path / name, None)).write("smtp", {"grant": TOKEN})
     assert (tmp_path / "a" / "key").read_bytes() != (tmp_path / "b" / "key").read_bytes()
 
 
@@ -149,7 +150,7 @@ def test_rotating_the_key(home: Path, vault: Vault, keys: KeyRing) -> None:
 
 def test_rotation_by_another_process_is_noticed(home: Path, vault: Vault) -> None:
     other_keys = KeyRing.load(home, None)
-    other = Vault(home / "vault", other_keys)
+    other = Vault(FolderDocuments(home), other_keys)
     vault.write("smtp", {"grant": TOKEN})
     other_keys.add_new_key()
     other.rotate()
@@ -172,7 +173,7 @@ def test_rotation_between_reading_the_record_and_the_key(home: Path, vault: Vaul
                 vault.rotate()
             return super().find(key_id)
 
-    assert Vault(home / "vault", TurnedMeanwhile.load(home, None)).read("smtp", "grant") == TOKEN
+    assert Vault(FolderDocuments(home), TurnedMeanwhile.load(home, None)).read("smtp", "grant") == TOKEN
     assert rotations == 3
 
 
@@ -252,26 +253,26 @@ class TestServiceManager:
 
     def test_the_credential_is_used_and_no_key_is_created(self, home: Path, credentials: Path) -> None:
         keys = KeyRing.load(home, credentials)
-        vault = Vault(home / "vault", keys)
+        vault = Vault(FolderDocuments(home), keys)
         vault.write("smtp", {"grant": TOKEN})
         assert not (home / "key").exists()
         assert keys.newest() == Key(b"s" * 32)
         assert vault.read("smtp", "grant") == TOKEN
 
     def test_without_the_credential_nothing_can_be_decrypted(self, home: Path, credentials: Path) -> None:
-        Vault(home / "vault", KeyRing.load(home, credentials)).write("smtp", {"grant": TOKEN})
+        Vault(FolderDocuments(home), KeyRing.load(home, credentials)).write("smtp", {"grant": TOKEN})
         with pytest.raises(VaultError, match="not here"):
-            Vault(home / "vault", KeyRing.load(home, None)).read("smtp", "grant")
+            Vault(FolderDocuments(home), KeyRing.load(home, None)).read("smtp", "grant")
 
     def test_other_credentials_are_ignored(self, home: Path, tmp_path: Path) -> None:
-        vault = Vault(home / "vault", KeyRing.load(home, tmp_path))
+        vault = Vault(FolderDocuments(home), KeyRing.load(home, tmp_path))
         vault.write("smtp", {"grant": TOKEN})
         assert (home / "key").exists()
 
     def test_migration_from_the_key_in_the_home_folder(self, home: Path, vault: Vault, credentials: Path) -> None:
         vault.write("smtp", {"grant": TOKEN})
         keys = KeyRing.load(home, credentials)
-        moved = Vault(home / "vault", keys)
+        moved = Vault(FolderDocuments(home), keys)
         assert moved.read("smtp", "grant") == TOKEN
         assert moved.rotate() == 1
         assert not (home / "key").exists()
@@ -280,7 +281,7 @@ class TestServiceManager:
 
     def test_a_key_of_the_service_manager_is_not_rotated(self, home: Path, credentials: Path) -> None:
         keys = KeyRing.load(home, credentials)
-        vault = Vault(home / "vault", keys)
+        vault = Vault(FolderDocuments(home), keys)
         vault.write("smtp", {"grant": TOKEN})
         with pytest.raises(VaultError, match="provided by the service manager") as caught:
             keys.add_new_key()

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailslot import InputError, Secret
+from mailslot.vault.documents import FolderDocuments
 from mailslot.vault.errors import VaultError
 from mailslot.vault.keys import Key, KeyRing
 from mailslot.vault.record import VERSION, dump, parse, seal, unseal
@@ -33,7 +34,7 @@ def test_reading_creates_nothing(home: Path, vault: Vault) -> None:
 def test_written_values_are_read_back(home: Path, vault: Vault) -> None:
     vault.write("smtp", {"grant": TOKEN, "client_secret": Secret("ä\ud800 \0\n"), "empty": Secret("")})
 
-    again = Vault(home / "vault", KeyRing.load(home, None))
+    again = Vault(FolderDocuments(home), KeyRing.load(home, None))
     assert again.read("smtp", "grant") == TOKEN
     assert again.read("smtp", "client_secret").reveal() == "ä\ud800 \0\n"
     assert again.read("smtp", "empty").reveal() == ""

@@ -123,7 +123,7 @@ class Alarms:
     def _exclusive(self) -> AbstractAsyncContextManager[None]:
         """Hold the lock on the state, over all processes."""
         sentence = "Another process of mailslot is busy with the alarms and does not finish."
-        return exclusive_lock(self._device.home / "locks" / "alerts.lock", sentence, timeout=_LOCK_WAIT)
+        return exclusive_lock(self._device.records.place.lock("alerts", timeout=_LOCK_WAIT), sentence)
 
     async def record(self, *events: Event) -> str:
         """Record events, if any, and accept the mails that are due.

@@ -21,8 +21,8 @@ from mailslot_plugins.alerts.kinds import KINDS, find_kind
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from pathlib import Path
 
+    from mailslot.home.home import Home
     from mailslot.service.device import Device
     from mailslot_plugins.alerts.alarms import Alarms
 
@@ -43,7 +43,7 @@ def raise_(
     Examples:
         mailslot alert raise toner_low --part black --detail "5 % are left"
     """
-    home: Path = context.obj
+    home: Home = context.obj
     found = find_kind(kind)
 
     async def action(_: Device, alarms: Alarms) -> str:
@@ -106,7 +106,7 @@ def _print_result(done: str, waiting_reason: str) -> None:
         sys.stderr.write(f"Mail waits: {waiting_reason}\n")
 
 
-async def _with_alarms(home: Path, action: Callable[[Device, Alarms], Awaitable[Any]]) -> Any:  # noqa: ANN401 - what work gives
+async def _with_alarms(home: Home, action: Callable[[Device, Alarms], Awaitable[Any]]) -> Any:  # noqa: ANN401 - what work gives
     from mailslot.service.device import open_device  # noqa: PLC0415 - httpx2 takes a while to import
     from mailslot_plugins.alerts.alarms import Alarms  # noqa: PLC0415
     from mailslot_plugins.alerts.section import SECTION  # noqa: PLC0415

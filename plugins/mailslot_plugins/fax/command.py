@@ -16,8 +16,7 @@ from mailslot.service.json_documents import job_document
 from mailslot_plugins.sending.outcome import EXIT_LATER, print_outcome
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from mailslot.home.home import Home
     from mailslot.service.device import Device
     from mailslot.slots.records import Records
     from mailslot.spool.job import Job
@@ -70,7 +69,7 @@ def send(
     Examples:
         mailslot fax send contract.pdf --to fax@example.net --confirm
     """
-    home: Path = context.obj
+    home: Home = context.obj
     options = _SendOptions(files, to, subject, confirm, wait)
     from mailslot_plugins.sending.progress import Progress  # noqa: PLC0415 - rich takes a while to import
 

@@ -104,7 +104,6 @@ class LedgerMaildrop:
         self._ledger = ledger
         self._before_deletion = before_deletion
         self._mails = {mail.id: mail for mail in mails}
-        self._paths = {mail.id: mail.path for mail in mails if mail.path is not None}
         self._device = device
         self._release = release
         self.messages = [Message(mail.id, unique_id(mail), mail.size) for mail in mails if mail.path is not None]
@@ -118,9 +117,14 @@ class LedgerMaildrop:
         Raises:
             OSError: it cannot be read; on entering.
         """
-        file, first = await run_sync(_open, self._paths[message.id])
-        with file:
-            yield FileReader(file, first)
+        try:
+            async with self._ledger.local_file(self._mails[message.id]) as path:
+                assert path is not None  # noqa: S101 - no message without a file is listed
+                file, first = await run_sync(_open, path)
+                with file:
+                    yield FileReader(file, first)
+        except SpoolError as error:
+            raise OSError(str(error)) from error
 
     def note_retrieved(self, message: Message) -> None:  # noqa: ARG002 - they are only counted
         """Count a message that was read whole."""

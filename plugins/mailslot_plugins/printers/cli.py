@@ -18,7 +18,8 @@ from mailslot_plugins.printers.pins import StoredPins, pins_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from pathlib import Path
+
+    from mailslot.home.home import Home
 
 T = TypeVar("T")
 
@@ -63,7 +64,7 @@ def forget(
     Examples:
         mailslot printer forget printer.example:631
     """
-    home: Path = context.obj
+    home: Home = context.obj
     printer_address = (
         _parse_host_and_port(printer) if printer is not None else anyio.run(_with_pins, home, _only_pinned_printer)
     )
@@ -102,7 +103,7 @@ async def _only_pinned_printer(pins: StoredPins) -> str:
     raise InputError(sentence, stage="resolve")
 
 
-async def _with_pins(home: Path, action: Callable[[StoredPins], Awaitable[T]]) -> T:
+async def _with_pins(home: Home, action: Callable[[StoredPins], Awaitable[T]]) -> T:
     from mailslot.plugin import open_device  # noqa: PLC0415 - as above
 
     async with open_device(open_records(home)) as device:

@@ -14,6 +14,7 @@ import anyio
 from rich.console import Console
 
 from mailslot.cli.suggestion import suggested_command
+from mailslot.home.folder import FolderHome
 from mailslot.plugin import open_device
 from mailslot.service.panel import find_panel
 from mailslot.service.pipeline import find_pipelines
@@ -68,7 +69,8 @@ def _print_instructions(console: Console, address: str, sandbox: Sandbox, folder
     ):
         console.print(f"  {name:12}{endpoint}", highlight=False)
     console.print(f"  {'home folder':12}{folder}\n", highlight=False)
-    console.print(f"In another terminal: {suggested_command(folder, 'slots')}", highlight=False, soft_wrap=True)
+    command = suggested_command(FolderHome(folder), "slots")
+    console.print(f"In another terminal: {command}", highlight=False, soft_wrap=True)
 
 
 def _listener() -> socket.socket:

@@ -18,6 +18,7 @@ from mailslot_plugins.sending.outcome import EXIT_LATER, print_outcome
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mailslot.home.home import Home
     from mailslot.service.device import Device
     from mailslot.slots.records import Records
     from mailslot.spool.job import Job
@@ -93,7 +94,7 @@ def scan(
         mailslot scan page1.tif page2.tif --to alice@example.com,bob@example.com --subject 'Contract {date}'
         mailslot scan --device test:0 --source adf --to alice@example.com
     """
-    home: Path = context.obj
+    home: Home = context.obj
     if not files and device is None:
         raise typer.BadParameter("name a file, - for standard input, or a scanner with --device", param_hint="FILE…")
     if not to and not cc:

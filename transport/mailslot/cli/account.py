@@ -23,8 +23,7 @@ from mailslot.spool.job import UNFINISHED
 from mailslot.vault.errors import VaultError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from mailslot.home.home import Home
     from mailslot.slots.records import Records
     from mailslot.slots.slot import Slot
 
@@ -55,7 +54,7 @@ def add(
         mailslot account add office
         mailslot account add inbox --protocol pop3
     """
-    home: Path = context.obj
+    home: Home = context.obj
     slot = add_account(open_records(home), name, protocol_from(protocol.value))
     make_console().print(
         f"{slot.id} is there. Set it up: mailslot set {slot.id} provider=… account=… authentication=oauth2",
@@ -71,7 +70,7 @@ def list_accounts(context: typer.Context, *, as_json: AsJson = False) -> None:
     Examples:
         mailslot account list
     """
-    home: Path = context.obj
+    home: Home = context.obj
     directory = slot_directory(home)
     if directory.fault is not None:
         raise directory.fault
@@ -120,19 +119,19 @@ def remove(
     records = open_records(context.obj)
     slot = find_account(records, name)
     check_unused(records.settings.current(), slot)
-    anyio.run(_check_queue, records.home, slot)
+    anyio.run(_check_queue, records.place, slot)
     confirm(f"Remove {slot.id}, its password and its token?", yes=yes or not _has_secrets(records, slot))
     anyio.run(_remove, records, slot)
 
 
-async def _check_queue(home: Path, slot: Slot) -> None:
+async def _check_queue(home: Home, slot: Slot) -> None:
     """Refuse the removal of an account through which something is still to be sent.
 
     Raises:
         InputError: jobs wait for it.
         MailError: the queue cannot be read.
     """
-    if not (home / "spool").is_dir():
+    if not home.has_spool():
         return
     from mailslot.spool.spool import Spool  # noqa: PLC0415 - where there is no spool it is not needed
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 import mailslot
 from mailslot.cli.commands import Commands
-from mailslot.cli.home import home_folder
+from mailslot.cli.home import find_home
 from mailslot.cli.overview import DESCRIPTION, HOME_HELP, VERSION_HELP, overview
 
 
@@ -40,10 +39,12 @@ def _version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it
 def _options(
     context: typer.Context,
     *,
-    home: Annotated[Path | None, typer.Option(help=HOME_HELP)] = None,
+    home: Annotated[str | None, typer.Option(help=HOME_HELP)] = None,
     _version_wanted: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help=VERSION_HELP)
     ] = False,
 ) -> None:
     """Take the options before the command."""
-    context.obj = home_folder(home)
+    # A fleet has many homes, and its commands need none of them.
+    if context.invoked_subcommand != "fleet":
+        context.obj = find_home(home)

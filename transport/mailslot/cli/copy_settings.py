@@ -12,10 +12,10 @@ from mailslot.cli.suggestion import suggested_command
 from mailslot.errors import InputError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from mailslot.home.home import Home
 
 
-def copy_account_settings(home: Path, source: str, targets: list[str]) -> None:
+def copy_account_settings(home: Home, source: str, targets: list[str]) -> None:
     """Copy the provider and the account of a slot, and say what is still to be done.
 
     Args:

@@ -16,7 +16,7 @@ from mailslot.cli.language import chosen_language
 from mailslot.cli.settings import AsJson
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from mailslot.home.home import Home
 
 _HOW: Final = "Give the token or the sign-in message on standard input, such as: mailslot decode < FILE"
 
@@ -40,7 +40,7 @@ def decode(
     if context.args:
         # The words are not repeated: they may be the secret.
         raise _misuse(f"Nothing is taken from the command line, where it would stay in the shell's history. {_HOW}")
-    home: Path = context.obj
+    home: Home = context.obj
     spoken = chosen_language(open_records(home), language)
     if sys.stdin.isatty():
         # A terminal would show the secret, and cuts a line off after some 4,000 characters.

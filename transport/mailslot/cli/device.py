@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import anyio
@@ -32,6 +31,7 @@ from mailslot.timestamps import short_local_time
 
 if TYPE_CHECKING:
     from mailslot.diagnosis.gateway_log import Dialogue, GatewayLog, UnknownDevice
+    from mailslot.home.home import Home
     from mailslot.slots.records import Records
     from mailslot.wire.secret import Secret
 
@@ -73,7 +73,7 @@ def adopt(
     Examples:
         mailslot device adopt 192.168.1.22 copier
     """
-    home: Path = context.obj
+    home: Home = context.obj
     unknown = anyio.run(read_log, home, _unknown_devices, list["UnknownDevice"]())
     found = next((each for each in unknown if each.address == address), None)
     if found is None:
@@ -95,12 +95,12 @@ def adopt(
     anyio.run(read_log, home, forget, None)
 
 
-def _is_pop(home: Path, listener: str) -> bool:
+def _is_pop(home: Home, listener: str) -> bool:
     found = GatewaySettings.of(open_records(home).settings.current()).listeners.get(listener)
     return found is not None and found.protocol == "POP"
 
 
-def _add(home: Path, name: str, given: options.DeviceOptions, *, as_json: bool) -> None:
+def _add(home: Home, name: str, given: options.DeviceOptions, *, as_json: bool) -> None:
     records = open_records(home)
     made = add_device(records, name, given.values, password=given.password, recoverable=given.recoverable)
     document = _document(records, home, name)
@@ -118,7 +118,7 @@ def list_devices(context: typer.Context, *, as_json: AsJson = False) -> None:
     Examples:
         mailslot device list
     """
-    home: Path = context.obj
+    home: Home = context.obj
     records = open_records(home)
     current = records.settings.current()
     names = list(current.groups[DEVICES.name])
@@ -148,7 +148,7 @@ def show(context: typer.Context, name: options.DeviceName, *, as_json: AsJson = 
     Examples:
         mailslot device show copier
     """
-    home: Path = context.obj
+    home: Home = context.obj
     document = _document(open_records(home), home, name)
     if as_json:
         print_json(document)
@@ -177,7 +177,7 @@ def remove(context: typer.Context, name: options.DeviceName) -> None:
     Examples:
         mailslot device remove copier
     """
-    home: Path = context.obj
+    home: Home = context.obj
     remove_device(open_records(home), name)
 
     async def forget(log: GatewayLog) -> None:
@@ -221,7 +221,7 @@ def log(context: typer.Context, name: options.DeviceName, *, as_json: AsJson = F
     Examples:
         mailslot device log copier
     """
-    home: Path = context.obj
+    home: Home = context.obj
     find_table(open_records(home), DEVICES, name)
 
     async def read(log: GatewayLog) -> list[Dialogue]:
@@ -270,12 +270,12 @@ async def _unknown_devices(log: GatewayLog) -> list[UnknownDevice]:
     return await log.unknown_devices()
 
 
-def _document(records: Records, home: Path, name: str) -> dict[str, Any]:
+def _document(records: Records, home: Home, name: str) -> dict[str, Any]:
     find_table(records, DEVICES, name)
     return device_document(records, records.settings.current(), name, _noted(home, [name]))
 
 
-def _noted(home: Path, names: list[str]) -> Noted:
+def _noted(home: Home, names: list[str]) -> Noted:
     async def read(log: GatewayLog) -> Noted:
         return await read_noted(log, names)
 

@@ -14,8 +14,7 @@ from mailslot.cli.settings import AsJson
 from mailslot.cli.suggestion import suggested_command
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from mailslot.home.home import Home
     from mailslot.service.doctor import Check
     from mailslot.slots.records import Records
 
@@ -44,7 +43,7 @@ def doctor(
     """
     from mailslot.service.doctor import check_device  # noqa: PLC0415 - the service takes a while to import
 
-    home: Path = context.obj
+    home: Home = context.obj
     records = open_records(home)
     if test:
         anyio.run(_test_slots, records)
@@ -71,7 +70,7 @@ async def _test_slots(records: Records) -> None:
                 group.start_soon(check_connection, connector, slot)
 
 
-def _print(checks: list[Check], home: Path) -> None:
+def _print(checks: list[Check], home: Home) -> None:
     from rich.table import Table  # noqa: PLC0415 - `--json` does without it
 
     grid = Table.grid(padding=(0, 2, 0, 0))

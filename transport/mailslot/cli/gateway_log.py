@@ -8,25 +8,25 @@ from mailslot.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from pathlib import Path
 
     from mailslot.diagnosis.gateway_log import GatewayLog
+    from mailslot.home.home import Home
 
 T = TypeVar("T")
 
 
-async def read_log(home: Path, read: Callable[[GatewayLog], Awaitable[T]], without: T) -> T:
+async def read_log(home: Home, read: Callable[[GatewayLog], Awaitable[T]], without: T) -> T:
     """Return what the gateway has noted.
 
     Args:
-        home: the home folder.
+        home: the home.
         read: reads it.
         without: what to return where nothing was ever noted.
 
     Raises:
         MailError: it cannot be read.
     """
-    if not (home / "spool").is_dir():
+    if not home.has_spool():
         return without
     # The spool takes a while to import, and where there is none it is not needed.
     from mailslot.diagnosis.gateway_log import STORE, GatewayLog  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""The home folder, and values from the command line; only here is the environment read."""
+"""The home, and values from the command line; only here is the environment read."""
 
 from __future__ import annotations
 
@@ -12,23 +12,53 @@ from mailslot.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mailslot.fleet.opening import FleetPlaces
+    from mailslot.home.home import Home
     from mailslot.slots.records import Records
     from mailslot.slots.slot import Slot, SlotDirectory
 
 
-def home_folder(given: Path | None) -> Path:
-    """Return the home folder: the one given, else ``MAILSLOT_HOME``, else the platform's data folder."""
-    if given is not None:
-        return given.absolute()
-    if environment := os.environ.get("MAILSLOT_HOME"):
-        return Path(environment).absolute()
+def find_home(given: str | None) -> Home:
+    """Return the home: the one given, else ``MAILSLOT_HOME``, else the platform's data folder."""
+    from mailslot.home.folder import FolderHome  # noqa: PLC0415 - the help of all commands does without it
+
+    place = given or os.environ.get("MAILSLOT_HOME")
+    if place and place.startswith(("postgresql://", "postgres://")):
+        from mailslot.fleet.opening import open_device_home  # noqa: PLC0415 - devices do without it
+
+        return open_device_home(place, fleet_places())
+    return FolderHome(Path(place).absolute() if place else _data_folder(), _credentials())
+
+
+def fleet_places() -> FleetPlaces:
+    """Return where this machine keeps what it needs for fleets.
+
+    The master key is the file ``MAILSLOT_MASTER_KEY``, else the service manager's credential ``mailslot.master-key``,
+    else a file in the platform's data folder.
+    """
+    from mailslot.fleet.opening import FleetPlaces  # noqa: PLC0415 - devices do without it
+
+    folder = _data_folder() / "fleet"
+    if entered := os.environ.get("MAILSLOT_MASTER_KEY"):
+        return FleetPlaces(folder, Path(entered).absolute())
+    credentials = _credentials()
+    provided = None if credentials is None else credentials / "mailslot.master-key"
+    return FleetPlaces(folder, provided if provided is not None and provided.exists() else folder / "master.key")
+
+
+def _data_folder() -> Path:
     import platformdirs  # noqa: PLC0415 - most devices say where their home is
 
     return platformdirs.user_data_path("mailslot", appauthor=False)
 
 
-def open_records(home: Path) -> Records:
-    """Return the records in a home folder.
+def _credentials() -> Path | None:
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    return Path(folder) if folder else None
+
+
+def open_records(home: Home) -> Records:
+    """Return the records in a home.
 
     Raises:
         MailError: the key to the vault cannot be used.
@@ -36,18 +66,17 @@ def open_records(home: Path) -> Records:
     # cryptography takes a while to import, and many commands do without it.
     from mailslot.slots.records import Records  # noqa: PLC0415
 
-    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-    return Records(home, Path(credentials) if credentials else None)
+    return Records(home)
 
 
-def slot_directory(home: Path) -> SlotDirectory:
-    """Return the seven slots and the accounts of a home folder."""
+def slot_directory(home: Home) -> SlotDirectory:
+    """Return the seven slots and the accounts of a home."""
     from mailslot.slots.settings_file import SettingsFile  # noqa: PLC0415 - the help of all commands does without it
 
     return SettingsFile(home).slots()
 
 
-def find_slot(home: Path, name: str) -> Slot:
+def find_slot(home: Home, name: str) -> Slot:
     """Return the slot or account with this id.
 
     Raises:

@@ -23,10 +23,10 @@ from mailslot.timestamps import day
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from rich.console import Console
 
+    from mailslot.home.home import Home
     from mailslot.slots.gateway.listeners import Listener
 
 app = typer.Typer(help="What the gateway listens on: add, list and remove.", no_args_is_help=True)
@@ -80,7 +80,7 @@ def list_listeners(context: typer.Context, *, as_json: AsJson = False) -> None:
     Examples:
         mailslot listener list
     """
-    home: Path = context.obj
+    home: Home = context.obj
     current = open_records(home).settings.current()
     noted = anyio.run(read_log, home, read_listeners, NotedListeners())
     listeners = GatewaySettings.of(current).listeners.values()

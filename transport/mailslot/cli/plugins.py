@@ -19,7 +19,7 @@ from mailslot.entry_points import display_name
 from mailslot.slots.settings_file import SettingsFile
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from mailslot.home.home import Home
 
 _COLOURS: Final = {"active": "green", "available": "default", "missing_extra": "yellow", "failed": "red"}
 
@@ -35,7 +35,7 @@ def plugins(context: typer.Context, *, as_json: AsJson = False) -> None:
     from mailslot.service.plugin_usage import find_plugin_usage  # noqa: PLC0415
     from mailslot.service.plugins import plugin_rows  # noqa: PLC0415 - the service takes a while to import
 
-    home: Path = context.obj
+    home: Home = context.obj
     uses = anyio.run(find_plugin_usage, SettingsFile(home), partial(open_records, home))
     rows = plugin_rows(uses, commands=COMMANDS, reserved=BUILT_IN.keys())
     if as_json:

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import mailslot
-from mailslot.cli.home import home_folder
+from mailslot.cli.home import find_home
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from mailslot.home.home import Home
 
 _Values = dict[str, Any]
 
@@ -46,10 +48,10 @@ def quick_command(arguments: Sequence[str]) -> Callable[[], None] | None:
         return _print_overview
     if command == "--version":
         return _print_version
-    folder = home_folder(None if home is None else Path(home))
+    found = find_home(home)
     if command == "serve":
-        return partial(_serve, folder, values)
-    return partial(_slots, folder, values)
+        return partial(_serve, found, values)
+    return partial(_slots, found, values)
 
 
 def parse(arguments: Sequence[str]) -> tuple[str | None, str, _Values] | None:
@@ -97,13 +99,13 @@ def _print_overview() -> None:
     sys.stdout.write(overview())
 
 
-def _serve(home: Path, values: _Values) -> None:
+def _serve(home: Home, values: _Values) -> None:
     from mailslot.cli.serving import serve_home  # noqa: PLC0415 - likewise
 
     serve_home(home, values.get("--listen"), values.get("--backend", "asyncio"), values.get("--log"))
 
 
-def _slots(home: Path, values: _Values) -> None:
+def _slots(home: Home, values: _Values) -> None:
     from mailslot.cli.slot_list import print_slots  # noqa: PLC0415 - likewise
 
     print_slots(home, as_json="--json" in values, long="--long" in values)

@@ -21,6 +21,7 @@ from mailslot.service.json_documents import mail_document
 from mailslot.timestamps import local_time, short_local_time
 
 if TYPE_CHECKING:
+    from mailslot.home.home import Home
     from mailslot.service.mail_documents import MailDocument
     from mailslot.service.received import ReceivedMail
 
@@ -83,7 +84,7 @@ def _cells(received: ReceivedMail) -> list[str]:
     ]
 
 
-async def _found(home: Path, record: str | None, states: list[Any], most: int) -> list[ReceivedMail]:
+async def _found(home: Home, record: str | None, states: list[Any], most: int) -> list[ReceivedMail]:
     from mailslot.service.received import received_mails as found  # noqa: PLC0415 - the parsers of mail take a moment
     from mailslot.spool.spool import Spool  # noqa: PLC0415 - sqlite takes a moment to import
 
@@ -171,7 +172,7 @@ def _files(received: ReceivedMail, documents: list[MailDocument], *, whole: bool
     return {each.name: each.content for each in documents}
 
 
-async def _opened(home: Path, number: int) -> tuple[ReceivedMail, list[MailDocument] | None]:
+async def _opened(home: Home, number: int) -> tuple[ReceivedMail, list[MailDocument] | None]:
     """Return a mail and its documents; None for these if its file is not kept any more."""
     from mailslot.service.mail_documents import read_documents  # noqa: PLC0415 - the list does not need it
     from mailslot.service.received import describe_mail  # noqa: PLC0415 - the parsers of mail take a moment

@@ -12,7 +12,7 @@ from mailslot.cli.home import open_records
 from mailslot.cli.serving import serve_home
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from mailslot.home.home import Home
 
 
 def serve(
@@ -36,7 +36,7 @@ def serve(
         mailslot serve --listen 8025
         mailslot serve --listen 0.0.0.0:8443
     """
-    home: Path = context.obj
+    home: Home = context.obj
     serve_home(home, listen, backend, log)
 
 

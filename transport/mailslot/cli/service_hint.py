@@ -10,10 +10,10 @@ from mailslot.cli.suggestion import suggested_command
 from mailslot.service.service_lock import is_service_running
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from mailslot.home.home import Home
 
 
-def warn_if_no_service(home: Path) -> None:
+def warn_if_no_service(home: Home) -> None:
     """Print on standard error how to start the service, if none is running."""
     if is_service_running(home):
         return

@@ -20,8 +20,8 @@ from mailslot.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from pathlib import Path
 
+    from mailslot.home.home import Home
     from mailslot.service.device import Device
     from mailslot.service.panel import Panel
     from mailslot.service.pipeline import Pipeline
@@ -38,11 +38,11 @@ _EXIT_TIMEOUT: Final = 9.5
 """Seconds after which the process ends in any case; the files survive a crash at any time."""
 
 
-def serve_home(home: Path, listen: str | None, backend: str, log: str | None) -> None:
-    """Serve a home folder until a signal comes.
+def serve_home(home: Home, listen: str | None, backend: str, log: str | None) -> None:
+    """Serve a home until a signal comes.
 
     Args:
-        home: the folder.
+        home: the home.
         listen: where the panel listens, as ``HOST:PORT``; None for no panel.
         backend: the event loop.
         log: how to log; None for what suits the stream.

@@ -24,6 +24,7 @@ from mailslot.wire.secret import Secret
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mailslot.home.home import Home
     from mailslot.slots.keys import Key
     from mailslot.slots.records import Records
     from mailslot.slots.section import Section
@@ -56,7 +57,7 @@ def show(
     """
     from mailslot.slots.overview import record_overview, section_overview  # noqa: PLC0415 - cryptography is slow
 
-    home: Path = context.obj
+    home: Home = context.obj
     found = _find(home, slot)
     records = open_records(home)
     if not isinstance(found, Slot):
@@ -110,7 +111,7 @@ def set_values(
         mailslot set devices.copier to=*@example.com,boss@example.net
         mailslot set device name="Copier on the second floor" administrator=admin@example.com
     """
-    home: Path = context.obj
+    home: Home = context.obj
     if copy_from is not None:
         copy_account_settings(home, copy_from, [*([] if slot is None else [slot]), *(assignments or ())])
         return
@@ -152,7 +153,7 @@ def _implied(records: Records, slot: Slot, values: Mapping[str, str | None]) -> 
     return {"authentication": "oauth2"}
 
 
-def _set_table(home: Path, place: str, assignments: list[str]) -> None:
+def _set_table(home: Home, place: str, assignments: list[str]) -> None:
     """Set settings of a listener or device."""
     from mailslot.slots.gateway.entries import find_table  # noqa: PLC0415 - cryptography is slow
 
@@ -164,7 +165,7 @@ def _set_table(home: Path, place: str, assignments: list[str]) -> None:
     make_console().print(f"Set {', '.join(texts)} of the {group.noun} {name}.", highlight=False)
 
 
-def _find(home: Path, name: str) -> Slot | Section:
+def _find(home: Home, name: str) -> Slot | Section:
     """Return the slot or section with a name.
 
     Raises:

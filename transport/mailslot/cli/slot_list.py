@@ -16,7 +16,8 @@ from mailslot.timestamps import short_local_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
+
+    from mailslot.home.home import Home
 
 HEALTH_MARKS: Final = {
     "ok": "[green]✓[/green]",
@@ -31,7 +32,7 @@ SIGN_INS: Final = {"none": "none", "password": "password", "pop_before_smtp": "P
 """The names of the authentication methods in a table."""
 
 
-def print_slots(home: Path, *, as_json: bool, long: bool = False) -> None:
+def print_slots(home: Home, *, as_json: bool, long: bool = False) -> None:
     """Print every slot and account of a home folder, as a table or as JSON.
 
     Args:
@@ -90,7 +91,7 @@ def _last_test(test: dict[str, Any] | None) -> str:
     return f"{mark} {_local_time(test['at'])}"
 
 
-def remarks(home: Path, rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+def remarks(home: Home, rows: Iterable[dict[str, Any]]) -> Iterator[str]:
     """Yield what is wrong with each record, and the command that helps.
 
     Args:

@@ -10,7 +10,7 @@ from mailslot.cli.settings import AsJson
 from mailslot.cli.slot_list import print_slots
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from mailslot.home.home import Home
 
 
 def slots(
@@ -27,5 +27,5 @@ def slots(
         mailslot slots
         mailslot slots --long
     """
-    home: Path = context.obj
+    home: Home = context.obj
     print_slots(home, as_json=as_json, long=long)

@@ -7,15 +7,15 @@ import shlex
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from mailslot.cli.home import home_folder
+from mailslot.cli.home import find_home
 from mailslot.errors import InputError
 from mailslot.slots.connection_profile import NotConfiguredError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
-    from pathlib import Path
 
     from mailslot.diagnosis.catalogue import Explanation
+    from mailslot.home.home import Home
     from mailslot.slots.settings import Settings
     from mailslot.slots.slot import Slot
 
@@ -23,18 +23,18 @@ _PLAIN: Final = re.compile(r"[\w@%+=:,./…-]+")
 """What a shell takes as it is; `…` stands for what the person has to fill in."""
 
 
-def suggested_command(home: Path, *words: str) -> str:
+def suggested_command(home: Home, *words: str) -> str:
     """Return a command of mailslot as a person types it in a shell, with the home folder if it is not the usual one.
 
     Args:
         home: the home folder that the command is for.
         words: the command, and its arguments.
     """
-    above = () if home == home_folder(None) else ("--home", str(home))
+    above = () if home.name == find_home(None).name else ("--home", home.name)
     return " ".join(_quoted(word) for word in ("mailslot", *above, *words))
 
 
-def repairing_command(home: Path, slot: Slot, explanation: Explanation) -> str:
+def repairing_command(home: Home, slot: Slot, explanation: Explanation) -> str:
     """Return the command by which the person at the device mends a fault of a slot; empty where none does."""
     if explanation.settings:
         return suggested_command(home, "set", slot.id, *explanation.settings)
@@ -45,7 +45,7 @@ def repairing_command(home: Path, slot: Slot, explanation: Explanation) -> str:
 
 
 @contextmanager
-def suggesting_settings(home: Path, slot: Slot, settings: Callable[[], Settings]) -> Generator[None]:
+def suggesting_settings(home: Home, slot: Slot, settings: Callable[[], Settings]) -> Generator[None]:
     """Name the command that sets what is missing for a sign-in, where an error says that something is.
 
     Args:

@@ -25,12 +25,12 @@ from mailslot.slots.slot import slots_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from rich.console import RenderableType
 
     from mailslot.diagnosis.result import TestResult
     from mailslot.diagnosis.stages import StageResult
+    from mailslot.home.home import Home
     from mailslot.slots.records import Records
     from mailslot.slots.slot import Slot
 
@@ -145,7 +145,7 @@ class _Progress:
         return self._spinner if stage.ok is None else f"{_MARKS[stage.ok]} {_time(stage.seconds)}"
 
 
-def _report(slot: Slot, result: TestResult, language: str, home: Path) -> str:
+def _report(slot: Slot, result: TestResult, language: str, home: Home) -> str:
     """Return the report of a test for an administrator."""
     from mailslot.diagnosis.catalogue import actor_name, explain, label  # noqa: PLC0415 - only where something is said
 

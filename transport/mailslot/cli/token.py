@@ -26,8 +26,7 @@ from mailslot.slots.slot import slots_of
 from mailslot.timestamps import short_local_time
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from mailslot.home.home import Home
     from mailslot.oauth.flow import Person
     from mailslot.oauth.grant_source import GrantSource
     from mailslot.slots.records import Records
@@ -56,7 +55,7 @@ def get(
         mailslot token get network.smtp
         mailslot token get network.smtp --flow paste
     """
-    home: Path = context.obj
+    home: Home = context.obj
     found = find_slot(home, slot)
     records = open_records(home)
     with suggesting_settings(home, found, lambda: records.settings.load()[found.record]):
@@ -86,7 +85,7 @@ async def _get(records: Records, slot: Slot, flow_name: str | None) -> None:
         except ApplicationMissingError as error:
             console.print(f"How to register an application with {error.provider.name}:")
             text = error.provider.registration.replace(
-                "mailslot set SLOT", suggested_command(records.home, "set", slot.id)
+                "mailslot set SLOT", suggested_command(records.place, "set", slot.id)
             )
             console.print(escape("\n".join(steps(text))), highlight=False, soft_wrap=True)
             raise
@@ -134,7 +133,7 @@ def delete(
         mailslot token delete network.smtp
         mailslot token delete network.smtp --yes
     """
-    home: Path = context.obj
+    home: Home = context.obj
     found = find_slot(home, slot)
     records = open_records(home)
     names = " and ".join(each.id for each in slots_of(found.record) or (found,))
@@ -165,13 +164,13 @@ def moved(
         mailslot token moved
         mailslot token moved fax.pop --yes
     """
-    home: Path = context.obj
+    home: Home = context.obj
     slots = slot_directory(home).slots if slot is None else (find_slot(home, slot),)
     records = open_records(home)
     confirm("Is the device that this home folder was on out of use, or was it this one?", yes=yes)
     anyio.run(_moved, records, slots)
     if slot is None:
-        anyio.run(_move_queue, records.home)
+        anyio.run(_move_queue, records.place)
 
 
 async def _moved(records: Records, slots: tuple[Slot, ...]) -> None:
@@ -183,10 +182,10 @@ async def _moved(records: Records, slots: tuple[Slot, ...]) -> None:
     console.print(f"The token of {names} is renewed here from now on." if found else "There is no token.")
 
 
-async def _move_queue(home: Path) -> None:
+async def _move_queue(home: Home) -> None:
     from mailslot.spool.spool import Spool  # noqa: PLC0415 - the other commands do not need it
 
-    if (home / "spool").exists():
+    if home.has_spool():
         async with Spool(home) as spool:
             await spool.move_here()
 
@@ -222,7 +221,7 @@ def status(
         mailslot token status
         mailslot token status network.smtp --json
     """
-    home: Path = context.obj
+    home: Home = context.obj
     slots = slot_directory(home).slots if slot is None else (find_slot(home, slot),)
     rows = anyio.run(token_rows, open_records(home), slots)
     if as_json:

@@ -101,7 +101,7 @@ async def check_connection(
     # A server may echo a secret in an encoding that the transcript's redactor did not recognize.
     result = replace(await run_sync(scrub_result, result, await test.secrets()), settings=settings)
     try:
-        await History(connector.records.home).add(result)
+        await History(connector.records.place).add(result)
     except (MailError, OSError) as error:
         logger.warning("The result of the connection test could not be kept: %s", error)
     return result

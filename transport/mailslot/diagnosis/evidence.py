@@ -180,7 +180,7 @@ class Evidence:
     async def _transcripts(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
         for record in await self._records_of_device():
-            for test in await History(self._records.home).last(record, 1):
+            for test in await History(self._records.place).last(record, 1):
                 if test.transcript:
                     found[record] = [f"{test.slot}, {iso(test.at)}", "", *test.transcript]
         return found
@@ -188,7 +188,7 @@ class Evidence:
     async def _tests(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for record in await self._records_of_device():
-            tests = await History(self._records.home).last(record)
+            tests = await History(self._records.place).last(record)
             if tests:
                 found[record] = [
                     {
@@ -208,9 +208,9 @@ class Evidence:
     async def _gateway(self) -> dict[str, Any] | None:
         """Return what came of the devices last, and who knocked; where there is no device, nothing."""
         current = await run_sync(self._records.settings.current)
-        if not await run_sync((self._records.home / "spool").is_dir):
+        if not await run_sync(self._records.place.has_spool):
             return None
-        async with Spool(self._records.home) as spool:
+        async with Spool(self._records.place) as spool:
             log = GatewayLog(spool.store(STORE))
             devices = {name: await log.dialogues(name) for name in current.groups["devices"]}
             unknown = [_iso_times(asdict(each)) for each in await log.unknown_devices()]
@@ -218,9 +218,9 @@ class Evidence:
         return ({"devices": came} if came else {}) | ({"unknown": unknown} if unknown else {})
 
     async def _queue(self) -> dict[str, Any] | None:
-        if not await run_sync((self._records.home / "spool").is_dir):
+        if not await run_sync(self._records.place.has_spool):
             return None
-        async with Spool(self._records.home) as spool:
+        async with Spool(self._records.place) as spool:
             return {"jobs": dict(await spool.count_by_state())}
 
 

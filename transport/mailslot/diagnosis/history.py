@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from anyio.to_thread import run_sync
 
-from mailslot.vault import durable
-from mailslot.vault.lock import blocking_lock
+from mailslot.home.folder import home_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mailslot.diagnosis.result import TestResult
+    from mailslot.home.home import Home
 
 MAX_ENTRIES: Final = 200
 """Number of tests kept for each record."""
@@ -58,10 +58,10 @@ class PastTest:
 
 
 class History:
-    """The tests of a device: one file for each record, one line for each test, the oldest first."""
+    """The tests of a device: one document for each record, one line for each test, the oldest first."""
 
-    def __init__(self, home: Path) -> None:
-        self._folder = home / "history"
+    def __init__(self, home: Path | Home) -> None:
+        self._home = home_of(home)
 
     async def add(self, result: TestResult) -> None:
         """Add a test; it is on the disk when this returns.
@@ -77,23 +77,23 @@ class History:
         return await run_sync(self._read, record, limit)
 
     def _add(self, record: str, test: PastTest) -> None:
-        path = self._path(record)
-        with blocking_lock(path.with_suffix(".lock"), timeout=_WAIT):
+        with self._home.blocking_lock(f"history-{record}", timeout=_WAIT):
             earlier = [replace(each, transcript=()) for each in reversed(self._read(record, MAX_ENTRIES - 1))]
             lines = [json.dumps(asdict(each)) for each in [*earlier, test]]
-            durable.replace(path, "".join(f"{line}\n" for line in lines).encode())
+            self._home.documents.replace({_name(record): "".join(f"{line}\n" for line in lines).encode()})
 
     def _read(self, record: str, limit: int) -> list[PastTest]:
         try:
-            octets = durable.read(self._path(record), _MAX_OCTETS) or b""
+            octets = self._home.documents.read(_name(record), _MAX_OCTETS) or b""
         except OSError:
             # The next test begins a new file.
             return []
         found = (test for line in reversed(octets.splitlines()) if (test := _parse(line)) is not None)
         return list(islice(found, max(0, limit)))
 
-    def _path(self, record: str) -> Path:
-        return self._folder / f"{record}.jsonl"
+
+def _name(record: str) -> str:
+    return f"history/{record}.jsonl"
 
 
 def _past_test(result: TestResult) -> PastTest:

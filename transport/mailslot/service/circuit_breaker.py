@@ -11,7 +11,6 @@ from mailslot.errors import MailError
 from mailslot.oauth.grant import Grant, copied_home_error
 from mailslot.slots.grant_store import GRANT_FIELD
 from mailslot.slots.settings import directory_of
-from mailslot.vault.durable import file_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,7 +112,7 @@ class SettingsWatch:
         return await run_sync(self._changed)
 
     def _changed(self) -> bool:
-        stamps = [file_version(self._records.home / name) for name in ("mailslot.toml", "vault", "key")]
+        stamps = self._records.place.documents.configuration_version()
         if stamps == self._stamps:
             return False
         self._stamps = stamps

@@ -18,7 +18,6 @@ from mailslot.slots.gateway.gateway_settings import GatewaySettings
 from mailslot.slots.section import DEVICE
 from mailslot.spool.spool import Spool
 from mailslot.spool.working_folders import remove_abandoned_folders, working_folder
-from mailslot.vault import durable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping
@@ -92,7 +91,7 @@ class Device:
 
     @property
     def home(self) -> Path:
-        """The home folder."""
+        """The folder for what belongs to this machine; for a home folder, that folder."""
         return self.records.home
 
     def now(self) -> float:
@@ -150,7 +149,7 @@ class Device:
         )
 
     def working_folder(self) -> AbstractAsyncContextManager[Path]:
-        """Return a temporary folder in the home folder; use it with ``async with``.
+        """Return a temporary folder on this machine; use it with ``async with``.
 
         Raises:
             SpoolError: it cannot be created.
@@ -184,7 +183,7 @@ class Device:
         """
         wanted = tuple(sections)
         # A service calls this every two seconds, and checking an unchanged file needs no thread.
-        if not self._must_read(durable.file_version(self.records.settings.path), wanted):
+        if self.records.place.is_local and not self._must_read(self.records.settings.version(), wanted):
             return False
         changed = await run_sync(self._refresh, wanted)
         if changed:
@@ -200,7 +199,7 @@ class Device:
         return stamp != self._seen or any(section.name not in self._sections for section in more)
 
     def _refresh(self, more: tuple[Section, ...]) -> bool:
-        stamp = durable.file_version(self.records.settings.path)
+        stamp = self.records.settings.version()
         if not self._must_read(stamp, more):
             return False
         wanted = {section.name: section for section, _ in self._sections.values()} | {each.name: each for each in more}
@@ -235,7 +234,7 @@ async def open_device(
     wanted = {section.name: section for section in (DEVICE, *sections)}
     await run_sync(records.settings.load)
     clocks = clocks or Clocks()
-    async with Spool(records.home, clock=clocks.wall) as spool, Connector(records, clocks=clocks) as connector:
+    async with Spool(records.place, clock=clocks.wall) as spool, Connector(records, clocks=clocks) as connector:
         device = Device(records, connector, spool, clocks=clocks, speed=speed)
         await device.refresh(wanted.values())
         yield device

@@ -29,6 +29,7 @@ from mailslot.spool.spool import Spool
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from mailslot.home.home import Home
     from mailslot.slots.records import Records
     from mailslot.slots.settings import Settings
     from mailslot.slots.settings_document import CurrentSettings
@@ -87,15 +88,15 @@ async def check_device(records: Records) -> list[Check]:
     Returns:
         the results, in a fixed order.
     """
-    found = [await run_sync(_check_service, records.home)]
+    found = [await run_sync(_check_service, records.place)]
     try:
         settings = await run_sync(records.settings.current)
     except MailError as error:
-        return [*found, Check("settings", "fault", str(error)), *await _check_queue(records.home)]
+        return [*found, Check("settings", "fault", str(error)), *await _check_queue(records.place)]
     if settings.fault:
         found.append(Check("settings", "fault", f"The settings that were in use stay so: {settings.fault}"))
     found += await _check_slots(records, settings)
-    found += await _check_queue(records.home)
+    found += await _check_queue(records.place)
     found.append(await _check_clock(records, settings))
     found.append(await run_sync(_check_disk, records.home))
     found += await run_sync(list, _check_certificates(settings))
@@ -103,7 +104,7 @@ async def check_device(records: Records) -> list[Check]:
     return found
 
 
-def _check_service(home: Path) -> Check:
+def _check_service(home: Home) -> Check:
     if is_service_running(home):
         return Check("service", "ok", "The service is running.")
     return Check("service", "fault", "No service is running, so nothing is sent and nothing fetched.", "", ("serve",))
@@ -154,8 +155,8 @@ def _check_token(row: Mapping[str, Any], settings: Settings) -> Check | None:
     return Check("slot", "fault", health["sentence"], "", () if health["state"] == "needs_administrator" else get)
 
 
-async def _check_queue(home: Path) -> list[Check]:
-    if not (home / "spool").is_dir():
+async def _check_queue(home: Home) -> list[Check]:
+    if not await run_sync(home.has_spool):
         return [Check("queue", "ok", "Nothing waits.")]
     try:
         async with Spool(home) as spool:

@@ -22,6 +22,7 @@ from mailslot.spool.errors import SpoolError
 
 if TYPE_CHECKING:
     from mailslot.service.device import Device
+    from mailslot.service.header_summary import HeaderSummary
     from mailslot.service.pipeline import Handled, Pipeline
     from mailslot.spool.incoming import Incoming
 
@@ -67,8 +68,15 @@ async def next_due(device: Device, record: str) -> float | None:
 
 
 async def _handle(device: Device, mail: Incoming, pipeline: Pipeline) -> HandlingResult:
+    async with device.spool.ledger.local_file(mail) as path:
+        summary = None if path is None else await run_sync(summarize_header_of, path)
+        return await _handle_summarized(device, mail, pipeline, summary)
+
+
+async def _handle_summarized(
+    device: Device, mail: Incoming, pipeline: Pipeline, summary: HeaderSummary | None
+) -> HandlingResult:
     ledger = device.spool.ledger
-    summary = None if mail.path is None else await run_sync(summarize_header_of, mail.path)
     # The attempt is counted first, so that a mail that crashes the process is eventually set aside, too.
     try:
         mail = await ledger.begin_handling(mail.id)

@@ -36,7 +36,7 @@ async def slot_rows(records: Records, slots: Collection[Slot]) -> list[dict[str,
         MailError: the settings cannot be used.
     """
     rows = await token_rows(records, slots)
-    history = History(records.home)
+    history = History(records.place)
     settings = (await run_sync(records.settings.current)).records
     last = {
         record: _last_test(await history.last(record), settings[record]) for record in {slot.record for slot in slots}

@@ -125,7 +125,7 @@ async def _records(device: Device) -> list[_Family]:
     unsaved = _Family("token_unsaved", "gauge", "Whether the newest token is in the memory of this process only.")
     at = _Family("last_test_timestamp_seconds", "gauge", "When a record's connection was tested last.")
     ok = _Family("last_test_ok", "gauge", "Whether that test was passed.")
-    history = History(device.home)
+    history = History(device.records.place)
     for record, settings in (await _settings(device)).items():
         if settings.authentication == "oauth2" and settings.token_source is None:
             line, state = await device.records.tokens.status(record, settings, device.now())

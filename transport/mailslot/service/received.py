@@ -57,9 +57,10 @@ async def describe_mail(spool: Spool, mail: Incoming) -> ReceivedMail:
         SpoolError: the spool cannot be read.
     """
     notes: dict[str, Any] = await spool.store(mail.record.partition("-")[0]).get(f"mail:{mail.id}", {})
-    if mail.path is None:
-        sender, subject = str(notes.get("from", "")), str(notes.get("subject", ""))
-    else:
-        summary = await run_sync(summarize_header_of, mail.path)
-        sender, subject = summary.sender, summary.subject
+    async with spool.ledger.local_file(mail) as path:
+        if path is None:
+            sender, subject = str(notes.get("from", "")), str(notes.get("subject", ""))
+        else:
+            summary = await run_sync(summarize_header_of, path)
+            sender, subject = summary.sender, summary.subject
     return ReceivedMail(mail, sender, subject, notes.get("pages"))

@@ -33,7 +33,7 @@ class ServerLimits:
     def __init__(self, store: Store, records: Records) -> None:
         self._store = store
         self._records = records
-        self._history = History(records.home)
+        self._history = History(records.place)
         self._known: dict[str, tuple[str | None, int]] = {}
 
     async def remember(self, record: str, server: str | None, size: int | None) -> None:

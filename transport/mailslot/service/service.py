@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import anyio
+from anyio.to_thread import run_sync
 
 from mailslot.errors import MailError
 from mailslot.exit_guard import ExitGuard, guard_tasks
@@ -17,7 +18,7 @@ from mailslot.service.account_polling import AccountPolling
 from mailslot.service.log import describe_error
 from mailslot.service.pipeline import account_poller, pollers
 from mailslot.service.poll_loop import PollLoop
-from mailslot.service.service_lock import LOCK_TIMEOUT, service_lock
+from mailslot.service.service_lock import LOCK_TIMEOUT, SERVICE_LOCK
 from mailslot.service.token_refresh import refresh_tokens
 from mailslot.service.worker import GRACE, Worker
 from mailslot.slots.slot import PROTOCOLS
@@ -95,11 +96,11 @@ class Service:
             SpoolError: `spool_busy`, another process serves this home folder; `spool_unreadable`, the list of jobs was
                 removed, replaced or damaged while it ran, so that the service manager must restart it.
         """
-        home = self._device.home
-        sentence = f"Another process of mailslot serves {home} already."
+        home = self._device.records.place
+        sentence = f"Another process of mailslot serves {home.name} already."
         with guard_tasks():
             async with (
-                exclusive_lock(service_lock(home), sentence, timeout=LOCK_TIMEOUT),
+                exclusive_lock(home.lock(SERVICE_LOCK, timeout=LOCK_TIMEOUT), sentence),
                 anyio.create_task_group() as group,
             ):
                 await self._device.remove_abandoned_folders()
@@ -107,7 +108,7 @@ class Service:
                 for name, work in self._tasks():
                     group.start_soon(self._supervise, name, work)
                 self._manager.ready()
-                if not self._device.records.settings.path.exists():
+                if await run_sync(self._device.records.settings.version) is None:
                     # This is also the case if the disk is not mounted.
                     logger.warning(
                         "There are no settings in %s: nothing is sent or polled", self._device.records.settings.path

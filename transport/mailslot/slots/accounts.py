@@ -14,7 +14,6 @@ from mailslot.vault.errors import VaultError
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from mailslot.slots.records import Records
     from mailslot.slots.settings_document import CurrentSettings
@@ -127,10 +126,10 @@ def _secret_names(records: Records, record: str) -> frozenset[str]:
 
 
 def _remove(records: Records, record: str) -> None:
-    def secrets() -> AbstractContextManager[dict[Path, bytes | None]]:
+    def secrets() -> AbstractContextManager[dict[str, bytes | None]]:
         return records.vault.prepare_change(record, dict.fromkeys(_secret_names(records, record)))
 
-    records.settings.edit({("records", record): None}, other_files=secrets)
+    records.settings.edit({("records", record): None}, other_documents=secrets)
 
 
 def join_names(names: list[str], one: str, several: str) -> str:

@@ -10,14 +10,12 @@ import anyio
 from anyio.to_thread import run_sync
 
 from mailslot.oauth.grant import Grant
-from mailslot.oauth.location import locate
 from mailslot.vault.errors import VaultError
-from mailslot.vault.lock import process_lock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
-    from pathlib import Path
 
+    from mailslot.home.home import Home
     from mailslot.oauth.location import Location
     from mailslot.vault.vault import Vault
 
@@ -34,13 +32,13 @@ class RecordGrantStore:
     Args:
         vault: the secrets of the device.
         record: the record.
-        lock_file: the lock file for refreshing its grant, across processes.
+        home: where they are; it has a lock for refreshing the grant, across processes.
     """
 
-    def __init__(self, vault: Vault, record: str, lock_file: Path) -> None:
+    def __init__(self, vault: Vault, record: str, home: Home) -> None:
         self._vault = vault
         self._record = record
-        self._lock_file = lock_file
+        self._home = home
         self._task_lock = anyio.Lock()
 
     async def load(self) -> Grant | None:
@@ -87,8 +85,8 @@ class RecordGrantStore:
             await run_sync(self._vault.delete, self._record)
 
     def locate(self) -> Location:
-        """Return the location of this home folder. It blocks: call it in a thread."""
-        return locate(self._lock_file)
+        """Return the location of this home. It blocks: call it in a thread."""
+        return self._home.locate(self._record)
 
     async def move_here(self) -> bool:
         """Bind the grant to this location, because a person says that the device was moved here.
@@ -114,5 +112,5 @@ class RecordGrantStore:
             VaultError: `token_store_busy`, `token_store_unwritable`.
         """
         # The file lock would be enough, but with a lock in memory, tasks of this process need not poll it.
-        async with self._task_lock, process_lock(self._lock_file, timeout=LOCK_TIMEOUT):
+        async with self._task_lock, self._home.lock(self._record, timeout=LOCK_TIMEOUT):
             yield

@@ -1,11 +1,13 @@
-"""The records of a home folder: their settings and secrets, which are changed together."""
+"""The records of a home: their settings and secrets, which are changed together."""
 
 from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import asdict
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from mailslot.home.folder import FolderHome
 from mailslot.slots.checks import check_ca_file, check_secret
 from mailslot.slots.copying import copied_values
 from mailslot.slots.effective_settings import effective_settings
@@ -24,14 +26,13 @@ from mailslot.slots.settings import keys_for, protocol_of
 from mailslot.slots.settings_file import SettingsFile
 from mailslot.slots.submitter import find_submitter
 from mailslot.slots.tokens import RecordTokens
-from mailslot.vault.keys import KeyRing
 from mailslot.vault.vault import Vault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
+    from mailslot.home.home import Home
     from mailslot.slots.keys import SetterRole
     from mailslot.slots.settings import Settings
     from mailslot.wire.secret import Secret
@@ -52,27 +53,31 @@ class ChangeResult(NamedTuple):
 
 
 class Records:
-    """The records of a home folder. All methods block for a moment: call them in a thread.
+    """The records of a home. All methods block for a moment: call them in a thread.
 
     Attributes:
-        home: the folder.
+        place: where everything is.
         settings: ``mailslot.toml``.
         vault: the secrets.
         tokens: the tokens behind the records.
     """
 
-    def __init__(self, home: Path, credentials: Path | None = None) -> None:
-        """Open a home folder; nothing is created before something is stored.
+    def __init__(self, home: Path | Home, credentials: Path | None = None) -> None:
+        """Open a home; nothing is created before something is stored.
 
         Args:
-            home: the folder.
-            credentials: the service manager's folder of credentials; None without one.
+            home: the home, or its folder.
+            credentials: for a folder, the service manager's folder of credentials; None without one.
         """
-        self.home = home
-        self.settings = SettingsFile(home)
-        self._keys = KeyRing(home, credentials)
-        self.vault = Vault(home / "vault", self._keys)
-        self.tokens = RecordTokens(home, self.vault)
+        self.place: Final = FolderHome(home, credentials) if isinstance(home, Path) else home
+        self.settings = SettingsFile(self.place)
+        self.vault = Vault(self.place.documents, self.place.keys)
+        self.tokens = RecordTokens(self.place, self.vault)
+
+    @property
+    def home(self) -> Path:
+        """The folder for what belongs to this machine; for a home folder, that folder."""
+        return self.place.folder
 
     def check_key(self) -> None:
         """Check that the encryption key of the secrets can be used. The settings can be used even if it cannot.
@@ -80,7 +85,7 @@ class Records:
         Raises:
             MailError: cause `token_store_unreadable`.
         """
-        self._keys.check()
+        self.place.keys.check()
 
     def rotate_key(self) -> int:
         """Encrypt all secrets with a new key and delete the old one.
@@ -95,8 +100,8 @@ class Records:
         Raises:
             MailError: a secret or a key cannot be read or written.
         """
-        if not self._keys.is_provided:
-            self._keys.add_new_key()
+        if not self.place.keys.is_provided:
+            self.place.keys.add_new_key()
         return self.vault.rotate()
 
     def effective(self, record: str) -> Settings:
@@ -137,7 +142,7 @@ class Records:
         planned = self.plan_change(record, values, secrets, role=role)
         dropped: tuple[str, ...] = ()
 
-        def changed_files() -> AbstractContextManager[dict[Path, bytes | None]]:
+        def changed_files() -> AbstractContextManager[dict[str, bytes | None]]:
             nonlocal dropped
             if role != "local":
                 dropped = self._dropped_secrets(record, planned.values, secrets)
@@ -146,7 +151,9 @@ class Records:
             return nullcontext({})
 
         # They are changed together, so that a secret is never stored next to the wrong server.
-        settings = self.settings.change(record, planned.values, before_write=before_write, other_files=changed_files)
+        settings = self.settings.change(
+            record, planned.values, before_write=before_write, other_documents=changed_files
+        )
         return ChangeResult(settings, (*planned.notes, *(DROPPED_NOTES[name] for name in dropped)), dropped)
 
     def copy_provider(self, record: str, target: str, *, role: SetterRole = "local") -> ChangeResult:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import errno
-import os
-import stat
-import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.errors import InputError
+from mailslot.home.folder import home_of
 from mailslot.slots.gateway.table_groups import GROUPS
 from mailslot.slots.keys import parse_value
 from mailslot.slots.section import find_section
@@ -32,14 +29,13 @@ from mailslot.slots.settings_document import (
     parse_settings_document,
 )
 from mailslot.slots.slot import SlotDirectory, is_account
-from mailslot.vault import durable
 from mailslot.vault.errors import VaultError, reason_of
-from mailslot.vault.journal import Journal
-from mailslot.vault.lock import blocking_lock
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
+    from pathlib import Path
 
+    from mailslot.home.home import Home
     from mailslot.slots.section import Section
     from mailslot.slots.slot import Protocol
 
@@ -51,31 +47,30 @@ MAX_OCTETS: Final = 1024 * 1024
 LOCK_TIMEOUT: Final = 30.0
 """Seconds to wait for another process that is changing the file."""
 
-_MTIME_RESOLUTION: Final = 2e9  # nanoseconds: the coarsest file system (FAT) has time stamps of 2 seconds
 _BOM: Final = b"\xef\xbb\xbf"
 
 Changes = Mapping[Table, Mapping[str, object | None] | None]
-OtherFiles = Callable[[], AbstractContextManager[dict[Path, bytes | None]]]
-"""Yields the contents of other files, None for those to remove; they are locked while its block runs."""
+OtherDocuments = Callable[[], AbstractContextManager[dict[str, bytes | None]]]
+"""Yields the contents of other documents, None for those to remove; they are locked while its block runs."""
 
 
 class SettingsFile:
-    """The settings in one file of the home folder. All methods block for a moment: call them in a thread.
+    """The settings in one document of a home. All methods block for a moment: call them in a thread.
 
     Attributes:
         path: the file, which need not exist.
     """
 
-    def __init__(self, home: Path, sections: Iterable[Section] = ()) -> None:
+    def __init__(self, home: Path | Home, sections: Iterable[Section] = ()) -> None:
         """Initialize it; nothing is read yet.
 
         Args:
-            home: the home folder.
+            home: the home, or its folder.
             sections: further sections to allow, besides those of the device and the plugins.
         """
-        self.path = home / FILE_NAME
-        self._lock = home / "locks" / "settings.lock"
-        self._journal = Journal(home)
+        self._home = home_of(home)
+        self._documents = self._home.documents
+        self.path: Final = self._documents.path(FILE_NAME)
         self._sections = {section.name: section for section in sections}
         self._cached: tuple[object, SettingsDocument | SettingsFileError] | None = None
         self._last_good: SettingsDocument | None = None
@@ -150,7 +145,7 @@ class SettingsFile:
         values: Mapping[str, object | None],
         *,
         before_write: Callable[[], None] | None = None,
-        other_files: OtherFiles | None = None,
+        other_documents: OtherDocuments | None = None,
     ) -> Settings:
         """Change settings of a record and write the file; if any of them is not allowed, nothing changes.
 
@@ -158,8 +153,8 @@ class SettingsFile:
             record: the record.
             values: text or numbers, by key; None unsets one.
             before_write: called after all checks and before the file is written; if it raises, nothing changes.
-            other_files: called after that; returns the contents of other files to be replaced in the same atomic
-                change.
+            other_documents: called after that; returns the contents of other documents to be replaced in the same
+                atomic change.
 
         Returns:
             the record's new settings.
@@ -167,9 +162,9 @@ class SettingsFile:
         Raises:
             InputError: a key, a value or the combination is not allowed, or the file cannot be written.
         """
-        return self.edit({("records", record): values}, before_write=before_write, other_files=other_files).records[
-            record
-        ]
+        return self.edit(
+            {("records", record): values}, before_write=before_write, other_documents=other_documents
+        ).records[record]
 
     def change_section(
         self, section: Section, values: Mapping[str, object | None], *, before_write: Callable[[], None] | None = None
@@ -181,7 +176,11 @@ class SettingsFile:
         )
 
     def edit(
-        self, changes: Changes, *, before_write: Callable[[], None] | None = None, other_files: OtherFiles | None = None
+        self,
+        changes: Changes,
+        *,
+        before_write: Callable[[], None] | None = None,
+        other_documents: OtherDocuments | None = None,
     ) -> SettingsDocument:
         """Change several tables in one atomic change.
 
@@ -189,7 +188,7 @@ class SettingsFile:
             changes: the values, as for `change`, by table: ``("records", "smtp")``, ``("device",)`` or ``("listeners",
                 "scanners")``; None removes a table. The table of a new account must also contain ``protocol``.
             before_write: as for `change`.
-            other_files: as for `change`.
+            other_documents: as for `change`.
 
         Returns:
             the new contents of the file.
@@ -211,10 +210,9 @@ class SettingsFile:
                 if any(values is None or values for values in parsed.values())
                 else None
             )
-            with nullcontext(dict[Path, bytes | None]()) if other_files is None else other_files() as others:
+            with nullcontext(dict[str, bytes | None]()) if other_documents is None else other_documents() as others:
                 if octets is not None:
-                    # If the file is a symbolic link, its target is replaced.
-                    others[Path(os.path.realpath(self.path))] = octets
+                    others[FILE_NAME] = octets
                 self._write(others)
         return document
 
@@ -284,7 +282,7 @@ class SettingsFile:
     def _document(self) -> SettingsDocument:
         """Return the file's document, parsed again only if it may have changed."""
         self._finish_interrupted_change()
-        mark = self._file_state()
+        mark = self._documents.state(FILE_NAME)
         if self._cached is not None and mark is not None and self._cached[0] == mark:
             found = self._cached[1]
         else:
@@ -297,20 +295,18 @@ class SettingsFile:
             raise SettingsFileError(str(found), faults=found.faults, detail=found.detail, document=found.document)
         return found
 
-    def _file_state(self) -> object | None:
-        """Return a value that differs after the file has changed; None if a change could go unnoticed."""
-        try:
-            state = self.path.stat()
-        except OSError as error:
-            return error.errno
-        if abs(time.time_ns() - state.st_mtime_ns) < _MTIME_RESOLUTION:
-            return None
-        return state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_mode
+    def version(self) -> object:
+        """Return a value that changes whenever the file is written; None if there is none."""
+        return self._documents.version(FILE_NAME)
+
+    def modified_at(self) -> float:
+        """Return when the file was written last, in seconds since 1970; 0.0 if there is none."""
+        return self._documents.modified_at(FILE_NAME)
 
     def _text(self) -> tuple[str, str]:
         """Return the file's text with LF line ends, and the line end that the file uses."""
         try:
-            octets = (durable.read(self.path, MAX_OCTETS, _check_regular) or b"").removeprefix(_BOM)
+            octets = (self._documents.read(FILE_NAME, MAX_OCTETS) or b"").removeprefix(_BOM)
         except OSError as error:
             reason = f"it is larger than {MAX_OCTETS} octets" if error.errno == errno.EFBIG else error.strerror
             raise SettingsFileError(f"{self.path} cannot be read: {reason}.", detail=str(error)) from error
@@ -335,7 +331,7 @@ class SettingsFile:
     def _finish_interrupted_change(self) -> None:
         """Finish a change of settings and secrets that a dead process has left unfinished."""
         try:
-            self._journal.recover_if_needed()
+            self._documents.recover_if_needed()
         except VaultError as error:
             raise SettingsFileError(f"{self.path} cannot be read: {error}", detail=error.detail) from error
 
@@ -346,15 +342,9 @@ class SettingsFile:
             raise SettingsFileError(f"{self.path} cannot be written: it would be larger than {MAX_OCTETS} octets.")
         return octets
 
-    def _write(self, contents: Mapping[Path, bytes | None]) -> None:
+    def _write(self, contents: Mapping[str, bytes | None]) -> None:
         try:
-            match list(contents.items()):
-                case []:
-                    pass
-                case [(path, bytes() as octets)]:
-                    durable.replace(path, octets)
-                case _:
-                    self._journal.replace(contents)
+            self._documents.replace(contents)
         except OSError as error:
             raise SettingsFileError(f"{self.path} cannot be written: {error.strerror}.", detail=str(error)) from error
 
@@ -362,7 +352,7 @@ class SettingsFile:
     def _exclusive(self) -> Generator[None]:
         with ExitStack() as stack:
             try:
-                stack.enter_context(blocking_lock(self._lock, timeout=LOCK_TIMEOUT))
+                stack.enter_context(self._home.blocking_lock("settings", timeout=LOCK_TIMEOUT))
             except VaultError as error:
                 reason, cause = str(error), error.__cause__
                 if error.cause == "token_store_busy":
@@ -381,13 +371,6 @@ def _read_mendable(read: Callable[[], SettingsDocument]) -> tuple[SettingsDocume
         if error.document is None:
             raise
         return error.document, error
-
-
-def _check_regular(state: os.stat_result) -> None:
-    if stat.S_ISDIR(state.st_mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    if not stat.S_ISREG(state.st_mode):
-        raise OSError(errno.EINVAL, "It is no file")
 
 
 def _is_same(one: SettingsDocument, other: SettingsDocument) -> bool:

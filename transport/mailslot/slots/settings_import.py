@@ -27,7 +27,6 @@ from mailslot.slots.settings_export import HEADER, VERSION, keys_of, select_tabl
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from mailslot.slots.records import Records
     from mailslot.slots.settings_document import CurrentSettings
@@ -153,13 +152,15 @@ def apply_import(records: Records, plan: ImportPlan) -> None:
         if _tables(now) != plan.before or _dropped(records, now.records, after.records) != plan.dropped:
             raise SettingsFileError("The settings have been changed meanwhile, and nothing was taken over: try again.")
 
-    def changed_files() -> AbstractContextManager[dict[Path, bytes | None]]:
+    def changed_files() -> AbstractContextManager[dict[str, bytes | None]]:
         # They are changed together, so that a secret is never stored next to the wrong server.
         return records.vault.prepare_changes({record: dict.fromkeys(names) for record, names in plan.dropped.items()})
 
     if plan.changes:
         records.settings.edit(
-            _json_values(plan.values), before_write=check_unchanged, other_files=changed_files if plan.dropped else None
+            _json_values(plan.values),
+            before_write=check_unchanged,
+            other_documents=changed_files if plan.dropped else None,
         )
 
 

@@ -16,8 +16,7 @@ from mailslot.slots.grant_store import RecordGrantStore
 from mailslot.slots.oauth_client import client_for_flow
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from mailslot.home.home import Home
     from mailslot.oauth.client import ClientCertificate, OAuthClient
     from mailslot.oauth.flow import Flow, P
     from mailslot.oauth.grant import Grant
@@ -31,13 +30,13 @@ if TYPE_CHECKING:
 class RecordTokens:
     """The tokens of the records of a home folder."""
 
-    def __init__(self, home: Path, vault: Vault) -> None:
+    def __init__(self, home: Home, vault: Vault) -> None:
         self._home = home
         self._vault = vault
 
     def store(self, record: str) -> RecordGrantStore:
         """Return the grant store of a record."""
-        return RecordGrantStore(self._vault, record, self._home / "locks" / f"{record}.lock")
+        return RecordGrantStore(self._vault, record, self._home)
 
     def source(self, record: str, settings: Settings, flow: Flow[P], http: TokenHttp) -> GrantSource[P]:
         """Return the token source of a record.

@@ -12,22 +12,19 @@ import anyio.to_thread
 
 from mailslot.errors import InputError
 from mailslot.smtp.content import read_content
-from mailslot.spool import job_rows
 from mailslot.spool.errors import full_error
-from mailslot.spool.files import NewFile, check_free_space
 from mailslot.spool.job_envelope import JobEnvelope, check_new_job
 from mailslot.spool.limits import format_size
 from mailslot.wire.dot_stuffing import LineEndNormalizer
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable
-    from pathlib import Path
 
     from mailslot.smtp.content import Content
-    from mailslot.spool.database import Database
     from mailslot.spool.job import Job, NewJob
     from mailslot.spool.limits import SpoolLimits
+    from mailslot.spool.repositories import Repositories
+    from mailslot.spool.storage import MessageFile, Storage
 
 _PIECE_SIZE: Final = 1024 * 1024
 _WRITERS: Final = 4
@@ -60,10 +57,9 @@ class Unwritten:
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """Accepts messages into a folder and a database; see `mailslot.spool.spool.Spool.accept`."""
+    """Accepts messages into a storage; see `mailslot.spool.spool.Spool.accept`."""
 
-    database: Database
-    folder: Path
+    storage: Storage
     limits: SpoolLimits
     clock: Callable[[], float]
     unwritten: Unwritten = field(default_factory=Unwritten)
@@ -80,14 +76,14 @@ class Acceptance:
             created_at=self.clock(),
             lifetime=new.lifetime or self.limits.max_lifetime,
         )
-        if (existing := await self.database.read(partial(self._check_admission, envelope))) is not None:
+        if (existing := await self.storage.read(partial(self._check_admission, envelope))) is not None:
             return existing
-        file = NewFile(self.database, ".job")
+        file = self.storage.new_file(".job")
         try:
             line = envelope.encode()
             rest = await _write(message, line, file)
             insert = partial(self.insert, replace(envelope, line_length=len(line)), file)
-            return await anyio.to_thread.run_sync(file.commit, rest, insert)
+            return await anyio.to_thread.run_sync(self.storage.commit_file, file, rest, insert)
         except DuplicateKeyError as error:
             return error.job
         finally:
@@ -117,22 +113,22 @@ class Acceptance:
             SpoolError: `spool_full`.
         """
         self.check_size(size)
-        await self.database.read(partial(self._check_all_room, size))
+        await self.storage.read(partial(self._check_all_room, size))
 
-    def _check_admission(self, envelope: JobEnvelope, connection: sqlite3.Connection) -> Job | None:
-        if envelope.new.key is not None and (existing := job_rows.find_by_key(connection, envelope.new)) is not None:
+    def _check_admission(self, envelope: JobEnvelope, repositories: Repositories) -> Job | None:
+        if envelope.new.key is not None and (existing := repositories.jobs.find_by_key(envelope.new)) is not None:
             return existing
         self.check_size(envelope.size)
-        self._check_all_room(envelope.size, connection)
+        self._check_all_room(envelope.size, repositories)
         return None
 
-    def _check_all_room(self, size: int, connection: sqlite3.Connection) -> None:
-        self._check_room(connection, size)
-        check_free_space(self.folder, size, self.limits.disk_reserve)
+    def _check_all_room(self, size: int, repositories: Repositories) -> None:
+        self._check_room(repositories, size)
+        self.storage.check_free_space(size, self.limits.disk_reserve)
 
-    def _check_room(self, connection: sqlite3.Connection, size: int) -> None:
+    def _check_room(self, repositories: Repositories, size: int) -> None:
         limits = self.limits
-        jobs, octets = job_rows.count_unfinished(connection), job_rows.total_octets(connection)
+        jobs, octets = repositories.jobs.count_unfinished(), repositories.total_octets()
         if jobs >= limits.max_jobs:
             raise full_error(
                 f"{jobs} jobs are waiting, and no more than {limits.max_jobs} may: deliver or cancel some first."
@@ -145,7 +141,7 @@ class Acceptance:
             )
 
     def insert(
-        self, envelope: JobEnvelope, file: NewFile, connection: sqlite3.Connection, earlier: EarlierKey | None = None
+        self, envelope: JobEnvelope, file: MessageFile, repositories: Repositories, earlier: EarlierKey | None = None
     ) -> Job:
         """Insert the row of a job whose file is complete; raises `DuplicateKeyError` if its key is known."""
         if file.size != envelope.line_length + envelope.size:
@@ -155,17 +151,17 @@ class Acceptance:
                 detail=f"{file.size - envelope.line_length} octets instead of {envelope.size}",
             )
         # Another task or process may have accepted something meanwhile.
-        if envelope.new.key is not None and (existing := job_rows.find_by_key(connection, envelope.new)) is not None:
+        if envelope.new.key is not None and (existing := repositories.jobs.find_by_key(envelope.new)) is not None:
             raise DuplicateKeyError(existing)
-        if earlier is not None and (existing := _find_earlier(connection, envelope.new, earlier)) is not None:
+        if earlier is not None and (existing := _find_earlier(repositories, envelope.new, earlier)) is not None:
             raise DuplicateKeyError(existing)
-        self._check_room(connection, envelope.size)
-        job_id = job_rows.insert(connection, envelope, file=file.name, now=self.clock())
-        return job_rows.load(connection, job_id)
+        self._check_room(repositories, envelope.size)
+        job_id = repositories.jobs.insert(envelope, file=file.name, now=self.clock())
+        return repositories.jobs.load(job_id)
 
 
-def _find_earlier(connection: sqlite3.Connection, new: NewJob, earlier: EarlierKey) -> Job | None:
-    job = job_rows.find_by_key(connection, replace(new, key=earlier.key))
+def _find_earlier(repositories: Repositories, new: NewJob, earlier: EarlierKey) -> Job | None:
+    job = repositories.jobs.find_by_key(replace(new, key=earlier.key))
     return None if job is None or job.created_at <= earlier.since else job
 
 
@@ -181,7 +177,7 @@ class DuplicateKeyError(Exception):
         self.job = job
 
 
-async def _write(message: Content, line: bytes, file: NewFile) -> bytes:
+async def _write(message: Content, line: bytes, file: MessageFile) -> bytes:
     """Write the envelope line and the message, with CRLF line ends; return the last octets, still to be written."""
     normalizer = LineEndNormalizer()
     pending, size = [line], len(line)

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from mailslot.spool.errors import SpoolError
 from mailslot.spool.job import DeliveringError
-from mailslot.spool.locks import exclusive_lock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
-    from pathlib import Path
 
     from mailslot.spool.job import Job
+    from mailslot.spool.storage import Storage
 
 T = TypeVar("T")
 
+DELIVERY_LOCK: Final = "delivery"
 _BUSY: Final = "Another process of mailslot is delivering."
 
 
@@ -24,15 +24,15 @@ class DeliveryClaims:
     """The delivery lock of a spool, and the jobs that this process has claimed.
 
     Args:
-        lock_file: the lock file.
+        storage: the spool's storage, which has the lock.
         job: returns a job.
         reclaim: takes a job back from a delivery that has died.
     """
 
     def __init__(
-        self, lock_file: Path, job: Callable[[int], Awaitable[Job]], reclaim: Callable[[int], Awaitable[object]]
+        self, storage: Storage, job: Callable[[int], Awaitable[Job]], reclaim: Callable[[int], Awaitable[object]]
     ) -> None:
-        self.lock_file: Final = lock_file
+        self._storage = storage
         self._job = job
         self._reclaim = reclaim
         self._holds_lock = False
@@ -41,7 +41,7 @@ class DeliveryClaims:
     @asynccontextmanager
     async def lock(self, timeout: float) -> AsyncGenerator[None]:
         """Hold the delivery lock; see `mailslot.spool.spool.Spool.delivery_lock`."""
-        async with exclusive_lock(self.lock_file, _BUSY, timeout=timeout):
+        async with self._storage.lock(DELIVERY_LOCK, _BUSY, timeout=timeout):
             self._holds_lock = True
             try:
                 yield

@@ -7,21 +7,17 @@ from typing import TYPE_CHECKING, Final
 
 import anyio.to_thread
 
-from mailslot.spool import mail_rows
 from mailslot.spool.errors import full_error
-from mailslot.spool.files import NewFile, check_free_space
-from mailslot.spool.job_rows import total_octets
 from mailslot.spool.limits import format_size
 from mailslot.spool.mail_digest import MailDigest
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable
-    from pathlib import Path
 
-    from mailslot.spool.database import Database
     from mailslot.spool.incoming import Incoming
     from mailslot.spool.limits import SpoolLimits
+    from mailslot.spool.repositories import Repositories
+    from mailslot.spool.storage import Storage
 
 _PIECE_SIZE: Final = 262_144
 
@@ -36,8 +32,7 @@ class IncomingFile:
 
     def __init__(
         self,
-        database: Database,
-        folder: Path,
+        storage: Storage,
         limits: SpoolLimits,
         record: str,
         uid: str,
@@ -46,14 +41,13 @@ class IncomingFile:
     ) -> None:
         self.mail: Incoming | None = None
         self.duplicate = False
-        self._database = database
-        self._folder = folder
+        self._storage = storage
         self._limits = limits
         self._record = record
         self._uid = uid
         self._announced = announced
         self._clock = clock
-        self._file = NewFile(database, f".{record}.mail")
+        self._file = storage.new_file(f".{record}.mail")
         self._digest = MailDigest()
         self._pending: list[bytes] = []
         self._size = 0
@@ -92,27 +86,25 @@ class IncomingFile:
         self._write()
         insert = partial(self._insert, self._digest.hexdigest())
         try:
-            mail = self._file.commit(b"", insert)
+            mail = self._storage.commit_file(self._file, b"", insert)
         except _DuplicateMailError as existing:
             mail = existing.mail
             self.duplicate = True
-            self._database.write_blocking(partial(self._link, mail))
-        self.mail = self._database.read_blocking(lambda connection: mail_rows.load(connection, self._folder, mail))
+            self._storage.write_blocking(partial(self._link, mail))
+        self.mail = self._storage.read_blocking(lambda repositories: repositories.mails.load(mail))
 
-    def _insert(self, digest: str, connection: sqlite3.Connection) -> int:
-        existing = mail_rows.mail_of_uid(connection, self._record, self._uid) if self._uid else None
+    def _insert(self, digest: str, repositories: Repositories) -> int:
+        mails = repositories.mails
+        existing = mails.mail_of_uid(self._record, self._uid) if self._uid else None
         if existing is None:
-            existing = mail_rows.find_by_digest(connection, self._record, digest)
-        if existing is not None and not mail_rows.restore_file(
-            connection, existing, self._file.name, self._size, digest
-        ):
+            existing = mails.find_by_digest(self._record, digest)
+        if existing is not None and not mails.restore_file(existing, self._file.name, self._size, digest):
             raise _DuplicateMailError(existing)
         if existing is not None:
-            self._link(existing, connection)
+            self._link(existing, repositories)
             return existing
-        check_room(None, self._limits, self._size, connection)
-        mail = mail_rows.insert(
-            connection,
+        check_room(self._limits, self._size, None, repositories)
+        mail = mails.insert(
             self._record,
             self._uid,
             file=self._file.name,
@@ -122,11 +114,11 @@ class IncomingFile:
             reason="",
             now=self._clock(),
         )
-        self._link(mail, connection)
+        self._link(mail, repositories)
         return mail
 
-    def _link(self, mail: int, connection: sqlite3.Connection) -> None:
-        mail_rows.link_uid(connection, self._record, self._uid, mail, self._announced, self._clock())
+    def _link(self, mail: int, repositories: Repositories) -> None:
+        repositories.mails.link_uid(self._record, self._uid, mail, self._announced, self._clock())
 
 
 class _DuplicateMailError(Exception):
@@ -137,20 +129,20 @@ class _DuplicateMailError(Exception):
         self.mail = mail
 
 
-def check_room(folder: Path | None, limits: SpoolLimits, size: int, connection: sqlite3.Connection) -> None:
-    """Check that there is room for a mail.
+def check_room(limits: SpoolLimits, size: int, storage: Storage | None, repositories: Repositories) -> None:
+    """Check that there is room for a mail; if a storage is given, also on its disk.
 
     Raises:
         SpoolError: `spool_full`, with the numbers.
     """
-    waiting = mail_rows.count_waiting(connection)
+    waiting = repositories.mails.count_waiting()
     if waiting >= limits.max_mails:
         raise full_error(f"{waiting} fetched mails are waiting to be handled, and no more than {limits.max_mails} may.")
-    octets = total_octets(connection)
+    octets = repositories.total_octets()
     if octets + size > limits.max_total_size:
         raise full_error(
             f"The messages that are kept have {format_size(octets)}; with this one of {format_size(size)} they would "
             f"have more than the {format_size(limits.max_total_size)} that are allowed."
         )
-    if folder is not None:
-        check_free_space(folder, size, limits.disk_reserve)
+    if storage is not None:
+        storage.check_free_space(size, limits.disk_reserve)

@@ -15,7 +15,6 @@ from anyio.to_thread import run_sync
 
 from mailslot.errors import InputError
 from mailslot.spool.acceptance import DuplicateKeyError
-from mailslot.spool.files import NewFile, check_free_space
 from mailslot.spool.job_envelope import JobEnvelope, check_new_job
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ class JobFile:
     def __init__(self, acceptance: Acceptance, new: NewJob) -> None:
         self._acceptance = acceptance
         self._new = check_new_job(new, acceptance.limits)
-        self._file = NewFile(acceptance.database, ".job")
+        self._file = acceptance.storage.new_file(".job")
         self._ascii = True
         largest = self._envelope(replace(self._new, key="0" * _KEY_LENGTH), _LARGEST, smtputf8=False)
         self._room = len(largest.encode()) + _SPARE
@@ -137,7 +136,7 @@ class JobFile:
     def _write(self) -> None:
         data, self._pending = b"".join(self._pending), []
         if self._file.size >= self._next_check:
-            check_free_space(self._acceptance.folder, len(data), self._acceptance.limits.disk_reserve)
+            self._acceptance.storage.check_free_space(len(data), self._acceptance.limits.disk_reserve)
             self._next_check = self._file.size + _CHECK_INTERVAL
         self._file.write(data)
 
@@ -145,6 +144,7 @@ class JobFile:
         self._write()
         self._file.write_at_start(line)
         try:
-            return self._file.commit(b"", partial(self._acceptance.insert, envelope, self._file, earlier=earlier))
+            insert = partial(self._acceptance.insert, envelope, self._file, earlier=earlier)
+            return self._acceptance.storage.commit_file(self._file, b"", insert)
         except DuplicateKeyError as error:
             return error.job

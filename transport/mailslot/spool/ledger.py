@@ -16,18 +16,16 @@ import anyio
 import anyio.to_thread
 
 from mailslot.errors import InputError
-from mailslot.spool import mail_rows
 from mailslot.spool.incoming_file import IncomingFile, check_room
-from mailslot.spool.locks import exclusive_lock
 from mailslot.spool.transaction import SpoolTransaction, run_transaction
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Collection
     from pathlib import Path
 
-    from mailslot.spool.database import Database
     from mailslot.spool.incoming import Incoming, KnownUid, MailState
     from mailslot.spool.limits import SpoolLimits
+    from mailslot.spool.storage import Storage
 
 T = TypeVar("T")
 
@@ -39,15 +37,13 @@ class Ledger:
     """The mail of all records. Every method may raise `mailslot.spool.errors.SpoolError`.
 
     Args:
-        database: the spool's database.
-        folder: its folder.
+        storage: the spool's storage.
         limits: how much it holds.
         clock: the time in seconds since 1970.
     """
 
-    def __init__(self, database: Database, folder: Path, limits: SpoolLimits, clock: Callable[[], float]) -> None:
-        self._database = database
-        self._folder = folder
+    def __init__(self, storage: Storage, limits: SpoolLimits, clock: Callable[[], float]) -> None:
+        self._storage = storage
         self._limits = limits
         self._clock = clock
 
@@ -56,12 +52,11 @@ class Ledger:
     def polling_lock(self, record: str, *, timeout: float = 0.0) -> AbstractAsyncContextManager[None]:
         """Return the lock for polling a record, as a context manager; raises `spool_busy` if it is held elsewhere."""
         sentence = "Another process of mailslot is polling this mailbox."
-        return exclusive_lock(self._folder / f"polling-{_check_record(record)}.lock", sentence, timeout=timeout)
+        return self._storage.lock(f"polling-{_check_record(record)}", sentence, timeout=timeout)
 
     async def has_polled(self, record: str) -> bool:
         """Tell whether the record was polled before."""
-        query = "SELECT 1 FROM maildrops WHERE record = ?"
-        return await self._database.read(lambda c: c.execute(query, (record,)).fetchone() is not None)
+        return await self._storage.read(lambda repositories: repositories.mails.has_polled(record))
 
     async def was_lost(self) -> bool:
         """Tell whether the ledger was lost recently, so that a record may have been polled before without a trace.
@@ -69,38 +64,23 @@ class Ledger:
         Its next poll must pass over the mail that is there, whatever the settings say: it may have been handled.
         """
         since = self._clock() - self._limits.uid_retention
-        query = "SELECT 1 FROM losses WHERE at > ?"
-        return await self._database.read(lambda c: c.execute(query, (since,)).fetchone() is not None)
+        return await self._storage.read(lambda repositories: repositories.mails.was_lost_since(since))
 
     async def record_first_poll(self, record: str, passed_over: Collection[str] = ()) -> None:
         """Record the first poll of a record, with the unique-ids of older mail that is not to be fetched."""
         _check_record(record)
-
-        def work(transaction: SpoolTransaction) -> None:
-            transaction.connection.execute("INSERT OR IGNORE INTO maildrops VALUES (?, ?)", (record, transaction.now))
-            transaction.connection.executemany(
-                "INSERT OR IGNORE INTO uids (record, uid, passed_over, tries, deleted, seen_at) "
-                "VALUES (?, ?, 1, 0, 0, ?)",
-                [(record, uid, transaction.now) for uid in passed_over if uid],
-            )
-
-        await self._run(work)
+        await self._run(lambda each: each.mails.record_first_poll(record, passed_over, each.now))
 
     async def forget_maildrop(self, record: str) -> None:
         """Forget a record's unique-ids and its first poll, because it now has another maildrop.
 
         Mail that was fetched from the old one is kept, and handled.
         """
-
-        def work(transaction: SpoolTransaction) -> None:
-            transaction.connection.execute("DELETE FROM uids WHERE record = ?", (record,))
-            transaction.connection.execute("DELETE FROM maildrops WHERE record = ?", (record,))
-
-        await self._run(work)
+        await self._run(lambda transaction: transaction.mails.forget_maildrop(record))
 
     async def known_uids(self, record: str) -> dict[str, KnownUid]:
         """Return the unique-ids of a record."""
-        return await self._database.read(lambda connection: mail_rows.known_uids(connection, record))
+        return await self._storage.read(lambda repositories: repositories.mails.known_uids(record))
 
     async def count_fetch(self, record: str, uid: str) -> int:
         """Count an attempt to fetch a mail, before RETR; return how many there were, including this one.
@@ -110,17 +90,7 @@ class Ledger:
         _check_record(record)
         if not uid:
             return 1
-
-        def work(transaction: SpoolTransaction) -> int:
-            transaction.connection.execute(
-                "INSERT INTO uids (record, uid, passed_over, tries, deleted, seen_at) VALUES (?, ?, 0, 1, 0, ?) "
-                "ON CONFLICT (record, uid) DO UPDATE SET tries = tries + 1, passed_over = 0",
-                (record, uid, transaction.now),
-            )
-            row = transaction.connection.execute("SELECT tries FROM uids WHERE record = ? AND uid = ?", (record, uid))
-            return int(row.fetchone()[0])
-
-        return await self._run(work)
+        return await self._run(lambda transaction: transaction.mails.count_fetch(record, uid, transaction.now))
 
     @asynccontextmanager
     async def receive(self, record: str, uid: str, size: int = 0) -> AsyncGenerator[IncomingFile]:
@@ -138,8 +108,8 @@ class Ledger:
             SpoolError: `spool_full`, with the numbers, on entering or in the block.
         """
         _check_record(record)
-        await self._database.read(partial(check_room, self._folder, self._limits, size))
-        file = IncomingFile(self._database, self._folder, self._limits, record, uid, size, self._clock)
+        await self._storage.read(partial(check_room, self._limits, size, self._storage))
+        file = IncomingFile(self._storage, self._limits, record, uid, size, self._clock)
         try:
             yield file
             await file.commit()
@@ -152,11 +122,10 @@ class Ledger:
         _check_record(record)
 
         def work(transaction: SpoolTransaction) -> Incoming:
-            connection = transaction.connection
-            if uid and (existing := mail_rows.mail_of_uid(connection, record, uid)) is not None:
-                return mail_rows.load(connection, self._folder, existing)
-            mail = mail_rows.insert(
-                connection,
+            mails = transaction.mails
+            if uid and (existing := mails.mail_of_uid(record, uid)) is not None:
+                return mails.load(existing)
+            mail = mails.insert(
                 record,
                 uid,
                 file=None,
@@ -166,20 +135,14 @@ class Ledger:
                 reason=reason,
                 now=transaction.now,
             )
-            mail_rows.link_uid(connection, record, uid, mail, size, transaction.now)
-            return mail_rows.load(connection, self._folder, mail)
+            mails.link_uid(record, uid, mail, size, transaction.now)
+            return mails.load(mail)
 
         return await self._run(work)
 
     async def mark_deleted(self, record: str, uids: Collection[str]) -> None:
         """Record that the server was told to delete mails; the next listing shows whether it did."""
-
-        def work(transaction: SpoolTransaction) -> None:
-            transaction.connection.executemany(
-                "UPDATE uids SET deleted = 1 WHERE record = ? AND uid = ?", [(record, uid) for uid in uids]
-            )
-
-        await self._run(work)
+        await self._run(lambda transaction: transaction.mails.mark_deleted(record, uids))
 
     async def forget_unlisted(self, record: str, listed: Collection[str]) -> int:
         """Forget the unique-ids that the server no longer lists; return how many.
@@ -194,35 +157,29 @@ class Ledger:
         listed_uids = set(listed)
 
         def work(transaction: SpoolTransaction) -> int:
-            query = "SELECT uid, seen_at, deleted FROM uids WHERE record = ?"
-            found = transaction.connection.execute(query, (record,)).fetchall()
+            found = transaction.mails.listed_uids(record)
             seen = [
-                row["uid"]
-                for row in found
-                if row["uid"] in listed_uids and abs(transaction.now - row["seen_at"]) > _DAY
+                each.uid for each in found if each.uid in listed_uids and abs(transaction.now - each.seen_at) > _DAY
             ]
-            transaction.connection.executemany(
-                "UPDATE uids SET seen_at = ? WHERE record = ? AND uid = ?",
-                [(transaction.now, record, uid) for uid in seen],
-            )
+            transaction.mails.mark_seen(record, seen, transaction.now)
             oldest = transaction.now - self._limits.uid_retention
-            left = [row for row in found if row["uid"] not in listed_uids]
-            forgotten = [row["uid"] for row in left if row["deleted"] or row["seen_at"] < oldest]
-            _delete_uids(transaction, record, forgotten)
+            left = [each for each in found if each.uid not in listed_uids]
+            forgotten = [each.uid for each in left if each.deleted or each.seen_at < oldest]
+            transaction.mails.delete_uids(record, forgotten)
             return len(forgotten)
 
         return await self._run(work)
 
     async def forget_uids(self, record: str, uids: Collection[str]) -> None:
         """Forget unique-ids that the server has reused for other mails; the mails fetched by them are kept."""
-        await self._run(lambda transaction: _delete_uids(transaction, record, uids))
+        await self._run(lambda transaction: transaction.mails.delete_uids(record, uids))
 
     # Handling
 
     async def waiting(self, record: str, now: float | None = None, *, limit: int = 100) -> list[Incoming]:
         """Return the mails that are to be handled now, oldest first."""
         timestamp = self._clock() if now is None else now
-        return await self._database.read(lambda c: mail_rows.waiting(c, self._folder, record, timestamp, limit))
+        return await self._storage.read(lambda repositories: repositories.mails.waiting(record, timestamp, limit))
 
     async def mail(self, mail_id: int) -> Incoming:
         """Return a mail.
@@ -230,18 +187,29 @@ class Ledger:
         Raises:
             InputError: `unknown_mail`, there is none.
         """
-        return await self._database.read(lambda connection: mail_rows.load(connection, self._folder, mail_id))
+        return await self._storage.read(lambda repositories: repositories.mails.load(mail_id))
 
     async def mails(
         self, record: str | None = None, *, states: Collection[MailState] | None = None, limit: int = 100
     ) -> list[Incoming]:
         """Return the newest mails, newest first."""
-        return await self._database.read(lambda c: mail_rows.newest(c, self._folder, record, states, limit))
+        return await self._storage.read(lambda repositories: repositories.mails.newest(record, states, limit))
 
     async def count_by_record(self) -> list[tuple[str, MailState, int]]:
         """Return, for each record and state with mails, how many there are."""
-        query = "SELECT record, state, count(*) FROM mails GROUP BY record, state"
-        return await self._database.read(lambda connection: [tuple(row) for row in connection.execute(query)])
+        return await self._storage.read(lambda repositories: repositories.mails.count_by_record())
+
+    @asynccontextmanager
+    async def local_file(self, mail: Incoming) -> AsyncGenerator[Path | None]:
+        """Provide the file of a mail at its `path` while the block runs, and yield that; None if it has none.
+
+        In a folder, the file is there anyway. Pipelines need not call this: for them the file is there already.
+        """
+        if mail.path is None:
+            yield None
+            return
+        async with self._storage.local_file(mail.path.name) as path:
+            yield path
 
     async def begin_handling(self, mail_id: int) -> Incoming:
         """Record that the handling of a mail begins; `Incoming.tries` then includes this attempt.
@@ -251,18 +219,17 @@ class Ledger:
         """
 
         def work(transaction: SpoolTransaction) -> Incoming:
-            mail = mail_rows.load(transaction.connection, self._folder, mail_id)
+            mail = transaction.mails.load(mail_id)
             if mail.state != "fetched":
                 raise InputError(f"Mail {mail_id} has been handled.", stage="spool", cause="mail_state")
-            mail_rows.update(
-                transaction.connection,
+            transaction.mails.update(
                 mail_id,
                 transaction.now,
                 state="fetched",
                 reason=mail.reason,
                 tries=mail.tries + 1,
             )
-            return mail_rows.load(transaction.connection, self._folder, mail_id)
+            return transaction.mails.load(mail_id)
 
         return await self._run(work)
 
@@ -276,12 +243,10 @@ class Ledger:
 
         def work(transaction: SpoolTransaction) -> None:
             for mail_id in mail_ids:
-                mail = mail_rows.load(transaction.connection, self._folder, mail_id)
+                mail = transaction.mails.load(mail_id)
                 if mail.state != "done":
-                    mail_rows.update(
-                        transaction.connection, mail_id, transaction.now, state="done", reason=note, tries=mail.tries
-                    )
-                    mail_rows.release_file(transaction, mail_id)
+                    transaction.mails.update(mail_id, transaction.now, state="done", reason=note, tries=mail.tries)
+                    transaction.release_mail(mail_id)
 
         await self._run(work)
 
@@ -308,15 +273,15 @@ class Ledger:
         """
 
         def work(transaction: SpoolTransaction) -> Incoming:
-            mail = mail_rows.load(transaction.connection, self._folder, mail_id)
+            mail = transaction.mails.load(mail_id)
             if mail.state == "done" or mail.path is None:
                 raise InputError(
                     f"Mail {mail_id} is not kept any more, so it cannot be handled again.",
                     stage="spool",
                     cause="mail_state",
                 )
-            mail_rows.update(transaction.connection, mail_id, transaction.now, state="fetched", reason="", tries=0)
-            return mail_rows.load(transaction.connection, self._folder, mail_id)
+            transaction.mails.update(mail_id, transaction.now, state="fetched", reason="", tries=0)
+            return transaction.mails.load(mail_id)
 
         return await self._run(work)
 
@@ -324,22 +289,16 @@ class Ledger:
         self, mail_id: int, state: MailState, reason: str, due: float | None, uncounted: int = 0
     ) -> Incoming:
         def work(transaction: SpoolTransaction) -> Incoming:
-            mail = mail_rows.load(transaction.connection, self._folder, mail_id)
+            mail = transaction.mails.load(mail_id)
             if mail.state != "done":
                 tries = max(mail.tries - uncounted, 0)
-                mail_rows.update(
-                    transaction.connection, mail_id, transaction.now, state=state, reason=reason, tries=tries, due=due
-                )
-            return mail_rows.load(transaction.connection, self._folder, mail_id)
+                transaction.mails.update(mail_id, transaction.now, state=state, reason=reason, tries=tries, due=due)
+            return transaction.mails.load(mail_id)
 
         return await self._run(work)
 
     async def _run(self, work: Callable[[SpoolTransaction], T]) -> T:
-        return await anyio.to_thread.run_sync(run_transaction, self._database, self._folder, self._clock(), work)
-
-
-def _delete_uids(transaction: SpoolTransaction, record: str, uids: Collection[str]) -> None:
-    transaction.connection.executemany("DELETE FROM uids WHERE record = ? AND uid = ?", [(record, uid) for uid in uids])
+        return await anyio.to_thread.run_sync(run_transaction, self._storage, self._clock(), work)
 
 
 def _check_record(record: str) -> str:

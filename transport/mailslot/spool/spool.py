@@ -16,39 +16,36 @@ import anyio
 import anyio.to_thread
 
 from mailslot.errors import InputError
-from mailslot.oauth.location import locate
-from mailslot.spool import job_rows, recovery, retention, transitions
+from mailslot.home.folder import home_of
+from mailslot.spool import retention, transitions
 from mailslot.spool.acceptance import Acceptance
-from mailslot.spool.adoption import DAMAGED, adopt_all, losses
-from mailslot.spool.copied_spool import save_location
-from mailslot.spool.database import Database
 from mailslot.spool.delivery_claims import DeliveryClaims
 from mailslot.spool.errors import SpoolError
 from mailslot.spool.job import DEVICE_NOTE
 from mailslot.spool.ledger import Ledger
 from mailslot.spool.limits import SpoolLimits
+from mailslot.spool.open_storage import open_storage
 from mailslot.spool.spooled_message import SpooledMessage
 from mailslot.spool.store import Store
 from mailslot.spool.transaction import SpoolTransaction, run_transaction
-from mailslot.spool.watch import file_versions, watch_changes
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import AsyncGenerator, Callable, Collection, Mapping
     from pathlib import Path
     from types import TracebackType
     from typing import Self
 
+    from mailslot.home.home import Home
     from mailslot.smtp.content import Content
-    from mailslot.spool.adoption import DatabaseLoss
     from mailslot.spool.job import Job, NewJob, RecipientRefusal, State
     from mailslot.spool.recovery import Recovery
+    from mailslot.spool.repositories import DatabaseLoss, Repositories
 
 T = TypeVar("T")
 
 
 class Spool:
-    """The queue of a home folder, with the ledger of fetched mail and the stores of the pipelines.
+    """The queue of a device, with the ledger of fetched mail and the stores of the pipelines.
 
     Use it as ``async with Spool(home) as spool``. Every method may raise:
 
@@ -56,7 +53,7 @@ class Spool:
     - `SpoolError`: `spool_full`, `spool_unwritable`, `spool_unreadable` or `spool_busy`; accepted jobs are unharmed.
 
     Args:
-        home: the home folder; the spool is its subfolder ``spool``.
+        home: the home, or its folder.
         limits: the limits.
         clock: returns the time in seconds since 1970.
 
@@ -68,19 +65,18 @@ class Spool:
     """
 
     def __init__(
-        self, home: Path, *, limits: SpoolLimits | None = None, clock: Callable[[], float] = time.time
+        self, home: Path | Home, *, limits: SpoolLimits | None = None, clock: Callable[[], float] = time.time
     ) -> None:
-        self._folder = home.absolute() / "spool"
         self._limits = limits or SpoolLimits()
         self._clock = clock
-        self._database = Database(self._folder, partial(adopt_all, self._folder, clock))
-        self.acceptance = Acceptance(self._database, self._folder, self._limits, clock)
-        self._claims = DeliveryClaims(self._folder / "delivery.lock", self.job, self._reclaim)
-        self.ledger = Ledger(self._database, self._folder, self._limits, clock)
+        self._storage = open_storage(home_of(home), clock)
+        self.acceptance = Acceptance(self._storage, self._limits, clock)
+        self._claims = DeliveryClaims(self._storage, self.job, self._reclaim)
+        self.ledger = Ledger(self._storage, self._limits, clock)
 
     async def __aenter__(self) -> Self:
         try:
-            await anyio.to_thread.run_sync(self._database.open)
+            await anyio.to_thread.run_sync(self._storage.open)
         except BaseException:
             await self._close()
             raise
@@ -93,12 +89,12 @@ class Spool:
 
     async def _close(self) -> None:
         with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(self._database.close)
+            await anyio.to_thread.run_sync(self._storage.close)
 
     @property
     def recovered_count(self) -> int:
         """How many jobs and mails were recovered from their files when the spool was opened."""
-        return self._database.adopted.found
+        return self._storage.adopted.found
 
     @property
     def loss_error(self) -> SpoolError | None:
@@ -106,23 +102,23 @@ class Spool:
 
         The database was removed, replaced or damaged while it was open.
         """
-        return self._database.loss_error
+        return self._storage.loss_error
 
     async def check(self) -> None:
         """Check that the database is still there and sound; if not, raise, and set `loss_error`."""
-        await anyio.to_thread.run_sync(self._database.check)
+        await anyio.to_thread.run_sync(self._storage.check)
 
     def file_versions(self) -> object:
         """Return a value that changes when the files of the database are removed, replaced or changed."""
-        return file_versions(self._database.path)
+        return self._storage.file_versions()
 
     async def losses(self) -> list[DatabaseLoss]:
         """Return all losses of the database, oldest first; each time it was recreated from the message files."""
-        return await self._database.read(losses)
+        return await self._storage.read(lambda repositories: repositories.losses())
 
     def store(self, name: str) -> Store:
         """Return the store of a pipeline."""
-        return Store(self._database, name)
+        return Store(self._storage, name)
 
     # Accepting and reading
 
@@ -145,7 +141,7 @@ class Spool:
 
     async def job(self, job_id: int) -> Job:
         """Return a job as it is now."""
-        return await self._database.read(lambda connection: job_rows.load(connection, job_id))
+        return await self._storage.read(lambda repositories: repositories.jobs.load(job_id))
 
     async def jobs(
         self,
@@ -163,27 +159,27 @@ class Spool:
             limit: the maximum number of jobs.
             before: only jobs with a lower id, for paging.
         """
-        return await self._database.read(lambda c: job_rows.newest(c, states, pipeline, limit, before))
+        return await self._storage.read(lambda each: each.jobs.newest(states, pipeline, limit, before))
 
     async def annotate(self, job_id: int, notes: Mapping[str, str]) -> Job:
         """Add or change notes of a job, in any state."""
 
-        def work(connection: sqlite3.Connection) -> Job:
-            job = job_rows.load(connection, job_id)
-            return job_rows.annotate(connection, job, {**job.notes, **notes})
+        def work(repositories: Repositories) -> Job:
+            job = repositories.jobs.load(job_id)
+            return repositories.jobs.annotate(job, {**job.notes, **notes})
 
-        return await self._database.write(work)
+        return await self._storage.write(work)
 
     async def annotate_all(self, notes: Mapping[int, Mapping[str, str]]) -> None:
         """Add or change notes of several jobs, by id, all or none; without effect on those whose rows were deleted."""
 
-        def work(connection: sqlite3.Connection) -> None:
+        def work(repositories: Repositories) -> None:
             for job_id, new_notes in notes.items():
                 with suppress(InputError):
-                    job = job_rows.load(connection, job_id)
-                    job_rows.annotate(connection, job, {**job.notes, **new_notes})
+                    job = repositories.jobs.load(job_id)
+                    repositories.jobs.annotate(job, {**job.notes, **new_notes})
 
-        await self._database.write(work)
+        await self._storage.write(work)
 
     async def undelivered(self, pipeline: str, *, accepted_before: float) -> list[Job]:
         """Return the jobs of a pipeline that somebody may have to be told about, oldest first.
@@ -195,27 +191,27 @@ class Spool:
             pipeline: the pipeline.
             accepted_before: only unfinished jobs that were accepted before this time.
         """
-        return await self._database.read(lambda c: job_rows.undelivered(c, pipeline, accepted_before))
+        return await self._storage.read(lambda each: each.jobs.undelivered(pipeline, accepted_before))
 
     async def count_by_state(self) -> Mapping[State, int]:
         """Return the number of jobs in each state."""
-        return await self._database.read(job_rows.count_by_state)
+        return await self._storage.read(lambda repositories: repositories.jobs.count_by_state())
 
     async def count_by_pipeline(self) -> list[tuple[str, State, int, float]]:
         """Return, for each pipeline and state that has jobs, their number and when the oldest was accepted."""
-        return await self._database.read(job_rows.count_by_pipeline)
+        return await self._storage.read(lambda repositories: repositories.jobs.count_by_pipeline())
 
     async def count_by_device(self) -> list[tuple[str, State, int, float]]:
         """Return, for each device and state that has jobs, their number and when the newest was accepted."""
-        return await self._database.read(lambda connection: job_rows.count_by_note(connection, DEVICE_NOTE))
+        return await self._storage.read(lambda repositories: repositories.jobs.count_by_note(DEVICE_NOTE))
 
     async def held_by_record(self) -> Mapping[str, tuple[int, int]]:
         """Return, for each record that has held jobs, their number and the id of the newest."""
-        return await self._database.read(job_rows.held_by_record)
+        return await self._storage.read(lambda repositories: repositories.jobs.held_by_record())
 
     def content(self, job: Job) -> SpooledMessage:
         """Return a job's message, for `mailslot.smtp.session.SmtpSession.submit`."""
-        return SpooledMessage(self._database, self._folder, job)
+        return SpooledMessage(self._storage, job)
 
     # Delivering
 
@@ -235,18 +231,13 @@ class Spool:
     async def recover(self) -> Recovery:
         """Recover what a crashed process has left. Needs the delivery lock."""
         self._claims.require_lock()
-        return await anyio.to_thread.run_sync(self._recover)
-
-    def _recover(self) -> Recovery:
-        here = locate(self._claims.lock_file)
-        return recovery.recover(self._database, self._folder, self._clock, here)
+        return await anyio.to_thread.run_sync(self._storage.recover, self._clock)
 
     async def move_here(self) -> None:
         """Remember that the spool is here and no copy, wherever it was before: a person says that it was moved."""
         try:
             async with self.delivery_lock():
-                here = await anyio.to_thread.run_sync(locate, self._claims.lock_file)
-                await self._database.write(lambda connection: save_location(connection, here))
+                await anyio.to_thread.run_sync(self._storage.move_here)
         except SpoolError as error:
             # If somebody delivers here, that has been remembered.
             if error.cause != "spool_busy":
@@ -262,7 +253,7 @@ class Spool:
         """
 
         def work(transaction: SpoolTransaction) -> Job | None:
-            job = job_rows.next_due(transaction.connection, via, transaction.now if now is None else now, job_id)
+            job = transaction.jobs.next_due(via, transaction.now if now is None else now, job_id)
             return None if job is None else transaction.store(transitions.claim(job, transaction.now))
 
         self._claims.require_lock()
@@ -273,7 +264,7 @@ class Spool:
 
     async def first_due_times(self) -> Mapping[str, float]:
         """Return, for each record that has queued or deferred jobs, when the first is due; 0.0 for now."""
-        return await self._database.read(job_rows.first_due_times)
+        return await self._storage.read(lambda repositories: repositories.jobs.first_due_times())
 
     async def requeue(self, job_id: int) -> Job:
         """Requeue a job that was not sent; the attempt does not count."""
@@ -348,7 +339,7 @@ class Spool:
         """Queue all held and deferred jobs of a record, since it works again; return how many."""
 
         def work(transaction: SpoolTransaction) -> int:
-            found = job_rows.held_or_deferred(transaction.connection, via)
+            found = transaction.jobs.held_or_deferred(via)
             return transaction.store_all(transitions.release(job, transaction.now) for job in found)
 
         return await self._run(work)
@@ -366,7 +357,7 @@ class Spool:
 
         def work(transaction: SpoolTransaction) -> int:
             due = None if until is None else transaction.now
-            found = job_rows.awaiting_attempt(transaction.connection, via, due)
+            found = transaction.jobs.awaiting_attempt(via, due)
             return transaction.store_all(transitions.suspend(job, transaction.now, failure, until) for job in found)
 
         return await self._run(work)
@@ -385,10 +376,10 @@ class Spool:
         """
 
         def work(transaction: SpoolTransaction) -> Job:
-            job = job_rows.load(transaction.connection, job_id)
-            job = transitions.retry(job, transaction.now, job_rows.lifetime(transaction.connection, job_id))
-            file, _ = job_rows.file_of(transaction.connection, job_id)
-            if file is None or file.endswith(DAMAGED) or not (transaction.folder / file).exists():
+            job = transaction.jobs.load(job_id)
+            job = transitions.retry(job, transaction.now, transaction.jobs.lifetime(job_id))
+            file, _ = transaction.jobs.file_of(job_id)
+            if file is None or not self._storage.has_file(file):
                 raise InputError(
                     f"The message of job {job_id} is not kept any more, so it cannot be sent again.",
                     stage="spool",
@@ -403,18 +394,18 @@ class Spool:
     async def prune(self, now: float | None = None) -> None:
         """Expire jobs that have waited too long, and delete old files and rows."""
         timestamp = self._clock() if now is None else now
-        await anyio.to_thread.run_sync(retention.prune, self._database, self._folder, self._limits, timestamp)
+        await anyio.to_thread.run_sync(retention.prune, self._storage, self._limits, timestamp)
 
     async def shift_times(self, seconds: float) -> None:
         """Shift the times of unfinished jobs after the clock was set forward by `seconds`, or back if negative."""
-        await self._run(lambda transaction: job_rows.shift_times(transaction.connection, seconds, transaction.now))
+        await self._run(lambda transaction: transaction.jobs.shift_times(seconds, transaction.now))
 
     async def changes(self) -> AsyncGenerator[None]:
         """Yield at once, and then after changes by this or another process; several may be reported together.
 
         Use it with `contextlib.aclosing`.
         """
-        async with aclosing(watch_changes(self._database)) as each:
+        async with aclosing(self._storage.changes()) as each:
             async for _ in each:
                 yield
 
@@ -424,7 +415,7 @@ class Spool:
         Short-lived states may be skipped, but never the last one.
         """
         seen: Job | None = None
-        async with aclosing(watch_changes(self._database)) as each:
+        async with aclosing(self._storage.changes()) as each:
             async for _ in each:
                 job = await self.job(job_id)
                 if job != seen:
@@ -438,4 +429,4 @@ class Spool:
         return await self._run(lambda transaction: transaction.step(job_id, step))
 
     async def _run(self, work: Callable[[SpoolTransaction], T]) -> T:
-        return await anyio.to_thread.run_sync(run_transaction, self._database, self._folder, self._clock(), work)
+        return await anyio.to_thread.run_sync(run_transaction, self._storage, self._clock(), work)

@@ -5,16 +5,13 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
-from mailslot.spool import job_rows
 from mailslot.spool.errors import unreadable_error
-from mailslot.spool.files import stream_file
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
-    from pathlib import Path
 
-    from mailslot.spool.database import Database
     from mailslot.spool.job import Job
+    from mailslot.spool.storage import Storage
 
 
 class SpooledMessage:
@@ -26,9 +23,8 @@ class SpooledMessage:
         smtputf8: whether its header does.
     """
 
-    def __init__(self, database: Database, folder: Path, job: Job) -> None:
-        self._database = database
-        self._folder = folder
+    def __init__(self, storage: Storage, job: Job) -> None:
+        self._storage = storage
         self._id = job.id
         self.size: Final = job.size
         self.eight_bit: Final = job.eight_bit
@@ -40,9 +36,9 @@ class SpooledMessage:
         Raises:
             SpoolError: `spool_unreadable`, the file is missing or damaged.
         """
-        file, start = await self._database.read(lambda connection: job_rows.file_of(connection, self._id))
+        file, start = await self._storage.read(lambda repositories: repositories.jobs.file_of(self._id))
         if file is None:
             raise unreadable_error(f"The message of job {self._id} is not kept any more.")
-        async with aclosing(stream_file(self._folder / file, start, self.size)) as pieces:
+        async with aclosing(self._storage.stream(file, start, self.size)) as pieces:
             async for piece in pieces:
                 yield piece

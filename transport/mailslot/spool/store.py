@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 from mailslot.errors import InputError
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterable, Mapping
 
-    from mailslot.spool.database import Database
+    from mailslot.spool.storage import Storage
 
 MAX_VALUE: Final = 1_000_000
 """Characters of a value, written as JSON."""
@@ -23,24 +22,17 @@ class Store:
     Every method may raise `mailslot.spool.errors.SpoolError`.
 
     Args:
-        database: the spool's database.
+        storage: the spool's storage.
         name: the name of the store, such as ``"alerts"``.
     """
 
-    def __init__(self, database: Database, name: str) -> None:
-        self._database = database
+    def __init__(self, storage: Storage, name: str) -> None:
+        self._storage = storage
         self._name = name
 
     async def get(self, key: str, default: Any = None) -> Any:  # noqa: ANN401 - any JSON
         """Return a value, or `default` if there is none."""
-
-        def work(connection: sqlite3.Connection) -> str | None:
-            row = connection.execute(
-                "SELECT value FROM memory WHERE store = ? AND key = ?", (self._name, key)
-            ).fetchone()
-            return None if row is None else row["value"]
-
-        text = await self._database.read(work)
+        text = await self._storage.read(lambda repositories: repositories.values.get(self._name, key))
         return default if text is None else json.loads(text)
 
     async def put(self, key: str, value: Any) -> None:  # noqa: ANN401 - any JSON
@@ -61,18 +53,9 @@ class Store:
         Raises:
             InputError: as for `put`.
         """
-        rows = [(self._name, key, _as_json(key, value)) for key, value in values.items()]
-        deleted_rows = [(self._name, key) for key in deleted]
-
-        def work(connection: sqlite3.Connection) -> None:
-            connection.executemany("DELETE FROM memory WHERE store = ? AND key = ?", deleted_rows)
-            connection.executemany(
-                "INSERT INTO memory (store, key, value) VALUES (?, ?, ?) "
-                "ON CONFLICT (store, key) DO UPDATE SET value = excluded.value",
-                rows,
-            )
-
-        await self._database.write(work)
+        texts = {key: _as_json(key, value) for key, value in values.items()}
+        removed = list(deleted)
+        await self._storage.write(lambda repositories: repositories.values.update(self._name, texts, removed))
 
     async def delete(self, key: str) -> None:
         """Delete a value, if there is one."""
@@ -80,12 +63,8 @@ class Store:
 
     async def items(self) -> dict[str, Any]:
         """Return all values."""
-
-        def work(connection: sqlite3.Connection) -> list[tuple[str, str]]:
-            rows = connection.execute("SELECT key, value FROM memory WHERE store = ? ORDER BY key", (self._name,))
-            return [(row["key"], row["value"]) for row in rows]
-
-        return {key: json.loads(text) for key, text in await self._database.read(work)}
+        found = await self._storage.read(lambda repositories: repositories.values.items(self._name))
+        return {key: json.loads(text) for key, text in found}
 
 
 def _as_json(key: str, value: object) -> str:

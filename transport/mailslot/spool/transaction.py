@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from mailslot.spool import job_rows
-from mailslot.spool.files import mark_released, remove_file
+from mailslot.spool import transitions
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Iterable
-    from pathlib import Path
 
-    from mailslot.spool.database import Database
     from mailslot.spool.job import Job
+    from mailslot.spool.repositories import Jobs, Mails, Repositories
+    from mailslot.spool.storage import Storage
 
 T = TypeVar("T")
 
@@ -24,26 +22,32 @@ class SpoolTransaction:
     """The context of one transaction.
 
     Attributes:
-        connection: the database, in a transaction.
+        repositories: the database, in a transaction.
         now: the current time.
-        folder: the spool's folder.
-        released_files: the files to remove once the transaction is committed.
     """
 
-    connection: sqlite3.Connection
+    repositories: Repositories
     now: float
-    folder: Path
-    released_files: list[str] = field(default_factory=list[str])
+
+    @property
+    def jobs(self) -> Jobs:
+        """The jobs."""
+        return self.repositories.jobs
+
+    @property
+    def mails(self) -> Mails:
+        """The mails."""
+        return self.repositories.mails
 
     def step(self, job_id: int, step: Callable[[Job, float], Job]) -> Job:
         """Apply a function of `mailslot.spool.transitions` to a job; return the changed job."""
-        return self.store(step(job_rows.load(self.connection, job_id), self.now))
+        return self.store(step(self.jobs.load(job_id), self.now))
 
     def store(self, job: Job) -> Job:
         """Store a changed job and return it; release the file of one that was sent or cancelled."""
         if job.state in {"sent", "cancelled"}:
-            self.release_file(job.id)
-        job_rows.store(self.connection, job)
+            self.release_message(job.id)
+        self.jobs.store(job)
         return job
 
     def store_all(self, jobs: Iterable[Job]) -> int:
@@ -54,24 +58,30 @@ class SpoolTransaction:
             count += 1
         return count
 
-    def release_file(self, job_id: int) -> None:
-        """Remove the file of a job once the transaction is committed."""
-        file, _ = job_rows.file_of(self.connection, job_id)
+    def reclaim_jobs(self) -> list[int]:
+        """Take all jobs back from deliveries that have died; return those that are queued again."""
+        requeued: list[int] = []
+        for job in self.jobs.claimed():
+            self.step(job.id, transitions.reclaim)
+            if job.state == "sending":
+                requeued.append(job.id)
+        return requeued
+
+    def release_message(self, job_id: int) -> None:
+        """Remove the message of a job once the transaction is committed."""
+        file, _ = self.jobs.file_of(job_id)
         if file is not None:
-            self.connection.execute("UPDATE jobs SET file = NULL WHERE id = ?", (job_id,))
-            self.discard(file)
+            self.jobs.set_file(job_id, None)
+            self.repositories.remove_file(file)
 
-    def discard(self, file: str) -> None:
-        """Remove a file that no row refers to once the transaction is committed."""
-        # Mark it before the commit: after a crash it must not be taken for a file of another database.
-        mark_released(self.folder / file)
-        self.released_files.append(file)
+    def release_mail(self, mail_id: int) -> None:
+        """Remove the file of a mail once the transaction is committed."""
+        file = self.mails.file_of(mail_id)
+        if file is not None:
+            self.mails.clear_file(mail_id)
+            self.repositories.remove_file(file)
 
 
-def run_transaction(database: Database, folder: Path, now: float, work: Callable[[SpoolTransaction], T]) -> T:
-    """Run `work` as one transaction, then remove the released files. Blocks."""
-    released: list[str] = []
-    result = database.write_blocking(lambda connection: work(SpoolTransaction(connection, now, folder, released)))
-    for name in released:
-        remove_file(folder / name)
-    return result
+def run_transaction(storage: Storage, now: float, work: Callable[[SpoolTransaction], T]) -> T:
+    """Run `work` as one transaction. Blocks."""
+    return storage.write_blocking(lambda repositories: work(SpoolTransaction(repositories, now)))

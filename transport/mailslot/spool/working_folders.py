@@ -34,12 +34,12 @@ async def working_folder(parent: Path) -> AsyncGenerator[Path]:
     Raises:
         SpoolError: it cannot be created.
     """
-    path, lock = await run_sync(_create, parent)
+    path, lock = await run_sync(create_locked, parent)
     try:
         yield path
     finally:
         with CancelScope(shield=True):
-            await run_sync(_remove, path, lock)
+            await run_sync(remove_locked, path, lock)
 
 
 def remove_abandoned_folders(parent: Path) -> None:
@@ -51,10 +51,15 @@ def remove_abandoned_folders(parent: Path) -> None:
     for path in entries:
         lock = _lock(path)
         if lock is not None:
-            _remove(path, lock)
+            remove_locked(path, lock)
 
 
-def _create(parent: Path) -> tuple[Path, int]:
+def create_locked(parent: Path) -> tuple[Path, int]:
+    """Create a folder that this process has locked; return it, and the descriptor of its lock. Blocks.
+
+    Raises:
+        SpoolError: it cannot be created.
+    """
     with writing(parent):
         durable.make_folder(parent)
         remove_abandoned_folders(parent)
@@ -66,7 +71,8 @@ def _create(parent: Path) -> tuple[Path, int]:
                 return path, lock
 
 
-def _remove(path: Path, lock: int) -> None:
+def remove_locked(path: Path, lock: int) -> None:
+    """Remove a folder with its contents, and release its lock. Blocks."""
     shutil.rmtree(path, ignore_errors=True)
     os.close(lock)
 

@@ -23,7 +23,7 @@ import os
 import stat
 from base64 import b64decode, b64encode
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from mailslot.vault import durable
 from mailslot.vault.errors import reading, unreadable_error, unwritable_error, writing
@@ -57,17 +57,53 @@ class Key:
         return hmac.digest(self.octets, b"mailslot vault key", "sha256")[:8].hex()
 
 
+class Keys(Protocol):
+    """The keys of one vault. Every method may raise `VaultError`, `token_store_unreadable`."""
+
+    @property
+    def scope(self) -> tuple[str, ...]:
+        """What is bound to each value besides its record and field; nothing if each vault has keys of its own."""
+        ...
+
+    @property
+    def is_provided(self) -> bool:
+        """Whether somebody else provides the newest key, so that `add_new_key` cannot."""
+        ...
+
+    def check(self) -> None:
+        """Check that all keys can be used."""
+        ...
+
+    def newest(self) -> Key:
+        """Return the key to encrypt with; create it if there is none. Needs the lock for changing documents."""
+        ...
+
+    def find(self, key_id: str) -> Key | None:
+        """Return the key with this id; None if there is none."""
+        ...
+
+    def add_new_key(self) -> None:
+        """Add a new key, used for all encryption from now on; `Vault.rotate` re-encrypts the rest.
+
+        Raises:
+            VaultError: `token_store_unwritable`.
+        """
+        ...
+
+    def drop_old_keys(self) -> None:
+        """Drop all keys but the newest; no value may need them. Needs the lock for changing documents."""
+        ...
+
+
 class KeyRing:
-    """The keys of the vault of one home folder.
+    """The keys of the vault of one home folder; see `Keys`.
 
     It keeps no key in memory: another process may have added or dropped one, so the files are read each time.
-
-    Attributes:
-        journal: changes secrets and settings together.
     """
 
     def __init__(self, home: Path, credentials: Path | None) -> None:
-        self.journal = Journal(home)
+        self.scope: Final[tuple[str, ...]] = ()
+        self._journal = Journal(home)
         self._home = home
         self._file = home / "key"
         self._credential = credentials / CREDENTIAL if credentials is not None else None
@@ -136,7 +172,7 @@ class KeyRing:
 
     def exclusive(self) -> AbstractContextManager[None]:
         """Return the lock for changing keys and records, across threads and processes, as a context manager."""
-        return self.journal.exclusive()
+        return self._journal.exclusive()
 
     def _all_keys(self) -> list[Key]:
         return [*self._credential_keys(), *self._file_keys()]

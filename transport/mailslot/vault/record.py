@@ -7,7 +7,8 @@
 ``nonce`` and ``ciphertext`` are base64 (RFC 4648 section 4). Each value is encrypted by AES-256-GCM (NIST SP 800-38D)
 with a random nonce of 96 bits; the tag of 128 bits ends the ciphertext. Its associated data is the JSON array
 ``["mailslot vault", VERSION, RECORD, FIELD]`` without blanks, so that a value cannot be moved to another field or
-record. The names of records and fields, and the approximate lengths of values, are not secret.
+record; where several devices share a key, the names of tenant and device follow. The names of records and fields, and
+the approximate lengths of values, are not secret.
 """
 
 from __future__ import annotations
@@ -45,16 +46,16 @@ class SealedValue:
     ciphertext: bytes
 
 
-def seal(value: Secret, key: Key, record: str, field: str) -> SealedValue:
-    """Encrypt a value for one field of one record."""
+def seal(value: Secret, key: Key, record: str, field: str, scope: tuple[str, ...] = ()) -> SealedValue:
+    """Encrypt a value for one field of one record; `scope` is bound to it, too."""
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - an empty vault needs none of it
 
     nonce = os.urandom(_NONCE_OCTETS)
     octets = value.reveal().encode("utf-8", "surrogatepass")
-    return SealedValue(key.id, nonce, AESGCM(key.octets).encrypt(nonce, octets, _associated_data(record, field)))
+    return SealedValue(key.id, nonce, AESGCM(key.octets).encrypt(nonce, octets, _associated_data(record, field, scope)))
 
 
-def unseal(sealed: SealedValue, key: Key, record: str, field: str) -> Secret:
+def unseal(sealed: SealedValue, key: Key, record: str, field: str, scope: tuple[str, ...] = ()) -> Secret:
     """Decrypt a value of this field of this record.
 
     Raises:
@@ -64,7 +65,7 @@ def unseal(sealed: SealedValue, key: Key, record: str, field: str) -> Secret:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
 
     try:
-        octets = AESGCM(key.octets).decrypt(sealed.nonce, sealed.ciphertext, _associated_data(record, field))
+        octets = AESGCM(key.octets).decrypt(sealed.nonce, sealed.ciphertext, _associated_data(record, field, scope))
     except InvalidTag:
         raise ValueError(f"the field {field} does not open with the key {key.id}") from None
     return Secret(octets.decode("utf-8", "surrogatepass"))
@@ -112,5 +113,5 @@ def _parse_value(values: Any) -> SealedValue:  # noqa: ANN401 - whatever the fil
     return sealed
 
 
-def _associated_data(record: str, field: str) -> bytes:
-    return json.dumps(["mailslot vault", VERSION, record, field], separators=(",", ":")).encode()
+def _associated_data(record: str, field: str, scope: tuple[str, ...]) -> bytes:
+    return json.dumps(["mailslot vault", VERSION, record, field, *scope], separators=(",", ":")).encode()

@@ -1,7 +1,7 @@
 """Encrypted secrets, by record and field.
 
-Each record is a file, ``RECORD.json``, in the format of `mailslot.vault.record`. Changes to keys and records hold a
-lock; reading needs none. Every function blocks: call it in a thread.
+Each record is a document, ``vault/RECORD.json``, in the format of `mailslot.vault.record`. Changes to keys and
+records hold a lock; reading needs none. Every function blocks: call it in a thread.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from mailslot.errors import InputError
-from mailslot.vault import durable
 from mailslot.vault.errors import VaultError, reading, unreadable_error, writing
 from mailslot.vault.record import SealedValue, dump, parse, seal, unseal
 
@@ -20,17 +19,19 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from mailslot.vault.keys import Key, KeyRing
+    from mailslot.vault.documents import Documents
+    from mailslot.vault.keys import Key, Keys
     from mailslot.wire.secret import Secret
 
 _FIELD: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
 _RECORD: Final = re.compile(r"(?:(?:account|device)\.)?[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
+_FOLDER: Final = "vault"
 _SUFFIX: Final = ".json"
 _MAX_RECORD_SIZE: Final = 1024 * 1024
 
 
 class Vault:
-    """The secrets in one folder.
+    """The secrets of one device.
 
     Names of records and fields are lower-case letters, digits, ``-`` and ``_``, at most 64 of them, beginning with
     a letter or digit; ``account.`` or ``device.`` may stand before a record's. Every method may raise:
@@ -42,18 +43,18 @@ class Vault:
       took too long. The old contents can still be read.
 
     Args:
-        folder: the folder, created with the first change. A key ring has only one vault.
-        keys: the key ring.
+        documents: where they are kept.
+        keys: the keys.
     """
 
-    def __init__(self, folder: Path, keys: KeyRing) -> None:
-        self._folder = folder
+    def __init__(self, documents: Documents, keys: Keys) -> None:
+        self._documents = documents
         self._keys = keys
 
     def read(self, record: str, field: str) -> Secret | None:
         """Return the value of a field; None if it has none."""
         _check_name(field, _FIELD)
-        self._keys.journal.recover_if_needed()
+        self._documents.recover_if_needed()
         octets = self._read_file(record)
         while (sealed := self._parse(record, octets).get(field)) is not None:
             if (key := self._keys.find(sealed.key)) is not None:
@@ -66,13 +67,13 @@ class Vault:
 
     def fields(self, record: str) -> frozenset[str]:
         """Return the names of the fields that have a value, without decrypting."""
-        self._keys.journal.recover_if_needed()
+        self._documents.recover_if_needed()
         return frozenset(self._parse(record, self._read_file(record)))
 
     def version(self, record: str) -> object:
         """Return a value that changes whenever a field of the record does, in whatever process."""
-        self._keys.journal.recover_if_needed()
-        return durable.file_version(self._path(record))
+        self._documents.recover_if_needed()
+        return self._documents.version(_name(record))
 
     def write(self, record: str, fields: Mapping[str, Secret | None]) -> None:
         """Set fields atomically, and delete those whose value is None; the others are kept, even if unreadable.
@@ -80,28 +81,25 @@ class Vault:
         The change is on the disk once this returns.
         """
         with self.prepare_change(record, fields) as contents:
-            for path, octets in contents.items():
-                _write_or_remove(path, octets)
+            self._documents.replace(contents)
 
     def prepare_change(
         self, record: str, fields: Mapping[str, Secret | None]
-    ) -> AbstractContextManager[dict[Path, bytes | None]]:
-        """Return the contents of the record's file after `write`, as a context manager that holds the lock.
+    ) -> AbstractContextManager[dict[str, bytes | None]]:
+        """Return the contents of the record's document after `write`, as a context manager that holds the lock.
 
-        They are by path, None for no file. `mailslot.vault.journal.Journal.replace` can then write them together with
-        other files.
+        They are by name, None for no document. `mailslot.vault.documents.Documents.replace` can then write them
+        together with other documents.
         """
         return self.prepare_changes({record: fields})
 
     @contextmanager
-    def prepare_changes(
-        self, changes: Mapping[str, Mapping[str, Secret | None]]
-    ) -> Generator[dict[Path, bytes | None]]:
+    def prepare_changes(self, changes: Mapping[str, Mapping[str, Secret | None]]) -> Generator[dict[str, bytes | None]]:
         """Do what `prepare_change` does for several records; `changes` is by record."""
         for field in (field for fields in changes.values() for field in fields):
             _check_name(field, _FIELD)
         with self._exclusive_change():
-            yield {self._path(record): self._contents_after(record, fields) for record, fields in changes.items()}
+            yield {_name(record): self._contents_after(record, fields) for record, fields in changes.items()}
 
     def _contents_after(self, record: str, fields: Mapping[str, Secret | None]) -> bytes | None:
         values = {field: value for field, value in fields.items() if value is not None}
@@ -109,14 +107,14 @@ class Vault:
         new = {field: sealed for field, sealed in held.items() if field not in fields}
         if values:
             key = self._keys.newest()
-            new |= {field: seal(value, key, record, field) for field, value in values.items()}
+            new |= {field: seal(value, key, record, field, self._keys.scope) for field, value in values.items()}
         return self._dump(record, new)
 
     def delete(self, record: str) -> None:
         """Delete all fields of a record, even if it is damaged, at a person's request."""
-        path = self._path(record)
+        name = _name(record)
         with self._exclusive_change():
-            durable.remove(path)
+            self._documents.replace({name: None})
 
     def rotate(self) -> int:
         """Re-encrypt everything with the newest key, then drop the other keys from the home folder.
@@ -144,7 +142,7 @@ class Vault:
                     except VaultError as error:
                         failures.append(error)
                 if new != held:
-                    _write_or_remove(self._path(record), self._dump(record, new))
+                    self._documents.replace({_name(record): self._dump(record, new)})
                     moved += sum(new[field] != held[field] for field in held)
             if not failures:
                 self._keys.drop_old_keys()
@@ -154,25 +152,22 @@ class Vault:
 
     @contextmanager
     def _exclusive_change(self) -> Generator[None]:
-        with self._keys.exclusive(), writing(self._folder):
-            self._keys.journal.recover()
-            durable.make_folder(self._folder)
+        with writing(self._documents.path(_FOLDER)), self._documents.exclusive():
             yield
 
     def _records(self) -> list[str]:
-        with reading(self._folder):
-            names = [path.name for path in self._folder.iterdir()]
+        with reading(self._documents.path(_FOLDER)):
+            names = self._documents.names(_FOLDER)
         records = [name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX)]
         return sorted(record for record in records if _RECORD.fullmatch(record))
 
     def _path(self, record: str) -> Path:
-        _check_name(record, _RECORD)
-        return self._folder / f"{record}{_SUFFIX}"
+        return self._documents.path(_name(record))
 
     def _read_file(self, record: str) -> bytes | None:
-        path = self._path(record)
-        with reading(path):
-            return durable.read(path, _MAX_RECORD_SIZE)
+        name = _name(record)
+        with reading(self._documents.path(name)):
+            return self._documents.read(name, _MAX_RECORD_SIZE)
 
     def _parse(self, record: str, octets: bytes | None) -> dict[str, SealedValue]:
         if octets is None:
@@ -184,7 +179,7 @@ class Vault:
 
     def _unseal(self, sealed: SealedValue, key: Key, record: str, field: str) -> Secret:
         try:
-            return unseal(sealed, key, record, field)
+            return unseal(sealed, key, record, field, self._keys.scope)
         except ValueError as error:
             raise self._damaged_error(record, error) from error
 
@@ -193,7 +188,7 @@ class Vault:
         if key is None:
             raise _missing_key_error(record, field, sealed)
         value = self._unseal(sealed, key, record, field)
-        return sealed if key == newest else seal(value, newest, record, field)
+        return sealed if key == newest else seal(value, newest, record, field, self._keys.scope)
 
     def _dump(self, record: str, fields: Mapping[str, SealedValue]) -> bytes | None:
         if not fields:
@@ -211,11 +206,10 @@ class Vault:
         )
 
 
-def _write_or_remove(path: Path, octets: bytes | None) -> None:
-    if octets is None:
-        durable.remove(path)
-    else:
-        durable.replace(path, octets)
+def _name(record: str) -> str:
+    """Return the name of a record's document."""
+    _check_name(record, _RECORD)
+    return f"{_FOLDER}/{record}{_SUFFIX}"
 
 
 def _missing_key_error(record: str, field: str, sealed: SealedValue) -> VaultError:

@@ -64,7 +64,7 @@ async def recent_tests(device: Device, slot: Slot, language: str) -> list[Outcom
     settings = (await run_sync(device.records.settings.current)).records[slot.record]
     return [
         outcome_of_past_test(past, slot.protocol, language, settings)
-        for past in await History(device.home).last(slot.record, MAX_BARS)
+        for past in await History(device.records.place).last(slot.record, MAX_BARS)
     ]
 
 

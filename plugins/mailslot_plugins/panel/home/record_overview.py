@@ -85,7 +85,7 @@ async def record_overviews(device: Device) -> list[RecordOverview]:
     """
     settings = await run_sync(device.records.settings.load)
     directory = directory_of(settings)
-    history = History(device.home)
+    history = History(device.records.place)
     polls = await device.store(STORE).items()
     found: list[RecordOverview] = []
     for name, own in settings.items():

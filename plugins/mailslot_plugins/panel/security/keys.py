@@ -14,14 +14,15 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.errors import InputError
-from mailslot.vault import durable
+from mailslot.home.folder import home_of
 from mailslot.vault.errors import reading, unreadable_error, writing
-from mailslot.vault.lock import blocking_lock
 from mailslot.wire.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from pathlib import Path
+
+    from mailslot.home.home import Home
 
 MAX_KEYS: Final = 50
 """The maximum number of keys."""
@@ -30,6 +31,7 @@ MAX_NAME_LENGTH: Final = 80
 PREFIX: Final = "mailslot_"
 """The prefix of a key, so that secret scanners can recognise one in source code."""
 
+_NAME: Final = "panel/keys.json"
 _LARGEST: Final = 64 * 1024
 _WAIT: Final = 10.0
 _USE_INTERVAL: Final = 3600.0
@@ -56,16 +58,16 @@ class ApiKey:
 
 
 class ApiKeys:
-    """The API keys in the home folder. All methods block for a moment: call them in a thread.
+    """The API keys of a home. All methods block for a moment: call them in a thread.
 
     Args:
-        home: the home folder.
+        home: the home, or its folder.
         now: the wall clock, in seconds since 1970.
     """
 
-    def __init__(self, home: Path, now: Callable[[], float]) -> None:
-        self._path = home / "panel" / "keys.json"
-        self._lock = home / "locks" / "panel.lock"
+    def __init__(self, home: Path | Home, now: Callable[[], float]) -> None:
+        self._home = home_of(home)
+        self._path = self._home.documents.path(_NAME)
         self._now = now
 
     def all(self) -> list[ApiKey]:
@@ -75,7 +77,7 @@ class ApiKeys:
             VaultError: the file cannot be read.
         """
         with reading(self._path):
-            octets = durable.read(self._path, _LARGEST)
+            octets = self._home.documents.read(_NAME, _LARGEST)
         if octets is None:
             return []
         try:
@@ -130,13 +132,11 @@ class ApiKeys:
 
     @contextmanager
     def _changed(self) -> Generator[list[ApiKey]]:
-        with writing(self._path):
-            durable.make_folder(self._path.parent)
-        with blocking_lock(self._lock, timeout=_WAIT):
+        with self._home.blocking_lock("panel", timeout=_WAIT):
             keys = self.all()
             yield keys
             with writing(self._path):
-                durable.replace(self._path, json.dumps([asdict(key) for key in keys], indent=1).encode())
+                self._home.documents.replace({_NAME: json.dumps([asdict(key) for key in keys], indent=1).encode()})
 
 
 def _digest(key: Secret) -> str:

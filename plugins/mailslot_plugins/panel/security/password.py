@@ -10,15 +10,15 @@ from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from mailslot.errors import InputError
-from mailslot.vault import durable
+from mailslot.home.folder import home_of
 from mailslot.vault.errors import reading, unreadable_error, writing
-from mailslot.vault.lock import blocking_lock
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from argon2 import PasswordHasher
 
+    from mailslot.home.home import Home
     from mailslot.wire.secret import Secret
 
 MIN_LENGTH: Final = 8
@@ -26,6 +26,7 @@ MAX_LENGTH: Final = 1024
 """Characters of a password. There are no rules for them (NIST SP 800-63B section 3.1.1.2)."""
 
 _WAIT: Final = 10.0
+_NAME: Final = "panel/password"
 _LARGEST: Final = 1024
 
 # The minimum for Argon2id in OWASP's Password Storage Cheat Sheet: 19 MiB, which a small device has.
@@ -45,11 +46,11 @@ class PasswordExistsError(InputError):
 
 
 class Password:
-    """The password hash in the home folder. All methods block, for some tens of milliseconds: call them in a thread."""
+    """The password hash of a home. All methods block, for some tens of milliseconds: call them in a thread."""
 
-    def __init__(self, home: Path) -> None:
-        self._path = home / "panel" / "password"
-        self._lock = home / "locks" / "panel.lock"
+    def __init__(self, home: Path | Home) -> None:
+        self._home = home_of(home)
+        self._path = self._home.documents.path(_NAME)
 
     def stamp(self) -> object | None:
         """Return a value that changes with the password, in any process; None if there is no password.
@@ -58,11 +59,8 @@ class Password:
             VaultError: it cannot be read. This must never count as a device without a password.
         """
         with reading(self._path):
-            try:
-                state = self._path.stat()
-            except FileNotFoundError:
-                return None
-        return state.st_ino, state.st_mtime_ns, state.st_size
+            octets = self._home.documents.read(_NAME, _LARGEST)
+        return None if octets is None else hashlib.sha256(octets).digest()
 
     def derive_key(self) -> bytes:
         """Return a key that changes with the password and reveals nothing about it; empty if there is no password.
@@ -71,7 +69,7 @@ class Password:
             VaultError: the hash cannot be read.
         """
         with reading(self._path):
-            octets = durable.read(self._path, _LARGEST)
+            octets = self._home.documents.read(_NAME, _LARGEST)
         # The hash contains a random salt of 128 bits, so passwords cannot be tested against the key.
         return b"" if octets is None else hashlib.sha256(octets).digest()
 
@@ -90,13 +88,11 @@ class Password:
         if not MIN_LENGTH <= len(text) <= MAX_LENGTH:
             raise InputError(f"A password has {MIN_LENGTH} to {MAX_LENGTH} characters.", stage="resolve")
         hashed = _hasher().hash(text)
-        with writing(self._path):
-            durable.make_folder(self._path.parent)
-        with blocking_lock(self._lock, timeout=_WAIT):
+        with self._home.blocking_lock("panel", timeout=_WAIT):
             if first and self.stamp() is not None:
                 raise PasswordExistsError
             with writing(self._path):
-                durable.replace(self._path, f"{hashed}\n".encode())
+                self._home.documents.replace({_NAME: f"{hashed}\n".encode()})
 
     def verify(self, password: Secret) -> bool:
         """Return whether this is the password; takes equally long if there is none.
@@ -107,7 +103,7 @@ class Password:
         from argon2.exceptions import InvalidHashError, VerificationError  # noqa: PLC0415 - until somebody signs in
 
         with reading(self._path):
-            octets = durable.read(self._path, _LARGEST)
+            octets = self._home.documents.read(_NAME, _LARGEST)
         hashed = _dummy_hash() if octets is None else octets.decode("ascii", "replace").strip()
         try:
             right = _hasher().verify(hashed, _normalize(password))

@@ -69,8 +69,8 @@ class Security:
 
     def __init__(self, device: Device) -> None:
         self._device = device
-        self.password = Password(device.home)
-        self.keys = ApiKeys(device.home, device.now)
+        self.password = Password(device.records.place)
+        self.keys = ApiKeys(device.records.place, device.now)
         self.first_start_code = "-".join("".join(secrets.choice(_LETTERS) for _ in range(_CODE // 2)) for _ in range(2))
         self.certificate: ServerCertificate | None = None
         self._sessions = Sessions()

@@ -15,11 +15,10 @@ from mailslot.vault.errors import VaultError
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from mailslot.slots.gateway.table_groups import TableGroup
     from mailslot.slots.records import Records
-    from mailslot.slots.settings_file import OtherFiles
+    from mailslot.slots.settings_file import OtherDocuments
     from mailslot.wire.secret import Secret
 
 
@@ -101,10 +100,10 @@ def add_device(
     records.settings.preview({(DEVICES.name, name): values})
     shown, kept = new_password(password, recoverable=recoverable)
 
-    def changed_files() -> AbstractContextManager[dict[Path, bytes | None]]:
+    def changed_files() -> AbstractContextManager[dict[str, bytes | None]]:
         return records.vault.prepare_change(f"{RECORD_PREFIX}{name}", {FIELD: kept.to_secret()})
 
-    _add(records, DEVICES, name, values, other_files=changed_files)
+    _add(records, DEVICES, name, values, other_documents=changed_files)
     return shown if password is None else None
 
 
@@ -172,13 +171,13 @@ def _add(
     name: str,
     values: Mapping[str, object | None],
     *,
-    other_files: OtherFiles | None = None,
+    other_documents: OtherDocuments | None = None,
 ) -> None:
     _check_new(records, group, name)
     records.settings.edit(
         {(group.name, name): values},
         before_write=lambda: _check_new(records, group, name),
-        other_files=other_files,
+        other_documents=other_documents,
     )
 
 

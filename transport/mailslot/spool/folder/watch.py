@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
     from pathlib import Path
 
-    from mailslot.spool.database import Database
+    from mailslot.spool.folder.database import Database
 
 _PAUSE: Final = 0.2
 """Seconds between two checks if the kernel does not report changes."""

@@ -20,12 +20,12 @@ from mailslot.spool.errors import full_error, reading, unreadable_error, writing
 from mailslot.spool.limits import format_size
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import AsyncGenerator, Callable
     from io import FileIO
     from pathlib import Path
 
-    from mailslot.spool.database import Database
+    from mailslot.spool.folder.database import Database
+
 
 T = TypeVar("T")
 
@@ -74,8 +74,10 @@ class NewFile:
                 written = os.pwrite(self._open(), rest, offset)
                 rest, offset = rest[written:], offset + written
 
-    def commit(self, data: bytes, register: Callable[[sqlite3.Connection], T]) -> T:
-        """Append the last octets, sync and rename the file, and run the transaction that registers it.
+    def commit(self, data: bytes, register: Callable[[Callable[[], None]], T]) -> T:
+        """Append the last octets, sync the file, and call `register`, which registers it.
+
+        It is passed a function that gives the file its name, which must be on the disk before the file is registered.
 
         If any of this raises, the file is removed. Files of other threads share the sync of the folder and the
         transaction, but each is synced by itself: the system brings several of them to the disk together.
@@ -88,7 +90,7 @@ class NewFile:
                 self._write(data)
                 with writing(self.path):
                     os.fsync(self._open())
-                result = self._database.write_blocking(register, self._rename)
+                result = register(self._rename)
             except BaseException:
                 self._close(keep=False)
                 raise

@@ -19,26 +19,24 @@ import threading
 import time
 from contextlib import closing, contextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
-import anyio.to_thread
+import anyio
 
-from mailslot.spool import schema
-from mailslot.spool.connection import BUSY_TIMEOUT, connect, run, transaction
-from mailslot.spool.errors import (
-    DatabaseLostError,
+from mailslot.spool.errors import DatabaseLostError, busy_error, unreadable_error, writing
+from mailslot.spool.folder import schema
+from mailslot.spool.folder.connection import BUSY_TIMEOUT, connect, run, transaction
+from mailslot.spool.folder.errors import (
     accessing_database,
-    busy_error,
     damaged_error,
     folder_lost_error,
     is_damage,
     is_full,
     log_lost_error,
-    unreadable_error,
-    writing,
 )
-from mailslot.spool.group_commit import GroupCommit, Write, write_together
-from mailslot.spool.highest_ids import HighestIds
+from mailslot.spool.folder.group_commit import GroupCommit, Write, write_together
+from mailslot.spool.folder.highest_ids import HighestIds
+from mailslot.spool.storage import AdoptionResult
 from mailslot.vault import durable
 
 if TYPE_CHECKING:
@@ -54,18 +52,6 @@ _WRITERS: Final = 8
 """Threads that may wait for the same commit, besides those that accept messages."""
 
 
-class AdoptionResult(NamedTuple):
-    """What a new database was filled with.
-
-    Attributes:
-        found: how many jobs and mails were recovered from their files.
-        damaged: how many jobs cannot be sent because their files are damaged.
-    """
-
-    found: int = 0
-    damaged: int = 0
-
-
 class Database:
     """The database; every method may raise `mailslot.spool.errors.SpoolError`.
 
@@ -76,6 +62,8 @@ class Database:
     Attributes:
         adopted: what was recovered when this process created the database.
         loss_error: why the open database cannot be used any more; None while it can.
+        readers: limits the threads that read.
+        writers: limits the threads that write.
     """
 
     def __init__(self, folder: Path, adopt_files: Callable[[sqlite3.Connection], AdoptionResult]) -> None:
@@ -86,8 +74,8 @@ class Database:
         self._adopt_files = adopt_files
         # When an asyncio task is cancelled its thread keeps running, so a limiter alone would admit a second one.
         self._mutex = threading.Lock()
-        self._readers = anyio.CapacityLimiter(1)
-        self._writers = anyio.CapacityLimiter(_WRITERS)
+        self.readers: Final = anyio.CapacityLimiter(1)
+        self.writers: Final = anyio.CapacityLimiter(_WRITERS)
         transact = partial(self._transaction, "BEGIN IMMEDIATE")
         self._write_grouped = GroupCommit(partial(write_together, self._sync_folder, transact))
         self._connection: sqlite3.Connection | None = None
@@ -96,24 +84,15 @@ class Database:
         self._identity: tuple[int, int] | None = None
         self._log_identity: tuple[int, int] | None = None
 
-    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` in a read transaction, which sees one consistent state."""
-        return await anyio.to_thread.run_sync(self.read_blocking, work, limiter=self._readers)
-
-    async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` in a write transaction: when this returns it is on the disk; if it raises, nothing has changed.
-
-        It may share its transaction with others that wait at the same time. `work` runs a second time if one of those
-        raises, and after a checkpoint of the log if the disk was full.
-        """
-        return await anyio.to_thread.run_sync(self.write_blocking, work, limiter=self._writers)
-
     def read_blocking(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Do what `read` does, in the calling thread."""
+        """Run `work` in a read transaction, which sees one consistent state. Blocks."""
         return self._transaction("BEGIN", work)
 
     def write_blocking(self, work: Callable[[sqlite3.Connection], T], name_file: Callable[[], None] | None = None) -> T:
-        """Do what `write` does, in the calling thread.
+        """Run `work` in a write transaction: when this returns it is on the disk; if it raises, nothing has changed.
+
+        It may share its transaction with others that wait at the same time. `work` runs a second time if one of those
+        raises, and after a checkpoint of the log if the disk was full. Blocks.
 
         Args:
             work: what is done in the transaction.

@@ -10,19 +10,20 @@ import json
 import re
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
-from mailslot.spool import job_envelope, job_rows, mail_rows
-from mailslot.spool.database import AdoptionResult
-from mailslot.spool.files import PIECE_SIZE, is_marked_registered, mark_registered
+from mailslot.spool import job_envelope
+from mailslot.spool.folder.files import PIECE_SIZE, is_marked_registered, mark_registered
 from mailslot.spool.job import NewJob
 from mailslot.spool.mail_digest import MailDigest
+from mailslot.spool.storage import AdoptionResult
 
 if TYPE_CHECKING:
     import os
-    import sqlite3
     from collections.abc import Callable
     from pathlib import Path
+
+    from mailslot.spool.repositories import Repositories
 
 DAMAGED: Final = ".damaged"
 """The suffix that is added to the name of a damaged file."""
@@ -44,26 +45,7 @@ _MAIL_NAME: Final = re.compile(r"[^.]+\.((?:account\.)?[^.]+)\.mail")
 _MAIL_FOUND_AGAIN: Final = "The list of mails was lost, and this one was found again: it may have been handled already."
 
 
-class DatabaseLoss(NamedTuple):
-    """A loss of the database.
-
-    Attributes:
-        at: when a new database was created.
-        found: how many jobs and mails were recovered from their files.
-        damaged: how many jobs have failed because their files are damaged.
-    """
-
-    at: float
-    found: int
-    damaged: int
-
-
-def losses(connection: sqlite3.Connection) -> list[DatabaseLoss]:
-    """Return all losses of the database, oldest first."""
-    return [DatabaseLoss(*row) for row in connection.execute("SELECT at, found, damaged FROM losses ORDER BY at")]
-
-
-def adopt_all(folder: Path, clock: Callable[[], float], connection: sqlite3.Connection) -> AdoptionResult:
+def adopt_all(folder: Path, clock: Callable[[], float], repositories: Repositories) -> AdoptionResult:
     """Insert rows for all files of jobs and mails; none may be being written. Blocks.
 
     Raises:
@@ -73,20 +55,20 @@ def adopt_all(folder: Path, clock: Callable[[], float], connection: sqlite3.Conn
     for path in sorted(folder.iterdir(), key=lambda path: (path.stat().st_mtime, path.name)):
         kind = path.name.removesuffix(DAMAGED).rpartition(".")[2]
         if kind == "job":
-            if _adopt_job(connection, path, clock()):
+            if _adopt_job(repositories, path, clock()):
                 found += 1
             else:
                 damaged += 1
         elif path.suffix == ".mail":
-            found += _adopt_mail(connection, path, clock())
+            found += _adopt_mail(repositories, path, clock())
     return AdoptionResult(found, damaged)
 
 
-def adopt_file(connection: sqlite3.Connection, path: Path, state: os.stat_result, now: float) -> bool:
+def adopt_file(repositories: Repositories, path: Path, state: os.stat_result, now: float) -> bool:
     """Insert a row for a file that was registered in another database; return whether there is one now. Blocks.
 
     Args:
-        connection: the database, in a transaction; it has no row for the file.
+        repositories: the database, in a transaction; it has no row for the file.
         path: the file, which is not being written.
         state: its status.
         now: the current time.
@@ -97,20 +79,20 @@ def adopt_file(connection: sqlite3.Connection, path: Path, state: os.stat_result
     if not is_marked_registered(state) and path.suffix != DAMAGED:
         return False
     if path.suffix in {".job", DAMAGED}:
-        _adopt_job(connection, path, now)
+        _adopt_job(repositories, path, now)
         return True
-    return path.suffix == ".mail" and _adopt_mail(connection, path, now)
+    return path.suffix == ".mail" and _adopt_mail(repositories, path, now)
 
 
-def _adopt_job(connection: sqlite3.Connection, path: Path, now: float) -> bool:
+def _adopt_job(repositories: Repositories, path: Path, now: float) -> bool:
     """Insert a job for a file; return False if the file is damaged."""
     try:
         found = _read(path)
     except ValueError:
-        _adopt_damaged(connection, path, now)
+        _adopt_damaged(repositories, path, now)
         return False
-    job = job_rows.load(connection, job_rows.insert(connection, found, file=path.name, now=now))
-    job_rows.store(connection, replace(job, state="in_doubt", cause="spool_unreadable", sentence=_FOUND_AGAIN))
+    job = repositories.jobs.load(repositories.jobs.insert(found, file=path.name, now=now))
+    repositories.jobs.store(replace(job, state="in_doubt", cause="spool_unreadable", sentence=_FOUND_AGAIN))
     mark_registered(path)
     return True
 
@@ -125,7 +107,7 @@ def _read(path: Path) -> job_envelope.JobEnvelope:
     return found
 
 
-def _adopt_damaged(connection: sqlite3.Connection, path: Path, now: float) -> None:
+def _adopt_damaged(repositories: Repositories, path: Path, now: float) -> None:
     """Insert a failed job for a damaged file."""
     kept = path if path.suffix == DAMAGED else path.with_name(f"{path.name}{DAMAGED}")
     # First of all: after a crash the file is found by that name.
@@ -138,11 +120,9 @@ def _adopt_damaged(connection: sqlite3.Connection, path: Path, now: float) -> No
     found = job_envelope.JobEnvelope(
         new, state.st_size, eight_bit=False, smtputf8=False, created_at=state.st_mtime, lifetime=1
     )
-    job = job_rows.load(connection, job_rows.insert(connection, found, file=kept.name, now=now))
+    job = repositories.jobs.load(repositories.jobs.insert(found, file=kept.name, now=now))
     sentence = _DAMAGED.format(path=kept)
-    job_rows.store(
-        connection, replace(job, state="failed", cause="spool_unreadable", sentence=sentence, expires_at=None)
-    )
+    repositories.jobs.store(replace(job, state="failed", cause="spool_unreadable", sentence=sentence, expires_at=None))
 
 
 def _salvage(line: bytes) -> NewJob:
@@ -165,7 +145,7 @@ def _salvage(line: bytes) -> NewJob:
     )
 
 
-def _adopt_mail(connection: sqlite3.Connection, path: Path, now: float) -> bool:
+def _adopt_mail(repositories: Repositories, path: Path, now: float) -> bool:
     """Insert a mail for a file, set aside for a person; return False for a duplicate or a file of an unknown name."""
     name = _MAIL_NAME.fullmatch(path.name)
     if name is None:
@@ -177,10 +157,9 @@ def _adopt_mail(connection: sqlite3.Connection, path: Path, now: float) -> bool:
     with path.open("rb") as file:
         while piece := file.read(PIECE_SIZE):
             digest.update(piece)
-    if mail_rows.find_by_digest(connection, record, digest.hexdigest()) is not None:
+    if repositories.mails.find_by_digest(record, digest.hexdigest()) is not None:
         return False
-    mail_rows.insert(
-        connection,
+    repositories.mails.insert(
         record,
         "",
         file=path.name,

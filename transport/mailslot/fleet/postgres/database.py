@@ -1,0 +1,206 @@
+"""Connections to the database of a fleet, and transactions for one device."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+
+from psycopg import Connection, Error, IsolationLevel
+from psycopg.rows import dict_row
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from mailslot.fleet.postgres.errors import is_unreachable
+from mailslot.fleet.postgres.schema import ROLE, SCHEMA
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+
+T = TypeVar("T")
+
+Kind = Literal["read", "write", "beside"]
+
+Rows = Connection[dict[str, Any]]
+"""A connection whose rows have the names of their columns."""
+
+CONNECTIONS: Final = 8
+"""The maximum of connections of a process."""
+
+_CONNECT_TIMEOUT: Final = 10
+_WAIT: Final = 15.0
+"""Seconds to wait for a free connection."""
+_LOCK_TIMEOUT: Final = "15s"
+_IN_DOUBT: Final = 60.0
+"""Seconds to find out whether a commit that was not answered took place."""
+_PAUSE: Final = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceId:
+    """A device.
+
+    Attributes:
+        tenant_name: the name of its tenant.
+        name: its name.
+        tenant: the number of its tenant.
+        number: its own number.
+    """
+
+    tenant_name: str
+    name: str
+    tenant: int
+    number: int
+
+    def __str__(self) -> str:
+        """Return both names, as people enter them."""
+        return f"{self.tenant_name}/{self.name}"
+
+
+class DeviceGoneError(Exception):
+    """The device was removed from the fleet."""
+
+
+class CommitInDoubtError(Exception):
+    """The connection broke during a commit, and nobody can tell whether it took place."""
+
+
+def _check(connection: Rows) -> None:
+    """Raise if a connection that was idle is broken, such as after a restart of the database."""
+    connection.execute("SELECT")
+
+
+class FleetDatabase:
+    """The database; it connects when it is first used. Every method blocks, and may raise `psycopg.Error`.
+
+    Args:
+        url: its address, ``postgresql://…``.
+        connections: the maximum of connections.
+    """
+
+    def __init__(self, url: str, connections: int = CONNECTIONS) -> None:
+        self._mutex = threading.Lock()
+        self._opened = False
+        self._pool: ConnectionPool[Rows] = ConnectionPool(
+            url,
+            connection_class=Rows,
+            # Behind a pooler, the next transaction may be on another connection, which knows no prepared statement.
+            kwargs={
+                "row_factory": dict_row,
+                "prepare_threshold": None,
+                "autocommit": True,
+                "connect_timeout": _CONNECT_TIMEOUT,
+                "application_name": "mailslot",
+                "keepalives_idle": 30,
+                "tcp_user_timeout": 30_000,
+            },
+            min_size=0,
+            max_size=connections,
+            max_idle=60.0,
+            timeout=_WAIT,
+            reconnect_timeout=0,
+            num_workers=1,
+            check=_check,
+            open=False,
+        )
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._pool.close()
+        atexit.unregister(self.close)
+
+    @contextmanager
+    def connection(self) -> Generator[Rows]:
+        """Lend a connection without an open transaction."""
+        with self._mutex:
+            if not self._opened:
+                self._pool.open()
+                # Its threads must not run into the end of the process.
+                atexit.register(self.close)
+                self._opened = True
+        with self._pool.connection() as connection:
+            connection.isolation_level = connection.read_only = None
+            yield connection
+
+    @contextmanager
+    def device_transaction(self, device: DeviceId, kind: Kind = "write") -> Generator[Rows]:
+        """Run the block in a transaction in which only the rows of the device's tenant exist.
+
+        If the connection breaks during the commit, this finds out whether it took place.
+
+        Args:
+            device: the device.
+            kind: `read` sees one consistent state; those that `write` for the same device come one after the other;
+                `beside` writes without waiting for them.
+
+        Raises:
+            DeviceGoneError: there is no such device any more.
+            CommitInDoubtError: nobody can tell whether it was committed.
+        """
+        read_only = kind == "read"
+        with self.connection() as connection:
+            connection.isolation_level = IsolationLevel.REPEATABLE_READ if read_only else IsolationLevel.READ_COMMITTED
+            connection.read_only = read_only
+            transaction = connection.transaction()
+            transaction.__enter__()
+            try:
+                number = self._begin(connection, device, kind)
+                yield connection
+            except BaseException as error:
+                transaction.__exit__(type(error), error, error.__traceback__)
+                raise
+            try:
+                transaction.__exit__(None, None, None)
+            except Error as error:
+                if not number or not is_unreachable(error):
+                    raise
+                status = self._commit_status(number)
+                if status is None:
+                    raise CommitInDoubtError(str(device)) from error
+                if status != "committed":
+                    raise
+
+    def _begin(self, connection: Rows, device: DeviceId, kind: Kind) -> str:
+        connection.execute(
+            "SELECT set_config('search_path', %s, true), set_config('lock_timeout', %s, true), "
+            "set_config('mailslot.tenant', %s, true), set_config('role', %s, true)",
+            (f"{SCHEMA}, pg_temp", _LOCK_TIMEOUT, str(device.tenant), ROLE),
+        )
+        if kind != "write":
+            return ""
+        row = connection.execute(
+            "UPDATE device_state SET changes = changes + 1 WHERE device = %s "
+            "RETURNING pg_current_xact_id()::text AS number",
+            (device.number,),
+        ).fetchone()
+        if row is None:
+            raise DeviceGoneError(str(device))
+        return str(row["number"])
+
+    def _commit_status(self, number: str) -> str | None:
+        """Ask on other connections whether a transaction was committed; None if nobody can tell."""
+        end = time.monotonic() + _IN_DOUBT
+        while time.monotonic() < end:
+            try:
+                with self.connection() as connection:
+                    row = connection.execute("SELECT pg_xact_status(%s::xid8) AS status", (number,)).fetchone()
+            except (Error, PoolTimeout) as error:
+                if not is_unreachable(error):
+                    return None
+            else:
+                if row is None or row["status"] != "in progress":
+                    return None if row is None else row["status"]
+            time.sleep(_PAUSE)
+        return None
+
+    def retrying(self, run: Callable[[], T]) -> T:
+        """Run a transaction, and once more if its connection turns out to be broken before it was committed."""
+        try:
+            return run()
+        except Error as error:
+            if not is_unreachable(error):
+                raise
+        return run()

@@ -1,0 +1,172 @@
+"""The documents of a device in PostgreSQL."""
+
+from __future__ import annotations
+
+import errno
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from mailslot.fleet.postgres.database import CommitInDoubtError, DeviceGoneError
+from mailslot.fleet.postgres.errors import DatabaseError, as_os_error
+from mailslot.fleet.postgres.leases import LeaseLostError
+from mailslot.fleet.postgres.rows import DeviceRows
+from mailslot.vault.errors import VaultError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping
+
+    from mailslot.fleet.postgres.database import DeviceId, FleetDatabase
+    from mailslot.fleet.postgres.leases import HeldLeases
+
+_WRITE: Final = (
+    "INSERT INTO documents (tenant, device, name, octets, version) VALUES (%(tenant)s, %(device)s, %(name)s, "
+    "%(octets)s, %(version)s) ON CONFLICT (device, name) DO UPDATE SET octets = excluded.octets, "
+    "version = excluded.version, written_at = now()"
+)
+
+
+class PostgresDocuments:
+    """The documents of a device; see `mailslot.vault.documents.Documents`.
+
+    A change is a transaction from the beginning of the outermost `exclusive` block of a thread to its end.
+
+    Args:
+        database: the database.
+        device: the device.
+        leases: the leases of this process on the device.
+    """
+
+    def __init__(self, database: FleetDatabase, device: DeviceId, leases: HeldLeases) -> None:
+        self._database = database
+        self._device = device
+        self._leases = leases
+        self._changing = threading.local()
+
+    def path(self, name: str) -> Path:
+        """Return what stands for a document in sentences."""
+        return Path(str(self._device), name)
+
+    def read(self, name: str, limit: int) -> bytes | None:
+        """Return a document; None if there is none."""
+        query = "SELECT octets FROM documents WHERE device = %(device)s AND name = %(name)s"
+        octets: bytes | None = self._ask(lambda rows: rows.value(query, name=name))
+        if octets is not None and len(octets) > limit:
+            raise DatabaseError(errno.EFBIG, "it is larger than allowed")
+        return octets
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names of the documents directly in a folder, without the folder."""
+        return [name[len(folder) + 1 :] for name in self.all_names() if name.rpartition("/")[0] == folder]
+
+    def all_names(self) -> list[str]:
+        """Return the names of all documents."""
+        query = "SELECT name FROM documents WHERE device = %(device)s ORDER BY name"
+        return [name for (name,) in self._ask(lambda rows: rows.tuples(query))]
+
+    def version(self, name: str) -> object:
+        """Return the version of a document; None if there is none."""
+        query = "SELECT version FROM documents WHERE device = %(device)s AND name = %(name)s"
+        return self._ask(lambda rows: rows.value(query, name=name))
+
+    def state(self, name: str) -> object | None:
+        """Return the version of a document, 0 if there is none."""
+        return self.version(name) or 0
+
+    def modified_at(self, name: str) -> float:
+        """Return when a document was written last, by the database's clock; 0.0 if there is none."""
+        query = (
+            "SELECT extract(epoch FROM written_at)::double precision FROM documents "
+            "WHERE device = %(device)s AND name = %(name)s"
+        )
+        return float(self._ask(lambda rows: rows.value(query, name=name)) or 0.0)
+
+    def configuration_version(self) -> object:
+        """Return a value that changes whenever a setting or a secret does."""
+        query = (
+            "SELECT count(*), max(version) FROM documents "
+            "WHERE device = %(device)s AND (name = 'mailslot.toml' OR starts_with(name, 'vault/'))"
+        )
+        return self._ask(lambda rows: rows.tuples(query))
+
+    def recover_if_needed(self) -> None:
+        """Do nothing: a change is committed as a whole."""
+
+    @contextmanager
+    def exclusive(self) -> Generator[None]:
+        """Begin a transaction that writes for the device, unless this thread is in one already.
+
+        Raises:
+            VaultError: `token_store_busy`, another change takes too long; `token_store_unwritable`, it could not be
+                committed, or this process has lost a lease.
+        """
+        if self._rows is not None:
+            yield
+            return
+        try:
+            with as_os_error(), self._database.device_transaction(self._device) as connection:
+                self._leases.check(connection)
+                self._changing.rows = DeviceRows(connection, self._device)
+                try:
+                    yield
+                finally:
+                    self._changing.rows = None
+        except DatabaseError as error:
+            cause = "token_store_busy" if error.errno == errno.EBUSY else "token_store_unwritable"
+            raise self._error(f"cannot be changed: {error.strerror}", cause, error) from error
+        except LeaseLostError as error:
+            raise self._error("were taken over by another process", "token_store_busy", error) from error
+        except DeviceGoneError as error:
+            raise self._error("are not in the fleet any more", "token_store_unwritable", error) from error
+        except CommitInDoubtError as error:
+            reason = "may have been changed or not: the database has not answered"
+            raise self._error(reason, "token_store_unwritable", error) from error
+
+    @contextmanager
+    def within(self, rows: DeviceRows) -> Generator[None]:
+        """Read and change documents in a transaction of the caller while the block runs, in this thread."""
+        self._changing.rows = rows
+        try:
+            yield
+        finally:
+            self._changing.rows = None
+
+    def replace(self, contents: Mapping[str, bytes | None]) -> None:
+        """Replace several documents atomically; None removes one."""
+        with self.exclusive():
+            rows = self._rows
+            assert rows is not None  # noqa: S101 - the block above
+            for name, octets in contents.items():
+                version = rows.value(
+                    "UPDATE device_state SET last_version = last_version + 1 WHERE device = %(device)s "
+                    "RETURNING last_version AS version"
+                )
+                if octets is None:
+                    rows.execute("DELETE FROM documents WHERE device = %(device)s AND name = %(name)s", name=name)
+                else:
+                    rows.execute(_WRITE, name=name, octets=octets, version=version)
+
+    @property
+    def _rows(self) -> DeviceRows | None:
+        found: DeviceRows | None = getattr(self._changing, "rows", None)
+        return found
+
+    def _ask(self, ask: Callable[[DeviceRows], Any]) -> Any:  # noqa: ANN401 - what the question is for
+        if (rows := self._rows) is not None:
+            return ask(rows)
+
+        def run() -> Any:  # noqa: ANN401 - likewise
+            with self._database.device_transaction(self._device, "read") as connection:
+                return ask(DeviceRows(connection, self._device))
+
+        with as_os_error():
+            return self._database.retrying(run)
+
+    def _error(self, reason: str, cause: str, error: Exception) -> VaultError:
+        return VaultError(
+            f"The settings and secrets of {self._device} {reason}.",
+            cause=cause,
+            retryable=True,
+            detail=f"{type(error).__name__}: {error}",
+        )

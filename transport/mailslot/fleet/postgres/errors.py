@@ -1,0 +1,76 @@
+"""What a failure of the database means, as an `OSError`, which everything above knows from files."""
+
+from __future__ import annotations
+
+import errno
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from psycopg import Error, InterfaceError, OperationalError, errors
+from psycopg_pool import PoolClosed, PoolTimeout
+
+from mailslot.errors import InputError
+from mailslot.spool.errors import SpoolError, busy_error, full_error
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+_FULL: Final = (errors.DiskFull, errors.OutOfMemory)
+_BUSY: Final = (errors.LockNotAvailable, errors.QueryCanceled, errors.DeadlockDetected)
+_UNREACHABLE: Final = "the database does not answer"
+
+
+class DatabaseError(OSError):
+    """The database cannot be reached, or refuses; `strerror` says which, as the end of a sentence."""
+
+
+def is_unreachable(error: Exception) -> bool:
+    """Tell whether an error says that the connection to the database was lost, or that there is none."""
+    if isinstance(error, (PoolTimeout, PoolClosed, InterfaceError)):
+        return True
+    return isinstance(error, OperationalError) and not isinstance(error, (*_FULL, *_BUSY))
+
+
+@contextmanager
+def as_os_error() -> Generator[None]:
+    """Convert errors of the database to `DatabaseError`."""
+    try:
+        yield
+    except (Error, PoolTimeout, PoolClosed) as error:
+        if isinstance(error, _FULL):
+            number, reason = errno.ENOSPC, "the database's disk is full"
+        elif isinstance(error, _BUSY):
+            number, reason = errno.EBUSY, "another process does not finish"
+        elif is_unreachable(error):
+            number, reason = errno.EHOSTUNREACH, _UNREACHABLE
+        else:
+            number, reason = errno.EIO, "the database refuses it"
+        # The text of an error may quote values of a row, so only its class is kept.
+        raise DatabaseError(number, reason, type(error).__name__) from error
+
+
+@contextmanager
+def as_spool_error(device: str) -> Generator[None]:
+    """Convert errors of the database to `SpoolError`, for the queue of a device."""
+    try:
+        with as_os_error():
+            yield
+    except DatabaseError as error:
+        sentence, detail = f"The queue of {device} cannot be used: {error.strerror}.", str(error.filename)
+        if error.errno == errno.ENOSPC:
+            raise full_error(sentence, detail) from error
+        if error.errno == errno.EBUSY:
+            raise busy_error(sentence, detail) from error
+        retryable = error.errno == errno.EHOSTUNREACH
+        raise SpoolError(sentence, cause="spool_unwritable", retryable=retryable, detail=detail) from error
+
+
+@contextmanager
+def as_input_error() -> Generator[None]:
+    """Convert errors of the database to `InputError`, for commands about the fleet."""
+    try:
+        with as_os_error():
+            yield
+    except DatabaseError as error:
+        sentence = f"The fleet's database cannot be used: {error.strerror}."
+        raise InputError(sentence, stage="resolve", detail=str(error.__cause__)) from error

@@ -1,0 +1,116 @@
+"""The home of a device in PostgreSQL."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mailslot.errors import InputError
+from mailslot.fleet.postgres.database import DeviceId, FleetDatabase
+from mailslot.fleet.postgres.documents import PostgresDocuments
+from mailslot.fleet.postgres.errors import DatabaseError, as_input_error
+from mailslot.fleet.postgres.keys import TenantKeys
+from mailslot.fleet.postgres.leases import HeldLeases
+from mailslot.fleet.postgres.schema import MIGRATIONS, SCHEMA, version_of
+from mailslot.fleet.postgres.storage import PostgresStorage
+from mailslot.oauth.location import Location
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
+    from pathlib import Path
+
+    from mailslot.fleet.address import DeviceAddress
+    from mailslot.fleet.master_key import MasterKey
+
+
+def find_device(database: FleetDatabase, tenant: str, device: str) -> DeviceId:
+    """Return a device by the names of its tenant and itself.
+
+    Raises:
+        InputError: there is none, or the database cannot be used.
+    """
+    with as_input_error(), database.connection() as connection:
+        check_version(version_of(connection))
+        row = connection.execute(f"SELECT * FROM {SCHEMA}.find_device(%s, %s)", (tenant, device)).fetchone()
+    if row is None:
+        raise InputError(
+            f"There is no device {tenant}/{device} in the fleet: add it by mailslot fleet add {tenant}/{device}",
+            stage="resolve",
+        )
+    return DeviceId(tenant, device, row["tenant"], row["device"])
+
+
+def check_version(version: int) -> None:
+    """Check that a database has the tables of this version of mailslot.
+
+    Raises:
+        InputError: it has none, or those of another version.
+    """
+    if version == 0:
+        raise InputError("The database has no fleet yet: run mailslot fleet init.", stage="resolve")
+    if version < len(MIGRATIONS):
+        raise InputError("The fleet's tables are of an older version: run mailslot fleet init.", stage="resolve")
+    if version > len(MIGRATIONS):
+        raise InputError(
+            "The fleet's tables were made by a newer version of mailslot: update mailslot.", stage="resolve"
+        )
+
+
+class PostgresHome:
+    """A device in a fleet; see `mailslot.home.home.Home`.
+
+    Args:
+        database: the database.
+        device: the device.
+        address: its address.
+        master: the master key.
+        folder: the folder for what belongs to this machine.
+    """
+
+    def __init__(
+        self, database: FleetDatabase, device: DeviceId, address: DeviceAddress, master: MasterKey, folder: Path
+    ) -> None:
+        self.device: Final = device
+        self.folder: Final = folder
+        self.is_local: Final = False
+        self.leases: Final = HeldLeases(database, device)
+        self.documents: Final = PostgresDocuments(database, device, self.leases)
+        self.keys: Final = TenantKeys(database, device, master)
+        self._database = database
+        self._address = address
+
+    @property
+    def name(self) -> str:
+        """Its address, without a password."""
+        return self._address.shown
+
+    def has_spool(self) -> bool:
+        """Return True: the tables are there."""
+        return True
+
+    def spool_storage(self) -> PostgresStorage:
+        """Return the storage of its spool."""
+        return PostgresStorage(self._database, self.device, self.leases, self.folder / "messages")
+
+    def lock(self, name: str, *, timeout: float) -> AbstractAsyncContextManager[None]:
+        """Hold a lease."""
+        return self.leases.lease(name, timeout=timeout)
+
+    def blocking_lock(self, name: str, *, timeout: float) -> AbstractContextManager[None]:  # noqa: ARG002 - all are one
+        """Hold the lock of all changes of documents, which is also the transaction in which they are written."""
+        return self.documents.exclusive()
+
+    def is_locked(self, name: str) -> bool:
+        """Whether anybody holds a lease; also True if that is unknown."""
+        try:
+            return self.leases.is_held(name)
+        except DatabaseError:
+            return True
+
+    def locate(self, name: str) -> Location:
+        """Return the location of the device, which is the same on each machine and can have no copy."""
+        return fleet_location(self.device, name)
+
+
+def fleet_location(device: DeviceId, name: str) -> Location:
+    """Return the location that grants and queues of a device in a fleet have."""
+    return Location((), "fleet", f"{device}/{name}", None)

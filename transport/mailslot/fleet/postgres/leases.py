@@ -1,0 +1,192 @@
+"""Leases: locks in the database, over all processes on all machines.
+
+A lease has an owner and an end, by the database's clock. Its holder's process moves the end on as long as it lives; if
+it dies, or cannot reach the database, others take the lease once it has ended. Each transaction that writes for a
+device checks the leases that its process holds there (`HeldLeases.check`), and a lease is taken under the same lock as
+these transactions. So whoever has lost a lease, and does not know it yet, cannot write any more.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Final
+
+import anyio
+from anyio.to_thread import run_sync
+from psycopg import Error
+from psycopg_pool import PoolTimeout
+
+from mailslot.fleet.postgres.errors import DatabaseError, as_os_error
+from mailslot.fleet.postgres.rows import DeviceRows
+from mailslot.vault.errors import VaultError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Generator, Iterator
+
+    from mailslot.fleet.postgres.database import DeviceId, FleetDatabase, Rows
+
+DURATION: Final = 60.0
+"""Seconds after which a lease ends unless its holder moves its end on."""
+
+_INTERVAL: Final = 15.0
+"""Seconds between two moves."""
+
+_FIRST_PAUSE: Final = 0.05
+_LONGEST_PAUSE: Final = 1.0
+
+
+class LeaseLostError(Exception):
+    """This process has lost a lease that it believed to hold; nothing was written."""
+
+
+class HeldLeases:
+    """The leases that this process holds on one device.
+
+    Args:
+        database: the database.
+        device: the device.
+    """
+
+    def __init__(self, database: FleetDatabase, device: DeviceId) -> None:
+        self._database = database
+        self._device = device
+        self._owner = uuid.uuid4()
+        self._held: set[str] = set()
+        self._mutex = threading.Lock()
+        self._ended: threading.Event | None = None
+
+    @asynccontextmanager
+    async def lease(self, name: str, *, timeout: float) -> AsyncGenerator[None]:
+        """Hold a lease while the block runs.
+
+        Raises:
+            VaultError: `token_store_busy`, it is held elsewhere; `token_store_unwritable`, no answer.
+        """
+        pauses = _pauses(name, timeout)
+        while not await self._take_shielded(name):  # noqa: ASYNC110 - no event tells of another machine
+            await anyio.sleep(next(pauses))
+        try:
+            yield
+        finally:
+            with anyio.CancelScope(shield=True):
+                await run_sync(self._release, name)
+
+    @contextmanager
+    def blocking_lease(self, name: str, *, timeout: float) -> Generator[None]:
+        """Hold a lease as `lease` does, blocking the calling thread."""
+        pauses = _pauses(name, timeout)
+        while not self._take(name):
+            time.sleep(next(pauses))
+        try:
+            yield
+        finally:
+            self._release(name)
+
+    def is_held(self, name: str) -> bool:
+        """Tell whether anybody holds a lease now."""
+        query = "SELECT 1 FROM leases WHERE device = %(device)s AND name = %(name)s AND until > clock_timestamp()"
+        with as_os_error(), self._database.device_transaction(self._device, "read") as connection:
+            return DeviceRows(connection, self._device).one(query, name=name) is not None
+
+    def check(self, connection: Rows) -> None:
+        """Check, in a transaction that writes, that all leases are still ours.
+
+        Raises:
+            LeaseLostError: one is not.
+        """
+        with self._mutex:
+            held = [*self._held]
+        if not held:
+            return
+        query = "SELECT count(*) FROM leases WHERE device = %(device)s AND owner = %(owner)s AND name = ANY(%(names)s)"
+        if DeviceRows(connection, self._device).value(query, owner=self._owner, names=held) != len(held):
+            raise LeaseLostError(str(self._device))
+
+    async def _take_shielded(self, name: str) -> bool:
+        # A cancelled task would not learn that its thread has taken the lease.
+        taken = False
+        with anyio.CancelScope(shield=True):
+            taken = await run_sync(self._take, name)
+        return taken  # noqa: RET504 - a scope may swallow an exception, as far as type checkers know
+
+    def _take(self, name: str) -> bool:
+        with self._mutex:
+            # Tasks of one process exclude each other, too.
+            if name in self._held:
+                return False
+        try:
+            with as_os_error(), self._database.device_transaction(self._device) as connection:
+                rows = DeviceRows(connection, self._device)
+                rows.execute(
+                    "DELETE FROM leases WHERE device = %(device)s AND name = %(name)s AND until <= clock_timestamp()",
+                    name=name,
+                )
+                cursor = rows.execute(
+                    "INSERT INTO leases (tenant, device, name, owner, until) VALUES (%(tenant)s, %(device)s, %(name)s, "
+                    "%(owner)s, clock_timestamp() + make_interval(secs => %(seconds)s)) "
+                    "ON CONFLICT (device, name) DO NOTHING",
+                    name=name,
+                    owner=self._owner,
+                    seconds=DURATION,
+                )
+                taken = cursor.rowcount == 1
+        except DatabaseError as error:
+            raise VaultError(
+                f"The lock {name} of {self._device} cannot be taken: {error.strerror}.",
+                cause="token_store_unwritable",
+                retryable=True,
+                detail=str(error.filename),
+            ) from error
+        if not taken:
+            return False
+        with self._mutex:
+            self._held.add(name)
+            if self._ended is None:
+                self._ended = threading.Event()
+                threading.Thread(target=self._keep, args=(self._ended,), name="leases", daemon=True).start()
+        return True
+
+    def _release(self, name: str) -> None:
+        with self._mutex:
+            self._held.discard(name)
+            if not self._held and self._ended is not None:
+                self._ended.set()
+                self._ended = None
+        query = "DELETE FROM leases WHERE device = %(device)s AND name = %(name)s AND owner = %(owner)s"
+        try:
+            with as_os_error(), self._database.device_transaction(self._device) as connection:
+                DeviceRows(connection, self._device).execute(query, name=name, owner=self._owner)
+        except DatabaseError:
+            return  # It ends by itself.
+
+    def _keep(self, ended: threading.Event) -> None:
+        """Move the ends of the leases on until the last one is released."""
+        query = (
+            "UPDATE leases SET until = clock_timestamp() + make_interval(secs => %(seconds)s) "
+            "WHERE device = %(device)s AND owner = %(owner)s AND until > clock_timestamp()"
+        )
+        while not ended.wait(_INTERVAL):
+            try:
+                with self._database.device_transaction(self._device, "beside") as connection:
+                    DeviceRows(connection, self._device).execute(query, seconds=DURATION, owner=self._owner)
+            except (Error, PoolTimeout):
+                # They are moved on at the next try, or end.
+                continue
+
+
+def _pauses(name: str, timeout: float) -> Iterator[float]:
+    """Yield the seconds to sleep before each further try; the last try is at the end of `timeout`."""
+    end = time.monotonic() + timeout
+    pause = _FIRST_PAUSE
+    while (left := end - time.monotonic()) > 0:
+        yield min(pause, left)
+        pause = min(2 * pause, _LONGEST_PAUSE)
+    raise VaultError(
+        f"{name} is in use by another process of mailslot, which has not finished within {timeout:g} seconds.",
+        cause="token_store_busy",
+        retryable=True,
+        detail=f"the lease {name}",
+    )

@@ -1,0 +1,152 @@
+"""The tenants and devices of a fleet: what its commands do in the database, as the owner of the tables."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mailslot.errors import InputError
+from mailslot.fleet.postgres.database import DeviceId
+from mailslot.fleet.postgres.errors import as_input_error
+from mailslot.fleet.postgres.home import check_version
+from mailslot.fleet.postgres.keys import new_data_key
+from mailslot.fleet.postgres.schema import MIGRATIONS, SCHEMA, migrate, version_of
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from mailslot.fleet.master_key import MasterKey
+    from mailslot.fleet.postgres.database import FleetDatabase, Rows
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSummary:
+    """What a fleet knows of a device.
+
+    Attributes:
+        tenant: the name of its tenant.
+        device: its name.
+        added_at: when it was added, in seconds since 1970.
+        jobs: the number of its jobs by state.
+        mails: the number of its mails by state.
+        serving: whether a process works for it now.
+    """
+
+    tenant: str
+    device: str
+    added_at: float
+    jobs: dict[str, int]
+    mails: dict[str, int]
+    serving: bool
+
+
+class Registry:
+    """The tenants and devices. Every method blocks, and may raise `InputError` if the database cannot be used.
+
+    Args:
+        database: the database, whose user owns its tables.
+    """
+
+    def __init__(self, database: FleetDatabase) -> None:
+        self._database = database
+
+    def init(self) -> int:
+        """Create the tables, or bring them up to date; return how many steps this took."""
+        with as_input_error(), self._database.connection() as connection:
+            if (version := version_of(connection)) > len(MIGRATIONS):
+                check_version(version)
+            return migrate(connection)
+
+    def add(self, tenant: str, device: str, master: MasterKey) -> DeviceId:
+        """Add a device, and its tenant with a data key if it is new.
+
+        Raises:
+            InputError: there is a device of this name, or the master key cannot be used.
+        """
+        with self._transaction() as connection:
+            row = connection.execute(
+                "INSERT INTO tenants (name) VALUES (%s) ON CONFLICT (name) DO NOTHING RETURNING id", (tenant,)
+            ).fetchone()
+            if row is not None:
+                connection.execute(
+                    "INSERT INTO data_keys (tenant, id, master, wrapped) VALUES (%s, %s, %s, %s)",
+                    (row["id"], *new_data_key(master, tenant)),
+                )
+            else:
+                row = connection.execute("SELECT id FROM tenants WHERE name = %s FOR SHARE", (tenant,)).fetchone()
+            if row is None:
+                raise InputError(f"The tenant {tenant} was removed meanwhile.", stage="resolve")
+            number = int(row["id"])
+            added = connection.execute(
+                "INSERT INTO devices (tenant, name) VALUES (%s, %s) ON CONFLICT (tenant, name) DO NOTHING RETURNING id",
+                (number, device),
+            ).fetchone()
+            if added is None:
+                raise InputError(f"There is a device {tenant}/{device} already.", stage="resolve")
+            connection.execute("INSERT INTO device_state (tenant, device) VALUES (%s, %s)", (number, added["id"]))
+        return DeviceId(tenant, device, number, int(added["id"]))
+
+    def remove(self, tenant: str, device: str) -> bool:
+        """Remove a device with all that it has; with the last one of a tenant, the tenant and its data keys.
+
+        Returns:
+            whether the tenant was removed, too.
+
+        Raises:
+            InputError: there is no such device.
+        """
+        with self._transaction() as connection:
+            row = connection.execute(
+                "DELETE FROM devices USING tenants WHERE tenants.id = devices.tenant AND tenants.name = %s "
+                "AND devices.name = %s RETURNING devices.tenant",
+                (tenant, device),
+            ).fetchone()
+            if row is None:
+                raise InputError(f"There is no device {tenant}/{device} in the fleet.", stage="resolve")
+            gone = connection.execute(
+                "DELETE FROM tenants WHERE id = %s AND NOT EXISTS (SELECT FROM devices WHERE tenant = tenants.id)",
+                (row["tenant"],),
+            )
+            return gone.rowcount == 1
+
+    def devices(self, tenant: str | None = None) -> list[DeviceSummary]:
+        """Return all devices, or those of one tenant, by name."""
+        with self._transaction() as connection:
+            jobs = self._counts(connection, "jobs")
+            mails = self._counts(connection, "mails")
+            found = connection.execute(
+                "SELECT tenants.name AS tenant, devices.name AS device, devices.id AS number, "
+                "extract(epoch FROM devices.added_at)::double precision AS added_at, "
+                "EXISTS (SELECT FROM leases WHERE leases.device = devices.id AND leases.name = 'service' "
+                "AND until > clock_timestamp()) AS serving "
+                "FROM devices JOIN tenants ON tenants.id = devices.tenant "
+                "WHERE %(tenant)s::text IS NULL OR tenants.name = %(tenant)s ORDER BY tenants.name, devices.name",
+                {"tenant": tenant},
+            ).fetchall()
+        return [
+            DeviceSummary(
+                row["tenant"],
+                row["device"],
+                row["added_at"],
+                jobs.get(row["number"], {}),
+                mails.get(row["number"], {}),
+                row["serving"],
+            )
+            for row in found
+        ]
+
+    def _counts(self, connection: Rows, table: str) -> dict[int, dict[str, int]]:
+        counts: dict[int, dict[str, int]] = {}
+        query = f"SELECT device, state, count(*) AS number FROM {table} GROUP BY device, state"
+        for row in connection.execute(query.encode()):
+            counts.setdefault(row["device"], {})[row["state"]] = row["number"]
+        return counts
+
+    @contextmanager
+    def _transaction(self) -> Generator[Rows]:
+        with as_input_error(), self._database.connection() as connection:
+            check_version(version_of(connection))
+            with connection.transaction():
+                connection.execute("SELECT set_config('search_path', %s, true)", (f"{SCHEMA}, pg_temp",))
+                yield connection

@@ -1,0 +1,263 @@
+"""The tables of a fleet, as a list of steps from each version to the next. A step once released stays as it is.
+
+Each table but `schema_version` has the tenant in each row, and row-level security: in a transaction of the role
+`ROLE`, only the rows of the tenant in the setting ``mailslot.tenant`` exist. The owner of the tables sees all.
+
+The times of jobs and mails are in seconds since 1970, as devices tell them; the others are the database's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+SCHEMA: Final = "mailslot"
+ROLE: Final = "mailslot_device"
+"""The role of all work for one device. It is no superuser, owns nothing, and cannot read across tenants."""
+
+_LOCK: Final = 0x6D61696C
+"""The advisory lock under which the tables are changed."""
+
+_OF_DEVICE: Final = (
+    "tenant bigint NOT NULL, device bigint NOT NULL, "
+    "FOREIGN KEY (tenant, device) REFERENCES devices (tenant, id) ON DELETE CASCADE"
+)
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
+    (
+        """CREATE TABLE tenants (
+            id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            name text NOT NULL UNIQUE,
+            added_at timestamptz NOT NULL DEFAULT now()
+        )""",
+        # Data keys, each wrapped by the master key `master`. Without its row, the secrets of a tenant are gone.
+        """CREATE TABLE data_keys (
+            tenant bigint NOT NULL REFERENCES tenants ON DELETE CASCADE,
+            id text NOT NULL,
+            master text NOT NULL,
+            wrapped bytea NOT NULL,
+            added_at timestamptz NOT NULL DEFAULT now(),
+            PRIMARY KEY (tenant, id)
+        )""",
+        """CREATE TABLE devices (
+            tenant bigint NOT NULL REFERENCES tenants ON DELETE CASCADE,
+            id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            name text NOT NULL,
+            added_at timestamptz NOT NULL DEFAULT now(),
+            UNIQUE (tenant, name),
+            UNIQUE (tenant, id)
+        )""",
+        # Every transaction that writes for a device updates its row first, so they come one after the other.
+        f"""CREATE TABLE device_state (
+            {_OF_DEVICE},
+            PRIMARY KEY (device),
+            changes bigint NOT NULL DEFAULT 0,
+            last_job bigint NOT NULL DEFAULT 0,
+            last_mail bigint NOT NULL DEFAULT 0,
+            last_version bigint NOT NULL DEFAULT 0
+        ) WITH (fillfactor = 50)""",
+        # The version never repeats for a device, also if a document was removed.
+        f"""CREATE TABLE documents (
+            {_OF_DEVICE},
+            name text NOT NULL,
+            octets bytea NOT NULL,
+            version bigint NOT NULL,
+            written_at timestamptz NOT NULL DEFAULT now(),
+            PRIMARY KEY (device, name)
+        )""",
+        f"""CREATE TABLE leases (
+            {_OF_DEVICE},
+            name text NOT NULL,
+            owner uuid NOT NULL,
+            until timestamptz NOT NULL,
+            PRIMARY KEY (device, name)
+        )""",
+        f"""CREATE TABLE jobs (
+            {_OF_DEVICE},
+            id bigint NOT NULL,
+            PRIMARY KEY (device, id),
+            state text NOT NULL,
+            via text NOT NULL,
+            pipeline text NOT NULL,
+            next_attempt double precision,
+            changed_at double precision NOT NULL,
+            created_at double precision NOT NULL,
+            expires_at double precision,
+            lifetime double precision NOT NULL,
+            attempts integer NOT NULL,
+            doubts integer NOT NULL,
+            file text,
+            start bigint NOT NULL,
+            size bigint NOT NULL,
+            eight_bit boolean NOT NULL,
+            smtputf8 boolean NOT NULL,
+            delivering boolean NOT NULL DEFAULT false,
+            cause text,
+            message_id text NOT NULL,
+            sender text NOT NULL,
+            subject text NOT NULL,
+            sentence text NOT NULL,
+            reply text NOT NULL,
+            notes text NOT NULL,
+            recipients text NOT NULL,
+            UNIQUE (device, file)
+        )""",
+        "CREATE INDEX jobs_by_state ON jobs (device, state, changed_at)",
+        "CREATE INDEX jobs_due ON jobs (device, via, id) WHERE state IN ('queued', 'deferred')",
+        "CREATE INDEX jobs_files ON jobs (device, size) WHERE file IS NOT NULL",
+        f"""CREATE TABLE keys (
+            {_OF_DEVICE},
+            pipeline text NOT NULL,
+            key text NOT NULL,
+            job bigint NOT NULL,
+            state text,
+            at double precision NOT NULL,
+            PRIMARY KEY (device, pipeline, key)
+        )""",
+        "CREATE INDEX keys_by_job ON keys (device, job)",
+        f"""CREATE TABLE mails (
+            {_OF_DEVICE},
+            id bigint NOT NULL,
+            PRIMARY KEY (device, id),
+            record text NOT NULL,
+            uid text NOT NULL,
+            state text NOT NULL,
+            tries integer NOT NULL,
+            due_at double precision,
+            fetched_at double precision NOT NULL,
+            changed_at double precision NOT NULL,
+            file text,
+            size bigint NOT NULL,
+            digest text NOT NULL,
+            reason text NOT NULL,
+            UNIQUE (device, file)
+        )""",
+        "CREATE INDEX mails_by_digest ON mails (device, record, digest)",
+        "CREATE INDEX mails_by_state ON mails (device, record, state)",
+        "CREATE INDEX mails_files ON mails (device, size) WHERE file IS NOT NULL",
+        f"""CREATE TABLE uids (
+            {_OF_DEVICE},
+            record text NOT NULL,
+            uid text NOT NULL,
+            mail bigint,
+            passed_over boolean NOT NULL,
+            tries integer NOT NULL,
+            deleted boolean NOT NULL,
+            seen_at double precision NOT NULL,
+            size bigint,
+            PRIMARY KEY (device, record, uid),
+            FOREIGN KEY (device, mail) REFERENCES mails (device, id)
+        )""",
+        "CREATE INDEX uids_by_mail ON uids (device, mail)",
+        f"""CREATE TABLE maildrops (
+            {_OF_DEVICE},
+            record text NOT NULL,
+            begun_at double precision NOT NULL,
+            PRIMARY KEY (device, record)
+        )""",
+        f"""CREATE TABLE memory (
+            {_OF_DEVICE},
+            store text NOT NULL,
+            key text NOT NULL,
+            value text NOT NULL,
+            PRIMARY KEY (device, store, key)
+        )""",
+        # Losses of the database in a folder, before it was imported.
+        f"""CREATE TABLE losses (
+            {_OF_DEVICE},
+            at double precision NOT NULL,
+            found bigint NOT NULL,
+            damaged bigint NOT NULL
+        )""",
+        "CREATE INDEX losses_by_device ON losses (device, at)",
+        # The messages of jobs and mails, in pieces; the rows of jobs and mails stay small.
+        f"""CREATE TABLE messages (
+            {_OF_DEVICE},
+            file text NOT NULL,
+            piece integer NOT NULL,
+            octets bytea NOT NULL,
+            PRIMARY KEY (device, file, piece)
+        )""",
+        # Scans are compressed already.
+        "ALTER TABLE messages ALTER COLUMN octets SET STORAGE EXTERNAL",
+        # The names in an address of a device become numbers, also for the role that cannot read the tables of others.
+        """CREATE FUNCTION find_device(tenant_name text, device_name text, OUT tenant bigint, OUT device bigint)
+            RETURNS SETOF record LANGUAGE sql STABLE SECURITY DEFINER SET search_path = mailslot, pg_temp AS
+            'SELECT devices.tenant, devices.id FROM devices JOIN tenants ON tenants.id = devices.tenant
+             WHERE tenants.name = tenant_name AND devices.name = device_name'""",
+    ),
+)
+
+_TENANT_COLUMNS: Final = {"tenants": "id"}
+"""The column with the tenant in the tables where it is not ``tenant``."""
+
+_READ_ONLY: Final = frozenset({"tenants", "devices", "data_keys"})
+"""The tables that a device's work may read and not write."""
+
+
+def migrate(connection: Connection[dict[str, Any]]) -> int:
+    """Create the tables, or bring them up to date; return how many steps this took.
+
+    The user must own the database, and may have to create the role.
+    """
+    with connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+        connection.execute(f"SET LOCAL search_path = {SCHEMA}, pg_temp")
+        connection.execute("CREATE TABLE IF NOT EXISTS schema_version (version integer NOT NULL)")
+        version = version_of(connection)
+        for statements in MIGRATIONS[version:]:
+            for statement in statements:
+                connection.execute(statement.encode())
+        _create_role(connection)
+        _secure(connection)
+        if version == 0:
+            connection.execute("INSERT INTO schema_version VALUES (%s)", (len(MIGRATIONS),))
+        else:
+            connection.execute("UPDATE schema_version SET version = %s", (len(MIGRATIONS),))
+        return len(MIGRATIONS) - version
+
+
+def version_of(connection: Connection[dict[str, Any]]) -> int:
+    """Return how many of `MIGRATIONS` a database has seen; 0 for one without tables."""
+    found = connection.execute("SELECT to_regclass(%s) AS found", (f"{SCHEMA}.schema_version",)).fetchone()
+    if found is None or found["found"] is None:
+        return 0
+    row = connection.execute(f"SELECT version FROM {SCHEMA}.schema_version").fetchone()
+    return 0 if row is None else int(row["version"])
+
+
+def tables(connection: Connection[dict[str, Any]]) -> list[str]:
+    """Return the names of all tables that have a tenant's rows."""
+    found = connection.execute(
+        "SELECT tablename FROM pg_tables WHERE schemaname = %s AND tablename <> 'schema_version' ORDER BY tablename",
+        (SCHEMA,),
+    )
+    return [row["tablename"] for row in found]
+
+
+def _create_role(connection: Connection[dict[str, Any]]) -> None:
+    """Create the role, which other databases of the same server may have created already."""
+    connection.execute(
+        f"DO $$ BEGIN CREATE ROLE {ROLE} NOLOGIN NOBYPASSRLS; "
+        "EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$"
+    )
+    connection.execute(f"GRANT {ROLE} TO CURRENT_USER")
+
+
+def _secure(connection: Connection[dict[str, Any]]) -> None:
+    """Let each table show only the rows of one tenant, and grant the role what its work needs."""
+    connection.execute(f"GRANT USAGE ON SCHEMA {SCHEMA} TO {ROLE}")
+    connection.execute(f"GRANT SELECT ON schema_version TO {ROLE}")
+    for table in tables(connection):
+        column = _TENANT_COLUMNS.get(table, "tenant")
+        rights = "SELECT" if table in _READ_ONLY else "SELECT, INSERT, UPDATE, DELETE"
+        connection.execute(f"GRANT {rights} ON {table} TO {ROLE}".encode())
+        connection.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY".encode())
+        connection.execute(f"DROP POLICY IF EXISTS of_tenant ON {table}".encode())
+        connection.execute(
+            f"CREATE POLICY of_tenant ON {table} "
+            f"USING ({column} = nullif(current_setting('mailslot.tenant', true), '')::bigint)".encode()
+        )

@@ -1,0 +1,1 @@
+"""The home of a device: where its settings, secrets, queue and locks are."""

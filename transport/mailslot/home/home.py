@@ -1,0 +1,70 @@
+"""What a home is: a folder, or a device in another database. Everything above knows this protocol only."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
+    from pathlib import Path
+
+    from mailslot.oauth.location import Location
+    from mailslot.vault.documents import Documents
+    from mailslot.vault.keys import Keys
+
+
+class Home(Protocol):
+    """Where the things of one device are."""
+
+    @property
+    def name(self) -> str:
+        """What people enter for it, as ``--home``."""
+        ...
+
+    @property
+    def folder(self) -> Path:
+        """The folder for what belongs to this machine: certificates, small pictures, documents taken apart."""
+        ...
+
+    @property
+    def is_local(self) -> bool:
+        """Whether versions of documents can be read without waiting for another machine."""
+        ...
+
+    @property
+    def documents(self) -> Documents:
+        """The settings, the secrets and other small documents."""
+        ...
+
+    @property
+    def keys(self) -> Keys:
+        """The keys that secrets are encrypted with."""
+        ...
+
+    def has_spool(self) -> bool:
+        """Whether there is a queue already. Blocks for a moment."""
+        ...
+
+    def lock(self, name: str, *, timeout: float) -> AbstractAsyncContextManager[None]:
+        """Hold a lock across tasks and processes while the block runs; it is released if its process dies.
+
+        Args:
+            name: the name of the lock.
+            timeout: seconds to wait for another holder; 0 to try once.
+
+        Raises:
+            VaultError: `token_store_busy`, the timeout expired; `token_store_unwritable`, it cannot be taken.
+        """
+        ...
+
+    def blocking_lock(self, name: str, *, timeout: float) -> AbstractContextManager[None]:
+        """Hold such a lock for a short change, blocking the calling thread."""
+        ...
+
+    def is_locked(self, name: str) -> bool:
+        """Whether anybody holds a lock of `lock`; also True if that is unknown. Blocks for a moment."""
+        ...
+
+    def locate(self, name: str) -> Location:
+        """Return the location of this home, told by the lock of this name (`mailslot.oauth.location`). Blocks."""
+        ...
