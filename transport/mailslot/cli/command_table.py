@@ -36,6 +36,7 @@ BUILT_IN: Final[Mapping[str, str]] = {
     "listener": "listener:app",
     "device": "device:app",
     "jobs": "jobs:app",
+    "fleet": "fleet:app",
 }
 """The built-in commands, whose names plugins cannot take: module of this package, and name in it."""
 
@@ -45,7 +46,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "Run": ("serve", "doctor", "jobs", "received", "poll", "metrics"),
     "Accounts, and devices that do not know OAuth 2.0": ("account", "listener", "device"),
     "Faults, and support": ("explain", "decode", "report", "plugins"),
-    "Several devices": ("export", "import"),
+    "Several devices": ("export", "import", "fleet"),
 }
 """The built-in commands by what they are for, as the help lists them."""
 

@@ -1,0 +1,219 @@
+"""Moving a home folder into a fleet, and copying a device of a fleet into a folder.
+
+Whatever is moved is used at one place only. A folder that was imported counts as the copy from then on, and so does one
+that was exported: its tokens are not refreshed there, and its queue is not sent, until somebody says ``mailslot token
+moved``.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from mailslot.errors import InputError
+from mailslot.fleet.postgres import transfer
+from mailslot.fleet.postgres.errors import as_input_error
+from mailslot.fleet.postgres.home import fleet_location
+from mailslot.fleet.postgres.messages import PIECE_SIZE, PostgresMessages
+from mailslot.fleet.postgres.rows import DeviceRows
+from mailslot.home.folder import FolderHome
+from mailslot.oauth.grant import Grant
+from mailslot.slots.grant_store import GRANT_FIELD
+from mailslot.spool.folder import transfer as folder_transfer
+from mailslot.spool.folder.copied_spool import LOCATION_STORE, save_location
+from mailslot.spool.folder.storage import FolderStorage
+from mailslot.vault import durable
+from mailslot.vault.vault import Vault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from mailslot.fleet.postgres.database import FleetDatabase
+    from mailslot.fleet.postgres.home import PostgresHome
+    from mailslot.oauth.location import Location
+    from mailslot.wire.secret import Secret
+
+_LOCK_TIMEOUT: Final = 5.0
+_OTHERWISE: Final = frozenset({"spool", "vault", "locks", "work", "thumbnails"})
+"""The folders of a home that are moved in another way, or are this machine's own."""
+
+_NOT_MOVED: Final = frozenset({"key", "key.lock", "change.json"})
+_MAX_DOCUMENT: Final = 16 * 1024 * 1024
+_VAULT: Final = "vault/"
+
+
+def import_folder(source: FolderHome, target: PostgresHome, database: FleetDatabase) -> None:
+    """Move all that a home folder has to a device that has nothing yet. Blocks.
+
+    Raises:
+        InputError: a service runs for the folder, or something in it or in the database cannot be used; then nothing is
+            moved.
+        MailError: a secret or the queue cannot be read.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(source.blocking_lock("service", timeout=_LOCK_TIMEOUT))
+        documents = _read_documents(source.folder)
+        secrets = _read_secrets(source)
+        storage = FolderStorage(source.folder.absolute() / "spool", time.time) if source.has_spool() else None
+        if storage is not None:
+            stack.enter_context(closing(storage))
+            storage.open()
+        # Before anything can work there: two places with the same token would have it revoked.
+        _move_folder_to(source, storage, target)
+        try:
+            with as_input_error(), database.device_transaction(target.device) as connection:
+                rows = DeviceRows(connection, target.device)
+                with target.documents.within(rows):
+                    target.documents.replace(documents)
+                    vault = Vault(target.documents, target.keys)
+                    for record, fields in secrets.items():
+                        vault.write(record, _with_location(fields, target.locate(record)))
+                if storage is not None:
+                    _import_spool(storage, source.folder / "spool", rows, PostgresMessages(connection, target.device))
+        except BaseException:
+            _move_folder_back(source, storage)
+            raise
+
+
+def export_device(source: PostgresHome, folder: Path, database: FleetDatabase) -> None:
+    """Copy all that a device has, as it is at one moment, into a new folder. Blocks.
+
+    Raises:
+        InputError: there is something in the folder already, or the database cannot be used.
+        MailError: a secret cannot be read, or the folder cannot be written.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise InputError(f"{folder} is not empty: name a folder that does not exist yet.", stage="resolve")
+    target = FolderHome(folder)
+    storage = FolderStorage(folder.absolute() / "spool", time.time)
+    with as_input_error(), database.device_transaction(source.device, "read") as connection, closing(storage):
+        rows = DeviceRows(connection, source.device)
+        messages = PostgresMessages(connection, source.device)
+        with source.documents.within(rows):
+            found = transfer.documents(rows)
+            vault, own = Vault(source.documents, source.keys), Vault(target.documents, target.keys)
+            for name in found:
+                if name.startswith(_VAULT):
+                    record = name.removeprefix(_VAULT).removesuffix(".json")
+                    own.write(record, _secrets_of(vault, record))
+                else:
+                    target.documents.replace({name: found[name]})
+        storage.open()
+        tables = transfer.dump_rows(rows)
+        for file in sorted(row["file"] for table in ("jobs", "mails") for row in tables[table] if row["file"]):
+            _write_file(folder / "spool" / file, _pieces(messages, file))
+        durable.sync_folder(folder / "spool")
+        ids = transfer.highest_ids(rows)
+
+        def fill(repositories: Any) -> None:  # noqa: ANN401 - those of SQLite
+            folder_transfer.restore_rows(repositories.connection, tables)
+            folder_transfer.continue_after(repositories.connection, ids)
+            save_location(repositories.values, fleet_location(source.device, "delivery"))
+
+        storage.write_blocking(fill)
+
+
+def _import_spool(storage: FolderStorage, folder: Path, rows: DeviceRows, messages: PostgresMessages) -> None:
+    tables, ids = storage.read_blocking(
+        lambda each: (folder_transfer.dump_rows(each.connection), folder_transfer.highest_ids(each.connection))
+    )
+    # What was being sent when a process died is in doubt or due again, as after a crash.
+    tables["memory"] = [row for row in tables["memory"] if row["store"] != LOCATION_STORE]
+    transfer.restore_rows(rows, tables)
+    transfer.continue_after(rows, ids)
+    for table in ("jobs", "mails"):
+        for row in tables[table]:
+            if row["file"] is not None:
+                messages.insert(row["file"], _read_file(folder / row["file"]))
+
+
+def _move_folder_to(source: FolderHome, storage: FolderStorage | None, target: PostgresHome) -> None:
+    """Let the folder's tokens and queue belong to the fleet."""
+    vault = Vault(source.documents, source.keys)
+    for record in _records(source):
+        vault.write(record, _with_location(_grant_of(vault, record), target.locate(record)))
+    if storage is not None:
+        here = target.locate("delivery")
+        storage.write_blocking(lambda repositories: save_location(repositories.values, here))
+
+
+def _move_folder_back(source: FolderHome, storage: FolderStorage | None) -> None:
+    vault = Vault(source.documents, source.keys)
+    for record in _records(source):
+        vault.write(record, _with_location(_grant_of(vault, record), source.locate(record)))
+    if storage is not None:
+        storage.move_here()
+
+
+def _with_location(fields: dict[str, Secret | None], here: Location) -> dict[str, Secret | None]:
+    """Return secrets with the location of the grant among them."""
+    grant = fields.get(GRANT_FIELD)
+    if grant is None:
+        return fields
+    return {**fields, GRANT_FIELD: replace(Grant.from_secret(grant), location=here).to_secret()}
+
+
+def _grant_of(vault: Vault, record: str) -> dict[str, Secret | None]:
+    grant = vault.read(record, GRANT_FIELD)
+    return {} if grant is None else {GRANT_FIELD: grant}
+
+
+def _secrets_of(vault: Vault, record: str) -> dict[str, Secret | None]:
+    return {field: vault.read(record, field) for field in sorted(vault.fields(record))}
+
+
+def _read_secrets(source: FolderHome) -> dict[str, dict[str, Secret | None]]:
+    vault = Vault(source.documents, source.keys)
+    return {record: _secrets_of(vault, record) for record in _records(source)}
+
+
+def _records(source: FolderHome) -> list[str]:
+    names = sorted(source.documents.names(_VAULT.rstrip("/")))
+    return [name.removesuffix(".json") for name in names if name.endswith(".json")]
+
+
+def _read_documents(folder: Path) -> dict[str, bytes | None]:
+    """Return all other files of a home, by name."""
+    found: dict[str, bytes | None] = {}
+    for place, folders, files in os.walk(folder):
+        if place == str(folder):
+            folders[:] = [each for each in folders if each not in _OTHERWISE]
+        for file in sorted(files):
+            path = folder / place / file
+            name = path.relative_to(folder).as_posix()
+            if name in _NOT_MOVED or path.suffix == ".lock":
+                continue
+            try:
+                found[name] = durable.read(path, _MAX_DOCUMENT)
+            except OSError as error:
+                raise InputError(f"{path} cannot be imported: {error.strerror}.", stage="resolve") from error
+    return found
+
+
+def _read_file(path: Path) -> Iterator[bytes]:
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(PIECE_SIZE):
+                yield piece
+    except OSError as error:
+        raise InputError(f"{path} cannot be imported: {error.strerror}.", stage="resolve") from error
+
+
+def _write_file(path: Path, pieces: Iterator[bytes]) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        for piece in pieces:
+            file.write(piece)
+        file.flush()
+        os.fsync(file.fileno())
+        os.fchmod(file.fileno(), 0o400)
+
+
+def _pieces(messages: PostgresMessages, file: str) -> Iterator[bytes]:
+    number = 0
+    while (piece := messages.piece(file, number)) is not None:
+        yield piece
+        number += 1
