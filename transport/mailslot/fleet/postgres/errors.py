@@ -44,7 +44,7 @@ def as_os_error() -> Generator[None]:
         elif is_unreachable(error):
             number, reason = errno.EHOSTUNREACH, _UNREACHABLE
         else:
-            number, reason = errno.EIO, "the database refuses it"
+            number, reason = errno.EPROTO, "the database refuses it"
         # The text of an error may quote values of a row, so only its class is kept.
         raise DatabaseError(number, reason, type(error).__name__) from error
 

@@ -166,7 +166,7 @@ class HeldLeases:
         """Move the ends of the leases on until the last one is released."""
         query = (
             "UPDATE leases SET until = clock_timestamp() + make_interval(secs => %(seconds)s) "
-            "WHERE device = %(device)s AND owner = %(owner)s AND until > clock_timestamp()"
+            "WHERE device = %(device)s AND owner = %(owner)s"
         )
         while not ended.wait(_INTERVAL):
             try:
