@@ -21,7 +21,8 @@ class Incoming:
         id: its id, never reused.
         record: the record through which it was fetched, such as ``"status-pop"``.
         uid: its unique-id on the server; ``""`` if it has none.
-        path: its file, with the octets from RETR; None if there is none (any more).
+        path: its file, with the octets from RETR; None if there is none (any more). It is there while a pipeline
+            handles the mail; otherwise `mailslot.spool.ledger.Ledger.local_file` provides it.
         size: its octets.
         digest: the SHA-256, in hexadecimal, of the mail without the fields that servers add to stored mails. Mails with
             the same digest are the same mail.
