@@ -49,7 +49,7 @@ def send(
     *,
     to: Annotated[
         list[str],
-        typer.Option(metavar="ADDRESS", help="A recipient: alice@example.com, or FAX=+12027653000@gateway.example."),
+        typer.Option(metavar="ADDRESS", help="A recipient: an address, FAX=+12027653000@gateway.example, or @NAME."),
     ],
     subject: Annotated[str | None, typer.Option(metavar="S", help="The subject of the mail.")] = None,
     confirm: Annotated[
@@ -98,13 +98,14 @@ async def _send(records: Records, options: _SendOptions, progress: Progress) -> 
 
 
 async def _enqueue(device: Device, options: _SendOptions, progress: Progress) -> Job:
-    from mailslot_plugins.fax.enqueue import enqueue_fax, parse_recipients  # noqa: PLC0415 - not needed for --help
+    from mailslot_plugins.addressbook.book import expand_names  # noqa: PLC0415 - not needed for --help
+    from mailslot_plugins.fax.enqueue import enqueue_fax, parse_recipients  # noqa: PLC0415 - likewise
     from mailslot_plugins.scan.sources import from_files  # noqa: PLC0415 - likewise
     from mailslot_plugins.sending.account import sending_settings  # noqa: PLC0415 - likewise
 
     # Whatever can be wrong is found before a page is made.
     settings = await sending_settings(device)
-    to = parse_recipients(options.to)
+    to = parse_recipients(await expand_names(device, options.to, fax=True))
     async with device.working_folder() as folder:
         documents = await from_files(options.files, folder)
         progress.start_waiting("Making the pages …")

@@ -54,7 +54,7 @@ def scan(
     ] = None,
     *,
     to: Annotated[
-        list[str] | None, typer.Option(metavar="ADDRESS", help="A recipient; repeat it, or separate with commas.")
+        list[str] | None, typer.Option(metavar="ADDRESS", help="A recipient, or @NAME of the address book; repeatable.")
     ] = None,
     cc: Annotated[list[str] | None, typer.Option(metavar="ADDRESS", help="A recipient in copy; likewise.")] = None,
     subject: Annotated[
@@ -92,7 +92,7 @@ def scan(
     Examples:
         mailslot scan page.pdf --to alice@example.com --wait
         mailslot scan page1.tif page2.tif --to alice@example.com,bob@example.com --subject 'Contract {date}'
-        mailslot scan --device test:0 --source adf --to alice@example.com
+        mailslot scan --device test:0 --source adf --to @accounting
     """
     home: Home = context.obj
     if not files and device is None:
@@ -142,7 +142,8 @@ async def _scan(records: Records, options: _ScanOptions, progress: Progress) -> 
 
 
 async def _enqueue(device: Device, options: _ScanOptions, progress: Progress) -> list[Job]:
-    from mailslot_plugins.scan.compose import compose  # noqa: PLC0415 - not needed for --help
+    from mailslot_plugins.addressbook.book import expand_names  # noqa: PLC0415 - not needed for --help
+    from mailslot_plugins.scan.compose import compose  # noqa: PLC0415 - likewise
     from mailslot_plugins.scan.enqueue import enqueue_scan  # noqa: PLC0415 - likewise
     from mailslot_plugins.scan.prepare import current_size_limit, prepare_scan_message  # noqa: PLC0415 - likewise
     from mailslot_plugins.scan.section import SECTION  # noqa: PLC0415 - likewise
@@ -151,8 +152,9 @@ async def _enqueue(device: Device, options: _ScanOptions, progress: Progress) ->
 
     section = device.settings(SECTION)
     settings = await sending_settings(device)
-    parse_mailboxes([*options.to, *options.cc])  # so that one error names all bad addresses
-    to, cc = remove_duplicates(parse_mailboxes(options.to), parse_mailboxes(options.cc))
+    named_to, named_cc = await expand_names(device, options.to), await expand_names(device, options.cc)
+    parse_mailboxes([*named_to, *named_cc])  # so that one error names all bad addresses
+    to, cc = remove_duplicates(parse_mailboxes(named_to), parse_mailboxes(named_cc))
     # Whatever can be wrong is found before a page is scanned.
     scan_message = await prepare_scan_message(
         device,

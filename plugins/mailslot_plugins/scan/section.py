@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, cast
 
 from mailslot.plugin import Key, Section, keys
+from mailslot_plugins.addressbook.book import is_name
+from mailslot_plugins.addressbook.entry import parse_name
 from mailslot_plugins.scan.patterns import Pattern
-from mailslot_plugins.sending.recipients import parse_mailboxes
+from mailslot_plugins.sending.recipients import parse_mailboxes, split_list
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,10 +26,12 @@ def _addresses(value: object) -> tuple[str, ...]:
     if not isinstance(value, str | list):
         raise ValueError  # noqa: TRY004 - what `Key.parse` raises
     parts = [keys.text(text) for text in ([value] if isinstance(value, str) else cast("list[object]", value))]
-    found = parse_mailboxes(parts)
-    if not found:
+    split = [part for text in parts for part in split_list(text)]
+    if not split:
         raise ValueError
-    return tuple(f'"{each.name}" <{each.address}>' if each.name else each.address for each in found)
+    names = [f"@{parse_name(part)}" for part in split if is_name(part)]
+    found = parse_mailboxes(part for part in split if not is_name(part))
+    return (*(f'"{each.name}" <{each.address}>' if each.name else each.address for each in found), *names)
 
 
 SECTION: Final = Section(
@@ -53,7 +57,11 @@ SECTION: Final = Section(
         "max_recipients": Key("a number from 1 to 1000", keys.number(1, 1000), default=100),
         "lifetime": Key("hours from 1 to 720", keys.number(1, 720), default=24),
         "folder": Key("the path of a folder whose files become scans", keys.path, set_by="local"),
-        "to": Key("one or several e-mail addresses for the folder's files", _addresses, default=()),
+        "to": Key(
+            "one or several e-mail addresses for the folder's files, or names of the address book such as @accounting",
+            _addresses,
+            default=(),
+        ),
         "after": Key(
             "delete or move: what happens to a file of the folder once its scan is accepted; moved files are in the "
             "folder `done`",

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from anyio import to_thread
 
 from mailslot.errors import InputError, MailError
+from mailslot_plugins.addressbook.book import expand_names
 from mailslot_plugins.scan.compose import compose
 from mailslot_plugins.scan.document import FileChangedError, changed_error, inspect_file
 from mailslot_plugins.scan.enqueue import PIPELINE, enqueue_scan
@@ -89,7 +90,7 @@ class FolderWatcher:
                 self._needs_cleanup = False
             if found:
                 settings = await sending_settings(self._device)
-                await self._process_all(folder, found, settings, _recipients(section))
+                await self._process_all(folder, found, settings, await _recipients(self._device, section))
         except MailError as error:
             # The settings or the spool are at fault, not a file: all files wait.
             return self._report_problem(f"The files in {folder.path} wait: {error}")
@@ -247,8 +248,8 @@ class FolderWatcher:
             folder.ignore(found)
 
 
-def _recipients(section: Mapping[str, Any]) -> Sequence[Mailbox]:
-    to = parse_mailboxes(section["to"])
+async def _recipients(device: Device, section: Mapping[str, Any]) -> Sequence[Mailbox]:
+    to = parse_mailboxes(await expand_names(device, section["to"]))
     if not to:
         raise InputError(
             "They have no recipients. mailslot set scan to=ADDRESS", stage="envelope", cause="not_configured"

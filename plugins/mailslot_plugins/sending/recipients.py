@@ -17,6 +17,11 @@ _NAME_AND_ADDRESS: Final = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|([^"<>]*?))\s*
 _REASON: Final = re.compile(r"cannot be used: (.*?)\.?$")
 
 
+def split_list(text: str) -> list[str]:
+    """Return the parts of a list separated by commas or semicolons, without empty ones."""
+    return [part.strip() for part in _SEPARATOR.split(text) if part.strip()]
+
+
 def parse_mailbox(text: str, what: str = "recipient") -> Mailbox:
     """Return ``name@domain`` or ``Name <name@domain>`` as a mailbox.
 
@@ -39,9 +44,7 @@ def parse_mailboxes(texts: Iterable[str]) -> tuple[Mailbox, ...]:
     found: dict[str, Mailbox] = {}
     bad_addresses: list[str] = []
     for text in texts:
-        for part in _SEPARATOR.split(text):
-            if not part.strip():
-                continue
+        for part in split_list(text):
             try:
                 mailbox = parse_mailbox(part)
             except InputError as error:

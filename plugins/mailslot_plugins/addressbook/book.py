@@ -1,0 +1,213 @@
+"""The address book of a device: its entries, what a name stands for, and changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from mailslot.errors import InputError
+from mailslot.slots.keys import suggestion
+from mailslot_plugins.addressbook.entry import Entry, parse_name
+from mailslot_plugins.sending.recipients import split_list
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from mailslot.plugin import Device, Store
+
+STORE: Final = "addressbook"
+MAX_ENTRIES: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What an import changes; each a list of names, sorted.
+
+    Attributes:
+        added, changed, removed, unchanged: the names of these entries.
+    """
+
+    added: tuple[str, ...]
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+    unchanged: tuple[str, ...]
+
+    def document(self) -> dict[str, list[str]]:
+        """Return it as JSON."""
+        return {
+            "added": list(self.added),
+            "changed": list(self.changed),
+            "removed": list(self.removed),
+            "unchanged": list(self.unchanged),
+        }
+
+
+class AddressBook:
+    """A snapshot of the address book.
+
+    Args:
+        entries: the entries, by name.
+    """
+
+    def __init__(self, entries: Mapping[str, Entry]) -> None:
+        self.entries: Final = dict(sorted(entries.items()))
+
+    @property
+    def groups(self) -> list[str]:
+        """The names of all groups, sorted."""
+        return sorted({group for entry in self.entries.values() for group in entry.groups})
+
+    def members(self, name: str) -> list[Entry]:
+        """Return the entry with this name, or the entries of the group with this name.
+
+        Raises:
+            InputError: there is neither.
+        """
+        wanted = parse_name(name)
+        found = [entry for entry in self.entries.values() if entry.name == wanted or wanted in entry.groups]
+        if not found:
+            hint = suggestion(wanted, [*self.entries, *self.groups])
+            raise InputError(f"There is no @{wanted} in the address book.{hint}", stage="envelope", key="name")
+        return found
+
+    def addresses(self, name: str, *, fax: bool = False) -> list[str]:
+        """Return the addresses that a name stands for, as ``Name <address>``; for a fax, the bare fax addresses.
+
+        Members of a group that have no such address are left out.
+
+        Raises:
+            InputError: there is no such name, or nobody of that name has such an address.
+        """
+        members = self.members(name)
+        found = [
+            address if fax else _with_name(entry, address)
+            for entry in members
+            for address in (entry.fax_addresses if fax else entry.addresses)
+        ]
+        if not found:
+            kind = "fax address" if fax else "mail address"
+            raise InputError(f"@{parse_name(name)} has no {kind} in the address book.", stage="envelope", key="name")
+        return list(dict.fromkeys(found))
+
+    def expand(self, texts: Iterable[str], *, fax: bool = False) -> list[str]:
+        """Return lists of addresses with each ``@name`` replaced by its addresses.
+
+        Raises:
+            InputError: as for `addresses`.
+        """
+        found: list[str] = []
+        for text in texts:
+            for part in split_list(text):
+                found += self.addresses(part, fax=fax) if is_name(part) else [part]
+        return found
+
+    def contains(self, address: str) -> bool:
+        """Whether an entry has an address, ignoring case."""
+        return address.casefold() in self.all_addresses()
+
+    def all_addresses(self) -> frozenset[str]:
+        """Return the mail and fax addresses of all entries, in lower case."""
+        return frozenset(
+            address.casefold()
+            for entry in self.entries.values()
+            for address in (*entry.addresses, *entry.fax_addresses)
+        )
+
+    def changes(self, new: Iterable[Entry], *, replace_all: bool = False) -> Changes:
+        """Return what it changes to put entries into the book.
+
+        Args:
+            new: the entries; one with a known name replaces that entry.
+            replace_all: whether all other entries are removed.
+
+        Raises:
+            InputError: the book would have too many entries, or a name would stand for an entry and a group.
+        """
+        wanted = {entry.name: entry for entry in new}
+        after = wanted if replace_all else self.entries | wanted
+        if len(after) > MAX_ENTRIES:
+            raise InputError(
+                f"The address book would have {len(after)} entries; {MAX_ENTRIES} are possible.", stage="envelope"
+            )
+        both = sorted({group for entry in after.values() for group in entry.groups} & after.keys())
+        if both:
+            raise InputError(
+                f"@{both[0]} would be an entry and a group: give one of them another name.",
+                stage="envelope",
+                key="name" if both[0] in wanted else "groups",
+            )
+        known = self.entries
+        return Changes(
+            added=tuple(sorted(wanted.keys() - known.keys())),
+            changed=tuple(sorted(name for name in wanted if name in known and known[name] != wanted[name])),
+            removed=tuple(sorted(known.keys() - after.keys())),
+            unchanged=tuple(sorted(name for name in wanted if known.get(name) == wanted[name])),
+        )
+
+
+async def load_book(device: Device) -> AddressBook:
+    """Return the address book of a device."""
+    return await read_book(device.store(STORE))
+
+
+async def read_book(store: Store) -> AddressBook:
+    """Return the address book in a store."""
+    return AddressBook({name: Entry.from_document(values) for name, values in (await store.items()).items()})
+
+
+async def save_entries(device: Device, new: Iterable[Entry], *, replace_all: bool = False) -> Changes:
+    """Put entries into the book, all of them or none; see `AddressBook.changes`."""
+    store, entries = device.store(STORE), list(new)
+    changes = (await read_book(store)).changes(entries, replace_all=replace_all)
+    touched = {*changes.added, *changes.changed}
+    await store.update({entry.name: entry.document() for entry in entries if entry.name in touched}, changes.removed)
+    return changes
+
+
+async def remove_entries(device: Device, names: Iterable[str]) -> list[Entry]:
+    """Remove entries, all of them or none; return them.
+
+    Raises:
+        InputError: there is no entry of one of these names.
+    """
+    store = device.store(STORE)
+    book, wanted = await read_book(store), [parse_name(name) for name in names]
+    for name in wanted:
+        if name not in book.entries:
+            hint = (
+                " That is a group: it is gone once no entry names it."
+                if name in book.groups
+                else suggestion(name, book.entries)
+            )
+            raise InputError(f"There is no entry {name} in the address book.{hint}", stage="envelope", key="name")
+    await store.update({}, wanted)
+    return [book.entries[name] for name in wanted]
+
+
+async def expand_names(device: Device, texts: Iterable[str], *, fax: bool = False) -> list[str]:
+    """Return lists of addresses with each ``@name`` replaced; the book is read only if there is one.
+
+    Args:
+        device: the device.
+        texts: lists separated by commas or semicolons.
+        fax: whether the fax addresses are wanted.
+
+    Raises:
+        InputError: a name is not in the book, or has no such address.
+    """
+    given = list(texts)
+    if not any(is_name(part) for text in given for part in split_list(text)):
+        return given
+    return (await load_book(device)).expand(given, fax=fax)
+
+
+def is_name(text: str) -> bool:
+    """Whether a text is the name of an entry or group, and no address."""
+    return text.strip().startswith("@")
+
+
+def _with_name(entry: Entry, address: str) -> str:
+    if not entry.display_name:
+        return address
+    quoted = entry.display_name.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{quoted}" <{address}>'

@@ -1,0 +1,168 @@
+"""Address books in CSV: as this device writes them, and as makers' devices export them."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from mailslot.errors import InputError
+from mailslot_plugins.addressbook.csv_columns import OWN, find_columns
+from mailslot_plugins.addressbook.entry import MAX_NAME, Entry, make_entry, name_from
+from mailslot_plugins.sending.recipients import split_list
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from mailslot_plugins.addressbook.csv_columns import Field
+
+MAX_OCTETS: Final = 8 * 1024 * 1024
+SEPARATORS: Final = (",", ";", "\t")
+
+_SHOWN: Final = 20
+_COMMENT: Final = re.compile(r'["\s]*[#@]')  # Canon, Ricoh and Konica Minolta write such lines before the header
+_FORMULA: Final = ("=", "+", "-", "@")
+_INTERNET_FAX: Final = "ifax"
+
+
+@dataclass(frozen=True, slots=True)
+class CsvContents:
+    """What an address book in CSV contains.
+
+    Attributes:
+        entries: its entries.
+        left_out: the rows that have no mail or fax address, each in a sentence with its line.
+    """
+
+    entries: tuple[Entry, ...]
+    left_out: tuple[str, ...]
+
+
+def read_csv(octets: bytes) -> CsvContents:
+    """Read an address book in CSV.
+
+    It may be in UTF-8 or, with a byte order mark, UTF-16; its separator is a comma, a semicolon or a tab.
+
+    Raises:
+        InputError: it cannot be read, or entries in it cannot be used; the sentence names the lines.
+    """
+    if len(octets) > MAX_OCTETS:
+        raise InputError(f"The address book is larger than {MAX_OCTETS} octets.", stage="envelope")
+    rows = _rows(_decode(octets))
+    _, header = next(rows, (0, []))
+    columns = find_columns(header)
+    if "address" not in columns and "fax_address" not in columns:
+        shown = ", ".join(cell for cell in header[:8] if cell)[:200]
+        raise InputError(
+            "No column holds addresses: the first line must name the columns, such as name, addresses, fax_addresses "
+            f"and groups. It is: {shown or 'empty'}.",
+            stage="envelope",
+        )
+    return _Reader(columns).read(rows)
+
+
+def write_csv(entries: Iterable[Entry], separator: str = ",") -> bytes:
+    """Return an address book in CSV: UTF-8 with a byte order mark, so that spreadsheets recognise it."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, delimiter=separator)
+    writer.writerow(OWN)
+    for entry in entries:
+        writer.writerow(
+            [
+                entry.name,
+                _as_text(entry.display_name),
+                *(", ".join(each) for each in (entry.addresses, entry.fax_addresses, entry.groups)),
+            ]
+        )
+    return codecs.BOM_UTF8 + text.getvalue().encode()
+
+
+class _Reader:
+    """Makes entries of rows, and collects what is wrong with them."""
+
+    def __init__(self, columns: Mapping[Field, int]) -> None:
+        self._columns = columns
+        self._entries: dict[str, tuple[int, Entry]] = {}
+        self._left_out: list[str] = []
+        self._faults: list[str] = []
+
+    def read(self, rows: Iterator[tuple[int, list[str]]]) -> CsvContents:
+        for line, row in rows:
+            try:
+                self._add(line, row)
+            except InputError as error:
+                self._faults.append(f"Line {line}: {error}")
+        if self._faults:
+            more = len(self._faults) - _SHOWN
+            raise InputError(
+                "\n".join(self._faults[:_SHOWN]) + (f"\nAnd {more} more lines." if more > 0 else ""), stage="envelope"
+            )
+        return CsvContents(tuple(entry for _, entry in self._entries.values()), tuple(self._left_out))
+
+    def _add(self, line: int, row: Sequence[str]) -> None:
+        address, fax = split_list(self._cell(row, "address")), split_list(self._cell(row, "fax_address"))
+        if self._cell(row, "kind").casefold() == _INTERNET_FAX:
+            address, fax = [], [*fax, *address]
+        display_name = self._cell(row, "display_name") or " ".join(
+            filter(None, (self._cell(row, "first_name"), self._cell(row, "last_name")))
+        )
+        if not address and not fax:
+            self._left_out.append(f"Line {line}: {display_name[:80] or 'the row'} has no mail address.")
+            return
+        given = self._cell(row, "name")
+        name = given or self._free_name(name_from(display_name) or name_from((address or fax)[0].partition("@")[0]))
+        entry = make_entry(name, display_name, address, fax, split_list(self._cell(row, "groups")))
+        if entry.name in self._entries:
+            raise InputError(f"{entry.name} stands on line {self._entries[entry.name][0]} already.", stage="envelope")
+        self._entries[entry.name] = line, entry
+
+    def _cell(self, row: Sequence[str], field: Field) -> str:
+        at = self._columns.get(field)
+        text = row[at].strip() if at is not None and at < len(row) else ""
+        if text.startswith("[") and text.endswith("]"):
+            text = text[1:-1].strip()  # Ricoh writes every value so
+        return text[1:] if text.startswith("'") and text[1:].startswith(_FORMULA) else text
+
+    def _free_name(self, name: str) -> str:
+        """Return a name that no row before has: two people may be called the same."""
+        found, number = name, 1
+        while found in self._entries:
+            number += 1
+            found = f"{name[: MAX_NAME - 6]}-{number}"
+        return found
+
+
+def _decode(octets: bytes) -> str:
+    if octets.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return octets.decode("utf-16", "replace")
+    try:
+        return octets.removeprefix(codecs.BOM_UTF8).decode()
+    except UnicodeDecodeError as error:
+        line = octets.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            f"Line {line} is not in UTF-8: save the file as CSV in UTF-8.", stage="envelope", detail=str(error)
+        ) from None
+
+
+def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows that are not empty, each with its line; the first one is the header."""
+    lines = text.splitlines(keepends=True)
+    start = next((at for at, line in enumerate(lines) if line.strip(',;\t" \r\n') and not _COMMENT.match(line)), 0)
+    header = re.sub(r'"[^"]*"', "", lines[start]) if lines else ""
+    reader = csv.reader(lines[start:], delimiter=max(SEPARATORS, key=header.count), strict=True)
+    line = start + 1
+    try:
+        for row in reader:
+            if any(cell.strip() for cell in row):
+                yield line, row
+            line = start + reader.line_num + 1
+    except csv.Error as error:
+        raise InputError(f"Line {line} is not CSV: {error}.", stage="envelope") from None
+
+
+def _as_text(text: str) -> str:
+    """Return a text that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.startswith(_FORMULA) else text

@@ -1,0 +1,29 @@
+"""The address book as a plugin of the service: its page and its API operations; it handles no mail."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mailslot.plugin import SetAside
+
+if TYPE_CHECKING:
+    from mailslot.plugin import Device, Handled, Incoming, Section
+
+
+class AddressBookPipeline:
+    """The pipeline ``addressbook``."""
+
+    name: str = "addressbook"
+    section: Section | None = None
+    polls: str | None = None
+
+    async def handle(self, mail: Incoming, device: Device) -> Handled:  # noqa: ARG002 - nothing is polled
+        """Set the mail aside: no record is polled for the address book."""
+        return SetAside("No mail is fetched for the address book.")
+
+    async def run(self, device: Device) -> None:
+        """Do nothing."""
+
+
+pipeline: Final = AddressBookPipeline()
+"""The entry point's object."""
