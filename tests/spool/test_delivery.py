@@ -57,6 +57,32 @@ async def test_deferred_jobs_are_due_later(spool: Spool, clock: Clock) -> None:
     assert (claimed.attempts, claimed.next_attempt) == (2, None)
 
 
+async def test_delayed_jobs_wait_for_their_time_whatever_happens_to_their_record(spool: Spool, clock: Clock) -> None:
+    at = NOON + 3600
+    job = await spool.accept(new(send_at=at, lifetime=60), message())
+    assert (job.state, job.attempts, job.next_attempt, job.expires_at) == ("deferred", 0, at, at + 60)
+    assert await spool.suspend("smtp", "token_update_failed", "The token is dead.") == 0
+    assert await spool.suspend("smtp", "server_busy", "The server is busy.", until=NOON + 9000) == 0
+    assert await spool.release("smtp") == 0
+    assert await spool.undelivered("scan", accepted_before=NOON + 1) == []
+    assert await spool.first_due_times() == {"smtp": at}
+    assert await spool.claim("smtp", at - 1) is None
+    clock.now = at
+    assert await spool.suspend("smtp", "token_update_failed", "The token is dead.") == 1
+    assert await spool.release("smtp") == 1
+    claimed = await spool.claim("smtp")
+    assert claimed is not None
+    assert (claimed.id, claimed.attempts) == (job.id, 2)
+
+
+async def test_a_person_may_send_a_delayed_job_now_or_cancel_it(spool: Spool) -> None:
+    first = await spool.accept(new(send_at=NOON + 3600), message())
+    second = await spool.accept(new(send_at=NOON + 3600), message())
+    assert (await spool.retry(first.id)).state == "queued"
+    assert (await spool.cancel(second.id)).state == "cancelled"
+    assert (await spool.accept(new(send_at=NOON - 1), message())).state == "queued"
+
+
 async def test_a_clock_set_back_delays_nothing(spool: Spool, clock: Clock) -> None:
     job = await spool.accept(new(), message())
     await spool.claim("smtp")

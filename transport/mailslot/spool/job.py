@@ -262,6 +262,16 @@ class Job:
         """The addresses that are still to be sent to."""
         return tuple(each.address for each in self.recipients if each.state == "waiting")
 
+    def is_delayed(self, now: float) -> bool:
+        """Whether it was accepted to be sent later, so that it does not matter yet whether its record works."""
+        return (
+            self.state == "deferred"
+            and self.attempts == 0
+            and self.cause is None
+            and self.next_attempt is not None
+            and self.next_attempt > now
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
@@ -277,6 +287,7 @@ class NewJob:
         key: an idempotency key: accepting the same key of a pipeline again returns the existing job.
         notes: what the pipeline needs to know later; `NOTIFY` and `ENVELOPE_ID` are also sent to the mail server.
         message_id: the message's identifier; empty to take it from the message.
+        send_at: when it is due for the first time, in seconds since 1970; None for now. Its lifetime begins then.
     """
 
     pipeline: str
@@ -288,3 +299,4 @@ class NewJob:
     key: str | None = None
     notes: Mapping[str, str] = field(default_factory=dict[str, str])
     message_id: str = ""
+    send_at: float | None = None

@@ -41,6 +41,15 @@ class JobEnvelope:
     lifetime: float
     line_length: int = 0
 
+    @property
+    def expires_at(self) -> float:
+        """When the job expires; its lifetime begins when it may be sent."""
+        return max(self.created_at, self.new.send_at or 0.0) + self.lifetime
+
+    def due_at(self, now: float) -> float | None:
+        """Return when the job is due for the first time; None for now."""
+        return self.new.send_at if self.new.send_at is not None and self.new.send_at > now else None
+
     def encode(self) -> bytes:
         """Return the line, with its line end.
 
@@ -48,7 +57,7 @@ class JobEnvelope:
             InputError: it is too long, such as because of its subject or notes.
         """
         new = self.new
-        values = {
+        values: dict[str, object] = {
             "version": _VERSION,
             "pipeline": new.pipeline,
             "via": new.via,
@@ -64,6 +73,8 @@ class JobEnvelope:
             "created_at": self.created_at,
             "lifetime": self.lifetime,
         }
+        if new.send_at is not None:
+            values["send_at"] = new.send_at
         line = json.dumps(values).encode("ascii") + b"\n"
         if len(line) > MAX_LINE:
             raise InputError("The job's envelope is too long.", stage="spool", detail=f"{len(line)} octets")

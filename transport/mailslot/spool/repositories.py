@@ -51,7 +51,7 @@ class Jobs(Protocol):
     """The jobs."""
 
     def insert(self, envelope: JobEnvelope, *, file: str, now: float) -> int:
-        """Insert a job in state `queued`, and its key; return its id."""
+        """Insert a job in state `queued`, or `deferred` if it is to be sent later, and its key; return its id."""
         ...
 
     def load(self, job_id: int) -> Job:

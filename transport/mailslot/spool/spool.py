@@ -130,8 +130,9 @@ class Spool:
             message: the message; it is read once, as a stream, and stored with CRLF line ends.
 
         Returns:
-            the job, in state `queued`; or the job that was accepted with the same key before, in any state. If that
-            one's row was deleted, only its id and state are valid, and it has no recipients.
+            the job, in state `queued`, or `deferred` until `NewJob.send_at`; or the job that was accepted with the same
+            key before, in any state. If that one's row was deleted, only its id and state are valid, and it has no
+            recipients.
 
         Raises:
             InputError: the message cannot be read, has another size than announced, or the job is not valid.
@@ -185,13 +186,14 @@ class Spool:
         """Return the jobs of a pipeline that somebody may have to be told about, oldest first.
 
         These are failed jobs, sent jobs that have not reached all recipients, by the server's replies or by reports,
-        and unfinished jobs.
+        and unfinished jobs whose sending is not delayed.
 
         Args:
             pipeline: the pipeline.
             accepted_before: only unfinished jobs that were accepted before this time.
         """
-        return await self._storage.read(lambda each: each.jobs.undelivered(pipeline, accepted_before))
+        found = await self._storage.read(lambda each: each.jobs.undelivered(pipeline, accepted_before))
+        return [job for job in found if not job.is_delayed(self._clock())]
 
     async def count_by_state(self) -> Mapping[State, int]:
         """Return the number of jobs in each state."""
@@ -336,16 +338,23 @@ class Spool:
         return await self._claims.release_after(job_id, self._step(job_id, step))
 
     async def release(self, via: str) -> int:
-        """Queue all held and deferred jobs of a record, since it works again; return how many."""
+        """Queue all held and deferred jobs of a record, since it works again; return how many.
+
+        Those whose sending is delayed keep their time.
+        """
 
         def work(transaction: SpoolTransaction) -> int:
             found = transaction.jobs.held_or_deferred(via)
-            return transaction.store_all(transitions.release(job, transaction.now) for job in found)
+            return transaction.store_all(
+                transitions.release(job, transaction.now) for job in found if not job.is_delayed(transaction.now)
+            )
 
         return await self._run(work)
 
     async def suspend(self, via: str, cause: str, sentence: str, *, until: float | None = None) -> int:
         """Hold all queued and deferred jobs of a record, or defer those that are due; return how many.
+
+        Those whose sending is delayed keep their time.
 
         Args:
             via: the record, for which one attempt has failed in a way that concerns all its jobs.
@@ -358,7 +367,11 @@ class Spool:
         def work(transaction: SpoolTransaction) -> int:
             due = None if until is None else transaction.now
             found = transaction.jobs.awaiting_attempt(via, due)
-            return transaction.store_all(transitions.suspend(job, transaction.now, failure, until) for job in found)
+            return transaction.store_all(
+                transitions.suspend(job, transaction.now, failure, until)
+                for job in found
+                if not job.is_delayed(transaction.now)
+            )
 
         return await self._run(work)
 

@@ -30,8 +30,8 @@ class PostgresJobs(DeviceRows):
     """The jobs of a spool, in a transaction; see `mailslot.spool.repositories.Jobs`."""
 
     def insert(self, envelope: JobEnvelope, *, file: str, now: float) -> int:
-        """Insert a job in state `queued`, and its key; return its id."""
-        new = envelope.new
+        """Insert a job in state `queued`, or `deferred` if it is to be sent later, and its key; return its id."""
+        new, due_at = envelope.new, envelope.due_at(now)
         job_id = int(
             self.value(
                 "UPDATE device_state SET last_job = last_job + 1 WHERE device = %(device)s RETURNING last_job AS id"
@@ -40,15 +40,18 @@ class PostgresJobs(DeviceRows):
         self.execute(
             "INSERT INTO jobs (tenant, device, id, state, via, pipeline, changed_at, created_at, expires_at, lifetime, "
             "attempts, doubts, file, start, size, eight_bit, smtputf8, message_id, sender, subject, sentence, reply, "
-            "notes, recipients) VALUES (%(tenant)s, %(device)s, %(id)s, 'queued', %(via)s, %(pipeline)s, %(now)s, "
-            "%(created_at)s, %(expires_at)s, %(lifetime)s, 0, 0, %(file)s, %(start)s, %(size)s, %(eight_bit)s, "
-            "%(smtputf8)s, %(message_id)s, %(sender)s, %(subject)s, '', '', %(notes)s, %(recipients)s)",
+            "notes, recipients, next_attempt) VALUES (%(tenant)s, %(device)s, %(id)s, %(state)s, %(via)s, "
+            "%(pipeline)s, %(now)s, %(created_at)s, %(expires_at)s, %(lifetime)s, 0, 0, %(file)s, %(start)s, "
+            "%(size)s, %(eight_bit)s, %(smtputf8)s, %(message_id)s, %(sender)s, %(subject)s, '', '', %(notes)s, "
+            "%(recipients)s, %(next_attempt)s)",
             id=job_id,
+            state="queued" if due_at is None else "deferred",
+            next_attempt=due_at,
             via=new.via,
             pipeline=new.pipeline,
             now=now,
             created_at=envelope.created_at,
-            expires_at=envelope.created_at + envelope.lifetime,
+            expires_at=envelope.expires_at,
             lifetime=envelope.lifetime,
             file=file,
             start=envelope.line_length,

@@ -92,7 +92,8 @@ def _adopt_job(repositories: Repositories, path: Path, now: float) -> bool:
         _adopt_damaged(repositories, path, now)
         return False
     job = repositories.jobs.load(repositories.jobs.insert(found, file=path.name, now=now))
-    repositories.jobs.store(replace(job, state="in_doubt", cause="spool_unreadable", sentence=_FOUND_AGAIN))
+    found_again = replace(job, state="in_doubt", cause="spool_unreadable", sentence=_FOUND_AGAIN, next_attempt=None)
+    repositories.jobs.store(found_again)
     mark_registered(path)
     return True
 

@@ -48,19 +48,19 @@ class SqliteJobs:
         self._connection = connection
 
     def insert(self, envelope: JobEnvelope, *, file: str, now: float) -> int:
-        """Insert a job in state `queued`; return its id."""
-        new = envelope.new
+        """Insert a job in state `queued`, or `deferred` if it is to be sent later; return its id."""
+        new, due_at = envelope.new, envelope.due_at(now)
         cursor = self._connection.execute(
             "INSERT INTO jobs (state, via, pipeline, changed_at, created_at, expires_at, lifetime, attempts, doubts, "
-            "file, start, size, eight_bit, smtputf8, message_id, sender, subject, sentence, reply, notes, recipients) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0, ?, ?, ?, ?, ?, ?, ?, ?, '', '', ?, ?)",
+            "file, start, size, eight_bit, smtputf8, message_id, sender, subject, sentence, reply, notes, recipients, "
+            "next_attempt) VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0, ?, ?, ?, ?, ?, ?, ?, ?, '', '', ?, ?, ?)",
             (
-                "queued",
+                "queued" if due_at is None else "deferred",
                 new.via,
                 new.pipeline,
                 now,
                 envelope.created_at,
-                envelope.created_at + envelope.lifetime,
+                envelope.expires_at,
                 envelope.lifetime,
                 file,
                 envelope.line_length,
@@ -72,6 +72,7 @@ class SqliteJobs:
                 replace_surrogates(new.subject),
                 json.dumps(dict(new.notes)),
                 recipients_text([Recipient(address) for address in new.recipients]),
+                due_at,
             ),
         )
         assert cursor.lastrowid is not None  # noqa: S101 - an INSERT has one
