@@ -9,6 +9,7 @@ import pytest
 
 from command_line import mailslot
 from mailslot.slots.records import Records
+from mailslot_plugins.rules.section import SECTION
 from scan.sample_documents import ACCOUNT, pdf
 
 if TYPE_CHECKING:
@@ -76,3 +77,29 @@ def test_names_stand_for_recipients_of_scans_and_faxes(home: Path, tmp_path: Pat
         2,
         "There is no @offices in the address book. Did you mean office?\n",
     )
+
+
+def test_the_rules_hold_for_scans_and_faxes(home: Path, tmp_path: Path) -> None:
+    page = pdf(tmp_path / "page.pdf", 1)
+    commands = (["scan", page], ["fax", "send", page])
+    rules = {"deny": ["*@example.net"], "archive": ["archive@example.com"], "sender": "user"}
+    Records(home).settings.change_section(SECTION, rules)
+    for number, command in enumerate(commands, start=1):
+        refused = mailslot("--home", home, *command, "--to", "bob@example.net")
+        assert refused.returncode == 1
+        assert refused.stderr == (
+            "bob@example.net is refused by the rule deny=*@example.net of this device. Nothing was sent.\n"
+        )
+        sent = mailslot(
+            "--home", home, *command, "--to", "bob@example.com", "--from-user", "alice@example.com", "--delay", "2h"
+        )
+        assert sent.returncode == 3
+        assert sent.stdout.startswith(f"Job {number} is sent at ")
+    for job in json.loads(mailslot("--home", home, "jobs", "--json").stdout):
+        assert (job["state"], job["attempts"], job["cause"]) == ("deferred", 0, None)
+        assert job["next_attempt"] is not None
+        assert job["recipients"] == ["bob@example.com", "archive@example.com"]
+    for file in (home / "spool").glob("*.job"):
+        octets = file.read_bytes().partition(b"\n")[2]
+        assert b"From: alice@example.com\r\n" in octets
+        assert b"archive" not in octets

@@ -14,6 +14,7 @@ from anyio.to_thread import run_sync
 from gateway.gateway_device import ACCOUNT, BOB, MESSAGE, GatewayDevice, run_gateway, send
 from mailslot.slots.gateway.entries import add_listener, remove_device, set_device_password
 from mailslot.wire.secret import Secret
+from mailslot_plugins.rules.section import SECTION as RULES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -147,6 +148,31 @@ async def test_what_a_device_may_send(
     assert len(jobs) == (code == 250)
     if jobs:
         assert jobs[0].sender == (ACCOUNT if sender else "")
+
+
+async def test_the_rules_for_sending_hold_for_devices(gateway: GatewayDevice) -> None:
+    rules = {"deny": ["carol@example.com"], "archive": ["archive@example.com"], "delay": "2h"}
+    await run_sync(partial(gateway.device.records.settings.change_section, RULES, rules))
+    await gateway.add_device("hall", address=["127.0.0.1"])
+
+    def attempt(client: smtplib.SMTP) -> tuple[int, bytes]:
+        client.ehlo()
+        client.mail("hall@copiers.example")
+        refused = client.rcpt("carol@example.com")
+        client.rcpt(BOB)
+        assert client.data(b"Subject: without To\r\n\r\n")[0] == 250
+        return refused
+
+    assert await gateway.client(attempt) == (
+        550,
+        b"5.7.1 carol@example.com is refused by the rule deny=carol@example.com of this device.",
+    )
+    [job] = await gateway.jobs()
+    assert (job.state, job.attempts) == ("deferred", 0)
+    assert [each.address for each in job.recipients] == [BOB, "archive@example.com"]
+    octets = b"".join([piece async for piece in gateway.device.spool.content(job).chunks()])
+    assert b"To: bob@example.com\r\n" in octets
+    assert b"archive" not in octets
 
 
 async def test_a_device_that_keeps_its_sender(gateway: GatewayDevice) -> None:

@@ -19,7 +19,7 @@ from mailslot_plugins.panel.sections.fields import section_text
 from mailslot_plugins.panel.translations import LANGUAGES, chosen_language, load_texts
 
 ROOT = Path(mailslot_plugins.panel.__file__).parent
-OURS = ("alerts", "fax", "gateway", "print", "scan", "status")
+OURS = ("addressbook", "alerts", "fax", "gateway", "print", "rules", "scan", "status")
 SECTIONS = {name: section for name in section_names() if (section := find_section(name)) is not None}
 FILES = {path.parent.name: path for path in sorted(ROOT.glob("*/words.toml"))} | {
     f"{name} (pipeline)": ROOT.parent / name / "panel" / "words.toml" for name in OURS

@@ -155,12 +155,24 @@ async def read_book(store: Store) -> AddressBook:
     return AddressBook({name: Entry.from_document(values) for name, values in (await store.items()).items()})
 
 
-async def save_entries(device: Device, new: Iterable[Entry], *, replace_all: bool = False) -> Changes:
-    """Put entries into the book, all of them or none; see `AddressBook.changes`."""
+async def save_entries(
+    device: Device, new: Iterable[Entry], *, replace_all: bool = False, renamed: str = ""
+) -> Changes:
+    """Put entries into the book, all of them or none; see `AddressBook.changes`.
+
+    Args:
+        device: the device.
+        new: the entries.
+        replace_all: whether all other entries are removed.
+        renamed: the former name of an entry that gets another one; empty if none does.
+    """
     store, entries = device.store(STORE), list(new)
-    changes = (await read_book(store)).changes(entries, replace_all=replace_all)
+    known = dict((await read_book(store)).entries)
+    former = known.pop(renamed, None) if renamed not in {entry.name for entry in entries} else None
+    changes = AddressBook(known).changes(entries, replace_all=replace_all)
     touched = {*changes.added, *changes.changed}
-    await store.update({entry.name: entry.document() for entry in entries if entry.name in touched}, changes.removed)
+    removed = changes.removed if former is None else (*changes.removed, former.name)
+    await store.update({entry.name: entry.document() for entry in entries if entry.name in touched}, removed)
     return changes
 
 
@@ -199,6 +211,20 @@ async def expand_names(device: Device, texts: Iterable[str], *, fax: bool = Fals
     if not any(is_name(part) for text in given for part in split_list(text)):
         return given
     return (await load_book(device)).expand(given, fax=fax)
+
+
+async def expand_name(device: Device, text: str) -> str:
+    """Return an address as it is, and a ``@name`` as the first address of its only entry.
+
+    Raises:
+        InputError: the name is not in the book, has no mail address, or is that of a group.
+    """
+    if not is_name(text):
+        return text
+    book = await load_book(device)
+    if len(book.members(text)) > 1:
+        raise InputError(f"{text.strip()} is a group, and one person is wanted.", stage="envelope", key="name")
+    return book.addresses(text)[0]
 
 
 def is_name(text: str) -> bool:

@@ -22,6 +22,7 @@ from mailslot_plugins.addressbook.entry import make_entry
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from mailslot.home.home import Home
     from mailslot.plugin import Device
     from mailslot_plugins.addressbook.book import AddressBook, Changes
 
@@ -222,7 +223,7 @@ def _read(file: str) -> bytes:
         raise InputError(f"{file} cannot be read: {error.strerror}.", stage="data", detail=str(error)) from error
 
 
-def _with_device(home: Path, action: Callable[[Device], Awaitable[T]]) -> T:
+def _with_device(home: Home, action: Callable[[Device], Awaitable[T]]) -> T:
     async def work() -> T:
         from mailslot.plugin import open_device  # noqa: PLC0415 - with it come httpx2 and the rest
 

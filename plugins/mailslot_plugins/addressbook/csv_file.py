@@ -52,7 +52,7 @@ def read_csv(octets: bytes) -> CsvContents:
     if len(octets) > MAX_OCTETS:
         raise InputError(f"The address book is larger than {MAX_OCTETS} octets.", stage="envelope")
     rows = _rows(_decode(octets))
-    _, header = next(rows, (0, []))
+    _, header = next(rows, (0, list[str]()))
     columns = find_columns(header)
     if "address" not in columns and "fax_address" not in columns:
         shown = ", ".join(cell for cell in header[:8] if cell)[:200]

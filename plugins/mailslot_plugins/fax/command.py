@@ -13,6 +13,7 @@ from mailslot.cli.home import open_records
 from mailslot.cli.service_hint import warn_if_no_service
 from mailslot.cli.settings import AsJson  # noqa: TC001 - typer reads it
 from mailslot.service.json_documents import job_document
+from mailslot_plugins.rules.delay import parse_delay
 from mailslot_plugins.sending.outcome import EXIT_LATER, print_outcome
 
 if TYPE_CHECKING:
@@ -30,7 +31,9 @@ class _SendOptions:
     files: list[str]
     to: list[str]
     subject: str | None
+    user: str | None
     confirm: bool | None
+    delay: str | None
     wait: bool
 
 
@@ -59,6 +62,13 @@ def send(
             help="Whether to request reports of delivery and printing; the setting decides if not given.",
         ),
     ] = None,
+    from_user: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Who sends, or @NAME: replies go there.")
+    ] = None,
+    delay: Annotated[
+        str | None,
+        typer.Option(metavar="WHEN", help="Send it later: at a time such as 22:00, or after 90m, 2h or 1d."),
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until the mail server has answered.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -70,7 +80,7 @@ def send(
         mailslot fax send contract.pdf --to fax@example.net --confirm
     """
     home: Home = context.obj
-    options = _SendOptions(files, to, subject, confirm, wait)
+    options = _SendOptions(files, to, subject, from_user, confirm, None if delay is None else parse_delay(delay), wait)
     from mailslot_plugins.sending.progress import Progress  # noqa: PLC0415 - rich takes a while to import
 
     with Progress(quiet=as_json) as progress:
@@ -86,25 +96,28 @@ def send(
 async def _send(records: Records, options: _SendOptions, progress: Progress) -> Job:
     from mailslot.service.device import open_device  # noqa: PLC0415 - with it come httpx2 and the rest
     from mailslot_plugins.fax.section import SECTION  # noqa: PLC0415 - likewise
+    from mailslot_plugins.rules.section import SECTION as RULES  # noqa: PLC0415 - likewise
 
-    async with open_device(records, [SECTION]) as device:
+    async with open_device(records, [SECTION, RULES]) as device:
         job = await _enqueue(device, options, progress)
         if options.wait:
             from mailslot_plugins.sending.wait import wait_for_delivery  # noqa: PLC0415 - likewise
 
             progress.start_waiting("Sending …")
-            job = await wait_for_delivery(device, job.id, progress.update_sent)
+            job = await wait_for_delivery(device, job, progress.update_sent)
     return job
 
 
 async def _enqueue(device: Device, options: _SendOptions, progress: Progress) -> Job:
-    from mailslot_plugins.addressbook.book import expand_names  # noqa: PLC0415 - not needed for --help
+    from mailslot_plugins.addressbook.book import expand_name, expand_names  # noqa: PLC0415 - not needed for --help
     from mailslot_plugins.fax.enqueue import enqueue_fax, parse_recipients  # noqa: PLC0415 - likewise
     from mailslot_plugins.scan.sources import from_files  # noqa: PLC0415 - likewise
     from mailslot_plugins.sending.account import sending_settings  # noqa: PLC0415 - likewise
+    from mailslot_plugins.sending.recipients import parse_mailbox  # noqa: PLC0415 - likewise
 
     # Whatever can be wrong is found before a page is made.
     settings = await sending_settings(device)
+    user = None if options.user is None else parse_mailbox(await expand_name(device, options.user), "user's")
     to = parse_recipients(await expand_names(device, options.to, fax=True))
     async with device.working_folder() as folder:
         documents = await from_files(options.files, folder)
@@ -116,5 +129,7 @@ async def _enqueue(device: Device, options: _SendOptions, progress: Progress) ->
             folder,
             to=to,
             subject=options.subject,
+            user=user,
             confirm=options.confirm,
+            delay=options.delay,
         )

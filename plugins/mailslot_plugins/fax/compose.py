@@ -43,6 +43,7 @@ async def compose(
     at: float,
     coding: Coding = "MH",
     confirm: bool = False,
+    reply_to: Mailbox | None = None,
 ) -> Fax:
     """Compose documents into one fax: profile S in an ``image/tiff`` part.
 
@@ -57,6 +58,7 @@ async def compose(
         at: the time, in seconds since 1970.
         coding: ``MH``, which is profile S; another only if every recipient is known to accept it.
         confirm: whether the recipients are asked to confirm that they printed it (RFC 3965, RFC 8098).
+        reply_to: who gets the replies; None for the sender.
 
     Raises:
         InputError: a document cannot be read as pages.
@@ -90,6 +92,7 @@ async def compose(
     message = Message(
         sender=sender,
         to=list(to),
+        reply_to=reply_to,
         subject=subject,
         date=sent_at,
         attachments=[attachment],

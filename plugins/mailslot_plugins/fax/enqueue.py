@@ -12,6 +12,7 @@ from mailslot_plugins.fax.capabilities import best_coding
 from mailslot_plugins.fax.compose import compose
 from mailslot_plugins.fax.reports import PIPELINE
 from mailslot_plugins.fax.section import SECTION
+from mailslot_plugins.rules.sending_rules import load_rules
 from mailslot_plugins.sending.account import HOUR, RECORD, sender_mailbox
 from mailslot_plugins.sending.recipients import parse_mailboxes
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from mailslot.message import Mailbox
     from mailslot.service.device import Device
     from mailslot.slots.settings import Settings
     from mailslot.spool.job import Job
@@ -51,7 +53,9 @@ async def enqueue_fax(
     *,
     to: Sequence[str],
     subject: str | None = None,
+    user: Mailbox | None = None,
     confirm: bool | None = None,
+    delay: str | None = None,
 ) -> Job:
     """Put documents into the spool as one fax.
 
@@ -62,18 +66,23 @@ async def enqueue_fax(
         folder: where the pages are written.
         to: addresses, as returned by `parse_recipients`.
         subject: the subject; None for a default.
+        user: who sends, and gets the replies; None if it is not known.
         confirm: whether reports of delivery and printing are requested; None for the setting.
+        delay: until when it waits (`mailslot_plugins.rules.delay.parse_delay`); None for the setting.
 
     Raises:
-        InputError: a document cannot be read as pages.
+        InputError: a document cannot be read as pages, or a rule refuses a recipient.
         MailError: the spool has no room, or cannot be written.
     """
     section = device.settings(SECTION)
+    rules = await load_rules(device)
+    rules.check(to, "" if user is None else user.address)
     wants_confirmation: bool = section["confirmation"] if confirm is None else confirm
     fax = await compose(
         documents,
         folder,
-        sender=sender_mailbox(device, settings),
+        sender=user if user is not None and rules.sender == "user" else sender_mailbox(device, settings),
+        reply_to=user,
         to=to,
         subject=subject,
         identity=device.identity,
@@ -90,10 +99,11 @@ async def enqueue_fax(
         pipeline=PIPELINE,
         via=RECORD,
         sender=fax.message.sender.address,
-        recipients=to,
+        recipients=[*to, *rules.copies(to)],
         subject=fax.subject,
         lifetime=section["lifetime"] * HOUR,
         notes=notes,
         message_id=fax.message.message_id,
+        send_at=rules.send_at(device.now(), delay),
     )
     return await device.spool.accept(new, fax.message)

@@ -53,6 +53,8 @@ class Transaction:
         at: when its content began, with a time zone.
         allows_sender: tells whether the device may name an address as the sender.
         wants_reports: whether somebody is to be told if it cannot be delivered.
+        copies: the addresses that get a blind copy.
+        send_at: when it is due, in seconds since 1970; None for now.
     """
 
     device: str
@@ -65,6 +67,8 @@ class Transaction:
     at: datetime
     allows_sender: Callable[[str], bool]
     wants_reports: bool = False
+    copies: tuple[str, ...] = ()
+    send_at: float | None = None
 
 
 class MessageWriter:
@@ -175,11 +179,12 @@ class MessageWriter:
             PIPELINE,
             transaction.via,
             transaction.upstream_sender,
-            transaction.recipients,
+            (*transaction.recipients, *transaction.copies),
             subject=summarize_header(header).subject,
             lifetime=LIFETIME,
             notes=_notes(transaction, identifier),
             message_id=message_id_of(fields) or trace.message_id,
+            send_at=transaction.send_at,
         )
         file = JobFile(self._acceptance, self._new)
         await file.write(header)

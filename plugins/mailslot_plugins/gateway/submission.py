@@ -16,6 +16,7 @@ from mailslot_plugins.gateway.client import Client
 from mailslot_plugins.gateway.message_writer import MessageWriter, Transaction
 from mailslot_plugins.gateway.rewriting import Sender
 from mailslot_plugins.gateway.verdict import stranger_verdict, submission_verdict
+from mailslot_plugins.rules.sending_rules import SendingRules, load_rules
 
 if TYPE_CHECKING:
     from mailslot.plugin import Reply, Secret
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from mailslot_plugins.gateway.gateway import Gateway
 
 MAX_RECIPIENTS: Final = SpoolLimits().max_recipients
+
+_MAX_REPLY_TEXT: Final = 400
+"""Characters; a line of a reply has at most 512 octets (RFC 5321 section 4.5.3.1.5)."""
 
 _PASSWORD_CHANGED: Final = reply(421, "4.7.0", "The password has changed; connect and sign in again")
 _TOO_MANY_RECIPIENTS: Final = reply(452, "4.5.3", "Too many recipients")
@@ -63,6 +67,7 @@ class Submission:
         self._sender = ""
         self._size = 0
         self._recipients: list[str] = []
+        self._rules = SendingRules()
         self._stored = 0
         self._refusal: Reply | None = None
         self._refused_command = ""
@@ -108,6 +113,10 @@ class Submission:
             return self._refuse(_PASSWORD_CHANGED)
         if refusal := self._policy_refusal(entry):
             return self._refuse(refusal)
+        try:
+            self._rules = await load_rules(self._gateway.device)
+        except SpoolError:
+            return self._refuse(replies.SPOOL_FULL)
         return await self._check_room(self._size)
 
     async def recipient(self, recipient: str) -> Reply | None:
@@ -116,7 +125,9 @@ class Submission:
         account = None if entry is None else self._account_address(entry)
         if entry is None or account is None or not entry.allows_recipient(recipient, account):
             return self._refuse(replies.RECIPIENT_NOT_ALLOWED, "RCPT")
-        if len(self._recipients) >= MAX_RECIPIENTS:
+        if refusal := self._rules.refusal(recipient, self._sender):
+            return self._refuse(_refused_by_rule(refusal), "RCPT")
+        if len(self._recipients) + len(self._rules.archive) >= MAX_RECIPIENTS:
             return self._refuse(_TOO_MANY_RECIPIENTS, "RCPT")
         if recipient not in self._recipients:
             self._recipients.append(recipient)
@@ -151,6 +162,8 @@ class Submission:
             at=at,
             allows_sender=entry.allows_sender,
             wants_reports=entry.notify is not None,
+            copies=self._rules.copies(self._recipients),
+            send_at=self._rules.send_at(at.timestamp()),
         )
         return MessageWriter(
             transaction, gateway.device.spool.acceptance, gateway.guard, gateway.trace_ids, self._note_result
@@ -202,6 +215,11 @@ class Submission:
     def _refuse(self, refusal: Reply, command: str = "") -> Reply:
         self._refusal, self._refused_command = refusal, command
         return refusal
+
+
+def _refused_by_rule(sentence: str) -> Reply:
+    # Addresses may have other characters, and a reply has only ASCII (RFC 5321 section 4.2).
+    return reply(550, "5.7.1", sentence.encode("ascii", "replace").decode()[:_MAX_REPLY_TEXT])
 
 
 def _received(connection: Connection, host: str, at: datetime, recipient: str, identifier: str) -> str:

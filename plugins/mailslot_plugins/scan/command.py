@@ -13,6 +13,7 @@ from mailslot.cli.home import open_records
 from mailslot.cli.service_hint import warn_if_no_service
 from mailslot.cli.settings import AsJson  # noqa: TC001 - typer reads it
 from mailslot.service.json_documents import job_document
+from mailslot_plugins.rules.delay import parse_delay
 from mailslot_plugins.sending.outcome import EXIT_LATER, print_outcome
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class _ScanOptions:
     mode: str | None
     format: FormatName
     split: bool | None
+    delay: str | None
     wait: bool
 
 
@@ -63,7 +65,9 @@ def scan(
     text: Annotated[str | None, typer.Option(metavar="T", help="The text of the mail.")] = None,
     from_user: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS", help="Who scans: replies go there. The mail is sent from the account."),
+        typer.Option(
+            metavar="ADDRESS", help="Who scans, or @NAME: replies go there. The mail is sent from the account."
+        ),
     ] = None,
     name: Annotated[
         str | None, typer.Option(metavar="PATTERN", help="How the files are named, without suffix: {device}_{date} …")
@@ -81,6 +85,10 @@ def scan(
         typer.Option(
             "--split/--no-split", help="Whether a large scan becomes several mails; the setting decides if not given."
         ),
+    ] = None,
+    delay: Annotated[
+        str | None,
+        typer.Option(metavar="WHEN", help="Send it later: at a time such as 22:00, or after 90m, 2h or 1d."),
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until the mail server has answered.")] = False,
     as_json: AsJson = False,
@@ -113,6 +121,7 @@ def scan(
         mode=mode,
         format=format_,
         split=split,
+        delay=None if delay is None else parse_delay(delay),
         wait=wait,
     )
     from mailslot_plugins.sending.progress import Progress  # noqa: PLC0415 - rich takes a while to import
@@ -129,20 +138,21 @@ def scan(
 
 async def _scan(records: Records, options: _ScanOptions, progress: Progress) -> list[Job]:
     from mailslot.service.device import open_device  # noqa: PLC0415 - with it come httpx2 and the rest
+    from mailslot_plugins.rules.section import SECTION as RULES  # noqa: PLC0415 - likewise
     from mailslot_plugins.scan.section import SECTION  # noqa: PLC0415 - likewise
 
-    async with open_device(records, [SECTION]) as device:
+    async with open_device(records, [SECTION, RULES]) as device:
         jobs = await _enqueue(device, options, progress)
         if options.wait:
             from mailslot_plugins.sending.wait import wait_for_delivery  # noqa: PLC0415 - likewise
 
             progress.start_waiting("Sending …")
-            jobs = [await wait_for_delivery(device, job.id, progress.update_sent) for job in jobs]
+            jobs = [await wait_for_delivery(device, job, progress.update_sent) for job in jobs]
     return jobs
 
 
 async def _enqueue(device: Device, options: _ScanOptions, progress: Progress) -> list[Job]:
-    from mailslot_plugins.addressbook.book import expand_names  # noqa: PLC0415 - not needed for --help
+    from mailslot_plugins.addressbook.book import expand_name, expand_names  # noqa: PLC0415 - not needed for --help
     from mailslot_plugins.scan.compose import compose  # noqa: PLC0415 - likewise
     from mailslot_plugins.scan.enqueue import enqueue_scan  # noqa: PLC0415 - likewise
     from mailslot_plugins.scan.prepare import current_size_limit, prepare_scan_message  # noqa: PLC0415 - likewise
@@ -155,6 +165,7 @@ async def _enqueue(device: Device, options: _ScanOptions, progress: Progress) ->
     named_to, named_cc = await expand_names(device, options.to), await expand_names(device, options.cc)
     parse_mailboxes([*named_to, *named_cc])  # so that one error names all bad addresses
     to, cc = remove_duplicates(parse_mailboxes(named_to), parse_mailboxes(named_cc))
+    user = None if options.user is None else parse_mailbox(await expand_name(device, options.user), "user's")
     # Whatever can be wrong is found before a page is scanned.
     scan_message = await prepare_scan_message(
         device,
@@ -162,10 +173,11 @@ async def _enqueue(device: Device, options: _ScanOptions, progress: Progress) ->
         (),
         to=to,
         cc=cc,
-        user=None if options.user is None else parse_mailbox(options.user, "user's"),
+        user=user,
         subject=options.subject,
         text=options.text,
         name=_name_pattern(options, section["name"]),
+        delay=options.delay,
     )
     async with device.working_folder() as folder:
         scan_message = replace(scan_message, documents=await _documents(options, folder, progress))

@@ -33,7 +33,7 @@ class ScanMessage:
 
     Attributes:
         documents: the files, in order.
-        sender: the account that may send, never the user.
+        sender: the account that may send; the user only if the rules for sending say so.
         to, cc: the recipients.
         user: who scanned and gets the replies; None if unknown.
         subject: the pattern of the subject.
@@ -41,6 +41,8 @@ class ScanMessage:
         name: the pattern of the file names; None to keep the names.
         values: the placeholders' values, except date, time, name and page.
         scanned_at: when it was scanned, with its time zone.
+        bcc: the addresses that get a blind copy.
+        send_at: when it is due, in seconds since 1970; None for now.
     """
 
     documents: Sequence[Document]
@@ -53,11 +55,13 @@ class ScanMessage:
     name: Pattern | None
     values: Mapping[str, str | int]
     scanned_at: datetime
+    bcc: Sequence[str] = ()
+    send_at: float | None = None
 
     @property
     def recipients(self) -> list[str]:
         """The envelope's recipients."""
-        return [mailbox.address for mailbox in (*self.to, *self.cc)]
+        return [*(mailbox.address for mailbox in (*self.to, *self.cc)), *self.bcc]
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,7 @@ async def enqueue_scan(
                 key=None if key is None else f"{key}/{number}",
                 notes={} if scan.user is None else {"user": scan.user.address},
                 message_id=mail.message.message_id,
+                send_at=scan.send_at,
             )
             jobs.append(await spool.accept(new, _VerifiedContent(mail, progress)))
     except BaseException as error:

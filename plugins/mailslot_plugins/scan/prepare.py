@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.errors import InputError
+from mailslot_plugins.rules.sending_rules import load_rules
 from mailslot_plugins.scan.compose import ScanMessage
 from mailslot_plugins.scan.enqueue import PIPELINE
 from mailslot_plugins.scan.limits import size_limit
@@ -37,14 +38,17 @@ async def prepare_scan_message(
     name: str | None = None,
     at: float | None = None,
     counter: int | None = None,
+    delay: str | None = None,
 ) -> ScanMessage:
-    """Return a scan to be mailed; arguments that are None are taken from the section ``[scan]``.
+    """Return a scan to be mailed; arguments that are None are taken from the settings.
 
     Raises:
-        InputError: a pattern cannot be used, or there are no recipients or too many.
+        InputError: a pattern cannot be used, there are no recipients or too many, or a rule refuses some.
     """
     section = device.settings(SECTION)
     check_recipients(len(to) + len(cc), section)
+    rules, addresses = await load_rules(device), [mailbox.address for mailbox in (*to, *cc)]
+    rules.check(addresses, "" if user is None else user.address)
     subject = section["subject"] if subject is None else subject
     name = section["name"] if name is None else name
     patterns = Pattern(subject or "", "subject"), None if name is None else Pattern(name, "file name")
@@ -53,7 +57,7 @@ async def prepare_scan_message(
     scanned_at = datetime.fromtimestamp(device.now() if at is None else at).astimezone()
     return ScanMessage(
         documents=documents,
-        sender=sender_mailbox(device, settings),
+        sender=user if user is not None and rules.sender == "user" else sender_mailbox(device, settings),
         to=to,
         cc=cc,
         user=user,
@@ -62,6 +66,8 @@ async def prepare_scan_message(
         name=patterns[1],
         values=_placeholder_values(device, user) | ({} if counter is None else {"counter": counter}),
         scanned_at=scanned_at,
+        bcc=rules.copies(addresses),
+        send_at=rules.send_at(device.now(), delay),
     )
 
 

@@ -61,6 +61,7 @@ SECTION: Final = Section(
             "one or several e-mail addresses for the folder's files, or names of the address book such as @accounting",
             _addresses,
             default=(),
+            suggested_by="addressbook",
         ),
         "after": Key(
             "delete or move: what happens to a file of the folder once its scan is accepted; moved files are in the "

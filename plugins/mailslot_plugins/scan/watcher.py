@@ -18,6 +18,7 @@ from anyio import to_thread
 
 from mailslot.errors import InputError, MailError
 from mailslot_plugins.addressbook.book import expand_names
+from mailslot_plugins.rules.sending_rules import load_rules
 from mailslot_plugins.scan.compose import compose
 from mailslot_plugins.scan.document import FileChangedError, changed_error, inspect_file
 from mailslot_plugins.scan.enqueue import PIPELINE, enqueue_scan
@@ -255,6 +256,8 @@ async def _recipients(device: Device, section: Mapping[str, Any]) -> Sequence[Ma
             "They have no recipients. mailslot set scan to=ADDRESS", stage="envelope", cause="not_configured"
         )
     check_recipients(len(to), section)
+    # Files wait for the rules to be changed; what is refused later is set aside.
+    (await load_rules(device)).check([mailbox.address for mailbox in to])
     return to
 
 

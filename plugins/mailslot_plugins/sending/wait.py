@@ -20,30 +20,31 @@ _RECHECK_INTERVAL: Final = 5.0
 """Seconds after which we check whether the service is still delivering."""
 
 
-async def wait_for_delivery(device: Device, job_id: int, progress: Callable[[int, int], None]) -> Job:
-    """Return a job once it is finished or deferred.
+async def wait_for_delivery(device: Device, accepted: Job, progress: Callable[[int, int], None]) -> Job:
+    """Return a job once it is finished or deferred; at once if it is to be sent later.
 
     If the service runs, it delivers and we watch; otherwise we deliver.
 
     Args:
         device: the device.
-        job_id: the job.
+        accepted: the job, as it was accepted.
         progress: called with the octets sent and the total, if we deliver.
 
     Raises:
         MailError: the spool cannot be read or written.
     """
-    while True:
+    while accepted.state != "deferred":
         try:
-            return await Worker(device).deliver(job_id, progress)
+            return await Worker(device).deliver(accepted.id, progress)
         except SpoolError as error:
             if error.cause != "spool_busy":
                 raise
         with anyio.move_on_after(_RECHECK_INTERVAL):
-            async with aclosing(device.spool.watch(job_id)) as states:
+            async with aclosing(device.spool.watch(accepted.id)) as states:
                 async for job in states:
                     if _is_answered(job):
                         return job
+    return accepted
 
 
 def _is_answered(job: Job) -> bool:

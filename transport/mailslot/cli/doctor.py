@@ -32,7 +32,7 @@ def doctor(
     as_json: AsJson = False,
     test: Annotated[bool, typer.Option("--test", help="Test the connections of the slots first.")] = False,
 ) -> None:
-    """Show whether everything works: service, slots, queue, clock, disk.
+    """Show whether all works: service, slots, queue, clock, disk.
 
     Ends with 1 where something does not work. Nothing is connected to without --test.
 

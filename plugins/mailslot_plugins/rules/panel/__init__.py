@@ -1,0 +1,1 @@
+"""The panel's texts for the rules for sending."""

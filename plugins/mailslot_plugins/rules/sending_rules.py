@@ -1,0 +1,126 @@
+"""The rules for destinations, and what else is the same for everything that is sent.
+
+A rule is a pattern as in the entry of a device: an address, ``*@domain`` or ``*``; here, ``@name`` stands for an entry
+or a group of the address book, too. What is denied stays denied, whatever else allows it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from mailslot.errors import InputError
+from mailslot.slots.gateway.patterns import ANY, matches
+from mailslot_plugins.addressbook.book import AddressBook, load_book
+from mailslot_plugins.rules.delay import end_of_delay
+from mailslot_plugins.rules.section import SECTION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from mailslot.plugin import Device
+
+_SHOWN: Final = 5
+_EMPTY: Final = AddressBook({})
+
+
+@dataclass(frozen=True, slots=True)
+class SendingRules:
+    """The rules of ``[rules]`` at one moment; made by `load_rules`.
+
+    Attributes:
+        allow, deny: patterns, and names of the address book.
+        destinations: ``"any"``, ``"book"`` or ``"self"``.
+        sender: ``"account"`` or ``"user"``.
+        archive: the addresses that get a blind copy.
+        delay: from `mailslot_plugins.rules.delay.parse_delay`; None for none.
+        book: the address book; empty if no rule needs it.
+    """
+
+    allow: Sequence[str] = (ANY,)
+    deny: Sequence[str] = ()
+    destinations: str = "any"
+    sender: str = "account"
+    archive: Sequence[str] = ()
+    delay: str | None = None
+    book: AddressBook = _EMPTY
+
+    def refusal(self, address: str, user: str = "") -> str:
+        """Return why nothing may be sent to an address, in one sentence; empty if it may.
+
+        Args:
+            address: the recipient.
+            user: the address of the person who sends; empty if it is not known.
+        """
+        if rule := self._match(self.deny, address):
+            return f"{address} is refused by the rule deny={rule} of this device."
+        if self.destinations == "self" and not (user and matches([user], address)):
+            whose = f"to {user}, who sends it" if user else "to the person who sends it, and nobody says who that is"
+            return f"{address} is refused by the rule destinations=self of this device: it is sent only {whose}."
+        if self.destinations == "book" and not self.book.contains(address):
+            return f"{address} is refused by the rule destinations=book of this device: it is not in the address book."
+        if not self._match(self.allow, address):
+            return f"{address} is refused by the rule allow={','.join(self.allow)} of this device."[:500]
+        return ""
+
+    def check(self, addresses: Iterable[str], user: str = "") -> None:
+        """Check that it may be sent to these addresses.
+
+        Raises:
+            InputError: to some it may not; the sentence says by which rule.
+        """
+        refusals = [found for address in addresses if (found := self.refusal(address, user))]
+        if refusals:
+            more = f" And {len(refusals) - _SHOWN} more are refused." if len(refusals) > _SHOWN else ""
+            raise InputError(
+                f"{' '.join(refusals[:_SHOWN])}{more} Nothing was sent.", stage="envelope", cause="recipient_refused"
+            )
+
+    def copies(self, recipients: Iterable[str]) -> tuple[str, ...]:
+        """Return the addresses that get a blind copy of what is sent to these recipients."""
+        present = {address.casefold() for address in recipients}
+        return tuple(address for address in self.archive if address.casefold() not in present)
+
+    def send_at(self, now: float, delay: str | None = None) -> float | None:
+        """Return when it is due to be sent, in seconds since 1970; None for now.
+
+        Args:
+            now: the time.
+            delay: a delay that the person who sends has asked for, instead of that of the rules.
+        """
+        wanted = delay or self.delay
+        return None if wanted is None else end_of_delay(wanted, now)
+
+    def _match(self, rules: Iterable[str], address: str) -> str:
+        """Return the first rule that an address matches; empty if there is none."""
+        for rule in rules:
+            if rule.startswith("@"):
+                if address.casefold() in self._addresses_of(rule):
+                    return rule
+            elif matches([rule], address):
+                return rule
+        return ""
+
+    def _addresses_of(self, name: str) -> set[str]:
+        wanted = name.removeprefix("@")
+        return {
+            address.casefold()
+            for entry in self.book.entries.values()
+            if entry.name == wanted or wanted in entry.groups
+            for address in (*entry.addresses, *entry.fax_addresses)
+        }
+
+
+async def load_rules(device: Device) -> SendingRules:
+    """Return the rules that hold now; the address book is read only if a rule needs it.
+
+    Raises:
+        MailError: the settings or the spool cannot be read.
+    """
+    values = device.settings(SECTION)
+    return SendingRules(**values, book=await load_book(device)) if needs_book(values) else SendingRules(**values)
+
+
+def needs_book(values: Mapping[str, Any]) -> bool:
+    """Whether the values of ``[rules]`` have a rule that depends on the address book."""
+    return values["destinations"] == "book" or any(rule.startswith("@") for rule in (*values["allow"], *values["deny"]))
