@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mailslot.plugin import SetAside
+from mailslot.plugin import PanelPackage, SetAside
 
 if TYPE_CHECKING:
     from mailslot.plugin import Device, Handled, Incoming, Section
@@ -16,6 +16,7 @@ class AddressBookPipeline:
     name: str = "addressbook"
     section: Section | None = None
     polls: str | None = None
+    panel: PanelPackage = PanelPackage("mailslot_plugins.addressbook.panel", has_page=True, icon="person", has_api=True)
 
     async def handle(self, mail: Incoming, device: Device) -> Handled:  # noqa: ARG002 - nothing is polled
         """Set the mail aside: no record is polled for the address book."""

@@ -22,12 +22,13 @@ from mailslot.service.pipeline import PLUGINS, panel_package
 from mailslot.slots.slot import slots_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
     from importlib.metadata import EntryPoint
     from types import ModuleType
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
+    from mailslot.service.device import Device
     from mailslot.service.pipeline import Pipeline
 
 Texts = dict[str, dict[str, str]]
@@ -62,6 +63,11 @@ class PipelinePage:
         """Return the name of a setting that is not in the pipeline's words; None if it is unknown here, too."""
         named: Callable[[str, str], str | None] | None = getattr(self.module, "setting_label", None)
         return None if named is None else named(key, language)
+
+    async def suggestions(self, device: Device) -> list[tuple[str, str]]:
+        """Return values that can be chosen in forms, each with what it stands for (`Key.suggested_by`)."""
+        suggest: Callable[[Device], Awaitable[list[tuple[str, str]]]] | None = getattr(self.module, "suggestions", None)
+        return [] if suggest is None else await suggest(device)
 
 
 def pipelines() -> tuple[Pipeline, ...]:

@@ -53,6 +53,7 @@ class Key:
         advanced: whether it is rarely set, so that forms hide it until it is asked for.
         forms: the forms that a value can have, each with a name and the text that such a value begins with, so that a
             person can choose one instead of writing that text. The form `NETWORK_PRINTER` is the address of one.
+        suggested_by: the name of a pipeline whose page in the panel suggests values; empty for none.
     """
 
     allowed: str
@@ -64,6 +65,7 @@ class Key:
     set_by: SetterRole | Callable[[Any], SetterRole] | None = None
     advanced: bool = False
     forms: tuple[tuple[str, str], ...] = ()
+    suggested_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

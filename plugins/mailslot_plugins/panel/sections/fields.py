@@ -47,6 +47,7 @@ class Field:
         form: the form of the value; empty if it has none.
         forms: the forms that it can have, as names and texts.
         can_find: whether its value can be a printer that is looked for on the network.
+        suggested_by: the pipeline whose page suggests values; empty for none.
     """
 
     key: str
@@ -61,6 +62,7 @@ class Field:
     form: str = ""
     forms: tuple[tuple[str, str], ...] = ()
     can_find: bool = False
+    suggested_by: str = ""
 
 
 def make_fields(
@@ -167,6 +169,7 @@ def _field(
         forms=tuple((name, translate(FOLDER, f"form_{name}", language)) for name, _ in known.forms) if form else (),
         can_find=bool(form) and _is_printer(known),
         command=set_command(section.name, key) if kind == "local" else "",
+        suggested_by=known.suggested_by,
     )
 
 

@@ -27,12 +27,13 @@ from mailslot_plugins.panel.sections.fields import (
 from mailslot_plugins.printers.discovery import can_discover, discover_printers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from starlette.datastructures import FormData
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from mailslot.service.device import Device
     from mailslot.slots.section import Section
     from mailslot_plugins.panel.pipelines import PipelinePage
     from mailslot_plugins.printers.discovery import FoundPrinter
@@ -96,7 +97,15 @@ async def _form(
         find=request.query_params.get("find", ""),
         found=found,
         not_found=failure,
+        suggestions=await _suggestions(device, {field.suggested_by for field in shown}, pages),
     )
+
+
+async def _suggestions(
+    device: Device, names: Collection[str], pages: Iterable[PipelinePage]
+) -> dict[str, list[tuple[str, str]]]:
+    """Return the values that the pages of pipelines suggest, each with what it stands for, by pipeline."""
+    return {page.name: await page.suggestions(device) for page in pages if page.name in names}
 
 
 async def _found_printers(request: Request) -> tuple[Sequence[FoundPrinter], str]:

@@ -1,9 +1,9 @@
 // What the panel does beyond forms and links; without it every page works all the same.
 "use strict";
 
-// Buttons that copy or print appear only where that works.
+// What only works with this program appears only with it.
 function offerCopying(root) {
-  for (const button of root.querySelectorAll("[data-copies], [data-prints]")) {
+  for (const button of root.querySelectorAll("[data-copies], [data-prints], [data-reads-into]")) {
     button.hidden = false;
   }
 }
@@ -41,6 +41,29 @@ document.addEventListener("change", (event) => {
   const form = event.target.closest("[data-submits-on-change]");
   if (form) {
     form.requestSubmit();
+  }
+});
+
+// A file whose text becomes the value of a field: data-reads-into="field".
+document.addEventListener("change", async (event) => {
+  const chosen = event.target.closest("[data-reads-into]");
+  if (chosen?.files.length) {
+    const octets = await chosen.files[0].arrayBuffer();
+    const [first, second] = new Uint8Array(octets);
+    const encoding = first === 0xff && second === 0xfe ? "utf-16le" : "utf-8";
+    chosen.form.elements[chosen.dataset.readsInto].value = new TextDecoder(encoding).decode(octets);
+  }
+});
+
+// In a list separated by commas, the last part is completed: data-several.
+document.addEventListener("input", (event) => {
+  const field = event.target.closest("[data-several]");
+  if (field?.list) {
+    const before = field.value.slice(0, field.value.lastIndexOf(",") + 1);
+    for (const option of field.list.options) {
+      option.dataset.value ??= option.value;
+      option.value = before ? `${before} ${option.dataset.value}` : option.dataset.value;
+    }
   }
 });
 

@@ -1,0 +1,1 @@
+"""The page of the address book, its texts, and its API operations."""
