@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
@@ -15,7 +16,7 @@ from openapi_spec_validator import validate
 from mailslot_plugins.panel.api.openapi import load_groups, openapi
 from mailslot_plugins.panel.api.operation import make_routes
 from panel.running_panel import SIZES, overflowing_elements, run_panel, take_screenshots
-from panel.test_api import ended, open_fleet
+from panel.test_api import PAGE, ended, open_fleet
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -88,17 +89,21 @@ async def test_the_api_behaves_as_documented(tmp_path: Path, caplog: pytest.LogC
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_the_examples_of_the_docs(tmp_path: Path) -> None:
-    first, second, third = re.findall(r"```sh\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    first, second, third, fourth = re.findall(r"```sh\n(.*?)```", DOCS.read_text(), re.DOTALL)
     async with open_fleet(tmp_path) as fleet:
         environment = {"PANEL": fleet.panel.address, "KEY": fleet.key, "PATH": "/usr/bin:/bin"}
 
         async def run(script: str) -> str:
-            done = await anyio.run_process(["sh", "-euc", script], env=environment)
+            done = await anyio.run_process(["sh", "-euc", script], env=environment, cwd=tmp_path)
             return done.stdout.decode()
 
         assert "print.pop: No token has been obtained yet." in await run(first)
         assert '"check_interval":5' in await run(second)
         assert (await run(third)).splitlines()[-1].startswith("The connection works")
+        for name in ("page1.pdf", "page2.pdf"):
+            (tmp_path / name).write_bytes(PAGE.read_bytes())
+        job = json.loads(await run(fourth))
+        assert (job["subject"], json.loads(await run(fourth))["id"]) == ("Contract", job["id"])
         async with fleet.script as script:
             assert (await script.get("/slots/fax.pop/settings")).json()["settings"]["after_fetch"] == "keep"
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mailslot.service.device import Device
     from mailslot.slots.settings import Settings
     from mailslot.spool.job import Job
+    from mailslot_plugins.sending.submission import RequestIdentity
 
 MAX_RECIPIENTS = 100
 
@@ -56,6 +57,7 @@ async def enqueue_fax(
     user: Mailbox | None = None,
     confirm: bool | None = None,
     delay: str | None = None,
+    request: RequestIdentity | None = None,
 ) -> Job:
     """Put documents into the spool as one fax.
 
@@ -69,9 +71,10 @@ async def enqueue_fax(
         user: who sends, and gets the replies; None if it is not known.
         confirm: whether reports of delivery and printing are requested; None for the setting.
         delay: until when it waits (`mailslot_plugins.rules.delay.parse_delay`); None for the setting.
+        request: identifies the fax, if it was requested by a program or a page that may do so again.
 
     Raises:
-        InputError: a document cannot be read as pages, or a rule refuses a recipient.
+        InputError: a document cannot be read as pages, a rule refuses a recipient, or another request had the same key.
         MailError: the spool has no room, or cannot be written.
     """
     section = device.settings(SECTION)
@@ -91,7 +94,7 @@ async def enqueue_fax(
         coding="MH" if section["coding"] == "mh" else await best_coding(device.store(PIPELINE), to),
         confirm=wants_confirmation,
     )
-    notes = {"pages": str(fax.pages)}
+    notes = {"pages": str(fax.pages)} | ({} if request is None else request.notes(1))
     if wants_confirmation:
         # Reports are matched by this identifier, which nobody can guess.
         notes |= {NOTIFY: "SUCCESS,FAILURE", ENVELOPE_ID: f"fax-{token_hex(16)}", CONFIRMATION_NOTE: "none yet"}
@@ -102,8 +105,12 @@ async def enqueue_fax(
         recipients=[*to, *rules.copies(to)],
         subject=fax.subject,
         lifetime=section["lifetime"] * HOUR,
+        key=None if request is None else request.job_key(1),
         notes=notes,
         message_id=fax.message.message_id,
         send_at=rules.send_at(device.now(), delay),
     )
-    return await device.spool.accept(new, fax.message)
+    job = await device.spool.accept(new, fax.message)
+    if request is not None:
+        request.check(job)
+    return job

@@ -20,7 +20,7 @@ class FaxPipeline:
     section: Section | None = SECTION
     polls: str | None = "fax-pop"
     retry_policy: RetryPolicy = RetryPolicy(resubmit_after=RESUBMIT_AFTER)
-    panel: PanelPackage = PanelPackage("mailslot_plugins.fax.panel", records=("smtp",))
+    panel: PanelPackage = PanelPackage("mailslot_plugins.fax.panel", records=("smtp",), sends_documents=True)
 
     async def handle(self, mail: Incoming, device: Device) -> Handled:
         """Print a fax, or add a report to the fax that it is about."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mailslot.service.device import Device
     from mailslot.slots.section import Section
 
-_PACKAGES: Final = ("starlette", "hypercorn", "jinja2", "argon2", "cryptography", "segno")
+_PACKAGES: Final = ("starlette", "hypercorn", "jinja2", "argon2", "cryptography", "segno", "python_multipart")
 
 for _package in _PACKAGES:
     # The person who starts the service must see this error, rather than the person who opens the panel.

@@ -19,6 +19,8 @@ PROBLEM_JSON: Final = "application/problem+json"
 _STATUS: Final = {
     "invalid_input": 422,
     "not_permitted": 403,
+    "recipient_refused": 422,
+    "message_too_large": 413,
     "unknown_job": 404,
     "unknown_mail": 404,
 }

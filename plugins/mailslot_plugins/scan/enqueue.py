@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mailslot.spool.job import Job
     from mailslot.spool.spool import Spool
     from mailslot_plugins.scan.compose import Mail, ScanMessage
+    from mailslot_plugins.sending.submission import RequestIdentity
 
 PIPELINE = "scan"
 """The pipeline of the jobs."""
@@ -30,6 +31,7 @@ async def enqueue_scan(
     *,
     lifetime: float,
     key: str | None = None,
+    request: RequestIdentity | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> list[Job]:
     """Put the mails of a scan into the spool.
@@ -43,12 +45,15 @@ async def enqueue_scan(
         mails: its mails.
         lifetime: seconds after which delivery is given up.
         key: identifies this scan; None if it cannot be submitted again.
+        request: identifies it instead of a key, if it was requested by a program or a page.
         progress: called with the number of octets read since the last call.
 
     Raises:
-        InputError: a file has changed, vanished, or cannot be read.
+        InputError: a file has changed, vanished, or cannot be read; or another request had the same key.
         MailError: the spool has no room, or cannot be written.
     """
+    key = key if request is None else request.key
+    notes = {} if request is None else request.notes(len(mails))
     jobs: list[Job] = []
     try:
         for number, mail in enumerate(mails, start=1):
@@ -60,11 +65,14 @@ async def enqueue_scan(
                 subject=mail.subject,
                 lifetime=lifetime,
                 key=None if key is None else f"{key}/{number}",
-                notes={} if scan.user is None else {"user": scan.user.address},
+                notes=notes | ({} if scan.user is None else {"user": scan.user.address}),
                 message_id=mail.message.message_id,
                 send_at=scan.send_at,
             )
-            jobs.append(await spool.accept(new, _VerifiedContent(mail, progress)))
+            job = await spool.accept(new, _VerifiedContent(mail, progress))
+            if request is not None:
+                request.check(job)
+            jobs.append(job)
     except BaseException as error:
         not_cancelled = 0
         if key is None and jobs:

@@ -18,7 +18,7 @@ class ScanPipeline:
     section: Section | None = SECTION
     polls: str | None = None
     retry_policy: RetryPolicy = RetryPolicy(resubmit_after=RESUBMIT_AFTER)
-    panel: PanelPackage = PanelPackage("mailslot_plugins.scan.panel", records=("smtp",))
+    panel: PanelPackage = PanelPackage("mailslot_plugins.scan.panel", records=("smtp",), sends_documents=True)
 
     async def handle(self, mail: Incoming, device: Device) -> Handled:  # noqa: ARG002 - nothing is polled
         """Set the mail aside: no record is polled for scans."""

@@ -79,6 +79,8 @@ class PanelPackage:
         records: further records, besides `Pipeline.polls`, whose pages link to the pipeline's settings, such as the one
             that it sends through.
         has_api: whether there are API operations.
+        sends_documents: whether the panel and the API may hand over documents, which the package's module ``documents``
+            then sends; see `mailslot_plugins.panel.send.senders`.
     """
 
     name: str
@@ -86,6 +88,7 @@ class PanelPackage:
     icon: str = "page"
     records: tuple[str, ...] = ()
     has_api: bool = False
+    sends_documents: bool = False
 
 
 @runtime_checkable

@@ -21,7 +21,7 @@ from mailslot.spool import retention, transitions
 from mailslot.spool.acceptance import Acceptance
 from mailslot.spool.delivery_claims import DeliveryClaims
 from mailslot.spool.errors import SpoolError
-from mailslot.spool.job import DEVICE_NOTE
+from mailslot.spool.job import DEVICE_NOTE, NewJob
 from mailslot.spool.ledger import Ledger
 from mailslot.spool.limits import SpoolLimits
 from mailslot.spool.open_storage import open_storage
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from mailslot.home.home import Home
     from mailslot.smtp.content import Content
-    from mailslot.spool.job import Job, NewJob, RecipientRefusal, State
+    from mailslot.spool.job import Job, RecipientRefusal, State
     from mailslot.spool.recovery import Recovery
     from mailslot.spool.repositories import DatabaseLoss, Repositories
 
@@ -143,6 +143,14 @@ class Spool:
     async def job(self, job_id: int) -> Job:
         """Return a job as it is now."""
         return await self._storage.read(lambda repositories: repositories.jobs.load(job_id))
+
+    async def job_with_key(self, pipeline: str, key: str) -> Job | None:
+        """Return the job that was accepted with a key; None if there was none.
+
+        If that one's row was deleted, only its id and state are valid, and it has no recipients.
+        """
+        new = NewJob(pipeline=pipeline, via="", sender="", recipients=(), key=key)
+        return await self._storage.read(lambda repositories: repositories.jobs.find_by_key(new))
 
     async def jobs(
         self,

@@ -19,6 +19,11 @@ from mailslot_plugins.panel.api.operation import Operation, ResponseSpec, json_r
 from mailslot_plugins.panel.api.path_parameters import number_from_path
 from mailslot_plugins.panel.api.schemas import slot_id_schema
 from mailslot_plugins.panel.problem import ProblemError
+from mailslot_plugins.panel.send.acceptance import accept_documents
+from mailslot_plugins.panel.send.form_data import MEDIA_TYPE, is_form_data
+from mailslot_plugins.panel.send.idempotency import HEADER, KEY_SCHEMA, idempotency_key, request_identity
+from mailslot_plugins.panel.send.reception import Received, receive_documents
+from mailslot_plugins.panel.send.senders import document_senders, form_schema
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -26,6 +31,12 @@ if TYPE_CHECKING:
     from mailslot_plugins.panel.api.operation import Call
 
 _DEFAULT_LIMIT: Final = 100
+_IDEMPOTENCY_HEADER: Final = {
+    **KEY_SCHEMA,
+    "description": "A text in quotation marks, new for each request that is to send something new: the same request "
+    "with the same key is answered with the same job, also after a restart. Another request with the same key is "
+    "refused with 422.",
+}
 _POP_RECORD: Final = slot_id_schema(record for record, protocol in PROTOCOLS.items() if protocol == "POP")
 _LIMIT: Final = {
     "type": "integer",
@@ -52,6 +63,23 @@ async def list_jobs(call: Call) -> Response:
 async def show_job(call: Call) -> Response:
     """Return one job."""
     return json_response(job_document(await call.device.spool.job(number_from_path(call, "job"))))
+
+
+async def send_documents(call: Call) -> Response:
+    """Send documents."""
+    request, device = call.request, call.device
+    if not is_form_data(request.headers.get("content-type", "")):
+        raise ProblemError(415, f"Send a form, as {MEDIA_TYPE}.", key="Content-Type", headers={"Accept": MEDIA_TYPE})
+    key, received = idempotency_key(request), Received()
+    owner = "session" if request.state.key is None else request.state.key.id
+    async with device.working_folder() as folder:
+        await receive_documents(request, device.spool, folder, received)
+        identity = None if key is None else request_identity(owner, key, received)
+        first, *others = await accept_documents(device, received, folder, identity)
+    headers = {"Location": f"/api/jobs/{first.id}"}
+    if others:
+        headers["Link"] = ", ".join(f'</api/jobs/{job.id}>; rel="related"' for job in others)
+    return json_response(job_document(first), 201, headers)
 
 
 async def retry_job(call: Call) -> Response:
@@ -124,6 +152,25 @@ operations = (
         },
     ),
     Operation("GET", "/jobs/{job}", show_job, "Show a job.", _JOB),
+    Operation(
+        "POST",
+        "/jobs",
+        send_documents,
+        "Send documents as a scan or a fax: they are in the spool, and safe, once this answers.",
+        {
+            201: ResponseSpec(
+                "The job, or the one that the same request has become before.",
+                schema_ref("Job"),
+                headers={
+                    "Location": "The address of the job.",
+                    "Link": "The other jobs, if a scan became several mails.",
+                },
+            )
+        },
+        headers={HEADER: _IDEMPOTENCY_HEADER},
+        form=lambda: form_schema(document_senders().values()),
+        conflicts=True,
+    ),
     Operation("POST", "/jobs/{job}/retry", retry_job, "Send a job again.", _JOB, conflicts=True),
     Operation("POST", "/jobs/{job}/cancel", cancel_job, "Cancel a job.", _JOB, conflicts=True),
     Operation(

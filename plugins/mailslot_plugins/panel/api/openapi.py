@@ -15,6 +15,7 @@ from mailslot_plugins.panel.api.path_parameters import PATH_PARAMETERS
 from mailslot_plugins.panel.api.schemas import SCHEMAS
 from mailslot_plugins.panel.api.validation import JSON, MERGE
 from mailslot_plugins.panel.problem import PROBLEM_JSON
+from mailslot_plugins.panel.send.form_data import MEDIA_TYPE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -108,7 +109,11 @@ def _operation(name: str, operation: Operation, tag: str, parameters: Mapping[st
         "operationId": name,
         "tags": [tag],
         "summary": operation.summary,
-        "parameters": [*_path_parameters(operation, parameters), *_query_parameters(operation)],
+        "parameters": [
+            *_path_parameters(operation, parameters),
+            *_named_parameters("query", operation.query),
+            *_named_parameters("header", operation.headers),
+        ],
         "responses": {str(status): _response(spec) for status, spec in operation.responses.items()}
         | {
             str(status): {"description": _PROBLEMS[status], "content": {PROBLEM_JSON: {"schema": _ref("Problem")}}}
@@ -127,6 +132,8 @@ def _operation(name: str, operation: Operation, tag: str, parameters: Mapping[st
             "content": {each: {"schema": operation.body} for each in types},
             "required": bool(operation.body["required"]),
         }
+    if operation.form is not None:
+        found["requestBody"] = {"content": {MEDIA_TYPE: {"schema": operation.form()}}, "required": True}
     return found
 
 
@@ -151,15 +158,15 @@ def _path_parameters(operation: Operation, schemas: Mapping[str, Schema]) -> lis
     return [{"name": name, "in": "path", "required": True, "schema": schemas[name]} for name in names]
 
 
-def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
+def _named_parameters(place: str, schemas: Mapping[str, Schema]) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "in": "query",
+            "in": place,
             "description": schema.get("description", ""),
             "schema": {word: value for word, value in schema.items() if word != "description"},
         }
-        for name, schema in operation.query.items()
+        for name, schema in schemas.items()
     ]
 
 

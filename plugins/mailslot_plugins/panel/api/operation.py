@@ -15,7 +15,7 @@ from mailslot_plugins.panel.api.validation import read_body, read_query
 from mailslot_plugins.panel.problem import ProblemError, mail_error_response, problem_response
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from starlette.requests import Request
 
@@ -101,7 +101,10 @@ class Operation:
         summary: what it does, in a sentence.
         responses: its successful responses, by status.
         query: the schemas of its query parameters.
+        headers: the schemas of the request headers that it supports.
         body: the schema of its request body; None if there is none.
+        form: returns the schema of a body of type ``multipart/form-data``, which the handler reads itself; pipelines
+            are loaded. None for any other body.
         conflicts: whether it can fail because of the device's state (409).
         conditional: whether it supports ``If-Match`` (412).
     """
@@ -112,7 +115,9 @@ class Operation:
     summary: str
     responses: Mapping[int, ResponseSpec]
     query: Mapping[str, Schema] = field(default_factory=dict[str, "Schema"])
+    headers: Mapping[str, Schema] = field(default_factory=dict[str, "Schema"])
     body: Schema | None = None
+    form: Callable[[], Schema] | None = None
     conflicts: bool = False
     conditional: bool = False
 
@@ -140,7 +145,8 @@ async def _dispatch(by_method: Mapping[str, Operation], request: Request) -> Res
     operation = by_method["GET" if request.method == "HEAD" else request.method]
     try:
         query = read_query(request.query_params, operation.query)
-        body = await read_body(request, operation.body or _NOTHING) if operation.method in METHODS_WITH_BODY else {}
+        reads_body = operation.method in METHODS_WITH_BODY and operation.form is None
+        body = await read_body(request, operation.body or _NOTHING) if reads_body else {}
         return await operation.handler(Call(request, query, body))
     except ProblemError as error:
         return problem_response(error.status, str(error), key=error.key, headers=error.headers)

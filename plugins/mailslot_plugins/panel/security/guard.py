@@ -1,7 +1,8 @@
 """The checks that every request has to pass before it reaches a page.
 
 Pages find in ``request.state``: ``session``, ``form`` (the submitted fields, Starlette's `FormData`), ``by_key``
-(whether the request was authenticated with an API key), and ``security``.
+(whether the request was authenticated with an API key), ``key`` (its `ApiKey`, or None), and ``security``. The body of
+an upload is not read here, see `mailslot_plugins.panel.security.upload`.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from mailslot_plugins.panel.security.paths import API, FIRST_START, METRICS, PUB
 from mailslot_plugins.panel.security.security import Security, Visit
 from mailslot_plugins.panel.security.session import Session
 from mailslot_plugins.panel.security.throttle import ThrottledError
+from mailslot_plugins.panel.security.upload import CsrfError, is_upload
 from mailslot_plugins.panel.translations import translate
 
 if TYPE_CHECKING:
@@ -39,6 +41,13 @@ if TYPE_CHECKING:
 _SAFE: Final = frozenset({"GET", "HEAD"})
 _METHODS: Final = _SAFE | {"POST", "PUT", "PATCH", "DELETE"}
 _FORM: Final = "application/x-www-form-urlencoded"
+
+_REFUSALS: Final[dict[type[Exception], tuple[int, str]]] = {
+    limits.TooLargeError: (413, "too_large"),
+    limits.TooSlowError: (408, "too_slow"),
+    CsrfError: (403, "old_page"),
+}
+"""The status and the text of the response to each error of reading a request."""
 
 logger = logging.getLogger(__name__)
 
@@ -102,6 +111,7 @@ class _GuardedRequest:
         self._path: str = request.scope["path"]
         self._for_api = self._path.startswith(API)
         self._is_poll = is_poll(request)
+        self._is_upload = is_upload(request)
         port = (request.scope.get("server") or ("", 0))[1]
         # Cookies are not bound to a port, and one machine may serve two devices. The prefix prevents others from
         # setting one.
@@ -112,7 +122,8 @@ class _GuardedRequest:
     async def handle(self) -> None:
         """Handle it."""
         request, state = self._request, self._request.state
-        state.security, state.by_key, state.form = self._security, False, FormData()
+        state.security, state.by_key, state.key, state.form = self._security, False, None, FormData()
+        state.needs_token = False
         scope, receive = request.scope, request.receive
         try:
             claimed = await self._security.is_claimed()
@@ -123,12 +134,14 @@ class _GuardedRequest:
                 # A form on another site is sent without the cookie, which must then not be overwritten.
                 self._visit.sets_session_cookie = False
             state.visit, state.session = self._visit, self._visit.session
-            body = await limits.read_body(receive)
-            state.form = self._form(body)
+            if not self._is_upload:
+                body = await limits.read_body(receive)
+                state.form = self._form(body)
+                receive = limits.replay_body(body, receive)
             refusal = await self._refusal(claimed=claimed)
             if refusal is None:
                 with ExitGuard():
-                    await self._app(scope, limits.replay_body(body, receive), self._send_with_cookies)
+                    await self._app(scope, receive, self._send_with_cookies)
             else:
                 await refusal(scope, receive, self._send_with_cookies)
         except limits.DisconnectedError:
@@ -138,10 +151,8 @@ class _GuardedRequest:
             await problem_response(429, sentence, headers={"Retry-After": str(wait.seconds)})(
                 scope, receive, self._send_with_cookies
             )
-        except limits.TooLargeError:
-            await self._refuse(413, "too_large")(scope, receive, self._send_with_cookies)
-        except limits.TooSlowError:
-            await self._refuse(408, "too_slow")(scope, receive, self._send_with_cookies)
+        except tuple(_REFUSALS) as error:
+            await self._refuse(*_REFUSALS[type(error)])(scope, receive, self._send_with_cookies)
         except Exception as error:
             # The message may contain a secret, so the log says only the type of the error and where it was raised.
             logger.error("A page has failed: %s", describe_error(error))  # noqa: TRY400 - see above
@@ -173,7 +184,10 @@ class _GuardedRequest:
         if request.method not in _SAFE:
             if not self._is_same_site():
                 return self._refuse(403, "other_site")
-            if not self._has_csrf_token():
+            if self._is_upload and not self._for_api:
+                # The token is in the form, which is not read yet.
+                request.state.needs_token = True
+            elif not self._has_csrf_token():
                 return self._refuse(403, "old_page")
         return None
 
@@ -183,7 +197,8 @@ class _GuardedRequest:
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not (self._for_api or self._path == METRICS):
             return False
-        request.state.by_key = await self._security.try_key(request, Secret(key.strip()))
+        request.state.key = await self._security.try_key(request, Secret(key.strip()))
+        request.state.by_key = request.state.key is not None
         return bool(request.state.by_key)
 
     def _is_allowed(self, *, claimed: bool) -> bool:

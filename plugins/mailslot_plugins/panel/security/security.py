@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mailslot.service.device import Device
     from mailslot.wire.secret import Secret
     from mailslot_plugins.panel.security.certificate import ServerCertificate
+    from mailslot_plugins.panel.security.keys import ApiKey
 
 _LETTERS: Final = "ABCDEFGHJKMNPQRSTVWXYZ23456789"
 """Without similar ones."""
@@ -153,21 +154,21 @@ class Security:
 
         return await self._take_turn(request, check)
 
-    async def try_key(self, request: Request, key: Secret) -> bool:
-        """Return whether this is a valid API key. Valid keys never wait; the refusal of wrong ones is throttled.
+    async def try_key(self, request: Request, key: Secret) -> ApiKey | None:
+        """Return an API key's data; None if it is not valid. Valid keys never wait; refusals are throttled.
 
         Raises:
             ThrottledError: there are too many requests with wrong keys at present.
             VaultError: the keys cannot be read.
         """
         async with self._key_lock:
-            right = await run_sync(self.keys.check, key) is not None
-        if not right:
+            found = await run_sync(self.keys.check, key)
+        if found is None:
             # Programs have no session. One refusal per address waits, and further ones are refused at once.
             address = client_network(client_address(request.scope))
             async with self._wrong_keys.turn(address, address):
                 self._wrong_keys.count(address, address, right=False)
-        return right
+        return found
 
     def sign_in(self, request: Request) -> None:
         """Sign the administrator in, in a new session of this browser."""

@@ -1,0 +1,36 @@
+"""Documents that the panel and the API hand over to be sent as a fax."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from mailslot.service.device import Device
+    from mailslot.spool.job import Job
+    from mailslot_plugins.panel.api.json_schema import Schema
+    from mailslot_plugins.sending.submission import Submission
+
+fields: Final[dict[str, Schema]] = {
+    "confirm": {"enum": ["true", "false"], "description": "Whether reports of delivery and printing are requested."},
+}
+"""The fields of a fax, besides those that all documents have."""
+
+
+async def send(device: Device, submission: Submission) -> list[Job]:
+    """Put documents into the spool as one fax."""
+    # An idle service does not need them.
+    from mailslot_plugins.fax.enqueue import enqueue_fax, parse_recipients  # noqa: PLC0415
+    from mailslot_plugins.sending.account import sending_settings  # noqa: PLC0415
+
+    settings = await sending_settings(device)
+    job = await enqueue_fax(
+        device,
+        settings,
+        [document.path for document in submission.documents],
+        submission.folder,
+        to=parse_recipients(submission.texts("to")),
+        subject=submission.text("subject"),
+        confirm=submission.flag("confirm"),
+        request=submission.request,
+    )
+    return [job]

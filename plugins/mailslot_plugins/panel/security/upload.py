@@ -1,0 +1,39 @@
+"""Requests whose body is not read before they reach their page, since it may be large: uploads of documents."""
+
+from __future__ import annotations
+
+import hmac
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+_PATHS: Final = frozenset({"/api/jobs", "/send"})
+_MULTIPART: Final = "multipart/form-data"
+
+
+class CsrfError(Exception):
+    """The form comes from a page of another session, or from another site."""
+
+
+def is_upload(request: Request) -> bool:
+    """Return whether a request is an upload."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return request.method == "POST" and request.scope["path"] in _PATHS and media_type == _MULTIPART
+
+
+def check_upload_token(request: Request, token: str | None) -> None:
+    """Check the CSRF token of an upload, unless the guard could do so already.
+
+    Args:
+        request: the request.
+        token: the token in the form; None if there was none where it must stand, as its first field.
+
+    Raises:
+        CsrfError: it is not that of the session.
+    """
+    if request.state.needs_token:
+        expected: str = request.state.session.csrf
+        if token is None or not hmac.compare_digest(token.encode(), expected.encode()):
+            raise CsrfError
+        request.state.needs_token = False

@@ -1,0 +1,1 @@
+"""Documents that programs and people hand over to be sent."""

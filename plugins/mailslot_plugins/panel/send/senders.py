@@ -1,0 +1,97 @@
+"""The pipelines that send documents.
+
+The package that a pipeline names in `mailslot.service.pipeline.PanelPackage` may have a module ``documents`` with
+``send``, which accepts a `mailslot_plugins.sending.submission.Submission` and returns its jobs, and ``fields``, the
+schemas of its fields besides those that all documents have. Our own pipelines do the same.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from mailslot.entry_points import describe_error
+from mailslot.exit_guard import ExitGuard
+from mailslot.service.pipeline import panel_package
+from mailslot_plugins.panel.api.json_schema import Schema, closed_object_schema, enum_of, list_of
+from mailslot_plugins.panel.pipelines import pipelines
+from mailslot_plugins.panel.send.reception import FILE
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+    from mailslot.service.device import Device
+    from mailslot.service.pipeline import Pipeline
+    from mailslot.spool.job import Job
+    from mailslot_plugins.sending.submission import Submission
+
+logger = logging.getLogger(__name__)
+
+PIPELINE: Final = "pipeline"
+TO: Final = "to"
+SUBJECT: Final = "subject"
+_COMMON: Final[Mapping[str, Schema]] = {
+    TO: {
+        "type": "array",
+        "items": {"type": "string"},
+        "minItems": 1,
+        "description": "The recipients, as in the command: repeated, or separated by commas.",
+    },
+    SUBJECT: {"type": "string", "maxLength": 1000, "description": "The subject; the settings decide without it."},
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DocumentSender:
+    """A pipeline that sends documents.
+
+    Attributes:
+        name: the pipeline's name.
+        fields: the schemas of all its fields, by name.
+        send: puts documents into the spool, and returns the jobs.
+    """
+
+    name: str
+    fields: Mapping[str, Schema]
+    send: Callable[[Device, Submission], Awaitable[list[Job]]]
+
+
+def document_senders() -> Mapping[str, DocumentSender]:
+    """Return the pipelines that send documents, by name. Pipelines are loaded: call it in a thread."""
+    return _load(pipelines())
+
+
+@lru_cache(maxsize=4)
+def _load(found: tuple[Pipeline, ...]) -> Mapping[str, DocumentSender]:
+    senders: dict[str, DocumentSender] = {}
+    for pipeline in found:
+        package = panel_package(pipeline)
+        if package is None or not package.sends_documents:
+            continue
+        try:
+            with ExitGuard():
+                module = import_module(f"{package.name}.documents")
+                fields = {**_COMMON, **cast("dict[str, Any]", module.fields)}
+                senders[pipeline.name] = DocumentSender(pipeline.name, fields, module.send)
+        except Exception as error:  # noqa: BLE001 - a third party's module may raise anything
+            logger.warning("The pipeline %s takes no documents: %s", pipeline.name, describe_error(error))
+    # The one that people use most comes first.
+    return dict(sorted(senders.items(), key=lambda item: item[0] != "scan"))
+
+
+def form_schema(senders: Iterable[DocumentSender]) -> Schema:
+    """Return the schema of the form with documents."""
+    names: list[str] = []
+    fields: dict[str, Schema] = {}
+    for sender in senders:
+        names.append(sender.name)
+        for name, schema in sender.fields.items():
+            only = "" if name in _COMMON else f" Only for {sender.name}."
+            fields.setdefault(name, {**schema, "description": f"{schema.get('description', '')}{only}"})
+    to = fields.pop(TO, _COMMON[TO])
+    document: Schema = {"type": "string", "contentMediaType": "application/octet-stream"}
+    files = {**list_of(document), "minItems": 1, "description": "The documents, in order."}
+    return closed_object_schema(fields, **{PIPELINE: enum_of(*names), TO: to, FILE: files})

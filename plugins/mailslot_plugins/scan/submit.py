@@ -1,0 +1,59 @@
+"""Sends documents that were handed over as a scan."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from anyio.to_thread import run_sync
+
+from mailslot_plugins.scan.compose import compose
+from mailslot_plugins.scan.document import inspect_file
+from mailslot_plugins.scan.enqueue import enqueue_scan
+from mailslot_plugins.scan.prepare import current_size_limit, prepare_scan_message
+from mailslot_plugins.scan.section import SECTION
+from mailslot_plugins.sending.account import HOUR, sending_settings
+from mailslot_plugins.sending.recipients import parse_mailbox, parse_mailboxes, remove_duplicates
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mailslot.service.device import Device
+    from mailslot.spool.job import Job
+    from mailslot_plugins.scan.document import Document
+    from mailslot_plugins.sending.submission import Submission, SubmittedDocument
+
+
+async def submit_scan(device: Device, submission: Submission) -> list[Job]:
+    """Put documents into the spool as a scan: one mail, or several if it is large and the settings allow it.
+
+    Args:
+        device: the device.
+        submission: the documents, with the fields ``to``, ``cc``, ``subject``, ``text``, ``user`` and ``split``.
+
+    Raises:
+        InputError: a field or document cannot be used, or the scan is too large.
+        MailError: the spool has no room, or cannot be written.
+    """
+    section, settings = device.settings(SECTION), await sending_settings(device)
+    parse_mailboxes([*submission.texts("to"), *submission.texts("cc")])  # so that one error names all bad addresses
+    to, cc = remove_duplicates(parse_mailboxes(submission.texts("to")), parse_mailboxes(submission.texts("cc")))
+    user, split = submission.text("user"), submission.flag("split")
+    scan = await prepare_scan_message(
+        device,
+        settings,
+        await run_sync(_inspect, submission.documents),
+        to=to,
+        cc=cc,
+        user=None if user is None else parse_mailbox(user, "user's"),
+        subject=submission.text("subject"),
+        text=submission.text("text"),
+    )
+    may_split = section["oversize"] == "split" if split is None else split
+    limit = await current_size_limit(device, settings)
+    mails = await compose(scan, limit, submission.folder, may_split=may_split)
+    lifetime = section["lifetime"] * HOUR
+    return await enqueue_scan(device.spool, scan, mails, lifetime=lifetime, request=submission.request)
+
+
+def _inspect(documents: Sequence[SubmittedDocument]) -> list[Document]:
+    return [inspect_file(each.path, each.name) for each in documents]
