@@ -13,7 +13,7 @@ FOLDER: Final = Path(__file__).parent / "collection"
 
 Half = Literal["seen", "unseen"]
 
-Part = Literal["seen", "unseen", "third", "fourth"]
+Part = Literal["seen", "unseen", "third", "fourth", "fifth"]
 """A half, or what was collected later and is not divided."""
 
 
