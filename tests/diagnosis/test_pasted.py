@@ -32,7 +32,7 @@ def share_of_right_causes(half: Part) -> float:
     return sum((diagnosis.cause if diagnosis else "unknown") in right for diagnosis, right in found) / len(found)
 
 
-@pytest.mark.parametrize(("half", "least"), [("seen", 0.95), ("third", 0.97), ("unseen", 0.88)])
+@pytest.mark.parametrize(("half", "least"), [("seen", 0.95), ("third", 0.97), ("unseen", 0.88), ("fifth", 0.86)])
 def test_most_displayed_texts_get_the_right_cause(half: Part, least: float) -> None:
     assert share_of_right_causes(half) >= least
 

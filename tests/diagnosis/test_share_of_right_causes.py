@@ -44,7 +44,7 @@ FINER: Final = {
     "web_login_required": {"account_locked", "sign_in_blocked_by_policy"},
 }
 
-LEAST: Final[dict[Part, float]] = {"seen": 0.98, "third": 0.97, "fourth": 0.97, "unseen": 0.90}
+LEAST: Final[dict[Part, float]] = {"seen": 0.98, "third": 0.97, "fourth": 0.97, "unseen": 0.90, "fifth": 0.93}
 """How many of a hundred have to be right."""
 
 Told = tuple[str, frozenset[str]]
@@ -120,11 +120,11 @@ def test_most_refusals_get_the_right_cause(half: Part) -> None:
 
 @pytest.mark.parametrize("half", LEAST)
 def test_nobody_is_sent_for_a_token_in_vain(half: Part) -> None:
-    """Of the unseen half, at most one of a hundred is told to obtain the token again where that does not help."""
+    """Of what no row was written for, at most one of a hundred is told to obtain the token again in vain."""
     result = list(chain(told_over_smtp(half), told_over_pop3(half), told_by_token_services(half)))
     in_vain = [
         cause
         for cause, right in result
         if causes()[cause].token_helps and not any(causes()[each].token_helps for each in right)
     ]
-    assert len(in_vain) <= (len(result) / 100 if half == "unseen" else 0), in_vain
+    assert len(in_vain) <= (len(result) / 100 if half in {"unseen", "fifth"} else 0), in_vain
