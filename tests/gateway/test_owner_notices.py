@@ -277,7 +277,56 @@ async def test_a_bounce_is_found_by_its_trace_and_told(office: Office) -> None:
     assert states == [None, "failed", None]
     [told] = await office.tell()
     assert "Job 2, " in told.get_content()
-    assert "5.2.2 552 5.2.2 The mailbox is full" in told.get_content()
+    assert "5.2.2: The mailbox is full." in told.get_content()
+
+
+async def test_a_report_puts_no_words_of_a_stranger_into_the_mail(office: Office) -> None:
+    await office.add()
+    await office.end(await office.job(message_id="<1@copier>"))
+    # Whoever has received a mail can write a report about it.
+    forged = bounce().replace(
+        "552 5.2.2 The mailbox is full", "550 5.1.1 Sign in at https://evil.example/ or call 0900"
+    )
+    await pipeline.handle(await office.receive(forged), office.device)
+    [told] = await office.tell()
+    text = told.get_content()
+    assert f"{BOB}: A mail server reports that it could not be delivered." in text
+    assert "5.1.1" in text
+    assert "evil" not in text
+    assert "0900" not in text
+
+
+async def test_a_report_about_one_of_many_with_the_same_message_id(office: Office) -> None:
+    await office.add()
+    first, second, last = [await office.end(await office.job(to, message_id="<1@copier>")) for to in (BOB, BOB, CAROL)]
+    for to in ("eve@example.com", BOB):
+        await pipeline.handle(await office.receive(f"{bounce(to=to)}{to:>40}\n"), office.device)
+    states = [(await office.spool.job(job.id)).notes.get(CONFIRMATION_NOTE) for job in (first, second, last)]
+    assert states == [None, "failed", None], "Carol's was delivered"
+
+
+async def test_a_clock_that_was_ahead_keeps_nobody_from_being_told(office: Office) -> None:
+    await office.add()
+    office.pass_time(10 * 365 * 86_400)
+    await office.end(await office.job(), bob="No such user")
+    assert len(await office.tell()) == 1
+    office.pass_time(-10 * 365 * 86_400)
+    await office.end(await office.job(subject="later"), bob="No such user")
+    [told] = await office.tell()
+    assert "later" in told.get_content()
+    await office.end(await office.job(), bob="No such user")
+    assert await office.tell() == []
+
+
+async def test_a_list_of_jobs_that_was_made_anew_silences_nobody(office: Office) -> None:
+    await office.add()
+    await office.end(await office.job(), bob="No such user")
+    assert len(await office.tell()) == 1
+    # The jobs come back from their files, with their keys; the stores of the pipelines do not.
+    await office.device.store("gateway").delete("notices")
+    await office.end(await office.job(subject="later"), bob="No such user")
+    [told] = await office.tell()
+    assert "later" in told.get_content()
 
 
 async def test_without_a_trace_the_message_id_counts(office: Office) -> None:
@@ -334,7 +383,7 @@ async def test_an_owner_is_told_through_another_account_once_the_first_is_remove
     store = office.device.store("gateway")
     # What an interruption has left.
     due = ["notice-7", OWNER, "account.gone", [[1, "1 not delivered"]]]
-    await store.put("notices", {"serial": 7, "sent": [], "due": [due]})
+    await store.put("notices", {"sent": [], "due": [due]})
     assert await office.tell() == []
     [mail] = await office.tell()
     assert mail["To"] == OWNER

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from mailslot.spool.errors import SpoolError
 from mailslot.spool.folder.database import Database
 from mailslot.spool.folder.group_commit import GroupCommit
+from mailslot.spool.folder.storage import FolderStorage
 from mailslot.spool.storage import AdoptionResult
 from spool.test_costs import wait_until
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Future
     from pathlib import Path
+
+    from mailslot.spool.folder.storage import SqliteRepositories
 
 
 @pytest.fixture
@@ -43,16 +47,25 @@ def keys(database: Database) -> list[str]:
 
 def write_together(database: Database, works: Sequence[Callable[[sqlite3.Connection], Any]]) -> list[Future[Any]]:
     """Let all of these wait while another transaction is written."""
+    return together(database, [partial(database.write_blocking, work) for work in works])
+
+
+def together(database: Database, calls: Sequence[Callable[[], Any]]) -> list[Future[Any]]:
+    """Let all of these calls wait, in this order, while another transaction is written."""
     begun = threading.Event()
 
     def first(_connection: sqlite3.Connection) -> None:
         begun.set()
-        wait_until(lambda: database._write_grouped.waiting == len(works))
+        wait_until(lambda: database._write_grouped.waiting == len(calls))
 
-    with ThreadPoolExecutor(len(works) + 1) as threads:
+    futures: list[Future[Any]] = []
+    with ThreadPoolExecutor(len(calls) + 1) as threads:
         threads.submit(database.write_blocking, first)
         begun.wait()
-        return [threads.submit(database.write_blocking, work) for work in works]
+        for call in calls:
+            wait_until(lambda: database._write_grouped.waiting == len(futures))
+            futures.append(threads.submit(call))
+    return futures
 
 
 def test_what_comes_while_others_are_served_is_served_together() -> None:
@@ -114,6 +127,31 @@ def test_a_file_without_a_name_harms_no_other(database: Database) -> None:
     assert database.write_blocking(put("b"), named.touch) == "b"
     assert named.exists()
     assert keys(database) == ["b"]
+
+
+def test_a_file_is_removed_only_if_it_was_released_at_last(home: Path) -> None:
+    """Between a transaction that was rolled back and the next one, another process may have changed the rows."""
+    storage = FolderStorage(home / "spool", lambda: 0.0)
+    storage.open()
+    files = [home / "spool" / f"{name}.job" for name in ("done", "retried")]
+    for file in files:
+        file.touch()
+    runs: list[int] = []
+
+    def releasing(repositories: SqliteRepositories) -> None:
+        runs.append(len(runs))
+        for file in files[: 2 - len(runs[1:])]:
+            repositories.remove_file(file.name)
+
+    def failing(_connection: sqlite3.Connection) -> None:
+        raise LookupError("not this one")
+
+    calls = [partial(storage.write_blocking, releasing), partial(storage.database.write_blocking, failing)]
+    first, second = together(storage.database, calls)
+    assert (first.result(), isinstance(second.exception(), LookupError)) == (None, True)
+    assert runs == [0, 1]
+    assert [file.exists() for file in files] == [False, True]
+    storage.close()
 
 
 def test_a_commit_that_fails_fails_for_all(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

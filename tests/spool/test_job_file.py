@@ -106,6 +106,26 @@ async def test_an_earlier_key(spool: Spool, home: Path, since: float, count: int
     assert len(files(home)) == len(await spool.jobs()) == count
 
 
+@pytest.mark.in_a_folder
+@pytest.mark.parametrize(("earlier", "recovered"), [(False, False), (False, True), (True, True)])
+async def test_a_key_whose_message_is_gone_stands_for_nothing(
+    spool: Spool, home: Path, earlier: bool, recovered: bool
+) -> None:
+    """As where the commit of the first one could not be synced, and the device was cut off then."""
+    await receive(spool, MESSAGE, key="k")
+    [lost] = files(home)
+    (home / "spool" / lost).unlink()
+    if recovered:
+        async with spool.delivery_lock():
+            assert (await spool.recover()).failed
+    file = JobFile(spool.acceptance, new())
+    await file.write(MESSAGE)
+    known = EarlierKey("k", NOON - 1)
+    job = await file.commit(new(key="l" if earlier else "k"), smtputf8=False, earlier=known if earlier else None)
+    assert await octets(spool.content(job)) == MESSAGE
+    assert await spool.accept(new(key="l" if earlier else "k"), message()) == job
+
+
 async def test_the_same_key_in_parallel(spool: Spool, home: Path) -> None:
     found: list[object] = []
 

@@ -81,8 +81,8 @@ def _lines_of(job: Job, language: str) -> Iterator[str]:
     failed = failures(job)
     for failure in failed[:_MAX_RECIPIENTS]:
         yield f"    {one_line(failure.address, 320)}: {_reason(failure, job, language)}"
-        if failure.words:
-            yield f"        {one_line(failure.words, 300)}"
+        if details := _details(failure, language):
+            yield f"        {details}"
     if len(failed) > _MAX_RECIPIENTS:
         yield "    " + word("more_recipients", language, count=len(failed) - _MAX_RECIPIENTS)
     if is_waiting(job) and (why := _sentence(job, language)):
@@ -91,12 +91,21 @@ def _lines_of(job: Job, language: str) -> Iterator[str]:
 
 
 def _reason(failure: Failure, job: Job, language: str) -> str:
-    if not failure.cause:
+    if failure.reported or not failure.cause:
         return word("reported", language)
     if not failure.words:
         return _sentence(job, language)
-    facts = {"recipient": one_line(failure.address, 320)}
-    return explanation_of(failure.cause, language, facts=facts).message
+    return _message(failure, language)
+
+
+def _details(failure: Failure, language: str) -> str:
+    """Return what a mail server has said; of what a report says, our own sentence for it."""
+    words = one_line(failure.words, 300)
+    return f"{words}: {_message(failure, language)}" if failure.reported and words else words
+
+
+def _message(failure: Failure, language: str) -> str:
+    return explanation_of(failure.cause, language, facts={"recipient": one_line(failure.address, 320)}).message
 
 
 def _sentence(job: Job, language: str) -> str:

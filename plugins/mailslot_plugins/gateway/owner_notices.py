@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import math
+import secrets
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
@@ -109,7 +110,7 @@ class OwnerNotices:
         Raises:
             MailError: one could not be accepted; it is tried again next time.
         """
-        stored = await self._store.get(_STORED, {"serial": 0, "sent": [], "due": []})
+        stored = await self._store.get(_STORED, {"sent": [], "due": []})
         due = [Notice.from_json(each) for each in stored["due"]]
         if not due:
             # Those that an interruption has left come first, and alone, so that nothing is told twice.
@@ -126,8 +127,8 @@ class OwnerNotices:
     async def _plan(self, stored: dict[str, Any]) -> list[Notice]:
         """Decide which mails are due, and store that, with the time; `stored` is changed as well."""
         now = self._device.now()
-        # Times in the future, after the clock was set back, count as now.
-        sent = {Owner(address, record): min(at, now) for address, record, at in stored["sent"] if at > now - INTERVAL}
+        # Times in the future are from before the clock was set back: with them, nobody would be told until then.
+        sent = {Owner(address, record): at for address, record, at in stored["sent"] if now - INTERVAL < at <= now}
         owners = await self._owners()
         found: dict[Owner, dict[int, str]] = {}
         for job in await self._device.spool.undelivered(PIPELINE, accepted_before=now - LATE_AFTER):
@@ -137,10 +138,9 @@ class OwnerNotices:
                 continue
             if (what := news(job, now)) and len(jobs := found.setdefault(owner, {})) < MAX_JOBS:
                 jobs[job.id] = what
-        serial = stored["serial"]
-        due = [Notice(f"notice-{serial + number}", *each) for number, each in enumerate(found.items(), start=1)]
+        # Random, since a list of jobs that was made anew from its files knows the keys, but not how many there were.
+        due = [Notice(f"notice-{secrets.token_hex(16)}", *each) for each in found.items()]
         if due:
-            stored["serial"] = serial + len(due)
             stored["sent"] = [[*owner, at] for owner, at in (sent | dict.fromkeys(found, now)).items()]
             await self._store.put(_STORED, {**stored, "due": [notice.as_json() for notice in due]})
         return due

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from mailslot.smtp.refusals import judge_reply
+from mailslot.smtp.states import Verb
 from mailslot.spool.job import UNFINISHED
+from mailslot.wire.reply import Reply
 from mailslot_plugins.sending.confirmation import report_text, status_of
 
 if TYPE_CHECKING:
@@ -19,6 +23,11 @@ LATE_AFTER: Final = 4 * 3600.0
 
 _WAITING: Final = "waiting"
 
+_REPORT: Final = re.compile(
+    r"(?P<status>5\.\d{1,3}\.\d{1,3})(?: (?P<code>5\d\d)\b)?(?:[ -](?P<enhanced>5\.\d{1,3}\.\d{1,3})\b)?(.*)"
+)
+"""A report's status code, and the reply that it quotes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -27,12 +36,15 @@ class Failure:
     Attributes:
         address: the recipient.
         cause: the id of the cause; empty if it is not known.
-        words: the mail server's words; empty if it has said nothing about this recipient.
+        words: the mail server's words; empty if it has said nothing about this recipient. Of a report only the status
+            code, such as ``"5.1.1"``: anyone can write one, and owners must not read a stranger's words as ours.
+        reported: whether a report says so, which came back later.
     """
 
     address: str
     cause: str = ""
     words: str = ""
+    reported: bool = False
 
 
 def news(job: Job, now: float) -> str:
@@ -66,7 +78,16 @@ def failures(job: Job) -> list[Failure]:
         if recipient.state == "refused":
             found.append(Failure(recipient.address, recipient.cause or "", recipient.reply))
         elif status_of(job.notes, recipient.address) == "failed":
-            found.append(Failure(recipient.address, words=report_text(job.notes, recipient.address)))
+            found.append(_reported(recipient.address, report_text(job.notes, recipient.address)))
         elif recipient.state == "waiting" and job.state == "failed":
             found.append(Failure(recipient.address, job.cause or ""))
     return found
+
+
+def _reported(address: str, text: str) -> Failure:
+    found = _REPORT.match(text)
+    if found is None:
+        return Failure(address, reported=True)
+    status, code, enhanced, words = found.groups()
+    reply = Reply(int(code or 550), enhanced or status, words, positive=False)
+    return Failure(address, judge_reply("envelope", reply, Verb.RCPT).cause, enhanced or status, reported=True)

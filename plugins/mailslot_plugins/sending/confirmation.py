@@ -101,6 +101,12 @@ def _addresses(group: Mapping[str, str]) -> list[str]:
     return [_without_type(group[name]) for name in ("original-recipient", "final-recipient") if name in group]
 
 
+def names_recipient(report: Report, job: Job) -> bool:
+    """Whether a report names a recipient of a job."""
+    named = {address.casefold() for group in report.groups for address in _addresses(group)}
+    return any(each.address.casefold() in named for each in job.recipients)
+
+
 def _find_recipient(addresses: list[str], job: Job) -> str | None:
     """Return the recipient that a report is about; a job's only recipient even if the report names an alias of it."""
     known = {each.address.casefold(): each.address for each in job.recipients}

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from mailslot.spool.job import CONFIRMATION_NOTE, ENVELOPE_ID
 from mailslot_plugins.intake.one_line import one_line
-from mailslot_plugins.sending.confirmation import notes_from_report
+from mailslot_plugins.sending.confirmation import names_recipient, notes_from_report
 
 if TYPE_CHECKING:
     from mailslot.service.device import Device
     from mailslot.spool.job import Job
     from mailslot_plugins.intake.report import Report
 
-_PAGE_SIZE: Final = 500
 _MAX_NAMED: Final = 3
 """The most recipients of an unknown mail that are named."""
 
@@ -49,22 +48,23 @@ async def apply_report(report: Report, device: Device) -> ReportOutcome:
 async def _find_job(report: Report, device: Device) -> Job | None:
     """Return the job whose envelope identifier, trace or Message-ID the report names.
 
-    The first two are random. So is our own Message-ID, but some devices of the gateway give many mails the same one.
+    The first two are random. So is our own Message-ID, but some devices of the gateway give many mails the same one:
+    then it is about the newest of those that had one of its recipients.
     """
     group = report.groups[0]
     envelopes = {group.get("original-envelope-id", ""), *report.traces} - {""}
     identifiers = [group.get("original-message-id", ""), *report.identifiers]
-    found: dict[str, Job] = {}
-    before: int | None = None
-    while jobs := await device.spool.jobs(limit=_PAGE_SIZE, before=before):
-        for job in jobs:
-            if job.notes.get(ENVELOPE_ID) in envelopes:
-                return job
-            if job.message_id and job.message_id in identifiers:
-                found.setdefault(job.message_id, job)
-        before = jobs[-1].id
+    found = await device.spool.sent_as(envelopes, set(identifiers) - {""})
+    if any(job.notes.get(ENVELOPE_ID) in envelopes for job in found):
+        return found[0]
     # The identifiers are in order of likelihood.
-    return next((found[each] for each in identifiers if each in found), None)
+    for identifier in identifiers:
+        same = [job for job in found if job.message_id == identifier]
+        if len(same) > 1:
+            same = [job for job in same if names_recipient(report, job)]
+        if same:
+            return same[0]
+    return None
 
 
 def _summarize(report: Report) -> str:

@@ -116,7 +116,7 @@ class Acceptance:
         await self.storage.read(partial(self._check_all_room, size))
 
     def _check_admission(self, envelope: JobEnvelope, repositories: Repositories) -> Job | None:
-        if envelope.new.key is not None and (existing := repositories.jobs.find_by_key(envelope.new)) is not None:
+        if (existing := self._find(repositories, envelope.new, envelope.new.key)) is not None:
             return existing
         self.check_size(envelope.size)
         self._check_all_room(envelope.size, repositories)
@@ -151,18 +151,27 @@ class Acceptance:
                 detail=f"{file.size - envelope.line_length} octets instead of {envelope.size}",
             )
         # Another task or process may have accepted something meanwhile.
-        if envelope.new.key is not None and (existing := repositories.jobs.find_by_key(envelope.new)) is not None:
+        if (existing := self._find(repositories, envelope.new, envelope.new.key)) is not None:
             raise DuplicateKeyError(existing)
-        if earlier is not None and (existing := _find_earlier(repositories, envelope.new, earlier)) is not None:
+        existing = None if earlier is None else self._find(repositories, envelope.new, earlier.key)
+        if earlier is not None and existing is not None and existing.created_at > earlier.since:
             raise DuplicateKeyError(existing)
         self._check_room(repositories, envelope.size)
         job_id = repositories.jobs.insert(envelope, file=file.name, now=self.clock())
         return repositories.jobs.load(job_id)
 
+    def _find(self, repositories: Repositories, new: NewJob, key: str | None) -> Job | None:
+        """Return the job that was accepted with a key; None if there is none, or its message is gone.
 
-def _find_earlier(repositories: Repositories, new: NewJob, earlier: EarlierKey) -> Job | None:
-    job = repositories.jobs.find_by_key(replace(new, key=earlier.key))
-    return None if job is None or job.created_at <= earlier.since else job
+        If the machine stops just after a commit has failed, the row may be there later, without the file. Nobody was
+        told that this message is accepted.
+        """
+        if key is None or (job := repositories.jobs.find_by_key(replace(new, key=key))) is None:
+            return None
+        file, _ = repositories.jobs.file_of(job.id)
+        is_gone = file is not None and not self.storage.has_file(file)
+        # Recovery has found that it is gone.
+        return None if is_gone or (job.state == "failed" and job.cause == "spool_unreadable") else job
 
 
 class DuplicateKeyError(Exception):

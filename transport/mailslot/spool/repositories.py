@@ -6,7 +6,7 @@ which an implementation replaces. Times are in seconds since 1970.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from mailslot.spool.incoming import Incoming, KnownUid, MailState
     from mailslot.spool.job import Job, NewJob, State
     from mailslot.spool.job_envelope import JobEnvelope
+
+
+MOST_WITH_ONE_ID: Final = 1_000
+"""The most jobs that are compared with a report, where a device gives every mail the same Message-ID."""
 
 
 class JobFilePlace(NamedTuple):
@@ -66,6 +70,13 @@ class Jobs(Protocol):
         self, states: Collection[State] | None, pipeline: str | None, limit: int, before: int | None
     ) -> list[Job]:
         """Return the newest jobs, newest first; see `mailslot.spool.spool.Spool.jobs`."""
+        ...
+
+    def sent_as(self, envelope_ids: Collection[str], message_ids: Collection[str]) -> list[Job]:
+        """Return the jobs with one of these values of the note `ENVELOPE_ID`, or else with one of these Message-IDs.
+
+        The newest comes first, and no more are returned than `MOST_WITH_ONE_ID`.
+        """
         ...
 
     def undelivered(self, pipeline: str, accepted_before: float) -> list[Job]:

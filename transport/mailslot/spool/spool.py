@@ -170,6 +170,15 @@ class Spool:
         """
         return await self._storage.read(lambda each: each.jobs.newest(states, pipeline, limit, before))
 
+    async def sent_as(self, envelope_ids: Collection[str], message_ids: Collection[str]) -> list[Job]:
+        """Return the jobs that a report may be about, of any pipeline, newest first.
+
+        Args:
+            envelope_ids: values of the note `ENVELOPE_ID`; the jobs that have one of them are returned.
+            message_ids: Message-IDs, ``<…@…>``; where no job has such an envelope id, those with one of these are.
+        """
+        return await self._storage.read(lambda each: each.jobs.sent_as(envelope_ids, message_ids))
+
     async def annotate(self, job_id: int, notes: Mapping[str, str]) -> Job:
         """Add or change notes of a job, in any state."""
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.errors import InputError
 from mailslot.fleet.postgres.rows import LARGEST, DeviceRows, clean
-from mailslot.spool.job import CONFIRMATION_NOTE, STATES, UNFINISHED, Job, NewJob, Recipient, State
-from mailslot.spool.repositories import JobFilePlace
+from mailslot.spool.job import CONFIRMATION_NOTE, ENVELOPE_ID, STATES, UNFINISHED, Job, NewJob, Recipient, State
+from mailslot.spool.repositories import MOST_WITH_ONE_ID, JobFilePlace
 from mailslot.spool.row_mapping import job_of, job_of_key, recipients_text, state_of
 
 if TYPE_CHECKING:
@@ -102,6 +102,23 @@ class PostgresJobs(DeviceRows):
                 query += f" AND {condition}"
                 values[name] = value
         return [job_of(row) for row in self.all(f"{query} ORDER BY id DESC LIMIT %(limit)s", limit=limit, **values)]
+
+    def sent_as(self, envelope_ids: Collection[str], message_ids: Collection[str]) -> list[Job]:
+        """Return the jobs with one of these envelope ids, or else with one of these Message-IDs, newest first."""
+        conditions = (
+            ("notes::json ->> %(note)s = ANY(%(values)s)", envelope_ids),
+            ("message_id = ANY(%(values)s)", message_ids),
+        )
+        for condition, values in conditions:
+            found = self.all(
+                f"{_OF_DEVICE} AND {condition} ORDER BY id DESC LIMIT %(most)s",
+                note=ENVELOPE_ID,
+                values=[*map(clean, values)],
+                most=MOST_WITH_ONE_ID,
+            )
+            if found:
+                return [job_of(row) for row in found]
+        return []
 
     def undelivered(self, pipeline: str, accepted_before: float) -> list[Job]:
         """Return failed jobs, old unfinished ones, and sent ones that have not reached all recipients, oldest first."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import sqlite3
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Generator, Mapping
     from pathlib import Path
 
@@ -38,9 +38,13 @@ class HighestIds:
 
         If this fails, the next call does it; the ids are in the database anyway.
         """
-        current = _ids_in(connection)
+        # The transaction is committed, so an error here must not look like one that has changed nothing.
+        with suppress(OSError, sqlite3.Error):
+            self._save(_ids_in(connection))
+
+    def _save(self, current: Mapping[str, int]) -> None:
         if any(number > self._saved.get(table, 0) for table, number in current.items()):
-            with suppress(OSError), _locked(self._path) as file:
+            with _locked(self._path) as file:
                 found = self._read()
                 merged = {table: max(current.get(table, 0), found.get(table, 0)) for table in _TABLES}
                 # The lines have a fixed length, so that overwriting them needs no space on a full disk.

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.errors import InputError
-from mailslot.spool.job import CONFIRMATION_NOTE, STATES, UNFINISHED, Job, NewJob, Recipient, State
-from mailslot.spool.repositories import JobFilePlace
+from mailslot.spool.job import CONFIRMATION_NOTE, ENVELOPE_ID, STATES, UNFINISHED, Job, NewJob, Recipient, State
+from mailslot.spool.repositories import MOST_WITH_ONE_ID, JobFilePlace
 from mailslot.spool.row_mapping import job_of, job_of_key, recipients_text, replace_surrogates, state_of
 
 if TYPE_CHECKING:
@@ -112,6 +112,19 @@ class SqliteJobs:
                 query += f" AND {condition}"
                 values.append(value)
         return [job_of(row) for row in self._connection.execute(f"{query} ORDER BY id DESC LIMIT ?", [*values, limit])]
+
+    def sent_as(self, envelope_ids: Collection[str], message_ids: Collection[str]) -> list[Job]:
+        """Return the jobs with one of these envelope ids, or else with one of these Message-IDs, newest first."""
+        conditions = [
+            (f"json_extract(notes, '$.{ENVELOPE_ID}') IN ({placeholders(envelope_ids)})", envelope_ids),
+            (f"message_id IN ({placeholders(message_ids)})", message_ids),
+        ]
+        for condition, values in conditions:
+            query = f"SELECT * FROM jobs WHERE {condition} ORDER BY id DESC LIMIT ?"  # noqa: S608 - question marks
+            rows = self._connection.execute(query, [*map(replace_surrogates, values), MOST_WITH_ONE_ID])
+            if found := [job_of(row) for row in rows]:
+                return found
+        return []
 
     def undelivered(self, pipeline: str, accepted_before: float) -> list[Job]:
         """Return failed jobs, old unfinished ones, and sent ones that have not reached all recipients, oldest first."""
