@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
 from mailslot import InputError
 from mailslot.net.accepted import AcceptedConnection, TlsHandshakeError
@@ -222,5 +224,12 @@ def test_certificates_that_cannot_be_used(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=reason) as caught:
             server_context([(tmp_path / name, tmp_path / name)])
         assert caught.value.key == "certificate"
+    encrypted = tmp_path / "encrypted.pem"
+    key = ec.generate_private_key(ec.SECP256R1())
+    form = Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")
+    encrypted.write_bytes(key.private_bytes(*form))
+    certificate = ensure_certificates(tmp_path, HOSTS)[0][0]
+    with pytest.raises(InputError, match="the key has a passphrase"):
+        server_context([(certificate, encrypted)])
     with pytest.raises(InputError, match="certificate of a device"):
         server_context([], client_certificates=["no certificate"])

@@ -133,6 +133,15 @@ async def test_certificates(device: Device, tmp_path: Path, days: int | None, st
     assert (found.subject, found.state) == ("panel", state)
 
 
+async def test_a_listeners_certificate_in_the_home_folder(device: Device) -> None:
+    device.home.mkdir()
+    certificate(device.home / "mail.pem", datetime.now(UTC) + timedelta(days=300))
+    text = '[listeners.scan]\nlisten = "127.0.0.1:0"\ncertificate = "mail.pem"\nkey = "mail.key"\n'
+    (device.home / "mailslot.toml").write_text(text)
+    [found] = (await checks(device))["certificate"]
+    assert (found.subject, found.state) == ("listeners.scan", "ok")
+
+
 async def test_unusable_settings_and_a_broken_queue(device: Device) -> None:
     (device.home / "spool").mkdir(parents=True)
     (device.home / "mailslot.toml").write_text("[records.smtp]\nport = 0\n")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import anyio
 import typer
@@ -21,9 +22,14 @@ from mailslot.service.json_documents import mail_document
 from mailslot.timestamps import local_time, short_local_time
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mailslot.home.home import Home
     from mailslot.service.mail_documents import MailDocument
     from mailslot.service.received import ReceivedMail
+    from mailslot.spool.incoming import Incoming
+
+T = TypeVar("T")
 
 
 class StateName(StrEnum):
@@ -99,7 +105,7 @@ def show(context: typer.Context, number: Number, *, as_json: AsJson = False) -> 
     Examples:
         mailslot received show 17
     """
-    received, documents = anyio.run(_opened, context.obj, number)
+    received, (documents, problem) = anyio.run(_opened, context.obj, number, _documents_of)
     if as_json:
         found = [{"name": each.name, "type": each.content_type, "size": len(each.content)} for each in documents or ()]
         print_json({**mail_document(received), "documents": None if documents is None else found})
@@ -118,13 +124,13 @@ def show(context: typer.Context, number: Number, *, as_json: AsJson = False) -> 
     console.print(f"[bold]Mail {mail.id}[/bold]: {escape(received.subject or 'without a subject')}", highlight=False)
     listed = [[name, escape(value)] for name, value in rows.items() if value]
     print_listing(console, ("About it", ""), listed, wrapped={""})
-    if documents is None:
+    if received.mail.path is None:
         console.print("\nIts file is not kept any more: a mail is deleted once it has been handled.")
         return
     console.print()
-    cells = [[escape(each.name), escape(each.content_type), f"{len(each.content):,}"] for each in documents]
+    cells = [[escape(each.name), escape(each.content_type), f"{len(each.content):,}"] for each in documents or ()]
     if not cells:
-        console.print("There is no document in it, only text.")
+        console.print(escape(problem) or "There is no document in it, only text.")
     else:
         print_listing(console, ("Document", "Type", "Octets"), cells, wrapped={"Document"}, right={"Octets"})
     command = suggested_command(context.obj, "received", "save", str(number), *(() if cells else ("--mail",)))
@@ -149,8 +155,7 @@ def save(
         mailslot received save 17 /srv/documents
         mailslot received save 17 --mail
     """
-    received, documents = anyio.run(_opened, context.obj, number)
-    files = _files(received, documents or [], whole=mail)
+    _, files = anyio.run(_opened, context.obj, number, partial(_files, whole=mail))
     for name in files:
         check_output(folder / name, force=force)
     console = make_console()
@@ -159,25 +164,34 @@ def save(
         console.print(f"Saved {escape(str(folder / name))} ({len(octets):,} octets).", highlight=False, soft_wrap=True)
 
 
-def _files(received: ReceivedMail, documents: list[MailDocument], *, whole: bool) -> dict[str, bytes]:
-    from mailslot.service.mail_documents import mail_file  # noqa: PLC0415 - the list does not need it
+def _files(mail: Incoming, *, whole: bool) -> dict[str, bytes]:
+    """Return what is saved, by name; the mail itself also where it cannot be taken apart."""
+    from mailslot.service.mail_documents import mail_file, read_documents  # noqa: PLC0415 - the list does not need it
 
-    path = mail_file(received.mail)
     if whole:
-        return {f"mail-{received.mail.id}.eml": path.read_bytes()}
+        return {f"mail-{mail.id}.eml": mail_file(mail).read_bytes()}
+    documents = read_documents(mail)
     if not documents:
-        raise InputError(
-            f"There is no document in mail {received.mail.id}, only text; --mail saves the mail.", stage="spool"
-        )
+        raise InputError(f"There is no document in mail {mail.id}, only text; --mail saves the mail.", stage="spool")
     return {each.name: each.content for each in documents}
 
 
-async def _opened(home: Home, number: int) -> tuple[ReceivedMail, list[MailDocument] | None]:
-    """Return a mail and its documents; None for these if its file is not kept any more."""
+def _documents_of(mail: Incoming) -> tuple[list[MailDocument] | None, str]:
+    """Return the documents of a mail, None if nobody knows them, and why."""
     from mailslot.service.mail_documents import read_documents  # noqa: PLC0415 - the list does not need it
+
+    try:
+        return read_documents(mail), ""
+    except InputError as error:
+        return None, str(error)
+
+
+async def _opened(home: Home, number: int, read: Callable[[Incoming], T]) -> tuple[ReceivedMail, T]:
+    """Return a mail, and what `read` returns for it while its file is there."""
     from mailslot.service.received import describe_mail  # noqa: PLC0415 - the parsers of mail take a moment
     from mailslot.spool.spool import Spool  # noqa: PLC0415 - sqlite takes a moment to import
 
     async with Spool(home) as spool:
         found = await describe_mail(spool, await spool.ledger.mail(number))
-        return found, None if found.mail.path is None else await run_sync(read_documents, found.mail)
+        async with spool.ledger.local_file(found.mail):
+            return found, await run_sync(read, found.mail)

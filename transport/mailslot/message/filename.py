@@ -49,12 +49,15 @@ def safe_name(name: str) -> str:
 def unique_names(names: Iterable[str]) -> list[str]:
     """Return the names, with ``(2)`` and so on added to duplicates, ignoring case."""
     taken: set[str] = set()
+    counts: dict[str, int] = {}
     unique: list[str] = []
     for name in names:
-        candidate, count = name, 1
+        # A stranger's mail may give thousands of documents one name.
+        candidate, count = name, counts.get(name.casefold(), 1)
         while candidate.casefold() in taken:
             count += 1
             candidate = _shorten(name, f" ({count})")
+        counts[name.casefold()] = count
         taken.add(candidate.casefold())
         unique.append(candidate)
     return unique

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from mailslot.errors import InputError
@@ -51,16 +52,27 @@ def server_context(
 
 
 def _load(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+    asked: list[bool] = []
     try:
-        context.load_cert_chain(certificate, key)
-    except OSError as error:
-        reason = "it is no certificate with its key" if isinstance(error, ssl.SSLError) else error.strerror
+        context.load_cert_chain(certificate, key, password=partial(_refuse_password, asked))
+    except (OSError, ValueError) as error:
+        reason = "it is no certificate with its key"
+        if asked:
+            reason = "the key has a passphrase; store it without one"
+        elif isinstance(error, OSError) and not isinstance(error, ssl.SSLError):
+            reason = error.strerror or reason
         raise InputError(
             f"The certificate {str(certificate)!r} with the key {str(key)!r} cannot be used: {reason}.",
             stage="tls",
             key="certificate",
             detail=str(error),
         ) from error
+
+
+def _refuse_password(asked: list[bool]) -> str:
+    # Without a callback, OpenSSL would ask for it on the terminal, and the service would wait for ever.
+    asked.append(True)
+    return ""
 
 
 def _ask_for(context: ssl.SSLContext, client_certificates: Sequence[str]) -> None:

@@ -99,7 +99,7 @@ async def check_device(records: Records) -> list[Check]:
     found += await _check_queue(records.place)
     found.append(await _check_clock(records, settings))
     found.append(await run_sync(_check_disk, records.home))
-    found += await run_sync(list, _check_certificates(settings))
+    found += await run_sync(list, _check_certificates(settings, records.home))
     found.append(_check_tables())
     return found
 
@@ -234,12 +234,15 @@ def _check_disk(home: Path) -> Check:
     return Check("disk", "warning" if free < 10 * reserve else "ok", sentence)
 
 
-def _check_certificates(settings: CurrentSettings) -> Iterator[Check]:
+def _check_certificates(settings: CurrentSettings, home: Path) -> Iterator[Check]:
     """Yield a check for each certificate that the settings name; generated ones do not expire unnoticed."""
-    tables = {**settings.sections, **{f"listeners.{name}": each for name, each in settings.groups["listeners"].items()}}
-    named = {name: each["certificate"] for name, each in tables.items() if each.get("certificate")}
+    named = {name: Path(each["certificate"]) for name, each in settings.sections.items() if each.get("certificate")}
+    for name, each in settings.groups["listeners"].items():
+        if each.get("certificate"):
+            # Those of listeners are looked for in the home folder.
+            named[f"listeners.{name}"] = home / each["certificate"]
     for name, path in named.items():
-        yield replace(_check_certificate(Path(path)), subject=name)
+        yield replace(_check_certificate(path), subject=name)
 
 
 def _check_certificate(path: Path) -> Check:

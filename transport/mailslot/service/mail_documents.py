@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email
+import email.errors
 import email.header
 from dataclasses import dataclass
 from email import policy
@@ -65,7 +66,7 @@ def read_documents(mail: Incoming) -> list[MailDocument]:
     """Return the documents in a fetched mail, without its texts. It blocks.
 
     Raises:
-        InputError: it is not kept any more, or too large to be taken apart.
+        InputError: it is not kept any more, or too large or too broken to be taken apart.
         MailError: it cannot be read.
     """
     path = mail_file(mail)
@@ -77,7 +78,16 @@ def read_documents(mail: Incoming) -> list[MailDocument]:
         raise MailError(
             f"Mail {mail.id} cannot be read.", stage="spool", cause="spool_unreadable", detail=str(error)
         ) from error
-    # The lenient parser: it takes any octets, and raises nothing.
+    try:
+        return _documents(octets)
+    except Exception as error:
+        raise InputError(
+            f"Mail {mail.id} cannot be taken apart; save it as a whole.", stage="spool", detail=repr(error)
+        ) from error
+
+
+def _documents(octets: bytes) -> list[MailDocument]:
+    # The lenient parser takes any octets; but what is nested too deeply, and some parameters, raise nearly anything.
     message = email.message_from_bytes(octets, policy=policy.compat32)
     parts = [part for part in _leaves(message) if _is_document(part)]
     names = unique_names(_name(part, number) for number, part in enumerate(parts, 1))
@@ -116,10 +126,12 @@ def _is_attached(part: Message) -> bool:
 def _name(part: Message, number: int) -> str:
     try:
         name = str(email.header.make_header(email.header.decode_header(part.get_filename() or "")))
-    except (ValueError, LookupError):
+    except (ValueError, LookupError, email.errors.HeaderParseError):
         name = ""
     plain = "".join(letter for letter in name if letter.isprintable())
-    return safe_name(plain or f"document-{number}{_SUFFIXES.get(part.get_content_type(), '')}")
+    # A name such as .bash_profile would be read by programs, and hidden from the person who saved it.
+    visible = safe_name(plain).lstrip(". ") if plain else ""
+    return safe_name(visible or f"document-{number}{_SUFFIXES.get(part.get_content_type(), '')}")
 
 
 def _content(part: Message) -> bytes:
