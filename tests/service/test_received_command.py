@@ -105,6 +105,12 @@ def test_names_of_strangers(tmp_path: Path, name: str, expected: str) -> None:
     assert [each.name for each in documents(tmp_path, mail.encode())] == [expected]
 
 
+@pytest.mark.parametrize("written", ["application/\x1b[31mx", "application/\u202e"])
+def test_a_type_that_is_none(tmp_path: Path, written: str) -> None:
+    [found] = documents(tmp_path, f"Content-Type: {written}\r\nContent-Disposition: attachment\r\n\r\nx".encode())
+    assert found.content_type == "application/octet-stream"
+
+
 async def test_a_mail_that_cannot_be_taken_apart_can_be_saved(tmp_path: Path) -> None:
     octets = b"".join(b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (n, n) for n in range(2_000))
     number = await receive(tmp_path / "home", octets)

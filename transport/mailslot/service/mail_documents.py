@@ -5,6 +5,7 @@ from __future__ import annotations
 import email
 import email.errors
 import email.header
+import re
 from dataclasses import dataclass
 from email import policy
 from typing import TYPE_CHECKING, Final, cast
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 MAX_SIZE: Final = 256_000_000
 """Octets of a mail that is taken apart: all of it is in memory then."""
+
+_CONTENT_TYPE: Final = re.compile(r"[!-.0-~]+/[!-.0-~]+")
 
 _SUFFIXES: Final = {
     "application/pdf": ".pdf",
@@ -38,7 +41,7 @@ class MailDocument:
 
     Attributes:
         name: its file name, which is safe on any system and unique in its mail.
-        content_type: its type, as the mail says.
+        content_type: its type, as the mail says; ``application/octet-stream`` if that is none.
         content: its octets.
     """
 
@@ -91,9 +94,7 @@ def _documents(octets: bytes) -> list[MailDocument]:
     message = email.message_from_bytes(octets, policy=policy.compat32)
     parts = [part for part in _leaves(message) if _is_document(part)]
     names = unique_names(_name(part, number) for number, part in enumerate(parts, 1))
-    return [
-        MailDocument(name, part.get_content_type(), _content(part)) for name, part in zip(names, parts, strict=True)
-    ]
+    return [MailDocument(name, _content_type(part), _content(part)) for name, part in zip(names, parts, strict=True)]
 
 
 def _leaves(message: Message) -> list[Message]:
@@ -132,6 +133,12 @@ def _name(part: Message, number: int) -> str:
     # A name such as .bash_profile would be read by programs, and hidden from the person who saved it.
     visible = safe_name(plain).lstrip(". ") if plain else ""
     return safe_name(visible or f"document-{number}{_SUFFIXES.get(part.get_content_type(), '')}")
+
+
+def _content_type(part: Message) -> str:
+    """Return the type; what is none could move the cursor of a terminal."""
+    written = part.get_content_type()
+    return written if _CONTENT_TYPE.fullmatch(written) else "application/octet-stream"
 
 
 def _content(part: Message) -> bytes:
