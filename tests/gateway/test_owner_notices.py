@@ -20,6 +20,7 @@ from mailslot.slots.accounts import add_account
 from mailslot.slots.gateway.entries import add_device, remove_device
 from mailslot.slots.records import Records
 from mailslot.smtp.content import BytesContent
+from mailslot.spool.folder.jobs import SqliteJobs
 from mailslot.spool.job import CONFIRMATION_NOTE, DEVICE_NOTE, ENVELOPE_ID, RecipientRefusal
 from mailslot.spool.spool import Spool
 from mailslot.spool.store import Store
@@ -217,6 +218,25 @@ async def test_one_mail_for_many_and_the_next_after_a_while(office: Office) -> N
     [third] = await office.tell()
     assert "later" in third.get_content()
     assert third.get_content().count("Job ") == 1
+
+
+async def test_many_jobs_are_read_in_pages(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a page is read, no device's mail is accepted."""
+    await office.add()
+    for number in range(5):
+        await office.end(await office.job(subject=f"page {number}"), bob="No such user")
+    pages: list[int] = []
+    whole = SqliteJobs.undelivered
+
+    def undelivered(*arguments: Any) -> list[Job]:
+        pages.append(len(found := whole(*arguments)))
+        return found
+
+    monkeypatch.setattr(SqliteJobs, "undelivered", undelivered)
+    monkeypatch.setattr("mailslot.spool.spool._PAGE", 2)
+    [mail] = await office.tell()
+    assert pages == [2, 2, 1, 0]
+    assert [mail.get_content().count(f"page {number}") for number in range(5)] == [1] * 5
 
 
 async def test_a_job_that_fails_is_told_with_its_reason(office: Office) -> None:

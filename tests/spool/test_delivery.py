@@ -64,7 +64,7 @@ async def test_delayed_jobs_wait_for_their_time_whatever_happens_to_their_record
     assert await spool.suspend("smtp", "token_update_failed", "The token is dead.") == 0
     assert await spool.suspend("smtp", "server_busy", "The server is busy.", until=NOON + 9000) == 0
     assert await spool.release("smtp") == 0
-    assert await spool.undelivered("scan", accepted_before=NOON + 1) == []
+    assert [job async for job in spool.undelivered("scan", accepted_before=NOON + 1)] == []
     assert await spool.first_due_times() == {"smtp": at}
     assert await spool.claim("smtp", at - 1) is None
     clock.now = at

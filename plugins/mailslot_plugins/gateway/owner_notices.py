@@ -131,7 +131,7 @@ class OwnerNotices:
         sent = {Owner(address, record): at for address, record, at in stored["sent"] if now - INTERVAL < at <= now}
         owners = await self._owners()
         found: dict[Owner, dict[int, str]] = {}
-        for job in await self._device.spool.undelivered(PIPELINE, accepted_before=now - LATE_AFTER):
+        async for job in self._device.spool.undelivered(PIPELINE, accepted_before=now - LATE_AFTER):
             owner = owners.get(job.notes.get(DEVICE_NOTE, ""))
             # What is held would hold a mail about it as well.
             if owner is None or owner in sent or (job.state == "held" and owner.record == job.via):

@@ -79,10 +79,11 @@ class Jobs(Protocol):
         """
         ...
 
-    def undelivered(self, pipeline: str, accepted_before: float) -> list[Job]:
+    def undelivered(self, pipeline: str, accepted_before: float, after: int, limit: int) -> list[Job]:
         """Return failed jobs, old unfinished ones, and sent ones that have not reached all recipients, oldest first.
 
-        The last are those with a cause, or with the value ``"failed"`` of the note `CONFIRMATION_NOTE`.
+        The last are those with a cause, or with the value ``"failed"`` of the note `CONFIRMATION_NOTE`. No more than
+        `limit` are returned, of those with a higher id than `after`.
         """
         ...
 

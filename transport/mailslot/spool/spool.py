@@ -10,7 +10,7 @@ import time
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from mailslot.spool.repositories import DatabaseLoss, Repositories
 
 T = TypeVar("T")
+
+_PAGE: Final = 500
+"""Jobs that are read at once."""
 
 
 class Spool:
@@ -199,8 +202,8 @@ class Spool:
 
         await self._storage.write(work)
 
-    async def undelivered(self, pipeline: str, *, accepted_before: float) -> list[Job]:
-        """Return the jobs of a pipeline that somebody may have to be told about, oldest first.
+    async def undelivered(self, pipeline: str, *, accepted_before: float) -> AsyncGenerator[Job]:
+        """Yield the jobs of a pipeline that somebody may have to be told about, oldest first.
 
         These are failed jobs, sent jobs that have not reached all recipients, by the server's replies or by reports,
         and unfinished jobs whose sending is not delayed.
@@ -209,8 +212,15 @@ class Spool:
             pipeline: the pipeline.
             accepted_before: only unfinished jobs that were accepted before this time.
         """
-        found = await self._storage.read(lambda each: each.jobs.undelivered(pipeline, accepted_before))
-        return [job for job in found if not job.is_delayed(self._clock())]
+        after, limit = 0, _PAGE
+        # Nothing is accepted while a page is read.
+        while found := await self._storage.read(
+            lambda each: each.jobs.undelivered(pipeline, accepted_before, after, limit)  # noqa: B023 - read at once
+        ):
+            for job in found:
+                if not job.is_delayed(self._clock()):
+                    yield job
+            after = found[-1].id
 
     async def count_by_state(self) -> Mapping[State, int]:
         """Return the number of jobs in each state."""

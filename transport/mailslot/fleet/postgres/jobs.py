@@ -120,12 +120,14 @@ class PostgresJobs(DeviceRows):
                 return [job_of(row) for row in found]
         return []
 
-    def undelivered(self, pipeline: str, accepted_before: float) -> list[Job]:
+    def undelivered(self, pipeline: str, accepted_before: float, after: int, limit: int) -> list[Job]:
         """Return failed jobs, old unfinished ones, and sent ones that have not reached all recipients, oldest first."""
         found = self.all(
-            f"{_OF_DEVICE} AND pipeline = %(pipeline)s AND (state = 'failed' OR (state = ANY(%(states)s) "
-            "AND created_at < %(before)s) OR (state = 'sent' AND (cause IS NOT NULL "
-            "OR notes::json ->> %(note)s = 'failed'))) ORDER BY id",
+            f"{_OF_DEVICE} AND id > %(after)s AND pipeline = %(pipeline)s AND (state = 'failed' "
+            "OR (state = ANY(%(states)s) AND created_at < %(before)s) OR (state = 'sent' AND (cause IS NOT NULL "
+            "OR notes::json ->> %(note)s = 'failed'))) ORDER BY id LIMIT %(limit)s",
+            after=after,
+            limit=limit,
             pipeline=pipeline,
             states=[*UNFINISHED],
             before=accepted_before,

@@ -126,14 +126,14 @@ class SqliteJobs:
                 return found
         return []
 
-    def undelivered(self, pipeline: str, accepted_before: float) -> list[Job]:
+    def undelivered(self, pipeline: str, accepted_before: float, after: int, limit: int) -> list[Job]:
         """Return failed jobs, old unfinished ones, and sent ones that have not reached all recipients, oldest first."""
         found = self._connection.execute(
-            "SELECT * FROM jobs WHERE pipeline = ? AND (state = 'failed' "  # noqa: S608 - question marks
+            "SELECT * FROM jobs WHERE id > ? AND pipeline = ? AND (state = 'failed' "  # noqa: S608 - question marks
             f"OR (state IN ({placeholders(UNFINISHED)}) AND created_at < ?) "
             # The cause of a sent job is that of a recipient that the server has refused.
-            "OR (state = 'sent' AND (cause IS NOT NULL OR json_extract(notes, ?) = 'failed'))) ORDER BY id",
-            (pipeline, *UNFINISHED, accepted_before, f"$.{CONFIRMATION_NOTE}"),
+            "OR (state = 'sent' AND (cause IS NOT NULL OR json_extract(notes, ?) = 'failed'))) ORDER BY id LIMIT ?",
+            (after, pipeline, *UNFINISHED, accepted_before, f"$.{CONFIRMATION_NOTE}", limit),
         )
         return [job_of(row) for row in found]
 
