@@ -385,6 +385,13 @@ async def test_mail_of_an_account_that_devices_fetch_from_is_left_to_them(office
     assert isinstance(await pipeline.handle(other, office.device), SetAside)
 
 
+async def test_nothing_is_kept_of_other_mail_that_stays_in_its_mailbox(office: Office) -> None:
+    """Strangers could fill the spool with it."""
+    await office.change(BOX, after_fetch="keep")
+    other = await office.receive("Subject: hello\n\nhello\n")
+    assert isinstance(await pipeline.handle(other, office.device), Done)
+
+
 async def test_a_bounce_that_a_device_deletes_at_once_is_not_lost(office: Office) -> None:
     await office.add()
     job = await office.end(await office.job(notes={ENVELOPE_ID: "trace-1"}))

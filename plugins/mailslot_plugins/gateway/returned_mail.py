@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 async def handle_account_mail(mail: Incoming, device: Device) -> Handled:
     """Add a report to the job that it is about, and keep mail until a device deletes it.
 
-    Of accounts that no device fetches from, other mail than reports is set aside: it must not fill the spool.
+    Of accounts that no device fetches from, other mail than reports is set aside, unless it stays in the mailbox: there
+    strangers could fill the spool with it, and then devices could not send.
     """
     # Mail that waits is handled again each day.
     outcome = None if was_looked_at(mail) else await apply_if_report(mail, device)
@@ -28,6 +29,8 @@ async def handle_account_mail(mail: Incoming, device: Device) -> Handled:
         return WAITS_FOR_DEVICE
     if outcome is not None and outcome.job is not None:
         return Done(outcome.sentence)
+    if device.records.settings.current().records[mail.record].after_fetch == "keep":
+        return Done("no report about a mail that was sent here; it stays in the mailbox")
     return SetAside("It is no report about a mail that was sent here, and no device fetches from this account.")
 
 
