@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import socket
 import ssl
 import warnings
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ from mailslot import (
     ServerError,
     connect_smtp,
 )
+from mailslot.net.channel import Channel
+from mailslot.net.connect import connect
 from mailslot.net.tls import default_context
 from mailslot_plugins.conformance.doubles import ListedTokenSource
 from smtp.servers import ServerConnection, serving
@@ -304,3 +307,15 @@ async def test_without_credentials_an_unverified_server_is_allowed(
     unverified.check_hostname = False
     unverified.verify_mode = ssl.CERT_NONE
     assert await fault(security, server_context, unverified) is None
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_QUICKACK"), reason="only Linux has it")
+async def test_session_tickets_are_acknowledged_at_once(
+    client_context: ssl.SSLContext, server_context: ssl.SSLContext
+) -> None:
+    async with serving(encrypting(Security.TLS, server_context), Security.TLS) as running:
+        channel = Channel(await connect(running.endpoint, ["127.0.0.1"], 60), running.endpoint)
+        await channel.start_tls(client_context, 60, after_starttls=False)
+        # Until something is sent, the system tells what was set.
+        assert channel._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK) == 1
+        channel.close()

@@ -149,7 +149,6 @@ async def _connect_to(address: str, port: int) -> socket.socket:
             error_code = connecting.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if error_code:
             raise OSError(error_code, os.strerror(error_code))
-        _set_quickack(connecting)
     except BaseException:
         connecting.close()
         raise
@@ -178,12 +177,6 @@ def _connect_error(
         detail=f"{', '.join(addresses)}: {'; '.join(str(error) or type(error).__name__ for error in errors)}",
         waited=waited if cause == "connection_timeout" else None,
     )
-
-
-def _set_quickack(connected: socket.socket) -> None:
-    # Postfix sends its greeting only after our delayed acknowledgement of the TLS session tickets.
-    if hasattr(socket, "TCP_QUICKACK"):
-        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
 
 def _interleave(addresses: Sequence[str]) -> list[str]:
