@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import anyio
 import anyio.lowlevel
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from mailslot.wire.redact import Redactor
     from mailslot.wire.reply import Reply
     from mailslot.wire.transcript import Transcript
+
+T = TypeVar("T")
 
 _YIELD_AFTER: Final = 1_000
 """Lines of a listing after which other tasks get a turn."""
@@ -148,22 +150,21 @@ class Pop3Dialogue(Dialogue[Channel]):
         assert isinstance(event, StatusReceived)  # noqa: S101 - no listing or message is open here
         return event.reply
 
-    async def read_lines(self, check: Callable[[str], object] | None = None) -> list[str]:
+    async def read_lines(self, parse: Callable[[str], T]) -> list[T]:
         """Return the lines of the listing that has begun; a long one may take long if it makes progress.
 
         Args:
-            check: raises on an invalid line, so that we do not wait for the end of something else.
+            parse: called with each line; raises on an invalid one, so that we do not wait for the end of something
+                else.
         """
-        lines: list[str] = []
+        lines: list[T] = []
         while isinstance(event := self.protocol.next_event() or await self.next_event(), LineReceived):
-            if check is not None:
-                check(event.text)
-            lines.append(event.text)
+            lines.append(parse(event.text))
             if len(lines) % _YIELD_AFTER == 0:
                 await anyio.lowlevel.checkpoint()
         assert isinstance(event, ResponseComplete)  # noqa: S101 - a listing has nothing but lines and its end
         if self.transcript is not None:
-            shown = "\n".join(lines) if event.verb is Verb.CAPA else f"({len(lines)} lines)"
+            shown = "\n".join(map(str, lines)) if event.verb is Verb.CAPA else f"({len(lines)} lines)"
             self.transcript.server(self.redactor.mask(shown))
         return lines
 
@@ -225,7 +226,7 @@ class Pop3Dialogue(Dialogue[Channel]):
         """Read the response to CAPA; the timeout is for all of it, since it is short."""
         with anyio.fail_after(self.timeout):
             if (await self.read_status()).positive:
-                await self.read_lines()
+                await self.read_lines(str)
 
     async def upgrade_to_tls(self, context: ssl.SSLContext) -> None:
         """Start TLS by STLS; raise if the server does not offer it. Needs `exclusive_use`."""

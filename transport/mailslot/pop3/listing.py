@@ -27,18 +27,15 @@ class Entry:
     size: int
 
 
-def parse_listing(sizes: Iterable[str], uids: Iterable[str]) -> list[Entry]:
+def make_entries(sizes: Iterable[tuple[int, str]], uids: Iterable[tuple[int, str]]) -> list[Entry]:
     """Return the entries in the order of their numbers.
 
     Args:
-        sizes: the lines of LIST.
+        sizes: the lines of LIST, from `parse_listing_line`.
         uids: the lines of UIDL; empty if the server does not know it.
-
-    Raises:
-        RemoteProtocolError: a line does not begin with a message's number.
     """
-    size_of = {number: _parse_size(rest) for number, rest in map(parse_listing_line, sizes)}
-    uid_of = {number: _parse_uid(rest) for number, rest in map(parse_listing_line, uids)}
+    size_of = {number: _parse_size(rest) for number, rest in sizes}
+    uid_of = {number: _parse_uid(rest) for number, rest in uids}
     return [Entry(number, uid_of.get(number, ""), size_of[number]) for number in sorted(size_of)]
 
 

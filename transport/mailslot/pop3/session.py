@@ -8,7 +8,7 @@ import anyio
 
 from mailslot.errors import ClosedError, DeletionsRefusedError, InputError, MailError, NetworkError
 from mailslot.pop3.limits import MAX_DIGITS
-from mailslot.pop3.listing import Entry, parse_listing, parse_listing_line
+from mailslot.pop3.listing import Entry, make_entries, parse_listing_line
 from mailslot.pop3.retrieval import PipelinedRetrieval, Retrieval, SingleRetrieval
 from mailslot.wire.protocol_error import RemoteProtocolError
 
@@ -99,14 +99,14 @@ class Pop3Session:
                 refused = uidl_refusal
             if refused is not None:
                 raise self._dialogue.refusal(refused)
-            return parse_listing(sizes, uids)
+            return make_entries(sizes, uids)
 
-    async def _fetch_listing(self, command: bytes) -> tuple[list[str], Reply | None]:
+    async def _fetch_listing(self, command: bytes) -> tuple[list[tuple[int, str]], Reply | None]:
         with anyio.fail_after(self._dialogue.timeout):
             await self._dialogue.send_commands(command)
         return await self._read_listing()
 
-    async def _read_listing(self) -> tuple[list[str], Reply | None]:
+    async def _read_listing(self) -> tuple[list[tuple[int, str]], Reply | None]:
         """Return the lines of a listing, or the refusal."""
         reply = await self._dialogue.read_status()
         return (await self._dialogue.read_lines(parse_listing_line), None) if reply.positive else ([], reply)
