@@ -234,3 +234,15 @@ async def test_a_waiting_writer_ends_with_the_channel(pair: tuple[Channel, socke
         await anyio.wait_all_tasks_blocked()
         channel.close()
     assert isinstance(raised[0], ConnectionAbortedError)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+async def test_octets_after_an_abandoned_wait(pair: tuple[Channel, socket.socket]) -> None:
+    channel, other = pair
+    receiving = channel.receive()
+    receiving.send(None)
+    receiving.close()
+    other.send(b"one")
+    await anyio.sleep(0.1)
+    assert channel._arrived is None
+    assert await channel.receive(soon()) == b"one"

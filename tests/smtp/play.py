@@ -60,7 +60,7 @@ def play_core(
     core.encrypted = transcript.security == "tls"
     heard: list[tuple[str, int | None, str | None]] = []
     if known is not None:
-        core._parser._known = known
+        core.received._known = known
 
     def drain() -> None:
         if known is not None:

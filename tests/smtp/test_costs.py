@@ -80,10 +80,10 @@ async def submit_many(session: SmtpSession, count: int) -> None:
 
 # Where the client has to wait for every reply: so many, and about a tenth more. Half of them are the event loop's.
 MAX_CALLS = {
-    ("submit", "asyncio"): 260,
-    ("submit", "trio"): 450,
-    ("submit_many", "asyncio"): 225,
-    ("submit_many", "trio"): 300,
+    ("submit", "asyncio"): 235,
+    ("submit", "trio"): 288,
+    ("submit_many", "asyncio"): 181,
+    ("submit_many", "trio"): 207,
 }
 
 

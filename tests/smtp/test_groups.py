@@ -37,8 +37,8 @@ def ready(*, warm: bool = True) -> SmtpProtocol:
     core.next_event()
     if warm:
         for line in LINES:
-            core._parser.feed(line)
-            assert core._parser.next() is not None
+            core.received.feed(line)
+            assert core.received.next() is not None
     return core
 
 
@@ -56,7 +56,7 @@ def outcome(
             heard.append((event.verb if isinstance(event, ReplyReceived) else None, event.reply.code))
     except RemoteProtocolError as error:
         fault = str(error)
-    return heard, fault, core.state, core._optimistic_state, core.unread_octets
+    return heard, fault, core.state, core._optimistic_state, core.received.unread
 
 
 @pytest.mark.parametrize("verbs", GROUPS, ids=lambda verbs: " ".join(verb.value for verb in verbs))
@@ -78,7 +78,7 @@ def test_other_octets_are_left_to_the_table(octets: bytes) -> None:
     core.group(b"", ENVELOPE)
     core.receive(octets)
     assert core.next_success() == []
-    assert (core.unread_octets, core.pending) == (len(octets), 3)
+    assert (core.received.unread, core.pending) == (len(octets), 3)
 
 
 def test_part_of_a_multiline_reply_is_left_to_the_table() -> None:
@@ -89,7 +89,7 @@ def test_part_of_a_multiline_reply_is_left_to_the_table() -> None:
     core.receive(LINES[0])
     assert core.next_success() == []
     assert core.next_event() is not None
-    assert core.unread_octets == 0
+    assert core.received.unread == 0
 
 
 def test_without_pending_commands_nothing_succeeds() -> None:
@@ -99,7 +99,7 @@ def test_without_pending_commands_nothing_succeeds() -> None:
     assert core.next_success() == []
     core.receive(b"0 2.1.0 ok\r\n")
     assert core.next_success() == []
-    assert core.unread_octets == len(LINES[0])
+    assert core.received.unread == len(LINES[0])
 
 
 def test_a_group_is_the_same_as_its_commands() -> None:
@@ -152,9 +152,9 @@ def test_a_whole_message_cannot_follow_a_piece() -> None:
 def test_few_lines_are_remembered() -> None:
     core = ready()
     for number in range(1_000):
-        core._parser.feed(b"250 queued as %d\r\n" % number)
-        assert core._parser.next() is not None
-    core._parser.feed(b"250 %s\r\n" % (b"x" * 600))
-    assert core._parser.next() is not None
-    assert len(core._parser._known) <= 64
-    assert max(map(len, core._parser._known)) <= 512
+        core.received.feed(b"250 queued as %d\r\n" % number)
+        assert core.received.next() is not None
+    core.received.feed(b"250 %s\r\n" % (b"x" * 600))
+    assert core.received.next() is not None
+    assert len(core.received._known) <= 64
+    assert max(map(len, core.received._known)) <= 512

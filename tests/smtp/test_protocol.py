@@ -155,9 +155,9 @@ def test_a_multiline_reply_before_the_handshake_is_not_an_injection() -> None:
 
 def test_an_unsolicited_reply() -> None:
     core = ready("PIPELINING")
-    assert core.unread_octets == 0
+    assert core.received.unread == 0
     core.receive(b"2")
-    assert core.unread_octets == 1
+    assert core.received.unread == 1
     with pytest.raises(RemoteProtocolError, match="before anything was asked"):
         core.noop()
     assert core.pending == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from mailslot.smtp.before_end import BeforeEndHook, HookError
+from mailslot.smtp.before_end import HookError, run_hook
 from mailslot.smtp.content import PIECE_SIZE, check_size, read_beginning, read_content
 from mailslot.smtp.envelope import Envelope
 from mailslot.smtp.probe import probe
@@ -18,6 +18,7 @@ from mailslot.wire.protocol_error import RemoteProtocolError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
+    from mailslot.smtp.before_end import Hook
     from mailslot.smtp.capabilities import Capabilities
     from mailslot.smtp.content import Content
     from mailslot.smtp.envelope import DeliveryStatus
@@ -65,7 +66,7 @@ class AiosmtplibSession:
                 async with self._dialogue.exclusive_use("envelope"):
                     self._dialogue.count_transaction()
                     accepted = await self._open(negotiated, content.size, refused)
-                    received = await self._send(beginning, pieces, content, BeforeEndHook(before_end))
+                    received = await self._send(beginning, pieces, content, before_end)
                     if not received.reply.positive:
                         raise self._dialogue.refusal(received.reply, stage="data")
         except HookError as error:
@@ -102,7 +103,7 @@ class AiosmtplibSession:
         return accepted
 
     async def _send(
-        self, beginning: bytes, pieces: AsyncIterator[bytes], content: Content, before_end_hook: BeforeEndHook
+        self, beginning: bytes, pieces: AsyncIterator[bytes], content: Content, before_end: Hook | None
     ) -> ReplyReceived:
         """Send the message and return the final reply."""
         dialogue, protocol = self._dialogue, self._dialogue.protocol
@@ -117,7 +118,7 @@ class AiosmtplibSession:
             return early
         end = protocol.end_of_data()
         check_size(content, protocol.sent_size)
-        await before_end_hook()
+        await run_hook(before_end)
         if (event := protocol.next_event()) is not None:
             if event.reply.positive:
                 raise RemoteProtocolError("a yes before the message was whole")

@@ -81,7 +81,7 @@ class TransportTap(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Feed octets to the core and pass them on; abort if there are more than any reply can have."""
         self._core.receive(data)
-        if self._core.unread_octets > MAX_REPLY:
+        if self._core.received.unread > MAX_REPLY:
             self._transport.abort()
         if self._expecting_tls:
             self._check_starttls_reply()

@@ -64,6 +64,7 @@ class Dialogue(Generic[ConnectionT]):
         channel: the connection.
         timeout: seconds for each wait.
         current_timeout: the timeout of the current wait, or of the last one.
+        closed: whether the connection is closed.
         transcript: where both sides' lines are recorded, or None.
         redactor: masks secrets in replies. A second connection uses the same one, since the server may quote
             secrets that were sent over the first.
@@ -86,7 +87,7 @@ class Dialogue(Generic[ConnectionT]):
         self.transcript = transcript
         self.redactor = redactor
         self._lock = anyio.Lock(fast_acquire=True)
-        self._closed = False
+        self.closed = False
         self._current_time = current_clock()
 
     @property
@@ -106,14 +107,9 @@ class Dialogue(Generic[ConnectionT]):
         self.stage = stage
 
     @property
-    def closed(self) -> bool:
-        """Whether the connection is closed."""
-        return self._closed
-
-    @property
     def alive(self) -> bool:
         """Whether commands can still be sent: the connection is open, and the server is not closing it."""
-        return not self._closed
+        return not self.closed
 
     def start_wait(self) -> float:
         """Return the usual seconds of a wait, which begins now."""
@@ -136,7 +132,7 @@ class Dialogue(Generic[ConnectionT]):
 
     async def abort(self) -> None:
         """Close the connection at once, without QUIT."""
-        self._closed = True
+        self.closed = True
         self.channel.close()
 
     def exclusive_use(self, stage: Stage) -> ExclusiveUse:

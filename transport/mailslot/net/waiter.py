@@ -10,14 +10,14 @@ import anyio
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Generator
+    from collections.abc import Awaitable, Callable, Generator
     from contextvars import Context
 
 
 class Waiter(Protocol):
     """Waits for octets on one socket, for one task at a time."""
 
-    async def wait(self, deadline: float) -> None:
+    def wait(self, deadline: float) -> Awaitable[None]:
         """Wait until octets may have arrived, or the end of the stream.
 
         Args:
@@ -78,7 +78,7 @@ class AsyncioWaiter:
         self._timer: asyncio.TimerHandle | None = None
         self._watch()
 
-    async def wait(self, deadline: float) -> None:
+    def wait(self, deadline: float) -> _Arrival:
         """Wait for octets; see `Waiter.wait`."""
         if not self._watching:
             self._watch()
@@ -86,10 +86,7 @@ class AsyncioWaiter:
         if deadline < self._timer_end:
             self._set_timer()
         self._arrival = _Arrival(self._loop)
-        try:
-            await self._arrival
-        finally:
-            self._arrival = None
+        return self._arrival
 
     def _watch(self) -> None:
         self._loop.add_reader(self._socket, self._octets_arrived)
@@ -144,7 +141,7 @@ class _Arrival:
     A task of asyncio awaits any object that has these methods and `_asyncio_future_blocking` (`asyncio.isfuture`).
 
     Attributes:
-        ended: whether the task has been resumed, or will be.
+        ended: whether the task has been resumed, or will be, or waits no more.
     """
 
     __slots__ = ("_asyncio_future_blocking", "_callback", "_context", "_error", "_loop", "ended")
@@ -157,7 +154,10 @@ class _Arrival:
 
     def __await__(self) -> Generator[_Arrival, None, None]:
         self._asyncio_future_blocking = True
-        yield self
+        try:
+            yield self
+        finally:
+            self.ended = True
 
     def get_loop(self) -> asyncio.AbstractEventLoop:
         """Return the event loop, as a future does."""

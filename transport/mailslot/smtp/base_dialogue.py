@@ -98,7 +98,7 @@ class BaseSmtpDialogue(Dialogue[ConnectionT], ABC):
     def poll_unsolicited(self) -> ReplyReceived | None:
         """Return an early refusal of a message that is still being sent; None if nothing has come."""
         protocol = self.protocol
-        if not protocol.unread_octets or protocol.pending or (event := protocol.next_event()) is None:
+        if not protocol.received.unread or protocol.pending or (event := protocol.next_event()) is None:
             return None
         return self.handle_reply(event)
 

@@ -88,9 +88,8 @@ class Batch:
     async def run(self) -> list[Receipt | MailError]:
         """Submit all messages; see `SmtpSession.submit_many`."""
         async with self._dialogue.exclusive_use("envelope"):
-            capabilities = self._dialogue.protocol.capabilities
             try:
-                if self._chunking and "CHUNKING" in capabilities and "PIPELINING" in capabilities:
+                if self._chunking and self._dialogue.negotiator.can_chunk:
                     await self._run_windowed()
                 else:
                     await self._run_chained()
@@ -191,6 +190,7 @@ class Batch:
         if not dialogue.alive:
             return self._not_sent_error()
         dialogue.in_doubt = False
+        dialogue.stage = "envelope"
         try:
             await transaction.send_envelope()
             return await transaction.send_message(following, self._final_timeout)

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from typing import TypeAlias
+
+    Hook: TypeAlias = Callable[[], Awaitable[None]]
 
 
 class HookError(Exception):
@@ -20,25 +23,15 @@ class HookError(Exception):
         self.reason = reason
 
 
-class BeforeEndHook:
-    """A caller's function whose errors are wrapped in `HookError`.
+async def run_hook(hook: Hook | None) -> None:
+    """Run the hook, if there is one.
 
-    Args:
-        function: the function; None for none.
+    Raises:
+        HookError: it failed.
     """
-
-    def __init__(self, function: Callable[[], Awaitable[None]] | None = None) -> None:
-        self._function = function
-
-    async def __call__(self) -> None:
-        """Run the hook.
-
-        Raises:
-            HookError: it failed.
-        """
-        if self._function is None:
-            return
-        try:
-            await self._function()
-        except Exception as error:
-            raise HookError(error) from error
+    if hook is None:
+        return
+    try:
+        await hook()
+    except Exception as error:
+        raise HookError(error) from error

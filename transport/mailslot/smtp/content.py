@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol, cast, runtime_checkable
 
 from mailslot.errors import InputError
-from mailslot.wire.dot_stuffing import CRLF, LineEndNormalizer, WholeMessage, with_crlf
+from mailslot.wire.dot_stuffing import LineEndNormalizer, WholeMessage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator
@@ -66,15 +66,17 @@ class BytesContent:
     """
 
     def __init__(self, data: bytes) -> None:
-        header, rest = _split_header(data)
+        whole = WholeMessage(data) if len(data) <= PIECE_SIZE else None
+        header, end = _find_header(data, with_crlf=whole is not None and whole.lines is data)
         if _BCC_NAME.search(header):
             header = _BCC_FIELD.sub(b"", header)
-            data, rest = header + rest, b""
+            data = header + data[end:]
+            whole = whole and WholeMessage(data)
         self.data = data
         self.eight_bit = not data.isascii()
-        self.smtputf8 = not header.isascii()
-        self.whole = WholeMessage(data) if len(data) <= PIECE_SIZE else None
-        self.size = normalized_size(data) if self.whole is None else self.whole.size
+        self.smtputf8 = self.eight_bit and not header.isascii()
+        self.whole = whole
+        self.size = normalized_size(data) if whole is None else whole.size
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Return the octets in pieces."""
@@ -216,17 +218,21 @@ def _pieces(data: bytes) -> Iterator[bytes]:
         yield bytes(view[at : at + PIECE_SIZE])
 
 
-def _split_header(data: bytes) -> tuple[bytes, bytes]:
-    """Return the header, without bare CRs, and the rest from the empty line."""
+def _find_header(data: bytes, *, with_crlf: bool) -> tuple[bytes, int]:
+    """Return the header, without bare CRs, and where the rest begins, with the empty line.
+
+    Args:
+        data: the message.
+        with_crlf: whether every line is known to end with CRLF.
+    """
     if data[:1] in {b"\r", b"\n"}:
-        return b"", data
-    end = data.find(b"\r\n\r\n") + len(CRLF)
-    header = data[:end]
-    if end > len(CRLF) and with_crlf(header) is header:
-        return header, data[end:]
+        return b"", 0
+    if with_crlf and (found := data.find(b"\r\n\r\n")) >= 0:
+        end = found + 2
+        return data[:end], end
     match = _HEADER_END.search(data)
     end = len(data) if match is None else match.end()
     header = data[:end]
     if header.count(b"\r") != header.count(b"\r\n"):
         header = header.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    return header, data[end:]
+    return header, end

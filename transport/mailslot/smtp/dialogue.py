@@ -55,7 +55,7 @@ class SmtpDialogue(BaseSmtpDialogue[Channel]):
             deadline: that of a wait that has begun already.
         """
         try:
-            while not self.protocol.unread_octets or (event := self.protocol.next_event()) is None:
+            while not self.protocol.received.unread or (event := self.protocol.next_event()) is None:
                 deadline = deadline or self.new_deadline(timeout)
                 self.protocol.receive(await self.channel.receive(deadline))
         except TimeoutError:
@@ -79,7 +79,7 @@ class SmtpDialogue(BaseSmtpDialogue[Channel]):
     async def read_refused_group(self) -> list[ReplyReceived]:
         """Return the replies to all pending commands; none if all commands of a transaction have succeeded."""
         deadline: float | None = None
-        if not self.protocol.unread_octets:
+        if not self.protocol.received.unread:
             deadline = self.new_deadline()
             self.protocol.receive(await self.channel.receive(deadline))
         if not (replies := self.protocol.next_success()):

@@ -9,6 +9,7 @@ from mailslot.errors import MailError
 from mailslot.smtp.commands import mail_command, rcpt_command
 from mailslot.smtp.envelope import DeliveryStatus, Envelope
 from mailslot.smtp.refusals import all_refused_error
+from mailslot.smtp.states import Verb
 from mailslot.wire.reply import Reply
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class NegotiatedEnvelope:
         announces_size: whether MAIL has the parameter SIZE.
         further_parameters: the other parameters of MAIL.
         rcpt_parameters: the parameters of RCPT, for each recipient.
+        accepted: the recipients, as the caller gave them, once the server has accepted all of them.
+        verbs: the verbs of `commands`.
     """
 
     sender: Address
@@ -44,8 +47,15 @@ class NegotiatedEnvelope:
     announces_size: bool
     further_parameters: str
     rcpt_parameters: list[str]
+    accepted: list[str] = field(init=False)
+    verbs: tuple[Verb, ...] = field(init=False)
     _mail: tuple[bytes, bytes] | None = None
     _rcpts: list[bytes] = field(default_factory=list[bytes])
+    _joined_rcpts: bytes = b""
+
+    def __post_init__(self) -> None:
+        self.accepted = [recipient.original for recipient in self.recipients]
+        self.verbs = (Verb.MAIL, *(Verb.RCPT,) * len(self.recipients))
 
     def mail_parameters(self, size: int) -> str:
         """Return the parameters of MAIL for a message of `size` octets."""
@@ -68,6 +78,12 @@ class NegotiatedEnvelope:
             self._rcpts = list(map(rcpt_command, self.recipients, self.rcpt_parameters))
         return self._rcpts
 
+    def commands(self, size: int) -> bytes:
+        """Return MAIL, and RCPT for each recipient, as one group (RFC 2920)."""
+        if not self._joined_rcpts:
+            self._joined_rcpts = b"".join(self.rcpts())
+        return self.mail(size) + self._joined_rcpts
+
 
 class Negotiator:
     """Validates the envelopes of a session and compares them with the server's capabilities.
@@ -77,6 +93,8 @@ class Negotiator:
     Attributes:
         capabilities: the server's capabilities.
         max_transactions: its limit for one session (RFC 9422 section 5.1); None without one.
+        can_pipeline: whether it takes commands in groups (PIPELINING).
+        can_chunk: whether it also takes messages in chunks (CHUNKING).
     """
 
     def __init__(self, capabilities: Capabilities, host: str) -> None:
@@ -89,6 +107,8 @@ class Negotiator:
         self.capabilities = capabilities
         self._host = host
         self.max_transactions = capabilities.limit("MAILMAX")
+        self.can_pipeline = "PIPELINING" in capabilities
+        self.can_chunk = self.can_pipeline and "CHUNKING" in capabilities
         self._max_size = capabilities.size
         self._envelopes: dict[tuple[str, tuple[str, ...], DeliveryStatus | None], Envelope] = {}
         self._negotiated: dict[tuple[Envelope, bool, bool], NegotiatedEnvelope] = {}

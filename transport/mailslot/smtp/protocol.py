@@ -72,6 +72,7 @@ class SmtpProtocol:
         encrypted: whether TLS is active.
         authenticated: whether authentication has succeeded.
         sent_size: the octets of the last message that was completed, as SIZE counts them.
+        received: the received octets that are not part of any event yet; `unread` is their number.
 
     Every command method raises `LocalProtocolError` if the command is not allowed now, and `RemoteProtocolError` if
     unsolicited octets have come; in both cases nothing may be sent.
@@ -83,7 +84,7 @@ class SmtpProtocol:
         self.encrypted = False
         self.authenticated = False
         self.sent_size = 0
-        self._parser = ReplyParser()
+        self.received = ReplyParser()
         self._pending_verbs: deque[Verb] = deque([Verb.GREETING])
         self._optimistic_state = State.CONNECTED
         self._stuffer: DotStuffer | None = None
@@ -94,16 +95,11 @@ class SmtpProtocol:
         """The number of commands, including the greeting, whose reply has not come."""
         return len(self._pending_verbs)
 
-    @property
-    def unread_octets(self) -> int:
-        """The number of received octets that are not part of any event yet."""
-        return self._parser.unread
-
     # Receiving.
 
     def receive(self, data: bytes) -> None:
         """Add received octets."""
-        self._parser.feed(data)
+        self.received.feed(data)
 
     def next_event(self) -> Event | None:
         """Return the next event; None if more octets are needed.
@@ -113,7 +109,7 @@ class SmtpProtocol:
         """
         if self.state is State.UPGRADE:
             return None
-        reply = self._parser.next()
+        reply = self.received.next()
         if reply is None:
             return None
         if not self._pending_verbs:
@@ -139,14 +135,14 @@ class SmtpProtocol:
         pending = self._pending_verbs
         if not pending or not _OF_TRANSACTION.issuperset(pending):
             return []
-        replies = self._parser.peek_known()
+        replies = self.received.peek_known()
         if len(replies) != len(pending):
             return []
         for verb, reply in zip(pending, replies, strict=True):
             code = reply.code or 0
             if code != 354 if verb is Verb.DATA else code >= 300:
                 return []
-        self._parser.clear()
+        self.received.clear()
         pending.clear()
         self.state = self._optimistic_state
         return replies
@@ -200,7 +196,7 @@ class SmtpProtocol:
         """Return STARTTLS. Once it is accepted, only `tls_started` may follow (RFC 3207 section 4)."""
         if self.encrypted or "STARTTLS" not in self.capabilities:
             raise LocalProtocolError("STARTTLS where TLS is up or not offered")
-        if self._parser.unread:
+        if self.received.unread:
             raise RemoteProtocolError("an answer to STARTTLS before it was asked for", cause="tls_injection")
         return self._command(Verb.STARTTLS, "STARTTLS")
 
@@ -212,7 +208,7 @@ class SmtpProtocol:
         """
         if self.state is not State.UPGRADE:
             raise LocalProtocolError("TLS without STARTTLS")
-        if self._parser.unread:
+        if self.received.unread:
             raise RemoteProtocolError("octets sent ahead of the TLS handshake", cause="tls_injection")
         self.state = self._optimistic_state = State.CONNECTED
         self.capabilities = Capabilities()
@@ -272,7 +268,9 @@ class SmtpProtocol:
 
     def end_of_data(self) -> bytes:
         """Return the end of the message, with the final dot."""
-        self._register_end()
+        if self.state not in {State.DATA, State.NO_RECIPIENTS} or self._pending_verbs:
+            raise LocalProtocolError("an end of content that nobody asked for")
+        self._register((Verb.END_OF_DATA,))
         stuffer, self._stuffer = self._stuffer or DotStuffer(), None
         octets = stuffer.finish()
         self.sent_size = stuffer.size
@@ -280,16 +278,11 @@ class SmtpProtocol:
 
     def message(self, message: WholeMessage) -> bytes:
         """Return a whole message as `content` and `end_of_data` do."""
-        if self.state is not State.DATA or self._stuffer is not None:
+        if self.state is not State.DATA or self._stuffer is not None or self._pending_verbs:
             raise LocalProtocolError("content that nobody asked for")
-        self._register_end()
+        self._register((Verb.END_OF_DATA,))
         self.sent_size = message.size
         return stuffed(message.lines) + FINAL_DOT
-
-    def _register_end(self) -> None:
-        if self.state not in {State.DATA, State.NO_RECIPIENTS} or self._pending_verbs:
-            raise LocalProtocolError("an end of content that nobody asked for")
-        self._register((Verb.END_OF_DATA,))
 
     def bdat(self, piece: bytes, *, last: bool) -> bytes:
         """Return BDAT with a chunk of the message (RFC 3030 section 2).
@@ -326,7 +319,7 @@ class SmtpProtocol:
 
     def _register(self, verbs: tuple[Verb, ...]) -> None:
         pending, first = self._pending_verbs, verbs[0]
-        if not pending and self._parser.unread:
+        if not pending and self.received.unread:
             raise RemoteProtocolError("an answer before anything was asked")
         if (pending or len(verbs) > 1) and "PIPELINING" not in self.capabilities:
             raise _not_answered_error(*(*pending, *verbs)[-2:])

@@ -19,7 +19,7 @@ _MAX_KNOWN_LINE: Final = 512
 
 _LINE: Final = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
 _REPLY_PREFIX: Final = re.compile(rb"(?:[2-5](?:[0-9](?:[0-9](?:[ \r-].*)?)?)?)?", re.DOTALL)
-_ENHANCED: Final = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?: |$)")
+_ENHANCED: Final = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?: +(.*)|$)")
 
 
 class ReplyParser(LineBuffer):
@@ -54,10 +54,11 @@ class ReplyParser(LineBuffer):
             code = int(match[1])
             if self._code not in {None, code}:
                 raise RemoteProtocolError(f"the codes {self._code} and {code} within one reply")
-            self._code = code
-            self._texts.append(_decode_text(match[3]))
+            text = _decode_text(match[3])
             if match[2] != b"-":
-                return self._complete(line)
+                return self._complete(line, code, text)
+            self._code = code
+            self._texts.append(text)
             self._octets += len(line) + 2
             self.unread += len(line) + 2
             if len(self._texts) >= MAX_REPLY_LINES or self._octets > MAX_REPLY:
@@ -67,22 +68,24 @@ class ReplyParser(LineBuffer):
 
     def peek_known(self) -> list[Reply]:
         """Return the replies in the buffer, without removing them, if all are complete and came before; else none."""
-        *lines, rest = self.peek(self.unread).split(b"\r\n")
+        *lines, rest = bytes(self._data[self._start :]).split(b"\r\n")
         try:
-            return [] if rest or self._texts else [self._known[line] for line in lines]
+            return [] if rest or self._texts else list(map(self._known.__getitem__, lines))
         except KeyError:
             return []
 
-    def _complete(self, line: bytes) -> Reply:
+    def _complete(self, line: bytes, code: int, text: str) -> Reply:
         """Return the reply that ends with `line`."""
-        assert self._code is not None  # noqa: S101 - the line has set it
-        reply = _make_reply(self._code, self._texts)
-        if len(self._texts) == 1 and len(line) <= _MAX_KNOWN_LINE:
+        if self._texts:
+            reply = _make_reply(code, *self._texts, text)
+            self.unread -= self._octets
+            self._code, self._texts, self._octets = None, [], 0
+            return reply
+        reply = _make_reply(code, text)
+        if len(line) <= _MAX_KNOWN_LINE:
             if len(self._known) >= _MAX_KNOWN:
                 self._known.clear()
             self._known[line] = reply
-        self.unread -= self._octets
-        self._code, self._texts, self._octets = None, [], 0
         return reply
 
     def _check_beginning(self) -> None:
@@ -96,21 +99,23 @@ class ReplyParser(LineBuffer):
 def parse_reply_line(line: bytes) -> Reply | None:
     """Return the reply in a line, which may be the first of several; None if it is not a reply."""
     match = _LINE.fullmatch(line)
-    return None if match is None else _make_reply(int(match[1]), [_decode_text(match[3])])
+    return None if match is None else _make_reply(int(match[1]), _decode_text(match[3]))
 
 
 def _decode_text(octets: bytes | None) -> str:
-    return printable((octets or b"").decode("utf-8", "backslashreplace"))
+    text = (octets or b"").decode("utf-8", "backslashreplace")
+    return text if text.isprintable() else printable(text)
 
 
-def _make_reply(code: int, texts: list[str]) -> Reply:
+def _make_reply(code: int, text: str, *others: str) -> Reply:
     enhanced = None
-    match = _ENHANCED.match(texts[0])
+    match = _ENHANCED.match(text)
     if match and match[1][0] == str(code)[0]:
-        enhanced = match[1]
-        texts = [_strip_enhanced(text, enhanced) for text in texts]
-    return Reply(code, enhanced, "\n".join(texts), code < 400)
+        enhanced, text = match[1], match[2] or ""
+    if others:
+        text = "\n".join([text, *(_strip_enhanced(other, enhanced) for other in others)])
+    return Reply(code, enhanced, text, code < 400)
 
 
-def _strip_enhanced(text: str, enhanced: str) -> str:
-    return text[len(enhanced) :].lstrip(" ") if text.startswith(enhanced) else text
+def _strip_enhanced(text: str, enhanced: str | None) -> str:
+    return text[len(enhanced) :].lstrip(" ") if enhanced and text.startswith(enhanced) else text

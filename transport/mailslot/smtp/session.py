@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mailslot.smtp.batch import Batch, Submission
-from mailslot.smtp.before_end import BeforeEndHook, HookError
+from mailslot.smtp.before_end import HookError
 from mailslot.smtp.envelope import Envelope
 from mailslot.smtp.probe import probe
 from mailslot.smtp.transaction import Transaction
@@ -81,7 +81,7 @@ class SmtpSession:
             async with transaction, self._dialogue.exclusive_use("envelope"):
                 self._dialogue.count_transaction()
                 await transaction.send_envelope()
-                return await transaction.send_message(None, self._final_timeout, BeforeEndHook(before_end))
+                return await transaction.send_message(None, self._final_timeout, before_end)
         except HookError as error:
             raise error.reason from None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from mailslot.smtp.before_end import BeforeEndHook
+from mailslot.smtp.before_end import run_hook
 from mailslot.smtp.commands import DATA
 from mailslot.smtp.content import BytesContent, check_size, read_beginning, read_content
 from mailslot.smtp.limits import MAX_PIPELINED_RECIPIENTS
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from mailslot.errors import RefusedError
+    from mailslot.smtp.before_end import Hook
     from mailslot.smtp.content import Content
     from mailslot.smtp.dialogue import SmtpDialogue
     from mailslot.smtp.envelope import Envelope
@@ -29,8 +30,6 @@ SMALL_MESSAGE: Final = 16_384
 """Octets up to which a message is sent at once, without listening meanwhile; this fits into the socket's send buffer
 (Linux: the default of tcp_wmem)."""
 
-_NO_HOOK: Final = BeforeEndHook()
-
 
 class Transaction:
     """The submission of one message; used once.
@@ -41,6 +40,7 @@ class Transaction:
         envelope_sent: whether the envelope was sent early, with the end of the previous message.
         batched: whether it was pipelined with another transaction.
         message_sent: whether the whole message may have been sent.
+        can_follow: whether the envelope may be sent together with the end of the previous message.
     """
 
     def __init__(self, dialogue: SmtpDialogue, envelope: Envelope, content: Content, *, chunking: bool) -> None:
@@ -56,10 +56,11 @@ class Transaction:
         self.message_sent = False
         self._dialogue = dialogue
         self._protocol = dialogue.protocol
-        self._can_pipeline = "PIPELINING" in dialogue.protocol.capabilities
-        self._chunked = chunking and self._can_pipeline and "CHUNKING" in dialogue.protocol.capabilities
+        self._can_pipeline = dialogue.negotiator.can_pipeline
+        self._chunked = chunking and dialogue.negotiator.can_chunk
         self._negotiated = dialogue.negotiator.negotiate(envelope, content)
         self._recipients = self._negotiated.recipients
+        self.can_follow = self._can_pipeline and len(self._recipients) <= MAX_PIPELINED_RECIPIENTS
         self._accepted: list[str] = []
         self._refused = {**self._negotiated.refused}
         self._pieces: AsyncGenerator[bytes] | None = None
@@ -85,7 +86,8 @@ class Transaction:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.close()
+        if self._pieces is not None:
+            await self.close()
 
     async def close(self) -> None:
         """Close the files of the message."""
@@ -94,20 +96,14 @@ class Transaction:
 
     # The envelope.
 
-    def can_follow(self) -> bool:
-        """Tell whether the envelope may be sent together with the end of the previous message."""
-        return self._can_pipeline and len(self._recipients) <= MAX_PIPELINED_RECIPIENTS
-
     def envelope_group(self) -> bytes:
         """Return the envelope, and DATA unless BDAT is used, as one group of commands (RFC 2920)."""
         self.envelope_sent = True
-        return self._rset_if_needed() + self._mail_and_rcpts(with_data=not self._chunked)
+        return self._rset_if_needed() + self._commands()
 
-    def _mail_and_rcpts(self, *, with_data: bool = False) -> bytes:
-        envelope, rcpts = self._negotiated, self._negotiated.rcpts()
-        octets = envelope.mail(self.content.size) + b"".join(rcpts)
-        verbs = (Verb.MAIL, *(Verb.RCPT,) * len(rcpts))
-        if not with_data:
+    def _commands(self) -> bytes:
+        octets, verbs = self._negotiated.commands(self.content.size), self._negotiated.verbs
+        if self._chunked:
             return self._protocol.group(octets, verbs)
         return self._protocol.group(octets + DATA, (*verbs, Verb.DATA))
 
@@ -119,20 +115,20 @@ class Transaction:
         return self._protocol.group(self._negotiated.mail(self.content.size), (Verb.MAIL,))
 
     async def send_envelope(self) -> None:
-        """Send the envelope, unless it was sent early, and read the replies to it.
+        """Send the envelope, unless it was sent early, and read the replies to it; the stage is `envelope`.
 
         Raises:
             RefusedError: the sender, every recipient or the message is refused; another transaction can follow.
         """
         dialogue = self._dialogue
-        dialogue.stage = "envelope"
-        dialogue.poll_unsolicited()
-        if self.can_follow():
+        if not self.envelope_sent:
+            dialogue.poll_unsolicited()
+        if self.can_follow:
             if not self.envelope_sent:
                 await dialogue.send_commands(self.envelope_group())
             replies = await dialogue.read_refused_group()
             if not replies:
-                self._accepted = [recipient.original for recipient in self._recipients]
+                self._accepted = [*self._negotiated.accepted]
                 return
         else:
             replies = await self._send_envelope_in_steps()
@@ -206,7 +202,7 @@ class Transaction:
     # The message.
 
     async def send_message(
-        self, following: Transaction | None, final_timeout: float, before_end: BeforeEndHook = _NO_HOOK
+        self, following: Transaction | None, final_timeout: float, before_end: Hook | None = None
     ) -> Receipt:
         """Send the message and read the final reply.
 
@@ -231,7 +227,7 @@ class Transaction:
             octets = self._end_of_message(self._beginning)
             if following is not None:
                 octets += self._following_envelope(following)
-            await before_end()
+            await run_hook(before_end)
             # Until the kernel has taken the last octet the server cannot have the end, unless more octets follow it.
             dialogue.in_doubt = following is not None
             await dialogue.channel.send(octets, dialogue.start_wait())
@@ -247,7 +243,7 @@ class Transaction:
         return Receipt(tuple(self._accepted), self._refused, reply)
 
     async def _upload(
-        self, following: Transaction | None, final_timeout: float, before_end: BeforeEndHook
+        self, following: Transaction | None, final_timeout: float, before_end: Hook | None
     ) -> ReplyReceived:
         upload = Upload(self._dialogue, before_end, chunked=self._chunked)
         assert self._pieces is not None  # noqa: S101 - a long message is read in pieces
@@ -262,29 +258,27 @@ class Transaction:
     def _end_of_message(self, rest: bytes) -> bytes:
         """Return the last octets of the message and its end."""
         protocol = self._protocol
-        if self._chunked:
-            octets = protocol.bdat(rest, last=True)
-        elif self._whole is not None:
-            octets = protocol.message(self._whole)
-        else:
-            octets = protocol.content(rest) + protocol.end_of_data()
+        if self._whole is not None and not self._chunked:
+            return protocol.message(self._whole)
+        octets = protocol.bdat(rest, last=True) if self._chunked else protocol.content(rest) + protocol.end_of_data()
         check_size(self.content, protocol.sent_size)
         return octets
 
     def _following_envelope(self, following: Transaction | None) -> bytes:
         """Return the envelope of the next message, to be sent with the end of this one; empty if not possible."""
-        if following is None or not following.can_follow():
+        if following is None or not following.can_follow:
             return b""
         group = following.envelope_group()
         self.batched = following.batched = True
-        self._dialogue.transcribe(group)
+        if self._dialogue.transcript is not None:
+            self._dialogue.transcribe(group)
         return group
 
     # A whole transaction in one group.
 
     def fits_one_group(self) -> bool:
         """Tell whether envelope and message can be sent together, by `message_group`."""
-        return self._chunked and self.can_follow() and len(self._beginning) <= SMALL_MESSAGE
+        return self._chunked and self.can_follow and len(self._beginning) <= SMALL_MESSAGE
 
     def message_group(self) -> bytes:
         """Return envelope and message as one group, ended by BDAT LAST (RFC 3030 section 4.2).
@@ -293,7 +287,7 @@ class Transaction:
         """
         protocol = self._protocol
         self.batched = True
-        group = protocol.rset() + self._mail_and_rcpts()
+        group = protocol.rset() + self._commands()
         self._dialogue.transcribe(group + b"(message of %d octets)" % self.content.size)
         return group + self._end_of_message(self._beginning)
 

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
+from mailslot.smtp.before_end import run_hook
 from mailslot.smtp.states import State, Verb
 from mailslot.wire.protocol_error import LocalProtocolError, RemoteProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from mailslot.smtp.before_end import BeforeEndHook
+    from mailslot.smtp.before_end import Hook
     from mailslot.smtp.dialogue import SmtpDialogue
     from mailslot.smtp.protocol import ReplyReceived
 
@@ -36,7 +37,7 @@ class Upload:
         chunked: whether to use BDAT.
     """
 
-    def __init__(self, dialogue: SmtpDialogue, before_end: BeforeEndHook, *, chunked: bool) -> None:
+    def __init__(self, dialogue: SmtpDialogue, before_end: Hook | None, *, chunked: bool) -> None:
         self._dialogue = dialogue
         self._before_end = before_end
         self._protocol = dialogue.protocol
@@ -135,7 +136,7 @@ class Upload:
             is_end = last and start + PIECE_SIZE >= len(view)
             if is_end:
                 self._in_hook = True
-                await self._before_end()
+                await run_hook(self._before_end)
                 self._in_hook = False
                 self._last_progress = anyio.current_time()
             await self._dialogue.channel.send(view[start : start + PIECE_SIZE])

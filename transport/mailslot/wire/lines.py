@@ -27,9 +27,11 @@ class LineBuffer:
 
     def feed(self, data: bytes) -> None:
         """Add octets that were received."""
-        if not self.unread and self._start:
-            self.clear()
-        self._data += data
+        if self.unread:
+            self._data += data
+        else:
+            self._data = bytearray(data)
+            self._start = self._searched = 0
         self.unread += len(data)
 
     def peek(self, count: int) -> bytes:
@@ -76,7 +78,7 @@ class LineBuffer:
 
     def clear(self) -> None:
         """Remove all octets."""
-        self._data.clear()
+        self._data = bytearray()
         self._start = self._searched = self.unread = 0
 
     def peek_through(self, until: bytes) -> bytes | None:
