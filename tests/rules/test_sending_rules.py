@@ -17,6 +17,7 @@ FAX = "FAX=+12027653000@gateway.example"
 BOOK = AddressBook(
     {
         "alice": Entry("alice", "", ("alice@example.com",), (), ("office",)),
+        "books": Entry("books", "", ("a@bücher.example",)),
         "branch": Entry("branch", "", (), (FAX,), ("office",)),
     }
 )
@@ -37,6 +38,10 @@ BOOK = AddressBook(
         (SendingRules(destinations="book", book=BOOK), "bob@example.com", "", "destinations=book"),
         (SendingRules(destinations="self"), "bob@example.com", "Bob@example.com", ""),
         (SendingRules(destinations="self"), "alice@example.com", "bob@example.com", "destinations=self"),
+        (SendingRules(destinations="self"), "alice@example.com", "*@example.com", "destinations=self"),
+        (SendingRules(deny=("*@example.net",)), "a%example.org@example.net", "", "deny=*@example.net"),
+        (SendingRules(allow=("*@example.net",)), "a%example.org@example.net", "", "allow=*@example.net"),
+        (SendingRules(deny=("@books",), book=BOOK), "A@xn--bcher-kva.example", "", "deny=@books"),
         (SendingRules(destinations="self"), "alice@example.com", "", "destinations=self"),
     ],
 )

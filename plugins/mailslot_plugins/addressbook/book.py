@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from mailslot.errors import InputError
 from mailslot.slots.keys import suggestion
+from mailslot.smtp.address import parse_address
 from mailslot_plugins.addressbook.entry import Entry, parse_name
 from mailslot_plugins.sending.recipients import split_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from collections.abc import Set as AbstractSet
 
     from mailslot.plugin import Device, Store
 
@@ -101,17 +104,17 @@ class AddressBook:
                 found += self.addresses(part, fax=fax) if is_name(part) else [part]
         return found
 
-    def contains(self, address: str) -> bool:
-        """Whether an entry has an address, ignoring case."""
-        return address.casefold() in self.all_addresses()
+    def names_of(self, address: str) -> AbstractSet[str]:
+        """Return the names of the entries that have a mail or fax address, and of their groups."""
+        return self._names_by_address.get(normalized(address), frozenset())
 
-    def all_addresses(self) -> frozenset[str]:
-        """Return the mail and fax addresses of all entries, in lower case."""
-        return frozenset(
-            address.casefold()
-            for entry in self.entries.values()
-            for address in (*entry.addresses, *entry.fax_addresses)
-        )
+    @cached_property
+    def _names_by_address(self) -> Mapping[str, AbstractSet[str]]:
+        found: dict[str, set[str]] = {}
+        for entry in self.entries.values():
+            for address in (*entry.addresses, *entry.fax_addresses):
+                found.setdefault(normalized(address), set()).update((entry.name, *entry.groups))
+        return found
 
     def changes(self, new: Iterable[Entry], *, replace_all: bool = False) -> Changes:
         """Return what it changes to put entries into the book.
@@ -225,6 +228,14 @@ async def expand_name(device: Device, text: str) -> str:
     if len(book.members(text)) > 1:
         raise InputError(f"{text.strip()} is a group, and one person is wanted.", stage="envelope", key="name")
     return book.addresses(text)[0]
+
+
+def normalized(address: str) -> str:
+    """Return an address for comparisons: its domain as A-labels, and all in lower case."""
+    try:
+        return parse_address(address, "recipient").wire.casefold()
+    except InputError:
+        return address.casefold()
 
 
 def is_name(text: str) -> bool:

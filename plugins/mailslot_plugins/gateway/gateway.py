@@ -18,6 +18,7 @@ from mailslot_plugins.gateway.rates import RateLimits
 from mailslot_plugins.gateway.returned_mail import apply_if_report, was_looked_at
 from mailslot_plugins.gateway.trace_ids import TraceIds
 from mailslot_plugins.gateway.verdict import Verdict, dialogue_of
+from mailslot_plugins.rules.section import SECTION as RULES
 
 if TYPE_CHECKING:
     from mailslot.net.server_connection import ServerConnection
@@ -139,6 +140,8 @@ async def open_gateway(device: Device) -> Gateway:
     Raises:
         MailError: the settings or the spool cannot be read.
     """
+    # Read now, so that they are known when the file is damaged later.
+    await device.refresh([RULES])
     gateway = Gateway(device, await TraceIds.load(device.store(PIPELINE_STORE)))
     gateway.host = await run_sync(host_name)
     await gateway.refresh()

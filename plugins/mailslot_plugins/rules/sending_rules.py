@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.errors import InputError
-from mailslot.slots.gateway.patterns import ANY, matches
-from mailslot_plugins.addressbook.book import AddressBook, load_book
+from mailslot.slots.gateway.patterns import ANY, domain_of, matches
+from mailslot_plugins.addressbook.book import AddressBook, load_book, normalized
 from mailslot_plugins.rules.delay import end_of_delay
 from mailslot_plugins.rules.section import SECTION
 
@@ -52,14 +52,14 @@ class SendingRules:
             address: the recipient.
             user: the address of the person who sends; empty if it is not known.
         """
-        if rule := self._match(self.deny, address):
+        if rule := next((rule for rule in self.deny if self._denies(rule, address)), ""):
             return f"{address} is refused by the rule deny={rule} of this device."
-        if self.destinations == "self" and not (user and matches([user], address)):
+        if self.destinations == "self" and not (user and normalized(user) == normalized(address)):
             whose = f"to {user}, who sends it" if user else "to the person who sends it, and nobody says who that is"
             return f"{address} is refused by the rule destinations=self of this device: it is sent only {whose}."
-        if self.destinations == "book" and not self.book.contains(address):
+        if self.destinations == "book" and not self.book.names_of(address):
             return f"{address} is refused by the rule destinations=book of this device: it is not in the address book."
-        if not self._match(self.allow, address):
+        if not any(self._matches(rule, address) for rule in self.allow):
             return f"{address} is refused by the rule allow={','.join(self.allow)} of this device."[:500]
         return ""
 
@@ -91,24 +91,15 @@ class SendingRules:
         wanted = delay or self.delay
         return None if wanted is None else end_of_delay(wanted, now)
 
-    def _match(self, rules: Iterable[str], address: str) -> str:
-        """Return the first rule that an address matches; empty if there is none."""
-        for rule in rules:
-            if rule.startswith("@"):
-                if address.casefold() in self._addresses_of(rule):
-                    return rule
-            elif matches([rule], address):
-                return rule
-        return ""
+    def _matches(self, rule: str, address: str) -> bool:
+        if rule.startswith("@"):
+            return rule.removeprefix("@") in self.book.names_of(address)
+        return matches([rule], address)
 
-    def _addresses_of(self, name: str) -> set[str]:
-        wanted = name.removeprefix("@")
-        return {
-            address.casefold()
-            for entry in self.book.entries.values()
-            if entry.name == wanted or wanted in entry.groups
-            for address in (*entry.addresses, *entry.fax_addresses)
-        }
+    def _denies(self, rule: str, address: str) -> bool:
+        # What is too strange to be allowed by a domain's rule is nevertheless denied by it.
+        is_of_domain = rule.startswith("*@") and domain_of(address) == rule.removeprefix("*@")
+        return rule == ANY or is_of_domain or self._matches(rule, address)
 
 
 async def load_rules(device: Device) -> SendingRules:
