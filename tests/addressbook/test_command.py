@@ -95,6 +95,7 @@ def test_the_rules_hold_for_scans_and_faxes(home: Path, tmp_path: Path) -> None:
         )
         assert sent.returncode == 3
         assert sent.stdout.startswith(f"Job {number} is sent at ")
+    assert "2 jobs are to be sent later." in mailslot("--home", home, "doctor").stdout
     for job in json.loads(mailslot("--home", home, "jobs", "--json").stdout):
         assert (job["state"], job["attempts"], job["cause"]) == ("deferred", 0, None)
         assert job["next_attempt"] is not None

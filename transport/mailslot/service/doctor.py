@@ -167,10 +167,12 @@ async def _check_queue(home: Home) -> list[Check]:
     found = [
         *_waiting(jobs, "held", "fault", "held"),
         *_waiting(jobs, "in_doubt", "warning", "in doubt"),
-        *_waiting(jobs, "deferred", "warning", "to be tried again"),
+        *_waiting((job for job in jobs if not job.is_delayed()), "deferred", "warning", "to be tried again"),
         *_waiting((job for job in jobs if now - job.changed_at < _RECENT), "failed", "warning", "failed"),
     ]
     ready = sum(job.state in {"queued", "sending"} for job in jobs)
+    if delayed := sum(job.is_delayed() for job in jobs):
+        found.append(Check("queue", "ok", f"{_jobs(delayed)} to be sent later."))
     if ready or not found:
         found.append(Check("queue", "ok", f"{_jobs(ready)} on the way." if ready else "Nothing waits."))
     return found

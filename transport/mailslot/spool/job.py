@@ -262,8 +262,12 @@ class Job:
         """The addresses that are still to be sent to."""
         return tuple(each.address for each in self.recipients if each.state == "waiting")
 
-    def is_delayed(self, now: float) -> bool:
-        """Whether it was accepted to be sent later, so that it does not matter yet whether its record works."""
+    def is_delayed(self, now: float = 0.0) -> bool:
+        """Whether it was accepted to be sent later, so that it does not matter yet whether its record works.
+
+        Args:
+            now: the time; without it, a job that has become due counts until it is attempted.
+        """
         return (
             self.state == "deferred"
             and self.attempts == 0
