@@ -19,6 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailslot.spool.spool import Spool
+from mailslot_plugins.addressbook.book import save_entries
+from mailslot_plugins.addressbook.entry import make_entry
 from mailslot_plugins.panel.security.keys import ApiKeys
 from mailslot_plugins.panel.send import reception
 from mailslot_plugins.panel.send.form_data import (
@@ -28,6 +30,7 @@ from mailslot_plugins.panel.send.form_data import (
     PartData,
     PartEnd,
 )
+from mailslot_plugins.rules.section import SECTION as RULES
 from mailslot_plugins.scan.section import SECTION
 from panel.running_panel import run_panel, sandbox_home
 
@@ -309,3 +312,17 @@ async def test_a_full_spool_and_a_full_disk(device: RunningPanel, script: httpx2
     assert await refused(max_message_size=10_000, content=b"x" * 20_000) == (413, "message_too_large")
     assert work(device) == []
     assert await jobs(device) == 0
+
+
+async def test_names_of_the_address_book_and_rules_hold(script: httpx2.AsyncClient, device: RunningPanel) -> None:
+    await save_entries(device.device, [make_entry("alice", addresses=["alice@example.com"], groups=["office"])])
+    await run_sync(device.device.records.settings.change_section, RULES, {"deny": ["*@example.net"]})
+    await device.device.refresh([RULES])
+    for pipeline in ("scan", "fax"):
+        refused = await send(script, pipeline=pipeline, to="bob@example.net", content=PAGE.read_bytes())
+        assert (refused.status_code, "deny=*@example.net" in refused.text) == (422, True)
+    sent = await send(script, to="@office", user="@alice", delay="2h")
+    job = sent.json()
+    assert (job["state"], job["recipients"]) == ("deferred", ["alice@example.com"])
+    wrong = await send(script, to="@office", delay="soon")
+    assert (wrong.status_code, "no delay" in wrong.text) == (422, True)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from anyio.to_thread import run_sync
 
+from mailslot_plugins.addressbook.book import expand_name, expand_names
+from mailslot_plugins.rules.delay import parse_delay
 from mailslot_plugins.scan.compose import compose
 from mailslot_plugins.scan.document import inspect_file
 from mailslot_plugins.scan.enqueue import enqueue_scan
@@ -28,25 +30,29 @@ async def submit_scan(device: Device, submission: Submission) -> list[Job]:
 
     Args:
         device: the device.
-        submission: the documents, with the fields ``to``, ``cc``, ``subject``, ``text``, ``user`` and ``split``.
+        submission: the documents, with the fields ``to``, ``cc``, ``subject``, ``text``, ``user``,
+            ``split`` and ``delay``.
 
     Raises:
         InputError: a field or document cannot be used, or the scan is too large.
         MailError: the spool has no room, or cannot be written.
     """
     section, settings = device.settings(SECTION), await sending_settings(device)
-    parse_mailboxes([*submission.texts("to"), *submission.texts("cc")])  # so that one error names all bad addresses
-    to, cc = remove_duplicates(parse_mailboxes(submission.texts("to")), parse_mailboxes(submission.texts("cc")))
-    user, split = submission.text("user"), submission.flag("split")
+    named_to = await expand_names(device, submission.texts("to"))
+    named_cc = await expand_names(device, submission.texts("cc"))
+    parse_mailboxes([*named_to, *named_cc])  # so that one error names all bad addresses
+    to, cc = remove_duplicates(parse_mailboxes(named_to), parse_mailboxes(named_cc))
+    user, split, delay = submission.text("user"), submission.flag("split"), submission.text("delay")
     scan = await prepare_scan_message(
         device,
         settings,
         await run_sync(_inspect, submission.documents),
         to=to,
         cc=cc,
-        user=None if user is None else parse_mailbox(user, "user's"),
+        user=None if user is None else parse_mailbox(await expand_name(device, user), "user's"),
         subject=submission.text("subject"),
         text=submission.text("text"),
+        delay=None if delay is None else parse_delay(delay),
     )
     may_split = section["oversize"] == "split" if split is None else split
     limit = await current_size_limit(device, settings)

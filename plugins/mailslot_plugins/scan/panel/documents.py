@@ -14,6 +14,7 @@ fields: Final[dict[str, Schema]] = {
     "cc": {"type": "array", "items": {"type": "string"}, "description": "Recipients in copy."},
     "text": {"type": "string", "description": "The text of the mail."},
     "user": {"type": "string", "description": "The address of the person who scans, who gets the replies."},
+    "delay": {"type": "string", "description": "When it is sent: at a time such as 22:00, or after 90m, 2h or 1d."},
     "split": {"enum": ["true", "false"], "description": "Whether a large scan becomes several mails."},
 }
 """The fields of a scan, besides those that all documents have."""
