@@ -61,7 +61,7 @@ class Fleet:
 async def open_fleet(home: Path) -> AsyncGenerator[Fleet]:
     async with run_sandbox() as sandbox:
         await run_sync(set_up_demo_device, home, sandbox)
-        key = await run_sync(ApiKeys(home, lambda: 0.0).make, "fleet")
+        key = await run_sync(partial(ApiKeys(home, lambda: 0.0).make, "fleet", documents=True))
         past = partial(populate_demo_device, sandbox=sandbox, page=PAGE)
         async with run_panel(home, claimed=False, before=past) as panel:
             yield Fleet(panel, sandbox, key.reveal())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
+from anyio import CapacityLimiter
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -73,6 +74,7 @@ def application(device: Device, tasks: BackgroundTasks, security: Security) -> S
     app.state.tasks = tasks
     app.state.pages = pages
     app.state.api_groups = api_groups
+    app.state.document_limiter = CapacityLimiter(1)
     return app
 
 

@@ -75,8 +75,10 @@ async def change_password(request: Request) -> Response:
 async def make_key(request: Request) -> Response:
     """Create an API key; the next page shows it once."""
     security: Security = request.state.security
+    form = request.state.form
+    name, documents = str(form.get("key_name", "")), "key_documents" in form
     try:
-        key = await run_sync(security.keys.make, str(request.state.form.get("key_name", "")))
+        key = await run_sync(partial(security.keys.make, name, documents=documents))
     except InputError as error:
         return await _page(request, {"key_name": str(error)})
     request.state.session.data[_NEW_KEY] = key

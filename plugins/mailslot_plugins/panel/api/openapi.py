@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import mailslot
-from mailslot_plugins.panel.api import device, jobs, sections, slots, tasks, token
+from mailslot_plugins.panel.api import device, jobs, received, sections, slots, tasks, token
 from mailslot_plugins.panel.api.group import OperationGroup, load_pipeline_groups
 from mailslot_plugins.panel.api.operation import BASE, METHODS_WITH_BODY
 from mailslot_plugins.panel.api.path_parameters import PATH_PARAMETERS
@@ -27,7 +27,7 @@ OWN_GROUPS: Final = (
     OperationGroup("slots", slots.operations, PATH_PARAMETERS, SCHEMAS),
     OperationGroup("token", token.operations),
     OperationGroup("test and poll", tasks.operations),
-    OperationGroup("jobs and mail", jobs.operations),
+    OperationGroup("jobs and mail", (*jobs.operations, *received.operations)),
     OperationGroup("sections", sections.operations),
     OperationGroup("device", device.operations),
 )
@@ -40,7 +40,7 @@ _KEY: Final = "key"
 _PROBLEMS: Final = {
     400: "The request is not JSON.",
     401: "No key was sent, or an invalid one.",
-    403: "The request lacks the CSRF token of its session, comes from another site, or may not set this.",
+    403: "The request lacks the CSRF token of its session, comes from another site, or may not set or read this.",
     404: "It does not exist.",
     408: "The request did not arrive in time.",
     409: "The state of the device does not allow it.",
@@ -140,7 +140,7 @@ def _operation(name: str, operation: Operation, tag: str, parameters: Mapping[st
 def problem_statuses(operation: Operation) -> list[int]:
     """Return the statuses of the problems that an operation can answer with."""
     found = {401, 408, 413, 422, 503}
-    if operation.method != "GET":
+    if operation.method != "GET" or operation.reads_documents:
         found.add(403)
     if "{" in operation.path:
         found.add(404)

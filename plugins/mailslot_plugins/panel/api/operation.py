@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from mailslot.service.device import Device
     from mailslot_plugins.panel.api.json_schema import Schema
+    from mailslot_plugins.panel.security.keys import ApiKey
 
 Method = Literal["GET", "POST", "PATCH", "DELETE"]
 
@@ -105,6 +106,7 @@ class Operation:
         body: the schema of its request body; None if there is none.
         form: returns the schema of a body of type ``multipart/form-data``, which the handler reads itself; pipelines
             are loaded. None for any other body.
+        reads_documents: whether an API key needs the permission to read received documents (403).
         conflicts: whether it can fail because of the device's state (409).
         conditional: whether it supports ``If-Match`` (412).
     """
@@ -118,6 +120,7 @@ class Operation:
     headers: Mapping[str, Schema] = field(default_factory=dict[str, "Schema"])
     body: Schema | None = None
     form: Callable[[], Schema] | None = None
+    reads_documents: bool = False
     conflicts: bool = False
     conditional: bool = False
 
@@ -144,6 +147,8 @@ async def _dispatch(by_method: Mapping[str, Operation], request: Request) -> Res
         return Response(status_code=204, headers={"Allow": ", ".join(sorted(allowed))})
     operation = by_method["GET" if request.method == "HEAD" else request.method]
     try:
+        if operation.reads_documents:
+            _check_may_read(request)
         query = read_query(request.query_params, operation.query)
         reads_body = operation.method in METHODS_WITH_BODY and operation.form is None
         body = await read_body(request, operation.body or _NOTHING) if reads_body else {}
@@ -152,3 +157,13 @@ async def _dispatch(by_method: Mapping[str, Operation], request: Request) -> Res
         return problem_response(error.status, str(error), key=error.key, headers=error.headers)
     except MailError as error:
         return mail_error_response(error)
+
+
+def _check_may_read(request: Request) -> None:
+    key: ApiKey | None = request.state.key
+    if key is not None and not key.documents:
+        raise ProblemError(
+            403,
+            "This key may not read received documents: create one on the Device page that may.",
+            key="Authorization",
+        )

@@ -27,6 +27,7 @@ PATH_PARAMETERS: Final[Mapping[str, Schema]] = {
     "pop_slot": slot_id_schema(slot.id for slot in SLOTS if slot.protocol == "POP"),
     "job": ID,
     "mail": ID,
+    "document": ID,
 }
 """The schemas of the panel's own path parameters, by name."""
 

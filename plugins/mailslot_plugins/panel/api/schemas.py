@@ -256,6 +256,12 @@ SCHEMAS: Final[dict[str, Schema]] = {
         due_at=nullable(DATE_TIME),
         reason=STRING,
     ),
+    "MailDocument": object_schema(
+        document=ID,
+        name={**STRING, "description": "Its file name, made safe for any system."},
+        type={**STRING, "description": "Its type, as the mail says, which may be wrong."},
+        size=COUNT,
+    ),
     "Section": object_schema(
         section=STRING,
         settings=_VALUES,

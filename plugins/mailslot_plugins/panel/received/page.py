@@ -1,4 +1,4 @@
-"""``/received``: fetched mail with a picture of its first page and its state; handle again."""
+"""``/received``: fetched mail with a picture of its first page, its state and its documents; handle again."""
 
 from __future__ import annotations
 
@@ -9,9 +9,16 @@ from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-from mailslot.errors import InputError
+from mailslot.errors import InputError, MailError
 from mailslot.service.received import describe_mail, received_mails
 from mailslot_plugins.intake.thumbnails import Thumbnails
+from mailslot_plugins.panel.received.documents import (
+    document_response,
+    find_document,
+    is_picture,
+    load_documents,
+    message_response,
+)
 from mailslot_plugins.panel.render import device_of, page_endpoint, parse_number, redirect, render, text
 
 if TYPE_CHECKING:
@@ -33,7 +40,35 @@ async def show(request: Request) -> Response:
     found = await describe_mail(device.spool, await _mail(request))
     pictures = await run_sync(_pictures, device, [found])
     slot = next(iter(device.slots.of(found.mail.record)), None)
-    return render(request, "received/mail.html", found=found, has_picture=bool(pictures), slot=slot)
+    documents, readable = await _documents(request, found.mail)
+    return render(
+        request,
+        "received/mail.html",
+        found=found,
+        has_picture=bool(pictures),
+        slot=slot,
+        documents=documents,
+        readable=readable,
+    )
+
+
+async def show_document(request: Request) -> Response:
+    """Return a document of a mail; it is shown if it is a picture, and saved otherwise or with ``save``."""
+    mail = await _mail(request)
+    try:
+        number = parse_number(request.path_params["document"])
+        document = find_document(await load_documents(request, mail), number)
+    except InputError:
+        raise HTTPException(404) from None
+    return document_response(document, shown="save" not in request.query_params)
+
+
+async def show_message(request: Request) -> Response:
+    """Return a mail as it came, as a file."""
+    try:
+        return message_response(request, await _mail(request))
+    except InputError:
+        raise HTTPException(404) from None
 
 
 async def show_picture(request: Request) -> Response:
@@ -53,6 +88,17 @@ async def retry(request: Request) -> Response:
     except InputError as error:
         return redirect(request, address, str(error), "error")
     return redirect(request, address, text(request, "received", "is_handled_again"))
+
+
+async def _documents(request: Request, mail: Incoming) -> tuple[list[dict[str, Any]], bool]:
+    """Return the documents in a mail for its page, and whether they could be read."""
+    if mail.path is None:
+        return [], True
+    try:
+        documents = await load_documents(request, mail)
+    except MailError:
+        return [], False
+    return [{"name": each.name, "size": len(each.content), "is_picture": is_picture(each)} for each in documents], True
 
 
 async def _list_context(request: Request) -> dict[str, Any]:
@@ -93,5 +139,7 @@ routes = [
     Route("/received/live", page_endpoint("received/live.html", _list_context)),
     Route("/received/{mail}", show),
     Route("/received/{mail}/page.png", show_picture),
+    Route("/received/{mail}/documents/{document}", show_document),
+    Route("/received/{mail}/message", show_message),
     Route("/received/{mail}/retry", retry, methods=["POST"]),
 ]

@@ -53,7 +53,9 @@ class SecurityHeaders:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers.update(HEADERS)
+                for name, value in HEADERS.items():
+                    # A page may have a stricter policy.
+                    headers.setdefault(name, value)
                 if scope["scheme"] == "https" and self._trusted():
                     headers["strict-transport-security"] = HSTS
                 # After an update, no page may use the old style sheet and script.

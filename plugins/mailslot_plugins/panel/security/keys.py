@@ -48,6 +48,7 @@ class ApiKey:
         made: when it was created, in seconds since 1970.
         used: when it was last used, to the hour; None if never.
         digest: its SHA-256, in hexadecimal.
+        documents: whether it may read received documents.
     """
 
     id: str
@@ -55,6 +56,7 @@ class ApiKey:
     made: float
     used: float | None
     digest: str
+    documents: bool = False
 
 
 class ApiKeys:
@@ -88,8 +90,12 @@ class ApiKeys:
                 f"{self._path} is damaged: delete it, and make new keys.", type(error).__name__
             ) from error
 
-    def make(self, name: str) -> Secret:
+    def make(self, name: str, *, documents: bool = False) -> Secret:
         """Create a key, and return it; it cannot be retrieved later.
+
+        Args:
+            name: what it is for.
+            documents: whether it may read received documents.
 
         Raises:
             InputError: the name is not valid, or there are too many keys.
@@ -102,7 +108,7 @@ class ApiKeys:
         with self._changed() as keys:
             if len(keys) >= MAX_KEYS:
                 raise InputError(f"There are {MAX_KEYS} keys already: delete one first.", stage="resolve")
-            keys.append(ApiKey(secrets.token_hex(8), name, self._now(), None, _digest(key)))
+            keys.append(ApiKey(secrets.token_hex(8), name, self._now(), None, _digest(key), documents))
         return key
 
     def delete(self, id_: str) -> bool:
