@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections import Counter
 from dataclasses import replace
 from email import message_from_bytes, policy
@@ -32,6 +33,7 @@ from mailslot_plugins.panel.send.form_data import (
 )
 from mailslot_plugins.rules.section import SECTION as RULES
 from mailslot_plugins.scan.section import SECTION
+from panel.browser_client import BrowserClient, words
 from panel.running_panel import run_panel, sandbox_home
 
 if TYPE_CHECKING:
@@ -326,3 +328,55 @@ async def test_names_of_the_address_book_and_rules_hold(script: httpx2.AsyncClie
     assert (job["state"], job["recipients"]) == ("deferred", ["alice@example.com"])
     wrong = await send(script, to="@office", delay="soon")
     assert (wrong.status_code, "no delay" in wrong.text) == (422, True)
+
+
+def csrf_and_key(page: str) -> dict[str, str]:
+    return {name: re.findall(rf'name="{name}" value="([0-9a-f]+)"', page)[0] for name in ("csrf", "key")}
+
+
+async def test_the_form_of_the_panel(device: RunningPanel) -> None:
+    async with BrowserClient(device.address) as person:
+        await person.sign_in()
+        hidden = csrf_and_key((await person.get("/send")).text)
+        fields = {**hidden, "pipeline": "scan", "to": "bob@example.com", "subject": ""}
+        files = {"file": ("a.pdf", PAGE.read_bytes())}
+        both = [await person.post("/send", data=fields, files=files) for _ in range(2)]
+        [job] = await device.device.spool.jobs()
+        assert [(answer.status_code, answer.headers["location"]) for answer in both] == [(303, f"/jobs/{job.id}")] * 2
+        assert "is stored on this device" in words(await person.get(f"/jobs/{job.id}"))
+
+        for change, sentence in (
+            ({"to": ""}, "Enter at least one address."),
+            ({"to": "bob"}, "This address cannot be used"),
+        ):
+            refused = await person.post("/send", data={**fields, **change}, files=files)
+            assert refused.status_code == 422
+            assert re.search(rf'id="to-error">.*?{sentence}', refused.text, re.DOTALL), refused.text
+            assert "Choose the documents again." in words(refused)
+        # That is what a browser sends where no file was chosen.
+        refused = await person.post("/send", data=fields, files={"file": ("", b"")})
+        assert "Choose at least one document." in words(refused)
+        assert await jobs(device) == 1
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+async def test_a_form_of_another_site(device: RunningPanel) -> None:
+    async with BrowserClient(device.address) as person:
+        await person.sign_in()
+        hidden = csrf_and_key((await person.get("/send")).text)
+        fields = {"pipeline": "scan", "to": "bob@example.com"}
+        files = {"file": ("a.pdf", b"%PDF-1.4")}
+        for wrong in ({}, {"csrf": "0" * 64}, {"key": "0", "csrf": hidden["csrf"]}):
+            answer = await person.post("/send", data={**wrong, **fields}, files=files)
+            assert answer.status_code == 403
+        foreign = {"sec-fetch-site": "cross-site"}
+        answer = await person.post("/send", data={**hidden, **fields}, files=files, headers=foreign)
+        assert answer.status_code == 403
+        token = {"x-csrf-token": hidden["csrf"]}
+        assert (await person.post("/api/jobs", data=fields, files=files)).status_code == 403
+        assert (await person.post("/api/jobs", data=fields, files=files, headers=token)).status_code == 201
+    async with BrowserClient(device.address) as stranger:
+        answer = await stranger.post("/send", data={**hidden, **fields}, files=files)
+        assert answer.headers["location"] == "/sign-in"
+    assert await jobs(device) == 1
+    assert work(device) == []

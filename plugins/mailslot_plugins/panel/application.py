@@ -40,6 +40,7 @@ PAGES: Final = (
     "token",
     "connection_test",
     "jobs",
+    "send",
     "received",
     "sections",
     "administration",

@@ -32,7 +32,7 @@ from mailslot_plugins.panel.security.paths import API, FIRST_START, METRICS, PUB
 from mailslot_plugins.panel.security.security import Security, Visit
 from mailslot_plugins.panel.security.session import Session
 from mailslot_plugins.panel.security.throttle import ThrottledError
-from mailslot_plugins.panel.security.upload import CsrfError, is_upload
+from mailslot_plugins.panel.security.upload import CsrfError, UploadBody, is_upload
 from mailslot_plugins.panel.translations import translate
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class _GuardedRequest:
         self._path: str = request.scope["path"]
         self._for_api = self._path.startswith(API)
         self._is_poll = is_poll(request)
-        self._is_upload = is_upload(request)
+        self._upload = UploadBody(request.receive) if is_upload(request) else None
         port = (request.scope.get("server") or ("", 0))[1]
         # Cookies are not bound to a port, and one machine may serve two devices. The prefix prevents others from
         # setting one.
@@ -134,7 +134,9 @@ class _GuardedRequest:
                 # A form on another site is sent without the cookie, which must then not be overwritten.
                 self._visit.sets_session_cookie = False
             state.visit, state.session = self._visit, self._visit.session
-            if not self._is_upload:
+            if self._upload is not None:
+                receive = self._upload.receive
+            else:
                 body = await limits.read_body(receive)
                 state.form = self._form(body)
                 receive = limits.replay_body(body, receive)
@@ -184,7 +186,7 @@ class _GuardedRequest:
         if request.method not in _SAFE:
             if not self._is_same_site():
                 return self._refuse(403, "other_site")
-            if self._is_upload and not self._for_api:
+            if self._upload is not None and not self._for_api:
                 # The token is in the form, which is not read yet.
                 request.state.needs_token = True
             elif not self._has_csrf_token():
@@ -256,8 +258,12 @@ class _GuardedRequest:
     async def _send_with_cookies(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._started = True
+            if self._upload is not None:
+                await self._upload.discard()
             secure = "; Secure" if self._request.url.scheme == "https" else ""
             headers = MutableHeaders(scope=message)
+            if self._upload is not None and not self._upload.complete:
+                headers["connection"] = "close"
             if self._visit.sets_session_cookie and not self._request.state.by_key:
                 headers.append("set-cookie", f"{self._cookie}={self._visit.id}; Path=/; HttpOnly; SameSite=Lax{secure}")
             if self._visit.sets_known_cookie:

@@ -5,15 +5,49 @@ from __future__ import annotations
 import hmac
 from typing import TYPE_CHECKING, Final
 
+import anyio
+
+from mailslot_plugins.panel.security.limits import DEADLINE
+
 if TYPE_CHECKING:
     from starlette.requests import Request
+    from starlette.types import Message, Receive
 
 _PATHS: Final = frozenset({"/api/jobs", "/send"})
 _MULTIPART: Final = "multipart/form-data"
+_MAX_DISCARDED: Final = 1024 * 1024
 
 
 class CsrfError(Exception):
     """The form comes from a page of another session, or from another site."""
+
+
+class UploadBody:
+    """The body of an upload, of which a page may read less than all.
+
+    Args:
+        receive: the server's ``receive``.
+
+    Attributes:
+        complete: whether all of it has been read.
+    """
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self.complete = False
+
+    async def receive(self) -> Message:
+        """Return the next message."""
+        message = await self._receive()
+        self.complete = not message.get("more_body", False)
+        return message
+
+    async def discard(self) -> None:
+        """Read what is left, for a while: many programs read no response before they have sent everything."""
+        discarded = 0
+        with anyio.move_on_after(DEADLINE):
+            while not self.complete and discarded <= _MAX_DISCARDED:
+                discarded += len((await self.receive()).get("body", b""))
 
 
 def is_upload(request: Request) -> bool:

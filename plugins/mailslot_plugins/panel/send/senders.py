@@ -84,14 +84,13 @@ def _load(found: tuple[Pipeline, ...]) -> Mapping[str, DocumentSender]:
 
 def form_schema(senders: Iterable[DocumentSender]) -> Schema:
     """Return the schema of the form with documents."""
-    names: list[str] = []
+    found = list(senders)
     fields: dict[str, Schema] = {}
-    for sender in senders:
-        names.append(sender.name)
-        for name, schema in sender.fields.items():
-            only = "" if name in _COMMON else f" Only for {sender.name}."
-            fields.setdefault(name, {**schema, "description": f"{schema.get('description', '')}{only}"})
+    for name, schema in ((name, schema) for sender in found for name, schema in sender.fields.items()):
+        having = [sender.name for sender in found if name in sender.fields]
+        only = "" if len(having) == len(found) else f" Only for {', '.join(having)}."
+        fields.setdefault(name, {**schema, "description": f"{schema.get('description', '')}{only}"})
     to = fields.pop(TO, _COMMON[TO])
     document: Schema = {"type": "string", "contentMediaType": "application/octet-stream"}
     files = {**list_of(document), "minItems": 1, "description": "The documents, in order."}
-    return closed_object_schema(fields, **{PIPELINE: enum_of(*names), TO: to, FILE: files})
+    return closed_object_schema(fields, **{PIPELINE: enum_of(*(sender.name for sender in found)), TO: to, FILE: files})

@@ -67,6 +67,15 @@ document.addEventListener("input", (event) => {
   }
 });
 
+// A form with documents takes a while to be sent: data-while-sending, the words of its button meanwhile.
+document.addEventListener("submit", (event) => {
+  const button = event.target.querySelector("[data-while-sending]");
+  if (button) {
+    button.disabled = true;
+    button.lastElementChild.textContent = button.dataset.whileSending;
+  }
+});
+
 // Parts of a form that matter only for certain values: data-when="field=value value".
 function showWhatMatters() {
   for (const part of document.querySelectorAll("[data-when]")) {
