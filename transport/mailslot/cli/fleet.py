@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
@@ -148,6 +148,29 @@ def status(context: typer.Context, *, as_json: Json = False) -> None:
     print_listing(make_console(), headings, cells, wrapped={"Tenant"}, right=headings[1:])
 
 
+@app.command("worker")
+def worker(
+    context: typer.Context,
+    *,
+    at_a_time: Annotated[
+        int, typer.Option("--tasks", min=1, max=200, help="How many devices to work for at a time.")
+    ] = 20,
+    renewals: Annotated[int, typer.Option(min=1, max=50, help="How many tokens to renew at a time.")] = 4,
+    log: Annotated[
+        Literal["json", "plain"] | None, typer.Option(help="How to log; plain on a terminal, else JSON lines.")
+    ] = None,
+) -> None:
+    """Send, fetch and renew tokens for all devices until stopped; run as many as you like.
+
+    Examples:
+        mailslot fleet worker
+        mailslot fleet worker --tasks 50
+    """
+    from mailslot.cli.fleet_worker import run_worker  # noqa: PLC0415 - it needs the extra
+
+    run_worker(context.obj, _database(context, connections=8 + at_a_time // 2), at_a_time, renewals, log)
+
+
 @app.command("import")
 def import_(
     context: typer.Context,
@@ -205,12 +228,12 @@ def export(
     )
 
 
-def _database(context: typer.Context) -> FleetDatabase:
+def _database(context: typer.Context, connections: int | None = None) -> FleetDatabase:
     if not context.obj:
         raise InputError(
             f"Name the fleet's database: --database postgresql://HOST/DATABASE, or {DATABASE}.", stage="resolve"
         )
-    return open_database(context.obj)
+    return open_database(context.obj, connections)
 
 
 def _registry(context: typer.Context, database: FleetDatabase | None = None) -> Registry:

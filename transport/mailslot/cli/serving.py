@@ -55,7 +55,7 @@ def serve_home(home: Home, listen: str | None, backend: str, log: str | None) ->
     from mailslot.service.pipeline import find_pipelines  # noqa: PLC0415
     from mailslot.service.systemd import ServiceManager  # noqa: PLC0415
 
-    _raise_file_limit()
+    raise_file_limit()
     written = set_up_logging(sys.stderr, plain=sys.stderr.isatty() if log is None else log == "plain")
     manager = ServiceManager.from_environment(os.environ, os.getpid())
     panel_of = find_panel() if listen is not None else None
@@ -91,11 +91,11 @@ async def _serve(
                 sentences = await panel.announce(listener, terminal=sys.stderr.isatty())
                 more.append(("panel", partial(panel.serve, listener)))
             service = Service(device, pipelines, manager, extra_tasks=more)
-            stopped = partial(wait_for_signal, device, signals, _exit_after_timeout)
-            await service.run(stopped, partial(_announce, sentences), _exit_after_timeout)
+            stopped = partial(wait_for_signal, device, signals, exit_after_timeout)
+            await service.run(stopped, partial(_announce, sentences), exit_after_timeout)
 
 
-def _raise_file_limit() -> None:
+def raise_file_limit() -> None:
     """Raise the soft limit on open files, which is often 1,024: a device that sends a message needs two of them."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_FILES)
@@ -114,7 +114,7 @@ def _announce(sentences: list[str]) -> None:
             logger.info(sentence)
 
 
-def _exit_after_timeout() -> None:
+def exit_after_timeout() -> None:
     """Make sure that the process ends in time, even if a thread hangs."""
     timer = threading.Timer(_EXIT_TIMEOUT, os._exit, (1,))
     timer.daemon = True

@@ -45,8 +45,12 @@ def open_device_home(place: str, places: FleetPlaces) -> PostgresHome:
     return PostgresHome(database, device, address, FileMasterKey(places.master_key), folder)
 
 
-def open_database(url: str) -> FleetDatabase:
+def open_database(url: str, connections: int | None = None) -> FleetDatabase:
     """Return the database of a fleet; nothing is connected yet.
+
+    Args:
+        url: its address.
+        connections: the maximum of connections; None for what one device needs.
 
     Raises:
         InputError: it is no address of a database, or the extra is missing.
@@ -61,4 +65,4 @@ def open_database(url: str) -> FleetDatabase:
             stage="resolve",
             detail=re.sub(r"\s+", " ", str(error)),
         ) from error
-    return FleetDatabase(url)
+    return FleetDatabase(url) if connections is None else FleetDatabase(url, connections)

@@ -9,6 +9,7 @@ cancelled.
 from __future__ import annotations
 
 import logging
+import math
 import random
 from dataclasses import replace
 from functools import partial
@@ -153,6 +154,24 @@ class GrantSource(Generic[P]):
             return False
         await self.token()
         return True
+
+    async def seconds_until_refresh(self, *, in_use: bool) -> float:
+        """Return after how many seconds the stored grant is to be refreshed; infinity for never, or without one.
+
+        After a failure, these are the seconds until the provider may be asked again.
+
+        Args:
+            in_use: whether to refresh it before its access token expires; otherwise only if not used for a while.
+
+        Raises:
+            MailError: it cannot be read.
+        """
+        grant = await self._store.load()
+        if grant is None:
+            return math.inf
+        seconds = self._schedule.seconds_until_refresh(grant, in_use=in_use)
+        failure = self._relevant_failure(grant)
+        return seconds if failure is None else max(seconds, self._backoff.remaining(failure))
 
     async def obtain(self, person: P) -> Grant:
         """Obtain a new grant and store it in place of the old one.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from mailslot.oauth.timing import MAX_IDLE, Clocks, TokenTiming, forced_refresh_age, timing_of_stored
@@ -54,6 +55,17 @@ class TokenSchedule:
         """Whether a grant was not used for so long that its refresh token might expire."""
         age = self._clocks.monotonic() - self._timing(grant).issued_at
         return grant.refresh_token is not None and age >= MAX_IDLE
+
+    def seconds_until_refresh(self, grant: Grant, *, in_use: bool) -> float:
+        """Return after how many seconds a grant is to be refreshed; infinity for never.
+
+        Args:
+            grant: the grant.
+            in_use: whether its access token is needed all the time; otherwise only what `is_idle` says counts.
+        """
+        timing = self._timing(grant)
+        due = timing.issued_at + MAX_IDLE if grant.refresh_token is not None else math.inf
+        return max(min(due, timing.refresh_at if in_use else math.inf) - self._clocks.monotonic(), 0.0)
 
     def _timing(self, grant: Grant) -> TokenTiming:
         if grant.access_token is None:

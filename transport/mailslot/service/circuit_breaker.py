@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Final
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
 
 from anyio.to_thread import run_sync
 
 from mailslot.errors import MailError
 from mailslot.oauth.grant import Grant, copied_home_error
+from mailslot.service.disposition import DeliveryFailure
 from mailslot.slots.grant_store import GRANT_FIELD
 from mailslot.slots.settings import directory_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from mailslot.service.disposition import DeliveryFailure
     from mailslot.slots.records import Records
 
 BACKOFF: Final = (15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0)
@@ -91,6 +92,23 @@ class CircuitBreaker:
         self.failure = self._until = None
         self._failures = 0
         return was_open
+
+    def state(self, now: float) -> dict[str, Any] | None:
+        """Return why and until when attempts are stopped, as JSON values for another process; None if they are not.
+
+        Args:
+            now: the wall clock's time.
+        """
+        if self.failure is None:
+            return None
+        until = None if self._until is None else now + self._until - self._monotonic()
+        return {"failure": asdict(self.failure), "failures": self._failures, "until": until}
+
+    def restore(self, state: Mapping[str, Any], now: float) -> None:
+        """Continue from what `state` has returned in another process."""
+        self.failure = DeliveryFailure(**state["failure"])
+        self._failures = state["failures"]
+        self._until = None if state["until"] is None else self._monotonic() + state["until"] - now
 
 
 class SettingsWatch:

@@ -42,6 +42,22 @@ _MAX_WAIT: Final = 3600.0
 logger = logging.getLogger(__name__)
 
 
+def pause_after(report: PollReport, interval: float, failures: int) -> float:
+    """Return the seconds from the beginning of a poll to the next one; infinity if none is planned.
+
+    Args:
+        report: the poll's report.
+        interval: the seconds between two polls; 0.0 if polls are by hand only.
+        failures: how many polls have failed in a row, this one included.
+    """
+    pause = interval or math.inf
+    if report.ok and report.left:
+        pause = 0.0
+    elif report.retryable:
+        pause = min(pause, _FIRST_PAUSE * 2 ** min(failures - 1, 10))
+    return max(pause, report.pause)
+
+
 class PollLoop:
     """The polling of one record."""
 
@@ -155,16 +171,8 @@ class PollLoop:
             raise
         self._polled = began
         self._failures = 0 if report.ok else self._failures + 1
-        pause = self._pause_after(report)
+        pause = pause_after(report, self._interval, self._failures)
         self._due = began + pause if pause < math.inf else None
-
-    def _pause_after(self, report: PollReport) -> float:
-        pause = self._interval or math.inf
-        if report.ok and report.left:
-            pause = 0.0
-        elif report.retryable:
-            pause = min(pause, _FIRST_PAUSE * 2 ** min(self._failures - 1, 10))
-        return max(pause, report.pause)
 
     async def _handle(self) -> None:
         if await next_due(self._device, self._record) == 0:

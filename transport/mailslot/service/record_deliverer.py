@@ -6,7 +6,7 @@ import logging
 import random
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 from anyio.to_thread import run_sync
@@ -26,7 +26,7 @@ from mailslot.slots.connector import open_smtp
 from mailslot.spool.errors import SpoolError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from mailslot.diagnosis.catalogue import Explanation
     from mailslot.service.device import Device
@@ -106,6 +106,26 @@ class RecordDeliverer:
         self._stopping = True
         self.wake()
 
+    async def state(self) -> dict[str, Any] | None:
+        """Return what another process needs to know about failures, as JSON values; None if there is nothing."""
+        breaker = self.breaker.state(self._device.now())
+        if breaker is None:
+            return None
+        documents = self._device.records.place.documents
+        # Read before the comparison, so that a change in between counts as one.
+        version = str(await run_sync(documents.configuration_version))
+        changed = await self._settings_watch.changed()
+        return {"breaker": breaker, "newest": self._newest_job_id, "version": None if changed else version}
+
+    async def resume(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `state` has returned in another process, unless the settings or secrets are others now."""
+        version = str(await run_sync(self._device.records.place.documents.configuration_version))
+        await self._settings_watch.changed()
+        self._newest_job_id = state["newest"]
+        self.breaker.restore(state["breaker"], self._device.now())
+        if state["version"] != version:
+            await self._reset_breaker()
+
     async def work(self) -> None:
         """Deliver due jobs until `stop`."""
         while not self._stopping:
@@ -134,6 +154,14 @@ class RecordDeliverer:
         """Deliver the jobs that are due now, and return."""
         while not self._stopping and (job := await self._next_job()) is not None:
             await self._run_session(job, self._next_job)
+
+    async def drain_and_log(self) -> None:
+        """Deliver the jobs that are due now, and return; an error is logged, since other records are not concerned."""
+        try:
+            with ExitGuard():
+                await self.drain()
+        except Exception as error:  # noqa: BLE001 - a plugin may raise anything
+            logger.warning("Delivery has failed: %s", describe_error(error), extra={"record": self.via})
 
     async def deliver(self, job_id: int, progress: Callable[[int, int], None] = _ignore_progress) -> None:
         """Try to deliver one job, whether or not it is due.

@@ -26,10 +26,15 @@ async def refresh_tokens(device: Device) -> None:
         await device.pause(_HOUR)
 
 
-async def refresh_when_due(device: Device, record: str) -> None:
+async def refresh_when_due(device: Device, record: str, *, in_use: bool = False) -> None:
     """Refresh a record's token if that is due, and log if the newest one cannot be saved.
 
-    A failure is logged, and the refresh is tried again an hour later.
+    A failure is logged; the caller tries again later.
+
+    Args:
+        device: the device.
+        record: the record.
+        in_use: whether to refresh the token before it expires; otherwise only if it was not used for a while.
     """
     extra = {"record": record}
     try:
@@ -37,7 +42,9 @@ async def refresh_when_due(device: Device, record: str) -> None:
             source = (await device.connector.profile(record)).token_source
             if not isinstance(source, GrantSource):
                 return
-            if await source.refresh_if_idle():
+            if in_use:
+                await source.token()
+            elif await source.refresh_if_idle():
                 logger.info("The token was renewed, since it was not used for a while", extra=extra)
     except InputError:
         # It is not configured; an error at its next use says so.

@@ -7,7 +7,7 @@ import math
 import random
 from contextlib import aclosing, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
@@ -21,7 +21,7 @@ from mailslot.service.wall_clock import WallClock
 from mailslot.slots.slot import PROTOCOLS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from anyio.abc import TaskGroup
 
@@ -33,6 +33,9 @@ GRACE: Final = 8.0
 
 STORE: Final = "delivery"
 """The store for the counts of sent messages, and for the time when the device was last up."""
+
+_BREAKER: Final = "breaker "
+"""In that store, before the name of a record: what has stopped attempts, for the next process."""
 
 _TICK: Final = 1.0
 _MINUTE: Final = 60.0
@@ -121,6 +124,56 @@ class Worker:
                     await deliverer.drain()
             finally:
                 await self._end()
+
+    @property
+    def records(self) -> frozenset[str]:
+        """The records that send."""
+        return frozenset(self._deliverers)
+
+    async def work_once(self) -> float | None:
+        """Deliver the jobs that are due now, look after the others as a service does all the time, and return.
+
+        What stops attempts for a record is kept for the next process.
+
+        Returns:
+            seconds until held jobs are to be tried again; None if a person must act first.
+
+        Raises:
+            SpoolError: `spool_busy`, another process delivers; or the spool cannot be used.
+        """
+        async with self._spool.delivery_lock():
+            await self._begin()
+            try:
+                known = await self._store.items()
+                for record, deliverer in self._deliverers.items():
+                    if (state := known.get(f"{_BREAKER}{record}")) is not None:
+                        await deliverer.resume(state)
+                await self._spool.prune()
+                await self._resubmit_doubtful_jobs()
+                due = await self._spool.first_due_times()
+                async with anyio.create_task_group() as group:
+                    for record, deliverer in self._deliverers.items():
+                        deliverer.due_at = due.get(record)
+                        group.start_soon(deliverer.drain_and_log)
+                await self._keep_breakers(known)
+            finally:
+                await self._end()
+            probes = [each.breaker.remaining() for each in self._deliverers.values() if each.breaker.needs_operator]
+            return min((each for each in probes if each is not None), default=None)
+
+    async def _keep_breakers(self, known: Mapping[str, object]) -> None:
+        values: dict[str, Any] = {}
+        for record, deliverer in self._deliverers.items():
+            if (state := await deliverer.state()) is not None:
+                values[f"{_BREAKER}{record}"] = state
+            breaker = deliverer.breaker
+            if (failure := breaker.failure) is not None and not breaker.needs_operator:
+                # Jobs that were accepted meanwhile wait as well.
+                until = self._device.now() + (breaker.remaining() or 0.0)
+                await self._spool.suspend(record, failure.cause, failure.sentence, until=until)
+        over = [key for key in known if key.startswith(_BREAKER) and key not in values]
+        if over or any(known.get(key) != value for key, value in values.items()):
+            await self._store.update(values, over)
 
     async def deliver(self, job_id: int, progress: Callable[[int, int], None] | None = None) -> Job:
         """Try to deliver one job now, whether or not it is due.

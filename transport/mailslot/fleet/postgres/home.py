@@ -28,15 +28,25 @@ def find_device(database: FleetDatabase, tenant: str, device: str) -> DeviceId:
     Raises:
         InputError: there is none, or the database cannot be used.
     """
-    with as_input_error(), database.connection() as connection:
-        check_version(version_of(connection))
-        row = connection.execute(f"SELECT * FROM {SCHEMA}.find_device(%s, %s)", (tenant, device)).fetchone()
-    if row is None:
+    found = look_up_device(database, tenant, device)
+    if found is None:
         raise InputError(
             f"There is no device {tenant}/{device} in the fleet: add it by mailslot fleet add {tenant}/{device}",
             stage="resolve",
         )
-    return DeviceId(tenant, device, row["tenant"], row["device"])
+    return found
+
+
+def look_up_device(database: FleetDatabase, tenant: str, device: str) -> DeviceId | None:
+    """Return a device by the names of its tenant and itself; None if there is none.
+
+    Raises:
+        InputError: the database cannot be used.
+    """
+    with as_input_error(), database.connection() as connection:
+        check_version(version_of(connection))
+        row = connection.execute(f"SELECT * FROM {SCHEMA}.find_device(%s, %s)", (tenant, device)).fetchone()
+    return None if row is None else DeviceId(tenant, device, row["tenant"], row["device"])
 
 
 def check_version(version: int) -> None:

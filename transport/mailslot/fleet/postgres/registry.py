@@ -53,10 +53,14 @@ class Registry:
 
     def init(self) -> int:
         """Create the tables, or bring them up to date; return how many steps this took."""
+        from mailslot.fleet.engine import create_schema  # noqa: PLC0415 - only this and workers need procrastinate
+
         with as_input_error(), self._database.connection() as connection:
             if (version := version_of(connection)) > len(MIGRATIONS):
                 check_version(version)
-            return migrate(connection)
+            steps = migrate(connection)
+            create_schema(connection)
+            return steps
 
     def add(self, tenant: str, device: str, master: MasterKey) -> DeviceId:
         """Add a device, and its tenant with a data key if it is new.

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from psycopg import Connection
 
 SCHEMA: Final = "mailslot"
+ENGINE_SCHEMA: Final = "mailslot_wakeups"
+"""The schema of procrastinate, which carries wake-ups between workers. Nothing in it needs to survive."""
+
 ROLE: Final = "mailslot_device"
 """The role of all work for one device. It is no superuser, owns nothing, and cannot read across tenants."""
 
@@ -187,6 +190,72 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             RETURNS SETOF record LANGUAGE sql STABLE SECURITY DEFINER SET search_path = mailslot, pg_temp AS
             'SELECT devices.tenant, devices.id FROM devices JOIN tenants ON tenants.id = devices.tenant
              WHERE tenants.name = tenant_name AND devices.name = device_name'""",
+    ),
+    (
+        # What workers have to do, and when; see `mailslot.fleet.postgres.tasks`. A task is looked at when `wake_at` has
+        # come, which is later than `due_at` while a wake-up is under way.
+        f"""CREATE TABLE tasks (
+            {_OF_DEVICE},
+            record text NOT NULL,
+            kind text NOT NULL,
+            due_at timestamptz NOT NULL,
+            wake_at timestamptz NOT NULL,
+            woken boolean NOT NULL DEFAULT false,
+            period double precision NOT NULL DEFAULT 0,
+            failures integer NOT NULL DEFAULT 0,
+            cause text,
+            PRIMARY KEY (device, record, kind)
+        ) WITH (fillfactor = 70)""",
+        "CREATE INDEX tasks_next ON tasks (tenant, wake_at)",
+        "CREATE INDEX tasks_woken ON tasks (tenant, wake_at) WHERE woken",
+        """CREATE FUNCTION hasten(of_tenant bigint, of_device bigint, of_record text, of_kind text, at timestamptz)
+            RETURNS void LANGUAGE sql SET search_path = mailslot, pg_temp AS
+            'INSERT INTO tasks AS known (tenant, device, record, kind, due_at, wake_at)
+             VALUES (of_tenant, of_device, of_record, of_kind, at, at)
+             ON CONFLICT (device, record, kind) DO UPDATE SET due_at = least(known.due_at, at),
+             wake_at = least(known.wake_at, at) WHERE at < known.due_at OR at < known.wake_at'""",
+        # A job that a worker has claimed is looked at again a minute later, when the lease of a dead one has ended.
+        """CREATE FUNCTION plan_delivery() RETURNS trigger LANGUAGE plpgsql SET search_path = mailslot, pg_temp AS
+            $$ BEGIN
+                PERFORM hasten(NEW.tenant, NEW.device, '', 'deliver', CASE NEW.state
+                    WHEN 'queued' THEN now()
+                    WHEN 'deferred' THEN greatest(now(), to_timestamp(NEW.next_attempt))
+                    ELSE greatest(now() + interval '1 minute', to_timestamp(coalesce(NEW.next_attempt, 0)))
+                END);
+                RETURN NULL;
+            END $$""",
+        """CREATE TRIGGER plan_delivery AFTER INSERT OR UPDATE OF state, next_attempt, delivering ON jobs
+            FOR EACH ROW WHEN (NEW.state IN ('queued', 'deferred', 'sending', 'in_doubt') OR NEW.delivering)
+            EXECUTE FUNCTION plan_delivery()""",
+        # Whoever fetches a mail handles it at once, so others need not look before that.
+        """CREATE FUNCTION plan_handling() RETURNS trigger LANGUAGE plpgsql SET search_path = mailslot, pg_temp AS
+            $$ BEGIN
+                PERFORM hasten(NEW.tenant, NEW.device, NEW.record, 'handle',
+                    greatest(now() + interval '1 minute', to_timestamp(coalesce(NEW.due_at, 0))));
+                RETURN NULL;
+            END $$""",
+        """CREATE TRIGGER plan_handling AFTER INSERT OR UPDATE OF state, due_at ON mails
+            FOR EACH ROW WHEN (NEW.state = 'fetched') EXECUTE FUNCTION plan_handling()""",
+        # Polls and renewals follow from the settings and the tokens, which only the device's keys open. When a device
+        # is removed, its documents go after its own row.
+        """CREATE FUNCTION plan_device() RETURNS trigger LANGUAGE plpgsql SET search_path = mailslot, pg_temp AS
+            $$ DECLARE changed documents;
+            BEGIN
+                IF TG_OP = 'DELETE' THEN changed := OLD; ELSE changed := NEW; END IF;
+                IF (changed.name = 'mailslot.toml' OR starts_with(changed.name, 'vault/'))
+                    AND EXISTS (SELECT FROM devices WHERE id = changed.device) THEN
+                    PERFORM hasten(changed.tenant, changed.device, '', 'plan', now());
+                END IF;
+                RETURN NULL;
+            END $$""",
+        """CREATE TRIGGER plan_device AFTER INSERT OR UPDATE OR DELETE ON documents
+            FOR EACH ROW EXECUTE FUNCTION plan_device()""",
+        # What was there before.
+        """INSERT INTO tasks (tenant, device, record, kind, due_at, wake_at)
+            SELECT tenant, id, '', kind, now(), now() FROM devices, (VALUES ('plan'), ('deliver')) AS kinds (kind)""",
+        """INSERT INTO tasks (tenant, device, record, kind, due_at, wake_at)
+            SELECT tenant, device, record, 'handle', now(), now() FROM mails WHERE state = 'fetched'
+            GROUP BY tenant, device, record""",
     ),
 )
 

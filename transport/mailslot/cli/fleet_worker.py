@@ -1,0 +1,72 @@
+"""The process of ``mailslot fleet worker``."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import anyio
+
+from mailslot.cli.home import fleet_places
+from mailslot.cli.serving import exit_after_timeout, raise_file_limit
+from mailslot.errors import InputError
+from mailslot.fleet.master_key import FileMasterKey
+from mailslot.service.log import set_up_logging
+from mailslot.service.pipeline import find_pipelines
+from mailslot.service.systemd import ServiceManager
+
+if TYPE_CHECKING:
+    from mailslot.fleet.postgres.database import FleetDatabase
+    from mailslot.fleet.worker import FleetWorker
+
+
+def run_worker(url: str, database: FleetDatabase, tasks: int, renewals: int, log: str | None) -> None:
+    """Work for a fleet until a signal comes.
+
+    Args:
+        url: the address of the database.
+        database: the same database.
+        tasks: how many tasks to work for at a time, besides renewals.
+        renewals: how many renewals at a time.
+        log: how to log; None for what suits the stream.
+
+    Raises:
+        InputError: the extra is missing, or the database or the master key cannot be used.
+    """
+    try:
+        from mailslot.fleet.worker import FleetWorker  # noqa: PLC0415 - it needs the extra
+    except ImportError as error:
+        raise InputError(
+            "A fleet's worker needs procrastinate: pip install 'mailslot[fleet]'.", stage="resolve", detail=str(error)
+        ) from error
+    raise_file_limit()
+    written = set_up_logging(sys.stderr, plain=sys.stderr.isatty() if log is None else log == "plain")
+    # It logs each wake-up.
+    logging.getLogger("procrastinate").setLevel(logging.ERROR)
+    manager = ServiceManager.from_environment(os.environ, os.getpid())
+    places = fleet_places()
+    master = FileMasterKey(places.master_key)
+    worker = FleetWorker(url, database, master, places, find_pipelines(), work=tasks, renewals=renewals)
+    try:
+        anyio.run(_run, worker, manager)
+    finally:
+        database.close()
+        written.flush()
+
+
+async def _run(worker: FleetWorker, manager: ServiceManager) -> None:
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+
+        async def stopped() -> None:
+            async for _ in signals:
+                break
+            manager.stopping()
+            exit_after_timeout()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(manager.keep_watchdog)
+            await worker.run(stopped, manager.ready)
+            group.cancel_scope.cancel()

@@ -1,0 +1,232 @@
+"""What a worker does for a task of a device: what the service of a single device does all the time, once."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar, cast
+
+from anyio.to_thread import run_sync
+
+from mailslot.errors import InputError, MailError
+from mailslot.fleet.address import DeviceAddress
+from mailslot.fleet.postgres.errors import DatabaseError, as_os_error
+from mailslot.fleet.postgres.home import PostgresHome, look_up_device
+from mailslot.fleet.postgres.tasks import Kind, Planned, TaskRows
+from mailslot.oauth.grant_source import GrantSource
+from mailslot.service.device import open_device
+from mailslot.service.handling import handle_waiting
+from mailslot.service.log import describe_error
+from mailslot.service.pipeline import poller_of
+from mailslot.service.poll_loop import pause_after
+from mailslot.service.poller import poll_once
+from mailslot.service.service_lock import SERVICE_LOCK
+from mailslot.service.token_refresh import refresh_when_due
+from mailslot.service.worker import Worker
+from mailslot.slots.records import Records
+from mailslot.spool.errors import SpoolError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mailslot.fleet.master_key import MasterKey
+    from mailslot.fleet.opening import FleetPlaces
+    from mailslot.fleet.postgres.database import FleetDatabase
+    from mailslot.fleet.postgres.database import Kind as TransactionKind
+    from mailslot.oauth.timing import Clocks
+    from mailslot.service.device import Device
+    from mailslot.service.pipeline import Pipeline
+
+T = TypeVar("T")
+
+SERVED_ELSEWHERE: Final = 300.0
+"""Seconds for which a device that has a service of its own is left to it."""
+
+_MINUTE: Final = 60.0
+_DAY: Final = 86_400.0
+_MIN_PAUSE: Final = 2.0
+_MIN_RENEWAL_PAUSE: Final = 15.0
+_RENEWALS_WITHIN: Final = 20.0
+"""Seconds over which renewals are spread that are all due when devices are imported together."""
+
+logger = logging.getLogger(__name__)
+
+
+class DeviceWork:
+    """The work of one process; it may be called for many tasks at a time.
+
+    Args:
+        url: the address of the database.
+        database: the same database.
+        master: the master key.
+        places: where the machine has what belongs to it.
+        pipelines: the pipelines that handle mail.
+        clocks: the clocks of all devices.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        database: FleetDatabase,
+        master: MasterKey,
+        places: FleetPlaces,
+        pipelines: Sequence[Pipeline],
+        clocks: Clocks,
+    ) -> None:
+        self._url = url
+        self._database = database
+        self._master = master
+        self._places = places
+        self._pipelines = pipelines
+        self._clocks = clocks
+        self._works = {
+            "deliver": self._deliver,
+            "poll": self._poll,
+            "handle": self._handle,
+            "renew": self._renew,
+            "plan": self._plan,
+        }
+
+    async def wake(self, tenant: str, device: str, record: str, kind: str) -> None:
+        """Work for a task if it is due. What fails is logged, and the task gets another wake-up after a while."""
+        extra = {"tenant": tenant, "device": device, "record": record}
+        try:
+            await self._wake(tenant, device, record, cast("Kind", kind))
+        except SpoolError as error:
+            if error.cause == "spool_busy":
+                # Another worker is at it, or one has died a moment ago and its lease has not ended yet.
+                logger.info("%s", error, extra=extra)
+            else:
+                logger.warning("Work for a device has failed: %s", error, extra={**extra, "cause": error.cause})
+        except MailError as error:
+            logger.warning("Work for a device has failed: %s", error, extra={**extra, "cause": error.cause})
+        except DatabaseError as error:
+            logger.warning("Work for a device has failed: %s", error.strerror, extra=extra)
+        except Exception as error:  # noqa: BLE001 - a plugin may raise anything, and other devices are not concerned
+            logger.error("Work for a device has failed: %s", describe_error(error), extra=extra)  # noqa: TRY400 - tracebacks may quote secrets
+
+    async def _wake(self, tenant: str, device: str, record: str, kind: Kind) -> None:
+        work = self._works.get(kind)
+        if work is None:  # a newer version of mailslot has planned it
+            return
+        home = await run_sync(self._open, tenant, device)
+        if home is None or not await self._write(home, lambda rows: rows.begin(record, kind), "beside"):
+            return
+        if await run_sync(home.is_locked, SERVICE_LOCK):
+            await self._write(home, lambda rows: rows.leave(record, kind, SERVED_ELSEWHERE), "beside")
+            return
+        async with open_device(Records(home), clocks=self._clocks) as opened:
+            await work(home, opened, record)
+
+    def _open(self, tenant: str, device: str) -> PostgresHome | None:
+        found = look_up_device(self._database, tenant, device)
+        if found is None:
+            return None
+        address = DeviceAddress(self._url, tenant, device)
+        return PostgresHome(self._database, found, address, self._master, self._places.folder / tenant / device)
+
+    async def _deliver(self, home: PostgresHome, device: Device, record: str) -> None:
+        del record
+        worker = Worker(device)
+        probe = await worker.work_once()
+        await self._write(home, lambda rows: rows.settle_delivery(worker.records, probe))
+
+    async def _poll(self, home: PostgresHome, device: Device, record: str) -> None:
+        pipeline, period = poller_of(self._pipelines, record), self._period(device, record)
+        if pipeline is None or not period:
+            await self._write(home, lambda rows: rows.remove(record, "poll"))
+            return
+        began = device.monotonic()
+        report = await poll_once(device, record, pipeline)
+        passed = device.monotonic() - began
+
+        def settle(rows: TaskRows) -> None:
+            failures = 0 if report.ok else rows.failures(record, "poll") + 1
+            pause = pause_after(report, period, failures) - passed
+            rows.settle(record, "poll", max(pause, _MIN_PAUSE), cause=report.cause)
+            rows.settle_handling(record)
+
+        await self._write(home, settle)
+
+    async def _handle(self, home: PostgresHome, device: Device, record: str) -> None:
+        pipeline = poller_of(self._pipelines, record)
+        if pipeline is None:
+            await self._write(home, lambda rows: rows.settle(record, "handle", _DAY))
+            return
+        async with device.spool.ledger.polling_lock(record):
+            await handle_waiting(device, record, pipeline)
+        await self._write(home, lambda rows: rows.settle_handling(record))
+
+    async def _renew(self, home: PostgresHome, device: Device, record: str) -> None:
+        in_use = self._is_polled(device, record)
+        await refresh_when_due(device, record, in_use=in_use)
+        seconds = await self._seconds_until_renewal(device, record)
+        if seconds == math.inf:
+            await self._write(home, lambda rows: rows.remove(record, "renew"))
+            return
+        grant = await device.records.tokens.store(record).load()
+        cause = None if grant is None or grant.failure is None else grant.failure.cause
+        pause = max(seconds, _MIN_RENEWAL_PAUSE)
+        await self._write(home, lambda rows: rows.settle(record, "renew", pause, cause=cause))
+
+    async def _plan(self, home: PostgresHome, device: Device, record: str) -> None:
+        version = await run_sync(home.documents.configuration_version)
+        await device.refresh()
+        await device.remove_abandoned_folders()
+        planned: list[Planned] = []
+        unknown: list[str] = []
+        for each in device.slots.protocols:
+            part = _part(home.device.number, each)
+            if self._is_polled(device, each):
+                period = self._period(device, each)
+                planned.append(Planned(each, "poll", part * period, period))
+            try:
+                seconds = await self._seconds_until_renewal(device, each)
+            except MailError as error:
+                logger.warning("A token cannot be planned for: %s", error, extra={"record": each})
+                unknown.append(each)
+                continue
+            if seconds < math.inf:
+                planned.append(Planned(each, "renew", max(seconds, part * _RENEWALS_WITHIN)))
+
+        def write(rows: TaskRows) -> None:
+            rows.replan(planned, unknown)
+            with home.documents.within(rows):
+                if home.documents.configuration_version() == version:
+                    rows.remove(record, "plan")
+
+        await self._write(home, write)
+
+    def _is_polled(self, device: Device, record: str) -> bool:
+        return self._period(device, record) > 0 and poller_of(self._pipelines, record) is not None
+
+    def _period(self, device: Device, record: str) -> float:
+        """Return the seconds between two polls of a record; 0.0 if it is not polled, or has no server yet."""
+        settings = device.records.settings.current().records.get(record)
+        if settings is None or settings.server is None or device.slots.protocols.get(record) != "POP":
+            return 0.0
+        return settings.check_interval * _MINUTE
+
+    async def _seconds_until_renewal(self, device: Device, record: str) -> float:
+        try:
+            source = (await device.connector.profile(record)).token_source
+        except InputError:
+            return math.inf  # it is not configured
+        if not isinstance(source, GrantSource):
+            return math.inf
+        return await source.seconds_until_refresh(in_use=self._is_polled(device, record))
+
+    async def _write(self, home: PostgresHome, work: Callable[[TaskRows], T], kind: TransactionKind = "write") -> T:
+        return await run_sync(partial(self._write_blocking, home, work, kind))
+
+    def _write_blocking(self, home: PostgresHome, work: Callable[[TaskRows], T], kind: TransactionKind) -> T:
+        with as_os_error(), self._database.device_transaction(home.device, kind) as connection:
+            return work(TaskRows(connection, home.device))
+
+
+def _part(device: int, record: str) -> float:
+    """Return a number from 0 to 1 that is always the same for a record, and evenly spread over all records."""
+    digest = hashlib.sha256(f"{device}/{record}".encode()).digest()
+    return int.from_bytes(digest[:4]) / 2**32

@@ -1,0 +1,207 @@
+"""The engine: procrastinate, which carries wake-ups from the scan to the workers of all machines.
+
+A wake-up says only which task to look at. It may be lost, come twice, or come late: the task itself is in our own
+table, and whoever is woken looks there first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio
+from anyio.to_thread import run_sync
+from procrastinate import App, PsycopgConnector
+from procrastinate.jobs import DeleteJobCondition, Status
+from procrastinate.schema import SchemaManager
+from psycopg import Error
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from mailslot.errors import InputError
+from mailslot.fleet.postgres.due_scan import QUEUE, RENEWALS, TASK, scan
+from mailslot.fleet.postgres.schema import ENGINE_SCHEMA
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable
+
+    from psycopg import AsyncConnection
+
+    from mailslot.fleet.postgres.database import FleetDatabase, Rows
+
+_SCANS: Final = "scans"
+
+_SCAN_AT: Final = "* * * * * */2"
+"""When to scan: every two seconds."""
+
+_CLEAN_UP_AT: Final = "* * * * * */15"
+_DEAD_AFTER: Final = 40.0
+"""Seconds after which a process that gives no sign of life counts as dead."""
+
+_POLL_INTERVAL: Final = 1.0
+_FIRST_PAUSE: Final = 1.0
+_MAX_PAUSE: Final = 30.0
+
+logger = logging.getLogger(__name__)
+
+
+def engine_version() -> str:
+    """Return what is installed, as the comment on the schema says it."""
+    return f"procrastinate {version('procrastinate')}"
+
+
+def create_schema(connection: Rows) -> None:
+    """Create the engine's tables, in place of those of another version; wake-ups in them come again by themselves."""
+    with connection.transaction():
+        if _installed(connection) == engine_version():
+            return
+        connection.execute(f"DROP SCHEMA IF EXISTS {ENGINE_SCHEMA} CASCADE".encode())
+        connection.execute(f"CREATE SCHEMA {ENGINE_SCHEMA}".encode())
+        connection.execute(f"SET LOCAL search_path = {ENGINE_SCHEMA}, pg_temp".encode())
+        connection.execute(SchemaManager.get_schema())
+        connection.execute(f"COMMENT ON SCHEMA {ENGINE_SCHEMA} IS '{engine_version()}'".encode())
+
+
+def check_schema(connection: Rows) -> None:
+    """Check that the engine's tables are those of the version that is installed.
+
+    Raises:
+        InputError: they are not.
+    """
+    if _installed(connection) != engine_version():
+        raise InputError(
+            "The fleet's tables for workers are of another version: run mailslot fleet init.", stage="resolve"
+        )
+
+
+def _installed(connection: Rows) -> str | None:
+    row = connection.execute(
+        "SELECT obj_description(oid, 'pg_namespace') AS version FROM pg_namespace WHERE nspname = %s", (ENGINE_SCHEMA,)
+    ).fetchone()
+    return None if row is None else row["version"]
+
+
+class _Pool(AsyncConnectionPool[Any]):
+    """A pool whose transactions find the engine's tables, also behind a pooler that changes connections."""
+
+    @asynccontextmanager
+    async def connection(self, timeout: float | None = None) -> AsyncGenerator[AsyncConnection[Any]]:
+        async with super().connection(timeout) as connection:
+            await connection.execute("SELECT set_config('search_path', %s, true)", (f"{ENGINE_SCHEMA}, pg_temp",))
+            yield connection
+
+
+class Engine:
+    """The engine of one process, on asyncio.
+
+    Args:
+        url: the address of the database.
+        database: the same database, for scans.
+        wake: works for a task, named by tenant, device, record and kind; it raises nothing but a cancellation.
+        work: how many tasks to work for at a time, besides renewals.
+        renewals: how many renewals at a time.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        database: FleetDatabase,
+        wake: Callable[[str, str, str, str], Awaitable[None]],
+        *,
+        work: int,
+        renewals: int,
+    ) -> None:
+        self._database = database
+        self._wake = wake
+        self._queues = {_SCANS: 1, RENEWALS: renewals, QUEUE: work}
+        connector = PsycopgConnector(
+            conninfo=url,
+            pool_factory=_Pool,
+            min_size=1,
+            max_size=4,
+            timeout=15.0,
+            kwargs={"prepare_threshold": None, "connect_timeout": 10, "application_name": "mailslot wake-ups"},
+        )
+        self._app = App(connector=connector)
+        self._register()
+
+    def _register(self) -> None:
+        app = self._app
+
+        @app.task(name=TASK)
+        async def wake(tenant: str, device: str, record: str, kind: str) -> None:
+            await self._wake(tenant, device, record, kind)
+
+        @app.periodic(cron=_SCAN_AT)
+        @app.task(name="scan", queue=_SCANS, queueing_lock="scan", lock="scan")
+        async def find_due(timestamp: int) -> None:
+            del timestamp
+            await self._guard(self._scan)
+
+        @app.periodic(cron=_CLEAN_UP_AT)
+        @app.task(name="clean up", queue=_SCANS, queueing_lock="clean up")
+        async def clean_up(timestamp: int) -> None:
+            del timestamp
+            await self._guard(self._forget_dead)
+
+    async def run(self, stopped: Callable[[], Awaitable[None]], *, grace: float) -> None:
+        """Work until `stopped` returns; what is being done then may take `grace` seconds more."""
+        # Not tasks of anyio, which would cancel procrastinate again and again while it finishes its work.
+        tasks = [
+            asyncio.create_task(self._run_queue(queue, number, grace), name=queue)
+            for queue, number in self._queues.items()
+        ]
+        try:
+            await stopped()
+        finally:
+            with anyio.CancelScope(shield=True):
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks)
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncGenerator[None]:
+        """Hold the engine's connections while the block runs."""
+        async with self._app.open_async():
+            yield
+
+    async def _run_queue(self, queue: str, number: int, grace: float) -> None:
+        pause = _FIRST_PAUSE
+        while True:
+            began = anyio.current_time()
+            try:
+                await self._app.run_worker_async(
+                    queues=[queue],
+                    concurrency=number,
+                    name=queue,
+                    # A pooler does not pass notifications on.
+                    listen_notify=False,
+                    fetch_job_polling_interval=_POLL_INTERVAL,
+                    shutdown_graceful_timeout=grace,
+                    delete_jobs=DeleteJobCondition.ALWAYS,
+                    install_signal_handlers=False,
+                    stalled_worker_timeout=_DEAD_AFTER,
+                )
+            except Exception as error:  # noqa: BLE001 - such as without a database; the other queues must continue
+                logger.warning("Wake-ups cannot be fetched, and this is tried again: %s", type(error).__name__)
+            if anyio.current_time() - began > 2 * _MAX_PAUSE:
+                pause = _FIRST_PAUSE
+            await anyio.sleep(pause)
+            pause = min(2 * pause, _MAX_PAUSE)
+
+    async def _guard(self, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except (Error, PoolTimeout) as error:
+            logger.warning("The tasks that are due could not be looked for: %s", type(error).__name__)
+
+    async def _scan(self) -> None:
+        await run_sync(scan, self._database)
+
+    async def _forget_dead(self) -> None:
+        """Forget wake-ups that dead processes have taken, whose locks would keep others waiting."""
+        manager = self._app.job_manager
+        for job in await manager.get_stalled_jobs(seconds_since_heartbeat=_DEAD_AFTER):
+            await manager.finish_job(job, status=Status.FAILED, delete_job=True)

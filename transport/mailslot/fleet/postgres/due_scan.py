@@ -1,0 +1,111 @@
+"""The scan for due tasks of all tenants, and what is known of all tasks, as the owner of the tables.
+
+The engine holds few wake-ups at a time for each tenant: the others wait in the table, where those of one tenant do not
+stand in the way of another's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from mailslot.fleet.postgres.schema import ENGINE_SCHEMA, SCHEMA
+
+if TYPE_CHECKING:
+    from mailslot.fleet.postgres.database import FleetDatabase, Rows
+
+PER_TENANT: Final = 50
+"""The maximum wake-ups of a tenant in the engine."""
+
+AGAIN_AFTER: Final = 60.0
+"""Seconds after which a task whose wake-up was not followed by anything gets another one."""
+
+LATE_AFTER: Final = 60.0
+"""Seconds after which a due task counts as late."""
+
+TASK: Final = "wake"
+"""The name of the task in the engine."""
+
+QUEUE: Final = "work"
+RENEWALS: Final = "renewals"
+"""The queue of renewals, which have workers of their own, so that slow polls do not keep them waiting."""
+
+# Renewals have a lock beside that of the record, since they may run while it is polled. The lock of a delivery is the
+# device's, as in its queue.
+_SCAN: Final = f"""
+    WITH found AS (
+        SELECT tasks.* FROM tenants
+        CROSS JOIN LATERAL (SELECT count(*) AS number FROM tasks
+            WHERE tasks.tenant = tenants.id AND woken AND wake_at > now()) AS waiting
+        CROSS JOIN LATERAL (SELECT tasks.tenant, tasks.device, tasks.record, tasks.kind, tasks.wake_at FROM tasks
+            WHERE tasks.tenant = tenants.id AND tasks.wake_at <= now() ORDER BY tasks.wake_at
+            LIMIT greatest(%(most)s - waiting.number, 0) FOR UPDATE SKIP LOCKED) AS tasks
+    ), moved AS (
+        UPDATE tasks SET woken = true, wake_at = now() + make_interval(secs => %(again)s) FROM found
+        WHERE tasks.device = found.device AND tasks.record = found.record AND tasks.kind = found.kind
+        RETURNING tasks.tenant, tasks.device, tasks.record, tasks.kind, found.wake_at AS since
+    ), named AS (
+        SELECT moved.*, tenants.name AS tenant_name, devices.name AS device_name,
+            concat_ws('/', moved.device, moved.record, moved.kind) AS name,
+            concat_ws('/', moved.device, moved.record,
+                CASE WHEN kind IN ('poll', 'handle') THEN 'mail' ELSE kind END) AS lock,
+            row_number() OVER (PARTITION BY moved.tenant ORDER BY since) AS turn
+        FROM moved JOIN devices ON devices.id = moved.device JOIN tenants ON tenants.id = moved.tenant
+    ), wakeups AS (
+        SELECT row(CASE kind WHEN 'renew' THEN '{RENEWALS}' ELSE '{QUEUE}' END, '{TASK}', 0, lock, name,
+            jsonb_build_object('tenant', tenant_name, 'device', device_name, 'record', record, 'kind', kind), NULL
+            )::procrastinate_job_to_defer_v1 AS wakeup, turn, since
+        FROM named WHERE NOT EXISTS (SELECT FROM procrastinate_jobs WHERE queueing_lock = name AND status = 'todo')
+    )
+    SELECT (SELECT count(*) FROM found)::integer AS found,
+        (SELECT cardinality(procrastinate_defer_jobs_v1(array_agg(wakeup ORDER BY turn, since)))
+            FROM wakeups HAVING count(*) > 0) AS deferred
+"""
+
+_COUNTS: Final = """
+    SELECT tenants.name AS tenant, count(tasks.kind)::integer AS tasks,
+        (count(*) FILTER (WHERE due_at <= now()))::integer AS due,
+        (count(*) FILTER (WHERE due_at <= now() - make_interval(secs => %(late)s)))::integer AS late,
+        (count(*) FILTER (WHERE failures > 0))::integer AS failing,
+        coalesce(extract(epoch FROM max(now() - due_at) FILTER (WHERE due_at <= now())), 0)::double precision AS longest
+    FROM tenants LEFT JOIN tasks ON tasks.tenant = tenants.id AND NOT EXISTS (SELECT FROM leases
+        WHERE leases.device = tasks.device AND leases.name = 'service' AND until > clock_timestamp())
+    GROUP BY tenants.name ORDER BY tenants.name
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskCounts:
+    """How the tasks of a tenant stand; those of devices that have a service of their own do not count.
+
+    Attributes:
+        tasks: how many there are.
+        due: how many are due, including those in work.
+        late: how many have been due for more than `LATE_AFTER`.
+        failing: how many have failed when they were last tried.
+        longest: for how many seconds the oldest has been due.
+    """
+
+    tasks: int = 0
+    due: int = 0
+    late: int = 0
+    failing: int = 0
+    longest: float = 0.0
+
+
+def scan(database: FleetDatabase, most: int = PER_TENANT) -> int:
+    """Wake workers for the tasks that are due, in one transaction; return how many were found. Blocks."""
+    with database.connection() as connection, connection.transaction():
+        _set_path(connection)
+        row = connection.execute(_SCAN.encode(), {"most": most, "again": AGAIN_AFTER}).fetchone()
+        return 0 if row is None else int(row["found"])
+
+
+def counts(connection: Rows) -> dict[str, TaskCounts]:
+    """Return how the tasks of each tenant stand, in a transaction of the owner."""
+    found = connection.execute(_COUNTS.encode(), {"late": LATE_AFTER})
+    return {row.pop("tenant"): TaskCounts(**row) for row in found}
+
+
+def _set_path(connection: Rows) -> None:
+    connection.execute("SELECT set_config('search_path', %s, true)", (f"{SCHEMA}, {ENGINE_SCHEMA}, pg_temp",))
