@@ -30,7 +30,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
 
 
 def test_a_password_from_standard_input(tmp_path: Path) -> None:
-    done = mailslot("--home", tmp_path, "panel", "password", typed=f"{PASSWORD}\n")
+    done = mailslot("--home", tmp_path, "panel", "password", typed=f"{PASSWORD}\nof somebody else\n")
     assert (done.returncode, done.stdout, done.stderr) == (0, "The panel's password is set.\n", "")
     assert Password(tmp_path).verify(Secret(PASSWORD))
     short = mailslot("--home", tmp_path, "panel", "password", typed="short")

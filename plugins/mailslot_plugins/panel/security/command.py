@@ -22,10 +22,11 @@ def _panel() -> None:
 def password(context: typer.Context) -> None:
     """Set the administrator's password, for example after it was forgotten. All sessions are signed out.
 
-    The password is asked for on the terminal, or read from standard input: mailslot panel password < file
+    The password is asked for on the terminal, or is the first line of standard input.
 
     Examples:
         mailslot panel password
+        mailslot panel password < file
     """
     try:
         from mailslot_plugins.panel.security.password import Password  # noqa: PLC0415 - argon2 comes with an extra
@@ -41,7 +42,10 @@ def password(context: typer.Context) -> None:
 
 def _entered() -> Secret:
     if not sys.stdin.isatty():
-        return Secret(sys.stdin.read().removesuffix("\n").removesuffix("\r"))
+        try:
+            return Secret(sys.stdin.readline().removesuffix("\n").removesuffix("\r"))
+        except UnicodeDecodeError:  # its text is not used, since it quotes what was entered
+            raise InputError("What was entered is not text in the terminal's encoding.", stage="resolve") from None
     entered = Secret(getpass("new password: "))
     if entered != getpass("once more: "):
         raise InputError("The two passwords do not match. Nothing has changed.", stage="resolve")
