@@ -100,6 +100,8 @@ class TokenState:
             return word(FOLDER, "from_elsewhere", language) if self.from_elsewhere else ""
         if health.state == "expiring" and health.cause == "token_not_renewable":
             return word(FOLDER, "not_renewable", language)
+        if health.failure is not None and health.failure.unconfirmed:
+            return word(FOLDER, "asked_once_more", language)
         if health.cause is not None:
             # With facts, the catalogue's sentence is used instead of the stored one.
             facts = {"account": self.settings.account or ""}
