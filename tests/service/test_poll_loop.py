@@ -14,8 +14,11 @@ from mailslot.service import poller
 from mailslot.service.device import Device
 from mailslot.service.pipeline import Later
 from mailslot.service.poll_loop import PollLoop
+from mailslot.service.poller import STORE
+from mailslot.slots.records import Records
 from mailslot_plugins.sandbox import DOVECOT, GMAIL, Fault
-from service.polling_device import RECORD, PollingDevice, run_polling_device
+from mailslot_plugins.sandbox.demo_device import obtain_token
+from service.polling_device import RECORD, USER, PollingDevice, run_polling_device
 from service.sending_device import FastClocks
 
 if TYPE_CHECKING:
@@ -82,6 +85,22 @@ async def test_polling_on_request_only(tmp_path: Path) -> None:
             harness.set(check_interval=1)
             assert await harness.device.refresh()
             await until(lambda: harness.keeper.subjects == ["one"])
+
+
+async def test_a_token_that_another_process_obtains_starts_a_poll(tmp_path: Path) -> None:
+    async with run_polling_device(tmp_path, check_interval=1440) as harness:
+        sandbox = harness.sandbox
+        client = {"issuer": sandbox.issuer, "client_id": sandbox.provider.register("panel").id}
+        scopes = f"{sandbox.personality.pop3.scope} offline_access"
+        harness.set(token_source=None, scopes=scopes, **client)
+        harness.add("one")
+        async with polling(harness, speed=20):
+            while not await harness.device.store(STORE).items():  # noqa: ASYNC110 - nothing tells of it
+                await anyio.sleep(0.01)
+            began = harness.clocks.monotonic()
+            await obtain_token(Records(tmp_path), RECORD, USER)
+            await until(lambda: harness.keeper.subjects == ["one"])
+            assert harness.clocks.monotonic() - began < 3600
 
 
 async def test_postponed_mail_is_handled_without_a_poll(tmp_path: Path) -> None:

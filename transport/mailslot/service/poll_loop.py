@@ -10,6 +10,7 @@ import anyio
 
 from mailslot.errors import InputError, MailError
 from mailslot.exit_guard import ExitGuard
+from mailslot.service.circuit_breaker import SettingsWatch
 from mailslot.service.handling import handle_waiting, next_due
 from mailslot.service.poller import poll_once
 from mailslot.slots.maildrop import PushingMaildrop, maildrop_of
@@ -27,6 +28,12 @@ _FIRST_PAUSE: Final = 60.0
 _BUSY_PAUSE: Final = 15.0
 _MIN_PAUSE: Final = 2.0
 """The minimum seconds between two polls that the maildrop triggers."""
+
+_LOOK_AFTER: Final = 2.0
+"""Seconds after which it is looked whether a person has obtained a token or changed a setting, after a failed poll."""
+
+_LOOK_IN_DATABASE_AFTER: Final = 30.0
+"""The same for a device in a database, which has many devices to answer."""
 
 _FIRST_WATCH_PAUSE: Final = 5.0
 """Seconds after which a failed watch is resumed; doubled after each further failure, up to 15 minutes. After a
@@ -71,6 +78,8 @@ class PollLoop:
         self._failures = 0
         self._poll_requested = False
         self._sleep = anyio.CancelScope()
+        self._settings_watch = SettingsWatch(device.records, record)
+        self._look_after = _LOOK_AFTER if device.records.place.is_local else _LOOK_IN_DATABASE_AFTER
 
     async def run(self) -> None:
         """Poll, and handle waiting mail, until cancelled.
@@ -92,7 +101,7 @@ class PollLoop:
                 logger.info("%s", error, extra={"record": self._record})
                 await self._device.pause(_BUSY_PAUSE)
             with anyio.CancelScope() as self._sleep:
-                await self._device.pause(await self._wait())
+                await self._rest()
 
     async def watch(self) -> None:
         """Watch the maildrop for new mail, if it supports that, and trigger polls, until cancelled."""
@@ -163,6 +172,7 @@ class PollLoop:
 
     async def _poll(self) -> None:
         began = self._device.monotonic()
+        await self._settings_watch.changed()
         requested, self._poll_requested = self._poll_requested, False
         try:
             report = await poll_once(self._device, self._record, self._pipeline)
@@ -173,6 +183,23 @@ class PollLoop:
         self._failures = 0 if report.ok else self._failures + 1
         pause = pause_after(report, self._interval, self._failures)
         self._due = began + pause if pause < math.inf else None
+
+    async def _rest(self) -> None:
+        """Wait until something is due; after a failed poll, also until a person has done something about it.
+
+        A token or password that another process stores is no change of the settings, which would end the pause.
+        """
+        wait = await self._wait()
+        while self._failures and wait > self._look_after:
+            changes = self._device.changes
+            await self._device.pause(self._look_after)
+            if await self._settings_watch.changed():
+                self._poll_requested = True
+                return
+            if self._device.changes != changes:
+                return
+            wait = await self._wait()
+        await self._device.pause(wait)
 
     async def _handle(self) -> None:
         if await next_due(self._device, self._record) == 0:
