@@ -16,10 +16,10 @@ from diagnosis.device import Device
 from mailslot.diagnosis import result
 from mailslot.diagnosis.diagnosis import Diagnosis
 from mailslot.diagnosis.history import History
+from mailslot.home.folder import FolderHome
 from mailslot.service.doctor import Check, check_device
-from mailslot.service.service_lock import service_lock
+from mailslot.service.service_lock import SERVICE_LOCK
 from mailslot.slots.records import Records
-from mailslot.vault.lock import blocking_lock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,6 +50,14 @@ async def remember_test(device: Device, slot: str, record: str, cause: str) -> N
     await History(device.home).add(test)
 
 
+async def test_an_entry_without_effect(device: Device) -> None:
+    device.home.mkdir(exist_ok=True)
+    (device.home / "mailslot.toml").write_text('[print]\nallowed_senders = ["@partner", "@example.com"]\n')
+    [check] = (await checks(device))["settings"]
+    assert (check.state, check.subject, check.command) == ("warning", "print", ("show", "print"))
+    assert check.sentence.startswith("@partner in allowed_senders has no effect")
+
+
 async def test_a_new_device(device: Device) -> None:
     found = await checks(device)
     [service] = found["service"]
@@ -60,8 +68,7 @@ async def test_a_new_device(device: Device) -> None:
 
 
 async def test_a_running_service(device: Device) -> None:
-    service_lock(device.home).parent.mkdir(parents=True)
-    with blocking_lock(service_lock(device.home), timeout=60):
+    with FolderHome(device.home).blocking_lock(SERVICE_LOCK, timeout=60):
         assert [check.state for check in (await checks(device))["service"]] == ["ok"]
 
 
@@ -167,8 +174,7 @@ def test_the_command(tmp_path: Path) -> None:
     # With a service there is no fault, and the status is 0.
     home = tmp_path / "home"
     shutil.rmtree(home, ignore_errors=True)
-    service_lock(home).parent.mkdir(parents=True)
-    with blocking_lock(service_lock(home), timeout=60):
+    with FolderHome(home).blocking_lock(SERVICE_LOCK, timeout=60):
         assert mailslot("doctor", **environment).returncode == 0
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from mailslot.slots import keys
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
 MAX_LISTED: Final = 50
 """The most entries of a list, as on office devices."""
@@ -20,22 +21,25 @@ ADDRESS: Final = re.compile(r"[^\s<>\"(),:;@\[\]\\\x00-\x1f\x7f]{1,64}@[\w.-]{1,
 def parse_sender(value: object) -> str:
     """Return an address, or ``@domain`` for a domain without its subdomains, normalised for comparison.
 
-    A domain without a dot, such as in ``bob@partner``, is a mistake: no mail comes from such a domain.
-
     Raises:
         ValueError: it is neither.
     """
     text = keys.text(value).casefold()
     address = keys.address(f"somebody{text}" if text.startswith("@") else text)
-    domain = address.rpartition("@")[2]
-    if not {".", ":"}.intersection(domain) and domain != "localhost":
-        raise ValueError
     return text if text.startswith("@") else address
 
 
 def sender_list(max_entries: int = MAX_LISTED) -> keys.Parser:
     """Return the parser of a setting that is a list of senders."""
-    return keys.list_of(parse_sender, max_items=max_entries)
+    return replace(keys.list_of(parse_sender, max_items=max_entries), useless=_without_senders)
+
+
+def _without_senders(entries: Iterable[str]) -> tuple[str, ...]:
+    """Return the entries whose domain has no dot, such as ``bob@partner``: no mail comes from there."""
+    domains = {entry: entry.rpartition("@")[2] for entry in entries}
+    return tuple(
+        entry for entry, domain in domains.items() if not {".", ":"}.intersection(domain) and domain != "localhost"
+    )
 
 
 def is_listed(address: str, allowed: Collection[str]) -> bool:

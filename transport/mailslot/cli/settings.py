@@ -15,7 +15,7 @@ from mailslot.cli.home import open_records, read_values, slot_directory
 from mailslot.cli.listing import print_listing
 from mailslot.errors import InputError
 from mailslot.slots.gateway.table_groups import GROUPS
-from mailslot.slots.keys import path
+from mailslot.slots.keys import path, useless_items
 from mailslot.slots.section import find_section, section_names
 from mailslot.slots.settings import KEYS, SECRETS
 from mailslot.slots.slot import Slot, slots_of
@@ -63,12 +63,20 @@ def show(
     if not isinstance(found, Slot):
         document = {"section": found.name, **section_overview(records, found)}
         _print(document, found.keys, found.name, as_json=as_json, long=long)
+        for sentence in _useless(records, found):
+            print_error(sentence)
         return
     document = {"slot": found.id, "record": found.record, **record_overview(records, found.record)}
     _print(document, KEYS, f"{found.id}: {found.path}" if long else found.id, as_json=as_json, long=long)
     others = [other.id for other in slots_of(found.record) if other != found]
     if others and not as_json:
         make_console().print(f"The same settings and token are behind {' and '.join(others)}.")
+
+
+def _useless(records: Records, section: Section) -> list[str]:
+    """Return sentences about what is set and has no effect."""
+    given = records.settings.current().sections.get(section.name, {})
+    return [sentence for key, value in given.items() if (sentence := useless_items(section.keys, key, value))]
 
 
 def set_values(

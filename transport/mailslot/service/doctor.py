@@ -23,6 +23,8 @@ from mailslot.errors import MailError
 from mailslot.oauth.presets import presets
 from mailslot.service.json_documents import slot_rows
 from mailslot.service.service_lock import is_service_running
+from mailslot.slots.keys import useless_items
+from mailslot.slots.section import find_section
 from mailslot.spool.limits import SpoolLimits, format_size
 from mailslot.spool.spool import Spool
 
@@ -95,6 +97,7 @@ async def check_device(records: Records) -> list[Check]:
         return [*found, Check("settings", "fault", str(error)), *await _check_queue(records.place)]
     if settings.fault:
         found.append(Check("settings", "fault", f"The settings that were in use stay so: {settings.fault}"))
+    found += await run_sync(list, _check_sections(settings))
     found += await _check_slots(records, settings)
     found += await _check_queue(records.place)
     found.append(await _check_clock(records, settings))
@@ -108,6 +111,16 @@ def _check_service(home: Home) -> Check:
     if is_service_running(home):
         return Check("service", "ok", "The service is running.")
     return Check("service", "fault", "No service is running, so nothing is sent and nothing fetched.", "", ("serve",))
+
+
+def _check_sections(settings: CurrentSettings) -> Iterator[Check]:
+    """Yield what is set and has no effect."""
+    for name, values in settings.sections.items():
+        section = find_section(name)
+        keys = {} if section is None else section.keys
+        for key, value in values.items():
+            if sentence := useless_items(keys, key, value):
+                yield Check("settings", "warning", sentence, name, ("show", name))
 
 
 async def _check_slots(records: Records, settings: CurrentSettings) -> list[Check]:

@@ -14,7 +14,7 @@ from mailslot.net.endpoint import Endpoint, Security
 from mailslot.smtp.address import parse_address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from mailslot.slots.slot import Protocol
 
@@ -75,10 +75,13 @@ class Parser:
     Attributes:
         parse: as `Key.parse`.
         schema: the JSON Schema of the values. `parse` also accepts text for a number or a list.
+        useless: returns the items of a value that have no effect. The file may contain them, so that it stays usable
+            when a rule is added, but nobody may set them.
     """
 
     parse: Callable[[object], Any]
     schema: Mapping[str, Any]
+    useless: Callable[[Any], Sequence[str]] = lambda _value: ()
 
     def __call__(self, value: object) -> Any:  # noqa: ANN401 - whatever the key holds
         """Return the value."""
@@ -211,6 +214,27 @@ def parse_value(known: Mapping[str, Key], key: str, value: object) -> Any:  # no
         raise InputError(
             f"The setting {key} is {quoted_value(value)}; it must be {known[key].allowed}.", stage="resolve", key=key
         ) from None
+
+
+def parse_new_value(known: Mapping[str, Key], key: str, value: object) -> Any:  # noqa: ANN401 - whatever the key holds
+    """Parse a value that somebody sets, as `parse_value` does for one that is in the file.
+
+    Raises:
+        InputError: as for `parse_value`, or an item of it would have no effect.
+    """
+    parsed = parse_value(known, key, value)
+    if sentence := useless_items(known, key, parsed):
+        raise InputError(sentence, stage="resolve", key=key)
+    return parsed
+
+
+def useless_items(known: Mapping[str, Key], key: str, value: object) -> str:
+    """Return a sentence about the items of a value that have no effect; empty if there are none."""
+    parse = known[key].parse if key in known else None
+    items = parse.useless(value) if isinstance(parse, Parser) and value is not None else ()
+    if not items:
+        return ""
+    return f"{', '.join(items)} in {key} has no effect: no address is like that. Correct it, or leave it out."
 
 
 def json_value(value: object) -> Any:  # noqa: ANN401 - whatever JSON and TOML hold

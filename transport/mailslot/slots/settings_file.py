@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mailslot.errors import InputError
 from mailslot.home.folder import home_of
 from mailslot.slots.gateway.table_groups import GROUPS
-from mailslot.slots.keys import parse_value
+from mailslot.slots.keys import parse_new_value, parse_value
 from mailslot.slots.section import find_section
 from mailslot.slots.settings import (
     PROTOCOL_KEY,
@@ -229,9 +229,11 @@ class SettingsFile:
                 for key, value in values.items()
             }
         if table[0] in GROUPS:
-            return {key: parse_value(GROUPS[table[0]].keys, key, value) for key, value in values.items()}
+            return {key: parse_new_value(GROUPS[table[0]].keys, key, value) for key, value in values.items()}
         section = self._find(table[0])
-        return {key: parse_value({} if section is None else section.keys, key, value) for key, value in values.items()}
+        return {
+            key: parse_new_value({} if section is None else section.keys, key, value) for key, value in values.items()
+        }
 
     def _protocol(self, record: str, values: Mapping[str, object | None]) -> Protocol:
         """Return the protocol of a record, which may be a new account."""

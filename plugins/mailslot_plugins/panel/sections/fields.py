@@ -48,6 +48,7 @@ class Field:
         forms: the forms that it can have, as names and texts.
         can_find: whether its value can be a printer that is looked for on the network.
         suggested_by: the pipeline whose page suggests values; empty for none.
+        useless: the items of its value that have no effect.
     """
 
     key: str
@@ -63,6 +64,7 @@ class Field:
     forms: tuple[tuple[str, str], ...] = ()
     can_find: bool = False
     suggested_by: str = ""
+    useless: tuple[str, ...] = ()
 
 
 def make_fields(
@@ -170,7 +172,13 @@ def _field(
         can_find=bool(form) and _is_printer(known),
         command=set_command(section.name, key) if kind == "local" else "",
         suggested_by=known.suggested_by,
+        useless=useless_items_of(known, given.get(key)),
     )
+
+
+def useless_items_of(key: Key, value: object) -> tuple[str, ...]:
+    """Return the items of a value that have no effect."""
+    return tuple(key.parse.useless(value)) if isinstance(key.parse, Parser) and value is not None else ()
 
 
 def _is_printer(key: Key) -> bool:

@@ -23,6 +23,7 @@ from mailslot_plugins.panel.sections.fields import (
     section_name,
     section_text,
     set_command,
+    useless_items_of,
 )
 from mailslot_plugins.printers.discovery import can_discover, discover_printers
 
@@ -122,7 +123,9 @@ def _not_allowed(request: Request, section: Section, wanted: Mapping[str, str | 
     found, language = dict[str, str](), request.state.language
     for key, value in wanted.items():
         try:
-            parse_value(section.keys, key, value)
+            parsed = parse_value(section.keys, key, value)
+            if items := useless_items_of(section.keys[key], parsed):
+                found[key] = text(request, "sections", "useless", items=", ".join(items))
         except InputError:
             found[key] = text(
                 request, "sections", "not_allowed", value=value, allowed=allowed_text(section, key, language)
