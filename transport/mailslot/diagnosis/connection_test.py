@@ -88,7 +88,7 @@ async def check_connection(
         the result; only cancellation is raised.
     """
     test = _ConnectionTest(connector, slot, on_stage)
-    settings = await _tested_settings(connector, slot)
+    settings = await run_sync(tested_settings, connector.records, slot.record)
     try:
         with ExitGuard():
             result = await test.run(send=send)
@@ -105,14 +105,6 @@ async def check_connection(
     except (MailError, OSError) as error:
         logger.warning("The result of the connection test could not be kept: %s", error)
     return result
-
-
-async def _tested_settings(connector: Connector, slot: Slot) -> str:
-    """Return the digest of a slot's settings; empty if they cannot be read, which the test reports."""
-    try:
-        return tested_settings((await run_sync(connector.records.settings.current)).records[slot.record])
-    except (MailError, KeyError):
-        return ""
 
 
 @dataclass

@@ -6,13 +6,14 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Final
 
+from mailslot.errors import MailError
 from mailslot.slots.keys import json_value
 from mailslot.slots.settings import KEYS
 
 if TYPE_CHECKING:
     from mailslot.diagnosis.history import PastTest
     from mailslot.diagnosis.result import TestResult
-    from mailslot.slots.settings import Settings
+    from mailslot.slots.records import Records
 
 _UNTESTED: Final = frozenset(
     {"sender_name", "check_interval", "after_fetch", "first_poll", "flow", "redirect_uri", "redirect_port"}
@@ -20,12 +21,36 @@ _UNTESTED: Final = frozenset(
 """Settings that a test does not depend on."""
 
 
-def tested_settings(settings: Settings) -> str:
-    """Return a digest of the settings that a connection test depends on; secrets are no part of it."""
-    facts = {key: str(json_value(getattr(settings, key))) for key in KEYS if key not in _UNTESTED}
+def tested_settings(records: Records, record: str) -> str:
+    """Return a digest of what a connection test of a record depends on: its settings, and which password is stored.
+
+    Nothing of the password is in it: it has the vault's mark, which also changes when secrets get a new key. Blocks for
+    a moment.
+
+    Args:
+        records: the records.
+        record: the name of one.
+
+    Returns:
+        the digest; empty if the settings or the vault cannot be read.
+    """
+    try:
+        settings = records.settings.current().records[record]
+        facts: dict[str, object] = {
+            key: str(json_value(getattr(settings, key))) for key in KEYS if key not in _UNTESTED
+        }
+        if settings.authentication == "password":
+            facts["stored password"] = records.vault.mark(record, "password")
+    except (MailError, KeyError):
+        return ""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def is_outdated(test: PastTest | TestResult, settings: Settings) -> bool:
-    """Return whether the settings have changed since a test; False for tests that did not record them."""
-    return bool(test.settings) and test.settings != tested_settings(settings)
+def is_outdated(test: PastTest | TestResult, current: str) -> bool:
+    """Return whether the settings have changed since a test; False if that is unknown.
+
+    Args:
+        test: the test.
+        current: the result of `tested_settings` now.
+    """
+    return bool(test.settings) and bool(current) and test.settings != current

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from anyio.to_thread import run_sync
 
 from mailslot.diagnosis.history import History
-from mailslot.diagnosis.tested_settings import is_outdated
+from mailslot.diagnosis.tested_settings import is_outdated, tested_settings
 from mailslot.spool.job import DEVICE_NOTE
 from mailslot.timestamps import iso
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from mailslot.service.poll_report import PollReport
     from mailslot.service.received import ReceivedMail
     from mailslot.slots.records import Records
-    from mailslot.slots.settings import Settings
     from mailslot.slots.slot import Slot
     from mailslot.spool.job import Job
 
@@ -37,9 +36,9 @@ async def slot_rows(records: Records, slots: Collection[Slot]) -> list[dict[str,
     """
     rows = await token_rows(records, slots)
     history = History(records.place)
-    settings = (await run_sync(records.settings.current)).records
     last = {
-        record: _last_test(await history.last(record), settings[record]) for record in {slot.record for slot in slots}
+        record: _last_test(await history.last(record), await run_sync(tested_settings, records, record))
+        for record in {slot.record for slot in slots}
     }
     return [{**row, "last_test": last[row["record"]]} for row in rows]
 
@@ -157,7 +156,7 @@ def _health(health: Health) -> dict[str, Any]:
     return values
 
 
-def _last_test(tests: Sequence[PastTest], settings: Settings) -> dict[str, Any] | None:
+def _last_test(tests: Sequence[PastTest], current: str) -> dict[str, Any] | None:
     """Return a record's newest test, and when a test last passed; None if there was no test."""
     if not tests:
         return None
@@ -167,6 +166,6 @@ def _last_test(tests: Sequence[PastTest], settings: Settings) -> dict[str, Any] 
         "ok": newest.ok,
         "stage": newest.stage,
         "cause": newest.cause,
-        "outdated": is_outdated(newest, settings),
+        "outdated": is_outdated(newest, current),
         "worked_at": next((iso(past.at) for past in tests if past.ok), None),
     }

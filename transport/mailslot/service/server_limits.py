@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from anyio.to_thread import run_sync
 
 from mailslot.diagnosis.history import History
-from mailslot.diagnosis.tested_settings import is_outdated
+from mailslot.diagnosis.tested_settings import tested_settings
 from mailslot.spool.errors import SpoolError
 
 if TYPE_CHECKING:
@@ -74,9 +74,9 @@ class ServerLimits:
         return size if of == server else None
 
     async def _tested(self, record: str) -> int | None:
-        own = (await run_sync(self._records.settings.current)).records.get(record)
+        current = await run_sync(tested_settings, self._records, record)
         for last_test in await self._history.last(record, limit=1):
-            if own is None or not last_test.settings or is_outdated(last_test, own):
+            if not current or last_test.settings != current:
                 # The test may have been of another server.
                 break
             found = [match for line in last_test.transcript if (match := _SIZE_KEYWORD.match(line))]

@@ -75,6 +75,13 @@ class Vault:
         self._documents.recover_if_needed()
         return self._documents.version(_name(record))
 
+    def mark(self, record: str, field: str) -> str:
+        """Return a text that changes whenever a field is set, without decrypting; empty if it has no value."""
+        self._documents.recover_if_needed()
+        sealed = self._parse(record, self._read_file(record)).get(field)
+        # A nonce is random, used once, and no secret.
+        return "" if sealed is None else sealed.nonce.hex()
+
     def write(self, record: str, fields: Mapping[str, Secret | None]) -> None:
         """Set fields atomically, and delete those whose value is None; the others are kept, even if unreadable.
 

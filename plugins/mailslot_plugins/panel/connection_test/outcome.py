@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from mailslot.diagnosis.history import PastTest
     from mailslot.diagnosis.result import TestResult
     from mailslot.diagnosis.stages import StageResult
-    from mailslot.slots.settings import Settings
     from mailslot.slots.slot import Protocol
 
 
@@ -55,7 +54,7 @@ class Outcome:
         return any(stage.name == "send" for stage in self.stages)
 
 
-def outcome_of_result(result: TestResult, protocol: Protocol, language: str, settings: Settings) -> Outcome:
+def outcome_of_result(result: TestResult, protocol: Protocol, language: str, current: str) -> Outcome:
     """Return the outcome of a test that ended recently; the arguments are those of `outcome_of_past_test`."""
     return Outcome(
         ok=result.ok,
@@ -66,20 +65,20 @@ def outcome_of_result(result: TestResult, protocol: Protocol, language: str, set
         detail=result.diagnosis.detail,
         transcript=result.transcript,
         stages=result.stages,
-        outdated=is_outdated(result, settings),
+        outdated=is_outdated(result, current),
         settings=settings_to_enter(result.diagnosis, protocol, language),
         warnings=tuple(explain(with_labels(each, protocol, language), language) for each in result.warnings),
     )
 
 
-def outcome_of_past_test(past: PastTest, protocol: Protocol, language: str, settings: Settings) -> Outcome:
+def outcome_of_past_test(past: PastTest, protocol: Protocol, language: str, current: str) -> Outcome:
     """Return the outcome of a test in the history.
 
     Args:
         past: the test.
         protocol: the record's protocol.
         language: one of the panel's.
-        settings: the record's settings now.
+        current: the result of `tested_settings` for the record.
     """
     diagnosis = Diagnosis(past.cause, past.facts, past.detail)
     return Outcome(
@@ -90,6 +89,6 @@ def outcome_of_past_test(past: PastTest, protocol: Protocol, language: str, sett
         explanation=explain(with_labels(diagnosis, protocol, language), language),
         detail=past.detail,
         transcript=past.transcript,
-        outdated=is_outdated(past, settings),
+        outdated=is_outdated(past, current),
         settings=settings_to_enter(diagnosis, protocol, language),
     )

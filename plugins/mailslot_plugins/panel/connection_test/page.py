@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from mailslot.diagnosis.catalogue import actor_name
 from mailslot.diagnosis.history import History
+from mailslot.diagnosis.tested_settings import tested_settings
 from mailslot_plugins.panel.connection_test.chart import MAX_BARS, make_chart
 from mailslot_plugins.panel.connection_test.outcome import outcome_of_past_test, outcome_of_result
 from mailslot_plugins.panel.connection_test.running_test import cancel_test, find_test, start_test
@@ -61,9 +62,9 @@ async def show_progress(request: Request) -> Response:
 
 async def recent_tests(device: Device, slot: Slot, language: str) -> list[Outcome]:
     """Return the last tests of a slot's record, as many as the chart shows, the newest first."""
-    settings = (await run_sync(device.records.settings.current)).records[slot.record]
+    current = await run_sync(tested_settings, device.records, slot.record)
     return [
-        outcome_of_past_test(past, slot.protocol, language, settings)
+        outcome_of_past_test(past, slot.protocol, language, current)
         for past in await History(device.records.place).last(slot.record, MAX_BARS)
     ]
 
@@ -79,7 +80,8 @@ async def test_context(request: Request, slot: Slot) -> dict[str, Any]:
     settings = (await run_sync(device.records.settings.current)).records[slot.record]
     outcome = tests[0] if tests else None
     if task is not None and task.subject.result is not None:
-        newest = outcome_of_result(task.subject.result, slot.protocol, language, settings)
+        current = await run_sync(tested_settings, device.records, slot.record)
+        newest = outcome_of_result(task.subject.result, slot.protocol, language, current)
         # The command may have run a newer test.
         outcome = newest if outcome is None or newest.at >= outcome.at else outcome
     return {

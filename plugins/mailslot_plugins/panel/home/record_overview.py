@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 from anyio.to_thread import run_sync
 
 from mailslot.diagnosis.history import History
-from mailslot.diagnosis.tested_settings import is_outdated
+from mailslot.diagnosis.tested_settings import is_outdated, tested_settings
 from mailslot.service.poller import STORE
 from mailslot.slots.effective_settings import effective_settings
 from mailslot.slots.settings import directory_of, protocol_of
@@ -102,7 +102,8 @@ async def record_overviews(device: Device) -> list[RecordOverview]:
                 is_set=in_effect.server is not None,
                 token=await token_state(device, name),
                 test=tests[0] if tests else None,
-                test_is_outdated=bool(tests) and is_outdated(tests[0], own),
+                test_is_outdated=bool(tests)
+                and is_outdated(tests[0], await run_sync(tested_settings, device.records, name)),
                 polled_at=at,
                 poll_cause=cast("str | None", last.get("cause")),
                 poll_sentence=str(last.get("sentence", "")),
