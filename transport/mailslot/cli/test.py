@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.spinner import Spinner
 from rich.table import Table
+from rich.text import Text
 
 from mailslot.cli.console import make_console, print_json
 from mailslot.cli.home import open_records, slot_directory
@@ -26,7 +27,7 @@ from mailslot.slots.slot import slots_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
 
     from mailslot.diagnosis.result import TestResult
     from mailslot.diagnosis.stages import StageResult
@@ -38,6 +39,9 @@ _LABELS = (
     *("who_must_act", "get_token", "helps", "helps_not", "detail", "note", "and", "said", "command"),
     *("proof_send", "proof_smtp", "proof_pop"),
 )
+_LEAST = 16
+"""Characters that wrapped text needs."""
+
 _MARKS = {True: "[green]✓[/green]", False: "[red]✗[/red]"}
 
 
@@ -77,7 +81,7 @@ def run_test(
         print_json([result.as_json(language) for result in results])
     else:
         for slot, result in zip(found, results, strict=True):
-            console.print(_report(slot, result, language, context.obj), highlight=False)
+            _print_report(console, slot, result, language, context.obj)
         _print_errors(results, language)
     if not all(result.ok for result in results):
         raise typer.Exit(1)
@@ -145,20 +149,21 @@ class _Progress:
         return self._spinner if stage.ok is None else f"{_MARKS[stage.ok]} {_time(stage.seconds)}"
 
 
-def _report(slot: Slot, result: TestResult, language: str, home: Home) -> str:
-    """Return the report of a test for an administrator."""
+def _print_report(console: Console, slot: Slot, result: TestResult, language: str, home: Home) -> None:
+    """Print the report of a test for an administrator."""
     from mailslot.diagnosis.catalogue import actor_name, explain, label  # noqa: PLC0415 - only where something is said
 
     explanation = explain(result.diagnosis, language)
     others = [other.id for other in slots_of(slot.record) if other != slot]
     labels = {name: label(name, language) for name in _LABELS}
     same = f" [dim]({labels['and']} {', '.join(others)})[/dim]" if others else ""
-    parts = [f"\n{_MARKS[result.ok]} [bold]{slot.id}[/bold]{same}", *map(_line, result.stages)]
-    parts.append(f"[bold]{escape(explanation.message)}[/bold]")
+    for line in ("", f"{_MARKS[result.ok]} [bold]{slot.id}[/bold]{same}", *map(_line, result.stages)):
+        console.print(line, highlight=False)
+    _print_wrapped(console, f"[bold]{escape(explanation.message)}[/bold]")
     if result.ok:
-        parts.append(labels[_proof_label(slot, result)])
+        _print_wrapped(console, labels[_proof_label(slot, result)])
     else:
-        parts.append(escape(explanation.advice))
+        _print_wrapped(console, escape(explanation.advice))
         rows = {"who_must_act": "" if explanation.actor is None else actor_name(explanation.actor, language)}
         rows |= {
             "command": repairing_command(home, slot, explanation),
@@ -168,14 +173,32 @@ def _report(slot: Slot, result: TestResult, language: str, home: Home) -> str:
         width = max(cell_len(labels[name]) for name in rows) + 1
         for name, text in rows.items():
             if text:
-                parts.append(f"{set_cell_size(f'{labels[name]}:', width)}  {escape(text)}")
+                begin = f"{set_cell_size(f'{labels[name]}:', width)}  "
+                _print_wrapped(console, escape(text), begin=begin, is_command=name == "command")
     for warning in result.warnings:
         warned = explain(warning, language)
-        parts.append(f"[yellow]{labels['note']}:[/yellow] {escape(warned.message)} {escape(warned.advice)}")
+        begin = f"[yellow]{labels['note']}:[/yellow] "
+        _print_wrapped(console, escape(f"{warned.message} {warned.advice}".rstrip()), begin=begin)
     if result.transcript and not result.ok:
-        parts.append(f"[dim]{labels['said']}[/dim]")
-        parts += [f"[dim]  {escape(line)}[/dim]" for line in result.transcript]
-    return "\n".join(parts)
+        for line in (labels["said"], *(f"  {escape(line)}" for line in result.transcript)):
+            console.print(f"[dim]{line}[/dim]", highlight=False)
+
+
+def _print_wrapped(console: Console, markup: str, *, begin: str = "", is_command: bool = False) -> None:
+    """Print a text with rich's markup; on a terminal, it is wrapped between words.
+
+    Args:
+        console: where to print.
+        markup: the text.
+        begin: what stands before it, with markup; further lines are indented as far.
+        is_command: whether it is a command, which can be copied as one line only.
+    """
+    first, text = Text.from_markup(begin, emoji=False), Text.from_markup(markup, emoji=False)
+    room = console.width - first.cell_len
+    lines = text.wrap(console, room) if console.is_terminal and room >= _LEAST and not is_command else [text]
+    for number, line in enumerate(lines):
+        line.rstrip()
+        console.print(first + line if number == 0 else Text(" " * first.cell_len) + line, highlight=False)
 
 
 def _line(stage: StageResult) -> str:
