@@ -15,6 +15,7 @@ from mailslot.timestamps import iso, local_time
 from mailslot_plugins.panel.cookies import cookie
 from mailslot_plugins.panel.pipelines import package_of, pipeline_text
 from mailslot_plugins.panel.security.session import Notice
+from mailslot_plugins.panel.sentences import translated
 from mailslot_plugins.panel.slots.names import menu_steps
 from mailslot_plugins.panel.translations import LANGUAGES, SHARED_FOLDER, translate
 
@@ -67,6 +68,7 @@ def environment() -> Environment:
         page_text=_page_text,
         menu_steps=_menu_steps,
         format_size=format_size,
+        translated=translated,
     )
     return templates
 
@@ -121,11 +123,11 @@ def redirect(request: Request, path: str, notice: str = "", kind: str = "done") 
     Args:
         request: the request.
         path: a path on this panel.
-        notice: a notice at the top of the next page; may be empty.
+        notice: a notice at the top of the next page; may be empty. The sentence of an error is translated.
         kind: ``"done"``, ``"warning"`` or ``"error"``.
     """
     if notice:
-        request.state.session.notices.append(Notice(kind, notice))
+        request.state.session.notices.append(Notice(kind, translated(notice, request.state.language)))
     return RedirectResponse(path, status_code=303)
 
 

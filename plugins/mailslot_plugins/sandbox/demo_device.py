@@ -80,7 +80,7 @@ async def populate_demo_device(device: Device, sandbox: Sandbox, page: Path) -> 
     if grant is not None and grant.refresh_token is not None:
         sandbox.provider.revoke(grant.refresh_token)
     await _scan(device, page, "Delivery note 4711")
-    await Alarms(device).raise_("toner_low", part="black", detail="5 % are left")
+    await Alarms(device).raise_("toner_low", part="black", detail="5 %")
     sandbox.maildrops["fax@example.com"].add(await _fax(device, page))
     sandbox.maildrops["print@example.com"].add(_mail_to_print(page))
     for slot in ("alert.smtp", "fax.pop"):

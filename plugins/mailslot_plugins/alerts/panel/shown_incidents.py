@@ -12,6 +12,7 @@ from mailslot_plugins.alerts.printer_watch import LINK
 from mailslot_plugins.alerts.printer_watch import SOURCE as PRINTER
 from mailslot_plugins.alerts.token_watch import SOURCE as TOKEN
 from mailslot_plugins.alerts.token_watch import observe_tokens
+from mailslot_plugins.panel.sentences import translated
 from mailslot_plugins.panel.token.state import token_state
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ async def _shown(
     is_repaired = incident.sources == (TOKEN,) and not is_needed
     is_over = incident.absent_since is not None or is_repaired
     slot = next((each for each in device.slots.slots if each.id == incident.part), None)
-    detail = incident.detail
+    detail = translated(incident.detail, language)
     if is_needed and slot is not None:
         # The stored detail is English.
         detail = (await token_state(device, slot.record)).sentence(language) or detail

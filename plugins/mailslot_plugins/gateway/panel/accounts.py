@@ -17,6 +17,7 @@ from mailslot_plugins.gateway.panel.overview import FOLDER
 from mailslot_plugins.panel.home.record_overview import record_overviews
 from mailslot_plugins.panel.render import device_of, redirect, render, text
 from mailslot_plugins.panel.security.session import Notice
+from mailslot_plugins.panel.sentences import translated
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -43,7 +44,7 @@ async def add(request: Request) -> Response:
         known = protocol if protocol in _PROTOCOLS else "smtp"
         slot = await run_sync(partial(add_account, device.records, name, protocol_from(known)))
     except InputError as error:
-        return await _page(request, name, str(error))
+        return await _page(request, name, translated(str(error), request.state.language))
     await device.refresh()
     return redirect(request, f"/slots/{slot.id}", text(request, FOLDER, "account_is_added", name=name))
 

@@ -22,6 +22,7 @@ from mailslot_plugins.gateway.panel.makers import makers
 from mailslot_plugins.gateway.panel.overview import FOLDER, device_rows, gateway_log, sentence_of, ways_out
 from mailslot_plugins.panel.permission import requested_by
 from mailslot_plugins.panel.render import device_of, redirect, render, text
+from mailslot_plugins.panel.sentences import translated
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -68,7 +69,9 @@ async def change(request: Request) -> Response:
         try:
             await run_sync(partial(change_device, device.records, name, form.values(), by=requested_by(request)))
         except InputError as error:
-            form.errors[error.key if error.key in form.values() else ""] = str(error)
+            form.errors[error.key if error.key in form.values() else ""] = translated(
+                str(error), request.state.language
+            )
     if form.errors:
         return await _page(request, form)
     await device.refresh()

@@ -16,6 +16,7 @@ from mailslot_plugins.gateway.panel.form import DeviceForm, find_errors, read_fo
 from mailslot_plugins.gateway.panel.overview import FOLDER, device_rows, gateway_log, sentence_of, ways_out
 from mailslot_plugins.panel.permission import requested_by
 from mailslot_plugins.panel.render import device_of, redirect, render, text
+from mailslot_plugins.panel.sentences import translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,7 +60,9 @@ async def add(request: Request) -> Response:
         try:
             return await _add(request, form.name, form.values())
         except InputError as error:
-            form.errors[error.key if error.key in form.values() else ""] = str(error)
+            form.errors[error.key if error.key in form.values() else ""] = translated(
+                str(error), request.state.language
+            )
     return await new_page(request, form)
 
 
@@ -81,7 +84,7 @@ async def adopt(request: Request) -> Response:
     try:
         added = await _add(request, name, values)
     except InputError as error:
-        return await _page(request, {address: str(error)}, {address: name})
+        return await _page(request, {address: translated(str(error), request.state.language)}, {address: name})
     await log.forget(unknown=[address])
     return added
 

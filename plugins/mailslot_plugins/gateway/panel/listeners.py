@@ -18,6 +18,7 @@ from mailslot_plugins.gateway.panel.changes import delete_listener, new_listener
 from mailslot_plugins.gateway.panel.overview import FOLDER, gateway_log
 from mailslot_plugins.panel.permission import requested_by
 from mailslot_plugins.panel.render import device_of, redirect, render, text
+from mailslot_plugins.panel.sentences import translated
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -52,7 +53,7 @@ async def add(request: Request) -> Response:
         try:
             await run_sync(partial(new_listener, device.records, name, values, by=requested_by(request)))
         except InputError as error:
-            errors[error.key if error.key in _FIELDS else "name"] = str(error)
+            errors[error.key if error.key in _FIELDS else "name"] = translated(str(error), request.state.language)
     if errors:
         return await _page(request, typed=typed, errors=errors)
     await device.refresh()

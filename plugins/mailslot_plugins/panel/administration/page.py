@@ -23,6 +23,7 @@ from mailslot_plugins.panel.sections.fields import allowed_text, section_name
 from mailslot_plugins.panel.security.password import MIN_LENGTH
 from mailslot_plugins.panel.security.paths import SIGN_IN
 from mailslot_plugins.panel.security.throttle import ThrottledError
+from mailslot_plugins.panel.sentences import translated
 from mailslot_plugins.printers.pins import pins_of
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ async def make_key(request: Request) -> Response:
     try:
         key = await run_sync(partial(security.keys.make, name, documents=documents))
     except InputError as error:
-        return await _page(request, {"key_name": str(error)})
+        return await _page(request, {"key_name": translated(str(error), request.state.language)})
     request.state.session.data[_NEW_KEY] = key
     return redirect(request, f"{HERE}#keys")
 

@@ -27,6 +27,7 @@ from mailslot_plugins.panel.security.password import MIN_LENGTH, PasswordExistsE
 from mailslot_plugins.panel.security.paths import FIRST_START, SIGN_IN
 from mailslot_plugins.panel.security.session import Notice
 from mailslot_plugins.panel.security.throttle import ThrottledError
+from mailslot_plugins.panel.sentences import translated
 from mailslot_plugins.panel.slots.errors import error_text
 from mailslot_plugins.panel.slots.names import menu_steps
 from mailslot_plugins.panel.slots.review import drop_texts
@@ -97,7 +98,7 @@ async def set_device(request: Request) -> Response:
     try:
         await run_sync(partial(change_section, device.records.settings, DEVICE, changes, by="administrator"))
     except InputError as error:
-        return _device_page(request, values, str(error), 422)
+        return _device_page(request, values, translated(str(error), request.state.language), 422)
     await device.refresh()
     return redirect(request, f"{FIRST_START}/{'purpose' if _others(request) else 'slot'}")
 

@@ -25,6 +25,7 @@ from mailslot_plugins.panel.sections.fields import (
     set_command,
     useless_items_of,
 )
+from mailslot_plugins.panel.sentences import translated
 from mailslot_plugins.printers.discovery import can_discover, discover_printers
 
 if TYPE_CHECKING:
@@ -62,7 +63,9 @@ async def save(request: Request) -> Response:
         return await _form(request, section, entered=entered, errors=errors, commands=commands)
     except InputError as error:
         key = error.key if error.key in section.keys else ""
-        return await _form(request, section, entered=entered, errors={key: str(error)})
+        return await _form(
+            request, section, entered=entered, errors={key: translated(str(error), request.state.language)}
+        )
     await device.refresh([section])
     return redirect(request, request.url.path, text(request, "sections", "is_saved"))
 

@@ -8,6 +8,7 @@ from mailslot.errors import InputError
 from mailslot.slots.checks import check_secret
 from mailslot.slots.normalization import normalize_change
 from mailslot.slots.settings import parse_setting, protocol_of
+from mailslot_plugins.panel.sentences import translated
 from mailslot_plugins.panel.slots.labels import FOLDER, has_text
 from mailslot_plugins.panel.translations import translate
 
@@ -45,7 +46,7 @@ def find_errors(records: Records, record: str, form_input: FormInput, stored: St
 def error_text(error: InputError, language: str) -> str:
     """Return the text of an error beside its field."""
     key = "wrong_text" if error.key in _TEXTS else f"wrong_{error.key}"
-    return translate(FOLDER, key, language) if has_text(key) else str(error)
+    return translate(FOLDER, key, language) if has_text(key) else translated(str(error), language)
 
 
 def changed_elsewhere(form_input: FormInput, stored: StoredRecord) -> dict[str, bool]:

@@ -1,0 +1,52 @@
+"""Sentences that the library and pipelines write in English, in the language of a page.
+
+A sentence is found by its English text, so that those stored before are translated, too. ``sentences.toml`` has the
+sentences that people meet most; any other stays English.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Final, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_FACT: Final = re.compile(r"\\\{(\w+)\\\}")
+_MAX_LENGTH: Final = 1000
+"""Characters up to which a text is compared."""
+
+_MAX_DEPTH: Final = 3
+"""How deeply sentences can contain others."""
+
+
+def translated(sentence: str, language: str, *, depth: int = _MAX_DEPTH) -> str:
+    """Return a sentence in a language; unchanged if there is no translation.
+
+    Args:
+        sentence: the English sentence, or the part of one.
+        language: one of the panel's.
+        depth: how many sentences within others are translated, too.
+    """
+    if language == "en" or not depth or len(sentence) > _MAX_LENGTH:
+        return sentence
+    for pattern, texts in _patterns():
+        if (found := pattern.fullmatch(sentence)) is not None:
+            facts = {name: translated(value, language, depth=depth - 1) for name, value in found.groupdict().items()}
+            return texts[language].format(**facts)
+    return sentence
+
+
+@cache
+def sentences() -> Sequence[Mapping[str, str]]:
+    """Return the texts of each sentence by language; a fact stands in braces."""
+    text = files("mailslot_plugins.panel").joinpath("sentences.toml").read_text("utf-8")
+    return cast("Sequence[Mapping[str, str]]", tomllib.loads(text)["sentence"])
+
+
+@cache
+def _patterns() -> Sequence[tuple[re.Pattern[str], Mapping[str, str]]]:
+    return [(re.compile(_FACT.sub(r"(?P<\1>.+?)", re.escape(texts["en"]))), texts) for texts in sentences()]
