@@ -199,6 +199,6 @@ async def test_workers_are_killed(own: TaskFleet, tmp_path: Path) -> None:
         assert set(counts) >= set(doubts)
         assert {name for name, number in counts.items() if number > 1} <= {name for name in doubts if doubts[name]}
         assert all(len(sandbox.maildrops[user].removed) == 5 for user in USERS)
-        said = log.read_text()  # noqa: ASYNC240 - nothing else runs any more
+        said = log.read_text()
         assert "Traceback" not in said
         assert said.count("the token was refreshed") == len(homes)
