@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 from collections import Counter
 from dataclasses import replace
 from email import message_from_bytes, policy
@@ -19,6 +20,7 @@ from anyio.to_thread import run_sync
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab.fixtures import need
 from mailslot.spool.spool import Spool
 from mailslot_plugins.addressbook.book import save_entries
 from mailslot_plugins.addressbook.entry import make_entry
@@ -171,6 +173,7 @@ async def test_a_fax(device: RunningPanel, script: httpx2.AsyncClient) -> None:
         ({"split": "perhaps"}, 422, "split"),
         ({"subject": ["a", "b"]}, 422, "subject"),
         ({"content": b""}, 422, "file"),
+        ({"file": "text"}, 422, "file"),
         ({"text": "x" * 70_000}, 413, "text"),
         ({"key": '"'}, 400, "Idempotency-Key"),
         ({"key": "x" * 300}, 400, "Idempotency-Key"),
@@ -378,5 +381,37 @@ async def test_a_form_of_another_site(device: RunningPanel) -> None:
     async with BrowserClient(device.address) as stranger:
         answer = await stranger.post("/send", data={**hidden, **fields}, files=files)
         assert answer.headers["location"] == "/sign-in"
+    assert await jobs(device) == 1
+    assert work(device) == []
+
+
+@pytest.mark.lab
+async def test_scan_now(device: RunningPanel) -> None:
+    need("scanimage", shutil.which("scanimage") is not None, "need root on Debian")
+    settings = device.device.records.settings
+    async with BrowserClient(device.address) as person:
+        await person.sign_in()
+        assert "Scan now" not in words(await person.get("/send"))
+        await run_sync(settings.change_section, SECTION, {"scanner": "test", "scanner_source": "flatbed"})
+        await device.device.refresh([SECTION])
+
+        async def scan(to: str) -> httpx2.Response:
+            hidden = csrf_and_key((await person.get("/send")).text)
+            fields = {**hidden, "pipeline": "scan", "to": to, "scan": "yes"}
+            answer = await person.post("/send", data=fields, files={"file": ("", b"")})
+            assert answer.headers.get("location") == "/send/scan", words(answer)
+            with anyio.fail_after(120):
+                while (found := await person.get("/send/scan")).status_code == 200:  # noqa: ASYNC110 - over HTTP
+                    await anyio.sleep(0.02)
+            return found
+
+        refused = await scan("bob")
+        assert re.search(r'id="to-error">.*?This address cannot be used', refused.text, re.DOTALL)
+        done = await scan("bob@example.com")
+        [job] = await device.device.spool.jobs()
+        assert (done.status_code, done.headers["location"]) == (303, f"/jobs/{job.id}")
+        await run_sync(settings.change_section, SECTION, {"scanner": "nothing:0"})
+        await device.device.refresh([SECTION])
+        assert "There is no scanner" in words(await scan("bob@example.com"))
     assert await jobs(device) == 1
     assert work(device) == []

@@ -63,6 +63,16 @@ SECTION: Final = Section(
             default=(),
             suggested_by="addressbook",
         ),
+        "scanner": Key(
+            "the SANE name of the scanner that the panel scans from, such as airscan:e0:Office",
+            keys.text,
+            set_by="administrator",
+        ),
+        "scanner_source": Key(
+            "where the scanner takes the paper from: adf, flatbed, duplex or its own name for a source",
+            keys.text,
+            set_by="administrator",
+        ),
         "after": Key(
             "delete or move: what happens to a file of the folder once its scan is accepted; moved files are in the "
             "folder `done`",

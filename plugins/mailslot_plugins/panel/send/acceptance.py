@@ -52,12 +52,10 @@ async def accept_documents(
         MailError: the spool has no room, or cannot be written.
     """
     senders = await run_sync(document_senders)
-    sender = _find_sender(senders, received)
-    fields = {name: values for name, values in received.fields.items() if name != PIPELINE}
-    _check_fields(sender.fields, fields)
+    sender = find_sender(senders, received)
+    submission = make_submission(sender, received, folder, request)
     if not received.documents:
         raise ProblemError(422, "file is missing.", key=FILE)
-    submission = Submission(received.documents, fields, folder, request)
     try:
         if request is None:
             return await sender.send(device, submission)
@@ -67,11 +65,34 @@ async def accept_documents(
                     return earlier
             return await sender.send(device, submission)
     except InputError as error:
-        error.key = error.key or _FIELDS_BY_STAGE.get(error.stage, "")
+        error.key = field_of(error)
         raise
 
 
-def _find_sender(senders: Mapping[str, DocumentSender], received: Received) -> DocumentSender:
+def field_of(error: InputError) -> str:
+    """Return the field that an error is about; empty if it is about none."""
+    return error.key or _FIELDS_BY_STAGE.get(error.stage, "")
+
+
+def make_submission(
+    sender: DocumentSender, received: Received, folder: Path, request: RequestIdentity | None
+) -> Submission:
+    """Return what was received for the pipeline that sends it.
+
+    Raises:
+        ProblemError: 422, a field is unknown, missing or not valid.
+    """
+    fields = {name: values for name, values in received.fields.items() if name != PIPELINE}
+    _check_fields(sender.fields, fields)
+    return Submission(received.documents, fields, folder, request)
+
+
+def find_sender(senders: Mapping[str, DocumentSender], received: Received) -> DocumentSender:
+    """Return the pipeline that is to send what was received.
+
+    Raises:
+        ProblemError: 422, it is missing or unknown.
+    """
     values = received.fields.get(PIPELINE, [])
     if len(values) != 1 or values[0] not in senders:
         known = ", ".join(senders)

@@ -193,12 +193,8 @@ class _Reception:
             )
         if part.name != CSRF:
             check_upload_token(self._request, None)
-        if part.name != FILE:
+        if part.name != FILE or not part.filename:
             return
-        if not part.filename:
-            if part.filename is None:
-                raise ProblemError(422, "file must be a file, with a name.", key=FILE)
-            return  # a browser's field in which no file was chosen
         path = self._folder / f"{len(self._names) + 1}"
         with writing(path):
             self._file = await run_sync(_create, path)
@@ -215,7 +211,9 @@ class _Reception:
             return
         name = self._part.name
         if name == FILE:
-            return
+            if self._value:
+                raise ProblemError(422, "file must be a file, with a name.", key=FILE)
+            return  # a browser's field in which no file was chosen
         try:
             value = self._value.decode()
         except UnicodeDecodeError:

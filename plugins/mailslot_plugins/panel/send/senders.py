@@ -2,7 +2,9 @@
 
 The package that a pipeline names in `mailslot.service.pipeline.PanelPackage` may have a module ``documents`` with
 ``send``, which accepts a `mailslot_plugins.sending.submission.Submission` and returns its jobs, and ``fields``, the
-schemas of its fields besides those that all documents have. Our own pipelines do the same.
+schemas of its fields besides those that all documents have. If the pipeline has a scanner, the module also has
+``acquire``, which scans documents for a submission, and ``can_acquire``, which tells whether it can. Our own pipelines
+do the same.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
     from mailslot.service.device import Device
     from mailslot.service.pipeline import Pipeline
     from mailslot.spool.job import Job
-    from mailslot_plugins.sending.submission import Submission
+    from mailslot_plugins.sending.submission import Submission, SubmittedDocument
+
+    Progress = Callable[[int, float], None]
 
 logger = logging.getLogger(__name__)
 
@@ -52,11 +56,15 @@ class DocumentSender:
         name: the pipeline's name.
         fields: the schemas of all its fields, by name.
         send: puts documents into the spool, and returns the jobs.
+        acquire: scans documents, with its progress as the page and the scanned fraction of it; None without a scanner.
+        can_acquire: returns whether a scanner is set up; None without one.
     """
 
     name: str
     fields: Mapping[str, Schema]
     send: Callable[[Device, Submission], Awaitable[list[Job]]]
+    acquire: Callable[[Device, Submission, Progress], Awaitable[list[SubmittedDocument]]] | None = None
+    can_acquire: Callable[[Device], bool] | None = None
 
 
 def document_senders() -> Mapping[str, DocumentSender]:
@@ -75,7 +83,8 @@ def _load(found: tuple[Pipeline, ...]) -> Mapping[str, DocumentSender]:
             with ExitGuard():
                 module = import_module(f"{package.name}.documents")
                 fields = {**_COMMON, **cast("dict[str, Any]", module.fields)}
-                senders[pipeline.name] = DocumentSender(pipeline.name, fields, module.send)
+                optional = {name: getattr(module, name, None) for name in ("acquire", "can_acquire")}
+                senders[pipeline.name] = DocumentSender(pipeline.name, fields, module.send, **optional)
         except Exception as error:  # noqa: BLE001 - a third party's module may raise anything
             logger.warning("The pipeline %s takes no documents: %s", pipeline.name, describe_error(error))
     # The one that people use most comes first.

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from mailslot_plugins.scan.section import SECTION
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mailslot.service.device import Device
     from mailslot.spool.job import Job
     from mailslot_plugins.panel.api.json_schema import Schema
-    from mailslot_plugins.sending.submission import Submission
+    from mailslot_plugins.sending.submission import Submission, SubmittedDocument
 
 fields: Final[dict[str, Schema]] = {
     "cc": {"type": "array", "items": {"type": "string"}, "description": "Recipients in copy."},
@@ -18,6 +22,20 @@ fields: Final[dict[str, Schema]] = {
     "split": {"enum": ["true", "false"], "description": "Whether a large scan becomes several mails."},
 }
 """The fields of a scan, besides those that all documents have."""
+
+
+def can_acquire(device: Device) -> bool:
+    """Return whether a scanner is set up."""
+    return device.settings(SECTION)["scanner"] is not None
+
+
+async def acquire(
+    device: Device, submission: Submission, progress: Callable[[int, float], None]
+) -> list[SubmittedDocument]:
+    """Scan the pages in the scanner that is set up into a PDF file."""
+    from mailslot_plugins.scan.submit import acquire_documents  # noqa: PLC0415 - an idle service does not need it
+
+    return await acquire_documents(device, submission, progress)
 
 
 async def send(device: Device, submission: Submission) -> list[Job]:
