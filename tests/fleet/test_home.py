@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -219,3 +220,18 @@ def test_a_device_that_was_removed(fleet: Fleet) -> None:
 def expire_leases(fleet: Fleet, home: PostgresHome) -> None:
     with fleet.database.connection() as connection:
         connection.execute(f"UPDATE {SCHEMA}.leases SET until = now() WHERE device = %s", (home.device.number,))
+
+
+def test_one_thread_keeps_the_leases_of_all_devices(fleet: Fleet) -> None:
+    homes = [fleet.add_device(tenant) for tenant in ("acme", "acme", "other")]
+    with ExitStack() as stack:
+        for home in homes:
+            stack.enter_context(home.leases.blocking_lease("service", timeout=0))
+        assert sum(thread.name == "leases" for thread in threading.enumerate()) == 1
+        query = f"UPDATE {SCHEMA}.leases SET until = now() + interval '1 s' WHERE device = ANY(%s)"
+        with fleet.database.connection() as connection:
+            connection.execute(query, ([home.device.number for home in homes],))
+        fleet.database.lease_keeper.move_on()
+        with fleet.database.connection() as connection:
+            query = f"SELECT min(until - now()) > interval '30 s' AS kept FROM {SCHEMA}.leases WHERE device = ANY(%s)"
+            assert connection.execute(query, ([home.device.number for home in homes],)).fetchall() == [{"kept": True}]

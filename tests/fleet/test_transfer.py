@@ -203,7 +203,9 @@ def test_commands(postgres: Any, tmp_path: Path) -> None:
     assert "There is no device" in run("--home", place.replace("copier", "printer"), "slots", code=2)
     [device] = json.loads(run("fleet", "list", "--json"))
     assert (device["tenant"], device["device"], device["serving"]) == ("acme", "copier", False)
-    assert json.loads(run("fleet", "status", "--json"))["devices"] == 1
+    status = json.loads(run("fleet", "status", "--json"))
+    assert (status["devices"], status["tasks"]["due"], status["tasks"]["late"]) == (1, 1, 0)
+    assert status["tenants"][0]["tasks"] == status["tasks"]
     run("fleet", "export", "acme/copier", tmp_path / "exported")
     assert "mail.example.com" in run("--home", tmp_path / "exported", "show", "network.smtp")
     run("fleet", "import", tmp_path / "exported", "--tenant", "other")

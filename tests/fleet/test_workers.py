@@ -82,13 +82,20 @@ def page(subject: str) -> Message:
 
 
 def let_time_pass(fleet: TaskFleet) -> None:
-    """Let everything that waits for a time be due: everybody counts as dead, also those who are not."""
+    """Let everything that waits for a time be due: everybody counts as dead, also those who are not.
+
+    Their connections to the database break, too.
+    """
     with fleet.look() as connection:
         connection.execute("UPDATE leases SET until = now()")
         connection.execute("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '1 hour'")
         connection.execute("UPDATE jobs SET next_attempt = next_attempt - 3600, changed_at = changed_at - 3600")
         connection.execute("UPDATE mails SET due_at = due_at - 3600 WHERE state = 'fetched'")
         connection.execute("UPDATE tasks SET due_at = least(due_at, now()), wake_at = now()")
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
 
 
 async def set_up(home: PostgresHome, sandbox: Sandbox, folder: Path, user: str) -> None:
@@ -184,6 +191,8 @@ async def test_workers_are_killed(own: TaskFleet, tmp_path: Path) -> None:
                 return int(row["number"]) + sum(len(sandbox.maildrops[user].messages) for user in USERS)
 
             await until(lambda: unfinished() == 0, "something is left", log)
+            ready = "The worker is ready"
+            await until(lambda: log.read_text().count(ready) == 2 + ROUNDS, "a worker did not start", log)
             ended = [workers.end(process, signal.SIGTERM) for process in tuple(workers.running)]
             assert ended == [0, 0], log.read_text()[-3000:]
         counts = Counter(subject for subject, _ in received(sandbox))

@@ -79,6 +79,7 @@ async def test_an_idle_service_sleeps(tmp_path: Path, monkeypatch: pytest.Monkey
 FORBIDDEN = {
     *("typer", "rich", "pydantic", "pydantic_core", "tomlkit", "httpx2", "authlib", "joserfc", "cryptography"),
     *("starlette", "hypercorn", "jinja2", "argon2", "segno", "PIL", "pypdfium2", "xml.etree", "mailslot.testing"),
+    *("psycopg", "procrastinate", "mailslot.fleet"),
 }
 """What is loaded when somebody opens the panel, gets a token, sends a message or opens a document."""
 

@@ -20,6 +20,7 @@ from mailslot.timestamps import iso
 
 if TYPE_CHECKING:
     from mailslot.fleet.postgres.database import FleetDatabase
+    from mailslot.fleet.postgres.due_scan import TaskCounts
     from mailslot.fleet.postgres.registry import DeviceSummary, Registry
 
 DATABASE: Final = "MAILSLOT_DATABASE"
@@ -124,27 +125,30 @@ def list_devices(context: typer.Context, *, tenant: Tenant = None, as_json: Json
 
 @app.command("status")
 def status(context: typer.Context, *, as_json: Json = False) -> None:
-    """Print how many devices, jobs and mails there are, for each tenant and in sum.
+    """Print how many devices, jobs and mails there are, and what is due, for each tenant and in sum.
 
     Examples:
         mailslot fleet status
     """
-    found = _registry(context).devices()
-    names = dict.fromkeys(each.tenant for each in found)
-    document = {
-        **_sum(found),
-        "tenants": [{"tenant": name, **_sum([each for each in found if each.tenant == name])} for name in names],
-    }
+    registry = _registry(context)
+    found, tasks = registry.devices(), registry.task_counts()
+    total = {**_sum(found), "tasks": _sum_of_tasks([*tasks.values()])}
+    rows: list[dict[str, Any]] = []
+    for name in dict.fromkeys(each.tenant for each in found):
+        counts = _sum_of_tasks([tasks[name]] if name in tasks else [])
+        rows.append({"tenant": name, **_sum([each for each in found if each.tenant == name]), "tasks": counts})
+    document = {**total, "tenants": rows}
     if as_json:
         print_json(document)
         return
-    headings = ("Tenant", "Devices", "Served", "Waiting", "Held", "Failed", "Mails to handle")
+    headings = ("Tenant", "Devices", "Served", "Waiting", "Held", "Failed", "Mails to handle", "Due", "Late", "Failing")
     cells: list[list[str]] = []
-    for row in [*document["tenants"], {"tenant": "all", **_sum(found)}]:
+    for row in [*rows, {"tenant": "all", **total}]:
         jobs, mails = Counter(row["jobs"]), Counter(row["mails"])
         waiting = sum(jobs[state] for state in _WAITING)
+        due = row["tasks"]
         numbers = (row["devices"], row["serving"], waiting, jobs["held"], jobs["failed"], mails["fetched"])
-        cells.append([row["tenant"], *map(str, numbers)])
+        cells.append([row["tenant"], *map(str, numbers), *(str(due[name]) for name in ("due", "late", "failing"))])
     print_listing(make_console(), headings, cells, wrapped={"Tenant"}, right=headings[1:])
 
 
@@ -255,6 +259,16 @@ def _document(device: DeviceSummary) -> dict[str, Any]:
         "jobs": device.jobs,
         "mails": device.mails,
         "serving": device.serving,
+    }
+
+
+def _sum_of_tasks(counts: list[TaskCounts]) -> dict[str, Any]:
+    return {
+        "planned": sum(each.tasks for each in counts),
+        "due": sum(each.due for each in counts),
+        "late": sum(each.late for each in counts),
+        "failing": sum(each.failing for each in counts),
+        "longest_due_seconds": round(max((each.longest for each in counts), default=0.0), 1),
     }
 
 

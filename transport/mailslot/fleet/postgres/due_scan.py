@@ -101,7 +101,7 @@ def scan(database: FleetDatabase, most: int = PER_TENANT) -> int:
         return 0 if row is None else int(row["found"])
 
 
-def counts(connection: Rows) -> dict[str, TaskCounts]:
+def task_counts(connection: Rows) -> dict[str, TaskCounts]:
     """Return how the tasks of each tenant stand, in a transaction of the owner."""
     found = connection.execute(_COUNTS.encode(), {"late": LATE_AFTER})
     return {row.pop("tenant"): TaskCounts(**row) for row in found}

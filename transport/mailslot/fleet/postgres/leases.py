@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 from anyio.to_thread import run_sync
-from psycopg import Error
-from psycopg_pool import PoolTimeout
 
 from mailslot.fleet.postgres.errors import DatabaseError, as_os_error
+from mailslot.fleet.postgres.lease_keeper import DURATION
 from mailslot.fleet.postgres.rows import DeviceRows
 from mailslot.vault.errors import VaultError
 
@@ -27,12 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator, Iterator
 
     from mailslot.fleet.postgres.database import DeviceId, FleetDatabase, Rows
-
-DURATION: Final = 60.0
-"""Seconds after which a lease ends unless its holder moves its end on."""
-
-_INTERVAL: Final = 15.0
-"""Seconds between two moves."""
 
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 1.0
@@ -56,7 +49,6 @@ class HeldLeases:
         self._owner = uuid.uuid4()
         self._held: set[str] = set()
         self._mutex = threading.Lock()
-        self._ended: threading.Event | None = None
 
     @asynccontextmanager
     async def lease(self, name: str, *, timeout: float) -> AsyncGenerator[None]:
@@ -144,37 +136,20 @@ class HeldLeases:
             return False
         with self._mutex:
             self._held.add(name)
-            if self._ended is None:
-                self._ended = threading.Event()
-                threading.Thread(target=self._keep, args=(self._ended,), name="leases", daemon=True).start()
+            self._database.lease_keeper.add(self._owner, self._device)
         return True
 
     def _release(self, name: str) -> None:
         with self._mutex:
             self._held.discard(name)
-            if not self._held and self._ended is not None:
-                self._ended.set()
-                self._ended = None
+            if not self._held:
+                self._database.lease_keeper.remove(self._owner)
         query = "DELETE FROM leases WHERE device = %(device)s AND name = %(name)s AND owner = %(owner)s"
         try:
             with as_os_error(), self._database.device_transaction(self._device) as connection:
                 DeviceRows(connection, self._device).execute(query, name=name, owner=self._owner)
         except DatabaseError:
             return  # It ends by itself.
-
-    def _keep(self, ended: threading.Event) -> None:
-        """Move the ends of the leases on until the last one is released."""
-        query = (
-            "UPDATE leases SET until = clock_timestamp() + make_interval(secs => %(seconds)s) "
-            "WHERE device = %(device)s AND owner = %(owner)s"
-        )
-        while not ended.wait(_INTERVAL):
-            try:
-                with self._database.device_transaction(self._device, "beside") as connection:
-                    DeviceRows(connection, self._device).execute(query, seconds=DURATION, owner=self._owner)
-            except (Error, PoolTimeout):
-                # They are moved on at the next try, or end.
-                continue
 
 
 def _pauses(name: str, timeout: float) -> Iterator[float]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mailslot.errors import InputError
 from mailslot.fleet.postgres.database import DeviceId
+from mailslot.fleet.postgres.due_scan import task_counts
 from mailslot.fleet.postgres.errors import as_input_error
 from mailslot.fleet.postgres.home import check_version
 from mailslot.fleet.postgres.keys import new_data_key
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from mailslot.fleet.master_key import MasterKey
     from mailslot.fleet.postgres.database import FleetDatabase, Rows
+    from mailslot.fleet.postgres.due_scan import TaskCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,11 @@ class Registry:
             )
             for row in found
         ]
+
+    def task_counts(self) -> dict[str, TaskCounts]:
+        """Return how the tasks of each tenant's devices stand, by the tenant's name."""
+        with self._transaction() as connection:
+            return task_counts(connection)
 
     def _counts(self, connection: Rows, table: str) -> dict[int, dict[str, int]]:
         counts: dict[int, dict[str, int]] = {}
