@@ -23,8 +23,11 @@ LIBRARY = ROOT / "transport" / "mailslot"
 PANEL = ROOT / "plugins" / "mailslot_plugins" / "panel"
 PIPELINES = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["mailslot.pipelines"])
 SOMETHING_ELSE = {
+    ("transport/mailslot/cli/fleet.py", "status"),  # the command `fleet status`
     ("transport/mailslot/cli/token.py", "status"),  # the command `token status`
     ("transport/mailslot/diagnosis/decoding/sasl_message.py", "status"),  # a member of XOAUTH2's challenge
+    ("transport/mailslot/fleet/engine.py", "scan"),  # the search for what is due, a task
+    ("transport/mailslot/fleet/postgres/database.py", "status"),  # a column of a query
     ("transport/mailslot/oauth/token_errors.py", "status"),  # a member of Google's errors
     ("transport/mailslot/sasl/authentication.py", "status"),  # a member of XOAUTH2's challenge
     ("transport/mailslot/service/service.py", "status"),  # a task of the service

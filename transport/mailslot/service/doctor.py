@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from mailslot.home.home import Home
+    from mailslot.slots.keys import Key
     from mailslot.slots.records import Records
     from mailslot.slots.settings import Settings
     from mailslot.slots.settings_document import CurrentSettings
@@ -117,7 +118,7 @@ def _check_sections(settings: CurrentSettings) -> Iterator[Check]:
     """Yield what is set and has no effect."""
     for name, values in settings.sections.items():
         section = find_section(name)
-        keys = {} if section is None else section.keys
+        keys: Mapping[str, Key] = {} if section is None else section.keys
         for key, value in values.items():
             if sentence := useless_items(keys, key, value):
                 yield Check("settings", "warning", sentence, name, ("show", name))

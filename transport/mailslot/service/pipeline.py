@@ -80,7 +80,7 @@ class PanelPackage:
             that it sends through.
         has_api: whether there are API operations.
         sends_documents: whether the panel and the API may hand over documents, which the package's module ``documents``
-            then sends; see `mailslot_plugins.panel.send.senders`.
+            then sends.
     """
 
     name: str
