@@ -175,6 +175,15 @@ def test_the_account_of_a_slot_is_copied_to_the_others(shell: Shell) -> None:
     assert shell.json("show", "status.pop")["settings"]["server"] == "outlook.office365.com"
 
 
+def test_a_copied_provider_without_a_server_says_what_is_missing(shell: Shell) -> None:
+    own = ("provider=custom", "issuer=https://id.example.com", "account=a@example.com", "server=smtp.example.com")
+    shell.run("set", "network.smtp", *own)
+    copied = shell.run("set", "fax.pop", "--copy-from", "network.smtp")
+    assert "set fax.pop server=…" in copied
+    shell.run("set", "fax.pop", "server=pop.example.com")
+    assert "server=" not in shell.run("set", "fax.pop", "--copy-from", "network.smtp")
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

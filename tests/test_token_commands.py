@@ -194,8 +194,8 @@ async def test_other_token_sources(shell: Shell, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ([], "set alert.smtp provider=… account=… authentication=oauth2"),
-        (["server=mail.example.com"], "set alert.smtp provider=… account=… authentication=oauth2"),
+        ([], "set alert.smtp provider=… account=…"),
+        (["server=mail.example.com"], "set alert.smtp provider=… account=…"),
         (["provider=microsoft365", "authentication=oauth2"], "set alert.smtp account=…"),
         (["provider=microsoft365", "account=a@example.com"], "client_id"),
         (["provider=custom"], "Issuer is missing"),

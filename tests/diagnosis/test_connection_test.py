@@ -44,7 +44,7 @@ async def test_pop_fetches_nothing_and_reports_the_size_of_the_maildrop(device: 
     await device.set_up_slot("fax.pop", sandbox)
     sandbox.maildrops[SCANNER].add(b"Subject: a\r\n\r\nb\r\n")
     result = await device.test("fax.pop")
-    assert result.stages[-1].note == "1 messages, 17 octets"
+    assert result.stages[-1].note == "1 message, 17 octets"
     commands = [line for line in result.transcript if line.startswith("C: ")]
     assert commands[-2:] == ["C: STAT", "C: QUIT"]
 

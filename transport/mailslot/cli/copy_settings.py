@@ -12,7 +12,12 @@ from mailslot.cli.suggestion import suggested_command
 from mailslot.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rich.console import Console
+
     from mailslot.home.home import Home
+    from mailslot.slots.records import Records
 
 
 def copy_account_settings(home: Home, source: str, targets: list[str]) -> None:
@@ -49,7 +54,25 @@ def copy_account_settings(home: Home, source: str, targets: list[str]) -> None:
     slots = {record: [slot.id for slot in directory.slots if slot.record == record] for record in wanted}
     names = ", ".join(name for each in slots.values() for name in each)
     console.print(f"Provider and account of {found.id} are set at: {names}.", highlight=False)
+    _print_next_steps(console, home, records, slots)
+
+
+def _print_next_steps(console: Console, home: Home, records: Records, slots: Mapping[str, Sequence[str]]) -> None:
+    """Print what is still to be done.
+
+    Args:
+        console: where to print.
+        home: the home folder.
+        records: its records.
+        slots: the slots of each record that was set.
+    """
     settings = records.settings.load()
+    without_server = [record for record in slots if records.effective(record).server is None]
+    if without_server:
+        console.print("Their mail server is still to be set, and their scopes may be others:", highlight=False)
+        for record in without_server:
+            command = suggested_command(home, "set", slots[record][0], "server=…")
+            console.print(f"  {command}", highlight=False, soft_wrap=True)
     if signing_in := [each[0] for record, each in slots.items() if settings[record].authentication == "oauth2"]:
         console.print("Each has a token of its own, which is to be obtained:", highlight=False)
         for name in signing_in:

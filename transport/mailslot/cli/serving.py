@@ -130,7 +130,7 @@ def _listener(address: str) -> socket.socket:
     host, _, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]") or "127.0.0.1"
     if not (port.isascii() and port.isdigit() and int(port) < 65536):
-        raise InputError(f"{address!r} is not of the form HOST:PORT.", stage="resolve")
+        raise InputError(f"{address!r} is not of the form HOST:PORT, such as 127.0.0.1:8080.", stage="resolve")
     try:
         family = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, int(port)), family=family)

@@ -135,6 +135,7 @@ def set_values(
     if not isinstance(found, Slot):
         open_records(home).settings.change_section(found, {key: text or None for key, text in texts.items()})
         done.print(f"Set {', '.join(texts)} of {found.name}.")
+        _warn_about_folders(texts, found.keys)
         _warn_about_secrets(assignments, keys)
         return
     secrets = {key: Secret(text) if text else None for key, text in texts.items() if key in SECRETS}
@@ -206,6 +207,14 @@ def _warn_about_secrets(assignments: list[str], keys: Mapping[str, Key]) -> None
             f"{' and '.join(exposed)}: the shell remembers what was typed, and other users can see it in the list of "
             f"processes. Better: {' '.join(f'{key}=-' for key in exposed)}, which asks for it or reads standard input."
         )
+
+
+def _warn_about_folders(texts: Mapping[str, str], keys: Mapping[str, Key]) -> None:
+    """Warn about a folder for documents that is not there. It is not created, since a disk may be missing there."""
+    for key, text in texts.items():
+        form, _, name = text.partition(" ")
+        if form == "folder" and form in dict(keys[key].forms) and not Path(name).is_dir() and Path(name).is_absolute():
+            print_error(f"The folder {name} is not there yet: nothing can be put into it until somebody creates it.")
 
 
 def _texts(assignments: list[str]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from mailslot.cli.home import find_home
 from mailslot.errors import InputError
 from mailslot.slots.connection_profile import NotConfiguredError
+from mailslot.slots.settings_file import SettingsFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -37,7 +38,11 @@ def suggested_command(home: Home, *words: str) -> str:
 def repairing_command(home: Home, slot: Slot, explanation: Explanation) -> str:
     """Return the command by which the person at the device mends a fault of a slot; empty where none does."""
     if explanation.settings:
-        return suggested_command(home, "set", slot.id, *explanation.settings)
+        settings = explanation.settings
+        if explanation.cause == "not_configured" and settings == ("server=…",) and not _has_provider(home, slot):
+            # Most people have a provider, which implies the server.
+            settings = ("provider=…", "account=…")
+        return suggested_command(home, "set", slot.id, *settings)
     if explanation.token_helps:
         flow = ("--flow", "browser") if explanation.cause == "device_code_blocked" else ()
         return suggested_command(home, "token", "get", slot.id, *flow)
@@ -64,6 +69,14 @@ def suggesting_settings(home: Home, slot: Slot, settings: Callable[[], Settings]
         raise InputError(f"{error} Set it: {command}", stage=error.stage, cause=error.cause) from error
 
 
+def _has_provider(home: Home, slot: Slot) -> bool:
+    try:
+        settings = SettingsFile(home).current().records[slot.record]
+    except (InputError, KeyError):
+        return False
+    return settings.provider is not None or settings.issuer is not None
+
+
 def _unset_for_oauth(settings: Settings) -> list[str]:
     """Return the settings that a sign-in with OAuth 2.0 needs as well, as they are to be set.
 
@@ -72,7 +85,9 @@ def _unset_for_oauth(settings: Settings) -> list[str]:
     own = settings.provider == "custom" or settings.issuer or settings.token_endpoint
     needed = ("account", "client_id", "scopes") if own else ("provider", "account")
     found = [f"{key}=…" for key in needed if not getattr(settings, key)]
-    return found + (["authentication=oauth2"] if settings.authentication != "oauth2" else [])
+    # A provider implies it where no sign-in is set.
+    implied = settings.authentication == "oauth2" or (settings.authentication == "none" and "provider=…" in found)
+    return found if implied else [*found, "authentication=oauth2"]
 
 
 def _quoted(word: str) -> str:

@@ -82,7 +82,8 @@ def run_test(
     else:
         for slot, result in zip(found, results, strict=True):
             _print_report(console, slot, result, language, context.obj)
-        _print_errors(results, language)
+        if not (console.is_terminal and sys.stderr.isatty()):  # a person would read them twice
+            _print_errors(results, language)
     if not all(result.ok for result in results):
         raise typer.Exit(1)
 

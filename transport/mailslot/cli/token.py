@@ -68,6 +68,7 @@ async def _get(records: Records, slot: Slot, flow_name: str | None) -> None:
     from mailslot.slots.direct_token_source import direct_token_source  # noqa: PLC0415
     from mailslot.slots.flows import choose_flow  # noqa: PLC0415
     from mailslot.slots.oauth_client import ApplicationMissingError  # noqa: PLC0415
+    from mailslot.slots.tokens import OFFLINE_ACCESS, lacks_offline_access  # noqa: PLC0415
 
     console = make_console()
     settings = (await run_sync(records.settings.load))[slot.record]
@@ -100,6 +101,11 @@ async def _get(records: Records, slot: Slot, flow_name: str | None) -> None:
     _, health = await records.tokens.status(slot.record, settings, time.time())
     for note in health.notes if health is not None else ():
         console.print(f"[yellow]Note:[/yellow] {escape(note)}")
+    if lacks_offline_access(health, settings):
+        scopes = " ".join([*settings.scopes, OFFLINE_ACCESS])
+        command = suggested_command(records.place, "set", slot.id, f"scopes={scopes}")
+        console.print("Most providers give one for the scope offline_access. Add it, and get the token again:")
+        console.print(f"  {escape(command)}", highlight=False, soft_wrap=True)
 
 
 async def _obtain(source: GrantSource[Person], terminal: Terminal, *, asks: bool) -> None:
@@ -235,8 +241,11 @@ def status(
         console.print(line, highlight=False)
     noted = {row["record"]: row for row in reversed(rows)}
     for row in reversed(noted.values()):
-        for note in row["health"]["notes"] if row["health"] else ():
-            console.print(f"{row['slot']}: {escape(note)}", highlight=False)
+        health: dict[str, Any] = row["health"] or {}
+        for topic, note in zip(health.get("topics", ()), health.get("notes", ()), strict=True):
+            # The remark says that already.
+            if (topic, health["cause"]) != ("no_renewal", "token_not_renewable"):
+                console.print(f"{row['slot']}: {escape(note)}", highlight=False)
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

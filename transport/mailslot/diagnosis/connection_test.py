@@ -243,7 +243,8 @@ class _ConnectionTest:
                     cause="authentication_required",
                 )
             messages, octets = await maildrop.stat()
-            self.stages.note(f"{messages:,} messages" + ("" if octets is None else f", {octets:,} octets"))
+            counted = "1 message" if messages == 1 else f"{messages:,} messages"
+            self.stages.note(counted + ("" if octets is None else f", {octets:,} octets"))
 
     async def _probe(self, submission: SubmissionSession, profile: ConnectionProfile, *, send: bool) -> None:
         address = profile.settings.sender_address or ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from anyio.to_thread import run_sync
 
@@ -25,6 +25,19 @@ if TYPE_CHECKING:
     from mailslot.oauth.http import TokenHttp
     from mailslot.slots.settings import Settings
     from mailslot.vault.vault import Vault
+
+OFFLINE_ACCESS: Final = "offline_access"
+"""The scope for which most providers give a refresh token (OpenID Connect Core 1.0 section 11)."""
+
+
+def lacks_offline_access(health: Health | None, settings: Settings) -> bool:
+    """Whether a token cannot be renewed, and the scope that most providers want for that was not requested."""
+    return (
+        health is not None
+        and "no_renewal" in health.topics
+        and settings.provider in {None, "custom"}
+        and OFFLINE_ACCESS not in settings.scopes
+    )
 
 
 class RecordTokens:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from mailslot.errors import InputError
 from mailslot.slots.permission import least_role
 from mailslot.slots.settings import KEYS, SECRETS, Settings, keys_for, parse_setting
+from mailslot.slots.tokens import OFFLINE_ACCESS
 from mailslot.wire.secret import Secret
-from mailslot_plugins.panel.token.state import OFFLINE_ACCESS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from anyio.to_thread import run_sync
 
+from mailslot.slots.tokens import lacks_offline_access
 from mailslot_plugins.panel.explanations import explanation_of
 from mailslot_plugins.panel.translations import translate as word
 
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 
 FOLDER: Final = "token"
 """The folder of the texts."""
-
-OFFLINE_ACCESS: Final = "offline_access"
-"""The scope for which most providers give a refresh token (OpenID Connect Core 1.0 section 11)."""
 
 Kind = Literal["ok", "warning", "error", "none"]
 
@@ -80,12 +78,7 @@ class TokenState:
     @property
     def lacks_offline_access(self) -> bool:
         """Whether it cannot be renewed, and the scope that most providers want for that was not requested."""
-        return (
-            self.health is not None
-            and "no_renewal" in self.health.topics
-            and self.settings.provider in {None, "custom"}
-            and OFFLINE_ACCESS not in self.settings.scopes
-        )
+        return lacks_offline_access(self.health, self.settings)
 
     def renewal_advice(self, language: str) -> str:
         """Return what to do about a token that cannot be renewed; empty for others."""
