@@ -169,7 +169,7 @@ class Acceptance:
         if key is None or (job := repositories.jobs.find_by_key(replace(new, key=key))) is None:
             return None
         file, _ = repositories.jobs.file_of(job.id)
-        is_gone = file is not None and not self.storage.has_file(file)
+        is_gone = file is not None and not repositories.has_file(file)
         # Recovery has found that it is gone.
         return None if is_gone or (job.state == "failed" and job.cause == "spool_unreadable") else job
 

@@ -369,6 +369,10 @@ class Repositories(Protocol):
         """Tell whether a job or mail has a file of this name."""
         ...
 
+    def has_file(self, file: str) -> bool:
+        """Tell whether a committed file is still there, and undamaged as far as is known."""
+        ...
+
     def losses(self) -> list[DatabaseLoss]:
         """Return all losses of the database, oldest first."""
         ...

@@ -419,7 +419,7 @@ class Spool:
             job = transaction.jobs.load(job_id)
             job = transitions.retry(job, transaction.now, transaction.jobs.lifetime(job_id))
             file, _ = transaction.jobs.file_of(job_id)
-            if file is None or not self._storage.has_file(file):
+            if file is None or not transaction.repositories.has_file(file):
                 raise InputError(
                     f"The message of job {job_id} is not kept any more, so it cannot be sent again.",
                     stage="spool",

@@ -126,10 +126,6 @@ class Storage(Protocol):
         """Yield `size` octets of a committed file from `start` on."""
         ...
 
-    def has_file(self, file: str) -> bool:
-        """Tell whether a committed file is still there, and undamaged as far as is known. Blocks."""
-        ...
-
     def local_file(self, file: str) -> AbstractAsyncContextManager[Path]:
         """Provide a committed file in the file system while the block runs, at the path that a mail's `path` tells."""
         ...

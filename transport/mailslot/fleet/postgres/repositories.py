@@ -60,6 +60,10 @@ class PostgresRepositories(DeviceRows):
         )
         return self.one(query, file=file) is not None
 
+    def has_file(self, file: str) -> bool:
+        """Tell whether a message is there."""
+        return self.messages.exists(file)
+
     def losses(self) -> list[DatabaseLoss]:
         """Return all losses of the database, oldest first."""
         query = "SELECT at, found, damaged FROM losses WHERE device = %(device)s ORDER BY at"

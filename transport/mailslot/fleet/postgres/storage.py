@@ -142,10 +142,6 @@ class PostgresStorage:
             if octets:
                 yield octets
 
-    def has_file(self, file: str) -> bool:
-        """Tell whether a message is there. Blocks."""
-        return self.read_blocking(lambda repositories: repositories.messages.exists(file))
-
     @asynccontextmanager
     async def local_file(self, file: str) -> AsyncGenerator[Path]:
         """Write a message into the folder of this machine while the block runs."""

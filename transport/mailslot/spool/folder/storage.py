@@ -75,6 +75,10 @@ class SqliteRepositories:
         query = "SELECT 1 FROM jobs WHERE file = ? UNION ALL SELECT 1 FROM mails WHERE file = ?"
         return self.connection.execute(query, (file, file)).fetchone() is not None
 
+    def has_file(self, file: str) -> bool:
+        """Tell whether a file is there and was not found damaged."""
+        return not file.endswith(DAMAGED) and (self._folder / file).exists()
+
     def losses(self) -> list[DatabaseLoss]:
         """Return all losses of the database, oldest first."""
         found = self.connection.execute("SELECT at, found, damaged FROM losses ORDER BY at")
@@ -171,10 +175,6 @@ class FolderStorage:
         async with aclosing(stream_file(self._folder / file, start, size)) as pieces:
             async for piece in pieces:
                 yield piece
-
-    def has_file(self, file: str) -> bool:
-        """Tell whether a file is there and was not found damaged. Blocks."""
-        return not file.endswith(DAMAGED) and (self._folder / file).exists()
 
     @asynccontextmanager
     async def local_file(self, file: str) -> AsyncGenerator[Path]:
