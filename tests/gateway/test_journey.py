@@ -14,6 +14,7 @@ from anyio.to_thread import run_sync
 from gateway.gateway_device import ACCOUNT, BOB, MESSAGE, GatewayDevice, run_gateway, send
 from mailslot.slots.gateway.entries import add_listener, remove_device, set_device_password
 from mailslot.wire.secret import Secret
+from mailslot_plugins.gateway.undelivered import DUE_NOTE
 from mailslot_plugins.rules.section import SECTION as RULES
 
 if TYPE_CHECKING:
@@ -169,6 +170,8 @@ async def test_the_rules_for_sending_hold_for_devices(gateway: GatewayDevice) ->
     )
     [job] = await gateway.jobs()
     assert (job.state, job.attempts) == ("deferred", 0)
+    assert job.next_attempt is not None
+    assert abs(float(job.notes[DUE_NOTE]) - job.next_attempt) <= 1
     assert [each.address for each in job.recipients] == [BOB, "archive@example.com"]
     octets = b"".join([piece async for piece in gateway.device.spool.content(job).chunks()])
     assert b"To: bob@example.com\r\n" in octets

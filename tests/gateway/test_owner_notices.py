@@ -28,7 +28,7 @@ from mailslot_plugins.gateway.gateway import open_gateway
 from mailslot_plugins.gateway.notice_text import MAX_LISTED
 from mailslot_plugins.gateway.owner_notices import INTERVAL, NOTICE_PIPELINE, OwnerNotices
 from mailslot_plugins.gateway.pipeline import pipeline
-from mailslot_plugins.gateway.undelivered import LATE_AFTER
+from mailslot_plugins.gateway.undelivered import DUE_NOTE, LATE_AFTER
 from mailslot_plugins.intake.report import TRACE_FIELD
 
 if TYPE_CHECKING:
@@ -269,6 +269,19 @@ async def test_mail_that_waits_for_long_is_told_once_and_its_failure_as_well(off
     await office.interrupt(job, partial(office.spool.fail, job.id, "expired", "It could not be delivered.", ""))
     [mail] = await office.tell()
     assert mail["Subject"] == "Mail from hall was not delivered"
+
+
+async def test_mail_that_is_sent_later_on_purpose_is_not_late_then(office: Office) -> None:
+    await office.add()
+    due_at = office.device.now() + 3 * LATE_AFTER
+    job = await office.job(send_at=due_at, notes={DUE_NOTE: f"{due_at:.0f}"})
+    office.pass_time(3 * LATE_AFTER + 60)
+    later = office.device.now() + 2 * LATE_AFTER
+    await office.interrupt(job, partial(office.spool.defer, job.id, later, "connection_refused", "No connection."))
+    assert await office.tell() == []
+    office.pass_time(LATE_AFTER)
+    [mail] = await office.tell()
+    assert mail["Subject"] == "Mail from hall is still waiting"
 
 
 async def test_held_mail_is_told_only_through_another_account(office: Office) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from mailslot import InputError
 from mailslot.spool.errors import SpoolError
-from mailslot.spool.job import DEVICE_NOTE, RecipientRefusal
+from mailslot.spool.job import DEVICE_NOTE, ENVELOPE_ID, RecipientRefusal
 from mailslot.spool.spool import Spool
 from spool.conftest import NOON, Clock, files, message, new
 
@@ -55,6 +55,23 @@ async def test_deferred_jobs_are_due_later(spool: Spool, clock: Clock) -> None:
     claimed = await spool.claim("smtp", NOON + 300)
     assert claimed is not None
     assert (claimed.attempts, claimed.next_attempt) == (2, None)
+
+
+async def test_jobs_that_a_report_may_be_about(spool: Spool) -> None:
+    first, second, third = [
+        await spool.accept(new(message_id=name, notes={ENVELOPE_ID: f"e-{number}"}), message())
+        for number, name in enumerate(("<a@b>", "<a@b>", "<c@d>"))
+    ]
+    assert await spool.sent_as({"e-0"}, {"<c@d>"}) == [first], "an envelope id is unique"
+    assert await spool.sent_as({"none\udcff"}, {"<a@b>", "<c@d>", "'"}) == [third, second, first]
+    assert await spool.sent_as(set(), set()) == []
+
+
+async def test_jobs_that_owners_are_told_about_in_pages(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mailslot.spool.spool._PAGE", 2)
+    jobs = [await spool.accept(new(), message()) for _ in range(5)]
+    await spool.accept(new(send_at=NOON + 60), message())
+    assert [job async for job in spool.undelivered("scan", accepted_before=NOON + 1)] == jobs
 
 
 async def test_delayed_jobs_wait_for_their_time_whatever_happens_to_their_record(spool: Spool, clock: Clock) -> None:

@@ -17,6 +17,7 @@ from mailslot.spool.job_file import JobFile
 from mailslot_plugins.gateway.duplicates import fingerprint
 from mailslot_plugins.gateway.header import HeaderReader, HeaderTooLargeError
 from mailslot_plugins.gateway.rewriting import Trace, is_loop, message_id_of, named_senders, rewrite_header
+from mailslot_plugins.gateway.undelivered import DUE_NOTE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -192,8 +193,10 @@ class MessageWriter:
 
 
 def _notes(transaction: Transaction, identifier: str) -> dict[str, str]:
-    """Return the notes of the job, by which a report about it is recognised."""
+    """Return the notes of the job, by which a report about it is recognised, and when it is due."""
     notes = {DEVICE_NOTE: transaction.device, ENVELOPE_ID: identifier}
+    if transaction.send_at is not None:
+        notes[DUE_NOTE] = f"{transaction.send_at:.0f}"
     # Nothing is ever reported to the null sender.
     if transaction.wants_reports and transaction.upstream_sender:
         notes[NOTIFY] = _REPORTED_EVENTS

@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 TOLD_NOTE: Final = "owner_told"
 """The note with what the owner was told about a job last."""
 
+DUE_NOTE: Final = "due_at"
+"""The note with the time, in seconds since 1970, before which a mail is not to be sent."""
+
 LATE_AFTER: Final = 4 * 3600.0
-"""Seconds after which a job that waits is told about. Mail servers do so after as long (Sendmail and Exchange)."""
+"""Seconds for which a job is overdue when it is told about; mail servers do so as late (Sendmail and Exchange)."""
 
 _WAITING: Final = "waiting"
 
@@ -59,7 +62,8 @@ def news(job: Job, now: float) -> str:
     """
     told = job.notes.get(TOLD_NOTE, "")
     if job.state in UNFINISHED:
-        return _WAITING if not told and now - job.created_at >= LATE_AFTER else ""
+        due_at = max(job.created_at, float(job.notes.get(DUE_NOTE, 0.0)))
+        return _WAITING if not told and now - due_at >= LATE_AFTER else ""
     failed = failures(job)
     # More recipients may fail later, by reports.
     current = f"{len(failed)} not delivered" if failed else ""
