@@ -20,6 +20,7 @@ from mailslot_plugins.panel.send.idempotency import request_identity
 from mailslot_plugins.panel.send.reception import FILE, Received, receive_documents
 from mailslot_plugins.panel.send.scan_now import find_scan, start_scan
 from mailslot_plugins.panel.send.senders import PIPELINE, SUBJECT, TO, document_senders
+from mailslot_plugins.panel.sentences import translated
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -120,8 +121,11 @@ def _missing(request: Request, key: str, received: Received) -> str:
 
 
 def _explained(request: Request, key: str, sentence: str) -> str:
-    """Return the sentence of an error, with words in the page's language before it if it is about this field."""
-    return text(request, "send", f"{key}_wrong", sentence=sentence) if key in {TO, FILE} else sentence
+    """Return the sentence of an error in the page's language; if there is none, with what it is about before it."""
+    shown = translated(sentence, request.state.language)
+    return (
+        text(request, "send", f"{key}_wrong", sentence=sentence) if shown == sentence and key in {TO, FILE} else shown
+    )
 
 
 async def _form(request: Request, received: Received | None = None, errors: dict[str, str] | None = None) -> Response:
