@@ -10,16 +10,25 @@ from pathlib import Path
 
 import pytest
 
-UNIT = Path(__file__).parents[2] / "docs" / "mailslot.service"
+DOCS = Path(__file__).parents[2] / "docs"
+UNIT = DOCS / "mailslot.service"
+WORKER = DOCS / "mailslot-worker@.service"
 
 
-def test_systemd_understands_the_unit(tmp_path: Path) -> None:
+@pytest.mark.parametrize("source", [UNIT, WORKER], ids=lambda path: path.name)
+def test_systemd_understands_the_unit(source: Path, tmp_path: Path) -> None:
     if shutil.which("systemd-analyze") is None or os.geteuid() != 0:
         pytest.skip("systemd is not on this machine, or asks for root")
-    unit = tmp_path / "mailslot.service"
-    unit.write_text(UNIT.read_text().replace("/usr/bin/mailslot", "/bin/true"))
+    unit = tmp_path / source.name.replace("@", "@1")
+    unit.write_text(source.read_text().replace("/usr/bin/mailslot", "/bin/true"))
     done = subprocess.run(["systemd-analyze", "verify", unit], check=False, capture_output=True, text=True, timeout=900)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_workers_unit_runs_an_existing_command() -> None:
+    [command] = re.findall(r"^ExecStart=/usr/bin/mailslot (.+)$", WORKER.read_text(), re.MULTILINE)
+    assert command == "fleet worker"
+    assert "LoadCredentialEncrypted=mailslot.master-key:" in WORKER.read_text()
 
 
 def test_the_unit_runs_an_existing_command() -> None:
