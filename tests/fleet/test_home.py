@@ -11,6 +11,8 @@ import pytest
 
 from mailslot.errors import InputError
 from mailslot.fleet.postgres.database import DeviceId
+from mailslot.fleet.postgres.lease_keeper import LeaseKeeper
+from mailslot.fleet.postgres.leases import HeldLeases
 from mailslot.fleet.postgres.schema import ROLE, SCHEMA, tables
 from mailslot.slots.records import Records
 from mailslot.spool.errors import DatabaseLostError
@@ -223,15 +225,17 @@ def expire_leases(fleet: Fleet, home: PostgresHome) -> None:
 
 
 def test_one_thread_keeps_the_leases_of_all_devices(fleet: Fleet) -> None:
-    homes = [fleet.add_device(tenant) for tenant in ("acme", "acme", "other")]
+    keeper = LeaseKeeper(fleet.database)
+    devices = [fleet.add_device(tenant).device for tenant in ("acme", "acme", "other")]
+    held = [HeldLeases(fleet.database, device, keeper) for device in devices]
     with ExitStack() as stack:
-        for home in homes:
-            stack.enter_context(home.leases.blocking_lease("service", timeout=0))
+        for each in held:
+            stack.enter_context(each.blocking_lease("service", timeout=0))
         assert sum(thread.name == "leases" for thread in threading.enumerate()) == 1
         query = f"UPDATE {SCHEMA}.leases SET until = now() + interval '1 s' WHERE device = ANY(%s)"
         with fleet.database.connection() as connection:
-            connection.execute(query, ([home.device.number for home in homes],))
-        fleet.database.lease_keeper.move_on()
+            connection.execute(query, ([device.number for device in devices],))
+        keeper.move_on()
         with fleet.database.connection() as connection:
             query = f"SELECT min(until - now()) > interval '30 s' AS kept FROM {SCHEMA}.leases WHERE device = ANY(%s)"
-            assert connection.execute(query, ([home.device.number for home in homes],)).fetchall() == [{"kept": True}]
+            assert connection.execute(query, ([device.number for device in devices],)).fetchall() == [{"kept": True}]

@@ -11,6 +11,7 @@ from anyio.to_thread import run_sync
 from fleet.tasks import TaskFleet
 from mailslot.fleet.postgres.due_scan import scan
 from mailslot.oauth.grant import Grant
+from mailslot.service.service_lock import is_service_running
 from mailslot.slots.records import Records
 from mailslot.spool.job import NewJob
 from mailslot.spool.spool import Spool
@@ -117,6 +118,10 @@ async def test_each_due_task_has_one_wakeup_until_it_is_lost(own: TaskFleet, hom
     scan(own.database)
     assert len(own.wakeups(tenant)) == 1
     assert own.tasks(home)[DELIVER]["wake_in"] > 30
+    assert await run_sync(is_service_running, home)
+    with own.look() as connection:
+        connection.execute("UPDATE schema_version SET scanned_at = now() - interval '1 hour'")
+    assert not await run_sync(is_service_running, home)
     own.lose_wakeups()
     scan(own.database)
     assert len(own.wakeups(tenant)) == 1

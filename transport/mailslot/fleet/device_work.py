@@ -14,6 +14,7 @@ from mailslot.errors import InputError, MailError
 from mailslot.fleet.address import DeviceAddress
 from mailslot.fleet.postgres.errors import DatabaseError, as_os_error
 from mailslot.fleet.postgres.home import PostgresHome, look_up_device
+from mailslot.fleet.postgres.lease_keeper import LeaseKeeper
 from mailslot.fleet.postgres.tasks import Kind, Planned, TaskRows
 from mailslot.oauth.grant_source import GrantSource
 from mailslot.service.device import open_device
@@ -81,6 +82,7 @@ class DeviceWork:
         self._places = places
         self._pipelines = pipelines
         self._clocks = clocks
+        self._keeper = LeaseKeeper(database)
         self._works = {
             "deliver": self._deliver,
             "poll": self._poll,
@@ -125,7 +127,8 @@ class DeviceWork:
         if found is None:
             return None
         address = DeviceAddress(self._url, tenant, device)
-        return PostgresHome(self._database, found, address, self._master, self._places.folder / tenant / device)
+        folder = self._places.folder / tenant / device
+        return PostgresHome(self._database, found, address, self._master, folder, self._keeper)
 
     async def _deliver(self, home: PostgresHome, device: Device, record: str) -> None:
         del record

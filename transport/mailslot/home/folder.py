@@ -66,6 +66,10 @@ class FolderHome:
             os.close(descriptor)
         return False
 
+    def has_workers(self) -> bool:
+        """Return False: no fleet knows of it."""
+        return False
+
     def locate(self, name: str) -> Location:
         """Return the location of a lock file."""
         return locate(self._lock_file(name))

@@ -65,6 +65,10 @@ class Home(Protocol):
         """Whether anybody holds a lock of `lock`; also True if that is unknown. Blocks for a moment."""
         ...
 
+    def has_workers(self) -> bool:
+        """Whether workers of a fleet send and poll for it; also True if that is unknown. Blocks for a moment."""
+        ...
+
     def locate(self, name: str) -> Location:
         """Return the location of this home, told by the lock of this name (`mailslot.oauth.location`). Blocks."""
         ...

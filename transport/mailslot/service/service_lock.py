@@ -15,5 +15,5 @@ LOCK_TIMEOUT: Final = 2.0
 
 
 def is_service_running(home: Home) -> bool:
-    """Whether a service is running for a home; also True if that is unknown. It blocks for a moment."""
-    return home.is_locked(SERVICE_LOCK)
+    """Whether a service, or a fleet's worker, is running for a home; also True if that is unknown. It blocks."""
+    return home.is_locked(SERVICE_LOCK) or home.has_workers()

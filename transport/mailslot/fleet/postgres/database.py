@@ -14,7 +14,6 @@ from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from mailslot.fleet.postgres.errors import is_unreachable
-from mailslot.fleet.postgres.lease_keeper import LeaseKeeper
 from mailslot.fleet.postgres.schema import ROLE, SCHEMA
 
 if TYPE_CHECKING:
@@ -80,15 +79,11 @@ class FleetDatabase:
     Args:
         url: its address, ``postgresql://…``.
         connections: the maximum of connections.
-
-    Attributes:
-        lease_keeper: keeps the leases of this process.
     """
 
     def __init__(self, url: str, connections: int = CONNECTIONS) -> None:
         self._mutex = threading.Lock()
         self._opened = False
-        self.lease_keeper: Final = LeaseKeeper(self)
         self._pool: ConnectionPool[Rows] = ConnectionPool(
             url,
             connection_class=Rows,

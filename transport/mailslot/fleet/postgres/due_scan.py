@@ -98,6 +98,7 @@ def scan(database: FleetDatabase, most: int = PER_TENANT) -> int:
     with database.connection() as connection, connection.transaction():
         _set_path(connection)
         row = connection.execute(_SCAN.encode(), {"most": most, "again": AGAIN_AFTER}).fetchone()
+        connection.execute("UPDATE schema_version SET scanned_at = now()")
         return 0 if row is None else int(row["found"])
 
 

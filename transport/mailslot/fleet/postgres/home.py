@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final
 from mailslot.errors import InputError
 from mailslot.fleet.postgres.database import DeviceId, FleetDatabase
 from mailslot.fleet.postgres.documents import PostgresDocuments
-from mailslot.fleet.postgres.errors import DatabaseError, as_input_error
+from mailslot.fleet.postgres.errors import DatabaseError, as_input_error, as_os_error
 from mailslot.fleet.postgres.keys import TenantKeys
 from mailslot.fleet.postgres.leases import HeldLeases
+from mailslot.fleet.postgres.rows import DeviceRows
 from mailslot.fleet.postgres.schema import MIGRATIONS, SCHEMA, version_of
 from mailslot.fleet.postgres.storage import PostgresStorage
 from mailslot.oauth.location import Location
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 
     from mailslot.fleet.address import DeviceAddress
     from mailslot.fleet.master_key import MasterKey
+    from mailslot.fleet.postgres.lease_keeper import LeaseKeeper
+
+
+_WORKERS_GONE_AFTER: Final = 60.0
+"""Seconds after the last look for due tasks after which no worker counts as running."""
 
 
 def find_device(database: FleetDatabase, tenant: str, device: str) -> DeviceId:
@@ -74,15 +80,22 @@ class PostgresHome:
         address: its address.
         master: the master key.
         folder: the folder for what belongs to this machine.
+        keeper: keeps the leases of several devices; None for one of its own.
     """
 
     def __init__(
-        self, database: FleetDatabase, device: DeviceId, address: DeviceAddress, master: MasterKey, folder: Path
+        self,
+        database: FleetDatabase,
+        device: DeviceId,
+        address: DeviceAddress,
+        master: MasterKey,
+        folder: Path,
+        keeper: LeaseKeeper | None = None,
     ) -> None:
         self.device: Final = device
         self.folder: Final = folder
         self.is_local: Final = False
-        self.leases: Final = HeldLeases(database, device)
+        self.leases: Final = HeldLeases(database, device, keeper)
         self.documents: Final = PostgresDocuments(database, device, self.leases)
         self.keys: Final = TenantKeys(database, device, master)
         self._database = database
@@ -113,6 +126,15 @@ class PostgresHome:
         """Whether anybody holds a lease; also True if that is unknown."""
         try:
             return self.leases.is_held(name)
+        except DatabaseError:
+            return True
+
+    def has_workers(self) -> bool:
+        """Whether any worker has looked for due tasks a moment ago; also True if that is unknown."""
+        query = "SELECT coalesce(scanned_at > now() - make_interval(secs => %(seconds)s), false) FROM schema_version"
+        try:
+            with as_os_error(), self._database.device_transaction(self.device, "read") as connection:
+                return DeviceRows(connection, self.device).value(query, seconds=_WORKERS_GONE_AFTER) is not False
         except DatabaseError:
             return True
 

@@ -18,7 +18,7 @@ import anyio
 from anyio.to_thread import run_sync
 
 from mailslot.fleet.postgres.errors import DatabaseError, as_os_error
-from mailslot.fleet.postgres.lease_keeper import DURATION
+from mailslot.fleet.postgres.lease_keeper import DURATION, LeaseKeeper
 from mailslot.fleet.postgres.rows import DeviceRows
 from mailslot.vault.errors import VaultError
 
@@ -41,9 +41,11 @@ class HeldLeases:
     Args:
         database: the database.
         device: the device.
+        keeper: keeps the leases of several devices; None for one of its own.
     """
 
-    def __init__(self, database: FleetDatabase, device: DeviceId) -> None:
+    def __init__(self, database: FleetDatabase, device: DeviceId, keeper: LeaseKeeper | None = None) -> None:
+        self._keeper = keeper or LeaseKeeper(database)
         self._database = database
         self._device = device
         self._owner = uuid.uuid4()
@@ -136,14 +138,14 @@ class HeldLeases:
             return False
         with self._mutex:
             self._held.add(name)
-            self._database.lease_keeper.add(self._owner, self._device)
+            self._keeper.add(self._owner, self._device)
         return True
 
     def _release(self, name: str) -> None:
         with self._mutex:
             self._held.discard(name)
             if not self._held:
-                self._database.lease_keeper.remove(self._owner)
+                self._keeper.remove(self._owner)
         query = "DELETE FROM leases WHERE device = %(device)s AND name = %(name)s AND owner = %(owner)s"
         try:
             with as_os_error(), self._database.device_transaction(self._device) as connection:

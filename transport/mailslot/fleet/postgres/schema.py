@@ -250,6 +250,8 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             END $$""",
         """CREATE TRIGGER plan_device AFTER INSERT OR UPDATE OR DELETE ON documents
             FOR EACH ROW EXECUTE FUNCTION plan_device()""",
+        # When a worker has last looked for due tasks.
+        "ALTER TABLE schema_version ADD COLUMN scanned_at timestamptz",
         # What was there before.
         """INSERT INTO tasks (tenant, device, record, kind, due_at, wake_at)
             SELECT tenant, id, '', kind, now(), now() FROM devices, (VALUES ('plan'), ('deliver')) AS kinds (kind)""",
@@ -283,7 +285,7 @@ def migrate(connection: Connection[dict[str, Any]]) -> int:
         _create_role(connection)
         _secure(connection)
         if version == 0:
-            connection.execute("INSERT INTO schema_version VALUES (%s)", (len(MIGRATIONS),))
+            connection.execute("INSERT INTO schema_version (version) VALUES (%s)", (len(MIGRATIONS),))
         else:
             connection.execute("UPDATE schema_version SET version = %s", (len(MIGRATIONS),))
         return len(MIGRATIONS) - version
