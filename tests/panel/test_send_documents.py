@@ -397,7 +397,7 @@ async def test_scan_now(device: RunningPanel) -> None:
 
         async def scan(to: str) -> httpx2.Response:
             hidden = csrf_and_key((await person.get("/send")).text)
-            fields = {**hidden, "pipeline": "scan", "to": to, "scan": "yes"}
+            fields = {**hidden, "pipeline": "scan", "to": to, "acquire": "yes"}
             answer = await person.post("/send", data=fields, files={"file": ("", b"")})
             assert answer.headers.get("location") == "/send/scan", words(answer)
             with anyio.fail_after(120):

@@ -27,13 +27,14 @@ if TYPE_CHECKING:
 
     from mailslot.service.device import Device
     from mailslot.spool.job import Job
+    from mailslot_plugins.panel.pipelines import PipelinePage
     from mailslot_plugins.panel.send.senders import DocumentSender
 
 HERE: Final = "/send"
 _KEY: Final = "key"
-_SCAN: Final = "scan"
+_SCAN: Final = "acquire"
+"""The name of the button that scans the documents first."""
 _FIELDS: Final = (PIPELINE, TO, SUBJECT, FILE)
-_ADDRESS_BOOK: Final = "addressbook"
 
 
 async def show(request: Request) -> Response:
@@ -147,11 +148,9 @@ async def _form(request: Request, received: Received | None = None, errors: dict
 
 
 async def _suggestions(request: Request) -> list[tuple[str, str]]:
-    for page in request.app.state.pages:
-        if page.name == _ADDRESS_BOOK:
-            found: list[tuple[str, str]] = await page.suggestions(device_of(request))
-            return found
-    return []
+    """Return what the pages of pipelines suggest as recipients, each with what it stands for."""
+    pages: tuple[PipelinePage, ...] = request.app.state.pages
+    return [each for page in pages for each in await page.suggestions(device_of(request))]
 
 
 routes = [

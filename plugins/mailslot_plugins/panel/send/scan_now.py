@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mailslot_plugins.panel.send.reception import Received
     from mailslot_plugins.panel.send.senders import DocumentSender
 
-_KEY: Final = ("send", "scan")
+_KEY: Final = ("send", "acquire")
 
 
 @dataclass(eq=False, slots=True)

@@ -87,8 +87,8 @@ def _load(found: tuple[Pipeline, ...]) -> Mapping[str, DocumentSender]:
                 senders[pipeline.name] = DocumentSender(pipeline.name, fields, module.send, **optional)
         except Exception as error:  # noqa: BLE001 - a third party's module may raise anything
             logger.warning("The pipeline %s takes no documents: %s", pipeline.name, describe_error(error))
-    # The one that people use most comes first.
-    return dict(sorted(senders.items(), key=lambda item: item[0] != "scan"))
+    # The one with a scanner, which people use most, comes first.
+    return dict(sorted(senders.items(), key=lambda item: item[1].acquire is None))
 
 
 def form_schema(senders: Iterable[DocumentSender]) -> Schema:
