@@ -12,6 +12,7 @@ BOOK = [
     Entry("alice", 'Alice "A." Exämple', ("alice@example.com", "a@example.net"), (), ("accounting", "all")),
     Entry("fax", "=HYPERLINK()", (), ("FAX=+12027653000@gateway.example",), ()),
     Entry("経理", "経理部", ("keiri@example.jp",)),
+    Entry("odd", "", ("=cmd|'/c'!a1@example.com",)),
 ]
 
 CANON = b"""# Canon AddressBook CSV version: 0x0003
@@ -52,7 +53,8 @@ ALICE = Entry("alice-example", "Alice Example", ("alice@example.com",))
 def test_what_is_exported_is_imported_unchanged(separator: str) -> None:
     octets = write_csv(BOOK, separator)
     assert octets.startswith(b"\xef\xbb\xbf")
-    assert b"'=HYPERLINK" in octets  # no spreadsheet takes it for a formula
+    assert b"'=HYPERLINK" in octets
+    assert f"{separator}=".encode() not in octets  # no spreadsheet takes it for a formula
     assert list(read_csv(octets).entries) == BOOK
 
 

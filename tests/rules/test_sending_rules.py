@@ -19,6 +19,7 @@ BOOK = AddressBook(
         "alice": Entry("alice", "", ("alice@example.com",), (), ("office",)),
         "books": Entry("books", "", ("a@bücher.example",)),
         "branch": Entry("branch", "", (), (FAX,), ("office",)),
+        "carol": Entry("carol", "", ("carol@bücher.example",), (), ("editors",)),
     }
 )
 
@@ -30,13 +31,19 @@ BOOK = AddressBook(
         (SendingRules(deny=("*@example.net",)), "bob@EXAMPLE.net", "", "deny=*@example.net"),
         (SendingRules(allow=("bob@example.net",), deny=("*@example.net",)), "bob@example.net", "", "deny="),
         (SendingRules(deny=("@office",), book=BOOK), "Alice@example.com", "", "deny=@office"),
+        (SendingRules(deny=("@office",), book=BOOK), '"alice"@example.com', "", "deny=@office"),
+        (SendingRules(deny=("@editors",), book=BOOK), "carol@xn--bcher-kva.example", "", "deny=@editors"),
+        (SendingRules(deny=("bob@example.net",)), r'"b\ob"@example.net', "", "deny=bob@example.net"),
+        (SendingRules(deny=("*@example.net",)), "bob@example。net。", "", "deny=*@example.net"),
         (SendingRules(allow=("*@example.com",)), "bob@example.com", "", ""),
         (SendingRules(allow=("*@example.com",)), "bob@example.net", "", "allow=*@example.com"),
         (SendingRules(allow=("@office",), book=BOOK), FAX, "", ""),
         (SendingRules(allow=("@nobody",), book=BOOK), "alice@example.com", "", "allow=@nobody"),
         (SendingRules(destinations="book", book=BOOK), "ALICE@example.com", "", ""),
+        (SendingRules(destinations="book", book=BOOK), "carol@xn--bcher-kva.example", "", ""),
         (SendingRules(destinations="book", book=BOOK), "bob@example.com", "", "destinations=book"),
         (SendingRules(destinations="self"), "bob@example.com", "Bob@example.com", ""),
+        (SendingRules(destinations="self"), "bob@xn--bcher-kva.example", "bob@bücher.example", ""),
         (SendingRules(destinations="self"), "alice@example.com", "bob@example.com", "destinations=self"),
         (SendingRules(destinations="self"), "alice@example.com", "*@example.com", "destinations=self"),
         (SendingRules(deny=("*@example.net",)), "a%example.org@example.net", "", "deny=*@example.net"),

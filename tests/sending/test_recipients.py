@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mailslot.errors import InputError
-from mailslot_plugins.sending.recipients import parse_mailbox, parse_mailboxes, remove_duplicates
+from mailslot_plugins.sending.recipients import parse_mailbox, parse_mailboxes, remove_duplicates, split_list
 
 
 def read(*texts: str) -> list[tuple[str, str]]:
@@ -25,11 +25,39 @@ def read(*texts: str) -> list[tuple[str, str]]:
         ),
         (["Zoë <z@example.com>"], [("Zoë", "z@example.com")]),
         ([r'"a \"b\"" <a@example.com>'], [('a "b"', "a@example.com")]),
+        (
+            [r'"A \"B, C\" D" <a@example.com>, b@example.com'],
+            [('A "B, C" D', "a@example.com"), ("", "b@example.com")],
+        ),
+        (
+            ['"a,b"@example.com,<c@example.com>,<"d,e"@example.com>'],
+            [("", f"{n}@example.com") for n in ('"a,b"', "c", '"d,e"')],
+        ),
         (["bøb@example.com"], [("", "bøb@example.com")]),
     ],
 )
 def test_lists(texts: list[str], found: list[tuple[str, str]]) -> None:
     assert read(*texts) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("a, <b, c", ["a", "<b", "c"]),
+        ("a>, b", ["a>", "b"]),
+        ('a, "b, c', ["a", '"b, c']),
+        ('a, "b, c\\', ["a", '"b, c\\']),
+        ('"a" "b, c" d, e', ['"a" "b, c" d', "e"]),
+    ],
+)
+def test_nothing_of_a_wrong_list_is_lost(text: str, parts: list[str]) -> None:
+    assert split_list(text) == parts
+
+
+@pytest.mark.parametrize("piece", [",", ',"', ",<", ',"\\', ',"<', ',\\"'])
+def test_a_long_list_is_split_at_once(piece: str) -> None:
+    # If each comma looked through the whole rest, this would take hours.
+    assert "".join(split_list(piece * 500_000 + "end")).endswith("end")
 
 
 def test_all_bad_ones_are_named() -> None:

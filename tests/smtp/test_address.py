@@ -30,6 +30,7 @@ from mailslot.smtp.protocol import SmtpProtocol
         ("a@faß.example", "a@xn--fa-hia.example"),
         ("a@例え。テスト", "a@xn--r8jz45g.xn--zckzah"),
         ("a@ｅｘａｍｐｌｅ.com", "a@example.com"),
+        ("a@example。com。", "a@example.com"),
         ("ü@bücher.example", "ü@xn--bcher-kva.example"),
         ("a@under_score.example", "a@under_score.example"),
         ("a@localhost", "a@localhost"),

@@ -231,9 +231,9 @@ async def expand_name(device: Device, text: str) -> str:
 
 
 def normalized(address: str) -> str:
-    """Return an address for comparisons: its domain as A-labels, and all in lower case."""
+    """Return an address for comparisons, however it is written; see `mailslot.smtp.address.Address.canonical`."""
     try:
-        return parse_address(address, "recipient").wire.casefold()
+        return parse_address(address, "recipient").canonical
     except InputError:
         return address.casefold()
 

@@ -74,7 +74,7 @@ def write_csv(entries: Iterable[Entry], separator: str = ",") -> bytes:
             [
                 entry.name,
                 _as_text(entry.display_name),
-                *(", ".join(each) for each in (entry.addresses, entry.fax_addresses, entry.groups)),
+                *(_as_text(", ".join(each)) for each in (entry.addresses, entry.fax_addresses, entry.groups)),
             ]
         )
     return codecs.BOM_UTF8 + text.getvalue().encode()

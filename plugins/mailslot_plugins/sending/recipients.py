@@ -11,15 +11,16 @@ from mailslot.message import Mailbox
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# A comma or semicolon outside quotation marks and angle brackets.
-_SEPARATOR: Final = re.compile(r'[,;](?=(?:[^"]*"[^"]*")*[^"]*$)(?![^<]*>)')
+# What stands between commas and semicolons that are outside quotation marks and angle brackets. Quantifiers are
+# possessive, so that a list is read once, whatever is in it.
+_PART: Final = re.compile(r'(?:"(?:[^"\\]|\\.?)*+(?:"|\Z)|<(?:"(?:[^"\\]|\\.)*+"|[^<>"])*+>|[^,;"])++', re.DOTALL)
 _NAME_AND_ADDRESS: Final = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|([^"<>]*?))\s*<([^<>]*)>\s*')
 _REASON: Final = re.compile(r"cannot be used: (.*?)\.?$")
 
 
 def split_list(text: str) -> list[str]:
     """Return the parts of a list separated by commas or semicolons, without empty ones."""
-    return [part.strip() for part in _SEPARATOR.split(text) if part.strip()]
+    return [part.strip() for part in _PART.findall(text) if part.strip()]
 
 
 def parse_mailbox(text: str, what: str = "recipient") -> Mailbox:

@@ -39,6 +39,17 @@ class Address:
         """Whether it needs SMTPUTF8 (RFC 6531 section 3.2)."""
         return not self.wire.isascii()
 
+    @property
+    def canonical(self) -> str:
+        """The form in which addresses are compared: in lower case, and without quotation marks.
+
+        A local part means the same with and without them (RFC 5321 section 4.1.2).
+        """
+        local, _, domain = self.wire.rpartition("@")
+        if local.startswith('"'):
+            local = re.sub(r"\\(.)", r"\1", local[1:-1])
+        return f"{local}@{domain}".casefold()
+
 
 def parse_address(text: str, role: str) -> Address:
     """Check an envelope address (RFC 5321 section 4.1.2, RFC 6531 section 3.3).
@@ -89,7 +100,8 @@ def _wire_domain(domain: str, text: str, role: str) -> str:
     if domain.isascii():
         raise _address_error(text, role, "the part after the @ is not a domain")
     try:
-        return idna.encode(domain, uts46=True).decode("ascii")
+        # Of a name written with a dot at its end, IDNA keeps the dot, which no envelope may have.
+        return idna.encode(domain, uts46=True).decode("ascii").removesuffix(".")
     except idna.IDNAError:
         raise _address_error(text, role, "the part after the @ is not a domain") from None
 

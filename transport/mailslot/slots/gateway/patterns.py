@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from mailslot.errors import InputError
 from mailslot.slots import keys
-from mailslot.smtp.address import parse_address
+from mailslot.smtp.address import Address, parse_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,7 +42,7 @@ def domain_of(address: str) -> str:
 
 
 def matches(patterns: Iterable[str], address: str) -> bool:
-    """Whether an address matches one of the patterns, ignoring case.
+    """Whether an address matches one of the patterns, ignoring case and quotation marks.
 
     ``*@domain`` does not stand for addresses such as ``victim%elsewhere.example@domain``: the servers of the domain may
     send them on to another one, for a client that has signed in (Postfix: ``allow_untrusted_routing``).
@@ -52,9 +52,14 @@ def matches(patterns: Iterable[str], address: str) -> bool:
         address: the address; text that is not an address matches no pattern.
     """
     try:
-        normalized = parse_address(address, "recipient").wire.casefold()
+        canonical = parse_address(address, "recipient").canonical
     except InputError:
         return False
-    local, _, domain = normalized.rpartition("@")
+    local, _, domain = canonical.rpartition("@")
     general = {ANY} if _ROUTING.intersection(local) else {ANY, f"*@{domain}"}
-    return any(pattern in general or pattern.casefold() == normalized for pattern in patterns)
+    return any(pattern in general or _canonical(pattern) == canonical for pattern in patterns)
+
+
+def _canonical(pattern: str) -> str:
+    # It is in the form of the envelope already, so this need not be parsed for each address.
+    return Address(pattern, pattern).canonical
