@@ -43,7 +43,16 @@ def test_malformed_first_messages(message: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "message", ["", "c=biws,r=x,p=AAAA", "c=eSws,r={nonce},p=AAAA", "c=!,r={nonce},p=AAAA", "c=biws,r={nonce},p=!"]
+    "message",
+    [
+        "",
+        "c=biws,r=x,p=AAAA",
+        "c=eSws,r={nonce},p=AAAA",
+        "c=!,r={nonce},p=AAAA",
+        "c=biws,r={nonce},p=!",
+        "c=é,r={nonce},p=AAAA",
+        "c=biws,r={nonce},p=é",
+    ],
 )
 def test_malformed_last_messages(message: str) -> None:
     made = server()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import re
@@ -50,7 +49,7 @@ class ScramSha256Server(ServerMechanism):
         """
         try:
             return self._step(response.decode())
-        except (UnicodeDecodeError, binascii.Error):
+        except ValueError:
             raise MechanismError("a message that is not of SCRAM") from None
 
     def _challenge(self, message: str) -> bytes:
