@@ -191,6 +191,22 @@ async def test_what_is_refused(
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+@pytest.mark.parametrize(("number", "status"), [(2, 201), (3, 413)])
+async def test_as_many_documents_as_are_allowed_before_the_fields(
+    script: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch, number: int, status: int
+) -> None:
+    monkeypatch.setattr(reception, "MAX_FILES", 2)
+    file = b'--between\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\na page\r\n'
+    fields = [
+        f'--between\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+        for name, value in (("pipeline", "scan"), ("to", "bob@example.com"))
+    ]
+    body = file * number + b"".join(fields) + b"--between--\r\n"
+    answer = await script.post("/jobs", content=body, headers={"content-type": TYPE})
+    assert answer.status_code == status, answer.text
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 async def test_bodies_that_are_no_form(device: RunningPanel, script: httpx2.AsyncClient) -> None:
     for content, kind, status in (
         (b"{}", "application/json", 415),

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 Status = Literal["sent", "delayed", "unknown", "delivered", "processed", "failed"]
 
-_RECIPIENT_NOTE: Final = "report of "
+RECIPIENT_NOTE: Final = "report of "
+"""How the note begins that has the report about a recipient; the address follows."""
 
 _RANKS: Final[Mapping[str, int]] = {
     "sent": 0,
@@ -47,26 +48,26 @@ def notes_from_report(report: Report, job: Job) -> dict[str, str]:
         recipient = _find_recipient(addresses, job)
         if recipient is None or _RANKS[status] <= _RANKS[status_of({**job.notes, **new_notes}, recipient)]:
             continue
-        new_notes[f"{_RECIPIENT_NOTE}{recipient}"] = f"{status}: {text}" if text else status
+        new_notes[f"{RECIPIENT_NOTE}{recipient}"] = f"{status}: {text}" if text else status
     return new_notes and new_notes | {CONFIRMATION_NOTE: _overall(job, new_notes)}
 
 
 def notes_without_report(job: Job, why: str) -> dict[str, str]:
     """Return the notes for a job whose reports did not arrive in time."""
     unreported = [each.address for each in job.recipients if status_of(job.notes, each.address) in {"sent", "delayed"}]
-    new_notes = {f"{_RECIPIENT_NOTE}{address}": f"unknown: {why}" for address in unreported}
+    new_notes = {f"{RECIPIENT_NOTE}{address}": f"unknown: {why}" for address in unreported}
     return new_notes and new_notes | {CONFIRMATION_NOTE: _overall(job, new_notes)}
 
 
 def status_of(notes: Mapping[str, str], recipient: str) -> Status:
     """Return the status of one recipient."""
-    word = notes.get(f"{_RECIPIENT_NOTE}{recipient}", "sent").partition(":")[0]
+    word = notes.get(f"{RECIPIENT_NOTE}{recipient}", "sent").partition(":")[0]
     return word if word in _RANKS else "sent"  # type: ignore[return-value]  # the keys are those words
 
 
 def report_text(notes: Mapping[str, str], recipient: str) -> str:
     """Return what a report says about one recipient, besides the status; empty if it says nothing."""
-    return notes.get(f"{_RECIPIENT_NOTE}{recipient}", "").partition(": ")[2]
+    return notes.get(f"{RECIPIENT_NOTE}{recipient}", "").partition(": ")[2]
 
 
 def _overall(job: Job, new_notes: Mapping[str, str]) -> Status:

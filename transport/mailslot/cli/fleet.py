@@ -125,7 +125,7 @@ def list_devices(context: typer.Context, *, tenant: Tenant = None, as_json: Json
 
 @app.command("status")
 def status(context: typer.Context, *, as_json: Json = False) -> None:
-    """Print how many devices, jobs and mails there are, and what is due, for each tenant and in sum.
+    """Print how many devices, jobs and mails there are, and what is due, for each tenant and in total.
 
     Examples:
         mailslot fleet status

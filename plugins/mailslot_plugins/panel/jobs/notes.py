@@ -9,15 +9,13 @@ from mailslot_plugins.panel.pipelines import pipeline_text
 from mailslot_plugins.panel.render import format_time
 from mailslot_plugins.panel.slots.names import slot_name
 from mailslot_plugins.panel.translations import load_texts, translate
+from mailslot_plugins.sending.confirmation import RECIPIENT_NOTE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mailslot.slots.slot import Slot
     from mailslot.spool.job import Job
-
-_REPORT: str = "report of "
-"""How the notes begin that hold the report about one recipient; the address follows."""
 
 
 def named_notes(job: Job, slots: Iterable[Slot], language: str) -> list[tuple[str, str]]:
@@ -34,10 +32,10 @@ def named_notes(job: Job, slots: Iterable[Slot], language: str) -> list[tuple[st
     found: list[tuple[str, str]] = []
     for key, value in job.notes.items():
         name = _text(job, f"note_{key}", language)
-        if key.startswith(_REPORT):
+        if key.startswith(RECIPIENT_NOTE):
             status, _, more = value.partition(": ")
             shown = _text(job, f"confirmation_{status}", language) or status
-            name = translate("jobs", "note_report", language, address=key.removeprefix(_REPORT))
+            name = translate("jobs", "note_report", language, address=key.removeprefix(RECIPIENT_NOTE))
             found.append((name, f"{shown}: {more}" if more else shown))
         elif name and value:
             shown = _text(job, f"{key}_{value.replace(' ', '_')}", language) or names.get(value) or _time(value)

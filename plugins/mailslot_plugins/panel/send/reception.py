@@ -184,7 +184,7 @@ class _Reception:
     async def _begin(self, part: PartBegin) -> None:
         self._part, self._value = part, bytearray()
         self._parts += 1
-        if self._parts > MAX_FILES + MAX_FIELDS or len(self._names) >= MAX_FILES:
+        if self._parts > MAX_FILES + MAX_FIELDS or (part.name == FILE and len(self._names) >= MAX_FILES):
             raise InputError(
                 f"At most {MAX_FILES} documents can be sent together.",
                 stage="data",
