@@ -116,7 +116,7 @@ async def test_the_clock_was_set_back(device: Device) -> None:
     assert clock.state == "fault"
 
 
-def certificate(path: Path, until: datetime) -> None:
+def certificate(path: Path, until: datetime, valid: int = 365) -> None:
     from cryptography import x509  # noqa: PLC0415
     from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
@@ -124,16 +124,19 @@ def certificate(path: Path, until: datetime) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([])
     made = x509.CertificateBuilder(
-        name, name, key.public_key(), x509.random_serial_number(), until - timedelta(9), until
+        name, name, key.public_key(), x509.random_serial_number(), until - timedelta(valid), until
     )
     path.write_bytes(made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
 
-@pytest.mark.parametrize(("days", "state"), [(-1, "fault"), (3, "warning"), (300, "ok"), (None, "fault")])
-async def test_certificates(device: Device, tmp_path: Path, days: int | None, state: str) -> None:
+@pytest.mark.parametrize(
+    ("days", "valid", "state"),
+    [(-1, 90, "fault"), (3, 90, "warning"), (300, 365, "ok"), (3, 6, "ok"), (1, 6, "warning"), (None, 0, "fault")],
+)
+async def test_certificates(device: Device, tmp_path: Path, days: int | None, valid: int, state: str) -> None:
     path = tmp_path / "panel.pem"
     if days is not None:
-        certificate(path, datetime.now(UTC) + timedelta(days=days))
+        certificate(path, datetime.now(UTC) + timedelta(days=days), valid)
     device.home.mkdir()
     (device.home / "mailslot.toml").write_text(f'[panel]\ncertificate = "{path}"\nkey = "{path}"\n')
     [found] = (await checks(device))["certificate"]

@@ -10,8 +10,9 @@ import pytest
 from anyio import to_thread
 
 from command_line import mailslot
+from mailslot.errors import InputError
 from mailslot.message import filename
-from mailslot.service.mail_documents import read_documents
+from mailslot.service.mail_documents import MAX_DOCUMENTS, read_documents
 from mailslot.spool.incoming import Incoming
 from mailslot.spool.spool import Spool
 
@@ -109,6 +110,18 @@ def test_names_of_strangers(tmp_path: Path, name: str, expected: str) -> None:
 def test_a_type_that_is_none(tmp_path: Path, written: str) -> None:
     [found] = documents(tmp_path, f"Content-Type: {written}\r\nContent-Disposition: attachment\r\n\r\nx".encode())
     assert found.content_type == "application/octet-stream"
+
+
+@pytest.mark.parametrize("number", [MAX_DOCUMENTS, MAX_DOCUMENTS + 1])
+def test_a_mail_of_too_many_documents(tmp_path: Path, number: int) -> None:
+    part = b"--b\nContent-Type: application/pdf; name=%d.pdf\n\n%d\n"
+    parts = b"".join(part % (each, each) for each in range(number))
+    octets = b"Content-Type: multipart/mixed; boundary=b\n\n" + parts + b"--b--\n"
+    if number > MAX_DOCUMENTS:
+        with pytest.raises(InputError, match="save it as a whole"):
+            documents(tmp_path, octets)
+    else:
+        assert [each.content for each in documents(tmp_path, octets)] == [b"%d" % each for each in range(number)]
 
 
 async def test_a_mail_that_cannot_be_taken_apart_can_be_saved(tmp_path: Path) -> None:

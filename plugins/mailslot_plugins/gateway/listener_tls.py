@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import ssl
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from anyio.to_thread import run_sync
 
 from mailslot.diagnosis.listener_certificate import ListenerCertificate
 from mailslot.errors import InputError
-from mailslot.net.certificate_contents import parse_certificate
+from mailslot.net.certificate_contents import read_certificate
 from mailslot.net.certificates import ensure_certificates
 from mailslot.net.server_tls import server_context
 from mailslot.spool.errors import writing
@@ -18,12 +17,10 @@ from mailslot.vault import durable
 from mailslot_plugins.gateway.gateway import host_name
 
 if TYPE_CHECKING:
+    import ssl
     from pathlib import Path
 
-    from mailslot.net.certificate_contents import CertificateContents
     from mailslot.slots.gateway.listeners import Listener
-
-_END: Final = "-----END CERTIFICATE-----"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +84,7 @@ class ListenerTls:
                 raise
             sentence = f"{error} The listener {settings.name} keeps the certificate that it has."
             raise InputError(sentence, stage="tls", key=error.key, detail=error.detail) from error
-        contents = [parsed for path, _ in files if (parsed := _contents(path)) is not None]
+        contents = [parsed for path, _ in files if (parsed := read_certificate(path)) is not None]
         generated = settings.certificate is None
         certificates = tuple(ListenerCertificate.of(each, generated=generated) for each in contents)
         return _Loaded(context, certificates, made_from)
@@ -99,13 +96,3 @@ class ListenerTls:
         with writing(folder):
             durable.make_folder(folder)
             return ensure_certificates(folder, [host_name()])
-
-
-def _contents(path: Path) -> CertificateContents | None:
-    """Return the first certificate in a file, which is the listener's own; None if it cannot be parsed."""
-    try:
-        text = path.read_text("ascii", "replace")
-        der = ssl.PEM_cert_to_DER_cert(text[text.index("-----BEGIN CERTIFICATE") : text.index(_END) + len(_END)])
-    except (OSError, ValueError):
-        return None
-    return parse_certificate(der)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -10,8 +11,12 @@ from mailslot.timestamps import day
 from mailslot.wire.reply import printable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cryptography import x509
 
+_BEGIN: Final = "-----BEGIN CERTIFICATE-----"
+_END: Final = "-----END CERTIFICATE-----"
 _MAX_NAMES: Final = 8
 _MAX_NAME: Final = 100
 
@@ -68,6 +73,20 @@ def parse_certificate(octets: bytes) -> CertificateContents | None:
         )
     except Exception:  # noqa: BLE001 - the parser raises many kinds of errors for a broken certificate
         return None
+
+
+def read_certificate(path: Path) -> CertificateContents | None:
+    """Return the contents of the first certificate in a file in PEM, which is a server's own; None as above.
+
+    Args:
+        path: the file; one that cannot be read has none.
+    """
+    try:
+        text = path.read_text("ascii", "replace")
+        der = ssl.PEM_cert_to_DER_cert(text[text.index(_BEGIN) : text.index(_END) + len(_END)])
+    except (OSError, ValueError):
+        return None
+    return parse_certificate(der)
 
 
 def _names(certificate: x509.Certificate) -> list[str]:

@@ -19,7 +19,9 @@ from mailslot.causes.rules import table
 from mailslot.diagnosis.catalogue import explain
 from mailslot.diagnosis.clock import is_clock_wrong
 from mailslot.diagnosis.diagnosis import Diagnosis
+from mailslot.diagnosis.listener_certificate import ListenerCertificate
 from mailslot.errors import MailError
+from mailslot.net.certificate_contents import read_certificate
 from mailslot.oauth.presets import presets
 from mailslot.service.json_documents import slot_rows
 from mailslot.service.service_lock import is_service_running
@@ -27,6 +29,7 @@ from mailslot.slots.keys import useless_items
 from mailslot.slots.section import find_section
 from mailslot.spool.limits import SpoolLimits, format_size
 from mailslot.spool.spool import Spool
+from mailslot.timestamps import day
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -42,9 +45,6 @@ State = Literal["ok", "unused", "warning", "fault"]
 """`unused`: it is not set up, so that nothing depends on it."""
 
 _DAY: Final = 86_400.0
-_NOTICE: Final = 14 * _DAY
-"""Seconds before a certificate expires from which on that is mentioned."""
-
 _RECENT: Final = 7 * _DAY
 """Seconds for which a failed job is mentioned."""
 
@@ -262,19 +262,15 @@ def _check_certificates(settings: CurrentSettings, home: Path) -> Iterator[Check
 
 
 def _check_certificate(path: Path) -> Check:
-    from cryptography import x509  # noqa: PLC0415 - only where the settings name one
-
-    try:
-        certificate = x509.load_pem_x509_certificate(path.read_bytes())
-    except (OSError, ValueError):
+    contents = read_certificate(path)
+    if contents is None:
         return Check("certificate", "fault", f"The certificate {path} cannot be read.")
-    left = certificate.not_valid_after_utc.timestamp() - time.time()
-    until = certificate.not_valid_after_utc.date()
-    if left < 0:
+    certificate, now = ListenerCertificate.of(contents, generated=False), time.time()
+    until = day(certificate.valid_until)
+    if certificate.has_ended(now):
         return Check("certificate", "fault", f"The certificate {path} expired on {until}.")
-    return Check(
-        "certificate", "warning" if left < _NOTICE else "ok", f"The certificate {path} is valid until {until}."
-    )
+    state: State = "warning" if certificate.ends_soon(now) else "ok"
+    return Check("certificate", state, f"The certificate {path} is valid until {until}.")
 
 
 def _check_tables() -> Check:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 MAX_SIZE: Final = 256_000_000
 """Octets of a mail that is taken apart: all of it is in memory then."""
 
+MAX_DOCUMENTS: Final = 1_000
+"""Documents of a mail that is taken apart: some octets are enough for one, and a page lists them all."""
+
 _CONTENT_TYPE: Final = re.compile(r"[!-.0-~]+/[!-.0-~]+")
 
 _SUFFIXES: Final = {
@@ -93,6 +96,8 @@ def _documents(octets: bytes) -> list[MailDocument]:
     # The lenient parser takes any octets; but what is nested too deeply, and some parameters, raise nearly anything.
     message = email.message_from_bytes(octets, policy=policy.compat32)
     parts = [part for part in _leaves(message) if _is_document(part)]
+    if len(parts) > MAX_DOCUMENTS:
+        raise ValueError(f"{len(parts)} documents")
     names = unique_names(_name(part, number) for number, part in enumerate(parts, 1))
     return [MailDocument(name, _content_type(part), _content(part)) for name, part in zip(names, parts, strict=True)]
 
@@ -100,11 +105,11 @@ def _documents(octets: bytes) -> list[MailDocument]:
 def _leaves(message: Message) -> list[Message]:
     """Return the parts that contain no others; an attached mail is one part."""
     found: list[Message] = []
-    waiting = [message]
+    waiting = [message]  # the next one comes last
     while waiting:
-        part = waiting.pop(0)
+        part = waiting.pop()
         if part.get_content_maintype() == "multipart" and (children := _children(part)):
-            waiting = [*children, *waiting]
+            waiting += reversed(children)
         else:
             found.append(part)
     return found
