@@ -1,11 +1,15 @@
-"""The address of a device in a fleet: ``postgresql://…/DATABASE?device=TENANT/DEVICE``."""
+"""The address of a device in a fleet: ``postgresql://…/DATABASE?device=TENANT/DEVICE``.
+
+It is taken apart as libpq does it, and everything that libpq gets stays as it was entered: in its addresses, other than
+in those of the web, the host may be empty and ``+`` is no space.
+"""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import unquote
 
 from mailslot.errors import InputError
 
@@ -30,25 +34,27 @@ class DeviceAddress:
     @property
     def full(self) -> str:
         """The address as it is used, with a password if there is one."""
-        parts = urlsplit(self.database)
-        device = urlencode({"device": f"{self.tenant}/{self.device}"}, safe="/")
-        return urlunsplit(parts._replace(query="&".join(filter(None, (parts.query, device)))))
+        return self._with_device(self.database)
 
     @property
     def shown(self) -> str:
         """What people enter for it, without a password."""
-        parts = urlsplit(self.database)
-        user, at, host = parts.netloc.rpartition("@")
-        query = urlencode(
-            [*parse_qsl(parts.query), ("device", f"{self.tenant}/{self.device}")], safe="/", quote_via=quote
-        )
-        query = "&".join(each for each in query.split("&") if not each.startswith("password="))
-        return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}{at}{host}", query=query))
+        start, parameters = _split(self.database)
+        scheme, _, rest = start.partition("://")
+        authority, slash, name = rest.partition("/")
+        credentials, at, server = authority.rpartition("@")
+        shown = f"{scheme}://{credentials.partition(':')[0]}{at}{server}{slash}{name}"
+        return self._with_device(_join(shown, [each for each in parameters if not _is_secret(each)]))
+
+    def _with_device(self, database: str) -> str:
+        start, parameters = _split(database)
+        return _join(start, [*parameters, f"device={self.tenant}/{self.device}"])
 
 
 def is_address(place: str) -> bool:
     """Tell whether a home is the address of a database, and no folder."""
-    return place.partition("://")[0] in SCHEMES and "://" in place
+    scheme, separator, _ = place.partition("://")
+    return bool(separator) and scheme in SCHEMES
 
 
 def parse_address(place: str) -> DeviceAddress:
@@ -57,14 +63,12 @@ def parse_address(place: str) -> DeviceAddress:
     Raises:
         InputError: it names no device.
     """
-    parts = urlsplit(place)
-    values = parse_qsl(parts.query, keep_blank_values=True)
-    devices = [value for name, value in values if name == "device"]
+    start, parameters = _split(place)
+    devices = [unquote(each.partition("=")[2]) for each in parameters if _name_of(each) == "device"]
     if len(devices) != 1:
         raise InputError("The address of a device in a database ends with ?device=TENANT/DEVICE.", stage="resolve")
     tenant, device = parse_device(devices[0])
-    query = urlencode([(name, value) for name, value in values if name != "device"])
-    return DeviceAddress(urlunsplit(parts._replace(query=query)), tenant, device)
+    return DeviceAddress(_join(start, [each for each in parameters if _name_of(each) != "device"]), tenant, device)
 
 
 def parse_device(text: str) -> tuple[str, str]:
@@ -91,3 +95,26 @@ def check_name(name: str) -> str:
             stage="resolve",
         )
     return name
+
+
+def _split(address: str) -> tuple[str, list[str]]:
+    """Return an address without its parameters, and the parameters as they were entered."""
+    # Up to the first slash there may be a user and a password, which may contain a question mark.
+    authority = address.partition("://")[2].partition("/")[0]
+    end = address.find("?", len(address.partition("://")[0]) + 3 + authority.rfind("@") + 1)
+    if end < 0:
+        return address, []
+    return address[:end], [each for each in address[end + 1 :].split("&") if each]
+
+
+def _join(start: str, parameters: list[str]) -> str:
+    return "?".join(filter(None, (start, "&".join(parameters))))
+
+
+def _name_of(parameter: str) -> str:
+    return unquote(parameter.partition("=")[0])
+
+
+def _is_secret(parameter: str) -> bool:
+    """Tell whether a parameter of libpq is secret: ``password``, ``sslpassword``, ``oauth_client_secret``."""
+    return _name_of(parameter).endswith(("password", "secret"))
