@@ -159,6 +159,11 @@ async def test_lone_surrogates_are_replaced(spool: Spool) -> None:
     """As in a file name that is no UTF-8."""
     job = await spool.accept(new(subject="page-\udcff.pdf", notes={"file": "page-\udcff.pdf"}), message())
     assert (job.subject, job.notes) == ("page-?.pdf", {"file": "page-\udcff.pdf"})
+    for name in ("\udcff", "\0", "\\u0000", "\N{PRINTER}"):
+        notes = {"file": name, "device": "hall \N{PRINTER}"}
+        noted = await spool.accept(new(notes=notes), message())
+        assert (await spool.job(noted.id)).notes == notes
+    assert [each[:3] for each in await spool.count_by_device()] == [("hall \N{PRINTER}", "queued", 4)]
     assert (await spool.fail(job.id, "content_refused", "No \udcff.", "550 \udcff")).reply
     assert (await spool.job(job.id)).sentence == "No ?."
 

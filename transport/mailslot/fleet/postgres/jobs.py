@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.errors import InputError
-from mailslot.fleet.postgres.rows import LARGEST, DeviceRows, clean
+from mailslot.fleet.postgres.rows import LARGEST, NOTE, DeviceRows, clean, notes_text
 from mailslot.spool.job import CONFIRMATION_NOTE, ENVELOPE_ID, STATES, UNFINISHED, Job, NewJob, Recipient, State
 from mailslot.spool.repositories import MOST_WITH_ONE_ID, JobFilePlace
 from mailslot.spool.row_mapping import job_of, job_of_key, recipients_text, state_of
@@ -61,7 +60,7 @@ class PostgresJobs(DeviceRows):
             message_id=clean(new.message_id),
             sender=clean(new.sender),
             subject=clean(new.subject),
-            notes=json.dumps(dict(new.notes)),
+            notes=notes_text(new.notes),
             recipients=recipients_text([Recipient(address) for address in new.recipients]),
         )
         if new.key is not None:
@@ -106,7 +105,7 @@ class PostgresJobs(DeviceRows):
     def sent_as(self, envelope_ids: Collection[str], message_ids: Collection[str]) -> list[Job]:
         """Return the jobs with one of these envelope ids, or else with one of these Message-IDs, newest first."""
         conditions = (
-            ("notes::json ->> %(note)s = ANY(%(values)s)", envelope_ids),
+            (f"{NOTE} = ANY(%(values)s)", envelope_ids),
             ("message_id = ANY(%(values)s)", message_ids),
         )
         for condition, values in conditions:
@@ -125,7 +124,7 @@ class PostgresJobs(DeviceRows):
         found = self.all(
             f"{_OF_DEVICE} AND id > %(after)s AND pipeline = %(pipeline)s AND (state = 'failed' "
             "OR (state = ANY(%(states)s) AND created_at < %(before)s) OR (state = 'sent' AND (cause IS NOT NULL "
-            "OR notes::json ->> %(note)s = 'failed'))) ORDER BY id LIMIT %(limit)s",
+            f"OR {NOTE} = 'failed'))) ORDER BY id LIMIT %(limit)s",
             after=after,
             limit=limit,
             pipeline=pipeline,
@@ -151,8 +150,8 @@ class PostgresJobs(DeviceRows):
     def count_by_note(self, note: str) -> list[tuple[str, State, int, float]]:
         """Return, for each value of a note and each state, the number of jobs and when the newest was accepted."""
         found = self.tuples(
-            "SELECT notes::json ->> %(note)s AS value, state, count(*), max(created_at) FROM jobs "
-            "WHERE device = %(device)s AND notes::json ->> %(note)s IS NOT NULL GROUP BY 1, state",
+            f"SELECT {NOTE} AS value, state, count(*), max(created_at) FROM jobs "
+            f"WHERE device = %(device)s AND {NOTE} IS NOT NULL GROUP BY 1, state",
             note=note,
         )
         return [(value, state_of(state), count, newest) for value, state, count, newest in found]
@@ -251,7 +250,7 @@ class PostgresJobs(DeviceRows):
 
     def annotate(self, job: Job, notes: Mapping[str, str]) -> Job:
         """Update the notes of a job; return it."""
-        text = json.dumps(dict(notes))
+        text = notes_text(notes)
         self.execute(
             "UPDATE jobs SET notes = %(notes)s WHERE device = %(device)s AND id = %(id)s", notes=text, id=job.id
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.spool.row_mapping import replace_surrogates
@@ -17,10 +19,21 @@ if TYPE_CHECKING:
 LARGEST: Final = 2**63 - 1
 """The largest number of a row (bigint)."""
 
+NOTE: Final = r"(regexp_replace(notes, '\\u(0000|d[89a-f][0-9a-f]{2})', '\\u003f', 'g')::json ->> %(note)s)"
+"""A note of a job in a query: PostgreSQL does not look into JSON with escaped NUL or lone surrogates."""
+
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
+
 
 def clean(text: str) -> str:
     """Return `text` with ``?`` in place of lone surrogates and NUL, which PostgreSQL rejects."""
     return replace_surrogates(text).replace("\0", "?")
+
+
+def notes_text(notes: Mapping[str, str]) -> str:
+    """Return the notes of a job as JSON, where only NUL and lone surrogates are escaped; see `NOTE`."""
+    text = json.dumps(dict(notes), ensure_ascii=False)
+    return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 class DeviceRows:

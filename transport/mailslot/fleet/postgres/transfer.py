@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
-from mailslot.fleet.postgres.rows import DeviceRows, clean
+from mailslot.fleet.postgres.rows import DeviceRows, clean, notes_text
 from mailslot.spool.row_mapping import COLUMNS, FLAGS
 
 if TYPE_CHECKING:
@@ -52,4 +53,6 @@ def documents(rows: DeviceRows) -> dict[str, bytes]:
 def _value(column: str, value: object) -> object:
     if column in FLAGS:
         return bool(value)
+    if column == "notes":
+        return notes_text(json.loads(str(value)))
     return clean(value) if isinstance(value, str) else value
