@@ -206,6 +206,7 @@ def test_commands(postgres: Any, tmp_path: Path) -> None:
     status = json.loads(run("fleet", "status", "--json"))
     assert (status["devices"], status["tasks"]["due"], status["tasks"]["late"]) == (1, 1, 0)
     assert status["tenants"][0]["tasks"] == status["tasks"]
+    assert status["workers_seen_at"] is None
     run("fleet", "export", "acme/copier", tmp_path / "exported")
     assert "mail.example.com" in run("--home", tmp_path / "exported", "show", "network.smtp")
     run("fleet", "import", tmp_path / "exported", "--tenant", "other")

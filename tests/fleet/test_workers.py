@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -18,6 +19,7 @@ import pytest
 from anyio.to_thread import run_sync
 
 from child_process import KILL_ROUNDS
+from command_line import mailslot
 from fleet.tasks import TaskFleet
 from mailslot.message import Message
 from mailslot.oauth.grant import Grant
@@ -193,6 +195,8 @@ async def test_workers_are_killed(own: TaskFleet, tmp_path: Path) -> None:
             await until(lambda: unfinished() == 0, "something is left", log)
             ready = "The worker is ready"
             await until(lambda: log.read_text().count(ready) == 2 + ROUNDS, "a worker did not start", log)
+            status = await run_sync(lambda: mailslot("fleet", "status", "--json", MAILSLOT_DATABASE=own.url).stdout)
+            assert json.loads(status)["workers_seen_at"]
             ended = [workers.end(process, signal.SIGTERM) for process in tuple(workers.running)]
             assert ended == [0, 0], log.read_text()[-3000:]
         counts = Counter(subject for subject, _ in received(sandbox))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
-from mailslot.cli.console import confirm, make_console, print_json
+from mailslot.cli.console import confirm, make_console, print_error, print_json
 from mailslot.cli.home import fleet_places
 from mailslot.cli.listing import print_listing
 from mailslot.errors import InputError
@@ -137,7 +137,8 @@ def status(context: typer.Context, *, as_json: Json = False) -> None:
     for name in dict.fromkeys(each.tenant for each in found):
         counts = _sum_of_tasks([tasks[name]] if name in tasks else [])
         rows.append({"tenant": name, **_sum([each for each in found if each.tenant == name]), "tasks": counts})
-    document = {**total, "tenants": rows}
+    seen_at = registry.workers_seen_at()
+    document = {**total, "workers_seen_at": None if seen_at is None else iso(seen_at), "tenants": rows}
     if as_json:
         print_json(document)
         return
@@ -150,6 +151,8 @@ def status(context: typer.Context, *, as_json: Json = False) -> None:
         numbers = (row["devices"], row["serving"], waiting, jobs["held"], jobs["failed"], mails["fetched"])
         cells.append([row["tenant"], *map(str, numbers), *(str(due[name]) for name in ("due", "late", "failing"))])
     print_listing(make_console(), headings, cells, wrapped={"Tenant"}, right=headings[1:])
+    if seen_at is None:
+        print_error("No worker runs: start one with: mailslot fleet worker")
 
 
 @app.command("worker")

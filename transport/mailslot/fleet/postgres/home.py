@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mailslot.fleet.postgres.lease_keeper import LeaseKeeper
 
 
-_WORKERS_GONE_AFTER: Final = 60.0
+WORKERS_GONE_AFTER: Final = 60.0
 """Seconds after the last look for due tasks after which no worker counts as running."""
 
 
@@ -134,7 +134,7 @@ class PostgresHome:
         query = "SELECT coalesce(scanned_at > now() - make_interval(secs => %(seconds)s), false) FROM schema_version"
         try:
             with as_os_error(), self._database.device_transaction(self.device, "read") as connection:
-                return DeviceRows(connection, self.device).value(query, seconds=_WORKERS_GONE_AFTER) is not False
+                return DeviceRows(connection, self.device).value(query, seconds=WORKERS_GONE_AFTER) is not False
         except DatabaseError:
             return True
 

@@ -10,7 +10,7 @@ from mailslot.errors import InputError
 from mailslot.fleet.postgres.database import DeviceId
 from mailslot.fleet.postgres.due_scan import task_counts
 from mailslot.fleet.postgres.errors import as_input_error
-from mailslot.fleet.postgres.home import check_version
+from mailslot.fleet.postgres.home import WORKERS_GONE_AFTER, check_version
 from mailslot.fleet.postgres.keys import new_data_key
 from mailslot.fleet.postgres.schema import MIGRATIONS, SCHEMA, migrate, version_of
 
@@ -146,6 +146,16 @@ class Registry:
         """Return how the tasks of each tenant's devices stand, by the tenant's name."""
         with self._transaction() as connection:
             return task_counts(connection)
+
+    def workers_seen_at(self) -> float | None:
+        """Return when a worker has last looked for due tasks, in seconds since 1970; None if none has for a minute."""
+        query = (
+            "SELECT extract(epoch FROM scanned_at)::double precision AS at FROM schema_version "
+            "WHERE scanned_at > now() - make_interval(secs => %s)"
+        )
+        with self._transaction() as connection:
+            row = connection.execute(query, (WORKERS_GONE_AFTER,)).fetchone()
+        return None if row is None else float(row["at"])
 
     def _counts(self, connection: Rows, table: str) -> dict[int, dict[str, int]]:
         counts: dict[int, dict[str, int]] = {}
