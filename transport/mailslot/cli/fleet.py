@@ -144,7 +144,8 @@ def status(context: typer.Context, *, as_json: Json = False) -> None:
         return
     headings = ("Tenant", "Devices", "Served", "Waiting", "Held", "Failed", "Mails to handle", "Due", "Late", "Failing")
     cells: list[list[str]] = []
-    for row in [*rows, {"tenant": "all", **total}]:
+    in_total: dict[str, Any] = {"tenant": "all", **total}
+    for row in [*rows, in_total]:
         jobs, mails = Counter(row["jobs"]), Counter(row["mails"])
         waiting = sum(jobs[state] for state in _WAITING)
         due = row["tasks"]
