@@ -146,7 +146,8 @@ def status(context: typer.Context, *, as_json: Json = False) -> None:
     cells: list[list[str]] = []
     in_total: dict[str, Any] = {"tenant": "all", **total}
     for row in [*rows, in_total]:
-        jobs, mails = Counter(row["jobs"]), Counter(row["mails"])
+        jobs: Counter[str] = Counter(row["jobs"])
+        mails: Counter[str] = Counter(row["mails"])
         waiting = sum(jobs[state] for state in _WAITING)
         due = row["tasks"]
         numbers = (row["devices"], row["serving"], waiting, jobs["held"], jobs["failed"], mails["fetched"])
