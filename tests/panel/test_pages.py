@@ -231,7 +231,7 @@ async def test_alarms_and_a_test_mail(panel: RunningPanel, admin: BrowserClient)
     assert [each.address for each in job.recipients] == ["alice@example.com"]
     await Alarms(panel.device).raise_("toner_low", part="black", detail=EVIL)
     page = await text(admin, "/alerts", "de")
-    assert "Toner fast leer: black" in page
+    assert "Toner fast leer: Schwarz" in page
     assert WRITTEN in page
     await send(admin, "/alerts/clear", {"kind": "toner_low", "part": "black"})
     [incident] = (await Alarms(panel.device).state()).incidents

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 import signal
 import socket
+import sys
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -70,6 +73,9 @@ def _print_instructions(console: Console, address: str, sandbox: Sandbox, folder
         console.print(f"  {name:12}{endpoint}", highlight=False)
     console.print(f"  {'home folder':12}{folder}\n", highlight=False)
     command = suggested_command(FolderHome(folder), "slots")
+    if shutil.which("mailslot") is None and Path(sys.argv[0]).name == "mailslot":
+        # In a checkout, the command is in .venv.
+        command = command.replace("mailslot", shlex.quote(sys.argv[0]), 1)
     console.print(f"In another terminal: {command}", highlight=False, soft_wrap=True)
 
 

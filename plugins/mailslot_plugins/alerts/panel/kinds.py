@@ -7,6 +7,8 @@ from mailslot_plugins.alerts.kinds import KINDS
 from mailslot_plugins.panel.slots.names import slot_name
 from mailslot_plugins.panel.translations import translate
 
+_COLOURS = ("black", "cyan", "magenta", "yellow")
+
 
 def kind_name(kind: str, language: str, part: str = "") -> str:
     """Return the name of a kind.
@@ -17,6 +19,7 @@ def kind_name(kind: str, language: str, part: str = "") -> str:
         part: the affected part; empty if there is only one. A slot gets its name in the device's menu.
     """
     part = next((slot_name(slot, language) for slot in SLOTS if slot.id == part), part)
+    part = translate("alerts", f"part_{part}", language) if part in _COLOURS else part
     name = translate("alerts", f"kind_{kind if kind in KINDS else 'other'}", language)
     return f"{name}: {part}" if part else name
 
