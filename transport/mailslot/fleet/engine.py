@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 from anyio.to_thread import run_sync
 from procrastinate import App, PsycopgConnector
+from procrastinate.exceptions import ProcrastinateException
 from procrastinate.jobs import DeleteJobCondition, Status
 from procrastinate.schema import SchemaManager
 from psycopg import Error
@@ -135,7 +136,7 @@ class Engine:
             await self._wake(tenant, device, record, kind)
 
         @app.periodic(cron=_SCAN_AT)
-        @app.task(name="scan", queue=_SCANS, queueing_lock="scan", lock="scan")
+        @app.task(name="scan", queue=_SCANS, queueing_lock="scan")
         async def find_due(timestamp: int) -> None:
             del timestamp
             await self._guard(self._scan)
@@ -194,7 +195,7 @@ class Engine:
     async def _guard(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
             await work()
-        except (Error, PoolTimeout) as error:
+        except (Error, PoolTimeout, ProcrastinateException) as error:
             logger.warning("The tasks that are due could not be looked for: %s", type(error).__name__)
 
     async def _scan(self) -> None:
