@@ -9,16 +9,21 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 
+from mailslot.errors import InputError
 from mailslot.fleet.address import DeviceAddress
 from mailslot.fleet.postgres.database import FleetDatabase
 from mailslot.fleet.postgres.home import PostgresHome
+from mailslot.fleet.postgres.registry import Registry
 from mailslot.slots.records import Records
 from mailslot.spool.errors import SpoolError
 from mailslot.spool.spool import Spool
+from mailslot.vault.errors import VaultError
+from mailslot.wire.secret import Secret
 from spool.conftest import message, new, octets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
 
     from lab.postgres import Fleet
 
@@ -71,7 +76,8 @@ def proxied(fleet: Fleet) -> Iterator[tuple[Proxy, PostgresHome]]:
     port = int(fleet.url.rpartition(":")[2].partition("/")[0])
     proxy = Proxy(port)
     url = fleet.url.replace(f":{port}/", f":{proxy.listener.getsockname()[1]}/")
-    database = FleetDatabase(url)
+    # With one connection, whoever waits for another one while it has one waits forever.
+    database = FleetDatabase(url, connections=1)
     address = DeviceAddress(url, home.device.tenant_name, home.device.name)
     try:
         yield proxy, PostgresHome(database, home.device, address, fleet.master, home.folder)
@@ -91,8 +97,86 @@ async def test_a_connection_breaks_at_a_commit(fleet: Fleet, breaks: Literal["be
             assert await octets(spool.content(job)) == b"Subject: once\r\n\r\n"
         proxy.breaks = breaks
         if breaks == "after":
-            Records(home).change("smtp", {"server": "mail.example.com"}, {})
+            Records(home).change("smtp", {"server": "mail.example.com"}, {"password": Secret("hush")})
             assert Records(home).settings.load()["smtp"].server == "mail.example.com"
+
+
+async def test_a_lease_whose_release_failed_ends(fleet: Fleet) -> None:
+    with proxied(fleet) as (proxy, home):
+        async with home.lock("service", timeout=0):
+            async with home.lock("smtp", timeout=0):
+                proxy.breaks = "before"
+            assert proxy.breaks is None
+            before = lease_ends(fleet, home)
+            assert set(before) == {"service", "smtp"}
+            home.leases._keeper.move_on()
+            after = lease_ends(fleet, home)
+            assert after["service"] > before["service"]
+            assert after["smtp"] == before["smtp"]
+            # This process knows that nobody else has it.
+            async with home.lock("smtp", timeout=0):
+                assert lease_ends(fleet, home)["smtp"] > before["smtp"]
+        assert lease_ends(fleet, home) == {}
+
+
+async def test_a_lease_may_be_taken_or_not(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    with proxied(fleet) as (proxy, home):
+        with monkeypatch.context() as patch:
+            patch.setattr("mailslot.fleet.postgres.database._IN_DOUBT", 0)
+            proxy.breaks = "after"
+            with pytest.raises(VaultError, match="cannot be taken"):
+                async with home.lock("smtp", timeout=0):
+                    pass
+        async with home.lock("smtp", timeout=0):
+            pass
+
+
+def lease_ends(fleet: Fleet, home: PostgresHome) -> dict[str, datetime]:
+    with fleet.database.device_transaction(home.device, "read") as connection:
+        found = connection.execute("SELECT name, until FROM leases WHERE device = %s", (home.device.number,)).fetchall()
+    return {row["name"]: row["until"] for row in found}
+
+
+def test_a_process_that_stops_in_a_transaction_does_not_block_the_device(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mailslot.fleet.postgres.database._IDLE_TIMEOUT", "100ms")
+    home = fleet.add_device()
+    other = fleet.home(home.device.tenant_name, home.device.name)
+
+    def stop() -> None:
+        with home.documents.exclusive():
+            home.documents.replace({"x": b"stopped"})
+            in_thread(lambda: other.documents.replace({"x": b"other"}))
+
+    with pytest.raises(VaultError) as caught:
+        stop()
+    assert caught.value.retryable
+    assert home.documents.read("x", 100) == b"other"
+
+
+def in_thread(run: Callable[[], None]) -> None:
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("{url}-missing", 'database "[a-z0-9-]*-missing" does not exist'),
+        ("postgresql://hush@127.0.0.1:{port}/x", "refused"),
+        ("postgresql://ann:hush@[::1/x", "not understood"),
+        ("postgresql://ann:hu/hush@db/x", "not understood"),
+        ("postgresql://db/x?hush", "not understood"),
+    ],
+)
+def test_an_address_that_is_wrong(fleet: Fleet, caplog: pytest.LogCaptureFixture, address: str, reason: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port = nobody.getsockname()[1]
+    with pytest.raises(InputError, match=reason) as caught:
+        Registry(FleetDatabase(address.format(url=fleet.url, port=port))).devices()
+    assert "hush" not in f"{caught.value} {caught.value.detail} {caplog.text}"
 
 
 async def test_connections_that_were_cut_are_replaced(fleet: Fleet) -> None:
@@ -109,8 +193,7 @@ async def test_connections_that_were_cut_are_replaced(fleet: Fleet) -> None:
         assert len(await spool.jobs()) == 3
 
 
-async def test_a_database_that_is_gone(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mailslot.fleet.postgres.database._WAIT", 0.5)
+async def test_a_database_that_is_gone(fleet: Fleet) -> None:
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         port = nobody.getsockname()[1]
     device = fleet.add_device().device

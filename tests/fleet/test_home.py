@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 
+from lab.process import wait_until
 from mailslot.errors import InputError
 from mailslot.fleet.postgres.database import DeviceId
 from mailslot.fleet.postgres.lease_keeper import LeaseKeeper
@@ -219,18 +220,37 @@ def test_a_device_that_was_removed(fleet: Fleet) -> None:
     assert rows == []
 
 
+def test_a_device_that_is_added_while_the_last_other_one_is_removed(fleet: Fleet) -> None:
+    first = fleet.add_device("changing")
+    with fleet.database.connection() as connection, connection.transaction():
+        tenant = connection.execute(f"SELECT id FROM {SCHEMA}.tenants WHERE name = 'changing' FOR SHARE").fetchone()
+        assert tenant is not None
+        removing = threading.Thread(target=fleet.registry.remove, args=("changing", first.device.name))
+        removing.start()
+        wait_until(lambda: somebody_waits(fleet))
+        connection.execute(f"INSERT INTO {SCHEMA}.devices (tenant, name) VALUES (%s, 'second')", (tenant["id"],))
+    removing.join()
+    assert [each.device for each in fleet.registry.devices("changing")] == ["second"]
+
+
+def somebody_waits(fleet: Fleet) -> bool:
+    with fleet.database.connection() as connection:
+        query = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        return connection.execute(query).fetchone() is not None
+
+
 def expire_leases(fleet: Fleet, home: PostgresHome) -> None:
     with fleet.database.connection() as connection:
         connection.execute(f"UPDATE {SCHEMA}.leases SET until = now() WHERE device = %s", (home.device.number,))
 
 
-def test_one_thread_keeps_the_leases_of_all_devices(fleet: Fleet) -> None:
+async def test_one_thread_keeps_the_leases_of_all_devices(fleet: Fleet) -> None:
     keeper = LeaseKeeper(fleet.database)
     devices = [fleet.add_device(tenant).device for tenant in ("acme", "acme", "other")]
     held = [HeldLeases(fleet.database, device, keeper) for device in devices]
-    with ExitStack() as stack:
+    async with AsyncExitStack() as stack:
         for each in held:
-            stack.enter_context(each.blocking_lease("service", timeout=0))
+            await stack.enter_async_context(each.lease("service", timeout=0))
         assert sum(thread.name == "leases" for thread in threading.enumerate()) == 1
         query = f"UPDATE {SCHEMA}.leases SET until = now() + interval '1 s' WHERE device = ANY(%s)"
         with fleet.database.connection() as connection:

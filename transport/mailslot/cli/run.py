@@ -15,7 +15,7 @@ def run() -> None:
     """Run the command that the arguments name."""
     prepare_streams()
     # Errors are printed as one sentence, not logged; a command that needs a log sets it up.
-    for name in plugin_packages():
+    for name in (*plugin_packages(), "psycopg"):
         logging.getLogger(name).addHandler(logging.NullHandler())
     code: int | str | None = None
     fault: OSError | None = None

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import atexit
+import re
 import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
-from psycopg import Connection, Error, IsolationLevel
+from psycopg import Connection, Error, IsolationLevel, ProgrammingError, connect
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
-from psycopg_pool import ConnectionPool, PoolTimeout
+from psycopg_pool import ConnectionPool
 
+from mailslot.errors import InputError
 from mailslot.fleet.postgres.errors import is_unreachable
 from mailslot.fleet.postgres.schema import ROLE, SCHEMA
 
@@ -34,6 +37,9 @@ _CONNECT_TIMEOUT: Final = 10
 _WAIT: Final = 15.0
 """Seconds to wait for a free connection."""
 _LOCK_TIMEOUT: Final = "15s"
+_IDLE_TIMEOUT: Final = "60s"
+"""How long a transaction may do nothing: the row of the device stays locked until then if its machine is gone, since
+the server notices that after two hours only."""
 _IN_DOUBT: Final = 60.0
 """Seconds to find out whether a commit that was not answered took place."""
 _PAUSE: Final = 0.25
@@ -68,6 +74,20 @@ class CommitInDoubtError(Exception):
     """The connection broke during a commit, and nobody can tell whether it took place."""
 
 
+def _check_address(url: str) -> None:
+    # Texts of errors quote the address, which may contain a password.
+    try:
+        port = str(conninfo_to_dict(url).get("port", ""))
+    except ProgrammingError:
+        port = "unknown"
+    if not re.fullmatch(r"[0-9,]*", port):
+        raise InputError(
+            "The address of the database is not understood: it is postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with "
+            "%XX for special characters, and then the parameters of libpq, if any.",
+            stage="resolve",
+        )
+
+
 def _check(connection: Rows) -> None:
     """Raise if a connection that was idle is broken, such as after a restart of the database."""
     connection.execute("SELECT")
@@ -79,9 +99,14 @@ class FleetDatabase:
     Args:
         url: its address, ``postgresql://…``.
         connections: the maximum of connections.
+
+    Raises:
+        InputError: the address is none.
     """
 
     def __init__(self, url: str, connections: int = CONNECTIONS) -> None:
+        _check_address(url)
+        self._url = url
         self._mutex = threading.Lock()
         self._opened = False
         self._pool: ConnectionPool[Rows] = ConnectionPool(
@@ -117,6 +142,8 @@ class FleetDatabase:
         """Lend a connection without an open transaction."""
         with self._mutex:
             if not self._opened:
+                # The pool would wait for a long time, and not tell why there is no connection.
+                connect(self._url, connect_timeout=_CONNECT_TIMEOUT, application_name="mailslot").close()
                 self._pool.open()
                 # Its threads must not run into the end of the process.
                 atexit.register(self.close)
@@ -141,33 +168,34 @@ class FleetDatabase:
             CommitInDoubtError: nobody can tell whether it was committed.
         """
         read_only = kind == "read"
-        with self.connection() as connection:
-            connection.isolation_level = IsolationLevel.REPEATABLE_READ if read_only else IsolationLevel.READ_COMMITTED
-            connection.read_only = read_only
-            transaction = connection.transaction()
-            transaction.__enter__()
-            try:
-                number = self._begin(connection, device, kind)
-                yield connection
-            except BaseException as error:
-                transaction.__exit__(type(error), error, error.__traceback__)
+        committing = ""
+        try:
+            with self.connection() as connection:
+                connection.isolation_level = (
+                    IsolationLevel.REPEATABLE_READ if read_only else IsolationLevel.READ_COMMITTED
+                )
+                connection.read_only = read_only
+                with connection.transaction():
+                    number = self._begin(connection, device, kind)
+                    yield connection
+                    committing = number
+        except Error as error:
+            # The broken connection is given back by now. Otherwise, after a restart of the database, as many threads as
+            # there are connections would each wait for another one.
+            if not committing or not is_unreachable(error):
                 raise
-            try:
-                transaction.__exit__(None, None, None)
-            except Error as error:
-                if not number or not is_unreachable(error):
-                    raise
-                status = self._commit_status(number)
-                if status is None:
-                    raise CommitInDoubtError(str(device)) from error
-                if status != "committed":
-                    raise
+            status = self._commit_status(committing)
+            if status is None:
+                raise CommitInDoubtError(str(device)) from error
+            if status != "committed":
+                raise
 
     def _begin(self, connection: Rows, device: DeviceId, kind: Kind) -> str:
         connection.execute(
             "SELECT set_config('search_path', %s, true), set_config('lock_timeout', %s, true), "
+            "set_config('idle_in_transaction_session_timeout', %s, true), "
             "set_config('mailslot.tenant', %s, true), set_config('role', %s, true)",
-            (f"{SCHEMA}, pg_temp", _LOCK_TIMEOUT, str(device.tenant), ROLE),
+            (f"{SCHEMA}, pg_temp", _LOCK_TIMEOUT, _IDLE_TIMEOUT, str(device.tenant), ROLE),
         )
         if kind != "write":
             return ""
@@ -187,7 +215,7 @@ class FleetDatabase:
             try:
                 with self.connection() as connection:
                     row = connection.execute("SELECT pg_xact_status(%s::xid8) AS status", (number,)).fetchone()
-            except (Error, PoolTimeout) as error:
+            except Error as error:
                 if not is_unreachable(error):
                     return None
             else:

@@ -51,7 +51,7 @@ class PostgresDocuments:
     def read(self, name: str, limit: int) -> bytes | None:
         """Return a document; None if there is none."""
         query = "SELECT octets FROM documents WHERE device = %(device)s AND name = %(name)s"
-        octets: bytes | None = self._ask(lambda rows: rows.value(query, name=name))
+        octets: bytes | None = self.ask(lambda rows: rows.value(query, name=name))
         if octets is not None and len(octets) > limit:
             raise DatabaseError(errno.EFBIG, "it is larger than allowed")
         return octets
@@ -63,12 +63,12 @@ class PostgresDocuments:
     def all_names(self) -> list[str]:
         """Return the names of all documents."""
         query = "SELECT name FROM documents WHERE device = %(device)s ORDER BY name"
-        return [name for (name,) in self._ask(lambda rows: rows.tuples(query))]
+        return [name for (name,) in self.ask(lambda rows: rows.tuples(query))]
 
     def version(self, name: str) -> object:
         """Return the version of a document; None if there is none."""
         query = "SELECT version FROM documents WHERE device = %(device)s AND name = %(name)s"
-        return self._ask(lambda rows: rows.value(query, name=name))
+        return self.ask(lambda rows: rows.value(query, name=name))
 
     def state(self, name: str) -> object | None:
         """Return the version of a document, 0 if there is none."""
@@ -80,7 +80,7 @@ class PostgresDocuments:
             "SELECT extract(epoch FROM written_at)::double precision FROM documents "
             "WHERE device = %(device)s AND name = %(name)s"
         )
-        return float(self._ask(lambda rows: rows.value(query, name=name)) or 0.0)
+        return float(self.ask(lambda rows: rows.value(query, name=name)) or 0.0)
 
     def configuration_version(self) -> object:
         """Return a value that changes whenever a setting or a secret does."""
@@ -88,7 +88,7 @@ class PostgresDocuments:
             "SELECT count(*), max(version) FROM documents "
             "WHERE device = %(device)s AND (name = 'mailslot.toml' OR starts_with(name, 'vault/'))"
         )
-        return self._ask(lambda rows: rows.tuples(query))
+        return self.ask(lambda rows: rows.tuples(query))
 
     def recover_if_needed(self) -> None:
         """Do nothing: a change is committed as a whole."""
@@ -147,14 +147,15 @@ class PostgresDocuments:
                 else:
                     rows.execute(_WRITE, name=name, octets=octets, version=version)
 
-    @property
-    def _rows(self) -> DeviceRows | None:
-        found: DeviceRows | None = getattr(self._changing, "rows", None)
-        return found
+    def ask(self, ask: Callable[[DeviceRows], Any]) -> Any:  # noqa: ANN401 - what the question is for
+        """Ask something in the transaction of this thread, or else in one that only reads.
 
-    def _ask(self, ask: Callable[[DeviceRows], Any]) -> Any:  # noqa: ANN401 - what the question is for
+        Raises:
+            DatabaseError: the database cannot be used.
+        """
         if (rows := self._rows) is not None:
-            return ask(rows)
+            with as_os_error():
+                return ask(rows)
 
         def run() -> Any:  # noqa: ANN401 - likewise
             with self._database.device_transaction(self._device, "read") as connection:
@@ -162,6 +163,11 @@ class PostgresDocuments:
 
         with as_os_error():
             return self._database.retrying(run)
+
+    @property
+    def _rows(self) -> DeviceRows | None:
+        found: DeviceRows | None = getattr(self._changing, "rows", None)
+        return found
 
     def _error(self, reason: str, cause: str, error: Exception) -> VaultError:
         return VaultError(

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 _FULL: Final = (errors.DiskFull, errors.OutOfMemory)
 _BUSY: Final = (errors.LockNotAvailable, errors.QueryCanceled, errors.DeadlockDetected)
+_ENDED: Final = (errors.IdleInTransactionSessionTimeout, errors.ReadOnlySqlTransaction)
+"""The server has ended the connection, or is no primary server any more."""
+_TELLING: Final = (errors.InsufficientPrivilege, errors.UndefinedTable, errors.UndefinedFunction)
+"""Errors whose text names tables and roles, and cannot quote values of a row."""
 _UNREACHABLE: Final = "the database does not answer"
 
 
@@ -26,7 +30,7 @@ class DatabaseError(OSError):
 
 def is_unreachable(error: Exception) -> bool:
     """Tell whether an error says that the connection to the database was lost, or that there is none."""
-    if isinstance(error, (PoolTimeout, PoolClosed, InterfaceError)):
+    if isinstance(error, (InterfaceError, *_ENDED)):
         return True
     return isinstance(error, OperationalError) and not isinstance(error, (*_FULL, *_BUSY))
 
@@ -36,7 +40,7 @@ def as_os_error() -> Generator[None]:
     """Convert errors of the database to `DatabaseError`."""
     try:
         yield
-    except (Error, PoolTimeout, PoolClosed) as error:
+    except Error as error:
         if isinstance(error, _FULL):
             number, reason = errno.ENOSPC, "the database's disk is full"
         elif isinstance(error, _BUSY):
@@ -72,5 +76,17 @@ def as_input_error() -> Generator[None]:
         with as_os_error():
             yield
     except DatabaseError as error:
-        sentence = f"The fleet's database cannot be used: {error.strerror}."
-        raise InputError(sentence, stage="resolve", detail=str(error.__cause__)) from error
+        cause = error.__cause__
+        reason = _connection_failure(cause) or error.strerror
+        if isinstance(cause, _TELLING):
+            reason = f"{reason}, {cause.diag.message_primary}"
+        sentence = f"The fleet's database cannot be used: {reason}."
+        raise InputError(sentence, stage="resolve", detail=str(error.filename)) from error
+
+
+def _connection_failure(error: BaseException | None) -> str | None:
+    """Return why there is no connection, in the words of libpq, which never contain the password."""
+    if not isinstance(error, OperationalError) or isinstance(error, (PoolTimeout, PoolClosed)) or error.sqlstate:
+        return None
+    first, *_ = str(error).splitlines() or [""]
+    return first.rpartition("failed: ")[2].removeprefix("FATAL:").strip() or None

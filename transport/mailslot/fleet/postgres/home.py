@@ -97,7 +97,7 @@ class PostgresHome:
         self.is_local: Final = False
         self.leases: Final = HeldLeases(database, device, keeper)
         self.documents: Final = PostgresDocuments(database, device, self.leases)
-        self.keys: Final = TenantKeys(database, device, master)
+        self.keys: Final = TenantKeys(self.documents, device, master)
         self._database = database
         self._address = address
 

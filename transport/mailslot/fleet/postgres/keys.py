@@ -8,14 +8,14 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from mailslot.errors import InputError
-from mailslot.fleet.postgres.errors import DatabaseError, as_os_error
-from mailslot.fleet.postgres.rows import DeviceRows
+from mailslot.fleet.postgres.errors import DatabaseError
 from mailslot.vault.errors import unreadable_error, unwritable_error
 from mailslot.vault.keys import Key
 
 if TYPE_CHECKING:
     from mailslot.fleet.master_key import MasterKey
-    from mailslot.fleet.postgres.database import DeviceId, FleetDatabase
+    from mailslot.fleet.postgres.database import DeviceId
+    from mailslot.fleet.postgres.documents import PostgresDocuments
 
 _OCTETS: Final = 32
 _KEPT: Final = 300.0
@@ -33,7 +33,7 @@ class TenantKeys:
     """The data keys of the tenant of a device; see `mailslot.vault.keys.Keys`.
 
     Args:
-        database: the database.
+        documents: the documents of the device; keys are read in their transaction if there is one.
         device: the device.
         master: the master key.
 
@@ -41,10 +41,10 @@ class TenantKeys:
         scope: the names of tenant and device, which are bound to each value.
     """
 
-    def __init__(self, database: FleetDatabase, device: DeviceId, master: MasterKey) -> None:
+    def __init__(self, documents: PostgresDocuments, device: DeviceId, master: MasterKey) -> None:
         self.scope: Final = (device.tenant_name, device.name)
         self.is_provided: Final = True
-        self._database = database
+        self._documents = documents
         self._device = device
         self._master = master
         self._mutex = threading.Lock()
@@ -84,8 +84,8 @@ class TenantKeys:
     def _load(self) -> list[Key]:
         query = "SELECT id, master, wrapped FROM data_keys WHERE tenant = %(tenant)s ORDER BY added_at DESC, id"
         try:
-            with as_os_error(), self._database.device_transaction(self._device, "read") as connection:
-                found = DeviceRows(connection, self._device).all(query)
+            # Another connection might not be free before this thread's transaction has ended.
+            found = self._documents.ask(lambda rows: rows.all(query))
             context = _context(self._device.tenant_name)
             return [Key(self._master.unwrap(row["wrapped"], row["master"], context)) for row in found]
         except DatabaseError as error:

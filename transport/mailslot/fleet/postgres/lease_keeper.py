@@ -6,7 +6,6 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from psycopg import Error
-from psycopg_pool import PoolTimeout
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -20,7 +19,9 @@ _INTERVAL: Final = 15.0
 """Seconds between two moves."""
 
 _MOVE: Final = (
-    "UPDATE leases SET until = clock_timestamp() + make_interval(secs => %s) WHERE device = ANY(%s) AND owner = ANY(%s)"
+    "UPDATE leases SET until = clock_timestamp() + make_interval(secs => %s) "
+    "FROM unnest(%s::bigint[], %s::uuid[], %s::text[]) AS held (device, owner, name) "
+    "WHERE leases.device = held.device AND leases.owner = held.owner AND leases.name = held.name"
 )
 
 
@@ -34,22 +35,22 @@ class LeaseKeeper:
     def __init__(self, database: FleetDatabase) -> None:
         self._database = database
         self._mutex = threading.Lock()
-        self._holders: dict[UUID, DeviceId] = {}
+        self._held: dict[tuple[UUID, str], DeviceId] = {}
         self._ended: threading.Event | None = None
 
-    def add(self, owner: UUID, device: DeviceId) -> None:
-        """Keep all leases of an owner, which are on one device."""
+    def add(self, owner: UUID, name: str, device: DeviceId) -> None:
+        """Keep a lease of an owner on a device."""
         with self._mutex:
-            self._holders[owner] = device
+            self._held[owner, name] = device
             if self._ended is None:
                 self._ended = threading.Event()
                 threading.Thread(target=self._keep, args=(self._ended,), name="leases", daemon=True).start()
 
-    def remove(self, owner: UUID) -> None:
-        """Keep no lease of an owner any more."""
+    def remove(self, owner: UUID, name: str) -> None:
+        """Keep a lease no more, also if it cannot be released now: then it ends."""
         with self._mutex:
-            self._holders.pop(owner, None)
-            if not self._holders and self._ended is not None:
+            self._held.pop((owner, name), None)
+            if not self._held and self._ended is not None:
                 self._ended.set()
                 self._ended = None
 
@@ -60,13 +61,14 @@ class LeaseKeeper:
     def move_on(self) -> None:
         """Move the ends of all leases on, in a transaction for each tenant."""
         with self._mutex:
-            holders = [*self._holders.items()]
-        for tenant in {device.tenant for _, device in holders}:
-            found = [(owner, device) for owner, device in holders if device.tenant == tenant]
-            owners, devices = zip(*found, strict=True)
+            held = [*self._held.items()]
+        for tenant in {device.tenant for _, device in held}:
+            found = [(device, owner, name) for (owner, name), device in held if device.tenant == tenant]
+            devices, owners, names = zip(*found, strict=True)
             try:
                 with self._database.device_transaction(devices[0], "beside") as connection:
-                    connection.execute(_MOVE, (DURATION, [device.number for device in devices], [*owners]))
-            except (Error, PoolTimeout):
-                # They are moved on at the next try, or end.
-                return
+                    numbers = [device.number for device in devices]
+                    connection.execute(_MOVE, (DURATION, numbers, [*owners], [*names]))
+            except Error:
+                # They are moved on at the next try, or end. Those of other tenants are none the worse.
+                continue

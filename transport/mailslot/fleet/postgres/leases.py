@@ -8,22 +8,24 @@ these transactions. So whoever has lost a lease, and does not know it yet, canno
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 import uuid
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import anyio
 from anyio.to_thread import run_sync
 
+from mailslot.fleet.postgres.database import CommitInDoubtError, DeviceGoneError
 from mailslot.fleet.postgres.errors import DatabaseError, as_os_error
 from mailslot.fleet.postgres.lease_keeper import DURATION, LeaseKeeper
 from mailslot.fleet.postgres.rows import DeviceRows
 from mailslot.vault.errors import VaultError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator, Iterator
+    from collections.abc import AsyncGenerator, Iterator
 
     from mailslot.fleet.postgres.database import DeviceId, FleetDatabase, Rows
 
@@ -50,6 +52,7 @@ class HeldLeases:
         self._device = device
         self._owner = uuid.uuid4()
         self._held: set[str] = set()
+        self._reserved: set[str] = set()
         self._mutex = threading.Lock()
 
     @asynccontextmanager
@@ -67,17 +70,6 @@ class HeldLeases:
         finally:
             with anyio.CancelScope(shield=True):
                 await run_sync(self._release, name)
-
-    @contextmanager
-    def blocking_lease(self, name: str, *, timeout: float) -> Generator[None]:
-        """Hold a lease as `lease` does, blocking the calling thread."""
-        pauses = _pauses(name, timeout)
-        while not self._take(name):
-            time.sleep(next(pauses))
-        try:
-            yield
-        finally:
-            self._release(name)
 
     def is_held(self, name: str) -> bool:
         """Tell whether anybody holds a lease now."""
@@ -109,49 +101,58 @@ class HeldLeases:
     def _take(self, name: str) -> bool:
         with self._mutex:
             # Tasks of one process exclude each other, too.
-            if name in self._held:
+            if name in self._reserved:
                 return False
+            self._reserved.add(name)
+        taken = False
         try:
-            with as_os_error(), self._database.device_transaction(self._device) as connection:
-                rows = DeviceRows(connection, self._device)
-                rows.execute(
-                    "DELETE FROM leases WHERE device = %(device)s AND name = %(name)s AND until <= clock_timestamp()",
-                    name=name,
-                )
-                cursor = rows.execute(
-                    "INSERT INTO leases (tenant, device, name, owner, until) VALUES (%(tenant)s, %(device)s, %(name)s, "
-                    "%(owner)s, clock_timestamp() + make_interval(secs => %(seconds)s)) "
-                    "ON CONFLICT (device, name) DO NOTHING",
-                    name=name,
-                    owner=self._owner,
-                    seconds=DURATION,
-                )
-                taken = cursor.rowcount == 1
-        except DatabaseError as error:
+            taken = self._insert(name)
+        except (DatabaseError, DeviceGoneError, CommitInDoubtError) as error:
+            reason = error.strerror if isinstance(error, DatabaseError) else "it is unknown whether it was"
+            if isinstance(error, DeviceGoneError):
+                reason = "the device is not in the fleet any more"
+            busy = isinstance(error, DatabaseError) and error.errno == errno.EBUSY
             raise VaultError(
-                f"The lock {name} of {self._device} cannot be taken: {error.strerror}.",
-                cause="token_store_unwritable",
+                f"The lock {name} of {self._device} cannot be taken: {reason}.",
+                cause="token_store_busy" if busy else "token_store_unwritable",
                 retryable=True,
-                detail=str(error.filename),
+                detail=type(error).__name__,
             ) from error
-        if not taken:
-            return False
-        with self._mutex:
-            self._held.add(name)
-            self._keeper.add(self._owner, self._device)
-        return True
+        finally:
+            with self._mutex:
+                if taken:
+                    self._held.add(name)
+                    self._keeper.add(self._owner, name, self._device)
+                else:
+                    self._reserved.discard(name)
+        return taken
+
+    def _insert(self, name: str) -> bool:
+        # One with this owner was left when its release, or the answer to its commit, did not come through.
+        query = (
+            "INSERT INTO leases (tenant, device, name, owner, until) VALUES (%(tenant)s, %(device)s, %(name)s, "
+            "%(owner)s, clock_timestamp() + make_interval(secs => %(seconds)s)) "
+            "ON CONFLICT (device, name) DO UPDATE SET owner = excluded.owner, until = excluded.until "
+            "WHERE leases.owner = excluded.owner OR leases.until <= clock_timestamp()"
+        )
+        with as_os_error(), self._database.device_transaction(self._device) as connection:
+            rows = DeviceRows(connection, self._device)
+            return rows.execute(query, name=name, owner=self._owner, seconds=DURATION).rowcount == 1
 
     def _release(self, name: str) -> None:
         with self._mutex:
             self._held.discard(name)
-            if not self._held:
-                self._keeper.remove(self._owner)
+            self._keeper.remove(self._owner, name)
         query = "DELETE FROM leases WHERE device = %(device)s AND name = %(name)s AND owner = %(owner)s"
         try:
             with as_os_error(), self._database.device_transaction(self._device) as connection:
                 DeviceRows(connection, self._device).execute(query, name=name, owner=self._owner)
-        except DatabaseError:
+        except (DatabaseError, DeviceGoneError, CommitInDoubtError):
             return  # It ends by itself.
+        finally:
+            with self._mutex:
+                # Not before: the next holder's row would be deleted.
+                self._reserved.discard(name)
 
 
 def _pauses(name: str, timeout: float) -> Iterator[float]:

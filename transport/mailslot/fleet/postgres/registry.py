@@ -64,6 +64,11 @@ class Registry:
             create_schema(connection)
             return steps
 
+    def has_keys(self) -> bool:
+        """Tell whether any tenant has a data key, which a master key has wrapped."""
+        with self._transaction() as connection:
+            return connection.execute("SELECT FROM data_keys LIMIT 1").fetchone() is not None
+
     def add(self, tenant: str, device: str, master: MasterKey) -> DeviceId:
         """Add a device, and its tenant with a data key if it is new.
 
@@ -103,6 +108,8 @@ class Registry:
             InputError: there is no such device.
         """
         with self._transaction() as connection:
+            # Whoever adds a device to the tenant waits, or has finished: the last statement sees it.
+            connection.execute("SELECT FROM tenants WHERE name = %s FOR UPDATE", (tenant,))
             row = connection.execute(
                 "DELETE FROM devices USING tenants WHERE tenants.id = devices.tenant AND tenants.name = %s "
                 "AND devices.name = %s RETURNING devices.tenant",

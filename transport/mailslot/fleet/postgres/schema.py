@@ -315,7 +315,12 @@ def _create_role(connection: Connection[dict[str, Any]]) -> None:
         f"DO $$ BEGIN CREATE ROLE {ROLE} NOLOGIN NOBYPASSRLS; "
         "EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$"
     )
-    connection.execute(f"GRANT {ROLE} TO CURRENT_USER")
+    # Who has not created the role may not grant it, but may have got it from who has.
+    connection.execute(
+        f"DO $$ BEGIN EXECUTE 'GRANT {ROLE} TO ' || quote_ident(current_user); "
+        f"EXCEPTION WHEN insufficient_privilege THEN IF NOT pg_has_role(current_user, '{ROLE}', 'MEMBER') THEN RAISE; "
+        "END IF; END $$"
+    )
 
 
 def _secure(connection: Connection[dict[str, Any]]) -> None:

@@ -155,7 +155,7 @@ class PostgresStorage:
 
     def _provide(self, file: str, path: Path) -> None:
         with self._mutex:
-            if not self._local[file]:
+            if not self._local[file] and self.has_file(file):
                 with writing(path), path.open("wb") as opened:
                     number = 0
                     while (octets := self._piece(file, number)) is not None:
