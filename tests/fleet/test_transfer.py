@@ -150,6 +150,26 @@ async def test_an_imported_folder_is_the_copy(fleet: Fleet, tmp_path: Path) -> N
         assert (await spool.recover()).copied
 
 
+async def test_a_copy_is_not_imported(fleet: Fleet, tmp_path: Path) -> None:
+    folder = tmp_path / "copier"
+    await make_device(folder)
+    home = fleet.add_device()
+    import_folder(FolderHome(folder), home, fleet.database)
+    with pytest.raises(InputError, match=r"used elsewhere \(smtp, the queue\).*token moved"):
+        import_folder(FolderHome(folder), fleet.add_device(), fleet.database)
+    # After a crash before the commit, it is imported again for the same device.
+    fleet.registry.remove(home.device.tenant_name, home.device.name)
+    fleet.registry.add(home.device.tenant_name, home.device.name, fleet.master)
+    import_folder(FolderHome(folder), fleet.home(home.device.tenant_name, home.device.name), fleet.database)
+
+
+async def test_nothing_is_moved_while_a_token_is_refreshed(fleet: Fleet, tmp_path: Path) -> None:
+    await make_device(tmp_path)
+    home = FolderHome(tmp_path)
+    with home.blocking_lock("smtp", timeout=0), pytest.raises(VaultError, match="in use"):
+        import_folder(home, fleet.add_device(), fleet.database)
+
+
 async def test_a_failed_import_leaves_the_folder_as_it_was(fleet: Fleet, tmp_path: Path) -> None:
     folder = tmp_path / "copier"
     await make_device(folder)
@@ -193,6 +213,10 @@ def test_commands(postgres: Any, tmp_path: Path) -> None:
     assert "master key" in run("fleet", "init")
     assert "up to date" in run("fleet", "init")
     run("fleet", "add", "acme/copier")
+    # Another machine must not create a key of its own.
+    away = mailslot("fleet", "init", **{**environment, "MAILSLOT_MASTER_KEY": str(tmp_path / "other.key")})
+    assert "not on this machine" in away.stdout
+    assert not (tmp_path / "other.key").exists()
     assert "already" in run("fleet", "add", "acme/copier", code=2)
     assert "form TENANT/DEVICE" in run("fleet", "add", "copier", code=2)
     place = f"{environment['MAILSLOT_DATABASE']}?device=acme/copier"

@@ -14,11 +14,11 @@ from mailslot.cli.home import fleet_places
 from mailslot.cli.listing import print_listing
 from mailslot.errors import InputError
 from mailslot.fleet.address import DeviceAddress, check_name, parse_device
-from mailslot.fleet.master_key import FileMasterKey
 from mailslot.fleet.opening import open_database, open_device_home
 from mailslot.timestamps import iso
 
 if TYPE_CHECKING:
+    from mailslot.fleet.master_key import FileMasterKey
     from mailslot.fleet.postgres.database import FleetDatabase
     from mailslot.fleet.postgres.due_scan import TaskCounts
     from mailslot.fleet.postgres.registry import DeviceSummary, Registry
@@ -51,17 +51,25 @@ def _options(
 def init(context: typer.Context) -> None:
     """Create the tables and a master key, or bring the tables up to date.
 
+    No master key is created if there are tenants already: their secrets need the one that they have.
+
     Examples:
         mailslot fleet --database postgresql://db.example.com/mailslot init
     """
     registry, master = _registry(context), _master_key()
     steps = registry.init()
-    created = master.create()
+    created = not registry.has_keys() and master.create()
     console = make_console()
     console.print("The tables were created." if steps else "The tables are up to date.", highlight=False)
+    if not created and not master.file.exists():
+        console.print(
+            f"The master key of this fleet is not on this machine: copy it to {master.file} from one that has it.",
+            highlight=False,
+            soft_wrap=True,
+        )
     if created:
         console.print(
-            f"The master key is {fleet_places().master_key}: each machine that works for the fleet needs it, and "
+            f"The master key is {master.file}: each machine that works for the fleet needs it, and "
             "without it all secrets are lost. Keep a copy.",
             highlight=False,
             soft_wrap=True,
@@ -192,7 +200,7 @@ def import_(
     Examples:
         mailslot fleet import /var/lib/mailslot/copier --tenant acme
     """
-    from mailslot.fleet.transfer import import_folder  # noqa: PLC0415 - it needs the extra
+    from mailslot.fleet.transfer import ImportInDoubtError, import_folder  # noqa: PLC0415 - it needs the extra
     from mailslot.home.folder import FolderHome  # noqa: PLC0415
 
     check_name(tenant)
@@ -207,6 +215,8 @@ def import_(
         try:
             home = open_device_home(DeviceAddress(context.obj, tenant, name).full, fleet_places())
             import_folder(FolderHome(folder), home, database)
+        except ImportInDoubtError:
+            raise
         except BaseException:
             registry.remove(tenant, name)
             raise
@@ -253,7 +263,7 @@ def _registry(context: typer.Context, database: FleetDatabase | None = None) -> 
 
 
 def _master_key() -> FileMasterKey:
-    return FileMasterKey(fleet_places().master_key)
+    return fleet_places().open_master_key()
 
 
 def _document(device: DeviceSummary) -> dict[str, Any]:

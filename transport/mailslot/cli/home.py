@@ -27,6 +27,11 @@ def find_home(given: str | None) -> Home:
         from mailslot.fleet.opening import open_device_home  # noqa: PLC0415 - devices do without it
 
         return open_device_home(place, fleet_places())
+    if place and "://" in place:
+        raise InputError(
+            "A home is a folder, or a device in a fleet: postgresql://HOST/DATABASE?device=TENANT/DEVICE.",
+            stage="resolve",
+        )
     return FolderHome(Path(place).absolute() if place else _data_folder(), _credentials())
 
 
@@ -43,7 +48,9 @@ def fleet_places() -> FleetPlaces:
         return FleetPlaces(folder, Path(entered).absolute())
     credentials = _credentials()
     provided = None if credentials is None else credentials / "mailslot.master-key"
-    return FleetPlaces(folder, provided if provided is not None and provided.exists() else folder / "master.key")
+    if provided is not None and provided.exists():
+        return FleetPlaces(folder, provided, is_provided=True)
+    return FleetPlaces(folder, folder / "master.key")
 
 
 def _data_folder() -> Path:

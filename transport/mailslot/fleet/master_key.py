@@ -7,6 +7,7 @@ asked to wrap is always bound to a tenant, so that the data key of one tenant ca
 from __future__ import annotations
 
 import os
+import secrets
 import stat
 from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING, Final, Protocol
@@ -55,10 +56,17 @@ class FileMasterKey:
 
     Args:
         file: the file.
+        is_provided: whether it is a credential of the service manager, which sets its owner and mode.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, *, is_provided: bool = False) -> None:
         self._file = file
+        self._is_provided = is_provided
+
+    @property
+    def file(self) -> Path:
+        """The file, which may not exist yet."""
+        return self._file
 
     @property
     def name(self) -> str:
@@ -71,11 +79,18 @@ class FileMasterKey:
         Raises:
             InputError: it cannot be written.
         """
-        if self._file.exists():
-            return False
+        fresh = self._file.with_name(f"{self._file.name}.{secrets.token_hex(8)}")
         try:
             durable.make_folder(self._file.parent)
-            durable.replace(self._file, b64encode(os.urandom(_OCTETS)) + b"\n")
+            durable.write_temporary(fresh, b64encode(os.urandom(_OCTETS)) + b"\n")
+            try:
+                # Unlike a rename, this never replaces the key of somebody who was faster.
+                os.link(fresh, self._file)
+            finally:
+                fresh.unlink()
+            durable.sync_folder(self._file.parent)
+        except FileExistsError:
+            return False
         except OSError as error:
             raise self._error(f"cannot be written: {error.strerror}", str(error)) from error
         return True
@@ -116,6 +131,10 @@ class FileMasterKey:
         return keys
 
     def _check(self, state: os.stat_result) -> None:
+        if self._is_provided:
+            return
+        if state.st_uid != os.geteuid():
+            raise self._error("belongs to another user: run mailslot as that user", f"its owner is {state.st_uid}")
         if state.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
             raise self._error(f"is open to other users: run `chmod 600 {self._file}`", stat.filemode(state.st_mode))
 

@@ -24,10 +24,16 @@ class FleetPlaces:
     Attributes:
         folder: the folder for devices' files of this machine.
         master_key: the file of the master key.
+        is_provided: whether that is a credential of the service manager.
     """
 
     folder: Path
     master_key: Path
+    is_provided: bool = False
+
+    def open_master_key(self) -> FileMasterKey:
+        """Return the master key."""
+        return FileMasterKey(self.master_key, is_provided=self.is_provided)
 
 
 def open_device_home(place: str, places: FleetPlaces) -> PostgresHome:
@@ -42,7 +48,7 @@ def open_device_home(place: str, places: FleetPlaces) -> PostgresHome:
 
     device = find_device(database, address.tenant, address.device)
     folder = places.folder / address.tenant / address.device
-    return PostgresHome(database, device, address, FileMasterKey(places.master_key), folder)
+    return PostgresHome(database, device, address, places.open_master_key(), folder)
 
 
 def open_database(url: str, connections: int | None = None) -> FleetDatabase:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.errors import InputError
 from mailslot.fleet.postgres import transfer
+from mailslot.fleet.postgres.database import CommitInDoubtError
 from mailslot.fleet.postgres.errors import as_input_error
 from mailslot.fleet.postgres.home import fleet_location
 from mailslot.fleet.postgres.messages import PIECE_SIZE, PostgresMessages
@@ -23,13 +24,16 @@ from mailslot.home.folder import FolderHome
 from mailslot.oauth.grant import Grant
 from mailslot.slots.grant_store import GRANT_FIELD
 from mailslot.spool.folder import transfer as folder_transfer
-from mailslot.spool.folder.copied_spool import LOCATION_STORE, save_location
+from mailslot.spool.folder.copied_spool import LOCATION_STORE, load_location, save_location
 from mailslot.spool.folder.storage import FolderStorage
+from mailslot.spool.job import UNFINISHED
+from mailslot.spool.row_mapping import replace_surrogates
 from mailslot.vault import durable
+from mailslot.vault.lock import blocking_lock
 from mailslot.vault.vault import Vault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from mailslot.fleet.postgres.database import FleetDatabase
@@ -38,6 +42,8 @@ if TYPE_CHECKING:
     from mailslot.wire.secret import Secret
 
 _LOCK_TIMEOUT: Final = 5.0
+"""Seconds to wait for a command that works in the folder."""
+
 _OTHERWISE: Final = frozenset({"spool", "vault", "locks", "work", "thumbnails"})
 """The folders of a home that are moved in another way, or are this machine's own."""
 
@@ -46,22 +52,35 @@ _MAX_DOCUMENT: Final = 16 * 1024 * 1024
 _VAULT: Final = "vault/"
 
 
+class ImportInDoubtError(InputError):
+    """The database has not answered to the commit of an import; the folder counts as moved."""
+
+
 def import_folder(source: FolderHome, target: PostgresHome, database: FleetDatabase) -> None:
     """Move all that a home folder has to a device that has nothing yet. Blocks.
 
     Raises:
-        InputError: a service runs for the folder, or something in it or in the database cannot be used; then nothing is
-            moved.
+        ImportInDoubtError: nobody can tell whether it was moved.
+        InputError: something runs for the folder, or it is a copy, or something in it or in the database cannot be
+            used; then nothing is moved.
         MailError: a secret or the queue cannot be read.
     """
     with ExitStack() as stack:
-        stack.enter_context(source.blocking_lock("service", timeout=_LOCK_TIMEOUT))
-        documents = _read_documents(source.folder)
-        secrets = _read_secrets(source)
-        storage = FolderStorage(source.folder.absolute() / "spool", time.time) if source.has_spool() else None
-        if storage is not None:
+        # Neither a service nor a command may send anything, or refresh a token that was read already.
+        for name in ("service", *_records(source)):
+            stack.enter_context(source.blocking_lock(name, timeout=_LOCK_TIMEOUT))
+        storage: FolderStorage | None = None
+        tables: dict[str, list[dict[str, Any]]] = {}
+        if source.has_spool():
+            folder = source.folder.absolute() / "spool"
+            stack.enter_context(blocking_lock(folder / "delivery.lock", timeout=_LOCK_TIMEOUT))
+            storage = FolderStorage(folder, time.time)
             stack.enter_context(closing(storage))
             storage.open()
+            tables = storage.read_blocking(lambda each: folder_transfer.dump_rows(each.connection))
+        _check_original(source, storage, tables, target)
+        documents = _read_documents(source.folder)
+        secrets = _read_secrets(source)
         # Before anything can work there: two places with the same token would have it revoked.
         _move_folder_to(source, storage, target)
         try:
@@ -73,7 +92,15 @@ def import_folder(source: FolderHome, target: PostgresHome, database: FleetDatab
                     for record, fields in secrets.items():
                         vault.write(record, _with_location(fields, target.locate(record)))
                 if storage is not None:
-                    _import_spool(storage, source.folder / "spool", rows, PostgresMessages(connection, target.device))
+                    messages = PostgresMessages(connection, target.device)
+                    _import_spool(storage, tables, source.folder / "spool", rows, messages)
+        except CommitInDoubtError as error:
+            # It stays as it is: at worst it belongs to a device that is empty, and can be imported again.
+            raise ImportInDoubtError(
+                f"The database has not answered, so it is unknown whether {source.folder} was moved to "
+                f"{target.device}. If that device is empty, remove it, and import the folder again.",
+                stage="resolve",
+            ) from error
         except BaseException:
             _move_folder_back(source, storage)
             raise
@@ -117,14 +144,52 @@ def export_device(source: PostgresHome, folder: Path, database: FleetDatabase) -
         storage.write_blocking(fill)
 
 
-def _import_spool(storage: FolderStorage, folder: Path, rows: DeviceRows, messages: PostgresMessages) -> None:
-    tables, ids = storage.read_blocking(
-        lambda each: (folder_transfer.dump_rows(each.connection), folder_transfer.highest_ids(each.connection))
-    )
-    # What was being sent when a process died is in doubt or due again, as after a crash.
-    tables["memory"] = [row for row in tables["memory"] if row["store"] != LOCATION_STORE]
-    transfer.restore_rows(rows, tables)
-    transfer.continue_after(rows, ids)
+def _check_original(
+    source: FolderHome,
+    storage: FolderStorage | None,
+    tables: Mapping[str, Sequence[Mapping[str, Any]]],
+    target: PostgresHome,
+) -> None:
+    """Check that the tokens and the queue of a folder are used there, and not where it was moved to or copied from.
+
+    Raises:
+        InputError: they are not.
+    """
+    vault = Vault(source.documents, source.keys)
+    copies: list[str] = []
+    for record in _records(source):
+        grant = vault.read(record, GRANT_FIELD)
+        location = None if grant is None else Grant.from_secret(grant).location
+        if _is_elsewhere(location, source.locate(record), target.locate(record)):
+            copies.append(record)
+    if storage is not None and any(row["state"] in UNFINISHED for row in tables["jobs"]):
+        location = storage.read_blocking(lambda each: load_location(each.values))
+        if _is_elsewhere(location, storage.locate(), target.locate("delivery")):
+            copies.append("the queue")
+    if copies:
+        raise InputError(
+            f"{source.folder} is a copy: what it has is used elsewhere ({', '.join(copies)}). If that is not so any "
+            f"more, run: mailslot --home {source.folder} token moved",
+            stage="resolve",
+        )
+
+
+def _is_elsewhere(location: Location | None, source: Location, target: Location) -> bool:
+    """Tell whether something with this location is used neither in the folder nor by the device that it is moved to."""
+    return location is not None and location != target and source.is_copy_of(location)
+
+
+def _import_spool(
+    storage: FolderStorage,
+    tables: dict[str, list[dict[str, Any]]],
+    folder: Path,
+    rows: DeviceRows,
+    messages: PostgresMessages,
+) -> None:
+    # A job that was being sent when a process died is recovered by the next service, as after a crash.
+    memory = [row for row in tables["memory"] if row["store"] != LOCATION_STORE]
+    transfer.restore_rows(rows, {**tables, "memory": memory})
+    transfer.continue_after(rows, storage.read_blocking(lambda each: folder_transfer.highest_ids(each.connection)))
     for table in ("jobs", "mails"):
         for row in tables[table]:
             if row["file"] is not None:
@@ -185,6 +250,8 @@ def _read_documents(folder: Path) -> dict[str, bytes | None]:
         for file in sorted(files):
             path = folder / place / file
             name = path.relative_to(folder).as_posix()
+            if replace_surrogates(name) != name:
+                raise InputError(f"{name!r} cannot be imported: its name is not UTF-8.", stage="resolve")
             if name in _NOT_MOVED or path.suffix == ".lock":
                 continue
             try:

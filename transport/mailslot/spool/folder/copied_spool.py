@@ -30,7 +30,7 @@ def fail_copied_jobs(transaction: SpoolTransaction, here: Location) -> tuple[int
 
     No job may be in the middle of a delivery.
     """
-    known = _load(transaction.repositories.values)
+    known = load_location(transaction.repositories.values)
     if known == here:
         return ()
     save_location(transaction.repositories.values, here)
@@ -47,7 +47,8 @@ def save_location(values: Values, here: Location) -> None:
     values.update(LOCATION_STORE, {_KEY: json.dumps(asdict(here))}, ())
 
 
-def _load(values: Values) -> Location | None:
+def load_location(values: Values) -> Location | None:
+    """Return the location that a spool remembers; None if it remembers none."""
     text = values.get(LOCATION_STORE, _KEY)
     try:
         return None if text is None else Location.from_json(json.loads(text))

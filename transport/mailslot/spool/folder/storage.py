@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
+    from mailslot.oauth.location import Location
     from mailslot.spool.errors import SpoolError
     from mailslot.spool.recovery import Recovery
     from mailslot.spool.storage import AdoptionResult, MessageFile
@@ -191,12 +192,16 @@ class FolderStorage:
 
     def recover(self, clock: Callable[[], float]) -> Recovery:
         """Put rows and files in order; see `mailslot.spool.folder.recovery`. Blocks."""
-        return recovery.recover(self, self._folder, clock, locate(self._lock_file("delivery")))
+        return recovery.recover(self, self._folder, clock, self.locate())
 
     def move_here(self) -> None:
         """Remember that the spool is here and no copy. Blocks."""
-        here = locate(self._lock_file("delivery"))
+        here = self.locate()
         self.write_blocking(lambda repositories: save_location(repositories.values, here))
+
+    def locate(self) -> Location:
+        """Return the location of the spool; needs the delivery lock. Blocks."""
+        return locate(self._lock_file("delivery"))
 
     async def changes(self) -> AsyncGenerator[None]:
         """Yield at once, and then after each commit by any process."""
