@@ -200,7 +200,7 @@ def remove_abandoned(
 
 
 def check_free_space(folder: Path, size: int, reserve: int) -> None:
-    """Check that the disk has room for `size` octets, with `spare` octets left over.
+    """Check that the disk has room for `size` octets, with `reserve` octets left over.
 
     Raises:
         SpoolError: it has not.
