@@ -13,7 +13,6 @@ import anyio
 from mailslot.cli.home import fleet_places
 from mailslot.cli.serving import exit_after_timeout, raise_file_limit
 from mailslot.errors import InputError
-from mailslot.fleet.master_key import FileMasterKey
 from mailslot.service.log import set_up_logging
 from mailslot.service.pipeline import find_pipelines
 from mailslot.service.systemd import ServiceManager
@@ -48,7 +47,7 @@ def run_worker(url: str, database: FleetDatabase, tasks: int, renewals: int, log
     logging.getLogger("procrastinate").setLevel(logging.ERROR)
     manager = ServiceManager.from_environment(os.environ, os.getpid())
     places = fleet_places()
-    master = FileMasterKey(places.master_key)
+    master = places.open_master_key()
     worker = FleetWorker(url, database, master, places, find_pipelines(), work=tasks, renewals=renewals)
     try:
         anyio.run(_run, worker, manager)

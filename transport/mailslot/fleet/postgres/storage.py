@@ -155,12 +155,14 @@ class PostgresStorage:
 
     def _provide(self, file: str, path: Path) -> None:
         with self._mutex:
-            if not self._local[file] and self.has_file(file):
+            # A message that was removed must not look like one without a word.
+            if not self._local[file] and (octets := self._piece(file, 0)) is not None:
                 with writing(path), path.open("wb") as opened:
                     number = 0
-                    while (octets := self._piece(file, number)) is not None:
+                    while octets is not None:
                         opened.write(octets)
                         number += 1
+                        octets = self._piece(file, number)
             self._local[file] += 1
 
     def _withdraw(self, file: str, path: Path) -> None:
