@@ -69,6 +69,11 @@ WANTED: dict[str, Any] = {
     "idle_minutes": 720,
     "webhook": "https://evil.example/",
     "printer_languages": True,
+    "allow": ["*@evil.example"],
+    "deny": ["*"],
+    "destinations": "book",
+    "sender": "user",
+    "archive": ["everything@evil.example"],
 }
 """What somebody would set; where it is not here, a folder of the device's own."""
 
