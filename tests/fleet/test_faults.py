@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 
+from fleet.test_transfer import make_device
 from mailslot.errors import InputError
 from mailslot.fleet.address import DeviceAddress
 from mailslot.fleet.postgres.database import FleetDatabase
 from mailslot.fleet.postgres.home import PostgresHome
 from mailslot.fleet.postgres.registry import Registry
+from mailslot.fleet.transfer import ImportInDoubtError, import_folder
+from mailslot.home.folder import FolderHome
 from mailslot.slots.records import Records
 from mailslot.spool.errors import SpoolError
 from mailslot.spool.spool import Spool
@@ -24,6 +27,7 @@ from spool.conftest import message, new, octets
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
+    from pathlib import Path
 
     from lab.postgres import Fleet
 
@@ -52,13 +56,16 @@ class Proxy:
             threading.Thread(target=copy, args=(server, client), daemon=True).start()
             with suppress(OSError):
                 while data := client.recv(65_536):
-                    if b"COMMIT" in data and (breaks := self.breaks) is not None:
+                    # Not the one in READ COMMITTED, with which a transaction begins.
+                    if b"COMMIT\0" in data and (breaks := self.breaks) is not None:
                         self.breaks = None
                         # The answer must not be passed on.
                         client.shutdown(socket.SHUT_RDWR)
                         if breaks == "after":
                             server.sendall(data)
                             server.recv(1)
+                        # Closing is not enough while the other thread reads from it.
+                        server.shutdown(socket.SHUT_RDWR)
                         return
                     server.sendall(data)
 
@@ -129,6 +136,19 @@ async def test_a_lease_may_be_taken_or_not(fleet: Fleet, monkeypatch: pytest.Mon
                     pass
         async with home.lock("smtp", timeout=0):
             pass
+
+
+async def test_a_folder_may_be_moved_or_not(fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two places must not have the same token, so the folder stays the copy."""
+    await make_device(tmp_path)
+    monkeypatch.setattr("mailslot.fleet.postgres.database._IN_DOUBT", 0)
+    with proxied(fleet) as (proxy, home):
+        proxy.breaks = "after"
+        with pytest.raises(ImportInDoubtError, match="unknown whether"):
+            import_folder(FolderHome(tmp_path), home, home._database)
+        grant = await Records(tmp_path).tokens.store("smtp").load()
+        assert grant is not None
+        assert grant.location == home.locate("smtp")
 
 
 def lease_ends(fleet: Fleet, home: PostgresHome) -> dict[str, datetime]:
