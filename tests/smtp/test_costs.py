@@ -8,6 +8,7 @@ import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+import anyio
 import pytest
 
 from costs import Costs
@@ -87,22 +88,27 @@ MAX_CALLS = {
 }
 
 
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.parametrize("work", [submit, submit_many], ids=["submit", "submit_many"])
-async def test_the_costs_of_a_message(
-    work: Callable[[SmtpSession, int], Awaitable[None]], anyio_backend_name: str
-) -> None:
+def test_the_costs_of_a_message(work: Callable[[SmtpSession, int], Awaitable[None]], backend: str) -> None:
     round_trips = 2 if work is submit else 1
-    with sink() as endpoint:
-        async with connect_smtp(endpoint) as session:
-            # The first messages fill what is remembered.
-            await work(session, 3)
-            with Costs() as costs:
-                await work(session, MESSAGES)
+    costs = Costs()
+
+    async def measure() -> None:
+        with sink() as endpoint:
+            async with connect_smtp(endpoint) as session:
+                # The first messages fill what is remembered.
+                await work(session, 3)
+                with costs:
+                    await work(session, MESSAGES)
+
+    # Not by the tests' own loop: it runs Trio as a guest, which hands each wait to a thread.
+    anyio.run(measure, backend=backend)
     per_message = {name: count / MESSAGES for name, count in costs.system_calls.items()}
     assert per_message["send"] <= round_trips + 2 / MESSAGES, per_message
     # Tried before each wait, and once more when the octets have come.
     assert per_message["recv_into"] <= 2 * round_trips + 0.2, per_message
     assert costs.waits / MESSAGES <= round_trips + 0.2, per_message
-    assert costs.calls / MESSAGES <= MAX_CALLS["submit" if work is submit else "submit_many", anyio_backend_name], (
+    assert costs.calls / MESSAGES <= MAX_CALLS["submit" if work is submit else "submit_many", backend], (
         costs.calls / MESSAGES
     )
