@@ -44,6 +44,19 @@ def test_addresses(given_: str, wire: str) -> None:
     assert address.smtputf8 == (not wire.isascii())
 
 
+@pytest.mark.parametrize(
+    ("written", "canonical"),
+    [
+        ("Bob@Example.COM", "bob@example.com"),
+        ('"bob"@example.com', "bob@example.com"),
+        ('"b\\o\\"b"@example.com', 'bo"b@example.com'),
+        ('"a@b"@example.com', "a@b@example.com"),
+    ],
+)
+def test_the_form_in_which_addresses_are_compared(written: str, canonical: str) -> None:
+    assert parse_address(written, "recipient").canonical == canonical
+
+
 def test_the_null_sender() -> None:
     assert parse_sender("").wire == ""
     assert not parse_sender("").smtputf8
