@@ -56,7 +56,7 @@ async def test_entries_are_added_changed_and_removed(panel: RunningPanel) -> Non
         for path in ("/settings/scan", "/settings/rules"):
             form = (await admin.get(path)).text
             assert '<option value="@office">@al</option><option value="@al">Alice</option>' in form
-        assert "No entry has this." in words(await admin.get("/addressbook?find=nobody"))
+        assert "No entry contains this." in words(await admin.get("/addressbook?find=nobody"))
         await admin.submit("/addressbook/remove", "/addressbook", name="al")
         assert "The address book is empty" in words(await admin.get("/addressbook"))
 

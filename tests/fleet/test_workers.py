@@ -188,7 +188,10 @@ async def test_workers_are_killed(own: TaskFleet, tmp_path: Path) -> None:
                     row = connection.execute(
                         "SELECT (SELECT count(*) FROM jobs WHERE state <> 'sent') + "
                         "(SELECT count(*) FROM mails WHERE state = 'fetched') + "
-                        "(SELECT count(*) FROM tasks WHERE kind = 'renew' AND due_at <= now()) AS number"
+                        "(SELECT count(*) FROM tasks WHERE kind = 'renew' AND due_at <= now()) + "
+                        # Also what waits for the lease of a worker that was killed.
+                        "(SELECT count(*) FROM procrastinate_jobs WHERE status = 'doing' AND task_name = 'wake') "
+                        "AS number"
                     ).fetchone()
                 return int(row["number"]) + sum(len(sandbox.maildrops[user].messages) for user in USERS)
 

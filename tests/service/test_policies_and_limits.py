@@ -50,7 +50,8 @@ async def test_a_retry_policy(name: str) -> None:
 async def test_recipients_to_resend_after_a_doubt() -> None:
     """All of ours may arrive twice rather than not at all; of others nobody knows."""
     policies = RetryPolicies()
-    assert {(await policies.of(each.name)).resubmit_after for each in find_pipelines()} == {600.0}
+    sending = [each.name for each in find_pipelines() if each.name not in {"addressbook", "rules"}]
+    assert {(await policies.of(name)).resubmit_after for name in sending} == {600.0}
     assert await policies.of("another") == DEFAULT == RetryPolicy(ATTENDED, None)
     assert (UNATTENDED[0], UNATTENDED[1:]) == (60.0, ATTENDED[1:])
 

@@ -26,16 +26,19 @@ ANYBODY = {
     "rejected_senders receipts answer_failures thumbnails",
     "print": "allowed_senders trusted_server body options max_attachments max_pages max_copies mails_per_hour "
     "pages_per_day wait_hours reply thumbnails",
-    "alerts": "minimum_severity debounce clear_after reminder_hours all_clear mails_per_hour schedule "
+    "alerts": "minimum_severity muted debounce clear_after reminder_hours all_clear mails_per_hour schedule "
     "schedule_recipients timezone printer printer_interval",
     "status": "allowed_senders answers_per_sender answers_per_hour",
     "panel": "",
+    "rules": "delay",
 }
 ADMINISTRATOR = {
     # Who gets into the panel, what calls somebody else's address, and what may do anything to a printer.
     "panel": "names idle_minutes",
     "device": "webhook",
     "print": "printer_languages",
+    "scan": "scanner scanner_source",
+    "rules": "allow deny destinations sender archive",
 }
 LOCAL = {
     # Programs that run, and files and folders that are read, written, sent or believed.
