@@ -411,6 +411,19 @@ def test_other_protocols(feed: Feed) -> None:
         assert made.heard == [Closing("protocol")]
 
 
+def test_lines_that_run_together_show_no_secret(feed: Feed) -> None:
+    made = player(clear_text_passwords=True)
+    for octets in feed(
+        b"USER PASS open sesame\r\nNOOP PASS open sesame\r\nLIST 1PASS open sesame\r\nUSER\r\nLIST 1\r\n"
+    ):
+        made.feed(octets)
+    notes = str(made.core._notes._transcript)
+    assert "sesame" not in notes
+    assert "C: USER PASS •••" in notes
+    assert "C: LIST •••" in notes
+    assert "C: LIST 1\n" in notes
+
+
 def test_no_secret_is_recorded(feed: Feed) -> None:
     made = player({events.Credentials: replies.AUTHENTICATION_FAILED}, clear_text_passwords=True)
     for octets in feed(

@@ -22,10 +22,16 @@ class Pop3Notes(DialogueNotes):
         elif command.verb == "APOP":
             name = command.argument.strip().partition(" ")[0]
             self._record(f"APOP {name} {MASK}")
+        elif command.verb == "USER":
+            # A device whose lines run together may say its password here, too.
+            name, _, rest = command.argument.strip().partition(" ")
+            self._record(f"USER {name} {MASK}" if rest else f"USER {name}".rstrip())
         elif command.verb == "AUTH":
             self._record(f"AUTH {masked_auth(command.argument)}".rstrip())
         else:
-            self._record(f"{command.verb} {command.argument}".rstrip())
+            words = command.argument.split(" ")
+            shown = command.argument if all(word.isdigit() for word in words if word) else MASK
+            self._record(f"{command.verb} {shown}".rstrip())
 
     def challenge(self) -> None:
         """Record that a challenge was sent."""
