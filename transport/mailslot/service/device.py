@@ -86,6 +86,7 @@ class Device:
         self._seen: object = None
         self._gateway = GatewaySettings()
         self._changed = anyio.Event()
+        self._refreshing = anyio.Lock()
         self.changes = 0
         self.stopping = anyio.Event()
 
@@ -185,7 +186,9 @@ class Device:
         # A service calls this every two seconds, and checking an unchanged file needs no thread.
         if self.records.place.is_local and not self._must_read(self.records.settings.version(), wanted):
             return False
-        changed = await run_sync(self._refresh, wanted)
+        # A slow thread must not put what it read before a change in the place of what another has read since.
+        async with self._refreshing:
+            changed = await run_sync(self._refresh, wanted)
         if changed:
             self.changes += 1
             self._end_pauses()
