@@ -134,7 +134,7 @@ def main() -> int:
     parser.add_argument(
         "--only", metavar="TEXT", action="append", help="scenarios whose name holds TEXT; may be repeated"
     )
-    parser.add_argument("--quick", action="store_true", help=f"do {QUICK:.0%} of each long scenario, and once")
+    parser.add_argument("--quick", action="store_true", help=f"do a {1 / QUICK:.0f}th of each long scenario, and once")
     parser.add_argument("--runs", type=int, default=3, help="runs of each client, whose medians count (3)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     arguments = parser.parse_args()
