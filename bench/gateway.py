@@ -197,6 +197,8 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a tenth of the messages")
     parser.add_argument("--folder", type=Path, help="where the spools are; its disk is measured, too")
     arguments = parser.parse_args()
+    if arguments.folder is not None:
+        arguments.folder.mkdir(parents=True, exist_ok=True)
     scale = 10 if arguments.quick else 1
     if shutil.which("smtp-source") is None:
         sys.exit("Postfix's smtp-source is needed: apt-get install postfix")

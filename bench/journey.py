@@ -243,6 +243,8 @@ def main() -> None:
     parser.add_argument("--only", choices=("scans", "prints", "queues"), help="only one of them")
     parser.add_argument("--folder", type=Path, help="where the spools are; its disk is measured, too")
     arguments = parser.parse_args()
+    if arguments.folder is not None:
+        arguments.folder.mkdir(parents=True, exist_ok=True)
     scale = 10 if arguments.quick else 1
     parts = {
         "scans": partial(measure_scans, count=100 // scale),

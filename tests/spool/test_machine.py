@@ -131,7 +131,8 @@ class Jobs(RuleBasedStateMachine):
     @rule(via=st.sampled_from(VIAS))
     def release(self, via: str) -> None:
         async def work(spool: Spool) -> list[int]:
-            waiting = [job.id for job in await spool.jobs(states=["held", "deferred"]) if job.via == via]
+            found = await spool.jobs(states=["held", "deferred"])
+            waiting = [job.id for job in found if job.via == via and not job.is_delayed(self.clock.now)]
             assert await spool.release(via) == len(waiting)
             return waiting
 
