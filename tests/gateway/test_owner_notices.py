@@ -15,7 +15,7 @@ from anyio.to_thread import run_sync
 from mailslot.oauth.timing import Clocks
 from mailslot.plugin import DEVICE, Done, NewJob, SetAside
 from mailslot.service.device import open_device
-from mailslot.service.handling import WAITS_FOR_DEVICE
+from mailslot.service.handling import WAITS_FOR_DEVICE, handle_waiting
 from mailslot.slots.accounts import add_account
 from mailslot.slots.gateway.entries import add_device, remove_device
 from mailslot.slots.records import Records
@@ -405,13 +405,17 @@ async def test_nothing_is_kept_of_other_mail_that_stays_in_its_mailbox(office: O
     assert isinstance(await pipeline.handle(other, office.device), Done)
 
 
-async def test_a_bounce_that_a_device_deletes_at_once_is_not_lost(office: Office) -> None:
+@pytest.mark.parametrize(("via", "record"), [(BOX, BOX), ("fax.pop", "fax-pop")])
+async def test_a_bounce_that_a_device_deletes_is_not_lost(office: Office, via: str, record: str) -> None:
     await office.add()
     job = await office.end(await office.job(notes={ENVELOPE_ID: "trace-1"}))
-    await office.add("fax", via=BOX, notify=None)
-    await office.receive(bounce(trace="trace-1"))
+    await office.add("fax", via=via, notify=None)
+    mail = await office.receive(bounce(trace="trace-1"), record)
+    if record != BOX:
+        await handle_waiting(office.device, record, pipeline)
+        assert (await office.spool.ledger.mail(mail.id)).reason == WAITS_FOR_DEVICE.why
     gateway = await open_gateway(office.device)
-    opened = await gateway.maildrops.open(BOX, "fax")
+    opened = await gateway.maildrops.open(record, "fax")
     assert opened is not None
     await opened.delete(opened.messages)
     assert (await office.spool.job(job.id)).notes[CONFIRMATION_NOTE] == "failed"

@@ -28,7 +28,7 @@ OF_BOTH_KINDS = {"accept", "delivery", "job_file", "ledger", "limits", "store", 
 
 NOON = 1_700_000_000.0
 MESSAGE = b"Subject: a scan\r\n\r\nhello\r\n"
-SMALL = SpoolLimits(disk_reserve=0)
+SMALL = SpoolLimits(disk_reserve=0, job_reserve=0)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

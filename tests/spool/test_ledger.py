@@ -16,7 +16,7 @@ from mailslot import InputError
 from mailslot.spool.errors import SpoolError
 from mailslot.spool.mail_digest import MAX_HEADER, MailDigest
 from mailslot.spool.spool import Spool
-from spool.conftest import MESSAGE, NOON, SMALL, Clock, files
+from spool.conftest import MESSAGE, NOON, SMALL, Clock, files, message, new
 
 if TYPE_CHECKING:
     from mailslot.spool.incoming_file import IncomingFile
@@ -240,6 +240,17 @@ async def test_bounds(home: Path, clock: Clock) -> None:
         with pytest.raises(SpoolError, match="2 fetched mails are waiting to be handled, and no more than 2 may"):
             await receive(spool.ledger, "u4", b"5\r\n\r\n")
         assert len(files(home)) == 2
+
+
+async def test_mail_leaves_room_for_jobs(home: Path, clock: Clock) -> None:
+    """Strangers who write to a device must not keep it from sending."""
+    limits = replace(SMALL, max_total_size=3000, job_reserve=1500)
+    async with Spool(home, limits=limits, clock=clock) as spool:
+        await receive(spool.ledger, "u1", b"1\r\n\r\n" + b"x" * 1000)
+        with pytest.raises(SpoolError, match=r"more than 1\.5 kB; further room is only for mail to be sent") as caught:
+            await receive(spool.ledger, "u2", b"2\r\n\r\n" + b"x" * 1000)
+        assert caught.value.cause == "spool_full"
+        await spool.accept(new(), message(b"x" * 1000))
 
 
 async def test_only_one_process_polls(ledger: Ledger, home: Path, clock: Clock) -> None:

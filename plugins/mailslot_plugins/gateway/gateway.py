@@ -88,8 +88,12 @@ class Gateway:
             await self.device.server_limits.read(settings.slots.find(via).record, settings.servers.get(via))
 
     async def _look_at(self, mail: Incoming) -> None:
-        """Take a report that a device deletes before it was handled; see `handle_account_mail`."""
-        if is_account(mail.record) and mail.state == "fetched" and not was_looked_at(mail):
+        """Take a report that a device deletes before anybody has looked at it.
+
+        The mail of an account is looked at when it is handled; see `handle_account_mail`. That of a slot is not handled
+        while devices fetch it.
+        """
+        if mail.state == "fetched" and not (is_account(mail.record) and was_looked_at(mail)):
             await apply_if_report(mail, self.device)
 
     def listener(self, name: str) -> Listener | None:

@@ -139,10 +139,12 @@ def check_room(limits: SpoolLimits, size: int, storage: Storage | None, reposito
     if waiting >= limits.max_mails:
         raise full_error(f"{waiting} fetched mails are waiting to be handled, and no more than {limits.max_mails} may.")
     octets = repositories.total_octets()
-    if octets + size > limits.max_total_size:
+    most = max(limits.max_total_size - limits.job_reserve, 0)
+    if octets + size > most:
         raise full_error(
             f"The messages that are kept have {format_size(octets)}; with this one of {format_size(size)} they would "
-            f"have more than the {format_size(limits.max_total_size)} that are allowed."
+            f"have more than {format_size(most)}; further room is only for mail to be sent. "
+            "The mail stays on the server."
         )
     if storage is not None:
-        storage.check_free_space(size, limits.disk_reserve)
+        storage.check_free_space(size, 2 * limits.disk_reserve)

@@ -17,8 +17,10 @@ class SpoolLimits:
         max_jobs: unfinished jobs.
         max_recipients: recipients of a job.
         max_total_size: the total size of the files of jobs and fetched mails.
+        job_reserve: the part of it for jobs alone, so that mail from strangers does not keep a device from sending.
         max_message_size: the size of one message.
-        disk_reserve: free space that must remain on the disk, so that states can still be written.
+        disk_reserve: free space that must remain on the disk, so that states can still be written; fetched mail leaves
+            twice as much.
         max_lifetime: the lifetime of a job, whatever it requests.
         sent_retention: how long the row of a sent or cancelled job is kept; its file is removed at once.
         failed_retention: how long the file of a job that failed or is in doubt is kept, so that it can be retried.
@@ -33,6 +35,7 @@ class SpoolLimits:
     max_jobs: int = 10_000
     max_recipients: int = 1_000
     max_total_size: int = 20_000 * _MB
+    job_reserve: int = 5_000 * _MB
     max_message_size: int = 2_500 * _MB
     disk_reserve: int = 64 * _MB
     max_lifetime: float = 30 * _DAY
