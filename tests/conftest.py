@@ -31,7 +31,7 @@ os.environ["SSL_CERT_FILE"] = str(Path(__file__).with_name("authority.pem"))
 # chance, so each run draws the same ones; `script/soak` draws others each time.
 settings.register_profile("same", deadline=None, derandomize=True)
 settings.register_profile("random", deadline=None, print_blob=True)
-settings.load_profile(os.environ.get("MAILSLOT_EXAMPLES", "same"))
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 LONG = frozenset(
     f"test_{name}.py"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,6 +44,12 @@ class Printer:
             answer.read()
 
 
+def answers(path: Path) -> bool:
+    """Whether somebody listens at a socket; its file is there a moment before."""
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
+
+
 def present() -> bool:
     """Whether it is installed."""
     return all(shutil.which(program) for program in (BINARY, BUS))
@@ -65,6 +72,6 @@ def start_printer(folder: Path, *arguments: str, port: int | None = None) -> Ite
     command = [BUS, "--session", "--nofork", "--nopidfile", f"--address=unix:path={bus}"]
     printer = [BINARY, "-r", "off", "-n", "localhost", "-p", str(port), "-k", "-d", str(folder / "spool")]
     with running(command, ports=[], log=folder / "bus.log"):
-        wait_until(bus.exists)
+        wait_until(lambda: answers(bus))
         with running([*printer, *arguments, "Lab"], ports=[port], log=folder / "log", environment=environment):
             yield Printer(f"ipp://localhost:{port}/ipp/print", folder / "spool", port)

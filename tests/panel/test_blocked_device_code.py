@@ -58,6 +58,13 @@ async def step(admin: BrowserClient, *reached: str) -> str:
             await anyio.sleep(0.05)
 
 
+async def until_tested(admin: BrowserClient) -> None:
+    """Return once the test that follows a sign-in has ended; it must not see what is changed afterwards."""
+    with anyio.fail_after(120):
+        while "is now being tested" in words(await admin.get(PAGE)):  # noqa: ASYNC110 - no event tells
+            await anyio.sleep(0.05)
+
+
 async def get_token_by_code(admin: BrowserClient, sandbox: Sandbox) -> None:
     assert (await admin.submit(PAGE, way="device")).status_code == 303
     await step(admin, "code")
@@ -128,6 +135,7 @@ async def test_a_policy_against_device_codes(tmp_path: Path, by: str, monkeypatc
             await admin.sign_in()
             await get_token_by_code(admin, sandbox)
             await step(admin, "done")
+            await until_tested(admin)
 
             sandbox.provider.device_code_blocked = True
             await expire_access_token(panel, sandbox)

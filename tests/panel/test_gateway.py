@@ -280,6 +280,7 @@ async def test_a_device_is_changed_and_removed(panel: RunningPanel, admin: Brows
     for path in (here, f"{here}/sheet", f"{here}/password", "/gateway/listeners/none/remove"):
         await page(admin, path, status=404)
     assert (await admin.submit("/gateway/accounts/office/remove")).status_code == 303
+    assert "office was removed" in await page(admin, "/gateway/accounts")
     assert panel.device.slots.accounts == {}
 
 

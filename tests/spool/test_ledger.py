@@ -211,7 +211,11 @@ async def test_mails_no_longer_listed_are_forgotten(home: Path, clock: Clock) ->
             else:
                 await ledger.mark_done(received.mail.id)
         await ledger.mark_deleted(RECORD, ["u1", "unknown"])
-        assert [known.deleted for known in (await ledger.known_uids(RECORD)).values()] == [False, True, False]
+        assert {uid: known.deleted for uid, known in (await ledger.known_uids(RECORD)).items()} == {
+            "u0": False,
+            "u1": True,
+            "u2": False,
+        }
         for day in range(1, 32):
             clock.now = NOON + day * DAY
             forgotten = await ledger.forget_unlisted(RECORD, ["u0"])

@@ -284,9 +284,10 @@ class SettingsFile:
     def _document(self) -> SettingsDocument:
         """Return the file's document, parsed again only if it may have changed."""
         self._finish_interrupted_change()
-        mark = self._documents.state(FILE_NAME)
-        if self._cached is not None and mark is not None and self._cached[0] == mark:
-            found = self._cached[1]
+        # Other threads may replace what is cached at any time.
+        mark, cached = self._documents.state(FILE_NAME), self._cached
+        if cached is not None and mark is not None and cached[0] == mark:
+            found = cached[1]
         else:
             try:
                 found = self._last_good = self._parse(self._text()[0])
