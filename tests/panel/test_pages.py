@@ -205,12 +205,13 @@ async def test_only_the_newest_pictures_are_kept(tmp_path: Path, caplog: pytest.
     kept = Thumbnails(tmp_path)
     for number in range(MAX_THUMBNAILS + 2):
         await kept.keep(a_mail(number), picture)
-    there = [kept.path(a_mail(number)) is not None for number in range(MAX_THUMBNAILS + 2)]
+    there = [kept.has(a_mail(number)) for number in range(MAX_THUMBNAILS + 2)]
     assert there == [False, False, *[True] * MAX_THUMBNAILS]
     picture.write_bytes(bytes(300_000))
     assert caplog.text == ""
     await kept.keep(a_mail(MAX_THUMBNAILS + 2), picture)
-    assert kept.path(a_mail(MAX_THUMBNAILS + 2)) is None
+    assert not kept.has(a_mail(MAX_THUMBNAILS + 2))
+    assert kept.read(a_mail(MAX_THUMBNAILS + 2)) is None
     assert "too large" in caplog.text
 
 

@@ -95,8 +95,7 @@ class Entity:
     def name(self, charset: str = "") -> str | None:
         """Return its file name, decoded; None if it has none."""
         name = get_parameter(self._disposition_parameters, "filename", charset)
-        name = self.parameter("name", charset) if name is None else name
-        return None if name is None and self._type.startswith("text/") else name
+        return self.parameter("name", charset) if name is None else name
 
     @property
     def encoding(self) -> str:
@@ -112,8 +111,13 @@ class Entity:
         return self._type in _MESSAGE_TYPES
 
 
-def parse_mail(octets: bytes, limits: Limits) -> Entity:
+def parse_mail(octets: bytes, limits: Limits, *, opens_mails: bool = True) -> Entity:
     """Parse a mail.
+
+    Args:
+        octets: the mail.
+        limits: the limits of the task.
+        opens_mails: whether mails that are attached to it are parsed, too; otherwise each is one part.
 
     Raises:
         IntakeRefusedError: it has too many parts, or they are nested too deeply.
@@ -133,7 +137,7 @@ def parse_mail(octets: bytes, limits: Limits) -> Entity:
             raise IntakeRefusedError(f"The mail is nested more than {limits.depth} levels deep.")
         if entity.content_type.startswith("multipart/"):
             _split_multipart(entity, limits)
-        elif entity.is_message():
+        elif opens_mails and entity.is_message():
             inner = entity.decoded() if entity.encoding in _IRREGULAR_ENCODINGS else entity.body
             entity.children = [parse_entity(inner.lstrip(b"\r\n"))]
             entity.body = b""

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Final
+
+MAX_DOCUMENTS: Final = 1_000
+"""Documents of a mail that are shown to people: some octets are enough for one, and a page lists them all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,10 +55,10 @@ def read_mail(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
         IntakeRefusedError: it is encrypted, a fragment, or exceeds the limits.
     """
     path = Path(request["path"])
-    _check_header(path, limits)
+    check_header(path, limits)
     root = parse_mail(path.read_bytes(), limits)
     content = ContentReader(limits).read(root)
-    charset = _first_charset(root)
+    charset = first_charset(root)
     fields = [(name, decode(value, fallback=charset)[:_MAX_KEPT]) for name, value in root.fields if name in KEPT_FIELDS]
     by_name = dict(reversed(fields))
     senders = [address for name, value in fields if name == "from" for address in parse_addresses(value)][
@@ -85,7 +85,12 @@ def read_mail(request: dict[str, Any], limits: Limits) -> dict[str, Any]:
     }
 
 
-def _check_header(path: Path, limits: Limits) -> None:
+def check_header(path: Path, limits: Limits) -> None:
+    """Check the size of a mail's header, before all of the mail is read.
+
+    Raises:
+        IntakeRefusedError: it exceeds the limits.
+    """
     with path.open("rb") as file:
         head = file.read(limits.header + 2)
     ends = [position for mark in (b"\r\n\r\n", b"\n\n") if (position := head.find(mark)) >= 0]
@@ -96,7 +101,7 @@ def _check_header(path: Path, limits: Limits) -> None:
         raise IntakeRefusedError("The mail's header has too many lines.")
 
 
-def _first_charset(root: Entity) -> str:
+def first_charset(root: Entity) -> str:
     """Return the charset of a mail's first text; some programs use it in header fields, too."""
     pending = [root]
     while pending:

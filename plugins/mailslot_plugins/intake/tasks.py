@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _TASKS: Final[Mapping[str, str]] = {
     "mail": "intake.mime:read_mail",
+    "documents": "intake.document_files:write_documents",
     "fax": "intake.documents:make_fax",
     "received": "fax.received_pages:make_received_pages",
     "printable": "intake.printable:make_printable",

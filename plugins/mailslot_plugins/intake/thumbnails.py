@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from anyio.to_thread import run_sync
 
+from mailslot.spool.errors import reading
 from mailslot.vault import durable
 from mailslot_plugins.intake.process import IntakeError, run_task
 
@@ -33,10 +34,19 @@ class Thumbnails:
     def __init__(self, home: Path) -> None:
         self._folder = home / "thumbnails"
 
-    def path(self, mail: Incoming) -> Path | None:
-        """Return a mail's thumbnail, a PNG file; None if there is none. Blocks."""
+    def has(self, mail: Incoming) -> bool:
+        """Whether there is a thumbnail of a mail. Blocks."""
+        return self._path(mail).is_file()
+
+    def read(self, mail: Incoming) -> bytes | None:
+        """Return a mail's thumbnail, as PNG; None if there is none. Blocks.
+
+        Raises:
+            SpoolError: it cannot be read.
+        """
         path = self._path(mail)
-        return path if path.is_file() else None
+        with reading(path):
+            return durable.read(path, MAX_SIZE)
 
     async def make(self, mail: Incoming, document: Path, kind: str, folder: Path) -> None:
         """Make and store a thumbnail of a document's first page; a failure is only logged."""

@@ -28,7 +28,6 @@ BUILT_IN: Final[Mapping[str, str]] = {
     "decode": "decode:decode",
     "plugins": "plugins:plugins",
     "poll": "poll:poll",
-    "received": "received:app",
     "serve": "serve:serve",
     "metrics": "serve:print_metrics",
     "token": "token:app",
@@ -43,7 +42,7 @@ BUILT_IN: Final[Mapping[str, str]] = {
 
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "Set up": ("slots", "show", "set", "token", "test"),
-    "Run": ("serve", "doctor", "jobs", "received", "poll", "metrics"),
+    "Run": ("serve", "doctor", "jobs", "poll", "metrics"),
     "Accounts, and devices that do not know OAuth 2.0": ("account", "listener", "device"),
     "Faults, and support": ("explain", "decode", "report", "plugins"),
     "Several devices": ("export", "import", "fleet"),

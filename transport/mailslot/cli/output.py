@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
+from typing import IO
 
 from mailslot.errors import MailError
 
@@ -34,8 +36,13 @@ def check_output(path: Path, *, force: bool) -> None:
         raise OutputError(path, _EXISTS)
 
 
-def write_output(path: Path, octets: bytes, *, force: bool) -> None:
+def write_output(path: Path, contents: bytes | IO[bytes], *, force: bool) -> None:
     """Write a file that only its owner can read; with `force`, over another one. It is on the disk when this returns.
+
+    Args:
+        path: the file.
+        contents: its octets, or an open file with them.
+        force: whether an existing file is replaced.
 
     Raises:
         OutputError: the file exists, or cannot be written; nothing is left behind.
@@ -48,7 +55,10 @@ def write_output(path: Path, octets: bytes, *, force: bool) -> None:
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(octets)
+            if isinstance(contents, bytes):
+                file.write(contents)
+            else:
+                shutil.copyfileobj(contents, file)
             file.flush()
             os.fsync(file.fileno())
         _put(temporary, path, force=force)

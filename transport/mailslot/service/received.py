@@ -1,18 +1,24 @@
-"""Fetched mail for display: sender, subject and state."""
+"""Fetched mail for display: sender, subject and state, and the mail itself."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from anyio.to_thread import run_sync
 
-from mailslot.service.header_summary import summarize_header_of
+from mailslot.errors import InputError, MailError
+from mailslot.oauth.shielding import shielded
+from mailslot.service.header_summary import MAX_OCTETS, summarize_header
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from io import FileIO
+    from pathlib import Path
 
     from mailslot.spool.incoming import Incoming, MailState
+    from mailslot.spool.ledger import Ledger
     from mailslot.spool.spool import Spool
 
 
@@ -57,10 +63,45 @@ async def describe_mail(spool: Spool, mail: Incoming) -> ReceivedMail:
         SpoolError: the spool cannot be read.
     """
     notes: dict[str, Any] = await spool.store(mail.record.partition("-")[0]).get(f"mail:{mail.id}", {})
-    async with spool.ledger.local_file(mail) as path:
-        if path is None:
-            sender, subject = str(notes.get("from", "")), str(notes.get("subject", ""))
-        else:
-            summary = await run_sync(summarize_header_of, path)
-            sender, subject = summary.sender, summary.subject
+    head = await spool.ledger.head(mail, MAX_OCTETS)
+    if head:
+        summary = summarize_header(head)
+        sender, subject = summary.sender, summary.subject
+    else:
+        sender, subject = str(notes.get("from", "")), str(notes.get("subject", ""))
     return ReceivedMail(mail, sender, subject, notes.get("pages"))
+
+
+async def open_mail_file(ledger: Ledger, mail: Incoming) -> FileIO:
+    """Open a fetched mail, which the caller closes; it can be read even if it is removed meanwhile.
+
+    Raises:
+        InputError: it is not kept any more.
+        MailError: it cannot be read.
+    """
+    async with ledger.local_file(mail) as path:
+        if path is None:
+            raise not_kept_error(mail)
+        # On asyncio, a cancellation would leave behind what the thread returns.
+        return await shielded(partial(run_sync, _open, mail, path))
+
+
+def not_kept_error(mail: Incoming) -> InputError:
+    """Return the error for a mail whose file was removed."""
+    return InputError(
+        f"Mail {mail.id} is not kept any more: a mail is deleted once it has been handled.",
+        stage="spool",
+        cause="mail_state",
+    )
+
+
+def _open(mail: Incoming, path: Path) -> FileIO:
+    try:
+        return path.open("rb", buffering=0)
+    except FileNotFoundError as error:
+        # It was handled a moment ago.
+        raise not_kept_error(mail) from error
+    except OSError as error:
+        raise MailError(
+            f"Mail {mail.id} cannot be read.", stage="spool", cause="spool_unreadable", detail=str(error)
+        ) from error

@@ -8,7 +8,7 @@ server gives it another unique-id, or none.
 from __future__ import annotations
 
 import re
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -16,6 +16,7 @@ import anyio
 import anyio.to_thread
 
 from mailslot.errors import InputError
+from mailslot.spool.errors import SpoolError
 from mailslot.spool.incoming_file import IncomingFile, check_room
 from mailslot.spool.transaction import SpoolTransaction, run_transaction
 
@@ -198,6 +199,17 @@ class Ledger:
     async def count_by_record(self) -> list[tuple[str, MailState, int]]:
         """Return, for each record and state with mails, how many there are."""
         return await self._storage.read(lambda repositories: repositories.mails.count_by_record())
+
+    async def head(self, mail: Incoming, most: int) -> bytes:
+        """Return the first octets of a mail, at most so many; none if its file cannot be read, or not any more."""
+        if mail.path is None:
+            return b""
+        try:
+            async with aclosing(self._storage.stream(mail.path.name, 0, min(mail.size, most))) as pieces:
+                return b"".join([piece async for piece in pieces])
+        except SpoolError:
+            # As a rule, it was handled a moment ago.
+            return b""
 
     @asynccontextmanager
     async def local_file(self, mail: Incoming) -> AsyncGenerator[Path | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from anyio.to_thread import run_sync
-from starlette.responses import FileResponse
+from starlette.responses import Response
 
 from mailslot.service.json_documents import mail_document
 from mailslot.service.received import describe_mail, received_mails
@@ -18,18 +18,11 @@ from mailslot_plugins.panel.api.operation import Operation, ResponseSpec, json_r
 from mailslot_plugins.panel.api.path_parameters import number_from_path
 from mailslot_plugins.panel.api.schemas import slot_id_schema
 from mailslot_plugins.panel.problem import ProblemError
-from mailslot_plugins.panel.received.documents import (
-    document_response,
-    find_document,
-    load_documents,
-    message_response,
-)
+from mailslot_plugins.panel.received.documents import document_response, documents_of, message_response
 
 if TYPE_CHECKING:
-    from starlette.responses import Response
-
     from mailslot.spool.incoming import Incoming
-    from mailslot_plugins.panel.api.operation import Call
+    from mailslot_plugins.panel.api.operation import Call, Handler
 
 _POP_RECORD: Final = slot_id_schema(record for record, protocol in PROTOCOLS.items() if protocol == "POP")
 
@@ -51,18 +44,18 @@ async def show_received(call: Call) -> Response:
 async def show_picture(call: Call) -> Response:
     """Return the picture of a mail's first page."""
     number = number_from_path(call, "mail")
-    path = await run_sync(Thumbnails(call.device.home).path, await call.device.spool.ledger.mail(number))
-    if path is None:
+    octets = await run_sync(Thumbnails(call.device.home).read, await call.device.spool.ledger.mail(number))
+    if octets is None:
         raise ProblemError(404, f"There is no picture of mail {number}.", key="mail")
-    return FileResponse(path, media_type="image/png")
+    return Response(octets, media_type="image/png")
 
 
 async def list_documents(call: Call) -> Response:
     """Return the documents in a mail, without their contents."""
-    documents = await load_documents(call.request, await _incoming(call))
+    documents = await documents_of(call.request, await _incoming(call))
     return json_response(
         [
-            {"document": number, "name": each.name, "type": each.content_type, "size": len(each.content)}
+            {"document": number, "name": each.name, "type": each.content_type, "size": each.size}
             for number, each in enumerate(documents, 1)
         ]
     )
@@ -70,13 +63,12 @@ async def list_documents(call: Call) -> Response:
 
 async def get_document(call: Call) -> Response:
     """Return a document of a mail."""
-    number = number_from_path(call, "document")
-    return document_response(find_document(await load_documents(call.request, await _incoming(call)), number))
+    return await document_response(call.request, await _incoming(call), number_from_path(call, "document"))
 
 
 async def get_message(call: Call) -> Response:
     """Return a mail as it came."""
-    return message_response(call.request, await _incoming(call))
+    return await message_response(call.request, await _incoming(call))
 
 
 async def retry_received(call: Call) -> Response:
@@ -92,6 +84,13 @@ async def _incoming(call: Call) -> Incoming:
 async def _mail(call: Call) -> dict[str, Any]:
     spool = call.device.spool
     return mail_document(await describe_mail(spool, await _incoming(call)))
+
+
+def _of_kept_mail(path: str, handler: Handler, summary: str, found: ResponseSpec) -> Operation:
+    """Return an operation that reads what a mail contains, while it is kept."""
+    return Operation(
+        "GET", f"/received/{{mail}}/{path}", handler, summary, {200: found}, reads_documents=True, conflicts=True
+    )
 
 
 _MAIL: Final = {200: ResponseSpec("The mail.", schema_ref("Mail"))}
@@ -118,32 +117,23 @@ operations = (
         {200: ResponseSpec("The picture.", media_type="image/png")},
         reads_documents=True,
     ),
-    Operation(
-        "GET",
-        "/received/{mail}/documents",
+    _of_kept_mail(
+        "documents",
         list_documents,
         "List the documents in a fetched mail that is kept: what waits to be handled, and what was set aside.",
-        {200: ResponseSpec("The documents.", list_of(schema_ref("MailDocument")))},
-        reads_documents=True,
-        conflicts=True,
+        ResponseSpec("The documents.", list_of(schema_ref("MailDocument"))),
     ),
-    Operation(
-        "GET",
-        "/received/{mail}/documents/{document}",
+    _of_kept_mail(
+        "documents/{document}",
         get_document,
         "Get a document of a fetched mail as a file.",
-        {200: ResponseSpec("The document.", media_type="*/*")},
-        reads_documents=True,
-        conflicts=True,
+        ResponseSpec("The document.", media_type="*/*"),
     ),
-    Operation(
-        "GET",
-        "/received/{mail}/message",
+    _of_kept_mail(
+        "message",
         get_message,
         "Get a fetched mail as it came, as a file.",
-        {200: ResponseSpec("The mail.", media_type="message/rfc822")},
-        reads_documents=True,
-        conflicts=True,
+        ResponseSpec("The mail.", media_type="message/rfc822"),
     ),
     Operation("POST", "/received/{mail}/retry", retry_received, "Handle a mail again.", _MAIL, conflicts=True),
 )

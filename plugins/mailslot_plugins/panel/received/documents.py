@@ -6,26 +6,32 @@ the rights of the panel, and what a mail says about a type is not believed.
 
 from __future__ import annotations
 
-from contextlib import aclosing
+import os
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from anyio.to_thread import run_sync
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import StreamingResponse
 
 from mailslot.errors import InputError
-from mailslot.service.mail_documents import mail_file, read_documents
-from mailslot.spool.folder.files import stream_file
+from mailslot.oauth.shielding import shielded
+from mailslot.service.received import open_mail_file
+from mailslot_plugins.intake.mail_documents import take_documents
 from mailslot_plugins.panel.render import device_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Mapping
+    from io import FileIO
+    from pathlib import Path
 
     from anyio import CapacityLimiter
     from starlette.requests import Request
+    from starlette.types import Receive, Scope, Send
 
-    from mailslot.service.mail_documents import MailDocument
     from mailslot.spool.incoming import Incoming
+    from mailslot_plugins.intake.mail_documents import MailDocument
 
 _POLICY: Final = {"content-security-policy": "sandbox; default-src 'none'; frame-ancestors 'none'"}
 _BINARY: Final = "application/octet-stream"
@@ -36,64 +42,99 @@ _TYPES: Final = (
     (b"II*\0", "image/tiff"),
     (b"MM\0*", "image/tiff"),
 )
+_PIECE: Final = 65_536
+"""Octets that are read and sent at once."""
 
 
-async def load_documents(request: Request, mail: Incoming) -> list[MailDocument]:
-    """Return the documents in a mail; one mail at a time is taken apart, since all of it is in memory then.
+async def documents_of(request: Request, mail: Incoming) -> list[MailDocument]:
+    """Return the documents in a mail, without their files.
 
     Raises:
-        InputError: it is not kept any more, or too large to be taken apart.
+        InputError: it is not kept any more, or cannot be taken apart.
         MailError: it cannot be read.
     """
-    limiter: CapacityLimiter = request.app.state.document_limiter
-    async with limiter, device_of(request).spool.ledger.local_file(mail):
-        return await run_sync(read_documents, mail)
+    async with _taken_apart(request, mail, ()) as documents:
+        return documents
 
 
-def find_document(documents: list[MailDocument], number: int) -> MailDocument:
-    """Return a document by its number in its mail, from 1.
+async def document_response(request: Request, mail: Incoming, number: int, *, shown: bool = False) -> FileResponse:
+    """Return a document of a mail: to be saved, or, if it is a picture, to be shown.
+
+    Args:
+        request: the request.
+        mail: the mail.
+        number: the number of the document in its mail, from 1.
+        shown: whether a picture is shown.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no such document, or the mail is not kept any more, or cannot be taken apart.
+        MailError: it cannot be read.
     """
-    if not 0 < number <= len(documents):
-        raise InputError(f"There is no document {number} in this mail.", stage="spool", cause="unknown_mail")
-    return documents[number - 1]
-
-
-def is_picture(document: MailDocument) -> bool:
-    """Return whether a browser may show a document."""
-    return document.content.startswith(tuple(signature for signature, _ in _PICTURES))
-
-
-def document_response(document: MailDocument, *, shown: bool = False) -> Response:
-    """Return a document: to be saved, or, if it is a picture, to be shown."""
-    kind = next((kind for signature, kind in _TYPES if document.content.startswith(signature)), _BINARY)
+    async with _taken_apart(request, mail, (number,)) as documents:
+        if not 0 < number <= len(documents):
+            raise InputError(f"There is no document {number} in this mail.", stage="spool", cause="unknown_mail")
+        document = documents[number - 1]
+        # It can be read after its folder was removed.
+        file = await shielded(partial(run_sync, _open, document.path))
+    kind = next((kind for signature, kind in _TYPES if document.head.startswith(signature)), _BINARY)
     disposition = "inline" if shown and is_picture(document) else "attachment"
     name = quote(document.name, safe="")
-    headers = {**_POLICY, "content-disposition": f"{disposition}; filename*=UTF-8''{name}", "content-type": kind}
-    return Response(document.content, headers=headers)
+    return FileResponse(file, kind, f"{disposition}; filename*=UTF-8''{name}")
 
 
-def message_response(request: Request, mail: Incoming) -> Response:
+async def message_response(request: Request, mail: Incoming) -> FileResponse:
     """Return a mail as it came, to be saved.
 
     Raises:
         InputError: it is not kept any more.
+        MailError: it cannot be read.
     """
-    path = mail_file(mail)
+    file = await open_mail_file(device_of(request).spool.ledger, mail)
+    return FileResponse(file, "message/rfc822", f'attachment; filename="mail-{mail.id}.eml"')
 
-    async def chunks() -> AsyncGenerator[bytes]:
-        async with (
-            device_of(request).spool.ledger.local_file(mail),
-            aclosing(stream_file(path, 0, mail.size)) as pieces,
-        ):
-            async for piece in pieces:
-                yield piece
 
-    headers = {
-        **_POLICY,
-        "content-disposition": f'attachment; filename="mail-{mail.id}.eml"',
-        "content-length": str(mail.size),
-    }
-    return StreamingResponse(chunks(), headers=headers, media_type="message/rfc822")
+def is_picture(document: MailDocument) -> bool:
+    """Return whether a browser may show a document."""
+    return document.head.startswith(tuple(signature for signature, _ in _PICTURES))
+
+
+@asynccontextmanager
+async def _taken_apart(request: Request, mail: Incoming, wanted: tuple[int, ...]) -> AsyncGenerator[list[MailDocument]]:
+    """Take a mail apart while the block runs; one at a time, since it takes memory and room on the disk."""
+    device = device_of(request)
+    limiter: CapacityLimiter = request.app.state.document_limiter
+    async with limiter, device.working_folder() as folder:
+        yield await take_documents(device.spool.ledger, mail, folder, wanted)
+
+
+def _open(path: Path) -> FileIO:
+    return path.open("rb", buffering=0)
+
+
+class FileResponse(StreamingResponse):
+    """An open file as a response, which closes it.
+
+    Args:
+        file: the file.
+        media_type: its type.
+        disposition: its Content-Disposition.
+    """
+
+    def __init__(self, file: FileIO, media_type: str, disposition: str) -> None:
+        self._file = file
+        headers: Mapping[str, str] = {
+            **_POLICY,
+            "content-disposition": disposition,
+            "content-length": str(os.fstat(file.fileno()).st_size),
+            "content-type": media_type,
+        }
+        super().__init__(self._pieces(), headers=headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        with self._file:
+            await super().__call__(scope, receive, send)
+
+    async def _pieces(self) -> AsyncGenerator[bytes]:
+        while piece := await run_sync(self._file.read, _PIECE):
+            yield piece

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from anyio.to_thread import run_sync
 from starlette.exceptions import HTTPException
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from mailslot.errors import InputError, MailError
@@ -14,9 +14,8 @@ from mailslot.service.received import describe_mail, received_mails
 from mailslot_plugins.intake.thumbnails import Thumbnails
 from mailslot_plugins.panel.received.documents import (
     document_response,
-    find_document,
+    documents_of,
     is_picture,
-    load_documents,
     message_response,
 )
 from mailslot_plugins.panel.render import device_of, page_endpoint, parse_number, redirect, render, text
@@ -57,26 +56,25 @@ async def show_document(request: Request) -> Response:
     mail = await _mail(request)
     try:
         number = parse_number(request.path_params["document"])
-        document = find_document(await load_documents(request, mail), number)
+        return await document_response(request, mail, number, shown="save" not in request.query_params)
     except InputError:
         raise HTTPException(404) from None
-    return document_response(document, shown="save" not in request.query_params)
 
 
 async def show_message(request: Request) -> Response:
     """Return a mail as it came, as a file."""
     try:
-        return message_response(request, await _mail(request))
+        return await message_response(request, await _mail(request))
     except InputError:
         raise HTTPException(404) from None
 
 
 async def show_picture(request: Request) -> Response:
     """Return the picture of a mail's first page."""
-    path = await run_sync(Thumbnails(device_of(request).home).path, await _mail(request))
-    if path is None:
+    octets = await run_sync(Thumbnails(device_of(request).home).read, await _mail(request))
+    if octets is None:
         raise HTTPException(404)
-    return FileResponse(path, media_type="image/png")
+    return Response(octets, media_type="image/png")
 
 
 async def retry(request: Request) -> Response:
@@ -95,10 +93,10 @@ async def _documents(request: Request, mail: Incoming) -> tuple[list[dict[str, A
     if mail.path is None:
         return [], True
     try:
-        documents = await load_documents(request, mail)
+        documents = await documents_of(request, mail)
     except MailError:
         return [], False
-    return [{"name": each.name, "size": len(each.content), "is_picture": is_picture(each)} for each in documents], True
+    return [{"name": each.name, "size": each.size, "is_picture": is_picture(each)} for each in documents], True
 
 
 async def _list_context(request: Request) -> dict[str, Any]:
@@ -119,7 +117,7 @@ async def _list_context(request: Request) -> dict[str, Any]:
 def _pictures(device: Device, mails: Iterable[ReceivedMail]) -> set[int]:
     """Return the numbers of the mails that have a picture."""
     thumbnails = Thumbnails(device.home)
-    return {each.mail.id for each in mails if thumbnails.path(each.mail) is not None}
+    return {each.mail.id for each in mails if thumbnails.has(each.mail)}
 
 
 async def _mail(request: Request) -> Incoming:

@@ -10,16 +10,10 @@ import pytest
 from anyio import to_thread
 
 from command_line import mailslot
-from mailslot.errors import InputError
-from mailslot.message import filename
-from mailslot.service.mail_documents import MAX_DOCUMENTS, read_documents
-from mailslot.spool.incoming import Incoming
 from mailslot.spool.spool import Spool
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from mailslot.service.mail_documents import MailDocument
 
 PAGE = b"%PDF-1.4 a page"
 
@@ -83,47 +77,6 @@ async def test_a_mail_without_documents_and_one_that_is_gone(tmp_path: Path) -> 
     assert "99" in await run(tmp_path, "show", 99, code=1)
 
 
-def documents(tmp_path: Path, octets: bytes) -> list[MailDocument]:
-    path = tmp_path / "mail"
-    path.write_bytes(octets)
-    return read_documents(Incoming(1, "fax-pop", "", path, len(octets), "", 0.0, 0, "fetched", "", None))
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        (".bash_profile", "bash_profile"),
-        ("../../.ssh/. .authorized_keys", "authorized_keys"),
-        (".CON", "_CON"),
-        ("...", "attachment"),
-        # Base64 that cannot be decoded.
-        ("=?utf-8?b?a?=", "document-1.pdf"),
-        ("=?none?b?YQ==?=", "document-1.pdf"),
-    ],
-)
-def test_names_of_strangers(tmp_path: Path, name: str, expected: str) -> None:
-    mail = f'Content-Type: application/pdf\r\nContent-Disposition: attachment; filename="{name}"\r\n\r\nx'
-    assert [each.name for each in documents(tmp_path, mail.encode())] == [expected]
-
-
-@pytest.mark.parametrize("written", ["application/\x1b[31mx", "application/\u202e"])
-def test_a_type_that_is_none(tmp_path: Path, written: str) -> None:
-    [found] = documents(tmp_path, f"Content-Type: {written}\r\nContent-Disposition: attachment\r\n\r\nx".encode())
-    assert found.content_type == "application/octet-stream"
-
-
-@pytest.mark.parametrize("number", [MAX_DOCUMENTS, MAX_DOCUMENTS + 1])
-def test_a_mail_of_too_many_documents(tmp_path: Path, number: int) -> None:
-    part = b"--b\nContent-Type: application/pdf; name=%d.pdf\n\n%d\n"
-    parts = b"".join(part % (each, each) for each in range(number))
-    octets = b"Content-Type: multipart/mixed; boundary=b\n\n" + parts + b"--b--\n"
-    if number > MAX_DOCUMENTS:
-        with pytest.raises(InputError, match="save it as a whole"):
-            documents(tmp_path, octets)
-    else:
-        assert [each.content for each in documents(tmp_path, octets)] == [b"%d" % each for each in range(number)]
-
-
 async def test_a_mail_that_cannot_be_taken_apart_can_be_saved(tmp_path: Path) -> None:
     octets = b"".join(b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (n, n) for n in range(2_000))
     number = await receive(tmp_path / "home", octets)
@@ -133,15 +86,3 @@ async def test_a_mail_that_cannot_be_taken_apart_can_be_saved(tmp_path: Path) ->
     assert f"received save {number} --mail" in shown
     await run(tmp_path / "home", "save", number, tmp_path, "--mail")
     assert (tmp_path / f"mail-{number}.eml").read_bytes() == octets
-
-
-def test_many_documents_of_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    tried: list[str] = []
-
-    def shorten(name: str, mark: str) -> str:
-        tried.append(mark)
-        return f"{name}{mark}"
-
-    monkeypatch.setattr(filename, "_shorten", shorten)
-    assert filename.unique_names(["a"] * 300)[-1] == "a (300)"
-    assert len(tried) == 299, "no number is tried twice"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import anyio
 import typer
@@ -15,21 +15,16 @@ from rich.markup import escape
 from mailslot.cli.console import make_console, print_json
 from mailslot.cli.listing import print_listing
 from mailslot.cli.output import check_output, write_output
-from mailslot.cli.settings import AsJson
+from mailslot.cli.settings import AsJson  # noqa: TC001 - typer reads it
 from mailslot.cli.suggestion import suggested_command
 from mailslot.errors import InputError
 from mailslot.service.json_documents import mail_document
 from mailslot.timestamps import local_time, short_local_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from mailslot.home.home import Home
-    from mailslot.service.mail_documents import MailDocument
     from mailslot.service.received import ReceivedMail
-    from mailslot.spool.incoming import Incoming
-
-T = TypeVar("T")
+    from mailslot_plugins.intake.mail_documents import MailDocument
 
 
 class StateName(StrEnum):
@@ -105,9 +100,9 @@ def show(context: typer.Context, number: Number, *, as_json: AsJson = False) -> 
     Examples:
         mailslot received show 17
     """
-    received, (documents, problem) = anyio.run(_opened, context.obj, number, _documents_of)
+    received, documents, problem = anyio.run(_opened, context.obj, number)
     if as_json:
-        found = [{"name": each.name, "type": each.content_type, "size": len(each.content)} for each in documents or ()]
+        found = [{"name": each.name, "type": each.content_type, "size": each.size} for each in documents or ()]
         print_json({**mail_document(received), "documents": None if documents is None else found})
         return
     mail = received.mail
@@ -128,7 +123,7 @@ def show(context: typer.Context, number: Number, *, as_json: AsJson = False) -> 
         console.print("\nIts file is not kept any more: a mail is deleted once it has been handled.")
         return
     console.print()
-    cells = [[escape(each.name), escape(each.content_type), f"{len(each.content):,}"] for each in documents or ()]
+    cells = [[escape(each.name), escape(each.content_type), f"{each.size:,}"] for each in documents or ()]
     if not cells:
         console.print(escape(problem) or "There is no document in it, only text.")
     else:
@@ -155,43 +150,60 @@ def save(
         mailslot received save 17 /srv/documents
         mailslot received save 17 --mail
     """
-    _, files = anyio.run(_opened, context.obj, number, partial(_files, whole=mail))
-    for name in files:
-        check_output(folder / name, force=force)
+    action = partial(_save_mail if mail else _save_documents, context.obj, number, folder, force=force)
     console = make_console()
-    for name, octets in files.items():
-        write_output(folder / name, octets, force=force)
-        console.print(f"Saved {escape(str(folder / name))} ({len(octets):,} octets).", highlight=False, soft_wrap=True)
+    for path, size in anyio.run(action):
+        console.print(f"Saved {escape(str(path))} ({size:,} octets).", highlight=False, soft_wrap=True)
 
 
-def _files(mail: Incoming, *, whole: bool) -> dict[str, bytes]:
-    """Return what is saved, by name; the mail itself also where it cannot be taken apart."""
-    from mailslot.service.mail_documents import mail_file, read_documents  # noqa: PLC0415 - the list does not need it
-
-    if whole:
-        return {f"mail-{mail.id}.eml": mail_file(mail).read_bytes()}
-    documents = read_documents(mail)
-    if not documents:
-        raise InputError(f"There is no document in mail {mail.id}, only text; --mail saves the mail.", stage="spool")
-    return {each.name: each.content for each in documents}
-
-
-def _documents_of(mail: Incoming) -> tuple[list[MailDocument] | None, str]:
-    """Return the documents of a mail, None if nobody knows them, and why."""
-    from mailslot.service.mail_documents import read_documents  # noqa: PLC0415 - the list does not need it
-
-    try:
-        return read_documents(mail), ""
-    except InputError as error:
-        return None, str(error)
-
-
-async def _opened(home: Home, number: int, read: Callable[[Incoming], T]) -> tuple[ReceivedMail, T]:
-    """Return a mail, and what `read` returns for it while its file is there."""
+async def _opened(home: Home, number: int) -> tuple[ReceivedMail, list[MailDocument] | None, str]:
+    """Return a mail, and the documents in it; None if nobody knows them, and why."""
     from mailslot.service.received import describe_mail  # noqa: PLC0415 - the parsers of mail take a moment
     from mailslot.spool.spool import Spool  # noqa: PLC0415 - sqlite takes a moment to import
+    from mailslot.spool.working_folders import working_folder  # noqa: PLC0415 - as above
+    from mailslot_plugins.intake.mail_documents import take_documents  # noqa: PLC0415 - the list does not need it
 
     async with Spool(home) as spool:
         found = await describe_mail(spool, await spool.ledger.mail(number))
-        async with spool.ledger.local_file(found.mail):
-            return found, await run_sync(read, found.mail)
+        if found.mail.path is None:
+            return found, None, ""
+        async with working_folder(home.folder / "work") as work:
+            try:
+                return found, await take_documents(spool.ledger, found.mail, work, ()), ""
+            except InputError as error:
+                return found, None, str(error)
+
+
+async def _save_mail(home: Home, number: int, folder: Path, *, force: bool) -> list[tuple[Path, int]]:
+    """Save a mail, also where it cannot be taken apart; return its file and the size of that."""
+    from mailslot.service.received import open_mail_file  # noqa: PLC0415 - as above
+    from mailslot.spool.spool import Spool  # noqa: PLC0415 - as above
+
+    path = folder / f"mail-{number}.eml"
+    async with Spool(home) as spool:
+        mail = await spool.ledger.mail(number)
+        with await open_mail_file(spool.ledger, mail) as file:
+            await run_sync(partial(write_output, path, file, force=force))
+    return [(path, mail.size)]
+
+
+async def _save_documents(home: Home, number: int, folder: Path, *, force: bool) -> list[tuple[Path, int]]:
+    """Save the documents of a mail, all or none if one is there already; return the files and their sizes."""
+    from mailslot.spool.spool import Spool  # noqa: PLC0415 - as above
+    from mailslot.spool.working_folders import working_folder  # noqa: PLC0415 - as above
+    from mailslot_plugins.intake.mail_documents import take_documents  # noqa: PLC0415 - as above
+
+    async with Spool(home) as spool, working_folder(home.folder / "work") as work:
+        documents = await take_documents(spool.ledger, await spool.ledger.mail(number), work)
+        if not documents:
+            raise InputError(f"There is no document in mail {number}, only text; --mail saves the mail.", stage="spool")
+        await run_sync(partial(_write, documents, folder, force=force))
+    return [(folder / each.name, each.size) for each in documents]
+
+
+def _write(documents: list[MailDocument], folder: Path, *, force: bool) -> None:
+    for each in documents:
+        check_output(folder / each.name, force=force)
+    for each in documents:
+        with each.path.open("rb") as file:
+            write_output(folder / each.name, file, force=force)
