@@ -47,6 +47,23 @@ class Incoming:
 
 
 @dataclass(frozen=True, slots=True)
+class NewMail:
+    """A mail that is put into the spool; its attributes are those of `Incoming`.
+
+    Attributes:
+        file: the name of its file; None if it has none.
+    """
+
+    record: str
+    uid: str
+    file: str | None
+    size: int
+    digest: str
+    state: MailState = "fetched"
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class KnownUid:
     """A unique-id in the ledger.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import anyio.to_thread
 
 from mailslot.spool.errors import full_error
+from mailslot.spool.incoming import NewMail
 from mailslot.spool.limits import format_size
 from mailslot.spool.mail_digest import MailDigest
 
@@ -104,16 +105,8 @@ class IncomingFile:
             self._link(existing, repositories)
             return existing
         check_room(self._limits, self._size, None, repositories)
-        mail = mails.insert(
-            self._record,
-            self._uid,
-            file=self._file.name,
-            size=self._size,
-            digest=digest,
-            state="fetched",
-            reason="",
-            now=self._clock(),
-        )
+        new = NewMail(self._record, self._uid, self._file.name, self._size, digest)
+        mail = mails.insert(new, self._clock())
         self._link(mail, repositories)
         return mail
 

@@ -17,6 +17,7 @@ import anyio.to_thread
 
 from mailslot.errors import InputError
 from mailslot.spool.errors import SpoolError
+from mailslot.spool.incoming import NewMail
 from mailslot.spool.incoming_file import IncomingFile, check_room
 from mailslot.spool.transaction import SpoolTransaction, run_transaction
 
@@ -126,16 +127,8 @@ class Ledger:
             mails = transaction.mails
             if uid and (existing := mails.mail_of_uid(record, uid)) is not None:
                 return mails.load(existing)
-            mail = mails.insert(
-                record,
-                uid,
-                file=None,
-                size=size,
-                digest="",
-                state="set_aside",
-                reason=reason,
-                now=transaction.now,
-            )
+            new = NewMail(record, uid, file=None, size=size, digest="", state="set_aside", reason=reason)
+            mail = mails.insert(new, transaction.now)
             mails.link_uid(record, uid, mail, size, transaction.now)
             return mails.load(mail)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
-    from mailslot.spool.incoming import Incoming, KnownUid, MailState
+    from mailslot.spool.incoming import Incoming, KnownUid, MailState, NewMail
     from mailslot.spool.job import Job, NewJob, State
     from mailslot.spool.job_envelope import JobEnvelope
 
@@ -193,18 +193,7 @@ class Jobs(Protocol):
 class Mails(Protocol):
     """The fetched mails, and the unique-ids of the maildrops."""
 
-    def insert(
-        self,
-        record: str,
-        uid: str,
-        *,
-        file: str | None,
-        size: int,
-        digest: str,
-        state: MailState,
-        reason: str,
-        now: float,
-    ) -> int:
+    def insert(self, new: NewMail, now: float) -> int:
         """Insert a mail; return its id."""
         ...
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from mailslot.errors import InputError
 from mailslot.spool.incoming import MAIL_STATES, Incoming, KnownUid
 from mailslot.spool.job import STATES, Job, NewJob, Recipient, State
 
@@ -115,6 +116,17 @@ def job_of(row: Row) -> Job:
     )
 
 
+def found_job(row: Row | None, job_id: int) -> Job:
+    """Return the job in the row that was found for an id.
+
+    Raises:
+        InputError: `unknown_job`, there is none.
+    """
+    if row is None:
+        raise InputError(f"There is no job {job_id}.", stage="spool", cause="unknown_job")
+    return job_of(row)
+
+
 def job_of_key(row: Row, new: NewJob) -> Job:
     """Return what a row of ``keys`` tells about the job of `new` whose own row was deleted: its id and its state."""
     return Job(
@@ -157,6 +169,17 @@ def mail_of(row: Row, folder: Path) -> Incoming:
         reason=row["reason"],
         due_at=row["due_at"],
     )
+
+
+def found_mail(row: Row | None, mail_id: int, folder: Path) -> Incoming:
+    """Return the mail in the row that was found for an id; see `mail_of`.
+
+    Raises:
+        InputError: `unknown_mail`, there is none.
+    """
+    if row is None:
+        raise InputError(f"There is no mail {mail_id}.", stage="spool", cause="unknown_mail")
+    return mail_of(row, folder)
 
 
 def known_uid_of(row: Row) -> KnownUid:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from mailslot.errors import InputError
 from mailslot.fleet.postgres.rows import LARGEST, NOTE, DeviceRows, clean, notes_text
 from mailslot.spool.job import CONFIRMATION_NOTE, ENVELOPE_ID, STATES, UNFINISHED, Job, NewJob, Recipient, State
 from mailslot.spool.repositories import MOST_WITH_ONE_ID, JobFilePlace
-from mailslot.spool.row_mapping import job_of, job_of_key, recipients_text, state_of
+from mailslot.spool.row_mapping import found_job, job_of, job_of_key, recipients_text, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -82,9 +81,7 @@ class PostgresJobs(DeviceRows):
             InputError: there is none.
         """
         row = self.one(f"{_OF_DEVICE} AND id = %(id)s", id=job_id) if abs(job_id) <= LARGEST else None
-        if row is None:
-            raise InputError(f"There is no job {job_id}.", stage="spool", cause="unknown_job")
-        return job_of(row)
+        return found_job(row, job_id)
 
     def newest(
         self, states: Collection[State] | None, pipeline: str | None, limit: int, before: int | None

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from mailslot.errors import InputError
 from mailslot.fleet.postgres.rows import LARGEST, DeviceRows, clean
-from mailslot.spool.incoming import MAIL_STATES, Incoming, KnownUid, MailState
+from mailslot.spool.incoming import MAIL_STATES, Incoming, KnownUid, MailState, NewMail
 from mailslot.spool.repositories import ListedUid
-from mailslot.spool.row_mapping import known_uid_of, mail_of
+from mailslot.spool.row_mapping import found_mail, known_uid_of, mail_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -32,18 +31,7 @@ class PostgresMails(DeviceRows):
         super().__init__(connection, device)
         self._folder = folder
 
-    def insert(
-        self,
-        record: str,
-        uid: str,
-        *,
-        file: str | None,
-        size: int,
-        digest: str,
-        state: MailState,
-        reason: str,
-        now: float,
-    ) -> int:
+    def insert(self, new: NewMail, now: float) -> int:
         """Insert a mail; return its id."""
         mail_id = int(
             self.value(
@@ -55,14 +43,14 @@ class PostgresMails(DeviceRows):
             "digest, reason) VALUES (%(tenant)s, %(device)s, %(id)s, %(record)s, %(uid)s, %(state)s, 0, %(now)s, "
             "%(now)s, %(file)s, %(size)s, %(digest)s, %(reason)s)",
             id=mail_id,
-            record=record,
-            uid=clean(uid),
-            state=state,
+            record=new.record,
+            uid=clean(new.uid),
+            state=new.state,
             now=now,
-            file=file,
-            size=size,
-            digest=digest,
-            reason=clean(reason),
+            file=new.file,
+            size=new.size,
+            digest=new.digest,
+            reason=clean(new.reason),
         )
         return mail_id
 
@@ -75,9 +63,7 @@ class PostgresMails(DeviceRows):
         row = None
         if abs(mail_id) <= LARGEST:
             row = self.one("SELECT * FROM mails WHERE device = %(device)s AND id = %(id)s", id=mail_id)
-        if row is None:
-            raise InputError(f"There is no mail {mail_id}.", stage="spool", cause="unknown_mail")
-        return mail_of(row, self._folder)
+        return found_mail(row, mail_id, self._folder)
 
     def find_by_digest(self, record: str, digest: str) -> int | None:
         """Return the id of the mail with a digest; None if there is none."""

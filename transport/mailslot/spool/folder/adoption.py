@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.spool import job_envelope
 from mailslot.spool.folder.files import PIECE_SIZE, is_marked_registered, mark_registered
+from mailslot.spool.incoming import NewMail
 from mailslot.spool.job import NewJob
 from mailslot.spool.mail_digest import MailDigest
 from mailslot.spool.storage import AdoptionResult
@@ -160,15 +161,9 @@ def _adopt_mail(repositories: Repositories, path: Path, now: float) -> bool:
             digest.update(piece)
     if repositories.mails.find_by_digest(record, digest.hexdigest()) is not None:
         return False
+    size = path.stat().st_size
     repositories.mails.insert(
-        record,
-        "",
-        file=path.name,
-        size=path.stat().st_size,
-        digest=digest.hexdigest(),
-        state="set_aside",
-        reason=_MAIL_FOUND_AGAIN,
-        now=now,
+        NewMail(record, "", path.name, size, digest.hexdigest(), state="set_aside", reason=_MAIL_FOUND_AGAIN), now
     )
     mark_registered(path)
     return True

@@ -6,10 +6,9 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from mailslot.errors import InputError
 from mailslot.spool.job import CONFIRMATION_NOTE, ENVELOPE_ID, STATES, UNFINISHED, Job, NewJob, Recipient, State
 from mailslot.spool.repositories import MOST_WITH_ONE_ID, JobFilePlace
-from mailslot.spool.row_mapping import job_of, job_of_key, recipients_text, replace_surrogates, state_of
+from mailslot.spool.row_mapping import found_job, job_of, job_of_key, recipients_text, replace_surrogates, state_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -90,9 +89,7 @@ class SqliteJobs:
             InputError: there is none.
         """
         row = find_row(self._connection, "SELECT * FROM jobs WHERE id = ?", job_id)
-        if row is None:
-            raise InputError(f"There is no job {job_id}.", stage="spool", cause="unknown_job")
-        return job_of(row)
+        return found_job(row, job_id)
 
     def newest(
         self,

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailslot.errors import InputError
 from mailslot.spool.folder.jobs import find_row, placeholders
-from mailslot.spool.incoming import MAIL_STATES, Incoming, KnownUid, MailState
+from mailslot.spool.incoming import MAIL_STATES, Incoming, KnownUid, MailState, NewMail
 from mailslot.spool.repositories import ListedUid
-from mailslot.spool.row_mapping import known_uid_of, mail_of, replace_surrogates
+from mailslot.spool.row_mapping import found_mail, known_uid_of, mail_of, replace_surrogates
 
 if TYPE_CHECKING:
     import sqlite3
@@ -23,23 +22,22 @@ class SqliteMails:
         self._connection = connection
         self._folder = folder
 
-    def insert(
-        self,
-        record: str,
-        uid: str,
-        *,
-        file: str | None,
-        size: int,
-        digest: str,
-        state: MailState,
-        reason: str,
-        now: float,
-    ) -> int:
+    def insert(self, new: NewMail, now: float) -> int:
         """Insert a mail; return its id."""
         cursor = self._connection.execute(
             "INSERT INTO mails (record, uid, state, tries, fetched_at, changed_at, file, size, digest, reason) "
             "VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?, ?)",
-            (record, uid, state, now, now, file, size, digest, replace_surrogates(reason)),
+            (
+                new.record,
+                new.uid,
+                new.state,
+                now,
+                now,
+                new.file,
+                new.size,
+                new.digest,
+                replace_surrogates(new.reason),
+            ),
         )
         assert cursor.lastrowid is not None  # noqa: S101 - an INSERT has one
         return cursor.lastrowid
@@ -78,9 +76,7 @@ class SqliteMails:
             InputError: there is none.
         """
         row = find_row(self._connection, "SELECT * FROM mails WHERE id = ?", mail_id)
-        if row is None:
-            raise InputError(f"There is no mail {mail_id}.", stage="spool", cause="unknown_mail")
-        return mail_of(row, self._folder)
+        return found_mail(row, mail_id, self._folder)
 
     def waiting(self, record: str, now: float, limit: int) -> list[Incoming]:
         """Return the mails of a record that are to be handled, oldest first; a clock that was set back delays none."""
