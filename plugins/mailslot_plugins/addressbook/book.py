@@ -6,19 +6,21 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
+from anyio.to_thread import run_sync
+
 from mailslot.errors import InputError
 from mailslot.slots.keys import suggestion
 from mailslot.smtp.address import parse_address
 from mailslot_plugins.addressbook.entry import Entry, parse_name
+from mailslot_plugins.addressbook.stored_book import StoredBook
 from mailslot_plugins.sending.recipients import split_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from collections.abc import Set as AbstractSet
 
-    from mailslot.plugin import Device, Store
+    from mailslot.plugin import Device
 
-STORE: Final = "addressbook"
 MAX_ENTRIES: Final = 10_000
 
 
@@ -149,17 +151,28 @@ class AddressBook:
 
 
 async def load_book(device: Device) -> AddressBook:
-    """Return the address book of a device."""
-    return await read_book(device.store(STORE))
+    """Return the address book of a device.
+
+    Raises:
+        SpoolError: it cannot be read.
+    """
+    return AddressBook(await run_sync(_stored(device).read))
 
 
-async def read_book(store: Store) -> AddressBook:
-    """Return the address book in a store."""
-    return AddressBook({name: Entry.from_document(values) for name, values in (await store.items()).items()})
+class EntryExistsError(InputError):
+    """There is an entry of this name already.
+
+    Attributes:
+        name: the name.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is an entry {name} already; --replace replaces it.", stage="envelope", key="name")
+        self.name = name
 
 
 async def save_entries(
-    device: Device, new: Iterable[Entry], *, replace_all: bool = False, renamed: str = ""
+    device: Device, new: Iterable[Entry], *, replace_all: bool = False, renamed: str = "", replaces: bool = True
 ) -> Changes:
     """Put entries into the book, all of them or none; see `AddressBook.changes`.
 
@@ -168,15 +181,29 @@ async def save_entries(
         new: the entries.
         replace_all: whether all other entries are removed.
         renamed: the former name of an entry that gets another one; empty if none does.
+        replaces: whether they replace entries of the same names; the one that is `renamed` may always be replaced.
+
+    Raises:
+        EntryExistsError: there is an entry of such a name, and `replaces` is false.
+        InputError: as for `AddressBook.changes`.
+        SpoolError: the book cannot be read or written.
     """
-    store, entries = device.store(STORE), list(new)
-    known = dict((await read_book(store)).entries)
-    former = known.pop(renamed, None) if renamed not in {entry.name for entry in entries} else None
-    changes = AddressBook(known).changes(entries, replace_all=replace_all)
-    touched = {*changes.added, *changes.changed}
-    removed = changes.removed if former is None else (*changes.removed, former.name)
-    await store.update({entry.name: entry.document() for entry in entries if entry.name in touched}, removed)
-    return changes
+    entries = list(new)
+
+    def save() -> Changes:
+        with _stored(device).changed() as stored:
+            taken = [entry.name for entry in entries if entry.name in stored and entry.name != renamed]
+            if taken and not replaces:
+                raise EntryExistsError(taken[0])
+            if renamed not in {entry.name for entry in entries}:
+                stored.pop(renamed, None)
+            changes = AddressBook(stored).changes(entries, replace_all=replace_all)
+            for name in changes.removed:
+                del stored[name]
+            stored |= {entry.name: entry for entry in entries}
+        return changes
+
+    return await run_sync(save)
 
 
 async def remove_entries(device: Device, names: Iterable[str]) -> list[Entry]:
@@ -184,19 +211,30 @@ async def remove_entries(device: Device, names: Iterable[str]) -> list[Entry]:
 
     Raises:
         InputError: there is no entry of one of these names.
+        SpoolError: the book cannot be read or written.
     """
-    store = device.store(STORE)
-    book, wanted = await read_book(store), [parse_name(name) for name in names]
-    for name in wanted:
-        if name not in book.entries:
-            hint = (
-                " That is a group: it is gone once no entry names it."
-                if name in book.groups
-                else suggestion(name, book.entries)
-            )
-            raise InputError(f"There is no entry {name} in the address book.{hint}", stage="envelope", key="name")
-    await store.update({}, wanted)
-    return [book.entries[name] for name in wanted]
+    wanted = [parse_name(name) for name in names]
+
+    def remove() -> list[Entry]:
+        with _stored(device).changed() as stored:
+            book = AddressBook(stored)
+            for name in wanted:
+                if name not in stored:
+                    hint = (
+                        " That is a group: it is gone once no entry names it."
+                        if name in book.groups
+                        else suggestion(name, stored)
+                    )
+                    raise InputError(
+                        f"There is no entry {name} in the address book.{hint}", stage="envelope", key="name"
+                    )
+            return [stored.pop(name) for name in dict.fromkeys(wanted)]
+
+    return await run_sync(remove)
+
+
+def _stored(device: Device) -> StoredBook:
+    return StoredBook(device.records.place)
 
 
 async def expand_names(device: Device, texts: Iterable[str], *, fax: bool = False) -> list[str]:

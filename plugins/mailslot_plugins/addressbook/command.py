@@ -105,11 +105,7 @@ def add(
     entry = make_entry(name, display_name, address or (), fax or (), group or ())
 
     async def action(device: Device) -> Changes:
-        if not replace and entry.name in (await load_book(device)).entries:
-            raise InputError(
-                f"There is an entry {entry.name} already; --replace replaces it.", stage="envelope", key="name"
-            )
-        return await save_entries(device, [entry])
+        return await save_entries(device, [entry], replaces=replace)
 
     _with_device(context.obj, action)
     if as_json:

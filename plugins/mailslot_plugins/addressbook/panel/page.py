@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from mailslot.errors import InputError
-from mailslot_plugins.addressbook.book import load_book, remove_entries, save_entries
+from mailslot_plugins.addressbook.book import EntryExistsError, load_book, remove_entries, save_entries
 from mailslot_plugins.addressbook.csv_file import read_csv, write_csv
 from mailslot_plugins.addressbook.entry import Entry, make_entry, parse_name
 from mailslot_plugins.panel.render import device_of, redirect, render, text
@@ -80,10 +80,9 @@ async def save(request: Request) -> Response:
             split_list(typed["fax_addresses"]),
             split_list(typed["groups"]),
         )
-        book = await load_book(device)
-        if entry.name != before and entry.name in book.entries:
-            return _form(request, typed, {"name": text(request, FOLDER, "is_taken", name=entry.name)}, before)
-        await save_entries(device, [entry], renamed=before)
+        await save_entries(device, [entry], renamed=before, replaces=False)
+    except EntryExistsError as error:
+        return _form(request, typed, {"name": text(request, FOLDER, "is_taken", name=error.name)}, before)
     except InputError as error:
         return _form(request, typed, {error.key if error.key in FIELDS else "": str(error)}, before)
     return redirect(request, HERE, text(request, FOLDER, "is_saved", name=entry.name))
