@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 from anyio.to_thread import run_sync
 
 from mailslot.errors import InputError
+from mailslot.slots.gateway.fax_numbers import fax_number
+from mailslot.slots.gateway.patterns import matches
 from mailslot.slots.keys import suggestion
 from mailslot.smtp.address import parse_address
 from mailslot_plugins.addressbook.entry import Entry, parse_name
@@ -106,9 +108,20 @@ class AddressBook:
                 found += self.addresses(part, fax=fax) if is_name(part) else [part]
         return found
 
-    def names_of(self, address: str) -> AbstractSet[str]:
-        """Return the names of the entries that have a mail or fax address, and of their groups."""
-        return self._names_by_address.get(normalized(address), frozenset())
+    def names_of(self, address: str, *, denied: bool = False) -> AbstractSet[str]:
+        """Return the names of the entries that have a mail or fax address, and of their groups.
+
+        Args:
+            address: the address.
+            denied: whether what has such a name is refused; see `mailslot.slots.gateway.patterns.matches`.
+        """
+        canonical = normalized(address)
+        found = set(self._names_by_address.get(canonical, ()))
+        if (number := fax_number(canonical.rpartition("@")[0])) is not None:
+            for own in self._fax_addresses_by_number.get(number.digits, ()):
+                if matches([normalized(own)], address, denied=denied):
+                    found |= self._names_by_address[normalized(own)]
+        return found
 
     @cached_property
     def _names_by_address(self) -> Mapping[str, AbstractSet[str]]:
@@ -116,6 +129,15 @@ class AddressBook:
         for entry in self.entries.values():
             for address in (*entry.addresses, *entry.fax_addresses):
                 found.setdefault(normalized(address), set()).update((entry.name, *entry.groups))
+        return found
+
+    @cached_property
+    def _fax_addresses_by_number(self) -> Mapping[str, AbstractSet[str]]:
+        found: dict[str, set[str]] = {}
+        for entry in self.entries.values():
+            for address in entry.fax_addresses:
+                if (number := fax_number(normalized(address).rpartition("@")[0])) is not None:
+                    found.setdefault(number.digits, set()).add(address)
         return found
 
     def changes(self, new: Iterable[Entry], *, replace_all: bool = False) -> Changes:

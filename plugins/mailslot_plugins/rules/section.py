@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from mailslot.plugin import Key, Section, keys
+from mailslot.slots.gateway.fax_numbers import parse_number
 from mailslot.slots.gateway.patterns import ANY, parse_pattern
 from mailslot_plugins.addressbook.entry import parse_name
 from mailslot_plugins.rules.delay import parse_delay
@@ -13,6 +14,12 @@ from mailslot_plugins.rules.delay import parse_delay
 def _rule(value: object) -> str:
     text = keys.text(value)
     return f"@{parse_name(text)}" if text.startswith("@") else parse_pattern(text)
+
+
+def _refusing_rule(value: object) -> str:
+    text = keys.text(value)
+    digits = None if "@" in text else parse_number(text)
+    return _rule(text) if digits is None else f"+{digits}"
 
 
 _PATTERNS: Final = keys.list_of(_rule)
@@ -28,8 +35,9 @@ SECTION: Final = Section(
             suggested_by="addressbook",
         ),
         "deny": Key(
-            "a list of addresses, *@domain, or names of the address book such as @accounting",
-            _PATTERNS,
+            "a list of addresses, *@domain, names of the address book such as @accounting, or fax numbers such as "
+            "+12027653000",
+            keys.list_of(_refusing_rule),
             default=(),
             set_by="administrator",
             suggested_by="addressbook",

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.errors import InputError
+from mailslot.slots.gateway.fax_numbers import fax_number
 from mailslot.slots.gateway.patterns import ANY, domain_of, matches
+from mailslot.smtp.address import parse_address
 from mailslot_plugins.addressbook.book import AddressBook, load_book, normalized
 from mailslot_plugins.rules.delay import end_of_delay
 from mailslot_plugins.rules.section import SECTION
@@ -99,7 +101,23 @@ class SendingRules:
     def _denies(self, rule: str, address: str) -> bool:
         # What is too strange to be allowed by a domain's rule is nevertheless denied by it.
         is_of_domain = rule.startswith("*@") and domain_of(address) == rule.removeprefix("*@")
-        return rule == ANY or is_of_domain or self._matches(rule, address)
+        if rule == ANY or is_of_domain:
+            return True
+        if rule.startswith("@"):
+            return rule.removeprefix("@") in self.book.names_of(address, denied=True)
+        if rule.startswith("+") and "@" not in rule:
+            return _is_sent_to(address, rule)
+        return matches([rule], address, denied=True)
+
+
+def _is_sent_to(address: str, rule: str) -> bool:
+    """Whether an address has the number of a rule, at whatever gateway; many gateways take it without the +."""
+    try:
+        local = parse_address(address, "recipient").canonical.rpartition("@")[0]
+    except InputError:
+        return False
+    number = fax_number(local, bare=True)
+    return number is not None and number.digits == rule.removeprefix("+")
 
 
 async def load_rules(device: Device) -> SendingRules:

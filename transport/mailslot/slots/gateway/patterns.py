@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from mailslot.errors import InputError
 from mailslot.slots import keys
+from mailslot.slots.gateway.fax_numbers import FaxNumber, fax_number
 from mailslot.smtp.address import Address, parse_address
 
 if TYPE_CHECKING:
@@ -41,8 +42,10 @@ def domain_of(address: str) -> str:
         return ""
 
 
-def matches(patterns: Iterable[str], address: str) -> bool:
-    """Whether an address matches one of the patterns, ignoring case and quotation marks.
+def matches(patterns: Iterable[str], address: str, *, denied: bool = False) -> bool:
+    """Whether an address matches one of the patterns, ignoring case, quotation marks and how a fax number is written.
+
+    A fax number without a sub-address stands for all sub-addresses of it.
 
     ``*@domain`` does not stand for addresses such as ``victim%elsewhere.example@domain``: the servers of the domain may
     send them on to another one, for a client that has signed in (Postfix: ``allow_untrusted_routing``).
@@ -50,6 +53,8 @@ def matches(patterns: Iterable[str], address: str) -> bool:
     Args:
         patterns: from `parse_pattern`.
         address: the address; text that is not an address matches no pattern.
+        denied: whether what matches is refused: then what stands behind a fax number for the gateway alone, which
+            nobody else understands, does not make it another one.
     """
     try:
         canonical = parse_address(address, "recipient").canonical
@@ -57,7 +62,19 @@ def matches(patterns: Iterable[str], address: str) -> bool:
         return False
     local, _, domain = canonical.rpartition("@")
     general = {ANY} if _ROUTING.intersection(local) else {ANY, f"*@{domain}"}
-    return any(pattern in general or _canonical(pattern) == canonical for pattern in patterns)
+    number = fax_number(local)
+    return any(
+        pattern in general
+        or (own := _canonical(pattern)) == canonical
+        or (number is not None and _is_number(own, domain, number, denied=denied))
+        for pattern in patterns
+    )
+
+
+def _is_number(pattern: str, domain: str, number: FaxNumber, *, denied: bool) -> bool:
+    local, _, own_domain = pattern.rpartition("@")
+    own = fax_number(local) if own_domain == domain else None
+    return own is not None and own.reaches(number) and (denied or own.others == number.others)
 
 
 def _canonical(pattern: str) -> str:
