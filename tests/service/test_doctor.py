@@ -17,9 +17,12 @@ from mailslot.diagnosis import result
 from mailslot.diagnosis.diagnosis import Diagnosis
 from mailslot.diagnosis.history import History
 from mailslot.home.folder import FolderHome
+from mailslot.service import doctor
 from mailslot.service.doctor import Check, check_device
 from mailslot.service.service_lock import SERVICE_LOCK
+from mailslot.service.tables import STORE, note_tables
 from mailslot.slots.records import Records
+from mailslot.spool.spool import Spool
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,6 +75,21 @@ async def test_a_running_service(device: Device) -> None:
         assert [check.state for check in (await checks(device))["service"]] == ["ok"]
 
 
+async def test_a_service_from_before_an_update(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Spool(device.home) as spool:
+        await note_tables(spool.store(STORE))
+        with FolderHome(device.home).blocking_lock(SERVICE_LOCK, timeout=60):
+            assert [check.state for check in (await checks(device))["tables"]] == ["ok"]
+            await spool.store(STORE).put("tables", {"version": "0.0.9", "digest": "of other tables"})
+            [_, old] = (await checks(device))["tables"]
+            assert (old.state, "the tables of mailslot 0.0.9: start it again" in old.sentence) == ("warning", True)
+        # Whether a service that does not run is older does not matter.
+        assert len((await checks(device))["tables"]) == 1
+    monkeypatch.setattr(doctor, "installed_at", lambda: time.time() - 500 * 86_400)
+    [_, aged] = (await checks(device))["tables"]
+    assert (aged.state, "installed 500 days ago" in aged.sentence) == ("warning", True)
+
+
 async def test_slots(device: Device) -> None:
     device.set("network.smtp", provider="google", account="a@example.com", authentication="oauth2")
     device.set("alert.smtp", server="mail.example.com", sender_address="a@example.com")
@@ -98,8 +116,6 @@ async def test_what_waits_and_why(device: Device, tmp_path: Path) -> None:
         assert mailslot("scan", page, "--to", "b@example.com", **environment).returncode == 3
     [ready] = (await checks(device))["queue"]
     assert (ready.state, ready.sentence) == ("ok", "2 jobs are on the way.")
-    from mailslot.spool.spool import Spool  # noqa: PLC0415 - opened only here
-
     async with Spool(device.home) as spool:
         await spool.suspend("smtp", "token_update_failed", "The token has ended.")
         await spool.cancel(1)

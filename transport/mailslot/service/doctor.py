@@ -25,6 +25,7 @@ from mailslot.net.certificate_contents import read_certificate
 from mailslot.oauth.presets import presets
 from mailslot.service.json_documents import slot_rows
 from mailslot.service.service_lock import is_service_running
+from mailslot.service.tables import STORE, installed_at, outdated_version
 from mailslot.slots.keys import useless_items
 from mailslot.slots.section import find_section
 from mailslot.spool.limits import SpoolLimits, format_size
@@ -47,6 +48,9 @@ State = Literal["ok", "unused", "warning", "fault"]
 _DAY: Final = 86_400.0
 _RECENT: Final = 7 * _DAY
 """Seconds for which a failed job is mentioned."""
+
+_OLD: Final = 365 * _DAY
+"""Seconds after which the tables may no longer be true: providers change what they accept, and by which names."""
 
 _UNSETTLED: Final = ("queued", "sending", "deferred", "held", "in_doubt", "failed")
 _SAMPLE: Final = 10_000
@@ -104,8 +108,7 @@ async def check_device(records: Records) -> list[Check]:
     found.append(await _check_clock(records, settings))
     found.append(await run_sync(_check_disk, records.home))
     found += await run_sync(list, _check_certificates(settings, records.home))
-    found.append(_check_tables())
-    return found
+    return [*found, *await _check_tables(records.place)]
 
 
 def _check_service(home: Home) -> Check:
@@ -273,7 +276,26 @@ def _check_certificate(path: Path) -> Check:
     return Check("certificate", state, f"The certificate {path} is valid until {until}.")
 
 
-def _check_tables() -> Check:
-    """Read the tables of causes, of servers' replies and of providers; they change with the version."""
+async def _check_tables(home: Home) -> list[Check]:
+    """Read the tables of causes, of servers' replies and of providers; they change with the version.
+
+    Whether there is a newer version is not asked: it would have to be asked over the network.
+    """
     numbers = f"{len(causes())} causes, {len(table().rules)} rules, {len(presets())} providers"
-    return Check("tables", "ok", f"The tables are those of mailslot {mailslot.__version__}: {numbers}.")
+    found = [Check("tables", "ok", f"The tables are those of mailslot {mailslot.__version__}: {numbers}.")]
+    since = await run_sync(installed_at)
+    if since is not None and (age := time.time() - since) > _OLD:
+        days = f"{age / _DAY:,.0f} days ago"
+        sentence = f"They were installed {days}, and providers change: see whether there is a newer mailslot."
+        found.append(Check("tables", "warning", sentence))
+    if not (await run_sync(is_service_running, home) and await run_sync(home.has_spool)):
+        return found
+    try:
+        async with Spool(home) as spool:
+            version = await outdated_version(spool.store(STORE))
+    except MailError:
+        return found  # said where the queue is checked
+    if version:
+        sentence = f"The service still works with the tables of mailslot {version}: start it again."
+        found.append(Check("tables", "warning", sentence))
+    return found

@@ -19,6 +19,7 @@ from mailslot.service.log import describe_error
 from mailslot.service.pipeline import account_poller, pollers
 from mailslot.service.poll_loop import PollLoop
 from mailslot.service.service_lock import LOCK_TIMEOUT, SERVICE_LOCK
+from mailslot.service.tables import STORE, note_tables
 from mailslot.service.token_refresh import refresh_tokens
 from mailslot.service.worker import GRACE, Worker
 from mailslot.slots.slot import PROTOCOLS
@@ -104,6 +105,8 @@ class Service:
                 anyio.create_task_group() as group,
             ):
                 await self._device.remove_abandoned_folders()
+                with suppress(MailError):
+                    await note_tables(self._device.store(STORE))
                 group.start_soon(self._watch_spool, group.cancel_scope, ending)
                 for name, work in self._tasks():
                     group.start_soon(self._supervise, name, work)
