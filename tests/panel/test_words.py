@@ -9,17 +9,13 @@ from pathlib import Path
 
 import pytest
 
-import mailslot
 import mailslot_plugins.panel
-from mailslot.errors import InputError
 from mailslot.slots.keys import Parser
 from mailslot.slots.section import find_section, section_names
-from mailslot.spool.job import next_state
 from mailslot_plugins.alerts.kinds import KINDS
 from mailslot_plugins.panel.pipelines import pipeline_words
 from mailslot_plugins.panel.render import environment
 from mailslot_plugins.panel.sections.fields import section_text
-from mailslot_plugins.panel.sentences import sentences, translated
 from mailslot_plugins.panel.translations import LANGUAGES, chosen_language, load_texts
 
 ROOT = Path(mailslot_plugins.panel.__file__).parent
@@ -131,32 +127,3 @@ def test_accept_language_selects_the_language(header: str, cookie: str, expected
 
     headers = [(b"accept-language", header.encode()), (b"cookie", f"language={cookie}".encode())]
     assert chosen_language(HTTPConnection({"type": "http", "headers": headers}), "fr") == expected
-
-
-def test_translated_sentences_are_those_of_the_code() -> None:
-    """What stands between the facts is in the code; adjacent string literals are joined."""
-    ours = [*ROOT.parent.rglob("*.py"), *Path(mailslot.__file__).parent.rglob("*.py")]
-    code = re.sub(r'"\s+f?"', "", "\n".join(path.read_text() for path in ours))
-    for texts in sentences():
-        assert set(texts) == set(LANGUAGES), texts["en"]
-        assert len({frozenset(fields(text)) for text in texts.values()}) == 1, texts["en"]
-        literals = [literal for literal, *_ in string.Formatter().parse(texts["en"]) if len(literal) > 3]
-        assert literals, texts["en"]
-        assert [literal for literal in literals if not all(part in code for part in phrases(literal))] == []
-
-
-def phrases(literal: str) -> list[str]:
-    """The parts of a text that are written apart, such as the state of a job and what cannot be done in it."""
-    apart = r"(: |\.$|^There is a (?=device|listener)|^ (?=is )|^ (?=was |has )| (?=and cannot )|(?<=and cannot be ))"
-    return [part for part in re.split(apart, literal) if len(part.strip()) > 3]
-
-
-def test_a_sentence_is_translated_with_its_facts_and_what_it_contains() -> None:
-    assert translated("Not printed, since it is bulk mail.", "de") == "Nicht gedruckt: die Mail ist eine Massensendung."
-    refused = "Not printed, since bob@example.com is not an allowed sender."
-    assert translated(refused, "fr") == "Non imprimé : bob@example.com n’est pas un expéditeur autorisé."
-    assert translated(refused, "en") == refused
-    assert translated("Nobody has written {this}.", "de") == "Nobody has written {this}."
-    with pytest.raises(InputError) as found:
-        next_state("cancel", "sent", 7)
-    assert translated(str(found.value), "de") == "Auftrag 7 ist schon gesendet und kann nicht abgebrochen werden."

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Final, cast
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+_PLACEHOLDER: Final = re.compile(r"\{\w+\}")
 _FACT: Final = re.compile(r"\\\{(\w+)\\\}")
+_BETWEEN_SENTENCES: Final = re.compile(r"(?<=[.!?]) ")
 _MAX_LENGTH: Final = 1000
 """Characters up to which a text is compared."""
 
@@ -37,7 +39,17 @@ def translated(sentence: str, language: str, *, depth: int = _MAX_DEPTH) -> str:
         if (found := pattern.fullmatch(sentence)) is not None:
             facts = {name: translated(value, language, depth=depth - 1) for name, value in found.groupdict().items()}
             return texts[language].format(**facts)
-    return sentence
+    return _translated_parts(sentence, language, depth)
+
+
+def _translated_parts(text: str, language: str, depth: int) -> str:
+    """Return several sentences, each translated, beside commands; unchanged if one of them has no translation."""
+    parts = _BETWEEN_SENTENCES.split(text)
+    if len(parts) == 1:
+        return text
+    found = [translated(part, language, depth=depth - 1) for part in parts]
+    is_known = [new != part or part.startswith("mailslot ") for new, part in zip(found, parts, strict=True)]
+    return (" " if language != "ja" else "").join(found) if all(is_known) else text
 
 
 @cache
@@ -49,4 +61,6 @@ def sentences() -> Sequence[Mapping[str, str]]:
 
 @cache
 def _patterns() -> Sequence[tuple[re.Pattern[str], Mapping[str, str]]]:
-    return [(re.compile(_FACT.sub(r"(?P<\1>.+?)", re.escape(texts["en"]))), texts) for texts in sentences()]
+    # What has more fixed text says more: "The scanner {name} has no paper." comes before "The scanner {name} {what}."
+    ordered = sorted(sentences(), key=lambda texts: -len(_PLACEHOLDER.sub("", texts["en"])))
+    return [(re.compile(_FACT.sub(r"(?P<\1>.+?)", re.escape(texts["en"]))), texts) for texts in ordered]
