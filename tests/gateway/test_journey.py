@@ -14,6 +14,9 @@ from anyio.to_thread import run_sync
 from gateway.gateway_device import ACCOUNT, BOB, MESSAGE, GatewayDevice, run_gateway, send
 from mailslot.slots.gateway.entries import add_listener, remove_device, set_device_password
 from mailslot.wire.secret import Secret
+from mailslot_plugins.addressbook.book import save_entries
+from mailslot_plugins.addressbook.entry import make_entry
+from mailslot_plugins.addressbook.section import SECTION as ADDRESS_BOOK
 from mailslot_plugins.gateway.undelivered import DUE_NOTE
 from mailslot_plugins.rules.section import SECTION as RULES
 
@@ -176,6 +179,22 @@ async def test_the_rules_for_sending_hold_for_devices(gateway: GatewayDevice) ->
     octets = b"".join([piece async for piece in gateway.device.spool.content(job).chunks()])
     assert b"To: bob@example.com\r\n" in octets
     assert b"archive" not in octets
+
+
+async def test_a_recipient_that_only_an_unreachable_directory_may_know(gateway: GatewayDevice) -> None:
+    directory = {"ldap_server": "127.0.0.1", "ldap_port": 1, "ldap_base": "dc=example,dc=com"}
+    for section, values in ((RULES, {"destinations": "book"}), (ADDRESS_BOOK, directory)):
+        await run_sync(partial(gateway.device.records.settings.change_section, section, values))
+    await save_entries(gateway.device, [make_entry("bob", "", [BOB])])
+    await gateway.add_device("hall", address=["127.0.0.1"])
+
+    def attempt(client: smtplib.SMTP) -> list[tuple[int, bytes]]:
+        client.ehlo()
+        client.mail("hall@copiers.example")
+        return [client.rcpt("carol@example.com"), client.rcpt(BOB)]
+
+    unknown, known = await gateway.client(attempt)
+    assert (unknown[0], unknown[1][:5], known[0]) == (451, b"4.4.3", 250)
 
 
 async def test_a_device_that_keeps_its_sender(gateway: GatewayDevice) -> None:

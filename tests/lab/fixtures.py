@@ -20,6 +20,7 @@ from lab import dovecot as dovecot_
 from lab import postfix as postfix_
 from lab import postgres as postgres_
 from lab import provider as provider_
+from lab import slapd as slapd_
 
 if TYPE_CHECKING:
     import ssl
@@ -32,8 +33,9 @@ if TYPE_CHECKING:
     from lab.postfix import Postfix
     from lab.postgres import Fleet, Postgres
     from lab.provider import Provider
+    from lab.slapd import Slapd
 
-SERVERS = {"provider", "dovecot", "postfix", "postgres", "browser"}
+SERVERS = {"provider", "dovecot", "postfix", "postgres", "slapd", "browser"}
 ROOT_ON_DEBIAN = "need root on Debian"
 SETUP = "come with script/setup"
 
@@ -90,6 +92,14 @@ def postgres(lab_folder: Path) -> Iterator[Postgres]:
     present = postgres_.programs() is not None and importlib.util.find_spec("psycopg") is not None
     need("PostgreSQL", present, ROOT_ON_DEBIAN)
     with postgres_.start_postgres(lab_folder / "postgres") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def slapd(lab_folder: Path, certificate: LeafCert) -> Iterator[Slapd]:
+    """The directory."""
+    need("slapd", slapd_.BINARY.exists(), ROOT_ON_DEBIAN)
+    with slapd_.start_slapd(lab_folder / "slapd", certificate) as server:
         yield server
 
 

@@ -74,6 +74,21 @@ WANTED: dict[str, Any] = {
     "destinations": "book",
     "sender": "user",
     "archive": ["everything@evil.example"],
+    "ldap_server": "evil.example",
+    "ldap_security": "starttls",
+    "ldap_type": "active_directory",
+    "ldap_base": "dc=evil",
+    "ldap_user": "cn=evil",
+    "ldap_port": 1389,
+    "ldap_filter": "(cn=evil)",
+    "ldap_name": "evil",
+    "ldap_display_name": "evil",
+    "ldap_mail": "evil",
+    "ldap_fax": "evil",
+    "ldap_fax_gateway": "evil.example",
+    "ldap_max_results": 500,
+    "ldap_timeout": 60,
+    "ldap_keep_minutes": 1440,
 }
 """What somebody would set; where it is not here, a folder of the device's own."""
 

@@ -31,6 +31,7 @@ ANYBODY = {
     "status": "allowed_senders answers_per_sender answers_per_hour",
     "panel": "",
     "rules": "delay",
+    "addressbook": "",
 }
 ADMINISTRATOR = {
     # Who gets into the panel, what calls somebody else's address, and what may do anything to a printer.
@@ -39,6 +40,9 @@ ADMINISTRATOR = {
     "print": "printer_languages",
     "scan": "scanner scanner_source",
     "rules": "allow deny destinations sender archive",
+    # Where a password goes, and whom names stand for.
+    "addressbook": "ldap_server ldap_security ldap_type ldap_base ldap_user ldap_port ldap_filter ldap_name "
+    "ldap_display_name ldap_mail ldap_fax ldap_fax_gateway ldap_max_results ldap_timeout ldap_keep_minutes",
 }
 LOCAL = {
     # Programs that run, and files and folders that are read, written, sent or believed.
@@ -46,6 +50,7 @@ LOCAL = {
     "scan": "folder",
     "fax": "ca_file",
     "print": "ca_file",
+    "addressbook": "ldap_ca_file",
     "alerts": "printer_ca_file",
     "panel": "certificate key",
 }

@@ -259,37 +259,6 @@ def _stored(device: Device) -> StoredBook:
     return StoredBook(device.records.place)
 
 
-async def expand_names(device: Device, texts: Iterable[str], *, fax: bool = False) -> list[str]:
-    """Return lists of addresses with each ``@name`` replaced; the book is read only if there is one.
-
-    Args:
-        device: the device.
-        texts: lists separated by commas or semicolons.
-        fax: whether the fax addresses are wanted.
-
-    Raises:
-        InputError: a name is not in the book, or has no such address.
-    """
-    given = list(texts)
-    if not any(is_name(part) for text in given for part in split_list(text)):
-        return given
-    return (await load_book(device)).expand(given, fax=fax)
-
-
-async def expand_name(device: Device, text: str) -> str:
-    """Return an address as it is, and a ``@name`` as the first address of its only entry.
-
-    Raises:
-        InputError: the name is not in the book, has no mail address, or is that of a group.
-    """
-    if not is_name(text):
-        return text
-    book = await load_book(device)
-    if len(book.members(text)) > 1:
-        raise InputError(f"{text.strip()} is a group, and one person is wanted.", stage="envelope", key="name")
-    return book.addresses(text)[0]
-
-
 def normalized(address: str) -> str:
     """Return an address for comparisons, however it is written; see `mailslot.smtp.address.Address.canonical`."""
     try:

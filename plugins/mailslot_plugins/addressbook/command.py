@@ -8,16 +8,21 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import anyio
 import typer
+from anyio.to_thread import run_sync
 from rich.markup import escape
 
 from mailslot.cli.console import make_console, print_json
-from mailslot.cli.home import open_records
+from mailslot.cli.home import open_records, read_values
 from mailslot.cli.listing import print_listing
 from mailslot.cli.settings import AsJson  # noqa: TC001 - typer reads it
-from mailslot.plugin import InputError
+from mailslot.plugin import InputError, Secret
 from mailslot_plugins.addressbook.book import load_book, remove_entries, save_entries
 from mailslot_plugins.addressbook.csv_file import MAX_OCTETS, read_csv, write_csv
+from mailslot_plugins.addressbook.directory.directory import directory_of
+from mailslot_plugins.addressbook.directory.password import store_password
+from mailslot_plugins.addressbook.directory.sentences import sentence_of_test
 from mailslot_plugins.addressbook.entry import make_entry
+from mailslot_plugins.addressbook.lookup import with_names
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -25,6 +30,8 @@ if TYPE_CHECKING:
     from mailslot.home.home import Home
     from mailslot.plugin import Device
     from mailslot_plugins.addressbook.book import AddressBook, Changes
+    from mailslot_plugins.addressbook.directory.directory import DirectoryAnswer
+    from mailslot_plugins.addressbook.entry import Entry
 
 T = TypeVar("T")
 
@@ -54,14 +61,91 @@ def list_entries(
         mailslot addressbook list
         mailslot addressbook list @accounting --json
     """
-    book = _with_device(context.obj, load_book)
-    entries = list(book.entries.values()) if name is None else book.members(name)
+
+    async def action(device: Device) -> list[Entry]:
+        book = await load_book(device)
+        return list(book.entries.values()) if name is None else (await with_names(device, book, [name])).members(name)
+
+    _print_entries(
+        _with_device(context.obj, action),
+        "The address book is empty. mailslot addressbook add NAME --address ADDRESS adds an entry.",
+        as_json=as_json,
+    )
+
+
+@app.command("search")
+def search(
+    context: typer.Context,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="Each word begins a name or an address.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Search the directory (LDAP) behind the address book.
+
+    Examples:
+        mailslot addressbook search ali
+        mailslot addressbook search "alice exa" --json
+    """
+
+    async def action(device: Device) -> DirectoryAnswer:
+        return await directory_of(device).search(text)
+
+    answer = _with_device(context.obj, action)
+    _print_entries(answer.entries, "The directory has nobody whose name begins like this.", as_json=as_json)
+    if not answer.is_complete and not as_json:
+        make_console().print("There are more; enter more of the name.")
+
+
+@app.command("test")
+def try_directory(context: typer.Context, *, as_json: AsJson = False) -> None:
+    """Test the directory (LDAP) behind the address book: one sentence says what is wrong.
+
+    Examples:
+        mailslot set addressbook ldap_server=ldap.example.com ldap_base=ou=people,dc=example,dc=com
+        mailslot addressbook test
+    """
+
+    async def action(device: Device) -> str:
+        directory = directory_of(device)
+        return sentence_of_test(directory.source, await directory.test())
+
+    sentence = _with_device(context.obj, action)
+    if as_json:
+        print_json({"message": sentence})
+    else:
+        make_console().print(sentence, highlight=False, markup=False, soft_wrap=True)
+
+
+@app.command("password")
+def password(
+    context: typer.Context,
+    *,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the password.")] = False,
+) -> None:
+    """Store the password of the directory's user (ldap_user). It is asked for, or is read from standard input.
+
+    It is sent only to the server, and for the user, that are set now.
+
+    Examples:
+        mailslot addressbook password
+        mailslot addressbook password < file
+    """
+    entered = None if remove else Secret(read_values(["-"])[0])
+
+    async def action(device: Device) -> None:
+        await run_sync(store_password, device.records.vault, directory_of(device).source, entered)
+
+    _with_device(context.obj, action)
+    make_console().print("The password of the directory is " + ("removed." if remove else "stored."))
+
+
+def _print_entries(entries: Sequence[Entry], none: str, *, as_json: bool) -> None:
     if as_json:
         print_json([entry.document() for entry in entries])
         return
     console = make_console()
     if not entries:
-        console.print("The address book is empty. mailslot addressbook add NAME --address ADDRESS adds an entry.")
+        console.print(none)
         return
     rows = [
         [

@@ -1,10 +1,11 @@
-"""The address book as a plugin of the service: its page and its API operations; it handles no mail."""
+"""The address book as a plugin of the service: its settings, its page and its API operations; it handles no mail."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
 from mailslot.plugin import PanelPackage, SetAside
+from mailslot_plugins.addressbook.section import SECTION
 
 if TYPE_CHECKING:
     from mailslot.plugin import Device, Handled, Incoming, Section
@@ -14,7 +15,7 @@ class AddressBookPipeline:
     """The pipeline ``addressbook``."""
 
     name: str = "addressbook"
-    section: Section | None = None
+    section: Section | None = SECTION
     polls: str | None = None
     panel: PanelPackage = PanelPackage("mailslot_plugins.addressbook.panel", has_page=True, icon="person", has_api=True)
 

@@ -109,7 +109,7 @@ async def _send(records: Records, options: _SendOptions, progress: Progress) -> 
 
 
 async def _enqueue(device: Device, options: _SendOptions, progress: Progress) -> Job:
-    from mailslot_plugins.addressbook.book import expand_name, expand_names  # noqa: PLC0415 - not needed for --help
+    from mailslot_plugins.addressbook.lookup import expand_name, expand_names  # noqa: PLC0415 - not needed for --help
     from mailslot_plugins.fax.enqueue import enqueue_fax, parse_recipients  # noqa: PLC0415 - likewise
     from mailslot_plugins.scan.sources import from_files  # noqa: PLC0415 - likewise
     from mailslot_plugins.sending.account import sending_settings  # noqa: PLC0415 - likewise

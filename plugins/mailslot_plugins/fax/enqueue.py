@@ -78,7 +78,7 @@ async def enqueue_fax(
         MailError: the spool has no room, or cannot be written.
     """
     section = device.settings(SECTION)
-    rules = await load_rules(device)
+    rules = await load_rules(device, to)
     rules.check(to, "" if user is None else user.address)
     wants_confirmation: bool = section["confirmation"] if confirm is None else confirm
     fax = await compose(

@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from mailslot.errors import InputError
+from mailslot.errors import InputError, MailError
 from mailslot.smtp.server import replies
 from mailslot.smtp.server.replies import reply
 from mailslot.smtp.server.trace import received_value
@@ -16,7 +16,7 @@ from mailslot_plugins.gateway.client import Client
 from mailslot_plugins.gateway.message_writer import MessageWriter, Transaction
 from mailslot_plugins.gateway.rewriting import Sender
 from mailslot_plugins.gateway.verdict import stranger_verdict, submission_verdict
-from mailslot_plugins.rules.sending_rules import SendingRules, load_rules
+from mailslot_plugins.rules.sending_rules import SendingRules, load_rules, with_recipients
 
 if TYPE_CHECKING:
     from mailslot.plugin import Reply, Secret
@@ -31,6 +31,8 @@ _MAX_REPLY_TEXT: Final = 400
 
 _PASSWORD_CHANGED: Final = reply(421, "4.7.0", "The password has changed; connect and sign in again")
 _TOO_MANY_RECIPIENTS: Final = reply(452, "4.5.3", "Too many recipients")
+# RFC 3463 has this code for a directory server that fails.
+_DIRECTORY_FAILED: Final = reply(451, "4.4.3", "The directory that must know the recipient cannot be asked now")
 _NO_ACCOUNT_ADDRESS: Final = reply(451, "4.3.5", "The account that this device sends through is not set up yet")
 
 
@@ -117,6 +119,8 @@ class Submission:
             self._rules = await load_rules(self._gateway.device)
         except SpoolError:
             return self._refuse(replies.SPOOL_FULL)
+        except MailError:
+            return self._refuse(_DIRECTORY_FAILED)
         return await self._check_room(self._size)
 
     async def recipient(self, recipient: str) -> Reply | None:
@@ -125,6 +129,10 @@ class Submission:
         account = None if entry is None else self._account_address(entry)
         if entry is None or account is None or not entry.allows_recipient(recipient, account):
             return self._refuse(replies.RECIPIENT_NOT_ALLOWED, "RCPT")
+        try:
+            self._rules = await with_recipients(self._gateway.device, self._rules, [recipient])
+        except MailError:
+            return self._refuse(_DIRECTORY_FAILED, "RCPT")
         if refusal := self._rules.refusal(recipient, self._sender):
             return self._refuse(_refused_by_rule(refusal), "RCPT")
         if len(self._recipients) + len(self._rules.archive) >= MAX_RECIPIENTS:

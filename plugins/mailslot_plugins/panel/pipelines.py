@@ -69,6 +69,11 @@ class PipelinePage:
         suggest: Callable[[Device], Awaitable[list[tuple[str, str]]]] | None = getattr(self.module, "suggestions", None)
         return [] if suggest is None else await suggest(device)
 
+    async def search_address(self, device: Device) -> str:
+        """Return the path that answers with further suggestions for what is typed (``?text=``); empty if none does."""
+        found: Callable[[Device], Awaitable[str]] | None = getattr(self.module, "search_address", None)
+        return "" if found is None else await found(device)
+
 
 def pipelines() -> tuple[Pipeline, ...]:
     """Return the usable pipelines, by name. The first call loads them: make it in a thread."""

@@ -6,7 +6,7 @@ or a group of the address book, too. What is denied stays denied, whatever else 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.errors import InputError
@@ -14,11 +14,14 @@ from mailslot.slots.gateway.fax_numbers import fax_number
 from mailslot.slots.gateway.patterns import ANY, domain_of, matches
 from mailslot.smtp.address import parse_address
 from mailslot_plugins.addressbook.book import AddressBook, load_book, normalized
+from mailslot_plugins.addressbook.directory.directory import directory_of
+from mailslot_plugins.addressbook.lookup import with_names
 from mailslot_plugins.rules.delay import end_of_delay
 from mailslot_plugins.rules.section import SECTION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from mailslot.plugin import Device
 
@@ -37,6 +40,7 @@ class SendingRules:
         archive: the addresses that get a blind copy.
         delay: from `mailslot_plugins.rules.delay.parse_delay`; None for none.
         book: the address book; empty if no rule needs it.
+        in_directory: the recipients that the directory behind the address book has, as `normalized` writes them.
     """
 
     allow: Sequence[str] = (ANY,)
@@ -46,6 +50,7 @@ class SendingRules:
     archive: Sequence[str] = ()
     delay: str | None = None
     book: AddressBook = _EMPTY
+    in_directory: AbstractSet[str] = frozenset()
 
     def refusal(self, address: str, user: str = "") -> str:
         """Return why nothing may be sent to an address, in one sentence; empty if it may.
@@ -59,7 +64,7 @@ class SendingRules:
         if self.destinations == "self" and not (user and normalized(user) == normalized(address)):
             whose = f"to {user}, who sends it" if user else "to the person who sends it, and nobody says who that is"
             return f"{address} is refused by the rule destinations=self of this device: it is sent only {whose}."
-        if self.destinations == "book" and not self.book.names_of(address):
+        if self.destinations == "book" and not self._is_known(address):
             return f"{address} is refused by the rule destinations=book of this device: it is not in the address book."
         if not any(self._matches(rule, address) for rule in self.allow):
             return f"{address} is refused by the rule allow={','.join(self.allow)} of this device."[:500]
@@ -93,6 +98,9 @@ class SendingRules:
         wanted = delay or self.delay
         return None if wanted is None else end_of_delay(wanted, now)
 
+    def _is_known(self, address: str) -> bool:
+        return bool(self.book.names_of(address)) or normalized(address) in self.in_directory
+
     def _matches(self, rule: str, address: str) -> bool:
         if rule.startswith("@"):
             return rule.removeprefix("@") in self.book.names_of(address)
@@ -120,14 +128,43 @@ def _is_sent_to(address: str, rule: str) -> bool:
     return number is not None and number.digits == rule.removeprefix("+")
 
 
-async def load_rules(device: Device) -> SendingRules:
+async def load_rules(device: Device, recipients: Iterable[str] = ()) -> SendingRules:
     """Return the rules that hold now; the address book is read only if a rule needs it.
 
+    Args:
+        device: the device.
+        recipients: the addresses that are to be checked.
+
     Raises:
+        DirectoryError: a rule depends on the directory behind the address book, which could not be asked.
         MailError: the settings or the spool cannot be read.
     """
     values = device.settings(SECTION)
-    return SendingRules(**values, book=await load_book(device)) if needs_book(values) else SendingRules(**values)
+    if not needs_book(values):
+        return SendingRules(**values)
+    return await with_recipients(device, SendingRules(**values, book=await load_book(device)), recipients)
+
+
+async def with_recipients(device: Device, rules: SendingRules, recipients: Iterable[str]) -> SendingRules:
+    """Return rules with what the directory behind the address book knows of recipients.
+
+    Args:
+        device: the device.
+        rules: its rules.
+        recipients: the addresses that are to be checked.
+
+    Raises:
+        DirectoryError: the rules depend on the directory, which could not be asked.
+    """
+    names = [rule for rule in (*rules.allow, *rules.deny) if rule.startswith("@")]
+    if not names and rules.destinations != "book":
+        return rules
+    book = await with_names(device, rules.book, names) if names else rules.book
+    known, directory = set(rules.in_directory), directory_of(device)
+    if rules.destinations == "book":
+        unknown = [address for address in recipients if not book.names_of(address)]
+        known |= {normalized(address) for address in unknown if await directory.has_address(address)}
+    return replace(rules, book=book, in_directory=frozenset(known))
 
 
 def needs_book(values: Mapping[str, Any]) -> bool:

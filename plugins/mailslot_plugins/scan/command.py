@@ -152,7 +152,7 @@ async def _scan(records: Records, options: _ScanOptions, progress: Progress) -> 
 
 
 async def _enqueue(device: Device, options: _ScanOptions, progress: Progress) -> list[Job]:
-    from mailslot_plugins.addressbook.book import expand_name, expand_names  # noqa: PLC0415 - not needed for --help
+    from mailslot_plugins.addressbook.lookup import expand_name, expand_names  # noqa: PLC0415 - not needed for --help
     from mailslot_plugins.scan.compose import compose  # noqa: PLC0415 - likewise
     from mailslot_plugins.scan.enqueue import enqueue_scan  # noqa: PLC0415 - likewise
     from mailslot_plugins.scan.prepare import current_size_limit, prepare_scan_message  # noqa: PLC0415 - likewise

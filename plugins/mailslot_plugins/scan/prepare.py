@@ -44,10 +44,12 @@ async def prepare_scan_message(
 
     Raises:
         InputError: a pattern cannot be used, there are no recipients or too many, or a rule refuses some.
+        DirectoryError: a rule depends on the directory, which could not be asked.
     """
     section = device.settings(SECTION)
     check_recipients(len(to) + len(cc), section)
-    rules, addresses = await load_rules(device), [mailbox.address for mailbox in (*to, *cc)]
+    addresses = [mailbox.address for mailbox in (*to, *cc)]
+    rules = await load_rules(device, addresses)
     rules.check(addresses, "" if user is None else user.address)
     subject = section["subject"] if subject is None else subject
     name = section["name"] if name is None else name

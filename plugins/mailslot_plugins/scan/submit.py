@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from anyio.to_thread import run_sync
 
-from mailslot_plugins.addressbook.book import expand_name, expand_names
+from mailslot_plugins.addressbook.lookup import expand_name, expand_names
 from mailslot_plugins.rules.delay import parse_delay
 from mailslot_plugins.scan.compose import compose
 from mailslot_plugins.scan.document import inspect_file

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from anyio import to_thread
 
 from mailslot.errors import InputError, MailError
-from mailslot_plugins.addressbook.book import expand_names
+from mailslot_plugins.addressbook.lookup import expand_names
 from mailslot_plugins.rules.sending_rules import load_rules
 from mailslot_plugins.scan.compose import compose
 from mailslot_plugins.scan.document import FileChangedError, changed_error, inspect_file
@@ -257,7 +257,8 @@ async def _recipients(device: Device, section: Mapping[str, Any]) -> Sequence[Ma
         )
     check_recipients(len(to), section)
     # Files wait for the rules to be changed; what is refused later is set aside.
-    (await load_rules(device)).check([mailbox.address for mailbox in to])
+    addresses = [mailbox.address for mailbox in to]
+    (await load_rules(device, addresses)).check(addresses)
     return to
 
 

@@ -1,4 +1,4 @@
-"""``/api/addressbook``, its import and its export."""
+"""``/api/addressbook``, its import and export, and the directory behind it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
 
+from mailslot.errors import MailError
 from mailslot_plugins.addressbook.book import load_book, remove_entries, save_entries
 from mailslot_plugins.addressbook.csv_file import read_csv, write_csv
+from mailslot_plugins.addressbook.directory.directory import directory_of
+from mailslot_plugins.addressbook.directory.sentences import sentence_of_test
 from mailslot_plugins.addressbook.entry import MAX_NAME, make_entry
+from mailslot_plugins.addressbook.lookup import with_names
 from mailslot_plugins.panel.api.json_schema import (
     BOOLEAN,
     STRING,
@@ -16,6 +20,7 @@ from mailslot_plugins.panel.api.json_schema import (
     closed_object_schema,
     enum_of,
     list_of,
+    nullable,
     object_schema,
     schema_ref,
 )
@@ -35,6 +40,8 @@ _SEPARATORS: Final = {"comma": ",", "semicolon": ";", "tab": "\t"}
 async def list_addressbook(call: Call) -> Response:
     """Return the entries: all, or those that a name stands for."""
     book, name = await load_book(call.device), call.query.get("name")
+    if name is not None:
+        book = await with_names(call.device, book, [name])
     entries = book.entries.values() if name is None else book.members(name)
     return json_response([entry.document() for entry in entries])
 
@@ -83,6 +90,24 @@ async def export_addressbook(call: Call) -> Response:
     return Response(write_csv(book.entries.values(), separator), media_type="text/csv")
 
 
+async def search_directory(call: Call) -> Response:
+    """Search the directory behind the address book."""
+    answer = await directory_of(call.device).search(call.query.get("text", ""))
+    entries = [entry.document() for entry in answer.entries]
+    return json_response({"entries": entries, "is_complete": answer.is_complete})
+
+
+async def test_directory(call: Call) -> Response:
+    """Ask the directory for any entry."""
+    directory = directory_of(call.device)
+    try:
+        answer = await directory.test()
+        result = {"ok": bool(answer.entries), "cause": None, "message": sentence_of_test(directory.source, answer)}
+    except MailError as error:
+        result = {"ok": False, "cause": error.cause, "message": str(error)}
+    return json_response(result)
+
+
 def _check_permission(call: Call) -> None:
     """Refuse an API key that could change what the administrator's rules allow.
 
@@ -105,6 +130,15 @@ schemas = {
         fax_addresses=STRINGS,
         groups=STRINGS,
     ),
+    "DirectoryAnswer": object_schema(
+        entries=list_of(schema_ref("AddressBookEntry")),
+        is_complete={**BOOLEAN, "description": "Whether these are all that it has."},
+    ),
+    "DirectoryTest": object_schema(
+        ok=BOOLEAN,
+        cause={**nullable(STRING), "description": "An id of the catalogue of causes."},
+        message={**STRING, "description": "What was found, in one sentence."},
+    ),
     "AddressBookChanges": object_schema(
         added=STRINGS,
         changed=STRINGS,
@@ -116,6 +150,21 @@ schemas = {
 }
 
 operations = (
+    Operation(
+        "GET",
+        "/addressbook-directory",
+        search_directory,
+        "Search the directory behind the address book.",
+        {200: ResponseSpec("What it has.", schema_ref("DirectoryAnswer"))},
+        query={"text": {**STRING, "maxLength": 1000, "description": "Each word begins a name or an address."}},
+    ),
+    Operation(
+        "POST",
+        "/addressbook-directory-test",
+        test_directory,
+        "Test the directory behind the address book.",
+        {200: ResponseSpec("The result.", schema_ref("DirectoryTest"))},
+    ),
     Operation(
         "GET",
         "/addressbook",

@@ -1,4 +1,4 @@
-"""``/addressbook``: the entries, a form for one, and import and export of CSV."""
+"""``/addressbook``: the entries, a form for one, and import and export of CSV; the directory is in directory.py."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.responses import Response
 from starlette.routing import Route
 
-from mailslot.errors import InputError
+from mailslot.errors import InputError, MailError
 from mailslot_plugins.addressbook.book import EntryExistsError, load_book, remove_entries, save_entries
 from mailslot_plugins.addressbook.csv_file import read_csv, write_csv
+from mailslot_plugins.addressbook.directory.directory import DirectoryAnswer, directory_of
 from mailslot_plugins.addressbook.entry import Entry, make_entry, parse_name
+from mailslot_plugins.addressbook.panel import directory
 from mailslot_plugins.panel.render import device_of, redirect, render, text
+from mailslot_plugins.panel.sentences import translated
 from mailslot_plugins.sending.recipients import split_list
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from starlette.datastructures import FormData
     from starlette.requests import Request
 
@@ -31,11 +36,13 @@ _LISTS: Final = frozenset({"addresses", "fax_addresses", "groups"})
 
 async def show(request: Request) -> Response:
     """Return the entries; ``find`` in the query names those that are wanted, ``page`` the part of them."""
-    book = await load_book(device_of(request))
+    device = device_of(request)
+    book = await load_book(device)
     find = request.query_params.get("find", "").strip()[:100]
     found = [entry for entry in book.entries.values() if _is_found(entry, find.casefold())]
     number = request.query_params.get("page", "")
     last = max((len(found) - 1) // _PAGE_SIZE, 0)
+    answer, fault = await _in_directory(request, find)
     page = min(int(number), last) if number.isascii() and number.isdigit() and len(number) < 6 else 0
     return render(
         request,
@@ -45,6 +52,9 @@ async def show(request: Request) -> Response:
         find=find,
         page=page,
         last=last,
+        has_directory=directory.is_set(device),
+        answer=answer,
+        fault=fault,
     )
 
 
@@ -56,6 +66,11 @@ async def suggestions(device: Device) -> list[tuple[str, str]]:
         (f"@{entry.name}", entry.display_name or (entry.addresses + entry.fax_addresses)[0])
         for entry in book.entries.values()
     ]
+
+
+async def search_address(device: Device) -> str:
+    """Return where is searched while somebody types a name; empty if all names are suggested anyway."""
+    return directory.SUGGESTIONS if directory.is_set(device) else ""
 
 
 async def ask(request: Request) -> Response:
@@ -84,7 +99,12 @@ async def save(request: Request) -> Response:
     except EntryExistsError as error:
         return _form(request, typed, {"name": text(request, FOLDER, "is_taken", name=error.name)}, before)
     except InputError as error:
-        return _form(request, typed, {error.key if error.key in FIELDS else "": str(error)}, before)
+        return _form(
+            request,
+            typed,
+            {error.key if error.key in FIELDS else "": translated(str(error), request.state.language)},
+            before,
+        )
     return redirect(request, HERE, text(request, FOLDER, "is_saved", name=entry.name))
 
 
@@ -114,7 +134,8 @@ async def import_csv(request: Request) -> Response:
             return redirect(request, HERE, text(request, FOLDER, "is_imported", number=len(contents.entries)))
         changes = (await load_book(device)).changes(contents.entries, replace_all=replace_all)
     except InputError as error:
-        return _import_page(request, csv=csv, replace_all=replace_all, fault=str(error))
+        lines = [translated(line, request.state.language) for line in str(error).splitlines()]
+        return _import_page(request, csv=csv, replace_all=replace_all, faults=lines)
     return _import_page(request, csv=csv, replace_all=replace_all, changes=changes, left_out=contents.left_out)
 
 
@@ -126,6 +147,14 @@ async def export(request: Request) -> Response:
     return Response(write_csv(book.entries.values(), separator), media_type="text/csv", headers=headers)
 
 
+async def _in_directory(request: Request, find: str) -> tuple[DirectoryAnswer, str]:
+    """Return what the directory has, and a sentence if it cannot be asked."""
+    try:
+        return await directory_of(device_of(request)).search(find), ""
+    except MailError as error:
+        return DirectoryAnswer(), translated(str(error), request.state.language)
+
+
 def _form(request: Request, typed: dict[str, str], errors: dict[str, str], before: str) -> Response:
     return render(request, "addressbook/entry.html", 422 if errors else 200, typed=typed, errors=errors, before=before)
 
@@ -135,18 +164,18 @@ def _import_page(
     *,
     csv: str = "",
     replace_all: bool = False,
-    fault: str = "",
+    faults: Sequence[str] = (),
     changes: Changes | None = None,
     left_out: tuple[str, ...] = (),
 ) -> Response:
     context: dict[str, Any] = {
         "csv": csv,
         "replace_all": replace_all,
-        "faults": fault.splitlines(),
+        "faults": faults,
         "changes": changes,
         "left_out": left_out,
     }
-    return render(request, "addressbook/import.html", 422 if fault else 200, **context)
+    return render(request, "addressbook/import.html", 422 if faults else 200, **context)
 
 
 def _typed(entry: Entry | None) -> dict[str, str]:
@@ -173,4 +202,5 @@ routes = [
     Route(f"{HERE}/import", ask_import),
     Route(f"{HERE}/import", import_csv, methods=["POST"]),
     Route(f"{HERE}/export", export),
+    *directory.routes,
 ]

@@ -21,7 +21,7 @@ fields: Final[dict[str, Schema]] = {
 async def send(device: Device, submission: Submission) -> list[Job]:
     """Put documents into the spool as one fax."""
     # An idle service does not need them.
-    from mailslot_plugins.addressbook.book import expand_name, expand_names  # noqa: PLC0415
+    from mailslot_plugins.addressbook.lookup import expand_name, expand_names  # noqa: PLC0415
     from mailslot_plugins.fax.enqueue import enqueue_fax, parse_recipients  # noqa: PLC0415
     from mailslot_plugins.rules.delay import parse_delay  # noqa: PLC0415
     from mailslot_plugins.sending.account import sending_settings  # noqa: PLC0415

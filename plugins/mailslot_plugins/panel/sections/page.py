@@ -102,6 +102,7 @@ async def _form(
         found=found,
         not_found=failure,
         suggestions=await _suggestions(device, {field.suggested_by for field in shown}, pages),
+        searches={page.name: await page.search_address(device) for page in pages},
     )
 
 

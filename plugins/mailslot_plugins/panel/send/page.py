@@ -143,6 +143,7 @@ async def _form(request: Request, received: Received | None = None, errors: dict
         chosen=bool(received and received.documents),
         key=secrets.token_hex(16),
         suggestions=await _suggestions(request),
+        search=await _search_address(request),
         can_scan=any(_can_scan(sender, device_of(request)) for sender in senders.values()),
     )
 
@@ -151,6 +152,13 @@ async def _suggestions(request: Request) -> list[tuple[str, str]]:
     """Return what the pages of pipelines suggest as recipients, each with what it stands for."""
     pages: tuple[PipelinePage, ...] = request.app.state.pages
     return [each for page in pages for each in await page.suggestions(device_of(request))]
+
+
+async def _search_address(request: Request) -> str:
+    """Return the path that answers with further suggestions; empty if none does."""
+    pages: tuple[PipelinePage, ...] = request.app.state.pages
+    found = [await page.search_address(device_of(request)) for page in pages]
+    return next(filter(None, found), "")
 
 
 routes = [

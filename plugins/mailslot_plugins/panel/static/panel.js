@@ -59,13 +59,38 @@ document.addEventListener("change", async (event) => {
 document.addEventListener("input", (event) => {
   const field = event.target.closest("[data-several]");
   if (field?.list) {
-    const before = field.value.slice(0, field.value.lastIndexOf(",") + 1);
-    for (const option of field.list.options) {
-      option.dataset.value ??= option.value;
-      option.value = before ? `${before} ${option.dataset.value}` : option.dataset.value;
+    completeLastPart(field);
+    clearTimeout(field.search);
+    if (field.list.dataset.search) {
+      field.search = setTimeout(searchSuggestions, 300, field);
     }
   }
 });
+
+function completeLastPart(field) {
+  const before = field.value.slice(0, field.value.lastIndexOf(",") + 1);
+  for (const option of field.list.options) {
+    option.dataset.value ??= option.value;
+    option.value = before ? `${before} ${option.dataset.value}` : option.dataset.value;
+  }
+}
+
+// A list of suggestions that is searched for: data-search, the path that answers with pairs of a value and its meaning.
+async function searchSuggestions(field) {
+  const typed = field.value.slice(field.value.lastIndexOf(",") + 1).trim();
+  const answer = await fetch(`${field.list.dataset.search}?text=${encodeURIComponent(typed)}`);
+  if (!answer.ok || typed !== field.value.slice(field.value.lastIndexOf(",") + 1).trim()) {
+    return;
+  }
+  field.list.querySelectorAll("[data-found]").forEach((option) => option.remove());
+  const known = new Set([...field.list.options].map((option) => option.dataset.value));
+  for (const [value, meaning] of (await answer.json()).filter(([value]) => !known.has(value))) {
+    const option = new Option(meaning, value);
+    option.dataset.found = "";
+    field.list.append(option);
+  }
+  completeLastPart(field);
+}
 
 // A form with documents takes a while to be sent: data-while-sending, the words of its button meanwhile.
 document.addEventListener("submit", (event) => {

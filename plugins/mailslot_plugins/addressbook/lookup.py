@@ -1,0 +1,84 @@
+"""What a name stands for, in the address book and in the directory behind it.
+
+The address book of the device comes first: a name that is in it is never asked for elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mailslot.errors import InputError
+from mailslot_plugins.addressbook.book import AddressBook, is_name, load_book
+from mailslot_plugins.addressbook.directory.directory import directory_of
+from mailslot_plugins.addressbook.directory.directory_error import DirectoryError
+from mailslot_plugins.addressbook.entry import parse_name
+from mailslot_plugins.sending.recipients import split_list
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mailslot.plugin import Device
+
+
+async def with_names(device: Device, book: AddressBook, names: Iterable[str]) -> AddressBook:
+    """Return the address book, and the entries of the directory with these names that it does not have.
+
+    Args:
+        device: the device.
+        book: its address book.
+        names: names of entries or groups.
+
+    Raises:
+        InputError: one cannot be a name.
+        DirectoryError: the directory could not be asked.
+    """
+    missing = {parse_name(name) for name in names} - {*book.entries, *book.groups}
+    directory, found = directory_of(device), dict(book.entries)
+    for name in sorted(missing):
+        try:
+            entry = await directory.find_name(name)
+        except DirectoryError as error:
+            raise DirectoryError(
+                f"@{name} cannot be looked up. {error}",
+                stage=error.stage,
+                cause=error.cause,
+                retryable=error.retryable,
+                detail=error.detail,
+            ) from error
+        if entry is not None:
+            found[name] = entry
+    return book if len(found) == len(book.entries) else AddressBook(found)
+
+
+async def expand_names(device: Device, texts: Iterable[str], *, fax: bool = False) -> list[str]:
+    """Return lists of addresses with each ``@name`` replaced; the book is read only if there is one.
+
+    Args:
+        device: the device.
+        texts: lists separated by commas or semicolons.
+        fax: whether the fax addresses are wanted.
+
+    Raises:
+        InputError: a name is nowhere, or has no such address.
+        DirectoryError: a name is not in the address book, and the directory could not be asked.
+    """
+    given = list(texts)
+    names = [part for text in given for part in split_list(text) if is_name(part)]
+    if not names:
+        return given
+    return (await with_names(device, await load_book(device), names)).expand(given, fax=fax)
+
+
+async def expand_name(device: Device, text: str) -> str:
+    """Return an address as it is, and a ``@name`` as the first address of its only entry.
+
+    Raises:
+        InputError: the name is nowhere, has no mail address, or is that of a group.
+        DirectoryError: as for `expand_names`.
+    """
+    if not is_name(text):
+        return text
+    book = await with_names(device, await load_book(device), [text])
+    if len(book.members(text)) > 1:
+        raise InputError(f"{text.strip()} is a group, and one person is wanted.", stage="envelope", key="name")
+    return book.addresses(text)[0]
