@@ -15,7 +15,7 @@ from mailslot_plugins.alerts.mail_text import compose
 from mailslot_plugins.alerts.state import AlertMail, Report
 from mailslot_plugins.status.words import load_words
 
-FILES = ("mailslot_plugins.alerts", "mailslot_plugins.status", "mailslot_plugins.gateway")
+FILES = tuple(f"mailslot_plugins.{name}" for name in ("alerts", "status", "gateway", "print"))
 
 
 @pytest.mark.parametrize("package", FILES)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import io
 import json
 from email.message import EmailMessage
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+from anyio.to_thread import run_sync
 from PIL import Image
 
 from mailslot.message import Message
 from mailslot.service.handling import handle_waiting
+from mailslot.slots.section import DEVICE
 from mailslot.spool.job import NewJob
+from mailslot_plugins.panel.sentences import translated
 from mailslot_plugins.print.pipeline import pipeline
 from print.sample_mails import ALICE, RECORD, SCAN, handle_due, make_mail, run_device, scan, sent_messages
 
@@ -120,6 +124,19 @@ async def test_one_reply_names_all_documents_that_were_not_printed(tmp_path: Pat
         "empty.pdf: It is empty.",
     ]
     assert titles(out) == ["scan.pdf"]
+
+
+async def test_a_reply_is_in_the_language_of_the_device(tmp_path: Path, out: Path) -> None:
+    mail = make_mail(("empty.pdf", b"", "application/pdf"), scan())
+    async with run_device(tmp_path / "home", f"folder {out}") as device:
+        await run_sync(partial(device.records.settings.change_section, DEVICE, {"language": "de"}))
+        await device.refresh()
+        [found] = await handle_due(device, mail)
+        [reply] = await sent_messages(device)
+    assert reply.get_content().splitlines() == ["Copier konnte nicht drucken:", "", "empty.pdf: Es ist leer."]
+    assert translated(found.note, "de") == (
+        "1 Dokument wurde gedruckt, aber nicht empty.pdf: Es ist leer. (beantwortet mit Auftrag 1)."
+    )
 
 
 async def test_printer_languages_if_the_administrator_allows_them(tmp_path: Path, out: Path) -> None:

@@ -21,7 +21,7 @@ _BETWEEN_SENTENCES: Final = re.compile(r"(?<=[.!?]) ")
 _MAX_LENGTH: Final = 1000
 """Characters up to which a text is compared."""
 
-_MAX_DEPTH: Final = 3
+_MAX_DEPTH: Final = 8
 """How deeply sentences can contain others."""
 
 

@@ -11,8 +11,10 @@ from mailslot.spool.job import NewJob
 from mailslot_plugins.intake.auto_reply import compose_reply, count_reply, reply_key
 from mailslot_plugins.intake.auto_reply_policy import decide_reply, own_addresses
 from mailslot_plugins.intake.one_line import one_line
+from mailslot_plugins.panel.sentences import translated
 from mailslot_plugins.print.section import SECTION
 from mailslot_plugins.sending.account import RECORD, sender_mailbox, sending_settings
+from mailslot_plugins.status.words import load_words, translate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,9 +77,15 @@ async def notify_sender(device: Device, mail: Incoming, opened: OpenedMail, fail
 
 
 def _text(device: Device, failed: Sequence[tuple[str, str]]) -> str:
-    lines = [f"{one_line(title, 120)}: {one_line(reason, 300)}" for title, reason in failed[:_MAX_LINES]]
+    """Return the reply in the language of the device."""
+    name, language = device.identity.name, device.identity.language
+    reasons = [(one_line(title, 120), one_line(translated(reason, language), 300)) for title, reason in failed]
+    lines = [f"{title}: {reason}" for title, reason in reasons[:_MAX_LINES]]
     if len(failed) > _MAX_LINES:
-        lines.append(f"and {len(failed) - _MAX_LINES} more.")
-    name = device.identity.name
-    first_line = f"{name} could not print:" if name else "This printer could not print:"
+        lines.append(_word("and_more", language, number=len(failed) - _MAX_LINES))
+    first_line = _word("could_not_print", language, name=name or _word("this_printer", language))
     return "\n".join([first_line, "", *lines, ""])
+
+
+def _word(key: str, language: str, **facts: object) -> str:
+    return translate(load_words("mailslot_plugins.print", "mail_words.toml"), key, language, **facts)
