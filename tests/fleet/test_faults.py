@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import threading
 from contextlib import contextmanager, suppress
@@ -12,15 +13,18 @@ import pytest
 from fleet.test_transfer import make_device
 from mailslot.errors import InputError
 from mailslot.fleet.address import DeviceAddress
-from mailslot.fleet.postgres.database import FleetDatabase
+from mailslot.fleet.postgres.database import _REMEMBERED, FleetDatabase, _Write
 from mailslot.fleet.postgres.home import PostgresHome
+from mailslot.fleet.postgres.lease_keeper import LeaseKeeper
+from mailslot.fleet.postgres.leases import HeldLeases
 from mailslot.fleet.postgres.registry import Registry
 from mailslot.fleet.transfer import ImportInDoubtError, import_folder
 from mailslot.home.folder import FolderHome
+from mailslot.oauth.grant import Grant
 from mailslot.slots.records import Records
 from mailslot.spool.errors import SpoolError
 from mailslot.spool.spool import Spool
-from mailslot.vault.errors import VaultError
+from mailslot.vault.errors import LostHomeError, VaultError
 from mailslot.wire.secret import Secret
 from spool.conftest import message, new, octets
 
@@ -226,3 +230,84 @@ async def test_a_database_that_is_gone(fleet: Fleet) -> None:
     assert caught.value.retryable
     assert "hush" not in f"{caught.value} {caught.value.detail} {home.name} {home!r}"
     database.close()
+
+
+def test_what_became_of_a_commit_is_told_by_its_device(fleet: Fleet) -> None:
+    """Also if a standby has taken over, where the number of a lost transaction may be that of another one."""
+    device = fleet.add_device().device
+
+    def write() -> _Write:
+        with fleet.database.device_transaction(device) as connection:
+            row = connection.execute(
+                "SELECT changes, last_writes[1] AS token FROM device_state WHERE device = %s", (device.number,)
+            ).fetchone()
+        assert row is not None
+        return _Write(row["changes"], row["token"])
+
+    kept = write()
+    lost = _Write(kept.number + 1, kept.token - 1)
+    for _ in range(_REMEMBERED - 1):
+        assert fleet.database._took_place(device, kept) is True
+        assert fleet.database._took_place(device, lost) is False
+        write()
+    write()
+    assert fleet.database._took_place(device, kept) is None
+    write()
+    assert fleet.database._took_place(device, lost) is None
+
+
+async def test_leases_that_ended_while_the_database_was_gone_are_left_to_their_holders(fleet: Fleet) -> None:
+    home = fleet.add_device()
+    other = fleet.home(home.device.tenant_name, home.device.name)
+
+    def change(what: str) -> None:
+        with fleet.database.connection() as connection:
+            connection.execute(f"UPDATE mailslot.leases SET {what} WHERE device = %s".encode(), (home.device.number,))
+
+    async with home.lock("smtp", timeout=0):
+        change("until = now() - interval '10 min'")
+        assert other.is_locked("smtp") is False
+        with pytest.raises(VaultError):
+            async with other.lock("smtp", timeout=0):
+                pass
+        home.leases._keeper.move_on()
+        assert other.is_locked("smtp")
+        change("until = now() - interval '10 min'")
+        with pytest.raises(VaultError):
+            async with other.lock("smtp", timeout=0):
+                pass
+        change("ended_at = ended_at - interval '1 min'")
+        async with other.lock("smtp", timeout=0):
+            with pytest.raises(LostHomeError, match="taken over"):
+                home.documents.replace({"x": b"y"})
+
+
+async def test_nobody_waits_for_a_lease_when_the_process_stops(fleet: Fleet) -> None:
+    home = fleet.add_device()
+    keeper = LeaseKeeper(fleet.database)
+    waiting = HeldLeases(fleet.database, home.device, keeper)
+    async with home.lock("smtp", timeout=0):
+        keeper.stop_waiting()
+        with pytest.raises(VaultError, match="this one stops"):
+            async with waiting.lease("smtp", timeout=math.inf):
+                pass
+
+
+async def test_a_token_is_saved_once_the_database_is_back(fleet: Fleet) -> None:
+    """The provider may have used the stored one up."""
+    with proxied(fleet) as (proxy, home):
+        store = Records(home).tokens.store("smtp")
+        grant = Grant(
+            flow="browser",
+            access_token=None,
+            expires_at=None,
+            refresh_token=Secret("new"),
+            scopes=(),
+            obtained_at=0.0,
+            renewed_at=0.0,
+        )
+        async with store.lock():
+            proxy.breaks = "before"
+            await store.save(grant)
+            assert proxy.breaks is None
+        assert await store.load() == grant

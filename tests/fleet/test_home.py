@@ -241,7 +241,10 @@ def somebody_waits(fleet: Fleet) -> bool:
 
 def expire_leases(fleet: Fleet, home: PostgresHome) -> None:
     with fleet.database.connection() as connection:
-        connection.execute(f"UPDATE {SCHEMA}.leases SET until = now() WHERE device = %s", (home.device.number,))
+        connection.execute(
+            f"UPDATE {SCHEMA}.leases SET until = now(), ended_at = '-infinity' WHERE device = %s",
+            (home.device.number,),
+        )
 
 
 async def test_one_thread_keeps_the_leases_of_all_devices(fleet: Fleet) -> None:

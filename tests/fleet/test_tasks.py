@@ -250,7 +250,9 @@ async def test_a_worker_that_was_thought_dead_writes_nothing(own: TaskFleet, hom
 
     async def lose_lease(*_: object) -> Any:
         with own.look() as connection:
-            connection.execute("UPDATE leases SET until = now() WHERE device = %s", (home.device.number,))
+            connection.execute(
+                "UPDATE leases SET until = now(), ended_at = '-infinity' WHERE device = %s", (home.device.number,)
+            )
         await wake(own, home, "handle", keeper, record=RECORD)
         raise ConnectionError("it has slept")
 

@@ -89,7 +89,7 @@ def let_time_pass(fleet: TaskFleet) -> None:
     Their connections to the database break, too.
     """
     with fleet.look() as connection:
-        connection.execute("UPDATE leases SET until = now()")
+        connection.execute("UPDATE leases SET until = now(), ended_at = '-infinity'")
         connection.execute("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '1 hour'")
         connection.execute("UPDATE jobs SET next_attempt = next_attempt - 3600, changed_at = changed_at - 3600")
         connection.execute("UPDATE mails SET due_at = due_at - 3600 WHERE state = 'fetched'")

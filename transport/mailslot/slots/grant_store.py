@@ -10,7 +10,7 @@ import anyio
 from anyio.to_thread import run_sync
 
 from mailslot.oauth.grant import Grant
-from mailslot.vault.errors import VaultError
+from mailslot.vault.errors import LostHomeError, VaultError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 GRANT_FIELD: Final = "grant"
 """The field of the vault that holds the grant."""
+
+_SAVE_FOR: Final = 1800.0
+_SAVE_PAUSE: Final = 1.0
+"""Seconds for which it is tried to save a grant while the database is gone, and between two tries. A provider that
+rotates refresh tokens has used the stored one up. Nobody else uses it meanwhile: the lock is held."""
 
 LOCK_TIMEOUT: Final = 180.0
 """Seconds to wait for a refresh by another process; longer than any refresh takes."""
@@ -64,12 +69,23 @@ class RecordGrantStore:
             ) from None
 
     async def save(self, grant: Grant) -> None:
-        """Store the grant; it is on disk once this returns.
+        """Store the grant; it is on disk once this returns. If it is kept in a database that is gone, wait for that.
 
         Raises:
             VaultError: it could not be written; the previous grant is unharmed.
         """
-        await run_sync(self._vault.write, self._record, {GRANT_FIELD: grant.to_secret()})
+        end = anyio.current_time() + _SAVE_FOR
+        while True:
+            try:
+                await run_sync(self._vault.write, self._record, {GRANT_FIELD: grant.to_secret()})
+            except LostHomeError:
+                raise
+            except VaultError:
+                if self._home.is_local or anyio.current_time() > end:
+                    raise
+                await anyio.sleep(_SAVE_PAUSE)
+            else:
+                return
 
     async def delete(self) -> None:
         """Delete the grant; if the record is damaged, delete the whole record.

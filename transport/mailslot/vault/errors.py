@@ -33,6 +33,10 @@ class VaultError(MailError):
         super().__init__(message, stage="token", cause=cause, retryable=retryable, detail=detail)
 
 
+class LostHomeError(VaultError):
+    """Nothing can be written to the home any more: another process has taken it over, or it was removed."""
+
+
 def unreadable_error(message: str, detail: str) -> VaultError:
     """Return the error for a key or a record that exists and cannot be used."""
     return VaultError(message, cause="token_store_unreadable", detail=detail)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import logging
+import random
 import re
 import threading
 import time
@@ -16,7 +18,7 @@ from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool
 
 from mailslot.errors import InputError
-from mailslot.fleet.postgres.errors import is_unreachable
+from mailslot.fleet.postgres.errors import is_busy, is_unreachable
 from mailslot.fleet.postgres.schema import ROLE, SCHEMA
 
 if TYPE_CHECKING:
@@ -43,6 +45,10 @@ the server notices that after two hours only."""
 _IN_DOUBT: Final = 60.0
 """Seconds to find out whether a commit that was not answered took place."""
 _PAUSE: Final = 0.25
+_REMEMBERED: Final = 8
+"""How many of a device's last transactions can be told from each other when the answer to a commit was lost."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,19 @@ class DeviceId:
     def __str__(self) -> str:
         """Return both names, as people enter them."""
         return f"{self.tenant_name}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    """A transaction that writes for a device.
+
+    Attributes:
+        number: the number of the device's changes with this one.
+        token: what tells it from all others.
+    """
+
+    number: int
+    token: int
 
 
 class DeviceGoneError(Exception):
@@ -168,7 +187,7 @@ class FleetDatabase:
             CommitInDoubtError: nobody can tell whether it was committed.
         """
         read_only = kind == "read"
-        committing = ""
+        committing: _Write | None = None
         try:
             with self.connection() as connection:
                 connection.isolation_level = (
@@ -176,21 +195,22 @@ class FleetDatabase:
                 )
                 connection.read_only = read_only
                 with connection.transaction():
-                    number = self._begin(connection, device, kind)
+                    write = self._begin(connection, device, kind)
                     yield connection
-                    committing = number
+                    committing = write
         except Error as error:
             # The broken connection is given back by now. Otherwise, after a restart of the database, as many threads as
             # there are connections would each wait for another one.
-            if not committing or not is_unreachable(error):
+            if committing is None or not is_unreachable(error):
                 raise
-            status = self._commit_status(committing)
-            if status is None:
+            took_place = self._took_place(device, committing)
+            if took_place is None:
                 raise CommitInDoubtError(str(device)) from error
-            if status != "committed":
+            logger.info("A commit that was not answered %s", "took place" if took_place else "did not take place")
+            if not took_place:
                 raise
 
-    def _begin(self, connection: Rows, device: DeviceId, kind: Kind) -> str:
+    def _begin(self, connection: Rows, device: DeviceId, kind: Kind) -> _Write | None:
         connection.execute(
             "SELECT set_config('search_path', %s, true), set_config('lock_timeout', %s, true), "
             "set_config('idle_in_transaction_session_timeout', %s, true), "
@@ -198,29 +218,42 @@ class FleetDatabase:
             (f"{SCHEMA}, pg_temp", _LOCK_TIMEOUT, _IDLE_TIMEOUT, str(device.tenant), ROLE),
         )
         if kind != "write":
-            return ""
+            return None
+        token = random.getrandbits(63)
         row = connection.execute(
-            "UPDATE device_state SET changes = changes + 1 WHERE device = %s "
-            "RETURNING pg_current_xact_id()::text AS number",
-            (device.number,),
+            "UPDATE device_state SET changes = changes + 1, last_writes = (%s::bigint || last_writes)[1:%s] "
+            "WHERE device = %s RETURNING changes",
+            (token, _REMEMBERED, device.number),
         ).fetchone()
         if row is None:
             raise DeviceGoneError(str(device))
-        return str(row["number"])
+        return _Write(row["changes"], token)
 
-    def _commit_status(self, number: str) -> str | None:
-        """Ask on other connections whether a transaction was committed; None if nobody can tell."""
+    def _took_place(self, device: DeviceId, write: _Write) -> bool | None:
+        """Ask on other connections whether a transaction was committed; None if nobody can tell.
+
+        PostgreSQL itself can tell by the number of the transaction (`pg_xact_status`), but not if a standby has taken
+        over meanwhile: it may give the number of a transaction that it never got to another one.
+        """
         end = time.monotonic() + _IN_DOUBT
         while time.monotonic() < end:
             try:
-                with self.connection() as connection:
-                    row = connection.execute("SELECT pg_xact_status(%s::xid8) AS status", (number,)).fetchone()
+                with self.connection() as connection, connection.transaction():
+                    self._begin(connection, device, "beside")
+                    # This waits for the transaction if the server is still at it. And since it locks the row, its own
+                    # commit is written, too, behind that of the transaction: a standby that has it has both.
+                    row = connection.execute(
+                        "SELECT changes, last_writes FROM device_state WHERE device = %s FOR UPDATE", (device.number,)
+                    ).fetchone()
             except Error as error:
-                if not is_unreachable(error):
+                if not is_unreachable(error) and not is_busy(error):
                     return None
             else:
-                if row is None or row["status"] != "in progress":
-                    return None if row is None else row["status"]
+                if row is None:
+                    return None
+                if write.token in row["last_writes"]:
+                    return True
+                return None if row["changes"] - write.number >= _REMEMBERED else False
             time.sleep(_PAUSE)
         return None
 

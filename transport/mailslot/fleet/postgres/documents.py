@@ -12,7 +12,7 @@ from mailslot.fleet.postgres.database import CommitInDoubtError, DeviceGoneError
 from mailslot.fleet.postgres.errors import DatabaseError, as_os_error
 from mailslot.fleet.postgres.leases import LeaseLostError
 from mailslot.fleet.postgres.rows import DeviceRows
-from mailslot.vault.errors import VaultError
+from mailslot.vault.errors import LostHomeError, VaultError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -116,9 +116,11 @@ class PostgresDocuments:
             cause = "token_store_busy" if error.errno == errno.EBUSY else "token_store_unwritable"
             raise self._error(f"cannot be changed: {error.strerror}", cause, error) from error
         except LeaseLostError as error:
-            raise self._error("were taken over by another process", "token_store_busy", error) from error
+            reason = "were taken over by another process"
+            raise self._error(reason, "token_store_busy", error, LostHomeError) from error
         except DeviceGoneError as error:
-            raise self._error("are not in the fleet any more", "token_store_unwritable", error) from error
+            reason = "are not in the fleet any more"
+            raise self._error(reason, "token_store_unwritable", error, LostHomeError) from error
         except CommitInDoubtError as error:
             reason = "may have been changed or not: the database has not answered"
             raise self._error(reason, "token_store_unwritable", error) from error
@@ -169,8 +171,8 @@ class PostgresDocuments:
         found: DeviceRows | None = getattr(self._changing, "rows", None)
         return found
 
-    def _error(self, reason: str, cause: str, error: Exception) -> VaultError:
-        return VaultError(
+    def _error(self, reason: str, cause: str, error: Exception, kind: type[VaultError] = VaultError) -> VaultError:
+        return kind(
             f"The settings and secrets of {self._device} {reason}.",
             cause=cause,
             retryable=True,

@@ -35,6 +35,11 @@ def is_unreachable(error: Exception) -> bool:
     return isinstance(error, OperationalError) and not isinstance(error, (*_FULL, *_BUSY))
 
 
+def is_busy(error: Exception) -> bool:
+    """Tell whether an error says that another transaction has not ended in time."""
+    return isinstance(error, _BUSY)
+
+
 @contextmanager
 def as_os_error() -> Generator[None]:
     """Convert errors of the database to `DatabaseError`."""

@@ -12,14 +12,20 @@ if TYPE_CHECKING:
 
     from mailslot.fleet.postgres.database import DeviceId, FleetDatabase
 
-DURATION: Final = 60.0
+DURATION: Final = 45.0
 """Seconds after which a lease ends unless its holder moves its end on."""
+
+LEFT_FOR: Final = 30.0
+"""Seconds for which a lease that was found to have ended is left to its holder. If the database was gone for a while,
+all leases have ended when it comes back, and their holders are alive."""
 
 _INTERVAL: Final = 15.0
 """Seconds between two moves."""
 
+_INTERVAL_AFTER_FAILURE: Final = 2.0
+
 _MOVE: Final = (
-    "UPDATE leases SET until = clock_timestamp() + make_interval(secs => %s) "
+    "UPDATE leases SET until = clock_timestamp() + make_interval(secs => %s), ended_at = NULL "
     "FROM unnest(%s::bigint[], %s::uuid[], %s::text[]) AS held (device, owner, name) "
     "WHERE leases.device = held.device AND leases.owner = held.owner AND leases.name = held.name"
 )
@@ -37,6 +43,16 @@ class LeaseKeeper:
         self._mutex = threading.Lock()
         self._held: dict[tuple[UUID, str], DeviceId] = {}
         self._ended: threading.Event | None = None
+        self._stopping = False
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the process stops, so that nobody should wait for a lease any more."""
+        return self._stopping
+
+    def stop_waiting(self) -> None:
+        """Let nobody wait for a lease any more."""
+        self._stopping = True
 
     def add(self, owner: UUID, name: str, device: DeviceId) -> None:
         """Keep a lease of an owner on a device."""
@@ -55,11 +71,13 @@ class LeaseKeeper:
                 self._ended = None
 
     def _keep(self, ended: threading.Event) -> None:
-        while not ended.wait(_INTERVAL):
-            self.move_on()
+        interval = _INTERVAL
+        while not ended.wait(interval):
+            interval = _INTERVAL if self.move_on() else _INTERVAL_AFTER_FAILURE
 
-    def move_on(self) -> None:
-        """Move the ends of all leases on, in a transaction for each tenant."""
+    def move_on(self) -> bool:
+        """Move the ends of all leases on, in a transaction for each tenant; return whether all went well."""
+        good = True
         with self._mutex:
             held = [*self._held.items()]
         for tenant in {device.tenant for _, device in held}:
@@ -71,4 +89,5 @@ class LeaseKeeper:
                     connection.execute(_MOVE, (DURATION, numbers, [*owners], [*names]))
             except Error:
                 # They are moved on at the next try, or end. Those of other tenants are none the worse.
-                continue
+                good = False
+        return good

@@ -1,7 +1,8 @@
 """Leases: locks in the database, over all processes on all machines.
 
 A lease has an owner and an end, by the database's clock. Its holder's process moves the end on as long as it lives; if
-it dies, or cannot reach the database, others take the lease once it has ended. Each transaction that writes for a
+it dies, or cannot reach the database, others take the lease: one finds that it has ended, and half a minute later one
+may have it. So after a time without the database all keep what they hold. Each transaction that writes for a
 device checks the leases that its process holds there (`HeldLeases.check`), and a lease is taken under the same lock as
 these transactions. So whoever has lost a lease, and does not know it yet, cannot write any more.
 """
@@ -20,7 +21,7 @@ from anyio.to_thread import run_sync
 
 from mailslot.fleet.postgres.database import CommitInDoubtError, DeviceGoneError
 from mailslot.fleet.postgres.errors import DatabaseError, as_os_error
-from mailslot.fleet.postgres.lease_keeper import DURATION, LeaseKeeper
+from mailslot.fleet.postgres.lease_keeper import DURATION, LEFT_FOR, LeaseKeeper
 from mailslot.fleet.postgres.rows import DeviceRows
 from mailslot.vault.errors import VaultError
 
@@ -31,6 +32,18 @@ if TYPE_CHECKING:
 
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 1.0
+
+# A row with this owner was left when its release, or the answer to its commit, did not come through.
+_TAKE: Final = (
+    "INSERT INTO leases (tenant, device, name, owner, until) VALUES (%(tenant)s, %(device)s, %(name)s, "
+    "%(owner)s, clock_timestamp() + make_interval(secs => %(seconds)s)) "
+    "ON CONFLICT (device, name) DO UPDATE SET owner = excluded.owner, until = excluded.until, ended_at = NULL "
+    "WHERE leases.owner = excluded.owner OR leases.ended_at <= clock_timestamp() - make_interval(secs => %(left)s)"
+)
+_NOTE_END: Final = (
+    "UPDATE leases SET ended_at = clock_timestamp() WHERE device = %(device)s AND name = %(name)s "
+    "AND until <= clock_timestamp() AND ended_at IS NULL"
+)
 
 
 class LeaseLostError(Exception):
@@ -63,8 +76,10 @@ class HeldLeases:
             VaultError: `token_store_busy`, it is held elsewhere; `token_store_unwritable`, no answer.
         """
         pauses = _pauses(name, timeout)
-        while not await self._take_shielded(name):  # noqa: ASYNC110 - no event tells of another machine
+        while not await self._take_shielded(name):
             await anyio.sleep(next(pauses))
+            if self._keeper.stopping:
+                raise _busy_error(name, "and this one stops")
         try:
             yield
         finally:
@@ -73,9 +88,12 @@ class HeldLeases:
 
     def is_held(self, name: str) -> bool:
         """Tell whether anybody holds a lease now."""
-        query = "SELECT 1 FROM leases WHERE device = %(device)s AND name = %(name)s AND until > clock_timestamp()"
+        query = (
+            "SELECT 1 FROM leases WHERE device = %(device)s AND name = %(name)s "
+            "AND until > clock_timestamp() - make_interval(secs => %(left)s)"
+        )
         with as_os_error(), self._database.device_transaction(self._device, "read") as connection:
-            return DeviceRows(connection, self._device).one(query, name=name) is not None
+            return DeviceRows(connection, self._device).one(query, name=name, left=LEFT_FOR) is not None
 
     def check(self, connection: Rows) -> None:
         """Check, in a transaction that writes, that all leases are still ours.
@@ -128,16 +146,12 @@ class HeldLeases:
         return taken
 
     def _insert(self, name: str) -> bool:
-        # One with this owner was left when its release, or the answer to its commit, did not come through.
-        query = (
-            "INSERT INTO leases (tenant, device, name, owner, until) VALUES (%(tenant)s, %(device)s, %(name)s, "
-            "%(owner)s, clock_timestamp() + make_interval(secs => %(seconds)s)) "
-            "ON CONFLICT (device, name) DO UPDATE SET owner = excluded.owner, until = excluded.until "
-            "WHERE leases.owner = excluded.owner OR leases.until <= clock_timestamp()"
-        )
         with as_os_error(), self._database.device_transaction(self._device) as connection:
             rows = DeviceRows(connection, self._device)
-            return rows.execute(query, name=name, owner=self._owner, seconds=DURATION).rowcount == 1
+            taken = rows.execute(_TAKE, name=name, owner=self._owner, seconds=DURATION, left=LEFT_FOR).rowcount == 1
+            if not taken:
+                rows.execute(_NOTE_END, name=name)
+            return taken
 
     def _release(self, name: str) -> None:
         with self._mutex:
@@ -162,8 +176,12 @@ def _pauses(name: str, timeout: float) -> Iterator[float]:
     while (left := end - time.monotonic()) > 0:
         yield min(pause, left)
         pause = min(2 * pause, _LONGEST_PAUSE)
-    raise VaultError(
-        f"{name} is in use by another process of mailslot, which has not finished within {timeout:g} seconds.",
+    raise _busy_error(name, f"which has not finished within {timeout:g} seconds")
+
+
+def _busy_error(name: str, reason: str) -> VaultError:
+    return VaultError(
+        f"{name} is in use by another process of mailslot, {reason}.",
         cause="token_store_busy",
         retryable=True,
         detail=f"the lease {name}",

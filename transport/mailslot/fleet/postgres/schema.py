@@ -259,6 +259,30 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             SELECT tenant, device, record, 'handle', now(), now() FROM mails WHERE state = 'fetched'
             GROUP BY tenant, device, record""",
     ),
+    (
+        # What tells a device's last transactions from each other, the newest first.
+        "ALTER TABLE device_state ADD COLUMN last_writes bigint[] NOT NULL DEFAULT '{}'",
+        # When somebody first found that a lease had ended.
+        "ALTER TABLE leases ADD COLUMN ended_at timestamptz",
+        # Servers that could not be reached; see `mailslot.fleet.postgres.servers`.
+        """CREATE TABLE servers (
+            name text NOT NULL,
+            tenant bigint NOT NULL REFERENCES tenants ON DELETE CASCADE,
+            PRIMARY KEY (name, tenant),
+            failures integer NOT NULL DEFAULT 1,
+            openings integer NOT NULL DEFAULT 0,
+            for_all boolean NOT NULL DEFAULT false,
+            until timestamptz,
+            since timestamptz NOT NULL DEFAULT now(),
+            failed_at timestamptz NOT NULL DEFAULT now(),
+            stage text NOT NULL,
+            cause text NOT NULL
+        )""",
+        "CREATE INDEX servers_by_tenant ON servers (tenant)",
+        # What statistics count.
+        "CREATE INDEX jobs_open ON jobs (tenant, state, created_at) WHERE state NOT IN ('sent', 'cancelled')",
+        "CREATE INDEX mails_open ON mails (tenant, state) WHERE state <> 'done'",
+    ),
 )
 
 _TENANT_COLUMNS: Final = {"tenants": "id"}
