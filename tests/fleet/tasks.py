@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from lab.postgres import Fleet
+from mailslot.fleet.access import FleetAccess
 from mailslot.fleet.device_work import DeviceWork
 from mailslot.fleet.opening import FleetPlaces
 from mailslot.fleet.postgres.schema import ENGINE_SCHEMA, SCHEMA
@@ -30,10 +31,10 @@ class TaskFleet(Fleet):
     def new_tenant(self) -> str:
         return f"tenant-{next(self._tenants)}"
 
-    def work(self, *pipelines: Pipeline | Any) -> DeviceWork:
+    def work(self, *pipelines: Pipeline | Any, clocks: Clocks | None = None) -> DeviceWork:
         """What a worker does, as another process has it."""
         places = FleetPlaces(self.folder, self.folder / "master.key")
-        return DeviceWork(self.url, self.database, self.master, places, pipelines, Clocks())
+        return DeviceWork(FleetAccess(self.url, self.database, self.master, places), pipelines, clocks or Clocks())
 
     @contextmanager
     def look(self) -> Iterator[Any]:
@@ -58,8 +59,8 @@ class TaskFleet(Fleet):
             connection.execute(query, (home.device.number, [*kinds]))
 
     def wakeups(self, tenants: Sequence[str]) -> list[tuple[str, str, str]]:
-        """The wake-ups in the engine: tenant, record and kind, in order."""
-        query = "SELECT args FROM procrastinate_jobs WHERE args ->> 'tenant' = ANY(%s) ORDER BY id"
+        """The wake-ups in the engine: tenant, record and kind, in the order in which workers take them."""
+        query = "SELECT args FROM procrastinate_jobs WHERE args ->> 'tenant' = ANY(%s) ORDER BY priority DESC, id"
         with self.look() as connection:
             found = [row["args"] for row in connection.execute(query, ([*tenants],))]
         return [(each["tenant"], each["record"], each["kind"]) for each in found]

@@ -143,6 +143,17 @@ async def test_a_tenant_does_not_stand_in_the_way_of_another(own: TaskFleet) -> 
     assert len(own.wakeups([large])) == 3
 
 
+async def test_a_tenant_that_comes_late_is_not_behind_all_of_a_large_one(own: TaskFleet) -> None:
+    large, small = own.new_tenant(), own.new_tenant()
+    for home in [own.add_device(large) for _ in range(5)]:
+        await accept(home)
+    scan(own.database)
+    await accept(own.add_device(small))
+    scan(own.database)
+    tenants = [tenant for tenant, _, _ in own.wakeups([large, small])]
+    assert tenants == [large, small, large, large, large, large]
+
+
 async def test_a_job_is_sent_once_however_often_it_is_woken_for(own: TaskFleet, home: PostgresHome) -> None:
     async with run_sandbox() as sandbox:
         sandbox.personality = OPEN

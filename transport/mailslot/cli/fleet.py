@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
@@ -20,8 +21,9 @@ from mailslot.timestamps import iso
 if TYPE_CHECKING:
     from mailslot.fleet.master_key import FileMasterKey
     from mailslot.fleet.postgres.database import FleetDatabase
-    from mailslot.fleet.postgres.due_scan import TaskCounts
     from mailslot.fleet.postgres.registry import DeviceSummary, Registry
+    from mailslot.fleet.postgres.servers import ServerState
+    from mailslot.fleet.postgres.statistics import Counts
 
 DATABASE: Final = "MAILSLOT_DATABASE"
 
@@ -139,30 +141,43 @@ def status(context: typer.Context, *, as_json: Json = False) -> None:
         mailslot fleet status
     """
     registry = _registry(context)
-    found, tasks = registry.devices(), registry.task_counts()
-    total = {**_sum(found), "tasks": _sum_of_tasks([*tasks.values()])}
-    rows: list[dict[str, Any]] = []
-    for name in dict.fromkeys(each.tenant for each in found):
-        counts = _sum_of_tasks([tasks[name]] if name in tasks else [])
-        rows.append({"tenant": name, **_sum([each for each in found if each.tenant == name]), "tasks": counts})
-    seen_at = registry.workers_seen_at()
-    document = {**total, "workers_seen_at": None if seen_at is None else iso(seen_at), "tenants": rows}
+    found, seen_at = registry.statistics(ended=True), registry.workers_seen_at()
     if as_json:
-        print_json(document)
+        print_json(
+            {
+                **_counts_document(found.total),
+                "workers_seen_at": None if seen_at is None else iso(seen_at),
+                "stopped_servers": found.stopped,
+                "servers": [_server_document(each) for each in found.servers],
+                "tenants": [{"tenant": name, **_counts_document(each)} for name, each in found.tenants.items()],
+            }
+        )
         return
     headings = ("Tenant", "Devices", "Served", "Waiting", "Held", "Failed", "Mails to handle", "Due", "Late", "Failing")
     cells: list[list[str]] = []
-    in_total: dict[str, Any] = {"tenant": "all", **total}
-    for row in [*rows, in_total]:
-        jobs: Counter[str] = Counter(row["jobs"])
-        mails: Counter[str] = Counter(row["mails"])
-        waiting = sum(jobs[state] for state in _WAITING)
-        due = row["tasks"]
-        numbers = (row["devices"], row["serving"], waiting, jobs["held"], jobs["failed"], mails["fetched"])
-        cells.append([row["tenant"], *map(str, numbers), *(str(due[name]) for name in ("due", "late", "failing"))])
+    for name, each in [*found.tenants.items(), ("all", found.total)]:
+        waiting = sum(each.jobs[state] for state in _WAITING)
+        tasks = each.all_tasks
+        numbers = (each.devices, each.serving, waiting, each.jobs["held"], each.jobs["failed"], each.mails["fetched"])
+        cells.append([name, *map(str, (*numbers, tasks.due, tasks.late, tasks.failing))])
     print_listing(make_console(), headings, cells, wrapped={"Tenant"}, right=headings[1:])
+    for server in found.servers:
+        again = "now" if not server.remaining else f"in {max(server.remaining, 0.0):.0f} seconds"
+        print_error(f"{server.name} cannot be reached since {iso(server.since)} ({server.cause}); tried again {again}")
     if seen_at is None:
         print_error("No worker runs: start one with: mailslot fleet worker")
+
+
+@app.command("metrics")
+def print_metrics(context: typer.Context) -> None:
+    """Print the state of the fleet for Prometheus, for each tenant and in total.
+
+    Examples:
+        mailslot fleet metrics
+    """
+    from mailslot.fleet.metrics import fleet_metrics  # noqa: PLC0415 - it needs the extra
+
+    sys.stdout.write(fleet_metrics(_registry(context).statistics(ended=False)))
 
 
 @app.command("worker")
@@ -176,16 +191,19 @@ def worker(
     log: Annotated[
         Literal["json", "plain"] | None, typer.Option(help="How to log; plain on a terminal, else JSON lines.")
     ] = None,
+    metrics: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Where Prometheus reads metrics, such as 127.0.0.1:9464.")
+    ] = None,
 ) -> None:
     """Send, fetch and renew tokens for all devices until stopped; run as many as you like.
 
     Examples:
         mailslot fleet worker
-        mailslot fleet worker --tasks 50
+        mailslot fleet worker --tasks 50 --metrics 127.0.0.1:9464
     """
     from mailslot.cli.fleet_worker import run_worker  # noqa: PLC0415 - it needs the extra
 
-    run_worker(context.obj, _database(context, connections=8 + at_a_time // 2), at_a_time, renewals, log)
+    run_worker(context.obj, _database(context, connections=8 + at_a_time // 2), at_a_time, renewals, log, metrics)
 
 
 @app.command("import")
@@ -277,21 +295,29 @@ def _document(device: DeviceSummary) -> dict[str, Any]:
     }
 
 
-def _sum_of_tasks(counts: list[TaskCounts]) -> dict[str, Any]:
+def _counts_document(counts: Counts) -> dict[str, Any]:
+    tasks = counts.all_tasks
     return {
-        "planned": sum(each.tasks for each in counts),
-        "due": sum(each.due for each in counts),
-        "late": sum(each.late for each in counts),
-        "failing": sum(each.failing for each in counts),
-        "longest_due_seconds": round(max((each.longest for each in counts), default=0.0), 1),
+        "devices": counts.devices,
+        "serving": counts.serving,
+        "jobs": dict(counts.jobs),
+        "mails": dict(counts.mails),
+        "oldest_waiting_job_seconds": None if counts.oldest_job is None else round(counts.oldest_job, 1),
+        "tasks": {
+            "planned": tasks.tasks,
+            "due": tasks.due,
+            "late": tasks.late,
+            "failing": tasks.failing,
+            "longest_due_seconds": round(tasks.longest, 1),
+        },
     }
 
 
-def _sum(devices: list[DeviceSummary]) -> dict[str, Any]:
-    jobs: Counter[str] = Counter()
-    mails: Counter[str] = Counter()
-    for each in devices:
-        jobs.update(each.jobs)
-        mails.update(each.mails)
-    serving = sum(each.serving for each in devices)
-    return {"devices": len(devices), "serving": serving, "jobs": dict(jobs), "mails": dict(mails)}
+def _server_document(server: ServerState) -> dict[str, Any]:
+    return {
+        "server": server.name,
+        "since": iso(server.since),
+        "cause": server.cause,
+        "for_all_tenants": server.for_all,
+        "again_in_seconds": None if server.remaining is None else round(max(server.remaining, 0.0), 1),
+    }

@@ -6,13 +6,15 @@ import logging
 import os
 import signal
 import sys
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import anyio
 
 from mailslot.cli.home import fleet_places
-from mailslot.cli.serving import exit_after_timeout, raise_file_limit
+from mailslot.cli.serving import exit_after_timeout, listener, raise_file_limit
 from mailslot.errors import InputError
+from mailslot.fleet.metrics_listener import serving_metrics
 from mailslot.service.log import set_up_logging
 from mailslot.service.pipeline import find_pipelines
 from mailslot.service.systemd import ServiceManager
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
     from mailslot.fleet.worker import FleetWorker
 
 
-def run_worker(url: str, database: FleetDatabase, tasks: int, renewals: int, log: str | None) -> None:
+def run_worker(
+    url: str, database: FleetDatabase, tasks: int, renewals: int, log: str | None, metrics: str | None
+) -> None:
     """Work for a fleet until a signal comes.
 
     Args:
@@ -31,12 +35,14 @@ def run_worker(url: str, database: FleetDatabase, tasks: int, renewals: int, log
         tasks: how many tasks to work for at a time, besides renewals.
         renewals: how many renewals at a time.
         log: how to log; None for what suits the stream.
+        metrics: where a monitoring system reads the metrics, as ``HOST:PORT``; None for nowhere.
 
     Raises:
-        InputError: the extra is missing, or the database or the master key cannot be used.
+        InputError: the extra is missing, or the database, the master key or the address for metrics cannot be used.
     """
     try:
-        from mailslot.fleet.worker import FleetWorker  # noqa: PLC0415 - it needs the extra
+        from mailslot.fleet.access import FleetAccess  # noqa: PLC0415 - it needs the extra
+        from mailslot.fleet.worker import FleetWorker  # noqa: PLC0415
     except ImportError as error:
         raise InputError(
             "A fleet's worker needs procrastinate: pip install 'mailslot[fleet]'.", stage="resolve", detail=str(error)
@@ -47,10 +53,11 @@ def run_worker(url: str, database: FleetDatabase, tasks: int, renewals: int, log
     logging.getLogger("procrastinate").setLevel(logging.ERROR)
     manager = ServiceManager.from_environment(os.environ, os.getpid())
     places = fleet_places()
-    master = places.open_master_key()
-    worker = FleetWorker(url, database, master, places, find_pipelines(), work=tasks, renewals=renewals)
+    access = FleetAccess(url, database, places.open_master_key(), places)
+    worker = FleetWorker(access, find_pipelines(), work=tasks, renewals=renewals)
     try:
-        anyio.run(_run, worker, manager)
+        with nullcontext() if metrics is None else serving_metrics(listener(metrics), worker.metrics):
+            anyio.run(_run, worker, manager)
     finally:
         database.close()
         written.flush()

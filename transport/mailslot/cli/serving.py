@@ -60,10 +60,10 @@ def serve_home(home: Home, listen: str | None, backend: str, log: str | None) ->
     manager = ServiceManager.from_environment(os.environ, os.getpid())
     panel_of = find_panel() if listen is not None else None
     pipelines = find_pipelines()
-    listener = _listener(listen) if listen is not None else None
+    panel_listener = listener(listen) if listen is not None else None
     records = open_records(home)
     try:
-        anyio.run(_serve, records, pipelines, manager, panel_of, listener, backend=backend)
+        anyio.run(_serve, records, pipelines, manager, panel_of, panel_listener, backend=backend)
     except ModuleNotFoundError as error:
         if error.name != "trio":
             raise
@@ -121,7 +121,7 @@ def exit_after_timeout() -> None:
     timer.start()
 
 
-def _listener(address: str) -> socket.socket:
+def listener(address: str) -> socket.socket:
     """Return a listening socket.
 
     Raises:

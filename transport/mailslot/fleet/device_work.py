@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from anyio.to_thread import run_sync
 
 from mailslot.errors import InputError, MailError
-from mailslot.fleet.address import DeviceAddress
+from mailslot.fleet.breakers import Breakers, note_pauses, pause_of_task
 from mailslot.fleet.postgres.errors import DatabaseError, as_os_error
-from mailslot.fleet.postgres.home import PostgresHome, look_up_device
 from mailslot.fleet.postgres.lease_keeper import LeaseKeeper
 from mailslot.fleet.postgres.tasks import Kind, Planned, TaskRows
+from mailslot.fleet.wakeup_counter import Outcome, WakeupCounter
 from mailslot.oauth.grant_source import GrantSource
 from mailslot.service.device import open_device
 from mailslot.service.handling import handle_waiting
@@ -32,10 +33,9 @@ from mailslot.spool.errors import SpoolError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from mailslot.fleet.master_key import MasterKey
-    from mailslot.fleet.opening import FleetPlaces
-    from mailslot.fleet.postgres.database import FleetDatabase
+    from mailslot.fleet.access import FleetAccess
     from mailslot.fleet.postgres.database import Kind as TransactionKind
+    from mailslot.fleet.postgres.home import PostgresHome
     from mailslot.oauth.timing import Clocks
     from mailslot.service.device import Device
     from mailslot.service.pipeline import Pipeline
@@ -46,7 +46,10 @@ SERVED_ELSEWHERE: Final = 300.0
 """Seconds for which a device that has a service of its own is left to it."""
 
 _MINUTE: Final = 60.0
+_HOUR: Final = 3600.0
 _DAY: Final = 86_400.0
+_BUSY_PAUSE: Final = 20.0
+"""Seconds after which it is looked again whether another worker has finished, or its lease has ended."""
 _MIN_PAUSE: Final = 2.0
 _MIN_RENEWAL_PAUSE: Final = 15.0
 _RENEWALS_WITHIN: Final = 20.0
@@ -59,30 +62,22 @@ class DeviceWork:
     """The work of one process; it may be called for many tasks at a time.
 
     Args:
-        url: the address of the database.
-        database: the same database.
-        master: the master key.
-        places: where the machine has what belongs to it.
+        access: the access to the fleet.
         pipelines: the pipelines that handle mail.
         clocks: the clocks of all devices.
+
+    Attributes:
+        counter: counts what it has done.
     """
 
-    def __init__(
-        self,
-        url: str,
-        database: FleetDatabase,
-        master: MasterKey,
-        places: FleetPlaces,
-        pipelines: Sequence[Pipeline],
-        clocks: Clocks,
-    ) -> None:
-        self._url = url
-        self._database = database
-        self._master = master
-        self._places = places
+    def __init__(self, access: FleetAccess, pipelines: Sequence[Pipeline], clocks: Clocks) -> None:
+        self.counter = WakeupCounter()
+        self._access = access
+        self._database = access.database
         self._pipelines = pipelines
         self._clocks = clocks
-        self._keeper = LeaseKeeper(database)
+        self._keeper = LeaseKeeper(access.database)
+        self._breakers = Breakers(access.database)
         self._works = {
             "deliver": self._deliver,
             "poll": self._poll,
@@ -94,12 +89,15 @@ class DeviceWork:
     async def wake(self, tenant: str, device: str, record: str, kind: str) -> None:
         """Work for a task if it is due. What fails is logged, and the task gets another wake-up after a while."""
         extra = {"tenant": tenant, "device": device, "record": record}
+        began = time.monotonic()
+        outcome: Outcome = "failed"
         try:
-            await self._wake(tenant, device, record, cast("Kind", kind))
+            outcome = await self._wake(tenant, device, record, cast("Kind", kind))
         except SpoolError as error:
             if error.cause == "spool_busy":
                 # Another worker is at it, or one has died a moment ago and its lease has not ended yet.
                 logger.info("%s", error, extra=extra)
+                outcome = "busy"
             else:
                 logger.warning("Work for a device has failed: %s", error, extra={**extra, "cause": error.cause})
         except MailError as error:
@@ -108,27 +106,33 @@ class DeviceWork:
             logger.warning("Work for a device has failed: %s", error.strerror, extra=extra)
         except Exception as error:  # noqa: BLE001 - a plugin may raise anything, and other devices are not concerned
             logger.error("Work for a device has failed: %s", describe_error(error), extra=extra)  # noqa: TRY400 - tracebacks may quote secrets
+        finally:
+            self.counter.add(kind, outcome, time.monotonic() - began)
 
-    async def _wake(self, tenant: str, device: str, record: str, kind: Kind) -> None:
+    def stop_waiting(self) -> None:
+        """Wait for no other worker any more, since this one stops; what is being done may be finished."""
+        self._keeper.stop_waiting()
+
+    async def _wake(self, tenant: str, device: str, record: str, kind: Kind) -> Outcome:
         work = self._works.get(kind)
         if work is None:  # a newer version of mailslot has planned it
-            return
-        home = await run_sync(self._open, tenant, device)
+            return "nothing"
+        home = await run_sync(self._access.home, tenant, device, self._keeper)
         if home is None or not await self._write(home, lambda rows: rows.begin(record, kind), "beside"):
-            return
+            return "nothing"
         if await run_sync(home.is_locked, SERVICE_LOCK):
             await self._write(home, lambda rows: rows.leave(record, kind, SERVED_ELSEWHERE), "beside")
-            return
-        async with open_device(Records(home), clocks=self._clocks) as opened:
-            await work(home, opened, record)
-
-    def _open(self, tenant: str, device: str) -> PostgresHome | None:
-        found = look_up_device(self._database, tenant, device)
-        if found is None:
-            return None
-        address = DeviceAddress(self._url, tenant, device)
-        folder = self._places.folder / tenant / device
-        return PostgresHome(self._database, found, address, self._master, folder, self._keeper)
+            return "busy"
+        note_pauses()
+        gate = self._breakers.of(home.device.tenant)
+        async with open_device(Records(home), clocks=self._clocks, gate=gate) as opened:
+            try:
+                await work(home, opened, record)
+            except SpoolError as error:
+                if error.cause == "spool_busy":
+                    await self._write(home, lambda rows: rows.leave(record, kind, _BUSY_PAUSE), "beside")
+                raise
+        return "done"
 
     async def _deliver(self, home: PostgresHome, device: Device, record: str) -> None:
         del record
@@ -144,11 +148,15 @@ class DeviceWork:
         began = device.monotonic()
         report = await poll_once(device, record, pipeline)
         passed = device.monotonic() - began
+        least = max(pause_of_task(), _MIN_PAUSE)
+        if not report.ok and not report.retryable and await _is_grant_dead(device, record):
+            # A new grant makes it due at once.
+            least = max(least, _HOUR)
 
         def settle(rows: TaskRows) -> None:
             failures = 0 if report.ok else rows.failures(record, "poll") + 1
             pause = pause_after(report, period, failures) - passed
-            rows.settle(record, "poll", max(pause, _MIN_PAUSE), cause=report.cause)
+            rows.settle(record, "poll", max(pause, least), cause=report.cause)
             rows.settle_handling(record)
 
         await self._write(home, settle)
@@ -171,7 +179,7 @@ class DeviceWork:
             return
         grant = await device.records.tokens.store(record).load()
         cause = None if grant is None or grant.failure is None else grant.failure.cause
-        pause = max(seconds, _MIN_RENEWAL_PAUSE)
+        pause = max(seconds, pause_of_task(), _MIN_RENEWAL_PAUSE)
         await self._write(home, lambda rows: rows.settle(record, "renew", pause, cause=cause))
 
     async def _plan(self, home: PostgresHome, device: Device, record: str) -> None:
@@ -227,6 +235,15 @@ class DeviceWork:
     def _write_blocking(self, home: PostgresHome, work: Callable[[TaskRows], T], kind: TransactionKind) -> T:
         with as_os_error(), self._database.device_transaction(home.device, kind) as connection:
             return work(TaskRows(connection, home.device))
+
+
+async def _is_grant_dead(device: Device, record: str) -> bool:
+    """Tell whether the provider has refused to refresh a record's token for good."""
+    try:
+        grant = await device.records.tokens.store(record).load()
+    except MailError:
+        return False
+    return grant is not None and grant.failure is not None and grant.failure.retry_at is None
 
 
 def _part(device: int, record: str) -> float:

@@ -24,6 +24,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from mailslot.errors import InputError
 from mailslot.fleet.postgres.due_scan import QUEUE, RENEWALS, TASK, scan
 from mailslot.fleet.postgres.schema import ENGINE_SCHEMA
+from mailslot.fleet.postgres.servers import forget_old
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -206,3 +207,4 @@ class Engine:
         manager = self._app.job_manager
         for job in await manager.get_stalled_jobs(seconds_since_heartbeat=_DEAD_AFTER):
             await manager.finish_job(job, status=Status.FAILED, delete_job=True)
+        await run_sync(forget_old, self._database)

@@ -12,19 +12,19 @@ from psycopg_pool import PoolTimeout
 
 from mailslot.fleet.device_work import DeviceWork
 from mailslot.fleet.engine import Engine, check_schema
+from mailslot.fleet.metrics import fleet_metrics
 from mailslot.fleet.postgres.clock import DatabaseClock
 from mailslot.fleet.postgres.errors import as_input_error
 from mailslot.fleet.postgres.home import check_version
 from mailslot.fleet.postgres.schema import version_of
+from mailslot.fleet.postgres.statistics import read_statistics
 from mailslot.oauth.timing import Clocks
 from mailslot.service.worker import GRACE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from mailslot.fleet.master_key import MasterKey
-    from mailslot.fleet.opening import FleetPlaces
-    from mailslot.fleet.postgres.database import FleetDatabase
+    from mailslot.fleet.access import FleetAccess
     from mailslot.service.pipeline import Pipeline
 
 _READ_CLOCK_EVERY: Final = 60.0
@@ -36,31 +36,18 @@ class FleetWorker:
     """A worker, on asyncio.
 
     Args:
-        url: the address of the database.
-        database: the same database.
-        master: the master key.
-        places: where the machine has what belongs to it.
+        access: the access to the fleet.
         pipelines: the pipelines that handle mail.
         work: how many tasks to work for at a time, besides renewals.
         renewals: how many renewals at a time.
     """
 
-    def __init__(
-        self,
-        url: str,
-        database: FleetDatabase,
-        master: MasterKey,
-        places: FleetPlaces,
-        pipelines: Sequence[Pipeline],
-        *,
-        work: int,
-        renewals: int,
-    ) -> None:
-        self._database = database
-        self._master = master
-        self._clock = DatabaseClock(database)
-        devices = DeviceWork(url, database, master, places, pipelines, Clocks(wall=self._clock.now))
-        self._engine = Engine(url, database, devices.wake, work=work, renewals=renewals)
+    def __init__(self, access: FleetAccess, pipelines: Sequence[Pipeline], *, work: int, renewals: int) -> None:
+        self._database = access.database
+        self._master = access.master
+        self._clock = DatabaseClock(access.database)
+        self._devices = DeviceWork(access, pipelines, Clocks(wall=self._clock.now))
+        self._engine = Engine(access.url, access.database, self._devices.wake, work=work, renewals=renewals)
 
     async def run(self, stopped: Callable[[], Awaitable[None]], ready: Callable[[], None] = lambda: None) -> None:
         """Work until `stopped` returns, and then stop within ten seconds.
@@ -81,10 +68,21 @@ class FleetWorker:
                 ready()
                 await stopped()
                 logger.info("The worker stops")
+                self._devices.stop_waiting()
 
             await self._engine.run(wait, grace=GRACE)
             group.cancel_scope.cancel()
         logger.info("The worker has stopped")
+
+    def metrics(self) -> str:
+        """Return the metrics of the fleet and of this worker. Blocks.
+
+        Raises:
+            InputError: the database cannot be used.
+        """
+        with as_input_error():
+            found = read_statistics(self._database, ended=False)
+        return fleet_metrics(found) + self._devices.counter.metrics()
 
     def _check(self) -> None:
         with as_input_error(), self._database.connection() as connection:

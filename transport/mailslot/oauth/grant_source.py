@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import math
 import random
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, Generic
@@ -19,6 +20,7 @@ import anyio
 from anyio.to_thread import run_sync
 
 from mailslot.errors import MailError, TokenError
+from mailslot.oauth.endpoint_url import host_of
 from mailslot.oauth.flow import P
 from mailslot.oauth.grant import copied_home_error
 from mailslot.oauth.origin import bind_origin, origin_mismatch, resolve_origin
@@ -36,7 +38,9 @@ from mailslot.sasl.credentials import AccessToken
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
 
+    from mailslot.net.server_gate import ServerGate
     from mailslot.oauth.client import OAuthClient
     from mailslot.oauth.flow import Flow
     from mailslot.oauth.grant import Grant, GrantStore, RefreshFailure
@@ -63,6 +67,7 @@ class GrantSource(Generic[P]):
         locate: returns the home folder's location, since a copied home folder must not refresh; it may block. None to
             refresh anywhere.
         random: returns a number from 0 to 1, so that not all devices act at once.
+        gate: says whether the token service may be contacted for a refresh now; None if it always may.
     """
 
     def __init__(
@@ -76,7 +81,9 @@ class GrantSource(Generic[P]):
         clocks: Clocks | None = None,
         locate: Callable[[], Location] | None = None,
         random: Callable[[], float] = random.random,
+        gate: ServerGate | None = None,
     ) -> None:
+        self._gate = gate
         self._record = record
         self._store = store
         self._flow = flow
@@ -297,10 +304,11 @@ class GrantSource(Generic[P]):
         refreshed: Grant | None = None
         try:
             with anyio.move_on_after(_ATTEMPT_TIMEOUT):
-                client = await self._discovered_client()
-                if (refusal := origin_mismatch(requested, client.provider)) is not None:
-                    raise refusal
-                refreshed = bind_origin(await self._flow.refresh(client, self._http, requested), client)
+                async with self._attempt():
+                    client = await self._discovered_client()
+                    if (refusal := origin_mismatch(requested, client.provider)) is not None:
+                        raise refusal
+                    refreshed = bind_origin(await self._flow.refresh(client, self._http, requested), client)
         except TokenServiceError as error:
             if (rotated := requested.with_refresh_token(error.refresh_token)) is not requested:
                 await self._save(replace(rotated, settings=self._settings_digest))
@@ -334,6 +342,11 @@ class GrantSource(Generic[P]):
         await self._save(refreshed)
         logger.info("%s: the token was refreshed", self._record)
         return refreshed
+
+    def _attempt(self) -> AbstractAsyncContextManager[None]:
+        endpoints = self._client.provider.endpoints
+        server = host_of(endpoints.token or endpoints.issuer or "").lower()
+        return self._gate.attempt(server) if self._gate is not None and server else nullcontext()
 
     async def _location(self) -> Location | None:
         return None if self._locate is None else await run_sync(self._locate)

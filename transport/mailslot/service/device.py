@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
+    from mailslot.net.server_gate import ServerGate
     from mailslot.slots.records import Records
     from mailslot.slots.section import Section
     from mailslot.slots.slot import SlotDirectory
@@ -220,7 +221,12 @@ class Device:
 
 @asynccontextmanager
 async def open_device(
-    records: Records, sections: Iterable[Section] = (), *, clocks: Clocks | None = None, speed: float = 1.0
+    records: Records,
+    sections: Iterable[Section] = (),
+    *,
+    clocks: Clocks | None = None,
+    speed: float = 1.0,
+    gate: ServerGate | None = None,
 ) -> AsyncGenerator[Device]:
     """Open a device's spool and connector, and close them at the end.
 
@@ -229,6 +235,7 @@ async def open_device(
         sections: the sections to read at once; others are read at their first use.
         clocks: its clocks; None for the machine's.
         speed: how much faster than the machine's clocks they run; for tests.
+        gate: says whether a server may be contacted now; None if it always may.
 
     Raises:
         InputError: the settings cannot be used.
@@ -237,7 +244,10 @@ async def open_device(
     wanted = {section.name: section for section in (DEVICE, *sections)}
     await run_sync(records.settings.load)
     clocks = clocks or Clocks()
-    async with Spool(records.place, clock=clocks.wall) as spool, Connector(records, clocks=clocks) as connector:
+    async with (
+        Spool(records.place, clock=clocks.wall) as spool,
+        Connector(records, clocks=clocks, gate=gate) as connector,
+    ):
         device = Device(records, connector, spool, clocks=clocks, speed=speed)
         await device.refresh(wanted.values())
         yield device

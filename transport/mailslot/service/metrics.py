@@ -5,8 +5,7 @@ They are all read from the disk, so any process can report them, whether or not 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from anyio.to_thread import run_sync
 
@@ -16,38 +15,13 @@ from mailslot.diagnosis.history import History
 from mailslot.errors import MailError
 from mailslot.oauth.grant_source import GrantSource
 from mailslot.service.gateway_documents import read_listeners
+from mailslot.service.metric_family import Family, as_text
 from mailslot.service.poller import STORE
 from mailslot.spool.job import STATES, UNFINISHED
 
 if TYPE_CHECKING:
     from mailslot.service.device import Device
     from mailslot.slots.settings import Settings
-
-CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-
-
-@dataclass(slots=True)
-class _Family:
-    """One metric and its samples."""
-
-    name: str
-    kind: str
-    help: str
-    samples: list[tuple[dict[str, str], float]] = field(default_factory=list[tuple[dict[str, str], float]])
-
-    def add(self, value: float | bool, **labels: str) -> None:  # noqa: FBT001 - a sample is a number
-        self.samples.append((labels, float(value)))
-
-    def lines(self) -> list[str]:
-        found = [f"# HELP mailslot_{self.name} {self.help}", f"# TYPE mailslot_{self.name} {self.kind}"]
-        for labels, value in self.samples:
-            label_text = ",".join(f'{name}="{_escaped(text)}"' for name, text in labels.items())
-            found.append(
-                f"mailslot_{self.name}{{{label_text}}} {_number(value)}"
-                if label_text
-                else f"mailslot_{self.name} {_number(value)}"
-            )
-        return found
 
 
 async def metrics(device: Device) -> str:
@@ -64,12 +38,12 @@ async def metrics(device: Device) -> str:
         *await _records(device),
         *await _gateway(device),
     ]
-    return "".join(f"{line}\n" for family in families if family.samples for line in family.lines())
+    return as_text(families)
 
 
-async def _jobs(device: Device) -> list[_Family]:
-    jobs = _Family("jobs", "gauge", "Jobs by pipeline and state; those that have ended as long as they are remembered.")
-    oldest = _Family("oldest_waiting_job_seconds", "gauge", "Age of the oldest job that has not ended, by pipeline.")
+async def _jobs(device: Device) -> list[Family]:
+    jobs = Family("jobs", "gauge", "Jobs by pipeline and state; those that have ended as long as they are remembered.")
+    oldest = Family("oldest_waiting_job_seconds", "gauge", "Age of the oldest job that has not ended, by pipeline.")
     tally = await device.spool.count_by_pipeline()
     accepted: dict[str, float] = {}
     for pipeline in dict.fromkeys(row[0] for row in tally):
@@ -84,26 +58,26 @@ async def _jobs(device: Device) -> list[_Family]:
     return [jobs, oldest]
 
 
-async def _losses(device: Device) -> list[_Family]:
-    at = _Family("jobs_lost_timestamp_seconds", "gauge", "When the list of jobs was lost last, and made anew.")
-    damaged = _Family("jobs_lost_damaged", "gauge", "Jobs whose messages were damaged then, and that have failed.")
+async def _losses(device: Device) -> list[Family]:
+    at = Family("jobs_lost_timestamp_seconds", "gauge", "When the list of jobs was lost last, and made anew.")
+    damaged = Family("jobs_lost_damaged", "gauge", "Jobs whose messages were damaged then, and that have failed.")
     for loss in (await device.spool.losses())[-1:]:
         at.add(loss.at)
         damaged.add(loss.damaged)
     return [at, damaged]
 
 
-async def _mails(device: Device) -> list[_Family]:
-    mails = _Family("fetched_mails", "gauge", "Mails that were fetched, by record and state.")
+async def _mails(device: Device) -> list[Family]:
+    mails = Family("fetched_mails", "gauge", "Mails that were fetched, by record and state.")
     for record, state, count in await device.spool.ledger.count_by_record():
         mails.add(count, record=record, state=state)
     return [mails]
 
 
-async def _polls(device: Device) -> list[_Family]:
-    at = _Family("last_poll_timestamp_seconds", "gauge", "When a record was polled last.")
-    ok = _Family("last_poll_ok", "gauge", "Whether that poll went well.")
-    left = _Family("last_poll_left", "gauge", "Mails that were still to be fetched after it.")
+async def _polls(device: Device) -> list[Family]:
+    at = Family("last_poll_timestamp_seconds", "gauge", "When a record was polled last.")
+    ok = Family("last_poll_ok", "gauge", "Whether that poll went well.")
+    left = Family("last_poll_left", "gauge", "Mails that were still to be fetched after it.")
     records = device.slots.protocols
     for key, last in (await device.store(STORE).items()).items():
         if key in records:
@@ -113,18 +87,18 @@ async def _polls(device: Device) -> list[_Family]:
     return [at, ok, left]
 
 
-async def _records(device: Device) -> list[_Family]:
-    token = _Family("token_retrieved", "gauge", "Whether there is a token, for records that keep one here.")
-    expires = _Family("token_expires_timestamp_seconds", "gauge", "When the access token ends; it is renewed before.")
-    health = _Family("token_health", "gauge", "How the token is doing: 1 for the state that holds.")
-    blockable = _Family(
+async def _records(device: Device) -> list[Family]:
+    token = Family("token_retrieved", "gauge", "Whether there is a token, for records that keep one here.")
+    expires = Family("token_expires_timestamp_seconds", "gauge", "When the access token ends; it is renewed before.")
+    health = Family("token_health", "gauge", "How the token is doing: 1 for the state that holds.")
+    blockable = Family(
         "token_flow_can_be_blocked",
         "gauge",
         "Whether the token ends if the organisation blocks the flow that it was obtained by.",
     )
-    unsaved = _Family("token_unsaved", "gauge", "Whether the newest token is in the memory of this process only.")
-    at = _Family("last_test_timestamp_seconds", "gauge", "When a record's connection was tested last.")
-    ok = _Family("last_test_ok", "gauge", "Whether that test was passed.")
+    unsaved = Family("token_unsaved", "gauge", "Whether the newest token is in the memory of this process only.")
+    at = Family("last_test_timestamp_seconds", "gauge", "When a record's connection was tested last.")
+    ok = Family("last_test_ok", "gauge", "Whether that test was passed.")
     history = History(device.records.place)
     for record, settings in (await _settings(device)).items():
         if settings.authentication == "oauth2" and settings.token_source is None:
@@ -143,13 +117,11 @@ async def _records(device: Device) -> list[_Family]:
     return [token, expires, health, blockable, unsaved, at, ok]
 
 
-async def _gateway(device: Device) -> list[_Family]:
-    at = _Family("device_last_timestamp_seconds", "gauge", "When a device that uses the gateway came last.")
-    ok = _Family("device_last_ok", "gauge", "Whether all that it wanted was done then.")
-    unknown = _Family("unknown_devices", "gauge", "Addresses from which somebody knocked who was not let in.")
-    ends = _Family(
-        "listener_certificate_expires_timestamp_seconds", "gauge", "When the certificate of a listener ends."
-    )
+async def _gateway(device: Device) -> list[Family]:
+    at = Family("device_last_timestamp_seconds", "gauge", "When a device that uses the gateway came last.")
+    ok = Family("device_last_ok", "gauge", "Whether all that it wanted was done then.")
+    unknown = Family("unknown_devices", "gauge", "Addresses from which somebody knocked who was not let in.")
+    ends = Family("listener_certificate_expires_timestamp_seconds", "gauge", "When the certificate of a listener ends.")
     log = GatewayLog(device.store(GATEWAY_LOG))
     for name in device.gateway.devices:
         for last in (await log.dialogues(name))[:1]:
@@ -178,11 +150,3 @@ async def _is_unsaved(device: Device, record: str) -> bool:
     except MailError:
         return False
     return isinstance(source, GrantSource) and source.save_error is not None
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-
-
-def _number(value: float) -> str:
-    return str(int(value)) if value.is_integer() else f"{value:.3f}"

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from mailslot.errors import Stage
     from mailslot.net.endpoint import Endpoint
+    from mailslot.net.server_gate import ServerGate
     from mailslot.oauth.providers import Provider
     from mailslot.sasl.credentials import Credentials, TokenSource
     from mailslot.slots.settings import Settings
@@ -46,6 +47,7 @@ class ConnectionProfile:
         provider: the account's provider; None if it is not set.
         timeout: seconds for each step.
         pop_profile: the profile for POP before SMTP; None if that is not used.
+        gate: says whether a server may be contacted now; None if it always may.
     """
 
     record: str
@@ -59,3 +61,4 @@ class ConnectionProfile:
     provider: Provider | None
     timeout: float
     pop_profile: ConnectionProfile | None
+    gate: ServerGate | None = None

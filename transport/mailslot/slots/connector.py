@@ -12,6 +12,7 @@ from anyio.to_thread import run_sync
 
 from mailslot.errors import InputError, NetworkError
 from mailslot.net.endpoint import Endpoint
+from mailslot.net.server_gate import through_gate
 from mailslot.net.tls import context_trusting
 from mailslot.sasl.credentials import OAuth, Password
 from mailslot.slots.connection_profile import ConnectionProfile, NotConfiguredError
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from mailslot.errors import Stage
+    from mailslot.net.server_gate import ServerGate
     from mailslot.oauth.providers import Provider
     from mailslot.oauth.timing import Clocks
     from mailslot.sasl.credentials import Credentials, TokenSource
@@ -54,16 +56,18 @@ class Connector:
         settings_error: why the file cannot be used, so that older settings are still in use; empty if it can.
     """
 
-    def __init__(self, records: Records, *, clocks: Clocks | None = None) -> None:
+    def __init__(self, records: Records, *, clocks: Clocks | None = None, gate: ServerGate | None = None) -> None:
         """Make a connector; nothing is opened yet.
 
         Args:
             records: the home folder.
             clocks: the device's clocks; None for the machine's.
+            gate: says whether a server may be contacted now; None if it always may.
         """
         self.records = records
         self.settings_error = ""
-        self.token_sources = TokenSources(records, clocks)
+        self.token_sources = TokenSources(records, clocks, gate)
+        self._gate = gate
         self._lock = anyio.Lock()
 
     async def __aenter__(self) -> Self:
@@ -120,6 +124,7 @@ class Connector:
             provider=_provider(settings),
             timeout=float(settings.timeout),
             pop_profile=await self._pop_profile(settings, all_settings),
+            gate=self._gate,
         )
 
     async def _credentials(self, record: str, settings: Settings) -> tuple[Credentials | None, TokenSource | None]:
@@ -182,14 +187,18 @@ async def open_smtp(
     def open_session(endpoint: Endpoint) -> AbstractAsyncContextManager[SubmissionSession]:
         return open_plugin_session(
             f"{SUBMITTERS.noun} {profile.settings.submitter}",
-            lambda entered: submitter(
+            lambda entered: through_gate(
+                profile.gate,
                 endpoint,
-                profile.auth,
-                ssl_context=profile.ssl_context,
-                timeout=profile.timeout,
-                final_timeout=final_timeout,
-                transcript=transcript,
-                on_stage=entered,
+                submitter(
+                    endpoint,
+                    profile.auth,
+                    ssl_context=profile.ssl_context,
+                    timeout=profile.timeout,
+                    final_timeout=final_timeout,
+                    transcript=transcript,
+                    on_stage=entered,
+                ),
             ),
             on_stage,
         )

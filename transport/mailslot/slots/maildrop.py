@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 from anyio.to_thread import run_sync
 
 from mailslot.errors import InputError
+from mailslot.net.server_gate import through_gate
 from mailslot.registry import PluginGroup
 from mailslot.slots.keys import parse_value
 from mailslot.slots.permission import NotPermittedError, exceeds_role, required_role
@@ -272,7 +273,11 @@ async def open_maildrop(
         await run_sync(import_module, _POP3)
     opened = open_plugin_session(
         f"{MAILDROPS.noun} {profile.settings.maildrop}",
-        lambda entered: found.open(profile, options, transcript=transcript, on_stage=entered),
+        lambda entered: through_gate(
+            profile.gate,
+            profile.endpoint,
+            found.open(profile, options, transcript=transcript, on_stage=entered),
+        ),
         on_stage,
     )
     async with opened as session:

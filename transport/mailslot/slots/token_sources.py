@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from mailslot.net.server_gate import ServerGate
     from mailslot.oauth.http import TokenHttp
     from mailslot.oauth.timing import Clocks
     from mailslot.sasl.credentials import AccessToken, TokenSource
@@ -33,10 +34,12 @@ class TokenSources:
     Args:
         records: the home folder.
         clocks: the device's clocks; None for the machine's.
+        gate: says whether a token service may be contacted now; None if it always may.
     """
 
-    def __init__(self, records: Records, clocks: Clocks | None = None) -> None:
+    def __init__(self, records: Records, clocks: Clocks | None = None, gate: ServerGate | None = None) -> None:
         self._records = records
+        self._gate = gate
         self._clocks = clocks
         self._https: dict[tuple[Path | None, int], TokenHttp] = {}
         self._sources: dict[str, tuple[object, TokenSource]] = {}
@@ -66,7 +69,17 @@ class TokenSources:
             client = await run_sync(make_client, self._records.vault, record, settings, flow.name)
             http = await self.http(settings)
             key = (settings_digest(client, flow.name), settings.ca_file, settings.timeout)
-            make = partial(GrantSource, record, store, flow, client, http, clocks=self._clocks, locate=store.locate)
+            make = partial(
+                GrantSource,
+                record,
+                store,
+                flow,
+                client,
+                http,
+                clocks=self._clocks,
+                locate=store.locate,
+                gate=self._gate,
+            )
             return await self._cached(record, key, make)
         except MailError as error:
             if grant is not None or error.cause == "token_store_unreadable":

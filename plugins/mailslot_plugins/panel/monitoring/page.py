@@ -9,7 +9,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from mailslot.errors import MailError
-from mailslot.service.metrics import CONTENT_TYPE, metrics
+from mailslot.service.metric_family import CONTENT_TYPE
+from mailslot.service.metrics import metrics
 
 if TYPE_CHECKING:
     from starlette.requests import Request

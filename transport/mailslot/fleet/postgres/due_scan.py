@@ -6,7 +6,6 @@ stand in the way of another's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from mailslot.fleet.postgres.schema import ENGINE_SCHEMA, SCHEMA
@@ -30,11 +29,14 @@ QUEUE: Final = "work"
 RENEWALS: Final = "renewals"
 """The queue of renewals, which have workers of their own, so that slow polls do not keep them waiting."""
 
+# Workers take those wake-ups first whose tenant has the fewest before them. So a tenant with few of them waits for a
+# free worker only, and not for all wake-ups of a large one.
+#
 # Renewals have a lock beside that of the record, since they may run while it is polled. The lock of a delivery is the
 # device's, as in its queue.
 _SCAN: Final = f"""
     WITH found AS (
-        SELECT tasks.* FROM tenants
+        SELECT tasks.*, waiting.number AS waiting FROM tenants
         CROSS JOIN LATERAL (SELECT count(*) AS number FROM tasks
             WHERE tasks.tenant = tenants.id AND woken AND wake_at > now()) AS waiting
         CROSS JOIN LATERAL (SELECT tasks.tenant, tasks.device, tasks.record, tasks.kind, tasks.wake_at FROM tasks
@@ -43,16 +45,16 @@ _SCAN: Final = f"""
     ), moved AS (
         UPDATE tasks SET woken = true, wake_at = now() + make_interval(secs => %(again)s) FROM found
         WHERE tasks.device = found.device AND tasks.record = found.record AND tasks.kind = found.kind
-        RETURNING tasks.tenant, tasks.device, tasks.record, tasks.kind, found.wake_at AS since
+        RETURNING tasks.tenant, tasks.device, tasks.record, tasks.kind, found.wake_at AS since, found.waiting
     ), named AS (
         SELECT moved.*, tenants.name AS tenant_name, devices.name AS device_name,
             concat_ws('/', moved.device, moved.record, moved.kind) AS name,
             concat_ws('/', moved.device, moved.record,
                 CASE WHEN kind IN ('poll', 'handle') THEN 'mail' ELSE kind END) AS lock,
-            row_number() OVER (PARTITION BY moved.tenant ORDER BY since) AS turn
+            moved.waiting + row_number() OVER (PARTITION BY moved.tenant ORDER BY since) AS turn
         FROM moved JOIN devices ON devices.id = moved.device JOIN tenants ON tenants.id = moved.tenant
     ), wakeups AS (
-        SELECT row(CASE kind WHEN 'renew' THEN '{RENEWALS}' ELSE '{QUEUE}' END, '{TASK}', 0, lock, name,
+        SELECT row(CASE kind WHEN 'renew' THEN '{RENEWALS}' ELSE '{QUEUE}' END, '{TASK}', (-turn)::integer, lock, name,
             jsonb_build_object('tenant', tenant_name, 'device', device_name, 'record', record, 'kind', kind), NULL
             )::procrastinate_job_to_defer_v1 AS wakeup, turn, since
         FROM named WHERE NOT EXISTS (SELECT FROM procrastinate_jobs WHERE queueing_lock = name AND status = 'todo')
@@ -62,36 +64,6 @@ _SCAN: Final = f"""
             FROM wakeups HAVING count(*) > 0) AS deferred
 """
 
-_COUNTS: Final = """
-    SELECT tenants.name AS tenant, count(tasks.kind)::integer AS tasks,
-        (count(*) FILTER (WHERE due_at <= now()))::integer AS due,
-        (count(*) FILTER (WHERE due_at <= now() - make_interval(secs => %(late)s)))::integer AS late,
-        (count(*) FILTER (WHERE failures > 0))::integer AS failing,
-        coalesce(extract(epoch FROM max(now() - due_at) FILTER (WHERE due_at <= now())), 0)::double precision AS longest
-    FROM tenants LEFT JOIN tasks ON tasks.tenant = tenants.id AND NOT EXISTS (SELECT FROM leases
-        WHERE leases.device = tasks.device AND leases.name = 'service' AND until > clock_timestamp())
-    GROUP BY tenants.name ORDER BY tenants.name
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class TaskCounts:
-    """How the tasks of a tenant stand; those of devices that have a service of their own do not count.
-
-    Attributes:
-        tasks: how many there are.
-        due: how many are due, including those in work.
-        late: how many have been due for more than `LATE_AFTER`.
-        failing: how many have failed when they were last tried.
-        longest: for how many seconds the oldest has been due.
-    """
-
-    tasks: int = 0
-    due: int = 0
-    late: int = 0
-    failing: int = 0
-    longest: float = 0.0
-
 
 def scan(database: FleetDatabase, most: int = PER_TENANT) -> int:
     """Wake workers for the tasks that are due, in one transaction; return how many were found. Blocks."""
@@ -100,12 +72,6 @@ def scan(database: FleetDatabase, most: int = PER_TENANT) -> int:
         row = connection.execute(_SCAN.encode(), {"most": most, "again": AGAIN_AFTER}).fetchone()
         connection.execute("UPDATE schema_version SET scanned_at = now()")
         return 0 if row is None else int(row["found"])
-
-
-def task_counts(connection: Rows) -> dict[str, TaskCounts]:
-    """Return how the tasks of each tenant stand, in a transaction of the owner."""
-    found = connection.execute(_COUNTS.encode(), {"late": LATE_AFTER})
-    return {row.pop("tenant"): TaskCounts(**row) for row in found}
 
 
 def _set_path(connection: Rows) -> None:

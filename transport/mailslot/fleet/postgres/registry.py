@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 
 from mailslot.errors import InputError
 from mailslot.fleet.postgres.database import DeviceId
-from mailslot.fleet.postgres.due_scan import task_counts
 from mailslot.fleet.postgres.errors import as_input_error
 from mailslot.fleet.postgres.home import WORKERS_GONE_AFTER, check_version
 from mailslot.fleet.postgres.keys import new_data_key
 from mailslot.fleet.postgres.schema import MIGRATIONS, SCHEMA, migrate, version_of
+from mailslot.fleet.postgres.statistics import read_statistics
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from mailslot.fleet.master_key import MasterKey
     from mailslot.fleet.postgres.database import FleetDatabase, Rows
-    from mailslot.fleet.postgres.due_scan import TaskCounts
+    from mailslot.fleet.postgres.statistics import Statistics
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +149,12 @@ class Registry:
             for row in found
         ]
 
-    def task_counts(self) -> dict[str, TaskCounts]:
-        """Return how the tasks of each tenant's devices stand, by the tenant's name."""
-        with self._transaction() as connection:
-            return task_counts(connection)
+    def statistics(self, *, ended: bool) -> Statistics:
+        """Count what there is and what is due; see `mailslot.fleet.postgres.statistics.read_statistics`."""
+        with as_input_error():
+            with self._database.connection() as connection:
+                check_version(version_of(connection))
+            return read_statistics(self._database, ended=ended)
 
     def workers_seen_at(self) -> float | None:
         """Return when a worker has last looked for due tasks, in seconds since 1970; None if none has for a minute."""
