@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailslot.errors import InputError
-from mailslot.fleet.master_key import FileMasterKey
+from mailslot.fleet.master_key import FileMasterKey, WrappedKey
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,11 +27,16 @@ def test_a_key_opens_what_it_has_wrapped_for_the_same_context(tmp_path: Path) ->
     key = FileMasterKey(tmp_path / "master.key")
     key.create()
     wrapped = key.wrap(b"x" * 32, "acme")
-    assert key.unwrap(wrapped, key.name, "acme") == b"x" * 32
+    assert wrapped.master == key.newest()
+    assert key.has(wrapped.master)
+    assert key.unwrap(wrapped, "acme") == b"x" * 32
     with pytest.raises(InputError, match="moved to another tenant"):
-        key.unwrap(wrapped, key.name, "other")
+        key.unwrap(wrapped, "other")
+    for octets in (b"", wrapped.octets[:-1]):
+        with pytest.raises(InputError, match="it was changed"):
+            key.unwrap(WrappedKey(wrapped.master, octets), "acme")
     with pytest.raises(InputError, match="does not contain"):
-        key.unwrap(wrapped, "another", "acme")
+        key.unwrap(WrappedKey("another", wrapped.octets), "acme")
 
 
 def test_a_key_that_others_can_read(tmp_path: Path) -> None:

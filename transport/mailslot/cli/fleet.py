@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
+from mailslot.cli import fleet_keys
 from mailslot.cli.console import confirm, make_console, print_error, print_json
+from mailslot.cli.fleet_database import DATABASE, open_fleet
 from mailslot.cli.home import fleet_places
 from mailslot.cli.listing import print_listing
 from mailslot.errors import InputError
 from mailslot.fleet.address import DeviceAddress, check_name, parse_device
-from mailslot.fleet.opening import open_database, open_device_home
+from mailslot.fleet.opening import open_device_home
 from mailslot.timestamps import iso
 
 if TYPE_CHECKING:
-    from mailslot.fleet.master_key import FileMasterKey
+    from mailslot.fleet.master_key import MasterKey
     from mailslot.fleet.postgres.database import FleetDatabase
     from mailslot.fleet.postgres.registry import DeviceSummary, Registry
     from mailslot.fleet.postgres.servers import ServerState
     from mailslot.fleet.postgres.statistics import Counts
-
-DATABASE: Final = "MAILSLOT_DATABASE"
 
 _WAITING: Final = ("queued", "sending", "deferred", "in_doubt")
 
@@ -58,24 +58,27 @@ def init(context: typer.Context) -> None:
     Examples:
         mailslot fleet --database postgresql://db.example.com/mailslot init
     """
-    registry, master = _registry(context), _master_key()
+    database, places = open_fleet(context), fleet_places()
+    registry = _registry(context, database)
     steps = registry.init()
-    created = not registry.has_keys() and master.create()
     console = make_console()
     console.print("The tables were created." if steps else "The tables are up to date.", highlight=False)
-    if not created and not master.file.exists():
-        console.print(
-            f"The master key of this fleet is not on this machine: copy it to {master.file} from one that has it.",
-            highlight=False,
-            soft_wrap=True,
-        )
-    if created:
+    master = places.master_key_file()
+    if master is not None and not registry.has_keys() and master.create():
         console.print(
             f"The master key is {master.file}: each machine that works for the fleet needs it, and "
             "without it all secrets are lost. Keep a copy.",
             highlight=False,
             soft_wrap=True,
         )
+    elif master is not None and not master.file.exists():
+        console.print(
+            f"The master key of this fleet is not on this machine: copy it to {master.file} from one that has it.",
+            highlight=False,
+            soft_wrap=True,
+        )
+        return
+    fleet_keys.check_keys(database, places.open_master_key())
 
 
 @app.command("add")
@@ -93,15 +96,28 @@ def add(context: typer.Context, name: DeviceName) -> None:
 
 @app.command("remove")
 def remove(
-    context: typer.Context, name: DeviceName, *, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="TENANT[/DEVICE]")],
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Remove a device with its settings, tokens and queue; with the last one of a tenant, the tenant and its keys.
+    """Remove a device, or a tenant with all its devices: settings, tokens and queue.
+
+    With a tenant, or its last device, its data keys are deleted, and nothing of it can be decrypted any more in the
+    database. Copies of the database are another matter: see the guide.
 
     Examples:
         mailslot fleet remove acme/copier
+        mailslot fleet remove acme
     """
-    tenant, device = parse_device(name)
     registry = _registry(context)
+    if "/" not in name:
+        number = len(registry.devices(check_name(name)))
+        confirm(f"Remove the tenant {name} and its {number} devices with settings, tokens and queues?", yes=yes)
+        registry.remove_tenant(name)
+        make_console().print(f"The tenant {name} is removed.", highlight=False)
+        return
+    tenant, device = parse_device(name)
     if not any(each.device == device for each in registry.devices(tenant)):
         raise InputError(f"There is no device {name} in the fleet.", stage="resolve")
     confirm(f"Remove {name} with its settings, tokens and queue?", yes=yes)
@@ -203,7 +219,7 @@ def worker(
     """
     from mailslot.cli.fleet_worker import run_worker  # noqa: PLC0415 - it needs the extra
 
-    run_worker(context.obj, _database(context, connections=8 + at_a_time // 2), at_a_time, renewals, log, metrics)
+    run_worker(context.obj, open_fleet(context, connections=8 + at_a_time // 2), at_a_time, renewals, log, metrics)
 
 
 @app.command("import")
@@ -226,7 +242,7 @@ def import_(
     for folder in names:
         if not folder.is_dir():
             raise InputError(f"There is no folder {folder}.", stage="resolve")
-    database = _database(context)
+    database = open_fleet(context)
     registry, master = _registry(context, database), _master_key()
     for folder, name in names.items():
         registry.add(tenant, name, master)
@@ -256,7 +272,7 @@ def export(
 
     tenant, device = parse_device(name)
     home = open_device_home(DeviceAddress(context.obj, tenant, device).full, fleet_places())
-    export_device(home, folder.absolute(), _database(context))
+    export_device(home, folder.absolute(), open_fleet(context))
     make_console().print(
         f"{name} was copied to {folder}, and goes on in the fleet. To let the folder take over, remove it "
         f"there and run: mailslot --home {folder} token moved",
@@ -265,22 +281,14 @@ def export(
     )
 
 
-def _database(context: typer.Context, connections: int | None = None) -> FleetDatabase:
-    if not context.obj:
-        raise InputError(
-            f"Name the fleet's database: --database postgresql://HOST/DATABASE, or {DATABASE}.", stage="resolve"
-        )
-    return open_database(context.obj, connections)
-
-
 def _registry(context: typer.Context, database: FleetDatabase | None = None) -> Registry:
-    found = database or _database(context)
+    found = database or open_fleet(context)
     from mailslot.fleet.postgres.registry import Registry  # noqa: PLC0415 - it needs the extra
 
     return Registry(found)
 
 
-def _master_key() -> FileMasterKey:
+def _master_key() -> MasterKey:
     return fleet_places().open_master_key()
 
 
@@ -321,3 +329,6 @@ def _server_document(server: ServerState) -> dict[str, Any]:
         "for_all_tenants": server.for_all,
         "again_in_seconds": None if server.remaining is None else round(max(server.remaining, 0.0), 1),
     }
+
+
+fleet_keys.add_to(app)

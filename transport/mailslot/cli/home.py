@@ -38,19 +38,39 @@ def find_home(given: str | None) -> Home:
 def fleet_places() -> FleetPlaces:
     """Return where this machine keeps what it needs for fleets.
 
-    The master key is the file ``MAILSLOT_MASTER_KEY``, else the service manager's credential ``mailslot.master-key``,
-    else a file in the platform's data folder.
+    The master key is the file or address ``MAILSLOT_MASTER_KEY``, else the service manager's credential
+    ``mailslot.master-key``, else a file in the platform's data folder. The one before is ``MAILSLOT_OLD_MASTER_KEY``.
+    The token for a key service is the file ``MAILSLOT_MASTER_KEY_TOKEN_FILE``, else the credential
+    ``mailslot.master-key-token``; ``MAILSLOT_MASTER_KEY_CA_FILE`` is a file of authorities.
     """
     from mailslot.fleet.opening import FleetPlaces  # noqa: PLC0415 - devices do without it
 
     folder = _data_folder() / "fleet"
-    if entered := os.environ.get("MAILSLOT_MASTER_KEY"):
-        return FleetPlaces(folder, Path(entered).absolute())
-    credentials = _credentials()
-    provided = None if credentials is None else credentials / "mailslot.master-key"
-    if provided is not None and provided.exists():
-        return FleetPlaces(folder, provided, is_provided=True)
-    return FleetPlaces(folder, folder / "master.key")
+    entered, provided = os.environ.get("MAILSLOT_MASTER_KEY"), _credential("mailslot.master-key")
+    old = os.environ.get("MAILSLOT_OLD_MASTER_KEY")
+    return FleetPlaces(
+        folder,
+        _file_or_address(entered) if entered else provided or folder / "master.key",
+        is_provided=not entered and provided is not None,
+        old_master_key=_file_or_address(old) if old else None,
+        token_file=_entered_file("MAILSLOT_MASTER_KEY_TOKEN_FILE") or _credential("mailslot.master-key-token"),
+        ca_file=_entered_file("MAILSLOT_MASTER_KEY_CA_FILE"),
+    )
+
+
+def _file_or_address(entered: str) -> Path | str:
+    return entered if "://" in entered else Path(entered).absolute()
+
+
+def _entered_file(name: str) -> Path | None:
+    entered = os.environ.get(name)
+    return Path(entered).absolute() if entered else None
+
+
+def _credential(name: str) -> Path | None:
+    """Return a credential of the service manager; None if it provides none of this name."""
+    folder = _credentials()
+    return folder / name if folder is not None and (folder / name).exists() else None
 
 
 def _data_folder() -> Path:

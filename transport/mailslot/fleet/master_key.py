@@ -1,7 +1,8 @@
 """Master keys: what the data keys of tenants are wrapped with.
 
-A key service of another kind needs the same three things: a name for its key, wrapping, and unwrapping. What it is
-asked to wrap is always bound to a tenant, so that the data key of one tenant cannot be passed off as another's.
+Whoever wraps data keys is a `MasterKey`: a file, which may be a credential of the service manager (`FileMasterKey`), or
+a key of a key service (`mailslot.fleet.transit`). What is wrapped is always bound to a tenant, so that the data key of
+one tenant cannot be passed off as another's.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 import secrets
 import stat
 from base64 import b64decode, b64encode
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from mailslot.errors import InputError
@@ -24,27 +26,45 @@ _NONCE_OCTETS: Final = 12
 _MAX_FILE_SIZE: Final = 64 * 1024
 
 
+@dataclass(frozen=True, slots=True)
+class WrappedKey:
+    """A data key that a master key has wrapped.
+
+    Attributes:
+        master: the name of the master key.
+        octets: the data key, encrypted.
+    """
+
+    master: str
+    octets: bytes = field(repr=False)
+
+
 class MasterKey(Protocol):
-    """A master key, in a file or in a key service. Every method blocks."""
+    """Wraps data keys.
 
-    @property
-    def name(self) -> str:
-        """The name of the key that wraps now, stored with what it has wrapped."""
+    Every method blocks, and may raise:
+
+    - `InputError`: the key cannot be used.
+    - `mailslot.fleet.key_service.KeyServiceError`: the service that has it does not answer, or refuses.
+    """
+
+    def newest(self) -> str:
+        """Return the name of the key that wraps now, after checking that it can be used."""
         ...
 
-    def wrap(self, octets: bytes, context: str) -> bytes:
-        """Encrypt a data key, bound to a context.
-
-        Raises:
-            InputError: the key cannot be used.
-        """
+    def has(self, name: str) -> bool:
+        """Tell whether a name is that of a key of this file or service."""
         ...
 
-    def unwrap(self, wrapped: bytes, name: str, context: str) -> bytes:
-        """Decrypt a data key that the key of this name has wrapped for this context.
+    def wrap(self, octets: bytes, context: str) -> WrappedKey:
+        """Encrypt a data key with the newest key, bound to a context."""
+        ...
+
+    def unwrap(self, wrapped: WrappedKey, context: str) -> bytes:
+        """Decrypt a data key.
 
         Raises:
-            InputError: the key cannot be used, or it was wrapped by another key or for another context.
+            InputError: it was wrapped by a key that is not there, or for another context, or was changed.
         """
         ...
 
@@ -52,7 +72,7 @@ class MasterKey(Protocol):
 class FileMasterKey:
     """Master keys in a file, one in each line, newest first; like the key file of a home (`mailslot.vault.keys`).
 
-    The newest wraps; the others only unwrap. A file with a new line above the old one changes the master key.
+    The newest wraps; the others only unwrap.
 
     Args:
         file: the file.
@@ -67,11 +87,6 @@ class FileMasterKey:
     def file(self) -> Path:
         """The file, which may not exist yet."""
         return self._file
-
-    @property
-    def name(self) -> str:
-        """The id of the newest key."""
-        return self._keys()[0].id
 
     def create(self) -> bool:
         """Create the file with a new key, unless there is one; return whether it was created.
@@ -95,24 +110,35 @@ class FileMasterKey:
             raise self._error(f"cannot be written: {error.strerror}", str(error)) from error
         return True
 
-    def wrap(self, octets: bytes, context: str) -> bytes:
+    def newest(self) -> str:
+        """Return the id of the newest key."""
+        return self._keys()[0].id
+
+    def has(self, name: str) -> bool:
+        """Tell whether the file has a key with this id."""
+        return any(key.id == name for key in self._keys())
+
+    def wrap(self, octets: bytes, context: str) -> WrappedKey:
         """Encrypt a data key by AES-256-GCM, bound to a context."""
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415 - it takes long to import
 
-        nonce = os.urandom(_NONCE_OCTETS)
-        return nonce + AESGCM(self._keys()[0].octets).encrypt(nonce, octets, context.encode())
+        key, nonce = self._keys()[0], os.urandom(_NONCE_OCTETS)
+        return WrappedKey(key.id, nonce + AESGCM(key.octets).encrypt(nonce, octets, context.encode()))
 
-    def unwrap(self, wrapped: bytes, name: str, context: str) -> bytes:
+    def unwrap(self, wrapped: WrappedKey, context: str) -> bytes:
         """Decrypt a data key."""
         from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - it takes long to import
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
 
-        key = next((key for key in self._keys() if key.id == name), None)
+        key = next((key for key in self._keys() if key.id == wrapped.master), None)
         if key is None:
-            raise self._error(f"does not contain the key {name}: put it back", f"{name} is not in it")
+            raise self._error(
+                f"does not contain the key {wrapped.master}: put it back", f"{wrapped.master} is not in it"
+            )
+        nonce, ciphertext = wrapped.octets[:_NONCE_OCTETS], wrapped.octets[_NONCE_OCTETS:]
         try:
-            return AESGCM(key.octets).decrypt(wrapped[:_NONCE_OCTETS], wrapped[_NONCE_OCTETS:], context.encode())
-        except InvalidTag:
+            return AESGCM(key.octets).decrypt(nonce, ciphertext, context.encode())
+        except (InvalidTag, ValueError):
             raise self._error(
                 "does not open a tenant's key: it was changed, or moved to another tenant", context
             ) from None
@@ -142,3 +168,32 @@ class FileMasterKey:
         return InputError(
             f"The master key {self._file} {reason}.", stage="token", cause="token_store_unreadable", detail=detail
         )
+
+
+class MasterKeys:
+    """A master key, and the one that it takes the place of, which only unwraps.
+
+    Args:
+        newest: what wraps now.
+        old: what has wrapped before.
+    """
+
+    def __init__(self, newest: MasterKey, old: MasterKey) -> None:
+        self._newest = newest
+        self._old = old
+
+    def newest(self) -> str:
+        """Return the name of the key that wraps now."""
+        return self._newest.newest()
+
+    def has(self, name: str) -> bool:
+        """Tell whether a name is that of a key of either."""
+        return self._newest.has(name) or self._old.has(name)
+
+    def wrap(self, octets: bytes, context: str) -> WrappedKey:
+        """Encrypt a data key with the newest key."""
+        return self._newest.wrap(octets, context)
+
+    def unwrap(self, wrapped: WrappedKey, context: str) -> bytes:
+        """Decrypt a data key with the key that has wrapped it."""
+        return (self._newest if self._newest.has(wrapped.master) else self._old).unwrap(wrapped, context)

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from mailslot.errors import InputError
 from mailslot.fleet.address import is_address, parse_address
-from mailslot.fleet.master_key import FileMasterKey
+from mailslot.fleet.master_key import FileMasterKey, MasterKeys
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mailslot.fleet.master_key import MasterKey
     from mailslot.fleet.postgres.database import FleetDatabase
     from mailslot.fleet.postgres.home import PostgresHome
 
@@ -23,17 +24,53 @@ class FleetPlaces:
 
     Attributes:
         folder: the folder for devices' files of this machine.
-        master_key: the file of the master key.
-        is_provided: whether that is a credential of the service manager.
+        master_key: the file of the master key, or its address in a key service.
+        is_provided: whether that file is a credential of the service manager.
+        old_master_key: the one before, which only unwraps, if any.
+        token_file: the file with the token for the key service, if any.
+        ca_file: a file of certificate authorities to trust for the key service besides the system's, if any.
     """
 
     folder: Path
-    master_key: Path
+    master_key: Path | str
     is_provided: bool = False
+    old_master_key: Path | str | None = None
+    token_file: Path | None = None
+    ca_file: Path | None = None
 
-    def open_master_key(self) -> FileMasterKey:
-        """Return the master key."""
-        return FileMasterKey(self.master_key, is_provided=self.is_provided)
+    def master_key_file(self) -> FileMasterKey | None:
+        """Return the master key if it is a file; None if it is in a key service."""
+        return (
+            None if isinstance(self.master_key, str) else FileMasterKey(self.master_key, is_provided=self.is_provided)
+        )
+
+    def open_master_key(self) -> MasterKey:
+        """Return the master key. A key service is asked nothing yet.
+
+        Raises:
+            InputError: the address of a key in a key service is none, or no token for it is named.
+        """
+        newest = self.master_key_file() or self._open_service(str(self.master_key))
+        match self.old_master_key:
+            case None:
+                return newest
+            case str(address):
+                return MasterKeys(newest, self._open_service(address))
+            case file:
+                return MasterKeys(newest, FileMasterKey(file))
+
+    def _open_service(self, address: str) -> MasterKey:
+        from mailslot.fleet.kept_keys import KeptKeys  # noqa: PLC0415 - most fleets have the key in a file
+        from mailslot.fleet.key_service import KeyServiceClient  # noqa: PLC0415
+        from mailslot.fleet.transit import TransitMasterKey  # noqa: PLC0415
+
+        if self.token_file is None:
+            raise InputError(
+                "No token for the key service is named: write it to a file, and name that in "
+                "MAILSLOT_MASTER_KEY_TOKEN_FILE, or provide it as the credential mailslot.master-key-token.",
+                stage="token",
+            )
+        return KeptKeys(TransitMasterKey(address, KeyServiceClient(self.token_file, self.ca_file)))
 
 
 def open_device_home(place: str, places: FleetPlaces) -> PostgresHome:

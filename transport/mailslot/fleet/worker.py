@@ -90,7 +90,7 @@ class FleetWorker:
             check_schema(connection)
         with as_input_error():
             self._clock.read()
-        _ = self._master.name
+        self._master.newest()
 
     async def _read_clock(self) -> None:
         while True:

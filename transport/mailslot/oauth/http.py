@@ -72,7 +72,7 @@ class TokenHttp:
         self.skew = 0.0
         self._clock = clock
         self._timeout = timeout
-        context = _ssl_context(ca_file)
+        context = make_ssl_context(ca_file)
         self._via_proxy = _http_client(context, timeout, trust_env=trust_env)
         self._direct = _http_client(context, timeout, trust_env=False)
 
@@ -177,7 +177,12 @@ def _mask_refusal(members: Mapping[str, object], redactor: Redactor, kept: Colle
     }
 
 
-def _ssl_context(ca_file: Path | None) -> ssl.SSLContext:
+def make_ssl_context(ca_file: Path | None) -> ssl.SSLContext:
+    """Return a context that trusts the system's certificate authorities, and those in a file, TLS 1.2 or newer.
+
+    Raises:
+        InputError: the file cannot be used.
+    """
     if ca_file is None:
         context = ssl.create_default_context()
         context.minimum_version = ssl.TLSVersion.TLSv1_2

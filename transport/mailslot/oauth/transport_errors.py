@@ -29,15 +29,15 @@ _UNSENT = (
 _SENTENCES: Final[tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...]] = (
     (
         (socket.gaierror, UnicodeError),
-        "The token service {host} was not found: the name service knows no address for it.",
+        "The {service} was not found: the name service knows no address for it.",
     ),
-    (ssl.SSLError, "Encryption with the token service {host} could not be agreed upon."),
-    (ConnectionRefusedError, "The token service {host} refuses connections."),
-    (httpx2.ProxyError, "The proxy on the way to the token service {host} refused."),
-    ((httpx2.ConnectTimeout, httpx2.PoolTimeout), "The token service {host} did not answer in time."),
-    ((httpx2.TimeoutException, TimeoutError), "The token service {host} fell silent."),
-    (httpx2.RemoteProtocolError, "The token service {host} broke the connection off, or does not speak HTTP."),
-    (httpx2.ConnectError, "The token service {host} could not be reached over the network."),
+    (ssl.SSLError, "Encryption with the {service} could not be agreed upon."),
+    (ConnectionRefusedError, "The {service} refuses connections."),
+    (httpx2.ProxyError, "The proxy on the way to the {service} refused."),
+    ((httpx2.ConnectTimeout, httpx2.PoolTimeout), "The {service} did not answer in time."),
+    ((httpx2.TimeoutException, TimeoutError), "The {service} fell silent."),
+    (httpx2.RemoteProtocolError, "The {service} broke the connection off, or does not speak HTTP."),
+    (httpx2.ConnectError, "The {service} could not be reached over the network."),
 )
 
 _NOT_YET_VALID, _EXPIRED = 9, 10  # OpenSSL's verification results
@@ -45,7 +45,7 @@ _NOT_YET_VALID, _EXPIRED = 9, 10  # OpenSSL's verification results
 
 def transport_error(error: Exception, host: str) -> TokenServiceError:
     """Return the error for an exception of the HTTP client."""
-    cause, sentence, detail = _explain(error, host)
+    cause, sentence, detail = explain(error, f"token service {host}")
     return TokenServiceError(
         sentence,
         cause=cause,
@@ -55,32 +55,38 @@ def transport_error(error: Exception, host: str) -> TokenServiceError:
     )
 
 
-def _explain(error: Exception, host: str) -> tuple[str, str, str]:
+def explain(error: Exception, service: str) -> tuple[str, str, str]:
+    """Return the cause, the sentence and the detail for an exception of the HTTP client.
+
+    Args:
+        error: the exception.
+        service: what did not answer, such as ``"token service login.example.com"``.
+    """
     roots = list(_error_chain(error))
     for root in roots:
         if isinstance(root, ssl.SSLCertVerificationError):
-            return _certificate_error(root, host)
+            return _certificate_error(root, service)
     for kind, sentence in _SENTENCES:
         for root in roots:
             if isinstance(root, kind):
                 return (
                     "token_service_unreachable",
-                    sentence.format(host=host),
+                    sentence.format(service=service),
                     shorten(f"{type(root).__name__}: {root}"),
                 )
-    return "token_service_unreachable", f"The connection to the token service {host} was lost.", shorten(repr(error))
+    return "token_service_unreachable", f"The connection to the {service} was lost.", shorten(repr(error))
 
 
-def _certificate_error(error: ssl.SSLCertVerificationError, host: str) -> tuple[str, str, str]:
+def _certificate_error(error: ssl.SSLCertVerificationError, service: str) -> tuple[str, str, str]:
     detail = f"{shorten(error.verify_message)} (verification result {error.verify_code})"
     if error.verify_code == _NOT_YET_VALID:
         return (
             "clock_wrong",
-            f"By this device's clock the certificate of the token service {host} is not valid yet: the clock is wrong.",
+            f"By this device's clock the certificate of the {service} is not valid yet: the clock is wrong.",
             detail,
         )
     why = "has expired, or this device's clock is wrong" if error.verify_code == _EXPIRED else "is not trusted"
-    return "token_service_unreachable", f"The certificate of the token service {host} {why}.", detail
+    return "token_service_unreachable", f"The certificate of the {service} {why}.", detail
 
 
 def _error_chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -82,7 +82,7 @@ class TokenSources:
             )
             return await self._cached(record, key, make)
         except MailError as error:
-            if grant is not None or error.cause == "token_store_unreadable":
+            if grant is not None or error.cause.startswith("token_store_"):
                 return UnavailableTokenSource(error)
             # Other missing settings are reported when a token is obtained.
             sentence = "No token has been obtained yet."

@@ -22,11 +22,14 @@ _REASONS: Final = {
     errno.EIO: "the disk reports a fault",
 }
 
+_FOR_A_WHILE: Final = {errno.EHOSTUNREACH: "token_store_unreachable", errno.EBUSY: "token_store_busy"}
+"""What is said by the database of a fleet (`mailslot.fleet.postgres.errors`), and passes."""
+
 
 class VaultError(MailError):
     """The vault could not be read, written or locked; its contents are unharmed.
 
-    Its cause is `token_store_unreadable`, `token_store_unwritable` or `token_store_busy`.
+    Its cause is `token_store_unreadable`, `token_store_unreachable`, `token_store_unwritable` or `token_store_busy`.
     """
 
     def __init__(self, message: str, *, cause: str, retryable: bool = False, detail: str = "") -> None:
@@ -47,13 +50,20 @@ def unwritable_error(message: str, detail: str = "") -> VaultError:
     return VaultError(message, cause="token_store_unwritable", detail=detail)
 
 
+def read_error(name: object, error: OSError) -> VaultError:
+    """Return the error for what cannot be read: for good, or, where it is in a database, at the moment."""
+    cause = _FOR_A_WHILE.get(error.errno or 0, "token_store_unreadable")
+    sentence = f"{name} cannot be read: {reason_of(error)}."
+    return VaultError(sentence, cause=cause, retryable=cause != "token_store_unreadable", detail=str(error))
+
+
 @contextmanager
 def reading(path: Path) -> Generator[None]:
-    """Convert an `OSError` while reading `path` to `token_store_unreadable`."""
+    """Convert an `OSError` while reading `path`; see `read_error`."""
     try:
         yield
     except OSError as error:
-        raise unreadable_error(f"{path} cannot be read: {reason_of(error)}.", str(error)) from error
+        raise read_error(path, error) from error
 
 
 @contextmanager

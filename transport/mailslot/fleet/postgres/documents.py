@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.fleet.postgres.database import CommitInDoubtError, DeviceGoneError
 from mailslot.fleet.postgres.errors import DatabaseError, as_os_error
+from mailslot.fleet.postgres.keys import TenantKeys
 from mailslot.fleet.postgres.leases import LeaseLostError
 from mailslot.fleet.postgres.rows import DeviceRows
+from mailslot.fleet.postgres.seals import READ_SEALED, SEALED_FOLDER, Seals
 from mailslot.vault.errors import LostHomeError, VaultError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
+    from mailslot.fleet.master_key import MasterKey
     from mailslot.fleet.postgres.database import DeviceId, FleetDatabase
     from mailslot.fleet.postgres.leases import HeldLeases
 
@@ -30,15 +33,22 @@ _WRITE: Final = (
 class PostgresDocuments:
     """The documents of a device; see `mailslot.vault.documents.Documents`.
 
-    A change is a transaction from the beginning of the outermost `exclusive` block of a thread to its end.
+    A change is a transaction from the beginning of the outermost `exclusive` block of a thread to its end. Documents
+    with secrets are sealed (`mailslot.fleet.postgres.seals`).
 
     Args:
         database: the database.
         device: the device.
         leases: the leases of this process on the device.
+        master: the master key.
+
+    Attributes:
+        keys: the keys of the tenant.
     """
 
-    def __init__(self, database: FleetDatabase, device: DeviceId, leases: HeldLeases) -> None:
+    def __init__(self, database: FleetDatabase, device: DeviceId, leases: HeldLeases, master: MasterKey) -> None:
+        self.keys: Final = TenantKeys(self.ask, device, master)
+        self._seals = Seals(device, self.keys)
         self._database = database
         self._device = device
         self._leases = leases
@@ -49,12 +59,46 @@ class PostgresDocuments:
         return Path(str(self._device), name)
 
     def read(self, name: str, limit: int) -> bytes | None:
-        """Return a document; None if there is none."""
-        query = "SELECT octets FROM documents WHERE device = %(device)s AND name = %(name)s"
-        octets: bytes | None = self.ask(lambda rows: rows.value(query, name=name))
+        """Return a document; None if there is none.
+
+        Raises:
+            VaultError: it is one with secrets, and not what was written last; or the key cannot be used.
+        """
+        if name.startswith(SEALED_FOLDER):
+            octets = self._read_sealed(name)
+        else:
+            query = "SELECT octets FROM documents WHERE device = %(device)s AND name = %(name)s"
+            octets = self.ask(lambda rows: rows.octets(query, name=name))
         if octets is not None and len(octets) > limit:
             raise DatabaseError(errno.EFBIG, "it is larger than allowed")
         return octets
+
+    def _read_sealed(self, name: str) -> bytes | None:
+        def look() -> Any:  # noqa: ANN401 - a row
+            return self.ask(lambda rows: rows.one(READ_SEALED, name=name))
+
+        row = look()
+        while row is not None:
+            try:
+                self._seals.check(name, row)
+            except VaultError:
+                # It may have been re-encrypted since it was read, and its old key dropped.
+                before, row = row, look()
+                if row == before:
+                    raise
+            else:
+                octets: bytes = row["octets"]
+                return octets
+        return None
+
+    def seal(self, name: str) -> bool:
+        """Seal a document that was written before there were seals; return False if it is not there any more."""
+        with self.exclusive():
+            octets = self._read_sealed(name)
+            if octets is None:
+                return False
+            self.replace({name: octets})
+            return True
 
     def names(self, folder: str) -> list[str]:
         """Return the names of the documents directly in a folder, without the folder."""
@@ -148,6 +192,8 @@ class PostgresDocuments:
                     rows.execute("DELETE FROM documents WHERE device = %(device)s AND name = %(name)s", name=name)
                 else:
                     rows.execute(_WRITE, name=name, octets=octets, version=version)
+                if name.startswith(SEALED_FOLDER):
+                    self._seals.write(rows, name, octets, version)
 
     def ask(self, ask: Callable[[DeviceRows], Any]) -> Any:  # noqa: ANN401 - what the question is for
         """Ask something in the transaction of this thread, or else in one that only reads.

@@ -8,7 +8,6 @@ from mailslot.errors import InputError
 from mailslot.fleet.postgres.database import DeviceId, FleetDatabase
 from mailslot.fleet.postgres.documents import PostgresDocuments
 from mailslot.fleet.postgres.errors import DatabaseError, as_input_error, as_os_error
-from mailslot.fleet.postgres.keys import TenantKeys
 from mailslot.fleet.postgres.leases import HeldLeases
 from mailslot.fleet.postgres.rows import DeviceRows
 from mailslot.fleet.postgres.schema import MIGRATIONS, SCHEMA, version_of
@@ -96,8 +95,8 @@ class PostgresHome:
         self.folder: Final = folder
         self.is_local: Final = False
         self.leases: Final = HeldLeases(database, device, keeper)
-        self.documents: Final = PostgresDocuments(database, device, self.leases)
-        self.keys: Final = TenantKeys(self.documents, device, master)
+        self.documents: Final = PostgresDocuments(database, device, self.leases, master)
+        self.keys: Final = self.documents.keys
         self._database = database
         self._address = address
 

@@ -5,35 +5,48 @@ from __future__ import annotations
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from mailslot.errors import InputError
+from mailslot.errors import MailError
+from mailslot.fleet.master_key import WrappedKey
 from mailslot.fleet.postgres.errors import DatabaseError
-from mailslot.vault.errors import unreadable_error, unwritable_error
+from mailslot.vault.errors import VaultError, read_error, unreadable_error, unwritable_error
 from mailslot.vault.keys import Key
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mailslot.fleet.master_key import MasterKey
     from mailslot.fleet.postgres.database import DeviceId
-    from mailslot.fleet.postgres.documents import PostgresDocuments
+    from mailslot.fleet.postgres.rows import DeviceRows
+
+    Ask = Callable[[Callable[[DeviceRows], Any]], Any]
 
 _OCTETS: Final = 32
 _KEPT: Final = 300.0
 """Seconds for which an unwrapped key is kept in memory; a deleted key is gone after that at the latest."""
 
+NEWEST_FIRST: Final = "ORDER BY added_at DESC, id"
+"""The order of a tenant's keys."""
 
-def new_data_key(master: MasterKey, tenant: str) -> tuple[str, str, bytes]:
-    """Return a new data key of a tenant: its id, the name of the master key, and the key, wrapped."""
+
+def new_data_key(master: MasterKey, tenant: str) -> tuple[str, WrappedKey]:
+    """Return a new data key of a tenant: its id, and the key, wrapped."""
     key = Key(os.urandom(_OCTETS))
-    name = master.name
-    return key.id, name, master.wrap(key.octets, _context(tenant))
+    return key.id, master.wrap(key.octets, key_context(tenant))
+
+
+def key_context(tenant: str) -> str:
+    """Return what binds a wrapped key to its tenant."""
+    return f"mailslot tenant {tenant}"
 
 
 class TenantKeys:
     """The data keys of the tenant of a device; see `mailslot.vault.keys.Keys`.
 
     Args:
-        documents: the documents of the device; keys are read in their transaction if there is one.
+        ask: asks the database, in the transaction of this thread if there is one: another connection might not be free
+            before that has ended.
         device: the device.
         master: the master key.
 
@@ -41,10 +54,10 @@ class TenantKeys:
         scope: the names of tenant and device, which are bound to each value.
     """
 
-    def __init__(self, documents: PostgresDocuments, device: DeviceId, master: MasterKey) -> None:
+    def __init__(self, ask: Ask, device: DeviceId, master: MasterKey) -> None:
         self.scope: Final = (device.tenant_name, device.name)
         self.is_provided: Final = True
-        self._documents = documents
+        self._ask = ask
         self._device = device
         self._master = master
         self._mutex = threading.Lock()
@@ -55,47 +68,64 @@ class TenantKeys:
         self._all()
 
     def newest(self) -> Key:
-        """Return the key to encrypt with."""
-        keys = self._all()
-        if not keys:
+        """Return the key to encrypt with.
+
+        The database says which one that is, in the transaction of the change: since those of a device come one after
+        the other, nothing is encrypted with an old key once a device's secrets have been re-encrypted with a new one.
+        """
+        found = self._rows(f"SELECT id FROM data_keys WHERE tenant = %(tenant)s {NEWEST_FIRST} LIMIT 1")
+        if not found:
             raise unreadable_error(
                 f"The key of the tenant {self._device.tenant_name} was deleted, and with it its secrets.",
                 "there is no data key",
             )
-        return keys[0]
+        key = self.find(found[0][0])
+        if key is None:
+            raise unreadable_error(f"The key of the tenant {self._device.tenant_name} is damaged.", "its id is another")
+        return key
 
     def find(self, key_id: str) -> Key | None:
         """Return the key with this id; None if there is none."""
-        return next((key for key in self._all() if key.id == key_id), None)
+        for keys in (self._all, self._load):
+            if (key := next((key for key in keys() if key.id == key_id), None)) is not None:
+                return key
+        return None
 
     def add_new_key(self) -> None:
         """Refuse: a tenant's key is for all its devices."""
-        raise unwritable_error("The key belongs to the tenant, not to this device alone.")
+        raise unwritable_error(
+            "The key belongs to the tenant, not to this device alone: run mailslot fleet rotate-key "
+            f"{self._device.tenant_name}."
+        )
 
     def drop_old_keys(self) -> None:
         """Do nothing: other devices of the tenant may need them."""
 
     def _all(self) -> list[Key]:
         with self._mutex:
-            if self._kept is None or time.monotonic() - self._kept[0] > _KEPT:
-                self._kept = time.monotonic(), self._load()
-            return self._kept[1]
+            kept = self._kept
+        if kept is not None and time.monotonic() - kept[0] <= _KEPT:
+            return kept[1]
+        return self._load()
 
     def _load(self) -> list[Key]:
-        query = "SELECT id, master, wrapped FROM data_keys WHERE tenant = %(tenant)s ORDER BY added_at DESC, id"
+        # Nothing is locked meanwhile: a thread in a transaction must not wait for one that waits for a connection.
+        began = time.monotonic()
+        found = self._rows(f"SELECT master, wrapped FROM data_keys WHERE tenant = %(tenant)s {NEWEST_FIRST}")
+        context = key_context(self._device.tenant_name)
         try:
-            # Another connection might not be free before this thread's transaction has ended.
-            found = self._documents.ask(lambda rows: rows.all(query))
-            context = _context(self._device.tenant_name)
-            return [Key(self._master.unwrap(row["wrapped"], row["master"], context)) for row in found]
+            keys = [Key(self._master.unwrap(WrappedKey(master, wrapped), context)) for master, wrapped in found]
+        except MailError as error:
+            cause = error.cause if error.retryable else "token_store_unreadable"
+            raise VaultError(str(error), cause=cause, retryable=error.retryable, detail=error.detail) from error
+        with self._mutex:
+            if self._kept is None or self._kept[0] < began:
+                self._kept = began, keys
+        return keys
+
+    def _rows(self, query: str) -> list[tuple[Any, ...]]:
+        try:
+            found: list[tuple[Any, ...]] = self._ask(lambda rows: rows.tuples(query))
         except DatabaseError as error:
-            raise unreadable_error(
-                f"The key of the tenant {self._device.tenant_name} cannot be read: {error.strerror}.",
-                str(error.filename),
-            ) from error
-        except InputError as error:
-            raise unreadable_error(str(error), error.detail) from error
-
-
-def _context(tenant: str) -> str:
-    return f"mailslot tenant {tenant}"
+            raise read_error(f"The key of the tenant {self._device.tenant_name}", error) from error
+        return found

@@ -10,8 +10,9 @@ from mailslot.errors import InputError
 from mailslot.fleet.postgres.database import DeviceId
 from mailslot.fleet.postgres.errors import as_input_error
 from mailslot.fleet.postgres.home import WORKERS_GONE_AFTER, check_version
+from mailslot.fleet.postgres.key_registry import owner_transaction
 from mailslot.fleet.postgres.keys import new_data_key
-from mailslot.fleet.postgres.schema import MIGRATIONS, SCHEMA, migrate, version_of
+from mailslot.fleet.postgres.schema import MIGRATIONS, admit_workers_to_engine, migrate, version_of
 from mailslot.fleet.postgres.statistics import read_statistics
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class Registry:
                 check_version(version)
             steps = migrate(connection)
             create_schema(connection)
+            admit_workers_to_engine(connection)
             return steps
 
     def has_keys(self) -> bool:
@@ -80,9 +82,10 @@ class Registry:
                 "INSERT INTO tenants (name) VALUES (%s) ON CONFLICT (name) DO NOTHING RETURNING id", (tenant,)
             ).fetchone()
             if row is not None:
+                key_id, wrapped = new_data_key(master, tenant)
                 connection.execute(
                     "INSERT INTO data_keys (tenant, id, master, wrapped) VALUES (%s, %s, %s, %s)",
-                    (row["id"], *new_data_key(master, tenant)),
+                    (row["id"], key_id, wrapped.master, wrapped.octets),
                 )
             else:
                 row = connection.execute("SELECT id FROM tenants WHERE name = %s FOR SHARE", (tenant,)).fetchone()
@@ -122,6 +125,20 @@ class Registry:
                 (row["tenant"],),
             )
             return gone.rowcount == 1
+
+    def remove_tenant(self, tenant: str) -> int:
+        """Remove a tenant with its data keys and devices, and all that they have; return how many devices it had.
+
+        Raises:
+            InputError: there is no such tenant.
+        """
+        with self._transaction() as connection:
+            row = connection.execute("SELECT id FROM tenants WHERE name = %s FOR UPDATE", (tenant,)).fetchone()
+            if row is None:
+                raise InputError(f"There is no tenant {tenant} in the fleet.", stage="resolve")
+            removed = connection.execute("DELETE FROM devices WHERE tenant = %s", (row["id"],)).rowcount
+            connection.execute("DELETE FROM tenants WHERE id = %s", (row["id"],))
+            return removed
 
     def devices(self, tenant: str | None = None) -> list[DeviceSummary]:
         """Return all devices, or those of one tenant, by name."""
@@ -175,8 +192,5 @@ class Registry:
 
     @contextmanager
     def _transaction(self) -> Generator[Rows]:
-        with as_input_error(), self._database.connection() as connection:
-            check_version(version_of(connection))
-            with connection.transaction():
-                connection.execute("SELECT set_config('search_path', %s, true)", (f"{SCHEMA}, pg_temp",))
-                yield connection
+        with owner_transaction(self._database) as connection:
+            yield connection

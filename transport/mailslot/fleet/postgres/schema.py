@@ -20,6 +20,10 @@ ENGINE_SCHEMA: Final = "mailslot_wakeups"
 ROLE: Final = "mailslot_device"
 """The role of all work for one device. It is no superuser, owns nothing, and cannot read across tenants."""
 
+WORKER_ROLE: Final = "mailslot_worker"
+"""The role of workers. It may take the other role for any tenant, and sees what has to be done for all of them. Users
+that have only the other role are bound to a tenant, which is in the table `database_users`."""
+
 _LOCK: Final = 0x6D61696C
 """The advisory lock under which the tables are changed."""
 
@@ -283,13 +287,50 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE INDEX jobs_open ON jobs (tenant, state, created_at) WHERE state NOT IN ('sent', 'cancelled')",
         "CREATE INDEX mails_open ON mails (tenant, state) WHERE state <> 'done'",
     ),
+    (
+        # The seals of documents with secrets; see `mailslot.fleet.postgres.seals`. One that was removed has none.
+        f"""CREATE TABLE seals (
+            {_OF_DEVICE},
+            name text NOT NULL,
+            generation bigint NOT NULL,
+            key text,
+            seal bytea,
+            PRIMARY KEY (device, name)
+        )""",
+        # Whether each document with secrets must have a seal. Those of tenants that are there already have none yet.
+        "ALTER TABLE tenants ADD COLUMN sealed boolean NOT NULL DEFAULT false",
+        "ALTER TABLE tenants ALTER COLUMN sealed SET DEFAULT true",
+        # Users of the database that work for one tenant only.
+        """CREATE TABLE database_users (
+            tenant bigint NOT NULL REFERENCES tenants ON DELETE CASCADE,
+            name text NOT NULL PRIMARY KEY
+        )""",
+        """CREATE FUNCTION tenant_of_user() RETURNS bigint LANGUAGE sql STABLE SECURITY DEFINER
+            SET search_path = mailslot, pg_temp AS
+            'SELECT tenant FROM database_users WHERE name = session_user'""",
+        f"""CREATE OR REPLACE FUNCTION find_device(
+            tenant_name text, device_name text, OUT tenant bigint, OUT device bigint)
+            RETURNS SETOF record LANGUAGE sql STABLE SECURITY DEFINER SET search_path = mailslot, pg_temp AS
+            $$SELECT devices.tenant, devices.id FROM devices JOIN tenants ON tenants.id = devices.tenant
+              WHERE tenants.name = tenant_name AND devices.name = device_name
+              AND (pg_has_role(session_user, '{WORKER_ROLE}', 'MEMBER') OR devices.tenant = tenant_of_user())$$""",
+    ),
 )
+
+_TENANT: Final = (
+    f"(SELECT CASE WHEN pg_has_role(session_user, '{WORKER_ROLE}', 'MEMBER') "
+    f"THEN nullif(current_setting('mailslot.tenant', true), '')::bigint ELSE {SCHEMA}.tenant_of_user() END)"
+)
+"""The tenant whose rows exist; whoever is a user of one tenant cannot choose another. Asked once for each query."""
 
 _TENANT_COLUMNS: Final = {"tenants": "id"}
 """The column with the tenant in the tables where it is not ``tenant``."""
 
-_READ_ONLY: Final = frozenset({"tenants", "devices", "data_keys"})
+_READ_ONLY: Final = frozenset({"tenants", "devices", "data_keys", "database_users"})
 """The tables that a device's work may read and not write."""
+
+_ALL_TENANTS: Final = {"tenants": "SELECT", "devices": "SELECT", "tasks": "SELECT, UPDATE"}
+"""What a worker may do with the rows of all tenants, to find what is due."""
 
 
 def migrate(connection: Connection[dict[str, Any]]) -> int:
@@ -306,8 +347,11 @@ def migrate(connection: Connection[dict[str, Any]]) -> int:
         for statements in MIGRATIONS[version:]:
             for statement in statements:
                 connection.execute(statement.encode())
-        _create_role(connection)
+        _create_role(connection, ROLE)
+        _create_role(connection, WORKER_ROLE)
+        _grant_role(connection, ROLE, WORKER_ROLE)
         _secure(connection)
+        _admit_workers(connection)
         if version == 0:
             connection.execute("INSERT INTO schema_version (version) VALUES (%s)", (len(MIGRATIONS),))
         else:
@@ -333,17 +377,29 @@ def tables(connection: Connection[dict[str, Any]]) -> list[str]:
     return [row["tablename"] for row in found]
 
 
-def _create_role(connection: Connection[dict[str, Any]]) -> None:
-    """Create the role, which other databases of the same server may have created already."""
+def admit_workers_to_engine(connection: Connection[dict[str, Any]]) -> None:
+    """Let workers use the tables of the engine, which have no rows of tenants."""
+    connection.execute(f"GRANT USAGE ON SCHEMA {ENGINE_SCHEMA} TO {WORKER_ROLE}")
+    for rights in ("SELECT, INSERT, UPDATE, DELETE ON ALL TABLES", "USAGE ON ALL SEQUENCES"):
+        connection.execute(f"GRANT {rights} IN SCHEMA {ENGINE_SCHEMA} TO {WORKER_ROLE}".encode())
+
+
+def _create_role(connection: Connection[dict[str, Any]], role: str) -> None:
+    """Create a role, which other databases of the same server may have created already, and be one of it."""
     connection.execute(
-        f"DO $$ BEGIN CREATE ROLE {ROLE} NOLOGIN NOBYPASSRLS; "
-        "EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$"
+        f"DO $$ BEGIN CREATE ROLE {role} NOLOGIN NOBYPASSRLS; "
+        "EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$".encode()
     )
+    _grant_role(connection, role, "current_user")
+
+
+def _grant_role(connection: Connection[dict[str, Any]], role: str, to: str) -> None:
     # Who has not created the role may not grant it, but may have got it from who has.
+    name = to if to == "current_user" else f"'{to}'"
     connection.execute(
-        f"DO $$ BEGIN EXECUTE 'GRANT {ROLE} TO ' || quote_ident(current_user); "
-        f"EXCEPTION WHEN insufficient_privilege THEN IF NOT pg_has_role(current_user, '{ROLE}', 'MEMBER') THEN RAISE; "
-        "END IF; END $$"
+        f"DO $$ BEGIN EXECUTE 'GRANT {role} TO ' || quote_ident({name}); "
+        f"EXCEPTION WHEN insufficient_privilege THEN IF NOT pg_has_role({name}, '{role}', 'MEMBER') THEN RAISE; "
+        "END IF; END $$".encode()
     )
 
 
@@ -357,7 +413,13 @@ def _secure(connection: Connection[dict[str, Any]]) -> None:
         connection.execute(f"GRANT {rights} ON {table} TO {ROLE}".encode())
         connection.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY".encode())
         connection.execute(f"DROP POLICY IF EXISTS of_tenant ON {table}".encode())
-        connection.execute(
-            f"CREATE POLICY of_tenant ON {table} "
-            f"USING ({column} = nullif(current_setting('mailslot.tenant', true), '')::bigint)".encode()
-        )
+        connection.execute(f"CREATE POLICY of_tenant ON {table} USING ({column} = {_TENANT})".encode())
+
+
+def _admit_workers(connection: Connection[dict[str, Any]]) -> None:
+    """Let workers see what is due for all tenants, and say that they have looked."""
+    connection.execute(f"GRANT UPDATE (scanned_at) ON schema_version TO {WORKER_ROLE}")
+    for table, rights in _ALL_TENANTS.items():
+        connection.execute(f"GRANT {rights} ON {table} TO {WORKER_ROLE}".encode())
+        connection.execute(f"DROP POLICY IF EXISTS of_workers ON {table}".encode())
+        connection.execute(f"CREATE POLICY of_workers ON {table} TO {WORKER_ROLE} USING (true)".encode())

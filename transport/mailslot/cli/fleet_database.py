@@ -1,0 +1,32 @@
+"""The database of a fleet, as ``mailslot fleet`` names it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mailslot.errors import InputError
+from mailslot.fleet.opening import open_database
+
+if TYPE_CHECKING:
+    import typer
+
+    from mailslot.fleet.postgres.database import FleetDatabase
+
+DATABASE: Final = "MAILSLOT_DATABASE"
+
+
+def open_fleet(context: typer.Context, connections: int | None = None) -> FleetDatabase:
+    """Return the database that ``--database`` or the environment names.
+
+    Args:
+        context: the context of a command of ``mailslot fleet``.
+        connections: the maximum of connections; None for what one device needs.
+
+    Raises:
+        InputError: none is named, or the name cannot be used.
+    """
+    if not context.obj:
+        raise InputError(
+            f"Name the fleet's database: --database postgresql://HOST/DATABASE, or {DATABASE}.", stage="resolve"
+        )
+    return open_database(context.obj, connections)

@@ -1,0 +1,138 @@
+"""Exchange of keys: all data keys are wrapped by another master key, or a tenant gets another data key.
+
+Each step is a transaction of its own, after which every secret can be read. Whoever is killed between two steps leaves
+nothing to repair: the same command goes on where it was stopped. Workers may run meanwhile.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mailslot.errors import InputError, MailError
+from mailslot.fleet.postgres.documents import PostgresDocuments
+from mailslot.fleet.postgres.key_registry import KeyRegistry
+from mailslot.fleet.postgres.keys import key_context, new_data_key
+from mailslot.fleet.postgres.leases import HeldLeases
+from mailslot.vault.vault import Vault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mailslot.fleet.master_key import MasterKey
+    from mailslot.fleet.postgres.database import DeviceId, FleetDatabase
+    from mailslot.fleet.postgres.key_registry import DataKey
+
+
+def rewrap_keys(database: FleetDatabase, master: MasterKey, on_step: Callable[[str], None] = lambda _: None) -> int:
+    """Wrap all data keys with the newest master key; return how many were wrapped by another one.
+
+    Args:
+        database: the database, whose user owns its tables.
+        master: the newest master key and the old ones.
+        on_step: called after each step with what was done.
+
+    Raises:
+        MailError: a key cannot be unwrapped; all others are wrapped anew. Or the master key cannot be used.
+    """
+    registry, newest = KeyRegistry(database), master.newest()
+    failures: list[MailError] = []
+    count = 0
+    for key in registry.all():
+        if key.wrapped.master == newest:
+            continue
+        try:
+            count += _rewrap(registry, key, master)
+        except MailError as error:
+            if error.retryable:
+                raise
+            failures.append(error)
+        else:
+            on_step(f"{key.tenant} {key.id}")
+    if failures:
+        raise failures[0]
+    return count
+
+
+def _rewrap(registry: KeyRegistry, key: DataKey, master: MasterKey) -> bool:
+    context = key_context(key.tenant)
+    octets = master.unwrap(key.wrapped, context)
+    fresh = master.wrap(octets, context)
+    if master.unwrap(fresh, context) != octets:
+        raise InputError(
+            f"The new master key does not return the key of {key.tenant} that it has wrapped: nothing was changed.",
+            stage="token",
+            cause="token_store_unreadable",
+        )
+    return registry.replace(key, fresh)
+
+
+def rotate_tenant_key(
+    database: FleetDatabase, tenant: str, master: MasterKey, on_step: Callable[[str], None] = lambda _: None
+) -> int:
+    """Re-encrypt all secrets of a tenant with a new data key, and drop the old one.
+
+    If a tenant has two keys, this was begun before and goes on with the newest. Secrets that cannot be read are left as
+    they are; then no key is dropped.
+
+    Args:
+        database: the database, whose user owns its tables.
+        tenant: the name of the tenant.
+        master: the master key.
+        on_step: called after each step with what was done.
+
+    Returns:
+        how many secrets were re-encrypted now.
+
+    Raises:
+        MailError: there is no such tenant, or a secret or key cannot be used.
+    """
+    registry = KeyRegistry(database)
+    keys = registry.all(tenant)
+    if not keys:
+        raise InputError(f"There is no tenant {tenant} in the fleet.", stage="resolve")
+    if tenant in registry.unsealed_tenants():
+        seal_tenant(database, tenant, master)
+    if len(keys) == 1 and registry.add(tenant, *new_data_key(master, tenant)):
+        on_step("a key was added")
+    failures: list[MailError] = []
+    count = 0
+    # A device that is added from now on has the new key.
+    for device in registry.devices(tenant):
+        documents = _documents(database, device, master)
+        try:
+            count += Vault(documents, documents.keys).rotate()
+        except MailError as error:
+            if device not in registry.devices(tenant):
+                continue
+            if error.retryable:
+                raise
+            failures.append(error)
+        else:
+            on_step(str(device))
+    if failures:
+        raise failures[0]
+    registry.drop_old(tenant)
+    on_step("the old key was dropped")
+    return count
+
+
+def seal_tenant(database: FleetDatabase, tenant: str, master: MasterKey) -> int:
+    """Seal the documents of a tenant that were written before there were seals; return how many.
+
+    What is there now counts as what was written last.
+
+    Raises:
+        MailError: the key cannot be used.
+    """
+    registry = KeyRegistry(database)
+    count = 0
+    for device in registry.devices(tenant):
+        documents = _documents(database, device, master)
+        for name in registry.unsealed_documents(device):
+            count += documents.seal(name)
+    registry.demand_seals(tenant)
+    return count
+
+
+def _documents(database: FleetDatabase, device: DeviceId, master: MasterKey) -> PostgresDocuments:
+    return PostgresDocuments(database, device, HeldLeases(database, device), master)

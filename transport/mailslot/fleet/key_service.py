@@ -1,0 +1,151 @@
+"""Requests to a key service: JSON over HTTP, with limits on time and memory for every answer.
+
+Addresses are https, or http on a loopback address, for which no proxy is used. Redirects are not followed: the token
+would go to another server.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
+
+from mailslot.errors import InputError, MailError
+from mailslot.oauth.endpoint_url import host_of, is_loopback
+from mailslot.vault import durable
+from mailslot.wire.redact import Redactor
+from mailslot.wire.secret import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import httpx2
+
+TIMEOUT: Final = 10.0
+"""Seconds for each step of a request; the whole takes at most twice as long once the answer has begun."""
+
+_MAX_BODY: Final = 64 * 1024
+_MAX_TOKEN_FILE: Final = 16 * 1024
+
+
+class KeyServiceError(MailError):
+    """A key service does not answer, or refuses. Nothing was changed.
+
+    Attributes:
+        is_away: whether it could not answer now, so that nothing follows for what it has answered before.
+    """
+
+    def __init__(self, message: str, *, is_away: bool, detail: str = "") -> None:
+        super().__init__(message, stage="token", cause="token_store_unreachable", retryable=True, detail=detail)
+        self.is_away = is_away
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a key service has answered.
+
+    Attributes:
+        status: the HTTP status.
+        members: the JSON object; empty if there is none.
+        errors: what it says about an error, without secrets of the request.
+    """
+
+    status: int
+    members: Mapping[str, Any]
+    errors: str
+
+
+class KeyServiceClient:
+    """Sends requests with a token; any number of threads may use it.
+
+    Args:
+        token_file: the file with the token, read for each request, since an agent may replace it.
+        ca_file: a file of certificate authorities in PEM to trust besides the system's.
+        timeout: seconds for each step.
+    """
+
+    def __init__(self, token_file: Path, ca_file: Path | None = None, *, timeout: float = TIMEOUT) -> None:
+        self.token_file: Final = token_file
+        self._ca_file = ca_file
+        self._timeout = timeout
+        self._mutex = threading.Lock()
+        self._http: httpx2.Client | None = None
+
+    def send(self, method: Literal["GET", "POST"], url: str, body: Mapping[str, str] | None = None) -> Answer:
+        """Send a request, and return the answer, whatever its status.
+
+        Args:
+            method: the method.
+            url: the address.
+            body: the members of the JSON object to send; its values are secret.
+
+        Raises:
+            InputError: the token or the authorities cannot be read.
+            KeyServiceError: there was no answer.
+        """
+        import httpx2  # noqa: PLC0415 - a fleet without a key service does without it
+
+        from mailslot.oauth import transport_errors  # noqa: PLC0415
+
+        token, host = self._read_token(), host_of(url)
+        octets = bytearray()
+        try:
+            headers = {"X-Vault-Token": token.reveal(), "Accept": "application/json", "Accept-Encoding": "identity"}
+            with self._client(url).stream(method, url, json=body, headers=headers) as response:
+                self._read_body(response, octets)
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError, UnicodeError) as error:
+            _, sentence, detail = transport_errors.explain(error, f"key service {host}")
+            raise KeyServiceError(sentence, is_away=True, detail=detail) from error
+        redactor = Redactor()
+        for secret in (token, *map(Secret, (body or {}).values())):
+            redactor.add(secret)
+        return _parse(response.status_code, bytes(octets), redactor)
+
+    def _client(self, url: str) -> httpx2.Client:
+        import httpx2  # noqa: PLC0415 - as above
+
+        from mailslot.oauth.http import make_ssl_context  # noqa: PLC0415
+
+        with self._mutex:
+            if self._http is None:
+                self._http = httpx2.Client(
+                    verify=make_ssl_context(self._ca_file),
+                    timeout=self._timeout,
+                    follow_redirects=False,
+                    trust_env=not is_loopback(url),
+                    headers={"User-Agent": "mailslot"},
+                )
+            return self._http
+
+    def _read_body(self, response: httpx2.Response, octets: bytearray) -> None:
+        end = time.monotonic() + self._timeout
+        for piece in response.iter_raw():
+            octets += piece
+            if len(octets) > _MAX_BODY or time.monotonic() > end:
+                raise OSError("its answer does not end")
+
+    def _read_token(self) -> Secret:
+        try:
+            octets = durable.read(self.token_file, _MAX_TOKEN_FILE)
+            token = "" if octets is None else octets.decode("ascii").strip()
+        except (OSError, ValueError) as error:
+            raise self._token_error(f"cannot be read: {getattr(error, 'strerror', None) or 'it is no text'}") from error
+        if not token.isprintable() or not token:
+            raise self._token_error("is missing or empty")
+        return Secret(token)
+
+    def _token_error(self, reason: str) -> InputError:
+        sentence = f"The token for the key service, {self.token_file}, {reason}."
+        return InputError(sentence, stage="token", cause="token_store_unreachable")
+
+
+def _parse(status: int, octets: bytes, redactor: Redactor) -> Answer:
+    from mailslot.oauth.response_body import parse_json_object  # noqa: PLC0415 - as above
+    from mailslot.oauth.token_errors import shorten  # noqa: PLC0415
+
+    members = parse_json_object(octets) or {}
+    errors = members.get("errors")
+    texts = cast("list[object]", errors) if isinstance(errors, list) else []
+    return Answer(status, members, shorten(redactor.mask(" ".join(map(str, texts)))))

@@ -1,0 +1,156 @@
+"""All data keys of a fleet: what their exchange does in the database, as the owner of the tables."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mailslot.errors import InputError
+from mailslot.fleet.master_key import WrappedKey
+from mailslot.fleet.postgres.database import DeviceId
+from mailslot.fleet.postgres.errors import as_input_error
+from mailslot.fleet.postgres.home import check_version
+from mailslot.fleet.postgres.keys import NEWEST_FIRST
+from mailslot.fleet.postgres.schema import SCHEMA, version_of
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from mailslot.fleet.postgres.database import FleetDatabase, Rows
+
+
+@dataclass(frozen=True, slots=True)
+class DataKey:
+    """A data key of a tenant.
+
+    Attributes:
+        tenant: the name of the tenant.
+        id: its id.
+        wrapped: the key, wrapped.
+        added_at: when it was added, in seconds since 1970.
+    """
+
+    tenant: str
+    id: str
+    wrapped: WrappedKey
+    added_at: float
+
+
+class KeyRegistry:
+    """The data keys of all tenants. Every method blocks, and may raise `InputError` if the database cannot be used.
+
+    Args:
+        database: the database, whose user owns its tables.
+    """
+
+    def __init__(self, database: FleetDatabase) -> None:
+        self._database = database
+
+    def all(self, tenant: str | None = None) -> list[DataKey]:
+        """Return the keys of all tenants, or of one, the newest of each tenant first."""
+        with self._transaction() as connection:
+            found = connection.execute(
+                "SELECT name, data_keys.id, master, wrapped, extract(epoch FROM data_keys.added_at)::float AS at "
+                "FROM data_keys JOIN tenants ON tenants.id = tenant "
+                "WHERE %(tenant)s::text IS NULL OR name = %(tenant)s "
+                "ORDER BY name, data_keys.added_at DESC, data_keys.id",
+                {"tenant": tenant},
+            ).fetchall()
+        return [DataKey(row["name"], row["id"], WrappedKey(row["master"], row["wrapped"]), row["at"]) for row in found]
+
+    def replace(self, key: DataKey, fresh: WrappedKey) -> bool:
+        """Replace what a key is wrapped in; return False if it has changed or gone meanwhile."""
+        with self._transaction() as connection:
+            changed = connection.execute(
+                "UPDATE data_keys SET master = %s, wrapped = %s FROM tenants "
+                "WHERE tenants.id = tenant AND name = %s AND data_keys.id = %s AND master = %s AND wrapped = %s",
+                (fresh.master, fresh.octets, key.tenant, key.id, key.wrapped.master, key.wrapped.octets),
+            )
+            return changed.rowcount == 1
+
+    def add(self, tenant: str, key_id: str, wrapped: WrappedKey) -> bool:
+        """Add the newest key of a tenant; return False if it has one more than its only one already."""
+        with self._transaction() as connection:
+            number = _lock(connection, tenant)
+            added = connection.execute(
+                # The database's clock may have been set back.
+                "INSERT INTO data_keys (tenant, id, master, wrapped, added_at) SELECT tenant, %s, %s, %s, "
+                "greatest(now(), max(added_at) + interval '1 ms') FROM data_keys WHERE tenant = %s GROUP BY tenant "
+                "HAVING count(*) = 1",
+                (key_id, wrapped.master, wrapped.octets, number),
+            )
+            return added.rowcount == 1
+
+    def drop_old(self, tenant: str) -> int:
+        """Drop all keys of a tenant but the newest, unless a document has a seal with one; return how many."""
+        with self._transaction() as connection:
+            number = _lock(connection, tenant)
+            newest = connection.execute(
+                f"SELECT id FROM data_keys WHERE tenant = %s {NEWEST_FIRST} LIMIT 1", (number,)
+            ).fetchone()
+            assert newest is not None  # noqa: S101 - a tenant has a key as long as it is there
+            dropped = connection.execute(
+                "DELETE FROM data_keys WHERE tenant = %(tenant)s AND id <> %(newest)s AND NOT EXISTS "
+                "(SELECT FROM seals WHERE seals.tenant = %(tenant)s AND key <> %(newest)s)",
+                {"tenant": number, "newest": newest["id"]},
+            )
+            return dropped.rowcount
+
+    def devices(self, tenant: str) -> list[DeviceId]:
+        """Return the devices of a tenant, by name."""
+        with self._transaction() as connection:
+            found = connection.execute(
+                "SELECT devices.name, devices.tenant, devices.id FROM devices JOIN tenants ON tenants.id = tenant "
+                "WHERE tenants.name = %s ORDER BY devices.name",
+                (tenant,),
+            ).fetchall()
+        return [DeviceId(tenant, row["name"], row["tenant"], row["id"]) for row in found]
+
+    def unsealed_tenants(self) -> list[str]:
+        """Return the tenants whose documents may have no seals, since they were written before there were any."""
+        with self._transaction() as connection:
+            found = connection.execute("SELECT name FROM tenants WHERE NOT sealed ORDER BY name").fetchall()
+        return [row["name"] for row in found]
+
+    def unsealed_documents(self, device: DeviceId) -> list[str]:
+        """Return the names of a device's documents with secrets that have no seal."""
+        with self._transaction() as connection:
+            found = connection.execute(
+                "SELECT name FROM documents WHERE device = %s AND starts_with(name, 'vault/') AND NOT EXISTS "
+                "(SELECT FROM seals WHERE seals.device = documents.device AND seals.name = documents.name)",
+                (device.number,),
+            ).fetchall()
+        return [row["name"] for row in found]
+
+    def demand_seals(self, tenant: str) -> None:
+        """Let each document of a tenant need a seal from now on."""
+        with self._transaction() as connection:
+            connection.execute("UPDATE tenants SET sealed = true WHERE name = %s", (tenant,))
+
+    @contextmanager
+    def _transaction(self) -> Generator[Rows]:
+        with owner_transaction(self._database) as connection:
+            yield connection
+
+
+@contextmanager
+def owner_transaction(database: FleetDatabase) -> Generator[Rows]:
+    """Run the block in a transaction of the owner of the tables, who sees the rows of all tenants.
+
+    Raises:
+        InputError: the database cannot be used, or has other tables.
+    """
+    with as_input_error(), database.connection() as connection:
+        check_version(version_of(connection))
+        with connection.transaction():
+            connection.execute("SELECT set_config('search_path', %s, true)", (f"{SCHEMA}, pg_temp",))
+            yield connection
+
+
+def _lock(connection: Rows, tenant: str) -> int:
+    """Let nobody else change the keys of a tenant until the end of the transaction; return its number."""
+    row: Any = connection.execute("SELECT id FROM tenants WHERE name = %s FOR UPDATE", (tenant,)).fetchone()
+    if row is None:
+        raise InputError(f"There is no tenant {tenant} in the fleet.", stage="resolve")
+    return int(row["id"])
