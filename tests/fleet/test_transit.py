@@ -96,7 +96,11 @@ def test_what_is_said_of_a_key_service(service: KeyService, token: Path, caplog:
     with pytest.raises(InputError, match="aes256-gcm96"):
         key.newest()
     token.unlink()
-    with pytest.raises(InputError, match="missing or empty"):
+    with pytest.raises(KeyServiceError, match="missing or empty"):
+        key.newest()
+    key = TransitMasterKey(service.address, KeyServiceClient(token, token))
+    token.write_text(TOKEN)
+    with pytest.raises(KeyServiceError, match="authorities"):
         key.newest()
     assert TOKEN not in caplog.text
 

@@ -94,16 +94,36 @@ def rotate_tenant_key(
         seal_tenant(database, tenant, master)
     if len(keys) == 1 and registry.add(tenant, *new_data_key(master, tenant)):
         on_step("a key was added")
+    count = _reencrypt(database, tenant, master, on_step)
+    registry.drop_old(tenant)
+    if len(registry.all(tenant)) > 1:
+        raise InputError(
+            f"Some secrets of {tenant} need the old key yet: run mailslot fleet rotate-key {tenant} again.",
+            stage="token",
+        )
+    on_step("the old key was dropped")
+    return count
+
+
+def _reencrypt(database: FleetDatabase, tenant: str, master: MasterKey, on_step: Callable[[str], None]) -> int:
+    """Re-encrypt the secrets of all devices of a tenant with its newest key; return how many had another one.
+
+    A device that is added meanwhile has the newest key.
+
+    Raises:
+        MailError: the first error; secrets of other devices are re-encrypted all the same, unless the key or the
+            database cannot be used at the moment.
+    """
+    registry = KeyRegistry(database)
     failures: list[MailError] = []
     count = 0
-    # A device that is added from now on has the new key.
     for device in registry.devices(tenant):
         documents = _documents(database, device, master)
         try:
             count += Vault(documents, documents.keys).rotate()
         except MailError as error:
             if device not in registry.devices(tenant):
-                continue
+                continue  # It was removed meanwhile.
             if error.retryable:
                 raise
             failures.append(error)
@@ -111,8 +131,6 @@ def rotate_tenant_key(
             on_step(str(device))
     if failures:
         raise failures[0]
-    registry.drop_old(tenant)
-    on_step("the old key was dropped")
     return count
 
 

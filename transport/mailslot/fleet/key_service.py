@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 TIMEOUT: Final = 10.0
 """Seconds for each step of a request; the whole takes at most twice as long once the answer has begun."""
 
+_KEPT_OPEN: Final = 2.0
+"""Seconds for which a connection is kept open for the next request."""
+
 _MAX_BODY: Final = 64 * 1024
 _MAX_TOKEN_FILE: Final = 16 * 1024
 
@@ -82,8 +85,7 @@ class KeyServiceClient:
             body: the members of the JSON object to send; its values are secret.
 
         Raises:
-            InputError: the token or the authorities cannot be read.
-            KeyServiceError: there was no answer.
+            KeyServiceError: there was no answer, or the token or the authorities cannot be read.
         """
         import httpx2  # noqa: PLC0415 - a fleet without a key service does without it
 
@@ -110,13 +112,21 @@ class KeyServiceClient:
 
         with self._mutex:
             if self._http is None:
-                self._http = httpx2.Client(
-                    verify=make_ssl_context(self._ca_file),
-                    timeout=self._timeout,
-                    follow_redirects=False,
-                    trust_env=not is_loopback(url),
-                    headers={"User-Agent": "mailslot"},
-                )
+                try:
+                    self._http = httpx2.Client(
+                        verify=make_ssl_context(self._ca_file),
+                        timeout=self._timeout,
+                        follow_redirects=False,
+                        trust_env=not is_loopback(url),
+                        # A connection that was idle for long may be closed by the time that it is used again.
+                        limits=httpx2.Limits(max_connections=16, keepalive_expiry=_KEPT_OPEN),
+                        headers={"User-Agent": "mailslot"},
+                    )
+                except InputError as error:
+                    raise KeyServiceError(str(error), is_away=False, detail=error.detail) from error
+                except (ValueError, ImportError, httpx2.InvalidURL) as error:
+                    sentence = "A proxy named in the environment cannot be used."
+                    raise KeyServiceError(sentence, is_away=False, detail=str(error)) from None
             return self._http
 
     def _read_body(self, response: httpx2.Response, octets: bytearray) -> None:
@@ -136,9 +146,9 @@ class KeyServiceClient:
             raise self._token_error("is missing or empty")
         return Secret(token)
 
-    def _token_error(self, reason: str) -> InputError:
-        sentence = f"The token for the key service, {self.token_file}, {reason}."
-        return InputError(sentence, stage="token", cause="token_store_unreachable")
+    def _token_error(self, reason: str) -> KeyServiceError:
+        # An agent may be replacing it at this moment.
+        return KeyServiceError(f"The token for the key service, {self.token_file}, {reason}.", is_away=True)
 
 
 def _parse(status: int, octets: bytes, redactor: Redactor) -> Answer:

@@ -139,8 +139,12 @@ class FileMasterKey:
         try:
             return AESGCM(key.octets).decrypt(nonce, ciphertext, context.encode())
         except (InvalidTag, ValueError):
-            raise self._error(
-                "does not open a tenant's key: it was changed, or moved to another tenant", context
+            raise InputError(
+                f"The master key {self._file} does not open a tenant's key: it was changed, or moved to another "
+                "tenant.",
+                stage="token",
+                cause="token_store_unreadable",
+                detail=context,
             ) from None
 
     def _keys(self) -> list[Key]:
@@ -165,8 +169,9 @@ class FileMasterKey:
             raise self._error(f"is open to other users: run `chmod 600 {self._file}`", stat.filemode(state.st_mode))
 
     def _error(self, reason: str, detail: str) -> InputError:
+        # The secrets are unharmed, and can be read on another machine, or when the key is put back.
         return InputError(
-            f"The master key {self._file} {reason}.", stage="token", cause="token_store_unreadable", detail=detail
+            f"The master key {self._file} {reason}.", stage="token", cause="token_store_unreachable", detail=detail
         )
 
 

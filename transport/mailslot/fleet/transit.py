@@ -67,7 +67,7 @@ class TransitMasterKey:
                 f"The key {self._key} in the key service {self._host} cannot wrap data keys: create one of the type "
                 "aes256-gcm96 that is not derived.",
                 stage="token",
-                cause="token_store_unreadable",
+                cause="token_store_unreachable",
                 detail=f"type {kind!a}, derived {data.get('derived')!a}",
             )
         if not isinstance(version, int):
@@ -94,28 +94,26 @@ class TransitMasterKey:
                 f"A tenant's key was wrapped by {wrapped.master}, which is not the master key {self._address}: name "
                 "that one as the old master key.",
                 stage="token",
-                cause="token_store_unreadable",
+                cause="token_store_unreachable",
             )
         body = {"ciphertext": wrapped.octets.decode(), "associated_data": _base64(context.encode())}
         answer = self._send("decrypt", body)
         if answer.status == 400 and not _is_unknown(answer):
-            too_old = "too old" in answer.errors
-            reason = (
-                f"its version of the key {self._key} is not allowed any more (min_decryption_version)"
-                if too_old
-                else "it was changed, or moved to another tenant"
-            )
-            raise InputError(
-                f"The key service {self._host} does not open a tenant's key: {reason}.",
-                stage="token",
-                cause="token_store_unreadable",
-                detail=answer.errors,
-            )
+            raise self._unopened(answer)
         plaintext = self._data(answer, "decrypt").get("plaintext")
         try:
             return b64decode(plaintext if isinstance(plaintext, str) else "?", validate=True)
         except ValueError:
             raise self._no_answer(answer) from None
+
+    def _unopened(self, answer: Answer) -> InputError:
+        if "too old" in answer.errors:
+            reason = f"its version of the key {self._key} is not allowed any more (min_decryption_version)"
+            cause = "token_store_unreachable"
+        else:
+            reason, cause = "it was changed, or moved to another tenant", "token_store_unreadable"
+        sentence = f"The key service {self._host} does not open a tenant's key: {reason}."
+        return InputError(sentence, stage="token", cause=cause, detail=answer.errors)
 
     def _send(self, operation: Literal["encrypt", "decrypt"], body: Mapping[str, str]) -> Answer:
         return self._client.send("POST", f"{self._base}/{operation}/{self._key}", body)

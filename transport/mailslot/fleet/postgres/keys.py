@@ -116,8 +116,9 @@ class TenantKeys:
         try:
             keys = [Key(self._master.unwrap(WrappedKey(master, wrapped), context)) for master, wrapped in found]
         except MailError as error:
-            cause = error.cause if error.retryable else "token_store_unreadable"
-            raise VaultError(str(error), cause=cause, retryable=error.retryable, detail=error.detail) from error
+            passes = error.cause != "token_store_unreadable"
+            cause = "token_store_unreachable" if passes else "token_store_unreadable"
+            raise VaultError(str(error), cause=cause, retryable=passes, detail=error.detail) from error
         with self._mutex:
             if self._kept is None or self._kept[0] < began:
                 self._kept = began, keys
