@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _WAITING: Final = ("queued", "sending", "deferred", "in_doubt")
 
+_IN_COPIES: Final = "Copies of the database from before have its keys, too, as long as the master key is the same."
+
 app = typer.Typer(no_args_is_help=True, help="Keep many devices in one PostgreSQL database.")
 
 Tenant = Annotated[str | None, typer.Option("--tenant", help="Only the devices of this tenant.")]
@@ -78,7 +80,9 @@ def init(context: typer.Context) -> None:
             soft_wrap=True,
         )
         return
-    fleet_keys.check_keys(database, places.open_master_key())
+    newest = fleet_keys.check_keys(database, places.open_master_key())
+    if master is None:
+        console.print(f"The key service can be used: the newest version of its key is {newest}.", highlight=False)
 
 
 @app.command("add")
@@ -115,14 +119,14 @@ def remove(
         number = len(registry.devices(check_name(name)))
         confirm(f"Remove the tenant {name} and its {number} devices with settings, tokens and queues?", yes=yes)
         registry.remove_tenant(name)
-        make_console().print(f"The tenant {name} is removed.", highlight=False)
+        make_console().print(f"The tenant {name} is removed. {_IN_COPIES}", highlight=False)
         return
     tenant, device = parse_device(name)
     if not any(each.device == device for each in registry.devices(tenant)):
         raise InputError(f"There is no device {name} in the fleet.", stage="resolve")
     confirm(f"Remove {name} with its settings, tokens and queue?", yes=yes)
     gone = registry.remove(tenant, device)
-    tail = f" So is the tenant {tenant}, which had no other device." if gone else ""
+    tail = f" So is the tenant {tenant}, which had no other device. {_IN_COPIES}" if gone else ""
     make_console().print(f"{name} is removed.{tail}", highlight=False)
 
 

@@ -32,15 +32,20 @@ def add_to(app: typer.Typer) -> None:
     app.command("forbid")(forbid)
 
 
-def check_keys(database: FleetDatabase, master: MasterKey) -> None:
-    """Check that the master key can be used, and seal what was written before there were seals."""
+def check_keys(database: FleetDatabase, master: MasterKey) -> str:
+    """Seal what was written before there were seals; return the name of the newest master key.
+
+    Raises:
+        MailError: the master key cannot be used.
+    """
     from mailslot.fleet.key_rotation import seal_tenant  # noqa: PLC0415 - it needs the extra
     from mailslot.fleet.postgres.key_registry import KeyRegistry  # noqa: PLC0415
 
-    master.newest()
+    newest = master.newest()
     for tenant in KeyRegistry(database).unsealed_tenants():
         count = seal_tenant(database, tenant, master)
         make_console().print(f"Documents with secrets of {tenant} that are sealed now: {count}.", highlight=False)
+    return newest
 
 
 def keys(context: typer.Context, *, as_json: Json = False) -> None:
