@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from lab.process import free_ports, running, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from mailslot.fleet.postgres.home import PostgresHome
 
@@ -71,8 +71,8 @@ class Postgres:
 
 
 @contextmanager
-def start_postgres(folder: Path) -> Iterator[Postgres]:
-    """Run a server until the end of the block."""
+def start_postgres(folder: Path, more: Mapping[str, str] | None = None) -> Iterator[Postgres]:
+    """Run a server until the end of the block; `more` are settings besides `SETTINGS`, or in their place."""
     found = programs()
     assert found is not None
     user = USER if os.geteuid() == 0 else None
@@ -90,7 +90,13 @@ def start_postgres(folder: Path) -> Iterator[Postgres]:
         capture_output=True,
     )
     [port] = free_ports(1)
-    settings = {**SETTINGS, "listen_addresses": "127.0.0.1", "port": str(port), "unix_socket_directories": ""}
+    settings = {
+        **SETTINGS,
+        **(more or {}),
+        "listen_addresses": "127.0.0.1",
+        "port": str(port),
+        "unix_socket_directories": "",
+    }
     options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     command = ["/bin/sh", "-c", SERVE, "sh", found / "postgres", "-D", folder / "data", *options]
     with running(command, ports=[port], log=folder.with_suffix(".log"), user=user):
