@@ -9,6 +9,7 @@ from __future__ import annotations
 import ssl
 import time
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Final, Self
 
@@ -180,14 +181,20 @@ def _mask_refusal(members: Mapping[str, object], redactor: Redactor, kept: Colle
 def make_ssl_context(ca_file: Path | None) -> ssl.SSLContext:
     """Return a context that trusts the system's certificate authorities, and those in a file, TLS 1.2 or newer.
 
+    Without a file, it is the same one each time.
+
     Raises:
         InputError: the file cannot be used.
     """
-    if ca_file is None:
-        context = ssl.create_default_context()
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        return context
-    return context_trusting(ca_file, stage="token")
+    return _default_context() if ca_file is None else context_trusting(ca_file, stage="token")
+
+
+@lru_cache(maxsize=1)
+def _default_context() -> ssl.SSLContext:
+    # Not the one for mail servers: the client offers the protocols of the web in it.
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
 
 
 def _http_client(context: ssl.SSLContext, timeout: float, *, trust_env: bool) -> httpx2.AsyncClient:
