@@ -75,6 +75,7 @@ class PollReport:
         retryable: whether the failure may be temporary.
         notes: sentences about anything else that a person should know.
         pause: seconds that must pass before the next sign-in; 0.0 if the server does not require any.
+        contacted: whether the server was contacted, or could not be because settings are missing.
     """
 
     record: str
@@ -93,6 +94,7 @@ class PollReport:
     retryable: bool = False
     notes: list[str] = field(default_factory=list[str])
     pause: float = 0.0
+    contacted: bool = False
 
     @property
     def ok(self) -> bool:

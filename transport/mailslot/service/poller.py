@@ -9,7 +9,7 @@ the server or in the spool, and the ledger knows which mails were handled.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.diagnosis.catalogue import explain
 from mailslot.diagnosis.classify import diagnose
@@ -29,7 +29,7 @@ from mailslot.spool.errors import SpoolError
 from mailslot.spool.limits import format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from mailslot.pop3.listing import Entry
     from mailslot.service.device import Device
@@ -65,7 +65,13 @@ logger = logging.getLogger(__name__)
 
 
 async def poll_once(
-    device: Device, record: str, pipeline: Pipeline, *, retry_set_aside: bool = False, wait: float = 0.0
+    device: Device,
+    record: str,
+    pipeline: Pipeline,
+    *,
+    retry_set_aside: bool = False,
+    wait: float = 0.0,
+    stores_report: bool = True,
 ) -> PollReport:
     """Fetch the new mail in a record's maildrop, and handle it.
 
@@ -75,6 +81,8 @@ async def poll_once(
         pipeline: the pipeline that handles its mail.
         retry_set_aside: whether to try mail again that was set aside or could not be fetched.
         wait: seconds to wait for another process that polls the same record.
+        stores_report: whether to store the report's summary in `STORE`; otherwise the caller does so, if the server was
+            contacted.
 
     Returns:
         the report; failures are in it.
@@ -85,7 +93,7 @@ async def poll_once(
     async with device.spool.ledger.polling_lock(record, timeout=wait):
         poll = _Poll(device, record, pipeline, retry_set_aside=retry_set_aside)
         await poll.run()
-        if poll.contacted:
+        if stores_report and poll.report.contacted:
             await device.store(STORE).put(record, poll.report.summary())
     return poll.report
 
@@ -106,8 +114,6 @@ class _Poll:
         self._oversized = 0
         self._made_server_wait = False
         """Whether a session was silent for so long that the server may have ended it."""
-        self.contacted = False
-        """Whether the server was contacted, or could not be because settings are missing."""
 
     async def run(self) -> None:
         """Run the poll; failures are in the report."""
@@ -121,8 +127,9 @@ class _Poll:
     async def _poll(self) -> None:
         if self._retrying_set_aside:
             await self._retry_set_aside()
-        await self._check_login_delay()
-        self.contacted = True
+        last, mailbox = await self._device.store(STORE).get_all(self._record, f"{self._record} mailbox")
+        self._check_login_delay(last or {})
+        self.report.contacted = True
         self._profile = await self._device.connector.profile(self._record)
         if self._profile.auth is None:
             raise NotConfiguredError(
@@ -130,7 +137,7 @@ class _Poll:
                 "How to sign in is not set: set authentication to oauth2 or password.",
                 stage="sign_in",
             )
-        await self._check_mailbox(self._profile)
+        await self._check_mailbox(self._profile, mailbox)
         more = True
         while more:
             try:
@@ -154,13 +161,12 @@ class _Poll:
             if mail.path is not None:
                 await self._ledger.retry(mail.id)
 
-    async def _check_login_delay(self) -> None:
+    def _check_login_delay(self, last: Mapping[str, Any]) -> None:
         """Check that the server's login delay has passed, also since polls of other processes.
 
         Raises:
             RefusedError: `login_delay`, it has not passed.
         """
-        last = await self._device.store(STORE).get(self._record, {})
         passed, pause = self._device.now() - last.get("at", 0.0), last.get("pause", 0.0)
         if 0 <= passed < pause:
             self.report.pause = pause - passed
@@ -172,13 +178,12 @@ class _Poll:
                 retryable=True,
             )
 
-    async def _check_mailbox(self, profile: ConnectionProfile) -> None:
+    async def _check_mailbox(self, profile: ConnectionProfile, known: str | None) -> None:
         """Forget the unique-ids if the record's mailbox is another one than before, where they mean other mails."""
         maildrop, options = await maildrop_of(profile.settings)
         mailbox = f"{profile.settings.account or ''} at {profile.endpoint.host}"
         if profile.settings.maildrop != "pop3":
             mailbox = f"{mailbox}, {profile.settings.maildrop} {maildrop.mailbox_id(options)}".rstrip()
-        known = await self._device.store(STORE).get(f"{self._record} mailbox")
         if known == mailbox:
             return
         if known is not None:
@@ -195,9 +200,10 @@ class _Poll:
             self.report.listed = len(entries)
             self.report.pause = delay + _LOGIN_DELAY_MARGIN if delay else 0.0
             self._check_unique_ids(entries, deletes=deletes)
-            if not await self._ledger.has_polled(self._record):
+            known = await self._ledger.known_uids_after_first_poll(self._record)
+            if known is None:
                 await self._note_first_poll(profile, entries)
-            known = await self._ledger.known_uids(self._record)
+                known = await self._ledger.known_uids(self._record)
             plan = plan_poll(
                 entries, known, deletes=deletes, max_octets=MAX_MAIL_OCTETS, retry_set_aside=self._retrying_set_aside
             )
@@ -215,7 +221,8 @@ class _Poll:
                 deleted = await self._delete(maildrop, [*plan.to_delete, *safe])
             else:
                 await self._fetch_more(maildrop, plan)
-            await self._ledger.forget_unlisted(self._record, [entry.uid for entry in entries])
+            if known:
+                await self._ledger.forget_unlisted(self._record, [entry.uid for entry in entries])
             self.report.left = sum(map(len, plan.to_fetch))
         # Mails are deleted only if the session was left normally, over POP3 by a QUIT with its response (RFC 1939
         # section 6).
@@ -365,7 +372,7 @@ class _Poll:
         elif self._profile is not None and not isinstance(error, SpoolError):
             report.diagnosis = diagnose(error, await context_of(self._device, self._profile))
             report.cause, report.sentence = report.diagnosis.cause, explain(report.diagnosis).message
-        if error.cause == "login_delay" and self.contacted:
+        if error.cause == "login_delay" and report.contacted:
             report.pause = max(report.pause, _DEFAULT_LOGIN_DELAY)
         logger.warning("Poll failed: %s", report.sentence, extra={**self._extra, "cause": report.cause})
 

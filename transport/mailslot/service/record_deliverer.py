@@ -153,7 +153,7 @@ class RecordDeliverer:
     async def drain(self) -> None:
         """Deliver the jobs that are due now, and return."""
         while not self._stopping and (job := await self._next_job()) is not None:
-            await self._run_session(job, self._next_job)
+            await self._run_session(job, self._next_due_job)
 
     async def drain_and_log(self) -> None:
         """Deliver the jobs that are due now, and return; an error is logged, since other records are not concerned."""
@@ -204,6 +204,12 @@ class RecordDeliverer:
         if job is None:
             self.due_at = None
         return job
+
+    async def _next_due_job(self) -> Job | None:
+        """Claim a job that is due now; None if there is none."""
+        # After the last one there is none, and looking needs no commit, as claiming does.
+        self.due_at = (await self._spool.first_due_times()).get(self.via)
+        return await self._next_job()
 
     async def _next_job_for_session(self) -> Job | None:
         """Claim the next job for the open session; None if there is none for a while."""

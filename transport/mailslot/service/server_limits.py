@@ -44,7 +44,10 @@ class ServerLimits:
             server: the server in the effective settings; the limit does not apply to another one.
             size: the octets; None if it has announced no limit.
         """
-        self._known[record] = server, size or 0
+        announced = server, size or 0
+        if self._known.get(record) == announced:
+            return
+        self._known[record] = announced
         with suppress(SpoolError):
             known = {"server": server, "size": size or 0}
             if await self._store.get(record) != known:

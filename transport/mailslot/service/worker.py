@@ -39,6 +39,7 @@ _BREAKER: Final = "breaker "
 
 _TICK: Final = 1.0
 _MINUTE: Final = 60.0
+_HOUR: Final = 3600.0
 _CLOCK_TRUSTED_AFTER: Final = 3600.0
 """Seconds after the start after which the time during which the device was off counts for expiry."""
 _COALESCE: Final = 0.05
@@ -142,13 +143,17 @@ class Worker:
             SpoolError: `spool_busy`, another process delivers; or the spool cannot be used.
         """
         async with self._spool.delivery_lock():
+            known = await self._store.items()
+            seen = known.get("seen")
+            tidies_up = seen is None or not 0 <= self._device.now() - seen < _HOUR
             await self._begin()
             try:
-                known = await self._store.items()
                 for record, deliverer in self._deliverers.items():
                     if (state := known.get(f"{_BREAKER}{record}")) is not None:
                         await deliverer.resume(state)
-                await self._spool.prune()
+                await self._spool.expire()
+                if tidies_up:
+                    await self._spool.prune()
                 await self._resubmit_doubtful_jobs()
                 due = await self._spool.first_due_times()
                 async with anyio.create_task_group() as group:
@@ -157,7 +162,7 @@ class Worker:
                         group.start_soon(deliverer.drain_and_log)
                 await self._keep_breakers(known)
             finally:
-                await self._end()
+                await self._end(stores_time=tidies_up)
             probes = [each.breaker.remaining() for each in self._deliverers.values() if each.breaker.needs_operator]
             return min((each for each in probes if each is not None), default=None)
 
@@ -220,15 +225,15 @@ class Worker:
                 "their files",
                 found.found,
             )
-        await self._log_losses()
+        logged, seen = await self._store.get_all("losses told", "seen")
+        await self._log_losses(logged or 0)
         if self._clock is None:
-            self._clock = WallClock(self._device.clocks, await self._store.get("seen"))
+            self._clock = WallClock(self._device.clocks, seen)
         await self._check_clock()
         self._find_accounts()
 
-    async def _log_losses(self) -> None:
+    async def _log_losses(self, logged: int) -> None:
         """Log each loss of the list of jobs once, whichever process has recreated it."""
-        logged = await self._store.get("losses told", 0)
         losses = await self._spool.losses()
         for loss in losses[logged:]:
             logger.error(
@@ -240,10 +245,11 @@ class Worker:
         if len(losses) > logged:
             await self._store.put("losses told", len(losses))
 
-    async def _end(self) -> None:
+    async def _end(self, *, stores_time: bool = True) -> None:
         with anyio.move_on_after(1, shield=True), suppress(MailError):
             await self._accounts.save()
-            await self._store.put("seen", self._device.now())
+            if stores_time:
+                await self._store.put("seen", self._device.now())
 
     async def _work_until_stopped(self) -> None:
         """Run the deliverers; after `stop`, give each time to finish its transaction."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from mailslot.spool.incoming import Incoming, KnownUid, MailState
     from mailslot.spool.limits import SpoolLimits
+    from mailslot.spool.repositories import Mails, Repositories
     from mailslot.spool.storage import Storage
 
 T = TypeVar("T")
@@ -54,7 +55,7 @@ class Ledger:
     def polling_lock(self, record: str, *, timeout: float = 0.0) -> AbstractAsyncContextManager[None]:
         """Return the lock for polling a record, as a context manager; raises `spool_busy` if it is held elsewhere."""
         sentence = "Another process of mailslot is polling this mailbox."
-        return self._storage.lock(f"polling-{_check_record(record)}", sentence, timeout=timeout)
+        return self._storage.lock(polling_lock_name(record), sentence, timeout=timeout)
 
     async def has_polled(self, record: str) -> bool:
         """Tell whether the record was polled before."""
@@ -83,6 +84,15 @@ class Ledger:
     async def known_uids(self, record: str) -> dict[str, KnownUid]:
         """Return the unique-ids of a record."""
         return await self._storage.read(lambda repositories: repositories.mails.known_uids(record))
+
+    async def known_uids_after_first_poll(self, record: str) -> dict[str, KnownUid] | None:
+        """Return the unique-ids of a record; None if it was not polled before."""
+
+        def work(repositories: Repositories) -> dict[str, KnownUid] | None:
+            mails = repositories.mails
+            return mails.known_uids(record) if mails.has_polled(record) else None
+
+        return await self._storage.read(work)
 
     async def count_fetch(self, record: str, uid: str) -> int:
         """Count an attempt to fetch a mail, before RETR; return how many there were, including this one.
@@ -150,18 +160,23 @@ class Ledger:
         """
         listed_uids = set(listed)
 
-        def work(transaction: SpoolTransaction) -> int:
-            found = transaction.mails.listed_uids(record)
-            seen = [
-                each.uid for each in found if each.uid in listed_uids and abs(transaction.now - each.seen_at) > _DAY
-            ]
-            transaction.mails.mark_seen(record, seen, transaction.now)
-            oldest = transaction.now - self._limits.uid_retention
+        def find(mails: Mails, now: float) -> tuple[list[str], list[str]]:
+            found = mails.listed_uids(record)
+            seen = [each.uid for each in found if each.uid in listed_uids and abs(now - each.seen_at) > _DAY]
+            oldest = now - self._limits.uid_retention
             left = [each for each in found if each.uid not in listed_uids]
-            forgotten = [each.uid for each in left if each.deleted or each.seen_at < oldest]
+            return seen, [each.uid for each in left if each.deleted or each.seen_at < oldest]
+
+        def work(transaction: SpoolTransaction) -> int:
+            seen, forgotten = find(transaction.mails, transaction.now)
+            transaction.mails.mark_seen(record, seen, transaction.now)
             transaction.mails.delete_uids(record, forgotten)
             return len(forgotten)
 
+        # Most polls change nothing, and looking needs no commit.
+        now = self._clock()
+        if not any(await self._storage.read(lambda repositories: find(repositories.mails, now))):
+            return 0
         return await self._run(work)
 
     async def forget_uids(self, record: str, uids: Collection[str]) -> None:
@@ -304,6 +319,11 @@ class Ledger:
 
     async def _run(self, work: Callable[[SpoolTransaction], T]) -> T:
         return await anyio.to_thread.run_sync(run_transaction, self._storage, self._clock(), work)
+
+
+def polling_lock_name(record: str) -> str:
+    """Return the name of the lock for polling a record."""
+    return f"polling-{_check_record(record)}"
 
 
 def _check_record(record: str) -> str:

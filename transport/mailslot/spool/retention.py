@@ -19,8 +19,20 @@ def prune(storage: Storage, limits: SpoolLimits, now: float) -> None:
     Raises:
         SpoolError: it could not be read or written.
     """
-    for work in (_expire, _release_messages, _forget_jobs, _forget_keys, _forget_mails):
+    expire(storage, limits, now)
+    for work in (_release_messages, _forget_jobs, _forget_keys, _forget_mails):
         run_transaction(storage, now, partial(work, limits))
+
+
+def expire(storage: Storage, limits: SpoolLimits, now: float) -> None:
+    """Fail the jobs that have waited too long. Blocks.
+
+    Raises:
+        SpoolError: it could not be read or written.
+    """
+    # There are seldom any, and looking needs no commit.
+    if storage.read_blocking(lambda repositories: repositories.jobs.expired(now, now - limits.max_lifetime)):
+        run_transaction(storage, now, partial(_expire, limits))
 
 
 def _expire(limits: SpoolLimits, transaction: SpoolTransaction) -> None:

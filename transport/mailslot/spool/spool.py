@@ -436,6 +436,10 @@ class Spool:
         timestamp = self._clock() if now is None else now
         await anyio.to_thread.run_sync(retention.prune, self._storage, self._limits, timestamp)
 
+    async def expire(self) -> None:
+        """Expire jobs that have waited too long."""
+        await anyio.to_thread.run_sync(retention.expire, self._storage, self._limits, self._clock())
+
     async def shift_times(self, seconds: float) -> None:
         """Shift the times of unfinished jobs after the clock was set forward by `seconds`, or back if negative."""
         await self._run(lambda transaction: transaction.jobs.shift_times(seconds, transaction.now))

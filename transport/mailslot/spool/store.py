@@ -35,6 +35,11 @@ class Store:
         text = await self._storage.read(lambda repositories: repositories.values.get(self._name, key))
         return default if text is None else json.loads(text)
 
+    async def get_all(self, *keys: str) -> list[Any]:
+        """Return several values, None for each that there is not, as they are at one moment."""
+        texts = await self._storage.read(lambda each: [each.values.get(self._name, key) for key in keys])
+        return [None if text is None else json.loads(text) for text in texts]
+
     async def put(self, key: str, value: Any) -> None:  # noqa: ANN401 - any JSON
         """Set a value.
 
@@ -53,7 +58,7 @@ class Store:
         Raises:
             InputError: as for `put`.
         """
-        texts = {key: _as_json(key, value) for key, value in values.items()}
+        texts = {key: as_json(key, value) for key, value in values.items()}
         removed = list(deleted)
         await self._storage.write(lambda repositories: repositories.values.update(self._name, texts, removed))
 
@@ -67,7 +72,12 @@ class Store:
         return {key: json.loads(text) for key, text in found}
 
 
-def _as_json(key: str, value: object) -> str:
+def as_json(key: str, value: object) -> str:
+    """Return a value as it is kept.
+
+    Raises:
+        InputError: it cannot be serialized as JSON, or is too long.
+    """
     try:
         text = json.dumps(value, allow_nan=False)
     except (TypeError, ValueError) as error:
