@@ -93,8 +93,8 @@ async def test_data_is_flushed_before_it_is_acknowledged(
         rename(source, target)
         events.append(("rename", target.name.split(".", 1)[1]))
 
-    def recorded_transact(work: Callable[..., object], *name_file: Callable[[], None]) -> object:
-        result = transact(work, *name_file)
+    def recorded_transact(work: Callable[..., object], *name_file: Callable[[], None], durable: bool) -> object:
+        result = transact(work, *name_file, durable=durable)
         events.append(("commit", ""))
         return result
 

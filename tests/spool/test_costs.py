@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import threading
 from typing import TYPE_CHECKING, Any
@@ -11,12 +12,12 @@ import anyio
 import pytest
 
 from mailslot.spool.folder.database import Database
+from mailslot.spool.spool import Spool
 from spool.conftest import message, new
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from mailslot.spool.spool import Spool
+    from pathlib import Path
 
 AT_ONCE = 12
 """Messages that are accepted at once, on fewer threads than the loops have."""
@@ -38,9 +39,11 @@ class Costs:
             self.syncs += 1
             sync(descriptor)
 
-        def counted_write(database: Database, work: Callable[..., Any], *name_file: Callable[[], None]) -> Any:
+        def counted_write(
+            database: Database, work: Callable[..., Any], *name_file: Callable[[], None], durable: bool = True
+        ) -> Any:
             self.commits += 1
-            return write(database, work, *name_file)
+            return write(database, work, *name_file, durable=durable)
 
         patch.setattr(os, "fsync", counted_sync)
         patch.setattr(Database, "write_blocking", counted_write)
@@ -65,6 +68,51 @@ async def test_cost_of_a_job(spool: Spool, costs: Costs) -> None:
         await spool.hand_over(job.id)
         await spool.record_replies(job.id, accepted=["to@example.com"])
     assert costs.since() == (0, 3), "one commit a state"
+
+
+async def test_only_a_claim_does_not_wait_for_the_disk(spool: Spool) -> None:
+    """What SQLite syncs: every commit at FULL, none at NORMAL ("PRAGMA synchronous")."""
+    level = begun = ""
+    commits: list[str] = []
+
+    def note(statement: str) -> None:
+        nonlocal level, begun
+        if statement.startswith("PRAGMA synchronous="):
+            level = statement.partition("=")[2]
+        elif statement.startswith("BEGIN"):
+            begun = statement
+        elif statement == "COMMIT" and begun == "BEGIN IMMEDIATE":
+            commits.append(level or "FULL")
+
+    connection = spool._storage.database._connection
+    assert connection is not None
+    connection.set_trace_callback(note)
+    async with spool.delivery_lock():
+        for _ in range(2):
+            job = await spool.accept(new(), message())
+            await spool.claim("smtp")
+            assert connection.execute("PRAGMA synchronous").fetchone()[0] == 1
+            await spool.hand_over(job.id)
+            assert connection.execute("PRAGMA synchronous").fetchone()[0] == 2
+            await spool.record_replies(job.id, accepted=["to@example.com"])
+    assert commits == ["FULL", "NORMAL", "FULL", "FULL"] * 2
+
+
+async def test_a_claim_that_a_power_cut_has_undone(spool: Spool, home: Path, tmp_path: Path) -> None:
+    """The log as the disk has it then: without what was not synced."""
+    log = home / "spool" / "spool.db-wal"
+    job = await spool.accept(new(), message())
+    synced = log.stat().st_size
+    async with spool.delivery_lock():
+        claimed = await spool.claim("smtp")
+        assert claimed is not None
+        assert log.stat().st_size > synced
+        shutil.copytree(home, tmp_path / "after")
+    os.truncate(tmp_path / "after" / "spool" / "spool.db-wal", synced)
+    (tmp_path / "after" / "spool" / "spool.db-shm").unlink(missing_ok=True)
+    async with Spool(tmp_path / "after") as after, after.delivery_lock():
+        assert (await after.recover()).requeued == ()
+        assert await after.job(job.id) == job
 
 
 async def test_cost_of_a_fetched_mail(spool: Spool, costs: Costs) -> None:

@@ -127,6 +127,10 @@ class SettingsWatch:
 
     async def changed(self) -> bool:
         """Return whether something has changed since the last call; True the first time."""
+        place = self._records.place
+        # This is asked before each job, and checking files that have not changed needs no thread.
+        if place.is_local and place.documents.configuration_version() == self._stamps:
+            return False
         return await run_sync(self._changed)
 
     def _changed(self) -> bool:

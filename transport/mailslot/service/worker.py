@@ -312,6 +312,8 @@ class Worker:
         async with aclosing(self._spool.changes()) as changes:
             async for _ in changes:
                 self._check_due.set()
+                # Each look at the database costs a thread, and a delivery commits all the time.
+                await anyio.sleep(_COALESCE)
 
     async def _tick(self) -> None:
         """Make the deliverers check once a second for jobs that are due; the database is read only after changes."""

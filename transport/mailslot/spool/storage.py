@@ -107,8 +107,14 @@ class Storage(Protocol):
         """Do what `read` does, in the calling thread."""
         ...
 
-    def write_blocking(self, work: Callable[[Repositories], T]) -> T:
-        """Do what `write` does, in the calling thread."""
+    def write_blocking(self, work: Callable[[Repositories], T], *, durable: bool = True) -> T:
+        """Do what `write` does, in the calling thread.
+
+        Args:
+            work: what is done in the transaction.
+            durable: False if nothing is lost where the power fails before the next write; the end of this process must
+                not undo it either way.
+        """
         ...
 
     def new_file(self, suffix: str) -> MessageFile:

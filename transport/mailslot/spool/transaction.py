@@ -82,6 +82,6 @@ class SpoolTransaction:
             self.repositories.remove_file(file)
 
 
-def run_transaction(storage: Storage, now: float, work: Callable[[SpoolTransaction], T]) -> T:
-    """Run `work` as one transaction. Blocks."""
-    return storage.write_blocking(lambda repositories: work(SpoolTransaction(repositories, now)))
+def run_transaction(storage: Storage, now: float, work: Callable[[SpoolTransaction], T], *, durable: bool = True) -> T:
+    """Run `work` as one transaction. Blocks; for `durable` see `mailslot.spool.storage.Storage.write_blocking`."""
+    return storage.write_blocking(lambda repositories: work(SpoolTransaction(repositories, now)), durable=durable)

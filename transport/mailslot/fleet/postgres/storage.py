@@ -94,8 +94,9 @@ class PostgresStorage:
         with self._converting():
             return self._database.retrying(run)
 
-    def write_blocking(self, work: Callable[[PostgresRepositories], T]) -> T:
-        """Do what `write` does, in the calling thread."""
+    def write_blocking(self, work: Callable[[PostgresRepositories], T], *, durable: bool = True) -> T:
+        """Do what `write` does, in the calling thread; each transaction is durable here."""
+        del durable
 
         def run() -> T:
             with self._database.device_transaction(self._device) as connection:

@@ -3,9 +3,12 @@
 What several threads write at the same time is committed together, since each commit waits for the disk.
 
 SQLite in WAL mode with ``synchronous=FULL``: committed transactions survive a power cut, and other processes may read
-and write meanwhile. A process that has the database open holds a shared lock on ``open.lock``; one that creates it, or
-recreates a damaged one, holds it exclusively. A damaged database is never changed or deleted, only renamed; the new one
-is filled from the message files, which contain everything needed, and never reuses an id.
+and write meanwhile. A transaction that need not survive it is committed with ``synchronous=NORMAL``: it survives the
+end of the process, and gets to the disk with the next one that is synced, since both are in the same log.
+
+A process that has the database open holds a shared lock on ``open.lock``; one that creates it, or recreates a damaged
+one, holds it exclusively. A damaged database is never changed or deleted, only renamed; the new one is filled from the
+message files, which contain everything needed, and never reuses an id.
 
 If the database or its log is removed or replaced while it is open, all further use fails until it is reopened.
 """
@@ -76,8 +79,8 @@ class Database:
         self._mutex = threading.Lock()
         self.readers: Final = anyio.CapacityLimiter(1)
         self.writers: Final = anyio.CapacityLimiter(_WRITERS)
-        transact = partial(self._transaction, "BEGIN IMMEDIATE")
-        self._write_grouped = GroupCommit(partial(write_together, self._sync_folder, transact))
+        self._write_grouped = GroupCommit(partial(write_together, self._sync_folder, self._write))
+        self._syncs = True
         self._connection: sqlite3.Connection | None = None
         self._lock: int | None = None
         self._folder_identity: tuple[int, int] | None = None
@@ -88,7 +91,13 @@ class Database:
         """Run `work` in a read transaction, which sees one consistent state. Blocks."""
         return self._transaction("BEGIN", work)
 
-    def write_blocking(self, work: Callable[[sqlite3.Connection], T], name_file: Callable[[], None] | None = None) -> T:
+    def write_blocking(
+        self,
+        work: Callable[[sqlite3.Connection], T],
+        name_file: Callable[[], None] | None = None,
+        *,
+        durable: bool = True,
+    ) -> T:
         """Run `work` in a write transaction: when this returns it is on the disk; if it raises, nothing has changed.
 
         It may share its transaction with others that wait at the same time. `work` runs a second time if one of those
@@ -97,9 +106,13 @@ class Database:
         Args:
             work: what is done in the transaction.
             name_file: called before, gives a file its name in the spool's folder, which is then synced.
+            durable: False if it may be lost where the power fails before the next transaction.
         """
-        result: T = self._write_grouped(Write(work, name_file))
+        result: T = self._write_grouped(Write(work, name_file, durable))
         return result
+
+    def _write(self, work: Callable[[sqlite3.Connection], T], durable: bool) -> T:  # noqa: FBT001 - for `write_together`
+        return self._transaction("BEGIN IMMEDIATE", work, durable=durable)
 
     def open(self) -> None:
         """Open the database; create it if it is missing, and recreate it if it is damaged. Blocks."""
@@ -115,6 +128,7 @@ class Database:
             self._identity = _identity(self.path)
             self._log_identity = _identity(self._sibling("-wal"))
             self._connection = connection
+            self._syncs = True
             self.loss_error = None
 
     def close(self) -> None:
@@ -155,9 +169,13 @@ class Database:
         with writing(self.path.parent):
             durable.sync_folder(self.path.parent)
 
-    def _transaction(self, begin: str, work: Callable[[sqlite3.Connection], T]) -> T:
+    def _transaction(self, begin: str, work: Callable[[sqlite3.Connection], T], *, durable: bool = True) -> T:
         with self._mutex, self._recording_loss(), accessing_database(self.path):
             connection = self._require_connection()
+            if begin != "BEGIN" and durable != self._syncs:
+                # If this fails, so does the transaction.
+                connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+                self._syncs = durable
             try:
                 result = run(connection, begin, work)
             except sqlite3.Error as error:

@@ -223,21 +223,27 @@ async def stream_file(path: Path, start: int, size: int) -> AsyncGenerator[bytes
         SpoolError: it cannot be read, or is too short.
     """
     with reading(path):
-        file = await anyio.to_thread.run_sync(_open_at, path, start)
+        file, piece = await anyio.to_thread.run_sync(_open_at, path, start, min(size, PIECE_SIZE))
     with file:
         while size:
-            with reading(path):
-                piece = await anyio.to_thread.run_sync(file.read, min(size, PIECE_SIZE))
             if not piece:
                 raise unreadable_error(f"{path} is damaged: its end is missing.", f"{size} octets are missing")
             size -= len(piece)
             yield piece
+            if size:
+                with reading(path):
+                    piece = await anyio.to_thread.run_sync(file.read, min(size, PIECE_SIZE))
 
 
-def _open_at(path: Path, start: int) -> FileIO:
+def _open_at(path: Path, start: int, size: int) -> tuple[FileIO, bytes]:
+    """Return a file, opened, and the octets of a piece that begins at `start`; most messages are no longer."""
     file = path.open("rb", buffering=0)
-    file.seek(start)
-    return file
+    try:
+        file.seek(start)
+        return file, file.read(size)
+    except BaseException:
+        file.close()
+        raise
 
 
 def _create(path: Path) -> int | None:

@@ -72,15 +72,17 @@ class Write(NamedTuple):
     Attributes:
         work: what is done in the transaction.
         name_file: gives a file its name in the folder before that, which must be on the disk first; None for none.
+        durable: whether it must be on the disk when it is done.
     """
 
     work: Work
     name_file: Callable[[], None] | None = None
+    durable: bool = True
 
 
 def write_together(
     sync_folder: Callable[[], None],
-    transact: Callable[[Work], Any],
+    transact: Callable[[Work, bool], Any],
     group: Sequence[tuple[Write, Future[Any]]],
 ) -> None:
     """Write a group by one sync of the folder and one transaction; what fails harms no other.
@@ -89,21 +91,22 @@ def write_together(
 
     Args:
         sync_folder: syncs the names of the files in the folder.
-        transact: runs a function in a transaction.
+        transact: runs a function in a transaction, which it syncs if told so.
         group: what is written, and where the results go.
     """
-    named = [(write.work, future) for write, future in group if _name_file(write, future)]
+    named = [(write, future) for write, future in group if _name_file(write, future)]
     if any(write.name_file is not None for write, _ in group):
         sync_folder()
     if len(named) > 1:
         with suppress(_WorkError):
-            results = transact(partial(_run_all, [work for work, _ in named]))
+            durable = any(write.durable for write, _ in named)
+            results = transact(partial(_run_all, [write.work for write, _ in named]), durable)
             for (_, future), result in zip(named, results, strict=True):
                 future.set_result(result)
             return
-    for work, future in named:
+    for write, future in named:
         try:
-            future.set_result(transact(work))
+            future.set_result(transact(write.work, write.durable))
         except Exception as error:  # noqa: BLE001 - it is raised where this was asked for
             future.set_exception(error)
 

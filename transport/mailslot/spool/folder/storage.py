@@ -143,11 +143,17 @@ class FolderStorage:
         """Do what `read` does, in the calling thread."""
         return self.database.read_blocking(lambda connection: work(SqliteRepositories(connection, self._folder)))
 
-    def write_blocking(self, work: Callable[[SqliteRepositories], T]) -> T:
+    def write_blocking(self, work: Callable[[SqliteRepositories], T], *, durable: bool = True) -> T:
         """Do what `write` does, in the calling thread."""
-        return self._write(work, None)
+        return self._write(work, None, durable=durable)
 
-    def _write(self, work: Callable[[SqliteRepositories], T], name_file: Callable[[], None] | None) -> T:
+    def _write(
+        self,
+        work: Callable[[SqliteRepositories], T],
+        name_file: Callable[[], None] | None,
+        *,
+        durable: bool = True,
+    ) -> T:
         removed: list[str] = []
 
         def run(connection: sqlite3.Connection) -> T:
@@ -156,7 +162,7 @@ class FolderStorage:
             removed = repositories.removed
             return work(repositories)
 
-        result = self.database.write_blocking(run, name_file)
+        result = self.database.write_blocking(run, name_file, durable=durable)
         for name in removed:
             remove_file(self._folder / name)
         return result
