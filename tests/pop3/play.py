@@ -36,7 +36,7 @@ def play_core(
     steps: Sequence[Step],
     feed: Callable[[Pop3Protocol, bytes, int], None],
     *,
-    whole_messages: bool = False,
+    at_once: bool = False,
 ) -> list[tuple[Any, ...]]:
     """Put one connection's dialogue through the core.
 
@@ -44,7 +44,7 @@ def play_core(
         transcript: to which it belongs.
         steps: the dialogue.
         feed: called with the core, a server's octets and the number of the step; feeds them.
-        whole_messages: whether `next_message` is asked first.
+        at_once: whether `next_message` and `next_lines` are asked first.
 
     Returns:
         what each event says, with the octets of a message in one piece.
@@ -57,7 +57,7 @@ def play_core(
     received: list[tuple[Any, ...]] = []
 
     def drain() -> None:
-        while whole_messages and (message := core.next_message()) is not None:
+        while at_once and (message := core.next_message()) is not None:
             received.append(("message", message))
         while (event := core.next_event()) is not None:
             match event:
@@ -67,6 +67,8 @@ def play_core(
                     received.append(("challenge", text))
                 case LineReceived(verb, text):
                     received.append((verb, text))
+                    if at_once:
+                        received.extend((verb, line) for line in core.next_lines())
                 case OctetsReceived(data):
                     if received and received[-1][0] == "octets":
                         data = received.pop()[1] + data

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailslot import Entry
-from mailslot.pop3.listing import make_entries, parse_listing_line
+from mailslot.pop3.listing import make_entries, parse_listing_lines
 from mailslot.wire.protocol_error import RemoteProtocolError
 
 
 def parse_listing(sizes: list[str], uids: list[str]) -> list[Entry]:
     """Return the entries of LIST and UIDL."""
-    return make_entries(map(parse_listing_line, sizes), map(parse_listing_line, uids))
+    return make_entries(parse_listing_lines(sizes), parse_listing_lines(uids))
 
 
 def test_the_examples_of_rfc_1939() -> None:

@@ -640,3 +640,64 @@ class TestWholeMessages:
         with pytest.raises(LocalProtocolError):
             protocol.retr(1, 2)
         assert protocol.retr(1) == b"RETR 1\r\n"
+
+
+class TestLinesAtOnce:
+    """Lines of a listing that have come together, in one step: the same as one by one."""
+
+    LINES = (
+        b"1 a\r\n",
+        b"\r\n",
+        b"2 \xffb\r\n",
+        b"3 \xc3\r\n",
+        b"4 a\rb\r\r\n",
+        b"..5\r\n",
+        b".\r\n",
+        b"6\n",
+        b"7 " + b"x" * 1_020 + b"\r\n",
+        b"8 " + b"x" * 1_021 + b"\r\n",
+        b"9",
+    )
+
+    @staticmethod
+    def outcome(octets: bytes, verb: Verb, *, at_once: bool) -> tuple[list[str], str, int]:
+        """Return the lines, how they end, and how many octets are left."""
+        protocol = signed_in(b"PIPELINING\r\n")
+        COMMANDS[verb][0](protocol)
+        protocol.receive(b"+OK\r\n")
+        assert isinstance(protocol.next_event(), StatusReceived)
+        protocol.receive(octets)
+        lines: list[str] = []
+        try:
+            while (event := protocol.next_event()) is not None:
+                if isinstance(event, ResponseComplete):
+                    return lines, "complete", len(protocol._buffer)
+                assert isinstance(event, LineReceived)
+                lines.append(event.text)
+                if at_once:
+                    lines += protocol.next_lines()
+        except RemoteProtocolError as error:
+            return lines, str(error), 0
+        return lines, "more", len(protocol._buffer)
+
+    @given(st.lists(st.sampled_from(LINES), max_size=8), st.sampled_from([Verb.LIST, Verb.UIDL, Verb.CAPA]))
+    def test_they_are_the_same(self, lines: list[bytes], verb: Verb) -> None:
+        octets = b"".join(lines)
+        assert self.outcome(octets, verb, at_once=True) == self.outcome(octets, verb, at_once=False)
+
+    def test_all_that_have_come_are_taken(self) -> None:
+        protocol = signed_in()
+        protocol.uidl()
+        protocol.receive(b"+OK\r\n1 a\r\n2 b\r\n.3\r\n4 d\r\n5")
+        assert protocol.next_lines() == [], "no listing has begun"
+        assert isinstance(protocol.next_event(), StatusReceived)
+        assert protocol.next_lines() == ["1 a", "2 b"]
+        assert protocol.next_lines() == []
+        assert protocol.next_event() == LineReceived(Verb.UIDL, "3")
+        assert protocol.next_lines() == ["4 d"]
+        assert protocol.next_lines() == []
+
+    def test_not_without_end(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("mailslot.pop3.protocol.MAX_ENTRIES", 3)
+        assert self.outcome(b"1 a\r\n" * 3, Verb.UIDL, at_once=True)[1] == "more"
+        assert self.outcome(b"1 a\r\n" * 4, Verb.UIDL, at_once=True)[1] == "an answer to UIDL without end"

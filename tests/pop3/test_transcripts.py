@@ -38,13 +38,13 @@ def whole(core: Pop3Protocol, octets: bytes, _: int) -> None:
 
 
 def outcome(
-    transcript: Transcript, feed: Callable[[Pop3Protocol, bytes, int], None], *, whole_messages: bool = False
+    transcript: Transcript, feed: Callable[[Pop3Protocol, bytes, int], None], *, at_once: bool = False
 ) -> list[Any]:
     """What the core makes of all connections: the events, and the fault where there is one."""
     received: list[Any] = []
     for steps in transcript.connections:
         try:
-            received += play_core(transcript, steps, feed, whole_messages=whole_messages)
+            received += play_core(transcript, steps, feed, at_once=at_once)
         except RemoteProtocolError as error:
             received.append(error.cause)
     return received
@@ -69,8 +69,8 @@ def with_whole_messages(received: list[Any]) -> list[Any]:
 
 @every
 @pytest.mark.parametrize("feed", [whole, bytewise], ids=["whole", "bytewise"])
-def test_whole_messages_are_the_same(transcript: Transcript, feed: Any) -> None:
-    in_parts, at_once = outcome(transcript, feed), outcome(transcript, feed, whole_messages=True)
+def test_whole_messages_and_lines_at_once_are_the_same(transcript: Transcript, feed: Any) -> None:
+    in_parts, at_once = outcome(transcript, feed), outcome(transcript, feed, at_once=True)
     assert with_whole_messages(at_once) == with_whole_messages(in_parts)
 
 
@@ -106,8 +106,8 @@ def test_core_yields_the_same_events_one_at_a_time(transcript: Transcript) -> No
 
 @every
 @pytest.mark.parametrize("spare", [b"+OK spare\r\n", b"+"], ids=["an answer", "an octet"])
-@pytest.mark.parametrize("whole_messages", [False, True], ids=["in parts", "whole messages"])
-def test_core_keeps_surplus_octets(transcript: Transcript, spare: bytes, whole_messages: bool) -> None:
+@pytest.mark.parametrize("at_once", [False, True], ids=["in parts", "whole messages"])
+def test_core_keeps_surplus_octets(transcript: Transcript, spare: bytes, at_once: bool) -> None:
     for steps in transcript.connections:
         for at, step in enumerate(steps):
             asks_on = any(later.kind in {"expect", "starttls"} for later in steps[at:])
@@ -118,7 +118,7 @@ def test_core_keeps_surplus_octets(transcript: Transcript, spare: bytes, whole_m
                 core.receive(octets + (spare if number == at else b""))
 
             with pytest.raises(RemoteProtocolError):
-                play_core(transcript, steps, feed, whole_messages=whole_messages)
+                play_core(transcript, steps, feed, at_once=at_once)
 
 
 def traces(secret: str) -> list[str]:

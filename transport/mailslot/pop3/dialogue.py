@@ -150,17 +150,19 @@ class Pop3Dialogue(Dialogue[Channel]):
         assert isinstance(event, StatusReceived)  # noqa: S101 - no listing or message is open here
         return event.reply
 
-    async def read_lines(self, parse: Callable[[str], T]) -> list[T]:
+    async def read_lines(self, parse: Callable[[list[str]], list[T]]) -> list[T]:
         """Return the lines of the listing that has begun; a long one may take long if it makes progress.
 
         Args:
-            parse: called with each line; raises on an invalid one, so that we do not wait for the end of something
+            parse: called with some lines; raises on an invalid one, so that we do not wait for the end of something
                 else.
         """
         lines: list[T] = []
+        yield_at = _YIELD_AFTER
         while isinstance(event := self.protocol.next_event() or await self.next_event(), LineReceived):
-            lines.append(parse(event.text))
-            if len(lines) % _YIELD_AFTER == 0:
+            lines += parse([event.text, *self.protocol.next_lines()])
+            if len(lines) >= yield_at:
+                yield_at = len(lines) + _YIELD_AFTER
                 await anyio.lowlevel.checkpoint()
         assert isinstance(event, ResponseComplete)  # noqa: S101 - a listing has nothing but lines and its end
         if self.transcript is not None:
@@ -226,7 +228,7 @@ class Pop3Dialogue(Dialogue[Channel]):
         """Read the response to CAPA; the timeout is for all of it, since it is short."""
         with anyio.fail_after(self.timeout):
             if (await self.read_status()).positive:
-                await self.read_lines(str)
+                await self.read_lines(list)
 
     async def upgrade_to_tls(self, context: ssl.SSLContext) -> None:
         """Start TLS by STLS; raise if the server does not offer it. Needs `exclusive_use`."""

@@ -31,7 +31,7 @@ def make_entries(sizes: Iterable[tuple[int, str]], uids: Iterable[tuple[int, str
     """Return the entries in the order of their numbers.
 
     Args:
-        sizes: the lines of LIST, from `parse_listing_line`.
+        sizes: the lines of LIST, from `parse_listing_lines`.
         uids: the lines of UIDL; empty if the server does not know it.
     """
     size_of = {number: _parse_size(rest) for number, rest in sizes}
@@ -39,12 +39,16 @@ def make_entries(sizes: Iterable[tuple[int, str]], uids: Iterable[tuple[int, str
     return [Entry(number, uid_of.get(number, ""), size_of[number]) for number in sorted(size_of)]
 
 
-def parse_listing_line(line: str) -> tuple[int, str]:
-    """Return the message number in a line, and the rest of the line.
+def parse_listing_lines(lines: list[str]) -> list[tuple[int, str]]:
+    """Return the message number in each line, and the rest of the line.
 
     Raises:
-        RemoteProtocolError: the line does not begin with a message's number.
+        RemoteProtocolError: a line does not begin with a message's number.
     """
+    return list(map(_parse_line, lines))
+
+
+def _parse_line(line: str) -> tuple[int, str]:
     word, _, rest = line.strip().partition(" ")
     number = int(word) if word.isascii() and word.isdigit() and len(word) <= 10 else 0
     if not number:

@@ -77,6 +77,9 @@ _AUTH_VERBS = frozenset({Verb.AUTH, Verb.RESPONSE})
 
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
+# Lines of a listing that `next_lines` takes; `next_event` knows all others.
+_PLAIN_LINES = re.compile(rb"(?:(?!\.)[^\n]{0,%d}\r\n)+" % (MAX_LISTING_LINE - 2))
+
 # A status line that `next_message` takes; `next_event` knows all others.
 _PLAIN_SUCCESS = re.compile(rb"\+OK(?: [^\r\n]{0,%d})?\r\n" % (MAX_STATUS_LINE - 6))
 
@@ -160,6 +163,23 @@ class Pop3Protocol:
         self._apply_status(verb, reply)
         return StatusReceived(verb, reply)
 
+    def next_lines(self) -> list[str]:
+        """Return the next lines of the listing of LIST or UIDL in one step, as many as have come.
+
+        This is the usual case. A stuffed line, an invalid one and the end are left to `next_event`, with all behind
+        them. The list is empty, and nothing has changed, if one of them is next, or if there is no such listing.
+
+        Raises:
+            RemoteProtocolError: there are too many lines.
+        """
+        verb = self._listing
+        if verb is None or verb is Verb.CAPA or not (octets := self._buffer.peek_match(_PLAIN_LINES)):
+            return []
+        lines = octets[:-2].decode("utf-8", "backslashreplace").split("\r\n")
+        self._count_lines(verb, len(lines), len(octets))
+        self._buffer.skip(len(octets))
+        return lines
+
     def next_message(self) -> bytes | None:
         """Return the next message, if it is requested by the oldest pending command and has come completely.
 
@@ -211,17 +231,18 @@ class Pop3Protocol:
             if verb is Verb.CAPA:
                 self.capabilities = Capabilities(self._lines)
             return ResponseComplete(verb)
-        self._line_count += 1
-        self._octet_count += len(line) + 2
-        if (
-            self._line_count > (MAX_CAPABILITIES if verb is Verb.CAPA else MAX_ENTRIES)
-            or self._octet_count > MAX_LISTING
-        ):
-            raise RemoteProtocolError(f"an answer to {verb.value} without end")
+        self._count_lines(verb, 1, len(line) + 2)
         text = line.removeprefix(b".").decode("utf-8", "backslashreplace")
         if verb is Verb.CAPA:
             self._lines.append(text)
         return LineReceived(verb, text)
+
+    def _count_lines(self, verb: Verb, lines: int, octets: int) -> None:
+        self._line_count += lines
+        self._octet_count += octets
+        limit = MAX_CAPABILITIES if verb is Verb.CAPA else MAX_ENTRIES
+        if self._line_count > limit or self._octet_count > MAX_LISTING:
+            raise RemoteProtocolError(f"an answer to {verb.value} without end")
 
     def _next_octets(self, verb: Verb, unstuffer: DotUnstuffer) -> Event | None:
         data = b"" if unstuffer.done else self._take_octets(unstuffer)

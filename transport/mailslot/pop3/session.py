@@ -8,7 +8,7 @@ import anyio
 
 from mailslot.errors import ClosedError, DeletionsRefusedError, InputError, MailError, NetworkError
 from mailslot.pop3.limits import MAX_DIGITS
-from mailslot.pop3.listing import Entry, make_entries, parse_listing_line
+from mailslot.pop3.listing import Entry, make_entries, parse_listing_lines
 from mailslot.pop3.retrieval import PipelinedRetrieval, Retrieval, SingleRetrieval
 from mailslot.wire.protocol_error import RemoteProtocolError
 
@@ -109,7 +109,7 @@ class Pop3Session:
     async def _read_listing(self) -> tuple[list[tuple[int, str]], Reply | None]:
         """Return the lines of a listing, or the refusal."""
         reply = await self._dialogue.read_status()
-        return (await self._dialogue.read_lines(parse_listing_line), None) if reply.positive else ([], reply)
+        return (await self._dialogue.read_lines(parse_listing_lines), None) if reply.positive else ([], reply)
 
     def retrieve(self, entry: Entry) -> Retrieval:
         """Return a message, to be read with ``async for``; it is requested when it is first read.

@@ -57,7 +57,7 @@ class SmtpDialogue(BaseSmtpDialogue[Channel]):
         try:
             while not self.protocol.received.unread or (event := self.protocol.next_event()) is None:
                 deadline = deadline or self.new_deadline(timeout)
-                self.protocol.receive(await self.channel.receive(deadline))
+                self.protocol.received.feed(await self.channel.receive(deadline))
         except TimeoutError:
             # Another task may have set it for its own wait meanwhile.
             self.current_timeout = self.timeout if timeout is None else timeout
@@ -81,7 +81,7 @@ class SmtpDialogue(BaseSmtpDialogue[Channel]):
         deadline: float | None = None
         if not self.protocol.received.unread:
             deadline = self.new_deadline()
-            self.protocol.receive(await self.channel.receive(deadline))
+            self.protocol.received.feed(await self.channel.receive(deadline))
         if not (replies := self.protocol.next_success()):
             return await self.read_replies(deadline)
         if self.transcript is not None:

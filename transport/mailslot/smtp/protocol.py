@@ -321,7 +321,7 @@ class SmtpProtocol:
         pending, first = self._pending_verbs, verbs[0]
         if not pending and self.received.unread:
             raise RemoteProtocolError("an answer before anything was asked")
-        if (pending or len(verbs) > 1) and "PIPELINING" not in self.capabilities:
+        if (pending or verbs[1:]) and "PIPELINING" not in self.capabilities:
             raise _not_answered_error(*(*pending, *verbs)[-2:])
         if pending and pending[-1] in _ENDS_GROUP:
             raise _not_answered_error(pending[-1], first)

@@ -60,7 +60,7 @@ class Transaction:
         self._chunked = chunking and dialogue.negotiator.can_chunk
         self._negotiated = dialogue.negotiator.negotiate(envelope, content)
         self._recipients = self._negotiated.recipients
-        self.can_follow = self._can_pipeline and len(self._recipients) <= MAX_PIPELINED_RECIPIENTS
+        self.can_follow = self._can_pipeline and not self._recipients[MAX_PIPELINED_RECIPIENTS:]
         self._accepted: list[str] = []
         self._refused = {**self._negotiated.refused}
         self._pieces: AsyncGenerator[bytes] | None = None
@@ -121,7 +121,7 @@ class Transaction:
             RefusedError: the sender, every recipient or the message is refused; another transaction can follow.
         """
         dialogue = self._dialogue
-        if not self.envelope_sent:
+        if not self.envelope_sent and self._protocol.received.unread:
             dialogue.poll_unsolicited()
         if self.can_follow:
             if not self.envelope_sent:
@@ -220,8 +220,8 @@ class Transaction:
         dialogue.stage = "data"
         if dialogue.transcript is not None:
             dialogue.transcribe(b"(message of %d octets)" % self.content.size)
-        received = dialogue.poll_unsolicited()
-        if received is None and len(self._beginning) > SMALL_MESSAGE:
+        received = dialogue.poll_unsolicited() if self._protocol.received.unread else None
+        if received is None and self._whole is None and len(self._beginning) > SMALL_MESSAGE:
             received = await self._upload(following, final_timeout, before_end)
         elif received is None:
             octets = self._end_of_message(self._beginning)

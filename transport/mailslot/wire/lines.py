@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from mailslot.wire.protocol_error import RemoteProtocolError
+
+if TYPE_CHECKING:
+    import re
 
 
 class LineBuffer:
@@ -85,6 +90,11 @@ class LineBuffer:
         """Return the next octets up to and including the first `until`, without removing them; None without it."""
         end = self._data.find(until, self._start)
         return None if end < 0 else bytes(self._data[self._start : end + len(until)])
+
+    def peek_match(self, pattern: re.Pattern[bytes]) -> bytes:
+        """Return the next octets that match a pattern, without removing them; none if they do not."""
+        found = pattern.match(self._data, self._start)
+        return b"" if found is None else bytes(found[0])
 
     def skip(self, count: int) -> None:
         """Remove the next `count` octets."""
