@@ -9,7 +9,7 @@ from anyio.to_thread import run_sync
 
 from mailslot.diagnosis.listener_certificate import ListenerCertificate
 from mailslot.errors import InputError
-from mailslot.net.certificate_contents import read_certificate
+from mailslot.net.certificate_contents import read_certificates
 from mailslot.net.certificates import ensure_certificates
 from mailslot.net.server_tls import server_context
 from mailslot.spool.errors import writing
@@ -84,7 +84,7 @@ class ListenerTls:
                 raise
             sentence = f"{error} The listener {settings.name} keeps the certificate that it has."
             raise InputError(sentence, stage="tls", key=error.key, detail=error.detail) from error
-        contents = [parsed for path, _ in files if (parsed := read_certificate(path)) is not None]
+        contents = [parsed for parsed in read_certificates([path for path, _ in files]) if parsed is not None]
         generated = settings.certificate is None
         certificates = tuple(ListenerCertificate.of(each, generated=generated) for each in contents)
         return _Loaded(context, certificates, made_from)

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import ssl
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+import sys
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.timestamps import day
 from mailslot.wire.reply import printable
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Sequence
 
     from cryptography import x509
 
 _BEGIN: Final = "-----BEGIN CERTIFICATE-----"
 _END: Final = "-----END CERTIFICATE-----"
 _MAX_NAMES: Final = 8
+_TIMEOUT: Final = 60.0
+"""Seconds that another process may take to read certificates."""
 _MAX_NAME: Final = 100
 
 
@@ -89,6 +96,34 @@ def read_certificate(path: Path) -> CertificateContents | None:
     return parse_certificate(der)
 
 
+def read_certificates(paths: Sequence[Path]) -> list[CertificateContents | None]:
+    """Do what `read_certificate` does for several files, and keep nothing of it in memory. It blocks.
+
+    The parser takes four megabytes. So where it is not loaded yet, another process reads the files, and ends.
+    """
+    if "cryptography.x509" not in sys.modules:
+        import subprocess  # noqa: PLC0415 - most programs that read certificates have the parser loaded
+
+        with suppress(OSError, subprocess.SubprocessError, ValueError):
+            finished = subprocess.run(
+                [sys.executable, "-P", "-m", __name__, *(str(path.absolute()) for path in paths)],
+                cwd="/",
+                env={"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                check=True,
+                timeout=_TIMEOUT,
+            )
+            return [_contents_of(each) for each in json.loads(finished.stdout)]
+    return list(map(read_certificate, paths))
+
+
+def _contents_of(values: dict[str, Any] | None) -> CertificateContents | None:
+    """Return the contents that another process has written as JSON."""
+    return None if values is None else CertificateContents(**{**values, "names": tuple(values["names"])})
+
+
 def _names(certificate: x509.Certificate) -> list[str]:
     from cryptography import x509  # noqa: PLC0415 - as above
 
@@ -121,3 +156,8 @@ def _key_type(certificate: x509.Certificate) -> str:
 
 def _shorten(text: str) -> str:
     return printable(text[:_MAX_NAME])
+
+
+if __name__ == "__main__":
+    _found = [read_certificate(Path(argument)) for argument in sys.argv[1:]]
+    sys.stdout.write(json.dumps([None if each is None else asdict(each) for each in _found]))

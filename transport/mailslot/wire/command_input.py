@@ -73,7 +73,8 @@ class CommandInput:
 
     def take(self, count: int) -> bytes:
         """Return up to `count` octets, and remove them."""
-        data = bytes(self._data[:count])
+        with memoryview(self._data) as view:
+            data = bytes(view[:count])
         del self._data[:count]
         self._searched = 0
         return data

@@ -7,16 +7,22 @@ never end a message when received, which prevents SMTP smuggling.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 CRLF: Final = b"\r\n"
 FINAL_DOT: Final = b".\r\n"
 END_OF_DATA: Final = CRLF + FINAL_DOT
 
+# These search several times as fast as `bytes.find` and `bytes.count` do for two or three octets that occur often.
+_BARE_LF: Final = re.compile(rb"\n(?<!\r\n)")
+_BARE_CR: Final = re.compile(rb"\r(?!\n)")
+_DOT_AFTER_CRLF: Final = re.compile(rb"\r\n\.")
+
 
 def with_crlf(data: bytes) -> bytes:
     """Return `data` with every line end as CRLF; the same object if they all are."""
-    if data.count(b"\n") == data.count(b"\r") == data.count(CRLF):
+    if _BARE_LF.search(data) is None and _BARE_CR.search(data) is None:
         return data
     return data.replace(CRLF, b"\n").replace(b"\r", b"\n").replace(b"\n", CRLF)
 
@@ -29,16 +35,23 @@ def completed(data: bytes) -> bytes:
 
 def stuffed(data: bytes) -> bytes:
     """Return whole lines, which end with CRLF, with stuffed dots."""
-    if b"\r\n." in data:
+    # A document in base64 has no dots at all.
+    if b"." in data and _DOT_AFTER_CRLF.search(data) is not None:
         data = data.replace(b"\r\n.", b"\r\n..")
     return b"." + data if data.startswith(b".") else data
 
 
 def unstuffed(data: bytes) -> bytes:
     """Return whole lines without stuffed dots."""
-    if b"\r\n." in data:
+    if _first_dot(data) >= 0:
         data = data.replace(b"\r\n.", CRLF)
     return data[1:] if data.startswith(b".") else data
+
+
+def _first_dot(data: bytes) -> int:
+    """Return where the first CRLF is that a dot follows; -1 without one."""
+    found = _DOT_AFTER_CRLF.search(data) if b"." in data else None
+    return -1 if found is None else found.start()
 
 
 class WholeMessage:
@@ -131,7 +144,7 @@ class DotStuffer:
         data = self._normalizer.feed(data)
         if at_line_start:
             return stuffed(data)
-        return data.replace(b"\r\n.", b"\r\n..") if b"\r\n." in data else data
+        return data.replace(b"\r\n.", b"\r\n..") if _first_dot(data) >= 0 else data
 
     def finish(self) -> bytes:
         """Return the end of the message: CRLF if the last line is incomplete, and the final dot."""
@@ -162,19 +175,19 @@ class DotUnstuffer:
         if self.done:
             raise ValueError("the message has ended")
         data = self._pending + data
-        first = data.find(b"\r\n.")
+        first = _first_dot(data)
         if first >= 0:
             end = data.find(END_OF_DATA, first)
             if end >= 0:
                 self.done = True
                 self.trailing = data[end + len(END_OF_DATA) :]
-                return self._unstuff(data[: end + len(CRLF)])
+                return self._unstuff(data[: end + len(CRLF)], first)
         keep = _end_prefix_length(data)
         self._pending = data[len(data) - keep :]
-        return self._unstuff(data[: len(data) - keep])
+        return self._unstuff(data[: len(data) - keep], first)
 
-    def _unstuff(self, data: bytes) -> bytes:
-        if b"\r\n." in data:
+    def _unstuff(self, data: bytes, first_dot: int) -> bytes:
+        if first_dot >= 0:
             data = data.replace(b"\r\n.", CRLF)
         if self._implied and data:
             data = data[self._implied :]
