@@ -70,7 +70,7 @@ async def test_cost_of_a_job(spool: Spool, costs: Costs) -> None:
     assert costs.since() == (0, 3), "one commit a state"
 
 
-async def test_only_a_claim_does_not_wait_for_the_disk(spool: Spool) -> None:
+async def test_a_claim_that_does_not_wait_for_the_disk(spool: Spool) -> None:
     """What SQLite syncs: every commit at FULL, none at NORMAL ("PRAGMA synchronous")."""
     level = begun = ""
     commits: list[str] = []
@@ -90,7 +90,7 @@ async def test_only_a_claim_does_not_wait_for_the_disk(spool: Spool) -> None:
     async with spool.delivery_lock():
         for _ in range(2):
             job = await spool.accept(new(), message())
-            await spool.claim("smtp")
+            await spool.claim("smtp", durable=False)
             assert connection.execute("PRAGMA synchronous").fetchone()[0] == 1
             await spool.hand_over(job.id)
             assert connection.execute("PRAGMA synchronous").fetchone()[0] == 2
@@ -104,7 +104,7 @@ async def test_a_claim_that_a_power_cut_has_undone(spool: Spool, home: Path, tmp
     job = await spool.accept(new(), message())
     synced = log.stat().st_size
     async with spool.delivery_lock():
-        claimed = await spool.claim("smtp")
+        claimed = await spool.claim("smtp", durable=False)
         assert claimed is not None
         assert log.stat().st_size > synced
         shutil.copytree(home, tmp_path / "after")

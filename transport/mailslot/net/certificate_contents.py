@@ -105,7 +105,7 @@ def read_certificates(paths: Sequence[Path]) -> list[CertificateContents | None]
         import subprocess  # noqa: PLC0415 - most programs that read certificates have the parser loaded
 
         with suppress(OSError, subprocess.SubprocessError, ValueError):
-            finished = subprocess.run(
+            finished = subprocess.run(  # noqa: S603 - it is this program itself
                 [sys.executable, "-P", "-m", __name__, *(str(path.absolute()) for path in paths)],
                 cwd="/",
                 env={"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},

@@ -185,7 +185,7 @@ class RecordDeliverer:
 
     # Choosing the next job.
 
-    async def _next_job(self) -> Job | None:
+    async def _next_job(self, *, durable: bool = True) -> Job | None:
         """Claim a job that can be tried now; None if there is none."""
         now = self._device.now()
         if self.breaker.failure is not None and await self._settings_watch.changed():
@@ -200,7 +200,7 @@ class RecordDeliverer:
             return await self._next_retried_job()
         if not self.breaker.may_try or await self._is_over_quota(now):
             return None
-        job = await self._spool.claim(self.via, now)
+        job = await self._spool.claim(self.via, now, durable=durable)
         if job is None:
             self.due_at = None
         return job
@@ -209,13 +209,20 @@ class RecordDeliverer:
         """Claim a job that is due now; None if there is none."""
         # After the last one there is none, and looking needs no commit, as claiming does.
         self.due_at = (await self._spool.first_due_times()).get(self.via)
-        return await self._next_job()
+        return await self._next_job_at_once()
+
+    async def _next_job_at_once(self) -> Job | None:
+        """Claim the next job for the open session; None if there is none now.
+
+        The claim need not be on the disk: a job that makes the machine fail is the first one of the next session.
+        """
+        return await self._next_job(durable=False)
 
     async def _next_job_for_session(self) -> Job | None:
         """Claim the next job for the open session; None if there is none for a while."""
         end = self._device.monotonic() + IDLE_TIMEOUT
         while not self._stopping and self.breaker.failure is None:
-            if (job := await self._next_job()) is not None:
+            if (job := await self._next_job_at_once()) is not None:
                 return job
             if self._device.monotonic() >= end:
                 return None

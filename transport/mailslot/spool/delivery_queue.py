@@ -59,15 +59,18 @@ class DeliveryQueue:
         self._claims.require_lock()
         return await anyio.to_thread.run_sync(self._storage.recover, self._clock)
 
-    async def claim(self, via: str, now: float | None = None, *, job_id: int | None = None) -> Job | None:
+    async def claim(
+        self, via: str, now: float | None = None, *, job_id: int | None = None, durable: bool = True
+    ) -> Job | None:
         """Return the oldest due job of a record, in state `sending`; None if there is none. Needs the delivery lock.
-
-        This does not wait for the disk: where the power fails before `hand_over`, the job is as it was.
 
         Args:
             via: the record.
             now: the time; None for the clock's.
             job_id: claim only this job, whether due or not, if it is queued or deferred; None for any that is due.
+            durable: False not to wait for the disk: where the power fails before `hand_over`, the job is as it was, and
+                this attempt does not count. A session's first job needs True, so that one does not make the machine
+                fail again and again.
         """
 
         def work(transaction: SpoolTransaction) -> Job | None:
@@ -75,7 +78,7 @@ class DeliveryQueue:
             return None if job is None else transaction.store(transitions.claim(job, transaction.now))
 
         self._claims.require_lock()
-        job = await self._run(work, durable=False)
+        job = await self._run(work, durable=durable)
         if job is not None:
             self._claims.claim(job.id)
         return job
