@@ -11,7 +11,7 @@ import pytest
 from anyio.to_thread import run_sync
 
 from fleet.tasks import TaskFleet
-from fleet.test_tasks import load, obtain
+from fleet.test_tasks import accept, load, obtain, state_of
 from mailslot.errors import NetworkError, RefusedError
 from mailslot.fleet.breakers import is_down
 from mailslot.fleet.postgres import servers
@@ -24,6 +24,7 @@ from mailslot.wire.secret import Secret
 from mailslot_plugins.sandbox import run_sandbox
 from mailslot_plugins.sandbox.web_faults import WebFault
 from service.polling_device import RECORD, RecordingPipeline
+from service.sending_device import SENDER
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -188,6 +189,13 @@ async def test_one_tenant_cannot_stop_a_server_for_another(own: TaskFleet) -> No
         await poll(own, own.work(RecordingPipeline()), *homes)
         assert door.visits == FAILURES
         await poll(own, worker, other)
+        assert door.visits == FAILURES + 1
+        # Mail to be sent goes by the same breaker.
+        server = {"server": "localhost", "port": door.port, "security": "tls", "sender_address": SENDER}
+        await run_sync(Records(homes[0]).change, "smtp", server, {})
+        job = await accept(homes[0])
+        await wake(worker, homes[0], "deliver")
+        assert await state_of(homes[0], job) == ("deferred", "tls_failed")
         assert door.visits == FAILURES + 1
 
 
