@@ -121,7 +121,10 @@ def read_certificates(paths: Sequence[Path]) -> list[CertificateContents | None]
 
 def _contents_of(values: dict[str, Any] | None) -> CertificateContents | None:
     """Return the contents that another process has written as JSON."""
-    return None if values is None else CertificateContents(**{**values, "names": tuple(values["names"])})
+    if values is None:
+        return None
+    values["names"] = tuple(values["names"])
+    return CertificateContents(**values)
 
 
 def _names(certificate: x509.Certificate) -> list[str]:

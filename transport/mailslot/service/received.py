@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from anyio.to_thread import run_sync
@@ -83,7 +82,7 @@ async def open_mail_file(ledger: Ledger, mail: Incoming) -> FileIO:
         if path is None:
             raise not_kept_error(mail)
         # On asyncio, a cancellation would leave behind what the thread returns.
-        return await shielded(partial(run_sync, _open, mail, path))
+        return await shielded(lambda: run_sync(_open, mail, path))
 
 
 def not_kept_error(mail: Incoming) -> InputError:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
@@ -75,7 +74,7 @@ async def document_response(request: Request, mail: Incoming, number: int, *, sh
             raise InputError(f"There is no document {number} in this mail.", stage="spool", cause="unknown_mail")
         document = documents[number - 1]
         # It can be read after its folder was removed.
-        file = await shielded(partial(run_sync, _open, document.path))
+        file = await shielded(lambda: run_sync(_open, document.path))
     kind = next((kind for signature, kind in _TYPES if document.head.startswith(signature)), _BINARY)
     disposition = "inline" if shown and is_picture(document) else "attachment"
     name = quote(document.name, safe="")
