@@ -36,16 +36,17 @@ VARIANTS: Final = (("en", "light"), ("en", "dark"), ("de", "light"))
 FIRST: Final = ("/", "/send", "/addressbook/entry", "/addressbook/directory", "/settings/addressbook", "/nothing-here")
 """Where links are looked for first."""
 
-_ALIKE: Final = 3
+_ALIKE: Final = 2
 """The pages that differ only by a number or a name, such as those of jobs, of which this many are enough."""
 
 _MAX_PAGES: Final = 150
-_THUMBNAIL: Final = {1280: 420, 800: 320, 390: 230}
-_COLUMNS: Final = {1280: 4, 800: 5, 390: 8}
-_ROWS: Final = 2
-_HEIGHT: Final = 900
+_HEIGHT: Final = "document.documentElement.scrollHeight"
+_SHEET: Final = (1060, 1140)
+_COLUMNS: Final = {1280: 2, 800: 3, 390: 5}
+_LINE: Final = 20
+_GAP: Final = 8
 _SKIPPED: Final = re.compile(
-    r"^/(sign-out|static|api/)|/(export|picture|message|documents/)|\.(csv|png|zip|txt|pdf|eml)$"
+    r"^/(sign-out|static|api/)|\?.*&|/(export|picture|message|documents/)|\.(csv|png|zip|txt|pdf|eml)$"
 )
 
 
@@ -59,12 +60,14 @@ class _Album:
         """Take all pictures of a page."""
         name = re.sub(r"[^a-z0-9.]+", "-", path.lower()).strip("-") or "home"
         for language, scheme in self.variants:
-            page.context.add_cookies([{"name": "language", "value": language, "url": page.url}])
+            page.context.add_cookies([{"name": "language", "value": language, "domain": "127.0.0.1", "path": "/"}])
             page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type] - light or dark
             page.reload()
             for width, height in SIZES.values():
                 page.set_viewport_size({"width": width, "height": height})
                 self.too_wide += [f"{path} at {width} in {language}: {each}" for each in overflowing_elements(page)]
+                # As tall as the page, so that what stays at the bottom of a window is at its end.
+                page.set_viewport_size({"width": width, "height": max(height, int(page.evaluate(_HEIGHT)))})
                 page.screenshot(path=self.folder / f"{width}-{language}-{scheme}" / f"{name}.png", full_page=True)
 
 
@@ -90,7 +93,7 @@ def visit(panel: RunningPanel, album: _Album, page: Page) -> None:
         for link in links:
             found = urlsplit(urljoin(page.url, link))
             target = found.path + (f"?{found.query}" if found.query else "")
-            if f"{found.scheme}://{found.netloc}" == panel.address and not _SKIPPED.search(found.path):
+            if f"{found.scheme}://{found.netloc}" == panel.address and not _SKIPPED.search(target):
                 waiting.append(target)
         print(f"{len(seen):4} {path}", flush=True)
 
@@ -102,23 +105,26 @@ def visit_first_start(panel: RunningPanel, album: _Album, page: Page) -> None:
 
 
 def make_contact_sheets(folder: Path) -> list[Path]:
-    """Put the pictures of a folder on contact sheets beside it, and return these."""
-    width = int(folder.name.split("-")[0])
-    thumbnail, columns = _THUMBNAIL[width], _COLUMNS[width]
-    pictures = sorted(folder.glob("*.png"))
-    sheets: list[Path] = []
-    for start in range(0, len(pictures), columns * _ROWS):
-        sheet = Image.new("RGB", (columns * (thumbnail + 10), _ROWS * (_HEIGHT + 30)), "#888")
-        draw = ImageDraw.Draw(sheet)
-        for place, path in enumerate(pictures[start : start + columns * _ROWS]):
-            left, top = place % columns * (thumbnail + 10), place // columns * (_HEIGHT + 30)
-            with Image.open(path) as picture:
-                small = picture.convert("RGB").resize((thumbnail, max(1, picture.height * thumbnail // picture.width)))
-            sheet.paste(small.crop((0, 0, thumbnail, min(small.height, _HEIGHT))), (left, top + 20))
-            draw.text((left + 2, top + 4), path.stem, fill="#fff")
-        sheets.append(folder.parent / f"sheet-{folder.name}-{len(sheets) + 1}.png")
-        sheet.save(sheets[-1])
-    return sheets
+    """Put the pictures of a folder on contact sheets beside it, in columns, and return these."""
+    columns = _COLUMNS[int(folder.name.split("-")[0])]
+    width = _SHEET[0] // columns
+    sheets: list[Image.Image] = []
+    bottoms: list[int] = []
+    for path in sorted(folder.glob("*.png")):
+        with Image.open(path) as picture:
+            small = picture.convert("RGB").resize((width - _GAP, picture.height * (width - _GAP) // picture.width))
+        small = small.crop((0, 0, small.width, min(small.height, _SHEET[1] - _LINE)))
+        if not bottoms or min(bottoms) + _LINE + small.height > _SHEET[1]:
+            sheets.append(Image.new("RGB", _SHEET, "#888"))
+            bottoms = [0] * columns
+        column = bottoms.index(min(bottoms))
+        ImageDraw.Draw(sheets[-1]).text((column * width, bottoms[column] + 4), path.stem, fill="#fff")
+        sheets[-1].paste(small, (column * width, bottoms[column] + _LINE))
+        bottoms[column] += _LINE + small.height
+    paths = [folder.parent / f"sheet-{folder.name}-{number}.png" for number in range(1, len(sheets) + 1)]
+    for sheet, path in zip(sheets, paths, strict=True):
+        sheet.save(path)
+    return paths
 
 
 async def take_all(folder: Path, variants: tuple[tuple[str, str], ...]) -> None:

@@ -71,10 +71,10 @@ SECTION: Final = Section(
             "a number from 1 to 500", keys.number(1, 500), default=50, set_by="administrator", advanced=True
         ),
         "ldap_timeout": Key(
-            "a number of seconds from 1 to 60", keys.number(1, 60), default=10, set_by="administrator", advanced=True
+            "a number from 1 to 60", keys.number(1, 60), default=10, set_by="administrator", advanced=True
         ),
         "ldap_keep_minutes": Key(
-            "a number of minutes from 0 to 1440 for which answers are kept",
+            "a number from 0 to 1440",
             keys.number(0, 1440),
             default=15,
             set_by="administrator",
