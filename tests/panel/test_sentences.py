@@ -25,7 +25,7 @@ LIBRARY = Path(mailslot.__file__).parent
 PLUGINS = Path(mailslot_plugins.panel.__file__).parents[1]
 
 SHOWN = {
-    "library": ("slots", "spool", "vault", "service/mail_documents.py", "service/handling.py", "smtp/address.py"),
+    "library": ("slots", "spool", "vault", "service/received.py", "service/handling.py", "smtp/address.py"),
     "plugins": (
         *("addressbook", "alerts", "fax", "gateway", "intake", "panel", "print", "printers", "rules", "scan"),
         *("sending", "status"),
@@ -39,6 +39,7 @@ ENGLISH = {
         *(
             "addressbook/command.py",
             "fax/command.py",
+            "intake/command.py",
             "panel/security/command.py",
             "printers/cli.py",
             "scan/command.py",
