@@ -61,11 +61,7 @@ ENGLISH = {
         *("slots/plugin_sessions.py", "slots/direct_token_source.py", "slots/maildrop.py", "slots/submitter.py"),
         *("slots/token_sources.py", "spool/store.py", "spool/job_envelope.py", "spool/job_file.py", "spool/ledger.py"),
     ),
-    "for whoever repairs the home folder at a terminal": (
-        *("vault/keys.py", "vault/lock.py", "vault/journal.py", "spool/folder", "slots/settings_file.py"),
-        *("slots/settings_document.py", "slots/toml_edit.py", "panel/security/certificate.py"),
-        "panel/server.py",
-    ),
+    "for a terminal, before the panel runs": (*("panel/server.py", "panel/security/certificate.py"),),
 }
 """What stays English, and why."""
 
@@ -77,6 +73,9 @@ ENGLISH_SENTENCES = {
     "fact7 cannot name a record or field: use lower-case letters, digits, - and _.",
     "The message has another size than it said.",
     "it is not text",
+    "another process has it open",
+    "it holds no text where it should",
+    "the file was removed or replaced while it was open",
     "No mail is fetched for the address book.",
     "No mail is fetched for the rules for sending.",
     "Scans are sent, and no mail is fetched for them.",
@@ -86,7 +85,7 @@ ENGLISH_SENTENCES = {
     "fact7 is not UTF-8.",
     "file must be a file, with a name.",
 }
-"""For a terminal, a log, or those who write programs and plugins."""
+"""For a terminal, a log, the details for engineers, or those who write programs and plugins."""
 
 COMPOSED = {
     "Job fact7 fact7.",
@@ -103,7 +102,7 @@ COMPOSED = {
 
 NOT_FOR_PEOPLE = {
     *("ValueError", "TypeError", "RuntimeError", "OSError", "FileExistsError", "ModuleNotFoundError"),
-    *("RemoteProtocolError", "LibtiffError", "NotTiffError"),
+    *("RemoteProtocolError", "LibtiffError", "NotTiffError", "_UnsoundError"),
 }
 """Errors whose texts are details for engineers."""
 

@@ -20,6 +20,7 @@ from mailslot_plugins.panel.problem import problem_response
 from mailslot_plugins.panel.render import render, text
 from mailslot_plugins.panel.security.guard import middleware
 from mailslot_plugins.panel.security.paths import API
+from mailslot_plugins.panel.sentences import translated
 from mailslot_plugins.panel.token.callback import LoopbackRedirects
 from mailslot_plugins.panel.translations import LanguageMiddleware
 
@@ -93,4 +94,4 @@ async def _show_http_error(request: Request, error: Exception) -> Response:
 
 async def _show_mail_error(request: Request, error: Exception) -> Response:
     """Return the error page for a `MailError`."""
-    return render(request, "layout/trouble.html", 503, sentence=str(error))
+    return render(request, "layout/trouble.html", 503, sentence=translated(str(error), request.state.language))

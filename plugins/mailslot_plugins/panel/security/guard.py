@@ -33,6 +33,7 @@ from mailslot_plugins.panel.security.security import Security, Visit
 from mailslot_plugins.panel.security.session import Session
 from mailslot_plugins.panel.security.throttle import ThrottledError
 from mailslot_plugins.panel.security.upload import CsrfError, UploadBody, is_upload
+from mailslot_plugins.panel.sentences import translated
 from mailslot_plugins.panel.translations import translate
 
 if TYPE_CHECKING:
@@ -239,7 +240,11 @@ class _GuardedRequest:
     def _failure_response(self, error: Exception) -> Response:
         if not isinstance(error, MailError):
             return self._error_response(500, translate("layout", "trouble_other", self._language))
-        return mail_error_response(error) if self._for_api else self._error_response(503, str(error))
+        return (
+            mail_error_response(error)
+            if self._for_api
+            else self._error_response(503, translated(str(error), self._language))
+        )
 
     def _error_response(self, status: int, sentence: str) -> Response:
         if self._for_api:
