@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import trustme
+    from playwright.sync_api import Page
 
+    from lab.browser import Browser
     from lab.slapd import Slapd
 
 pytestmark = pytest.mark.anyio
@@ -218,6 +220,24 @@ async def test_the_panel_finds_and_suggests(tmp_path: Path, slapd: Slapd, ca: tr
         ]
         tested = await admin.request("POST", "/api/addressbook-directory-test", headers=api)
         assert (tested.json()["ok"], tested.json()["cause"]) == (True, None)
+
+
+async def test_a_form_searches_while_somebody_types(
+    tmp_path: Path, slapd: Slapd, ca: trustme.CA, browser: Browser
+) -> None:
+    async with run_panel(tmp_path / "home") as panel:
+        await run_sync(Home(tmp_path, slapd, ca).set)
+        await panel.device.refresh([SECTION])
+
+        def act(page: Page) -> list[str]:
+            panel.sign_in(page, "/send")
+            page.fill("#to", "bob@example.com, ali")
+            page.wait_for_selector("#suggested-recipients [data-found]", state="attached")
+            page.fill("#to", "bob@example.com, @alice, car")
+            page.wait_for_selector("[data-found][data-value='@carol']", state="attached")
+            return page.eval_on_selector_all("[data-found]", "found => found.map(each => each.value)")
+
+        assert await browser.visit(act) == ["bob@example.com, @alice, @carol"]
 
 
 def test_the_command_searches_and_tests(home: Home) -> None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from addressbook.directory_home import Home
-from lab.process import free_ports
 from lab.slapd import LIMITED, MANY
 from mailslot_plugins.addressbook.directory.directory import directory_of
 from mailslot_plugins.addressbook.directory.directory_error import DirectoryError
@@ -66,28 +65,40 @@ async def test_answers_come_in_pages_and_end_at_a_limit(home: Home) -> None:
 
 
 async def test_wrong_ports_are_told_apart(home: Home, slapd: Slapd) -> None:
-    [closed] = free_ports(1)
-    for port, security, cause in (
-        (closed, "tls", "connection_refused"),
-        (slapd.plain, "tls", "tls_failed"),
-        (slapd.tls, "starttls", "connection_lost"),
-    ):
-        async with home.device(ldap_port=port, ldap_security=security) as device:
-            with pytest.raises(DirectoryError) as caught:
-                await directory_of(device).test()
-            assert caught.value.cause == cause
+    # While it is bound, nobody else listens there, and connections are refused.
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        closed = bound.getsockname()[1]
+        for port, security, causes in (
+            (closed, "tls", {"connection_refused"}),
+            (slapd.plain, "tls", {"tls_failed"}),
+            # Some versions say in TLS what is wrong before they close.
+            (slapd.tls, "starttls", {"connection_lost", "protocol_error"}),
+        ):
+            async with home.device(ldap_port=port, ldap_security=security) as device:
+                with pytest.raises(DirectoryError) as caught:
+                    await directory_of(device).test()
+                assert caught.value.cause in causes
 
 
 async def test_a_silent_directory_is_waited_for_once(home: Home) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.setblocking(False)
         port = silent.getsockname()[1]
         async with home.device(ldap_server="127.0.0.1", ldap_port=port, ldap_timeout=1) as device:
             directory = directory_of(device)
-            with pytest.raises(DirectoryError, match="did not answer within 1 seconds"):
-                await directory.search("alice")
-            silent.close()
-            # It would be refused now, if it were asked.
-            with pytest.raises(DirectoryError, match="did not answer within 1 seconds"):
-                await directory.search("bob")
-            with pytest.raises(DirectoryError, match="refused the connection"):
-                await directory.test()
+            for ask, connections in ((directory.search, 1), (directory.find_name, 0), (lambda _: directory.test(), 1)):
+                with pytest.raises(DirectoryError, match=r"did not answer within 1 second\."):
+                    await ask("alice")
+                assert arrived(silent) == connections
+
+
+def arrived(listener: socket.socket) -> int:
+    """Accept and close what waits at a listener; return how many connections there were."""
+    count = 0
+    while True:
+        try:
+            listener.accept()[0].close()
+        except BlockingIOError:
+            return count
+        count += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from mailslot.net.endpoint import format_seconds
 from mailslot_plugins.addressbook.directory.directory_error import DirectoryError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ _BUSY: Final = frozenset({51, 52})
 _REACHED: Final = {
     "name_not_found": "The name service knows no address for the directory {host}.",
     "connection_refused": "The directory {host} refused the connection on port {port}.",
-    "connection_timeout": "The directory {host} did not answer within {seconds} seconds.",
+    "connection_timeout": "The directory {host} did not answer within {span}.",
     "network_unreachable": "The directory {host} cannot be reached over the network.",
     "tls_port_mismatch": "Port {port} of the directory {host} does not begin with encryption.",
     "tls_failed": "Encryption with the directory {host} could not be agreed upon.",
@@ -159,7 +160,7 @@ def _error(
     facts = {
         "host": source.endpoint.host,
         "port": source.endpoint.port,
-        "seconds": f"{source.timeout:g}",
+        "span": format_seconds(source.timeout),
         "user": source.user,
         "base": source.base,
         "filter": source.schema.filter,
