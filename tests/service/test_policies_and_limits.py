@@ -186,6 +186,20 @@ async def test_messages_a_day(spool: Spool) -> None:
     assert allowance.remaining_recipients(0.0) is None
 
 
+async def test_messages_that_are_being_sent_count_for_others(spool: Spool) -> None:
+    """Several sessions of an account ask before any of them has sent."""
+    allowance = SendingQuota(Limits(messages_per_day=2, recipients_per_day=10), spool.store("delivery"), "a")
+    with allowance.attempt(3):
+        assert (allowance.wait(0.0), allowance.remaining_recipients(0.0)) == (0.0, 7)
+        with allowance.attempt(4):
+            assert 0 < allowance.wait(0.0) < 60
+            assert allowance.remaining_recipients(0.0) == 3
+        # The server has refused it.
+        assert allowance.wait(0.0) == 0.0
+        await allowance.count(0.0, 3)
+    assert (allowance.wait(0.0), allowance.remaining_recipients(0.0)) == (0.0, 7)
+
+
 async def test_counts_follow_a_clock_change(spool: Spool) -> None:
     allowance = SendingQuota(EXCHANGE, spool.store("delivery"), "a")
     for _ in range(30):

@@ -87,6 +87,24 @@ async def test_polling_on_request_only(tmp_path: Path) -> None:
             await until(lambda: harness.keeper.subjects == ["one"])
 
 
+async def test_an_interval_that_is_changed_during_a_poll(tmp_path: Path) -> None:
+    async def answer(mail: Incoming, subject: str) -> Handled:
+        harness.keeper.answer = None
+        harness.set(check_interval=1)
+        assert await harness.device.refresh()
+        return Later(1e6, "Not now.")
+
+    async with run_polling_device(tmp_path, check_interval=1440) as harness:
+        harness.keeper.answer = answer
+        harness.add("one")
+        async with polling(harness, speed=400):
+            await until(lambda: harness.keeper.answer is None)
+            began = harness.clocks.monotonic()
+            harness.add("two")
+            await until(lambda: harness.keeper.subjects == ["two"])
+            assert harness.clocks.monotonic() - began < 3600
+
+
 async def test_a_token_that_another_process_obtains_starts_a_poll(tmp_path: Path) -> None:
     async with run_polling_device(tmp_path, check_interval=1440) as harness:
         sandbox = harness.sandbox

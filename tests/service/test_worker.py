@@ -11,6 +11,7 @@ import pytest
 
 from mailslot.errors import InputError
 from mailslot.service.delivery import Delivery
+from mailslot.slots.accounts import add_account
 from mailslot.spool.errors import SpoolError
 from mailslot.spool.spool import Spool
 from mailslot_plugins.sandbox import Fault, Sandbox, run_sandbox
@@ -327,3 +328,26 @@ async def test_an_internal_error_after_sending_does_not_resend(
             job = await harness.spool.job(bad.id)
             assert (job.state, job.doubts) == ("in_doubt", 1)
         assert len(sandbox.submissions) == before + 2
+
+
+async def test_accounts_that_are_added_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second is added while what waits for the first is released."""
+    async with (
+        opened(set_up(tmp_path, REFUSED)) as harness,
+        harness.spool.delivery_lock(),
+        anyio.create_task_group() as group,
+    ):
+        records, release = harness.device.records, harness.spool.release
+
+        async def release_slowly(via: str) -> None:
+            if via == "account.first":
+                add_account(records, "second", "SMTP")
+                assert await harness.device.refresh()
+            await release(via)
+
+        monkeypatch.setattr(harness.spool, "release", release_slowly)
+        add_account(records, "first", "SMTP")
+        assert await harness.device.refresh()
+        group.start_soon(harness.worker._follow_accounts, group)
+        await harness.until_true(lambda: {"account.first", "account.second"} <= harness.worker.records)
+        group.cancel_scope.cancel()

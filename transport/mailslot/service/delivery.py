@@ -161,10 +161,15 @@ class Delivery:
                 return DeliveryOutcome("later")
             fresh = usage.transactions == 0
             usage.count_transaction(addresses)
-            result = await self._submit(job, usage.session, addresses, content)
+            with quota.attempt(len(addresses)):
+                result = await self._submit(job, usage.session, addresses, content)
+                if isinstance(result, _RecipientReplies):
+                    sent = len(result.accepted)
+                else:
+                    sent = len(addresses) if result.in_doubt else 0
+                if sent:
+                    await self._count(quota, sent)
             if isinstance(result, _RecipientReplies):
-                if result.accepted:
-                    await self._count(quota, len(result.accepted))
                 job = await self._record_outcome(job, usage, addresses, result, deferred)
                 if job.state != "queued":
                     return DeliveryOutcome("answered")
@@ -177,8 +182,6 @@ class Delivery:
             if _is_stale(result) and not fresh:
                 await self._persist(partial(self._spool.requeue, job.id))
                 return DeliveryOutcome("stale")
-            if result.in_doubt:
-                await self._count(quota, len(addresses))
             return DeliveryOutcome("failed", await self._fail(job, result))
 
     async def _submit(

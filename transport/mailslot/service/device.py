@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import anyio
+import anyio.lowlevel
 from anyio.to_thread import run_sync
 
 from mailslot.errors import InputError
@@ -52,6 +53,23 @@ class Identity:
     language: str
 
 
+_SectionValues = tuple["Section", "Mapping[str, Any]"]
+
+
+class _ReadSettings(NamedTuple):
+    """What was read of the settings.
+
+    Attributes:
+        version: their version.
+        gateway: the slots, and the entries of the gateway; None if they cannot be used.
+        sections: the sections by name, each with its values; None if they cannot be used.
+    """
+
+    version: object
+    gateway: GatewaySettings | None
+    sections: dict[str, _SectionValues] | None
+
+
 class Device:
     """The state that all tasks of a process share; made by `open_device`.
 
@@ -83,7 +101,7 @@ class Device:
         self.server_limits = ServerLimits(spool.store(STORE), records)
         self.clocks = clocks or Clocks()
         self._speed = speed
-        self._sections: dict[str, tuple[Section, Mapping[str, Any]]] = {}
+        self._sections: dict[str, _SectionValues] = {}
         self._seen: object = None
         self._gateway = GatewaySettings()
         self._changed = anyio.Event()
@@ -123,8 +141,17 @@ class Device:
         """Sleep for some seconds of the device's clocks."""
         await anyio.sleep(max(0.0, seconds) / self._speed)
 
-    async def pause(self, seconds: float) -> None:
-        """Sleep for some seconds of the device's clocks, or until the settings change."""
+    async def pause(self, seconds: float, *, seen: int | None = None) -> None:
+        """Sleep for some seconds of the device's clocks, or until the settings change.
+
+        Args:
+            seconds: the seconds.
+            seen: `changes` before the settings were read by whoever pauses; it does not pause if they have changed
+                since. None if nothing was awaited in between.
+        """
+        if seen is not None and seen != self.changes:
+            await anyio.lowlevel.checkpoint()
+            return
         with anyio.move_on_after(max(0.0, seconds) / self._speed):
             await self._changed.wait()
 
@@ -185,38 +212,51 @@ class Device:
         """
         wanted = tuple(sections)
         # A service calls this every two seconds, and checking an unchanged file needs no thread.
-        if self.records.place.is_local and not self._must_read(self.records.settings.version(), wanted):
+        if (
+            self.records.place.is_local
+            and self.records.settings.version() == self._seen
+            and all(section.name in self._sections for section in wanted)
+        ):
             return False
         # A slow thread must not put what it read before a change in the place of what another has read since.
         async with self._refreshing:
-            changed = await run_sync(self._refresh, wanted)
-        if changed:
-            self.changes += 1
-            self._end_pauses()
+            found = await run_sync(self._read, self._seen, dict(self._sections), wanted)
+            # Nothing is awaited from here on, so that other tasks see the settings of one moment.
+            if found is None:
+                return False
+            changed, self._seen = found.version != self._seen, found.version
+            if found.sections is None or found.gateway is None:
+                return False
+            self._gateway = found.gateway
+            self._sections |= found.sections
+            if changed:
+                self.changes += 1
+                self._end_pauses()
         return changed
 
     def _end_pauses(self) -> None:
         self._changed.set()
         self._changed = anyio.Event()
 
-    def _must_read(self, stamp: object, more: tuple[Section, ...]) -> bool:
-        return stamp != self._seen or any(section.name not in self._sections for section in more)
-
-    def _refresh(self, more: tuple[Section, ...]) -> bool:
-        stamp = self.records.settings.version()
-        if not self._must_read(stamp, more):
-            return False
-        wanted = {section.name: section for section, _ in self._sections.values()} | {each.name: each for each in more}
-        changed, self._seen = stamp != self._seen, stamp
+    def _read(
+        self, seen: object, known: Mapping[str, _SectionValues], more: tuple[Section, ...]
+    ) -> _ReadSettings | None:
+        """Read the settings in another thread, which changes nothing here; None if they are as they were."""
+        settings = self.records.settings
+        # Read first, so that a change meanwhile is noticed next time.
+        version = settings.version()
+        if version == seen and all(section.name in known for section in more):
+            return None
+        wanted = {section.name: section for section, _ in known.values()} | {each.name: each for each in more}
         try:
-            self._gateway = GatewaySettings.of(self.records.settings.current())
-            self._sections = {
-                name: (section, self.records.settings.section(section)) for name, section in wanted.items()
+            gateway = GatewaySettings.of(settings.current())
+            sections: dict[str, _SectionValues] = {
+                name: (section, settings.section(section)) for name, section in wanted.items()
             }
         except InputError as error:
             logger.error("The settings that were read before are kept: %s", error)  # noqa: TRY400 - a mistake in the file needs no traceback
-            return False
-        return changed
+            return _ReadSettings(version, None, None)
+        return _ReadSettings(version, gateway, sections)
 
 
 @asynccontextmanager

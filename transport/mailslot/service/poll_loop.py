@@ -88,6 +88,7 @@ class PollLoop:
             MailError: the spool cannot be used.
         """
         while True:
+            seen = self._device.changes
             await self._update_interval()
             try:
                 if self._wait_for_poll() == 0:
@@ -101,36 +102,40 @@ class PollLoop:
                 logger.info("%s", error, extra={"record": self._record})
                 await self._device.pause(_BUSY_PAUSE)
             with anyio.CancelScope() as self._sleep:
-                await self._rest()
+                await self._rest(seen)
 
     async def watch(self) -> None:
         """Watch the maildrop for new mail, if it supports that, and trigger polls, until cancelled."""
         pause = _FIRST_WATCH_PAUSE
         while True:
-            began = self._device.monotonic()
+            began, seen = self._device.monotonic(), self._device.changes
             try:
-                await self._watch_once()
+                await self._watch_once(seen)
             except InputError:
                 # A poll reports missing settings; a missing token is not a setting.
-                await self._device.pause(_MAX_WATCH_PAUSE)
+                await self._device.pause(_MAX_WATCH_PAUSE, seen=seen)
             except MailError as error:
                 logger.warning(
                     "New mail is not told of: %s", error, extra={"record": self._record, "cause": error.cause}
                 )
                 if self._device.monotonic() - began >= _WATCH_STABLE_AFTER:
                     pause = _FIRST_WATCH_PAUSE
-                await self._device.pause(pause if error.retryable else max(pause, _FIRST_PAUSE))
+                await self._device.pause(pause if error.retryable else max(pause, _FIRST_PAUSE), seen=seen)
                 pause = min(2 * pause, _MAX_WATCH_PAUSE)
 
-    async def _watch_once(self) -> None:
-        """Watch until the settings change; if the maildrop does not support it, wait until then."""
+    async def _watch_once(self, seen: int) -> None:
+        """Watch until the settings change; if the maildrop does not support it, wait until then.
+
+        Args:
+            seen: `Device.changes` before this was called.
+        """
         profile = await self._device.connector.profile(self._record)
         maildrop, options = await maildrop_of(profile.settings)
         failure: Exception | None = None
         async with anyio.create_task_group() as group:
 
             async def end_with_the_settings() -> None:
-                await self._device.pause(math.inf)
+                await self._device.pause(math.inf, seen=seen)
                 group.cancel_scope.cancel()
 
             group.start_soon(end_with_the_settings)
@@ -184,22 +189,22 @@ class PollLoop:
         pause = pause_after(report, self._interval, self._failures)
         self._due = began + pause if pause < math.inf else None
 
-    async def _rest(self) -> None:
-        """Wait until something is due; after a failed poll, also until a person has done something about it.
+    async def _rest(self, seen: int) -> None:
+        """Wait until something is due, or the settings are others than at `seen`.
 
-        A token or password that another process stores is no change of the settings, which would end the pause.
+        After a failed poll, wait also until a person has done something about it: a token or password that another
+        process stores is no change of the settings, which would end the pause.
         """
         wait = await self._wait()
         while self._failures and wait > self._look_after:
-            changes = self._device.changes
-            await self._device.pause(self._look_after)
+            await self._device.pause(self._look_after, seen=seen)
             if await self._settings_watch.changed():
                 self._poll_requested = True
                 return
-            if self._device.changes != changes:
+            if self._device.changes != seen:
                 return
             wait = await self._wait()
-        await self._device.pause(wait)
+        await self._device.pause(wait, seen=seen)
 
     async def _handle(self) -> None:
         if await next_due(self._device, self._record) == 0:

@@ -95,11 +95,18 @@ class RecordDeliverer:
         self._profile: ConnectionProfile | None = None
         self._wakeup = anyio.Event()
         self._stopping = False
+        self._told = 0
         self._delivery = Delivery(device.spool, device.now, random, self._explain, self._persist, policies)
 
     def wake(self) -> None:
         """Make it check whether a job is due."""
         self._wakeup.set()
+
+    def tell_due(self, at: float | None) -> None:
+        """Tell it when the next job is due, None if there is none, and make it check whether one is."""
+        self.due_at = at
+        self._told += 1
+        self.wake()
 
     def stop(self) -> None:
         """Make `work` return after the current transaction."""
@@ -200,15 +207,20 @@ class RecordDeliverer:
             return await self._next_retried_job()
         if not self.breaker.may_try or await self._is_over_quota(now):
             return None
+        told = self._told
         job = await self._spool.claim(self.via, now, durable=durable)
-        if job is None:
+        # A job that was accepted after the search may have been told of while its result was on its way.
+        if job is None and told == self._told:
             self.due_at = None
         return job
 
     async def _next_due_job(self) -> Job | None:
         """Claim a job that is due now; None if there is none."""
         # After the last one there is none, and looking needs no commit, as claiming does.
-        self.due_at = (await self._spool.first_due_times()).get(self.via)
+        told = self._told
+        due_at = (await self._spool.first_due_times()).get(self.via)
+        if told == self._told:
+            self.due_at = due_at
         return await self._next_job_at_once()
 
     async def _next_job_at_once(self) -> Job | None:
@@ -248,11 +260,14 @@ class RecordDeliverer:
         """Hold new jobs while a person must act first; return a job that a person wants to try nevertheless."""
         failure = self.breaker.failure
         assert failure is not None  # noqa: S101 - the breaker is tripped
+        told = self._told
         while (job := await self._spool.claim(self.via, self._device.now())) is not None:
             if job.id <= self._newest_job_id:
                 return job
             await self._persist(partial(self._spool.hold, job.id, failure.cause, failure.sentence))
-        self.due_at = None
+            told = self._told
+        if told == self._told:
+            self.due_at = None
         return None
 
     # The session.

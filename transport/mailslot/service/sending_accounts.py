@@ -47,6 +47,7 @@ class SendingAccounts:
         self._store = store
         self._now = now
         self._accounts: dict[str, SendingAccount] = {}
+        self._lock = anyio.Lock()
 
     async def account(self, profile: ConnectionProfile) -> SendingAccount:
         """Return the account of a connection profile.
@@ -56,13 +57,15 @@ class SendingAccounts:
         """
         limits = Limits() if profile.provider is None else profile.provider.limits
         name = f"{(profile.settings.account or 'nobody').lower()} at {profile.endpoint.host.lower()}"
-        known = self._accounts.get(name)
-        if known is None or known.limits != limits:
-            quota = SendingQuota(limits, self._store, name)
-            await quota.load(self._now())
-            known = SendingAccount(limits, quota, anyio.CapacityLimiter(limits.connections or _MAX_CONNECTIONS))
-            self._accounts[name] = known
-        return known
+        # Several records may use it for the first time at once, and must share what is counted.
+        async with self._lock:
+            known = self._accounts.get(name)
+            if known is None or known.limits != limits:
+                quota = SendingQuota(limits, self._store, name)
+                await quota.load(self._now())
+                known = SendingAccount(limits, quota, anyio.CapacityLimiter(limits.connections or _MAX_CONNECTIONS))
+                self._accounts[name] = known
+            return known
 
     def shift_clock(self, seconds: float) -> None:
         """Adjust all counts after the wall clock was set."""

@@ -7,10 +7,11 @@ survive restarts. They are saved only every few seconds, so a crash loses the la
 from __future__ import annotations
 
 from collections import deque
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
     from mailslot.oauth.providers import Limits
     from mailslot.spool.store import Store
@@ -20,6 +21,8 @@ _DAY: Final = 86_400.0
 _BUCKET: Final = 600.0
 """Seconds whose messages are counted together."""
 _SAVE_INTERVAL: Final = 5.0
+_LOOK_AGAIN_AFTER: Final = 1.0
+"""Seconds to wait for messages that are being sent, and will use the rest of the quota up."""
 
 
 class SendingQuota:
@@ -32,6 +35,8 @@ class SendingQuota:
         self._minute: deque[float] = deque()
         self._day: deque[tuple[float, int, int]] = deque()
         self._saved: float | None = None
+        self._under_way: list[int] = []
+        """The recipients of each message that is being sent."""
 
     @property
     def _is_limited(self) -> bool:
@@ -52,17 +57,24 @@ class SendingQuota:
 
     def wait(self, now: float) -> float:
         """Return the seconds to wait before sending; 0.0 if a message may be sent now."""
-        limits = self._limits
         self._forget(now)
+        counted = self._wait(self._minute, self._day, now)
+        if counted or not self._under_way:
+            return counted
+        # They count in a moment, unless the server refuses them.
+        messages, recipients = len(self._under_way), sum(self._under_way)
+        wait = self._wait([*self._minute, *[now] * messages], [*self._day, (now, messages, recipients)], now)
+        return min(wait, _LOOK_AGAIN_AFTER)
+
+    def _wait(self, minute: Sequence[float], day: Sequence[tuple[float, int, int]], now: float) -> float:
+        limits = self._limits
         waits = [0.0]
-        if limits.messages_per_minute and len(self._minute) >= limits.messages_per_minute:
-            waits.append(self._minute[-limits.messages_per_minute] + _MINUTE - now)
+        if limits.messages_per_minute and len(minute) >= limits.messages_per_minute:
+            waits.append(minute[-limits.messages_per_minute] + _MINUTE - now)
         if limits.messages_per_day:
-            waits.append(
-                self._until_below([(at, messages) for at, messages, _ in self._day], limits.messages_per_day, now)
-            )
+            waits.append(self._until_below([(at, messages) for at, messages, _ in day], limits.messages_per_day, now))
         if limits.recipients_per_day:
-            waits.append(self._until_below([(at, to) for at, _, to in self._day], limits.recipients_per_day, now))
+            waits.append(self._until_below([(at, to) for at, _, to in day], limits.recipients_per_day, now))
         return max(waits)
 
     def remaining_recipients(self, now: float) -> int | None:
@@ -71,7 +83,16 @@ class SendingQuota:
         if not most:
             return None
         self._forget(now)
-        return max(most - sum(to for _, _, to in self._day), 0)
+        return max(most - sum(to for _, _, to in self._day) - sum(self._under_way), 0)
+
+    @contextmanager
+    def attempt(self, recipients: int) -> Generator[None]:
+        """Let a message be observed by others while it is being sent; if it was sent, `count` it within the block."""
+        self._under_way.append(recipients)
+        try:
+            yield
+        finally:
+            self._under_way.remove(recipients)
 
     async def count(self, now: float, recipients: int) -> None:
         """Count a message that was sent or may have been sent.

@@ -6,6 +6,7 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+import anyio
 from anyio.to_thread import run_sync
 
 from mailslot.diagnosis.history import History
@@ -35,6 +36,8 @@ class ServerLimits:
         self._records = records
         self._history = History(records.place)
         self._known: dict[str, tuple[str | None, int]] = {}
+        self._lock = anyio.Lock()
+        """What was read before something was remembered must not take its place."""
 
     async def remember(self, record: str, server: str | None, size: int | None) -> None:
         """Store what a server has announced. If that fails, only this process knows it.
@@ -45,13 +48,14 @@ class ServerLimits:
             size: the octets; None if it has announced no limit.
         """
         announced = server, size or 0
-        if self._known.get(record) == announced:
-            return
-        self._known[record] = announced
-        with suppress(SpoolError):
-            known = {"server": server, "size": size or 0}
-            if await self._store.get(record) != known:
-                await self._store.put(record, known)
+        async with self._lock:
+            if self._known.get(record) == announced:
+                return
+            self._known[record] = announced
+            with suppress(SpoolError):
+                known = {"server": server, "size": size or 0}
+                if await self._store.get(record) != known:
+                    await self._store.put(record, known)
 
     async def read(self, record: str, server: str | None) -> int | None:
         """Return what a server announced in the last delivery of any process, else in the last connection test.
@@ -62,14 +66,15 @@ class ServerLimits:
         Raises:
             MailError: it, or the settings, cannot be read.
         """
-        known = await self._store.get(record)
-        if known is not None and known["server"] == server:
-            size: int | None = known["size"]
-        else:
-            size = await self._tested(record)
-        if size is not None:
-            self._known[record] = server, size
-        return size
+        async with self._lock:
+            known = await self._store.get(record)
+            if known is not None and known["server"] == server:
+                size: int | None = known["size"]
+            else:
+                size = await self._tested(record)
+            if size is not None:
+                self._known[record] = server, size
+            return size
 
     def known(self, record: str, server: str | None) -> int | None:
         """Return what this process knows of a server, since it was remembered or read; as `read` returns it."""

@@ -21,9 +21,10 @@ logger = logging.getLogger(__name__)
 async def refresh_tokens(device: Device) -> None:
     """Check all tokens once an hour, and whenever the settings have changed, until cancelled."""
     while True:
+        seen = device.changes
         for record in device.slots.protocols:
             await refresh_when_due(device, record)
-        await device.pause(_HOUR)
+        await device.pause(_HOUR, seen=seen)
 
 
 async def refresh_when_due(device: Device, record: str, *, in_use: bool = False) -> None:

@@ -280,6 +280,7 @@ class Worker:
 
     async def _follow_accounts(self, group: TaskGroup) -> None:
         while True:
+            seen = self._device.changes
             new = self._find_accounts()
             for deliverer in new:
                 group.start_soon(deliverer.work)
@@ -287,7 +288,7 @@ class Worker:
                 # Jobs that were held for an account of this name may be sent now.
                 await self._spool.release(deliverer.via)
                 self._check_due.set()
-            await self._device.pause(math.inf)
+            await self._device.pause(math.inf, seen=seen)
 
     # Tasks that run beside the deliverers.
 
@@ -330,8 +331,7 @@ class Worker:
             self._check_due = anyio.Event()
             due = await self._spool.first_due_times()
             for via, deliverer in tuple(self._deliverers.items()):
-                deliverer.due_at = due.get(via)
-                deliverer.wake()
+                deliverer.tell_due(due.get(via))
             await anyio.sleep(_COALESCE)
 
     async def _housekeep(self) -> None:
