@@ -23,13 +23,17 @@ from mailslot.slots.gateway.entries import add_device, add_listener, remove_devi
 from mailslot.slots.gateway.gateway_settings import GatewaySettings
 from mailslot.slots.gateway.instructions import instructions
 from mailslot.slots.gateway.listeners import is_private
+from mailslot.slots.gateway.passwords import read_password
 from mailslot.slots.gateway.patterns import parse_pattern
 from mailslot.slots.records import Records
 from mailslot.slots.settings_export import export_settings
 from mailslot.slots.settings_import import apply_import, plan_import
+from mailslot.wire.secret import Secret
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from mailslot.slots.settings_document import SettingsDocument
 
 CERTIFICATE = trustme.CA().cert_pem.bytes().decode()
 FINGERPRINT = hashlib.sha256(ssl.PEM_cert_to_DER_cert(CERTIFICATE)).hexdigest()
@@ -375,3 +379,25 @@ def test_a_listener_can_ask_for_the_certificates_of_its_devices(records: Records
     assert context.cert_store_stats()["x509"] == 2
     assert context.verify_mode is ssl.CERT_OPTIONAL
     assert len(found.client_certificates(found.listeners["scan"])) == 1
+
+
+def test_a_device_that_is_added_under_the_name_of_a_removed_one_keeps_its_password(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = {"user": "copier", "via": "account.office"}
+    add_device(records, "copier", values, password=Secret("the former password"))
+    edit = records.settings.edit
+
+    def edit_and_add(*arguments: Any, **options: Any) -> SettingsDocument:
+        monkeypatch.undo()
+        edited = edit(*arguments, **options)
+        add_device(Records(records.home), "copier", values, password=Secret("the new password"))
+        return edited
+
+    monkeypatch.setattr(records.settings, "edit", edit_and_add)
+    remove_device(records, "copier")
+    stored = read_password(records.vault, "copier")
+    assert stored is not None
+    assert stored.verify(Secret("the new password"))
+    remove_device(records, "copier")
+    assert read_password(records.vault, "copier") is None

@@ -11,16 +11,20 @@ import httpx2
 import pytest
 from anyio.to_thread import run_sync
 
-from mailslot.slots.permission import least_role
+from mailslot.slots.permission import NotPermittedError, least_role
 from mailslot.slots.section import find_section, section_names
 from mailslot.slots.settings import KEYS
+from mailslot.slots.settings_file import SettingsFile
 from mailslot_plugins.panel.api.openapi import load_groups, openapi
+from mailslot_plugins.panel.permission import change_section
+from mailslot_plugins.panel.section import PANEL
 from mailslot_plugins.panel.security.keys import ApiKeys
 from panel.browser_client import BrowserClient
 from panel.running_panel import run_panel
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
+    from pathlib import Path
 
     from mailslot.slots.keys import Key
     from panel.running_panel import RunningPanel
@@ -209,3 +213,20 @@ def test_the_openapi_document_shows_permissions() -> None:
             assert ("device itself" in schema[key]["description"]) is (
                 least_role(each) == "local" or callable(each.set_by)
             )
+
+
+def test_a_value_that_is_changed_meanwhile_is_not_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody may send back what is unchanged; this was, until it was written."""
+    file, other = SettingsFile(tmp_path), SettingsFile(tmp_path)
+    file.change_section(PANEL, {"idle_minutes": 5})
+    change = file.change_section
+
+    def change_late(*arguments: Any, **options: Any) -> dict[str, Any]:
+        monkeypatch.undo()
+        other.change_section(PANEL, {"idle_minutes": 10})
+        return change(*arguments, **options)
+
+    monkeypatch.setattr(file, "change_section", change_late)
+    with pytest.raises(NotPermittedError):
+        change_section(file, PANEL, {"idle_minutes": 5}, by="api_key")
+    assert other.section(PANEL)["idle_minutes"] == 10

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from diagnosis.device import SCANNER, Device
-from mailslot import InputError, MailError, NetworkError, OAuth, Password, Security
+from mailslot import InputError, MailError, NetworkError, OAuth, Password, Secret, Security
 from mailslot.oauth.grant_source import GrantSource
 from mailslot.slots.connection_profile import NotConfiguredError
 from mailslot.slots.connector import Connector, open_smtp
@@ -64,6 +64,25 @@ async def test_equal_settings_share_one_token_source(device: Device, sandbox: Sa
         second = (await connector.profile("smtp")).token_source
         device.set(SMTP, client_id="another")
         assert (await connector.profile("smtp")).token_source is not second
+
+
+async def test_a_new_password_is_not_sent_to_the_former_server(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Server and password are changed together, and read one after the other."""
+    device.set(SMTP, server="old.example.com", port=465, security="tls", sender_address=SCANNER)
+    device.set(SMTP, authentication="password", account=SCANNER, password="old")
+    other, read = Records(device.home), device.records.vault.read
+
+    def read_after_a_change(record: str, field: str) -> Secret | None:
+        monkeypatch.undo()
+        other.change("smtp", {"server": "new.example.com"}, {"password": Secret("new")})
+        return read(record, field)
+
+    monkeypatch.setattr(device.records.vault, "read", read_after_a_change)
+    async with Connector(device.records) as connector:
+        profile = await connector.profile("smtp")
+    assert profile.endpoint.host == "new.example.com"
+    assert isinstance(profile.auth, Password)
+    assert profile.auth.password == Secret("new")
 
 
 async def test_an_unsaved_token_survives_a_change_of_settings(device: Device, sandbox: Sandbox) -> None:

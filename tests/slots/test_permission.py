@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -10,8 +10,14 @@ from mailslot.errors import InputError
 from mailslot.slots import keys
 from mailslot.slots.keys import Key, SetterRole, parse_value
 from mailslot.slots.permission import NotPermittedError, check_permission, least_role, required_role
+from mailslot.slots.records import Records
 from mailslot.slots.section import find_section, section_names
 from mailslot.slots.settings import KEYS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mailslot.slots.settings import Settings
 
 ANYBODY = {
     # Where mail and tokens come from and go to: the business of whoever looks after devices. What is kept for one
@@ -124,3 +130,23 @@ def test_paths_of_plugins_are_local_by_default() -> None:
     check_permission(known, {"name": "x"}, {}, "api_key", "journal")
     with pytest.raises(InputError, match="There is no setting"):
         check_permission(known, {"nome": "x"}, {}, "api_key", "journal")
+
+
+def test_a_permission_is_checked_again_when_the_change_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody may give back a value that is unchanged, but not one that somebody has replaced meanwhile."""
+    records, other = Records(tmp_path), Records(tmp_path)
+    records.change("smtp", {"token_source": "file /run/old"}, {})
+    change = records.settings.change
+
+    def change_late(*arguments: Any, **options: Any) -> Settings:
+        monkeypatch.undo()
+        other.change("smtp", {"token_source": "file /run/new"}, {})
+        return change(*arguments, **options)
+
+    monkeypatch.setattr(records.settings, "change", change_late)
+    with pytest.raises(NotPermittedError):
+        records.change("smtp", {"token_source": "file /run/old", "port": 25}, {}, role="api_key")
+    settings = other.settings.load()["smtp"]
+    assert (settings.token_source, settings.port) == ("file /run/new", None)

@@ -7,19 +7,25 @@ import subprocess
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mailslot import InputError
-from mailslot.slots.section import DEVICE
+from mailslot.slots import keys, settings_file
+from mailslot.slots.keys import Key
+from mailslot.slots.section import DEVICE, Section
 from mailslot.slots.settings_document import SettingsFileError
 from mailslot.slots.settings_file import SettingsFile
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from mailslot.slots.settings_document import SettingsDocument
 
 
 @pytest.fixture
@@ -233,3 +239,60 @@ def test_write_errors_have_a_readable_reason(tmp_path: Path) -> None:
         settings.change("smtp", {"server": "smtp.example.com"})
     assert str(caught.value) == f"{settings.path} cannot be changed: File exists."
     assert "Errno" in caught.value.detail
+
+
+class SlowParser:
+    """Lets the first thread that has parsed the file wait before it goes on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.has_read, self.go_on = threading.Event(), threading.Event()
+        self._parse = settings_file.parse_settings_document
+        monkeypatch.setattr(settings_file, "parse_settings_document", self)
+
+    def __call__(self, *arguments: Any) -> SettingsDocument:
+        first = not self.has_read.is_set()
+        try:
+            return self._parse(*arguments)
+        finally:
+            if first:
+                self.has_read.set()
+                self.go_on.wait(60)
+
+    @contextmanager
+    def reading(self, file: SettingsFile) -> Iterator[None]:
+        """Read a file in another thread, which goes on at the end of the block."""
+
+        def load() -> None:
+            with suppress(InputError):
+                file.load()
+
+        thread = threading.Thread(target=load)
+        thread.start()
+        try:
+            assert self.has_read.wait(60)
+            yield
+        finally:
+            self.go_on.set()
+            thread.join()
+
+
+def test_a_section_that_becomes_known_while_the_file_is_read(
+    file: SettingsFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    section = Section("telex", {"answerback": Key("a text", keys.text)})
+    SettingsFile(tmp_path, [section]).change_section(section, {"answerback": "42"})
+    settle(file)
+    with SlowParser(monkeypatch).reading(file):
+        assert file.section(section)["answerback"] == "42"
+    assert file.section(section)["answerback"] == "42"
+
+
+def test_a_slow_read_does_not_bring_back_former_settings(file: SettingsFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.change("smtp", {"server": "old.example"})
+    settle(file, ago=20)
+    with SlowParser(monkeypatch).reading(file):
+        file.change("smtp", {"server": "new.example"})
+        settle(file)
+        assert file.current().records["smtp"].server == "new.example"
+    file.path.write_text("this is no TOML")
+    assert file.current().records["smtp"].server == "new.example"

@@ -35,5 +35,15 @@ def change_section(
         NotPermittedError: `by` may not set one of these.
         InputError: a value cannot be used.
     """
-    check_permission(section.keys, values, file.current().sections.get(section.name, {}), by, section.name)
-    file.change_section(section, values, before_write=first)
+
+    def check() -> None:
+        check_permission(section.keys, values, file.current().sections.get(section.name, {}), by, section.name)
+
+    def check_again() -> None:
+        # Somebody who may set more may have changed them since.
+        check()
+        if first is not None:
+            first()
+
+    check()
+    file.change_section(section, values, before_write=check_again)

@@ -41,7 +41,7 @@ def tested_settings(records: Records, record: str) -> str:
         }
         if settings.authentication == "password":
             facts["stored password"] = records.vault.mark(record, "password")
-    except (MailError, KeyError):
+    except MailError:
         return ""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 

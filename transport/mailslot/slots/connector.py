@@ -89,7 +89,12 @@ class Connector:
         """
         async with self._lock:
             settings = await run_sync(self._current_settings)
-            return await self._profile(record, settings)
+            while True:
+                profile = await self._profile(record, settings)
+                before, settings = settings, await run_sync(self._current_settings)
+                # A secret that was stored together with other settings must not be sent to the server of these.
+                if settings == before:
+                    return profile
 
     def _current_settings(self) -> Mapping[str, Settings]:
         in_use = self.records.settings.current()

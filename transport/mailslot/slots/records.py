@@ -142,6 +142,13 @@ class Records:
         planned = self.plan_change(record, values, secrets, role=role)
         dropped: tuple[str, ...] = ()
 
+        def check_again() -> None:
+            # Somebody who may set more may have changed them since.
+            if role != "local":
+                self.plan_change(record, values, secrets, role=role)
+            if before_write is not None:
+                before_write()
+
         def changed_files() -> AbstractContextManager[dict[str, bytes | None]]:
             nonlocal dropped
             if role != "local":
@@ -151,9 +158,7 @@ class Records:
             return nullcontext({})
 
         # They are changed together, so that a secret is never stored next to the wrong server.
-        settings = self.settings.change(
-            record, planned.values, before_write=before_write, other_documents=changed_files
-        )
+        settings = self.settings.change(record, planned.values, before_write=check_again, other_documents=changed_files)
         return ChangeResult(settings, (*planned.notes, *(DROPPED_NOTES[name] for name in dropped)), dropped)
 
     def copy_provider(self, record: str, target: str, *, role: SetterRole = "local") -> ChangeResult:

@@ -183,6 +183,14 @@ def protocol_of(record: str, settings: Settings) -> Protocol:
     return PROTOCOLS.get(record) or settings.protocol or "SMTP"
 
 
+class RecordSettings(dict[str, "Settings"]):
+    """The settings of all records by name; an account may be removed at any time after its name was read."""
+
+    def __missing__(self, record: str) -> Settings:
+        """Raise an `InputError`, which tells a person more than a `KeyError`."""
+        raise InputError(f"There is no record {record!r} any more.", stage="resolve", cause="not_configured")
+
+
 def directory_of(records: Mapping[str, Settings]) -> SlotDirectory:
     """Return the slots of a device, including its accounts.
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mailslot.errors import InputError
 from mailslot.home.folder import home_of
@@ -15,6 +16,7 @@ from mailslot.slots.keys import parse_new_value, parse_value
 from mailslot.slots.section import find_section
 from mailslot.slots.settings import (
     PROTOCOL_KEY,
+    RecordSettings,
     Settings,
     directory_of,
     parse_setting,
@@ -54,6 +56,20 @@ OtherDocuments = Callable[[], AbstractContextManager[dict[str, bytes | None]]]
 """Yields the contents of other documents, None for those to remove; they are locked while its block runs."""
 
 
+class _ReadFile(NamedTuple):
+    """The file as it was read.
+
+    Attributes:
+        mark: its state (`mailslot.vault.documents.Documents.state`).
+        sections: how many further sections were known by then.
+        found: its contents, or why it cannot be used.
+    """
+
+    mark: object
+    sections: int
+    found: SettingsDocument | SettingsFileError
+
+
 class SettingsFile:
     """The settings in one document of a home. All methods block for a moment: call them in a thread.
 
@@ -72,16 +88,20 @@ class SettingsFile:
         self._documents = self._home.documents
         self.path: Final = self._documents.path(FILE_NAME)
         self._sections = {section.name: section for section in sections}
-        self._cached: tuple[object, SettingsDocument | SettingsFileError] | None = None
+        self._cached: _ReadFile | None = None
         self._last_good: SettingsDocument | None = None
+        self._reads = 0
+        self._newest_read = 0
+        self._lock = threading.Lock()
+        """Held for moments only, and never while something is read: threads may wait for each other's databases."""
 
-    def load(self) -> dict[str, Settings]:
-        """Return the settings of every record; those of records that are not in the file are empty.
+    def load(self) -> RecordSettings:
+        """Return the settings of every record; those of the seven slots that are not in the file are empty.
 
         Raises:
             SettingsFileError: the file cannot be read, or contains faults, all of which are listed.
         """
-        return dict(self._document().records)
+        return RecordSettings(self._document().records)
 
     def current(self) -> CurrentSettings:
         """Return the settings in use: those in the file, or the last good ones if the file is now invalid.
@@ -97,7 +117,7 @@ class SettingsFile:
             if self._last_good is None:
                 raise
             document, fault = self._last_good, str(error)
-        return CurrentSettings(document.records, document.sections, document.groups, fault)
+        return CurrentSettings(RecordSettings(document.records), document.sections, document.groups, fault)
 
     def slots(self) -> SlotDirectory:
         """Return the seven slots and the accounts; only the seven slots if the file has never been valid."""
@@ -131,13 +151,13 @@ class SettingsFile:
         """
         return self._changed_document(self._document, self._parsed(changes))
 
-    def load_for_change(self) -> dict[str, Settings]:
+    def load_for_change(self) -> RecordSettings:
         """Return what `load` returns, even if settings contradict each other, since a change may correct that.
 
         Raises:
             SettingsFileError: as for `load`, for any other fault.
         """
-        return dict(_read_mendable(self._document)[0].records)
+        return RecordSettings(_read_mendable(self._document)[0].records)
 
     def change(
         self,
@@ -284,19 +304,31 @@ class SettingsFile:
     def _document(self) -> SettingsDocument:
         """Return the file's document, parsed again only if it may have changed."""
         self._finish_interrupted_change()
-        # Other threads may replace what is cached at any time.
-        mark, cached = self._documents.state(FILE_NAME), self._cached
-        if cached is not None and mark is not None and cached[0] == mark:
-            found = cached[1]
+        with self._lock:
+            self._reads += 1
+            number, sections, cached = self._reads, len(self._sections), self._cached
+        mark = self._documents.state(FILE_NAME)
+        found: SettingsDocument | SettingsFileError
+        if cached is not None and mark is not None and (cached.mark, cached.sections) == (mark, sections):
+            found = cached.found
         else:
             try:
-                found = self._last_good = self._parse(self._text()[0])
+                found = self._parse(self._text()[0])
             except SettingsFileError as error:
                 found = error
-            self._cached = (mark, found)
+            self._keep(number, _ReadFile(mark, sections, found))
         if isinstance(found, SettingsFileError):
             raise SettingsFileError(str(found), faults=found.faults, detail=found.detail, document=found.document)
         return found
+
+    def _keep(self, number: int, read: _ReadFile) -> None:
+        """Keep what was read, unless a read that began later has ended already."""
+        with self._lock:
+            if number < self._newest_read:
+                return
+            self._newest_read, self._cached = number, read
+            if not isinstance(read.found, SettingsFileError):
+                self._last_good = read.found
 
     def version(self) -> object:
         """Return a value that changes whenever the file is written; None if there is none."""
@@ -325,8 +357,9 @@ class SettingsFile:
 
     def _add_section(self, section: Section) -> None:
         if self._find(section.name) is None:
-            self._sections[section.name] = section
-            self._cached = None
+            # What is cached was parsed without it.
+            with self._lock:
+                self._sections = {**self._sections, section.name: section}
 
     def _find(self, name: str) -> Section | None:
         return self._sections.get(name) or find_section(name)

@@ -123,6 +123,13 @@ class Vault:
         with self._exclusive_change():
             self._documents.replace({name: None})
 
+    @contextmanager
+    def prepare_deletion(self, record: str) -> Generator[dict[str, bytes | None]]:
+        """Do what `prepare_change` does for `delete`."""
+        name = _name(record)
+        with self._exclusive_change():
+            yield {} if self._read_file(record) is None else {name: None}
+
     def rotate(self) -> int:
         """Re-encrypt everything with the newest key, then drop the other keys from the home folder.
 

@@ -100,7 +100,7 @@ async def record_overviews(device: Device) -> list[RecordOverview]:
                 slots=directory.of(name),
                 settings=in_effect,
                 is_set=in_effect.server is not None,
-                token=await token_state(device, name),
+                token=await token_state(device, name, own),
                 test=tests[0] if tests else None,
                 test_is_outdated=bool(tests)
                 and is_outdated(tests[0], await run_sync(tested_settings, device.records, name)),

@@ -118,11 +118,16 @@ class TokenState:
         )
 
 
-async def token_state(device: Device, record: str) -> TokenState:
+async def token_state(device: Device, record: str, settings: Settings | None = None) -> TokenState:
     """Return the state of a record's token.
 
+    Args:
+        device: the device.
+        record: the record.
+        settings: its settings; None to read them.
+
     Raises:
-        InputError: there are no usable settings.
+        InputError: there are no usable settings, or no such record any more.
     """
-    settings = (await run_sync(device.records.settings.current)).records[record]
-    return TokenState(*await device.records.tokens.status(record, settings, device.now()), settings)
+    found = settings or (await run_sync(device.records.settings.current)).records[record]
+    return TokenState(*await device.records.tokens.status(record, found, device.now()), found)

@@ -150,10 +150,16 @@ def remove_device(records: Records, name: str) -> None:
         InputError: there is no device of this name, or the settings cannot be written.
         MailError: the password cannot be removed.
     """
-    find_table(records, DEVICES, name)
-    records.settings.edit({(DEVICES.name, name): None})
-    # If this stops half-way, a password without an entry is left, with which nobody can sign in.
-    records.vault.delete(f"{RECORD_PREFIX}{name}")
+
+    def check() -> None:
+        find_table(records, DEVICES, name)
+
+    def secrets() -> AbstractContextManager[dict[str, bytes | None]]:
+        return records.vault.prepare_deletion(f"{RECORD_PREFIX}{name}")
+
+    check()
+    # Together, since a new device of this name may be added with its password as soon as this one is gone.
+    records.settings.edit({(DEVICES.name, name): None}, before_write=check, other_documents=secrets)
 
 
 def password_kind(records: Records, name: str) -> str | None:
