@@ -311,6 +311,25 @@ async def test_a_new_password_ends_other_sessions(tmp_path: Path) -> None:
         assert (await other.sign_in("a new password")).status_code == 303
 
 
+async def test_a_password_that_is_changed_during_a_sign_in_with_the_former_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with run_panel(tmp_path) as panel, BrowserClient(panel.address) as client:
+        verify = Password.verify
+
+        def verify_and_change(password: Password, given: Secret) -> bytes | None:
+            found = verify(password, given)
+            monkeypatch.undo()
+            Password(tmp_path).set(Secret("a new password"))
+            return found
+
+        monkeypatch.setattr(Password, "verify", verify_and_change)
+        assert (await client.sign_in()).status_code == 422
+        assert not await client.is_in()
+        assert (await client.sign_in("a new password")).status_code == 303
+        assert await client.is_in()
+
+
 async def test_a_password_set_by_command_ends_all_sessions(tmp_path: Path) -> None:
     async with run_panel(tmp_path) as panel, BrowserClient(panel.address) as admin:
         await admin.sign_in()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from html import unescape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
     from lab.browser import Browser
+    from mailslot.slots.records import ChangeResult
     from mailslot_plugins.sandbox import Sandbox
     from panel.browser_client import BrowserClient
     from panel.running_panel import RunningPanel
@@ -282,6 +283,28 @@ async def test_concurrent_changes_of_the_same_setting(client: BrowserClient, dev
     assert device.records.settings.load()["fax-pop"].check_interval == 13
 
 
+async def test_a_change_by_somebody_else_while_one_is_saved(
+    client: BrowserClient, panel: RunningPanel, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two that come at once, the second is shown what the first has done."""
+    device.set("fax.pop", check_interval=13)
+    before = await fields(client, FAX)
+    records, change = panel.device.records, panel.device.records.change
+
+    def change_late(*arguments: Any, **options: Any) -> ChangeResult:
+        monkeypatch.undo()
+        device.set("fax.pop", check_interval=14)
+        return change(*arguments, **options)
+
+    monkeypatch.setattr(records, "change", change_late)
+    answer = await client.post(FAX, data={**before, "check_interval": "15"})
+    assert answer.headers["location"] == f"{FAX}/review"
+    assert device.records.settings.load()["fax-pop"].check_interval == 14
+    assert "14" in words(await client.get(f"{FAX}/review"))
+    await client.submit(f"{FAX}/review", f"{FAX}/review")
+    assert device.records.settings.load()["fax-pop"].check_interval == 15
+
+
 async def test_a_broken_settings_file(client: BrowserClient, device: Device) -> None:
     path = device.home / "mailslot.toml"
     original, form = path.read_text(), await fields(client, FAX)
@@ -294,6 +317,21 @@ async def test_a_broken_settings_file(client: BrowserClient, device: Device) -> 
         assert (await client.post(FAX, data=form)).status_code == 503
     finally:
         path.write_text(original)
+
+
+async def test_an_account_that_was_removed_a_moment_ago(
+    client: BrowserClient, panel: RunningPanel, device: Device
+) -> None:
+    """By another process, and the panel has not looked at the settings since."""
+    await run_sync(add_account, device.records, "gone", "SMTP")
+    await panel.device.refresh()
+    await run_sync(device.records.settings.edit, {("records", "account.gone"): None})
+    for path in ("", "/token", "/test"):
+        answer = await client.get(f"/slots/account.gone{path}")
+        assert answer.status_code == 503
+        assert "There is no record 'account.gone' any more." in words(answer)
+    await panel.device.refresh()
+    assert (await client.get("/slots/account.gone")).status_code == 404
 
 
 # Mail.

@@ -52,7 +52,7 @@ class Password:
         self._home = home_of(home)
         self._path = self._home.documents.path(_NAME)
 
-    def stamp(self) -> object | None:
+    def stamp(self) -> bytes | None:
         """Return a value that changes with the password, in any process; None if there is no password.
 
         Raises:
@@ -60,7 +60,7 @@ class Password:
         """
         with reading(self._path):
             octets = self._home.documents.read(_NAME, _LARGEST)
-        return None if octets is None else hashlib.sha256(octets).digest()
+        return None if octets is None else _stamp_of(octets)
 
     def derive_key(self) -> bytes:
         """Return a key that changes with the password and reveals nothing about it; empty if there is no password.
@@ -71,7 +71,7 @@ class Password:
         with reading(self._path):
             octets = self._home.documents.read(_NAME, _LARGEST)
         # The hash contains a random salt of 128 bits, so passwords cannot be tested against the key.
-        return b"" if octets is None else hashlib.sha256(octets).digest()
+        return b"" if octets is None else _stamp_of(octets)
 
     def set(self, password: Secret, *, first: bool = False) -> None:
         """Set the password.
@@ -94,8 +94,8 @@ class Password:
             with writing(self._path):
                 self._home.documents.replace({_NAME: f"{hashed}\n".encode()})
 
-    def verify(self, password: Secret) -> bool:
-        """Return whether this is the password; takes equally long if there is none.
+    def verify(self, password: Secret) -> bytes | None:
+        """Return the `stamp` of the password if this is it, else None; takes equally long if there is none.
 
         Raises:
             VaultError: the hash cannot be read.
@@ -112,8 +112,12 @@ class Password:
                 "The panel's password cannot be read. Set a new one: mailslot panel password", str(error)
             ) from error
         except VerificationError:
-            return False
-        return right and octets is not None
+            return None
+        return _stamp_of(octets) if right and octets is not None else None
+
+
+def _stamp_of(octets: bytes) -> bytes:
+    return hashlib.sha256(octets).digest()
 
 
 def _normalize(password: Secret) -> str:

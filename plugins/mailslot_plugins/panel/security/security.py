@@ -48,6 +48,7 @@ class Visit:
         session_ended: whether the request came with a session that has ended.
         known_cookie: the value of the cookie for known browsers.
         sets_known_cookie: whether the response must set `known_cookie`.
+        verified: the stamp of the password that was verified for it; None if none was.
     """
 
     id: str
@@ -56,6 +57,7 @@ class Visit:
     session_ended: bool = False
     known_cookie: str = ""
     sets_known_cookie: bool = False
+    verified: bytes | None = None
 
 
 class Security:
@@ -81,7 +83,7 @@ class Security:
         self._password_lock = anyio.Lock()
         self._key_lock = anyio.Lock()
         self._stamp_lock = anyio.Lock()
-        self._stamp: object = None
+        self._stamp: bytes | None = None
         self._browser_key = b""
 
     @property
@@ -132,10 +134,11 @@ class Security:
             DisconnectedError: the client has disconnected.
             VaultError: the password cannot be read.
         """
-        browser = self._known_browser(request.state.visit)
+        visit: Visit = request.state.visit
+        browser = self._known_browser(visit)
         if browser is None:
-            return await self._take_turn(request, lambda: self._verify(password))
-        right = await self._verify(password)
+            return await self._take_turn(request, lambda: self._verify(visit, password))
+        right = await self._verify(visit, password)
         (self._wrong_by_browser.forget if right else self._wrong_by_browser.add)(browser)
         return right
 
@@ -170,8 +173,24 @@ class Security:
                 self._wrong_keys.count(address, address, right=False)
         return found
 
-    def sign_in(self, request: Request) -> None:
-        """Sign the administrator in, in a new session of this browser."""
+    async def sign_in(self, request: Request) -> bool:
+        """Sign the administrator in, in a new session of this browser, after `try_password`.
+
+        Returns:
+            False, and nobody is signed in, if that password is not the administrator's any more.
+
+        Raises:
+            VaultError: the password cannot be read.
+        """
+        visit: Visit = request.state.visit
+        await self.is_claimed()
+        # Nothing is awaited from here on: a change of the password ends this session as well.
+        if visit.verified is None or visit.verified != self._stamp:
+            return False
+        self._begin_session(request)
+        return True
+
+    def _begin_session(self, request: Request) -> None:
         visit: Visit = request.state.visit
         visit.id, visit.session = self._sessions.sign_in(visit.id, self._device.monotonic())
         visit.sets_session_cookie = visit.sets_known_cookie = True
@@ -198,7 +217,7 @@ class Security:
         async with self._password_lock:
             await run_sync(lambda: self.password.set(password, first=first))
         await self.is_claimed()
-        self.sign_in(request)
+        self._begin_session(request)
 
     def _known_browser(self, visit: Visit) -> str | None:
         """Return the name of a known browser, which need not wait; None for any other."""
@@ -207,9 +226,10 @@ class Security:
         )
         return browser if browser is not None and self._wrong_by_browser[browser] < TRUSTED_GUESSES else None
 
-    async def _verify(self, password: Secret) -> bool:
+    async def _verify(self, visit: Visit, password: Secret) -> bool:
         async with self._password_lock:
-            return await run_sync(self.password.verify, password)
+            visit.verified = await run_sync(self.password.verify, password)
+        return visit.verified is not None
 
     async def _take_turn(self, request: Request, check: Callable[[], Awaitable[bool]]) -> bool:
         who = client_network(client_address(request.scope)), request.state.visit.id

@@ -37,8 +37,8 @@ async def sign_in(request: Request) -> Response:
     form = request.state.form
     next_path = safe_path(str(form.get("next", "/")))
     try:
-        if await security.try_password(request, Secret(str(form.get("password", "")))):
-            security.sign_in(request)
+        right = await security.try_password(request, Secret(str(form.get("password", ""))))
+        if right and await security.sign_in(request):
             return redirect(request, next_path)
     except ThrottledError as wait:
         error = text(request, "sign_in", "wait", seconds=wait.seconds)

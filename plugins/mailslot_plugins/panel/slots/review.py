@@ -78,20 +78,38 @@ async def confirm(request: Request) -> Response:
         return redirect(request, f"/slots/{slot.id}", text(request, "slots", "no_draft"), "warning")
     stored = await run_sync(load_record, device_of(request).records, slot.record)
     if stored.texts != draft.before:
-        request.state.session.data[_key(slot)] = Draft(draft.form_input, draft.elsewhere, stored.texts)
-        return redirect(request, f"/slots/{slot.id}/review", text(request, "slots", "changed_again"), "warning")
+        return await _review_again(request, slot, draft)
     return await apply_change(request, slot, draft.form_input, stored)
 
 
 async def apply_change(request: Request, slot: Slot, form_input: FormInput, stored: StoredRecord) -> Response:
-    """Save a change, and report the result on the slot's page."""
+    """Save a change, and report the result on the slot's page; if somebody else has changed the record, review it.
+
+    Args:
+        request: the request.
+        slot: the slot.
+        form_input: the change.
+        stored: the record to which the change was made.
+    """
     device = device_of(request)
     language: str = request.state.language
+
+    def check() -> None:
+        if load_record(device.records, slot.record).texts != stored.texts:
+            raise _ChangedElsewhereError
+
     change = partial(
-        device.records.change, slot.record, form_input.changes, form_input.secrets, role=requested_by(request)
+        device.records.change,
+        slot.record,
+        form_input.changes,
+        form_input.secrets,
+        before_write=check,
+        role=requested_by(request),
     )
     try:
         changed = await run_sync(change)
+    except _ChangedElsewhereError:
+        return await _review_again(request, slot, Draft(form_input, (), stored.texts))
     except InputError as error:
         request.state.session.data[_key(slot)] = Draft(form_input, (), stored.texts)
         return redirect(request, f"/slots/{slot.id}?again=1", error_text(error, language), "error")
@@ -110,9 +128,20 @@ async def apply_change(request: Request, slot: Slot, form_input: FormInput, stor
     return redirect(request, f"/slots/{slot.id}")
 
 
+async def _review_again(request: Request, slot: Slot, draft: Draft) -> Response:
+    """Show the review of a change once more, since somebody else has changed the record."""
+    stored = await run_sync(load_record, device_of(request).records, slot.record)
+    request.state.session.data[_key(slot)] = Draft(draft.form_input, draft.elsewhere, stored.texts)
+    return redirect(request, f"/slots/{slot.id}/review", text(request, "slots", "changed_again"), "warning")
+
+
 def drop_texts(request: Request, dropped: Iterable[str]) -> list[str]:
     """Return the texts about secrets that a change removes, for before and after it."""
     return [text(request, "slots", f"dropped_{name}") for name in dropped]
+
+
+class _ChangedElsewhereError(Exception):
+    """Somebody else has changed the record meanwhile."""
 
 
 def _key(slot: Slot) -> str:
