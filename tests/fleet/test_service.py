@@ -17,6 +17,7 @@ from mailslot.service.handling import handle_waiting
 from mailslot.service.pipeline import Done
 from mailslot.slots.records import Records
 from mailslot.spool.spool import Spool
+from mailslot_plugins.gateway.returned_mail import apply_if_report
 from mailslot_plugins.panel.security.keys import ApiKeys
 from panel.browser_client import BrowserClient, words
 from panel.running_panel import run_panel
@@ -31,6 +32,21 @@ if TYPE_CHECKING:
     from mailslot.spool.incoming import Incoming
 
 PAGE = b"%PDF-1.4 a page"
+REPORT = b"""From: Mail Delivery System <MAILER-DAEMON@mail.test>
+MIME-Version: 1.0
+Content-Type: multipart/report; report-type=delivery-status; boundary=b
+
+--b
+Content-Type: message/delivery-status
+
+Reporting-MTA: dns; mail.test
+
+Final-Recipient: rfc822; bob@mail.test
+Action: failed
+Status: 5.2.2
+
+--b--
+"""
 MAIL = b"From: a@example.com\r\nSubject: a page\r\n\r\nhello\r\n"
 
 
@@ -67,6 +83,15 @@ async def test_a_pipeline_finds_the_mail_in_a_file(home: PostgresHome) -> None:
         assert seen == [MAIL]
         assert result.mail.path is not None
         assert not await anyio.Path(result.mail.path).exists()
+
+
+async def test_a_report_that_a_device_deletes_is_read(home: PostgresHome) -> None:
+    """Nothing has put it into a file on this machine then."""
+    async with open_device(Records(home)) as device:
+        async with device.spool.ledger.receive("fax-pop", "u1") as file:
+            await file.write(REPORT)
+        [mail] = await device.spool.ledger.mails("fax-pop")
+        assert await apply_if_report(mail, device) is not None
 
 
 async def test_the_panel(home: PostgresHome) -> None:

@@ -45,11 +45,12 @@ async def apply_if_report(mail: Incoming, device: Device) -> ReportOutcome | Non
     Raises:
         SpoolError: it could not be added.
     """
-    if mail.path is None:
-        return None
-    async with device.working_folder() as folder:
+    # When a device deletes it, its file need not be on this machine.
+    async with device.working_folder() as folder, device.spool.ledger.local_file(mail) as path:
+        if path is None:
+            return None
         try:
-            opened = await open_mail(mail.path, folder)
+            opened = await open_mail(path, folder)
         except IntakeError:
             return None
         return None if opened.report is None else await apply_report(opened.report, device)
