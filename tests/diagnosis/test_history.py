@@ -98,7 +98,7 @@ anyio.run(main)
 def test_concurrent_processes_lose_no_entries(tmp_path: Path) -> None:
     code = ADD.format(tests=str(Path(__file__).parents[1]))
     running = [subprocess.Popen([sys.executable, "-c", code, tmp_path, str(first)]) for first in (1000, 2000, 3000)]
-    assert [process.wait(30) for process in running] == [0, 0, 0]
+    assert [process.wait(300) for process in running] == [0, 0, 0]
     lines = (tmp_path / "history" / "smtp.jsonl").read_text().splitlines()
     found = sorted(json.loads(line)["at"] for line in lines)
     assert found == [float(first + number) for first in (1000, 2000, 3000) for number in range(40)]

@@ -5,12 +5,16 @@ from __future__ import annotations
 import socket
 import subprocess
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from random import SystemRandom
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
+
+LOWEST_PORT = 20_000
+"""Below, there are ports of well-known services."""
 
 READY_WITHIN = 120.0
 """Seconds; every server of the lab is ready in less than one, on a machine that does nothing else."""
@@ -79,12 +83,22 @@ def answers(port: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nothing listens on now, all different."""
+    """Ports of this machine that nothing listens on, all different.
+
+    They are below those that the system gives to sockets without a port of their own, so that no client or server of
+    another test gets one before it is used, or while it is expected to refuse.
+    """
+    highest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    assert highest > LOWEST_PORT + 1_000, "the system leaves no ports to be chosen"
     with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in sockets:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in sockets]
+        found: list[int] = []
+        while len(found) < count:
+            probe = stack.enter_context(socket.socket())
+            with suppress(OSError):
+                # Not the numbers of the module, which tests set a seed for.
+                probe.bind(("", SystemRandom().randrange(LOWEST_PORT, highest)))
+                found.append(probe.getsockname()[1])
+        return found
 
 
 def wait_until(done: Callable[[], bool], within: float = 120) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
+from lab.process import free_ports
 from mailslot import Endpoint, NetworkError, Security, connect_smtp
 from mailslot.net import connect as connect_module
 from mailslot.net import establish as establish_module
@@ -61,8 +62,7 @@ def endpoint(port: int, security: Security = Security.NONE, host: str = "localho
 
 def free_port() -> int:
     """Return a port that is free at all addresses of this machine which are used here."""
-    with listening("0.0.0.0") as server:
-        return int(server.getsockname()[1])
+    return free_ports(1)[0]
 
 
 def descriptors() -> int:

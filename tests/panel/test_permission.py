@@ -48,7 +48,9 @@ async def script(panel: RunningPanel) -> AsyncIterator[httpx2.AsyncClient]:
     keys = ApiKeys(panel.device.home, lambda: 0.0)
     key = await run_sync(keys.make, "stolen")
     headers = {"authorization": f"Bearer {key.reveal()}"}
-    async with httpx2.AsyncClient(base_url=f"{panel.address}/api", headers=headers, timeout=30, trust_env=False) as api:
+    async with httpx2.AsyncClient(
+        base_url=f"{panel.address}/api", headers=headers, timeout=120, trust_env=False
+    ) as api:
         yield api
     await run_sync(keys.delete, (await run_sync(keys.all))[-1].id)
 

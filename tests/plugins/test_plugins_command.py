@@ -264,7 +264,7 @@ def test_the_service_starts(damaged: Damaged) -> None:
         process.send_signal(signal.SIGTERM)
         rest = process.stderr.read()
         process.stderr.close()
-    assert process.wait(20) == 0, "".join(lines) + rest
+    assert process.wait(300) == 0, "".join(lines) + rest
     said = "".join(lines)
     assert "A pipeline is left out. The pipeline leaves of acme 1.0 cannot be loaded." in said
     assert "The pipeline junk of acme 1.0 cannot be used" in said

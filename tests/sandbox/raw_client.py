@@ -43,7 +43,7 @@ class RawClient:
     def __init__(self, sandbox: Sandbox, endpoint: Endpoint, *, greeted: bool = True) -> None:
         self.context = sandbox.client_context()
         self.port = endpoint.port
-        self.socket: socket.socket = socket.create_connection(("127.0.0.1", endpoint.port), 5)
+        self.socket: socket.socket = socket.create_connection(("127.0.0.1", endpoint.port), 120)
         if endpoint.security.value == "tls":
             self.start_tls()
         else:

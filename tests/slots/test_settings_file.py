@@ -212,7 +212,7 @@ def test_concurrent_processes_and_threads_lose_nothing(file: SettingsFile, tmp_p
         thread.start()
     for thread in threads:
         thread.join()
-    assert [process.wait(60) for process in processes] == [0, 0]
+    assert [process.wait(300) for process in processes] == [0, 0]
     found = file.load()
     assert [getattr(found[record], key) for record, key in wanted] == [25] * 4
     assert file.path.read_text().startswith("# kept\n")
