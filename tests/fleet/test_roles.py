@@ -8,20 +8,25 @@ import psycopg
 import pytest
 
 from fleet.tasks import TaskFleet
-from mailslot.errors import InputError
+from mailslot.errors import InputError, NetworkError
+from mailslot.fleet.access import FleetAccess
 from mailslot.fleet.address import DeviceAddress
 from mailslot.fleet.device_work import DeviceWork
 from mailslot.fleet.engine import check_schema
 from mailslot.fleet.opening import FleetPlaces
+from mailslot.fleet.postgres import servers
 from mailslot.fleet.postgres.clock import DatabaseClock
 from mailslot.fleet.postgres.database import FleetDatabase
 from mailslot.fleet.postgres.database_users import DatabaseUsers
 from mailslot.fleet.postgres.due_scan import scan
 from mailslot.fleet.postgres.home import PostgresHome, find_device
 from mailslot.fleet.postgres.schema import SCHEMA, tables
+from mailslot.fleet.postgres.statistics import read_statistics
 from mailslot.oauth.timing import Clocks
 from mailslot.slots.records import Records
+from mailslot.spool.spool import Spool
 from mailslot.wire.secret import Secret
+from spool.conftest import message, new
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,15 +84,27 @@ async def test_a_worker_needs_not_own_the_tables(fleet: TaskFleet) -> None:
     home = home_of(fleet, database, "acme", "copier-1")
     fleet.make_due(home, "plan")
     assert scan(database) > 0
-    places = FleetPlaces(fleet.folder, fleet.folder / "master.key")
-    await DeviceWork(fleet.url, database, fleet.master, places, [], Clocks()).wake("acme", "copier-1", "", "plan")
+    access = FleetAccess(fleet.url, database, fleet.master, FleetPlaces(fleet.folder, fleet.folder / "master.key"))
+    await DeviceWork(access, [], Clocks()).wake("acme", "copier-1", "", "plan")
     assert ("", "plan") not in fleet.tasks(home)
     assert Records(home).vault.read("smtp", "password") == Secret("acme")
     # Of all tenants together, it sees what has to be done, and nothing that is theirs.
-    assert set(rows_seen(database)) == {"tenants", "devices", "tasks"}
+    error = NetworkError("The server was not reached.", stage="connect", cause="connection_refused")
+    assert not servers.note_failure(database, "mail.example.com:587", home.device.tenant, error)
+    async with Spool(home) as spool:
+        await spool.accept(new(), message())
+    assert set(rows_seen(database)) == {"tenants", "devices", "tasks", "servers"}
+    counted = read_statistics(database, ended=True)
+    assert {name: (each.devices, dict(each.jobs)) for name, each in counted.tenants.items()} == {
+        "acme": (1, {"queued": 1}),
+        "other": (1, {}),
+    }
+    assert counted.scanned_at is not None
     for statement in ("DELETE FROM {0}.tenants", "DELETE FROM {0}.data_keys", "DROP TABLE {0}.jobs"):
         with pytest.raises(psycopg.errors.InsufficientPrivilege), database.connection() as connection:
             connection.execute(statement.format(SCHEMA).encode())
+    with database.connection() as connection:
+        assert connection.execute(f"DELETE FROM {SCHEMA}.tasks").rowcount == 0
     database.close()
 
 

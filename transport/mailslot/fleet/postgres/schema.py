@@ -300,6 +300,10 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         # Whether each document with secrets must have a seal. Those of tenants that are there already have none yet.
         "ALTER TABLE tenants ADD COLUMN sealed boolean NOT NULL DEFAULT false",
         "ALTER TABLE tenants ALTER COLUMN sealed SET DEFAULT true",
+        # What workers count for metrics, who may read nothing else of these tables for all tenants. As views of their
+        # owner's, they are not bound to one tenant.
+        "CREATE VIEW jobs_of_all AS SELECT tenant, state, created_at FROM jobs",
+        "CREATE VIEW mails_of_all AS SELECT tenant, state FROM mails",
         # Users of the database that work for one tenant only.
         """CREATE TABLE database_users (
             tenant bigint NOT NULL REFERENCES tenants ON DELETE CASCADE,
@@ -329,8 +333,14 @@ _TENANT_COLUMNS: Final = {"tenants": "id"}
 _READ_ONLY: Final = frozenset({"tenants", "devices", "data_keys", "database_users"})
 """The tables that a device's work may read and not write."""
 
-_ALL_TENANTS: Final = {"tenants": "SELECT", "devices": "SELECT", "tasks": "SELECT, UPDATE"}
-"""What a worker may do with the rows of all tenants, to find what is due."""
+_ALL_TENANTS: Final = {
+    "tenants": ("SELECT",),
+    "devices": ("SELECT",),
+    "leases": ("SELECT",),
+    "tasks": ("SELECT", "UPDATE"),
+    "servers": ("SELECT", "INSERT", "UPDATE", "DELETE"),
+}
+"""What a worker may do with the rows of all tenants, to find what is due and which servers are down."""
 
 
 def migrate(connection: Connection[dict[str, Any]]) -> int:
@@ -419,7 +429,10 @@ def _secure(connection: Connection[dict[str, Any]]) -> None:
 def _admit_workers(connection: Connection[dict[str, Any]]) -> None:
     """Let workers see what is due for all tenants, and say that they have looked."""
     connection.execute(f"GRANT UPDATE (scanned_at) ON schema_version TO {WORKER_ROLE}")
+    connection.execute(f"GRANT SELECT ON jobs_of_all, mails_of_all TO {WORKER_ROLE}")
     for table, rights in _ALL_TENANTS.items():
-        connection.execute(f"GRANT {rights} ON {table} TO {WORKER_ROLE}".encode())
-        connection.execute(f"DROP POLICY IF EXISTS of_workers ON {table}".encode())
-        connection.execute(f"CREATE POLICY of_workers ON {table} TO {WORKER_ROLE} USING (true)".encode())
+        for right in rights:
+            name, check = f"workers_{right.lower()}", "WITH CHECK" if right == "INSERT" else "USING"
+            connection.execute(f"GRANT {right} ON {table} TO {WORKER_ROLE}".encode())
+            connection.execute(f"DROP POLICY IF EXISTS {name} ON {table}".encode())
+            connection.execute(f"CREATE POLICY {name} ON {table} FOR {right} TO {WORKER_ROLE} {check} (true)".encode())

@@ -132,12 +132,12 @@ _DEVICES: Final = """
 _JOBS: Final = """
     SELECT tenants.name AS tenant, state, count(*) AS number,
         max(extract(epoch FROM now()) - created_at)::double precision AS age
-    FROM jobs JOIN tenants ON tenants.id = jobs.tenant WHERE {condition} GROUP BY tenants.name, state
+    FROM jobs_of_all AS jobs JOIN tenants ON tenants.id = jobs.tenant WHERE {condition} GROUP BY tenants.name, state
 """
 
 _MAILS: Final = """
     SELECT tenants.name AS tenant, state, count(*) AS number
-    FROM mails JOIN tenants ON tenants.id = mails.tenant WHERE {condition} GROUP BY tenants.name, state
+    FROM mails_of_all AS mails JOIN tenants ON tenants.id = mails.tenant WHERE {condition} GROUP BY tenants.name, state
 """
 
 _TASKS: Final = """
@@ -172,7 +172,7 @@ def read_statistics(database: FleetDatabase, *, ended: bool) -> Statistics:
     """Count. Blocks.
 
     Args:
-        database: the database, whose user owns its tables.
+        database: the database, whose user owns its tables, or is a worker's.
         ended: whether to count the jobs that were sent or cancelled and the mails that were handled, too; there may
             be very many.
 
