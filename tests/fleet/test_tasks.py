@@ -9,7 +9,7 @@ import pytest
 from anyio.to_thread import run_sync
 
 from fleet.tasks import TaskFleet
-from mailslot.fleet.postgres.due_scan import scan
+from mailslot.fleet.postgres.due_scan import scan, unlock_old
 from mailslot.oauth.grant import Grant
 from mailslot.service.service_lock import is_service_running
 from mailslot.slots.records import Records
@@ -152,6 +152,30 @@ async def test_a_tenant_that_comes_late_is_not_behind_all_of_a_large_one(own: Ta
     scan(own.database)
     tenants = [tenant for tenant, _, _ in own.wakeups([large, small])]
     assert tenants == [large, small, large, large, large, large]
+
+
+async def test_a_wakeup_whose_end_the_engine_has_not_learned(own: TaskFleet, home: PostgresHome) -> None:
+    """The connection broke when a worker, which lives on, wanted to say that it has finished."""
+    await accept(home)
+    scan(own.database)
+    with own.look() as connection:
+        connection.execute("DELETE FROM procrastinate_jobs WHERE args ->> 'tenant' <> %s", (home.device.tenant_name,))
+        fetch = (
+            "WITH worker AS (INSERT INTO procrastinate_workers DEFAULT VALUES RETURNING id) "
+            "SELECT (procrastinate_fetch_job_v2(NULL, id)).id AS job FROM worker"
+        )
+        taken = connection.execute(fetch).fetchone()["job"]
+        connection.execute("UPDATE tasks SET wake_at = now() WHERE device = %s", (home.device.number,))
+    scan(own.database)
+    with own.look() as connection:
+        assert taken is not None
+        assert connection.execute(fetch).fetchone()["job"] is None
+    assert unlock_old(own.database) == 0
+    with own.look() as connection:
+        connection.execute("UPDATE procrastinate_events SET at = at - interval '2 min' WHERE job_id = %s", (taken,))
+    assert unlock_old(own.database) == 1
+    with own.look() as connection:
+        assert connection.execute(fetch).fetchone()["job"] is not None
 
 
 async def test_a_job_is_sent_once_however_often_it_is_woken_for(own: TaskFleet, home: PostgresHome) -> None:

@@ -22,7 +22,7 @@ from psycopg import Error
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from mailslot.errors import InputError
-from mailslot.fleet.postgres.due_scan import QUEUE, RENEWALS, TASK, scan
+from mailslot.fleet.postgres.due_scan import QUEUE, RENEWALS, TASK, scan, unlock_old
 from mailslot.fleet.postgres.schema import ENGINE_SCHEMA
 from mailslot.fleet.postgres.servers import forget_old
 
@@ -207,4 +207,5 @@ class Engine:
         manager = self._app.job_manager
         for job in await manager.get_stalled_jobs(seconds_since_heartbeat=_DEAD_AFTER):
             await manager.finish_job(job, status=Status.FAILED, delete_job=True)
+        await run_sync(unlock_old, self._database)
         await run_sync(forget_old, self._database)

@@ -12,6 +12,7 @@ from anyio.to_thread import run_sync
 from mailslot.errors import MailError, TokenError
 from mailslot.oauth.grant_source import GrantSource
 from mailslot.oauth.settings_digest import settings_digest
+from mailslot.oauth.timing import Clocks
 from mailslot.slots.direct_token_source import direct_token_source
 from mailslot.slots.flows import choose_flow, find_flow
 from mailslot.slots.oauth_client import client_for_flow
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from mailslot.net.server_gate import ServerGate
     from mailslot.oauth.http import TokenHttp
-    from mailslot.oauth.timing import Clocks
     from mailslot.sasl.credentials import AccessToken, TokenSource
     from mailslot.slots.records import Records
     from mailslot.slots.settings import Settings
@@ -97,7 +97,7 @@ class TokenSources:
         key = (settings.ca_file, settings.timeout)
         async with self._http_lock:
             if key not in self._https:
-                http = await run_sync(_make_http, settings)
+                http = await run_sync(_make_http, settings, self._clocks or Clocks())
                 self._https[key] = await self._stack.enter_async_context(http)
             return self._https[key]
 
@@ -118,10 +118,12 @@ class TokenSources:
         return source
 
 
-def _make_http(settings: Settings) -> TokenHttp:
+def _make_http(settings: Settings, clocks: Clocks) -> TokenHttp:
     from mailslot.oauth.http import TokenHttp  # noqa: PLC0415 - an HTTP client is loaded only when it is needed
 
-    return TokenHttp(ca_file=settings.ca_file, timeout=float(settings.timeout))
+    # How far a token service is ahead is stored with its token, so all workers of a fleet must go by the same clock,
+    # while their machines may have different times.
+    return TokenHttp(ca_file=settings.ca_file, timeout=float(settings.timeout), clock=clocks.wall)
 
 
 def _hand_over(former: TokenSource | None, source: TokenSource) -> None:

@@ -74,5 +74,21 @@ def scan(database: FleetDatabase, most: int = PER_TENANT) -> int:
         return 0 if row is None else int(row["found"])
 
 
+def unlock_old(database: FleetDatabase) -> int:
+    """Let no task wait for a wake-up that was taken more than a minute ago; return how many there were. Blocks.
+
+    If its connection breaks when a worker wants to say that it has finished, the engine never learns that. Where the
+    worker is still at it, its lease keeps others away.
+    """
+    query = (
+        "UPDATE procrastinate_jobs AS jobs SET lock = NULL FROM procrastinate_events AS events "
+        "WHERE events.job_id = jobs.id AND events.type = 'started' AND jobs.status = 'doing' AND jobs.lock IS NOT NULL "
+        "AND events.at < now() - make_interval(secs => %s)"
+    )
+    with database.connection() as connection, connection.transaction():
+        _set_path(connection)
+        return connection.execute(query, (AGAIN_AFTER,)).rowcount
+
+
 def _set_path(connection: Rows) -> None:
     connection.execute("SELECT set_config('search_path', %s, true)", (f"{SCHEMA}, {ENGINE_SCHEMA}, pg_temp",))
