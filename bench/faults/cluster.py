@@ -151,7 +151,8 @@ def pooler(folder: Path, port: int, database: str) -> Iterator[int]:
     (folder / "pgbouncer.ini").write_text(
         f"[databases]\n{database} = host=127.0.0.1 port={port} dbname={database}\n"
         f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {own_port}\nunix_socket_dir =\n"
-        f"auth_type = any\npool_mode = transaction\ndefault_pool_size = 12\nmax_client_conn = 200\n"
+        f"auth_type = trust\nauth_file = {folder / 'users'}\npool_mode = transaction\n"
+        "default_pool_size = 12\nmax_client_conn = 200\n"
     )
     if os.geteuid() == 0:
         shutil.chown(folder / "users", USER)
