@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from lab.postgres import Fleet
@@ -35,6 +35,11 @@ class TaskFleet(Fleet):
         """What a worker does, as another process has it."""
         places = FleetPlaces(self.folder, self.folder / "master.key")
         return DeviceWork(FleetAccess(self.url, self.database, self.master, places), pipelines, clocks or Clocks())
+
+    async def wake(self, home: PostgresHome, kind: str, *pipelines: Pipeline | Any, record: str = "") -> None:
+        """Let a worker that has just been started work for a task."""
+        async with aclosing(self.work(*pipelines)) as work:
+            await work.wake(home.device.tenant_name, home.device.name, record, kind)
 
     @contextmanager
     def look(self) -> Iterator[Any]:

@@ -56,7 +56,7 @@ async def state_of(home: PostgresHome, job: int) -> tuple[str, str | None]:
 
 
 async def wake(own: TaskFleet, home: PostgresHome, kind: str, *pipelines: Any, record: str = "") -> None:
-    await own.work(*pipelines).wake(home.device.tenant_name, home.device.name, record, kind)
+    await own.wake(home, kind, *pipelines, record=record)
 
 
 async def obtain(home: PostgresHome, sandbox: Sandbox, folder: Path) -> None:

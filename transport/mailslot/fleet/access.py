@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mailslot.fleet.opening import FleetPlaces
     from mailslot.fleet.postgres.database import FleetDatabase
     from mailslot.fleet.postgres.lease_keeper import LeaseKeeper
+    from mailslot.fleet.postgres.local_messages import LocalMessages
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +32,14 @@ class FleetAccess:
     master: MasterKey
     places: FleetPlaces
 
-    def home(self, tenant: str, device: str, keeper: LeaseKeeper) -> PostgresHome | None:
+    def home(self, tenant: str, device: str, keeper: LeaseKeeper, messages: LocalMessages) -> PostgresHome | None:
         """Return the home of a device; None if there is no such device. Blocks.
 
         Args:
             tenant: the name of its tenant.
             device: its name.
             keeper: keeps the leases of all devices of this process.
+            messages: the folder for their messages.
 
         Raises:
             InputError: the database cannot be used.
@@ -45,5 +47,5 @@ class FleetAccess:
         found = look_up_device(self.database, tenant, device)
         if found is None:
             return None
-        folder = self.places.folder / tenant / device
-        return PostgresHome(self.database, found, DeviceAddress(self.url, tenant, device), self.master, folder, keeper)
+        folder, address = self.places.folder / tenant / device, DeviceAddress(self.url, tenant, device)
+        return PostgresHome(self.database, found, address, self.master, folder, keeper, messages)

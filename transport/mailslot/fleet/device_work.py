@@ -6,50 +6,46 @@ import hashlib
 import logging
 import math
 import time
-from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Final, cast
 
+import anyio
 from anyio.to_thread import run_sync
 
 from mailslot.errors import InputError, MailError
 from mailslot.fleet.breakers import Breakers, note_pauses, pause_of_task
-from mailslot.fleet.postgres.errors import DatabaseError, as_os_error
+from mailslot.fleet.claim import claimed
+from mailslot.fleet.open_devices import OpenDevices
+from mailslot.fleet.postgres.errors import DatabaseError
 from mailslot.fleet.postgres.lease_keeper import LeaseKeeper
-from mailslot.fleet.postgres.tasks import Kind, Planned, TaskRows
+from mailslot.fleet.postgres.leases import LeaseLostError
+from mailslot.fleet.postgres.local_messages import LocalMessages
+from mailslot.fleet.postgres.tasks import KINDS, Kind, Planned
 from mailslot.fleet.wakeup_counter import Outcome, WakeupCounter
 from mailslot.oauth.grant_source import GrantSource
-from mailslot.service.device import open_device
 from mailslot.service.handling import handle_waiting
 from mailslot.service.log import describe_error
 from mailslot.service.pipeline import poller_of
 from mailslot.service.poll_loop import pause_after
-from mailslot.service.poller import poll_once
-from mailslot.service.service_lock import SERVICE_LOCK
+from mailslot.service.poller import STORE, poll_once
 from mailslot.service.token_refresh import refresh_when_due
 from mailslot.service.worker import Worker
-from mailslot.slots.records import Records
 from mailslot.spool.errors import SpoolError
+from mailslot.spool.store import as_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from mailslot.fleet.access import FleetAccess
-    from mailslot.fleet.postgres.database import Kind as TransactionKind
+    from mailslot.fleet.claim import Claim
     from mailslot.fleet.postgres.home import PostgresHome
+    from mailslot.fleet.postgres.tasks import TaskRows
     from mailslot.oauth.timing import Clocks
     from mailslot.service.device import Device
     from mailslot.service.pipeline import Pipeline
 
-T = TypeVar("T")
-
-SERVED_ELSEWHERE: Final = 300.0
-"""Seconds for which a device that has a service of its own is left to it."""
-
 _MINUTE: Final = 60.0
 _HOUR: Final = 3600.0
 _DAY: Final = 86_400.0
-_BUSY_PAUSE: Final = 20.0
-"""Seconds after which it is looked again whether another worker has finished, or its lease has ended."""
 _MIN_PAUSE: Final = 2.0
 _MIN_RENEWAL_PAUSE: Final = 15.0
 _RENEWALS_WITHIN: Final = 20.0
@@ -73,18 +69,26 @@ class DeviceWork:
     def __init__(self, access: FleetAccess, pipelines: Sequence[Pipeline], clocks: Clocks) -> None:
         self.counter = WakeupCounter()
         self._access = access
-        self._database = access.database
         self._pipelines = pipelines
         self._clocks = clocks
         self._keeper = LeaseKeeper(access.database)
+        # No tenant has a name that begins with a dot.
+        self._messages = LocalMessages(access.places.folder / ".messages")
         self._breakers = Breakers(access.database)
-        self._works = {
+        self._devices = OpenDevices(self._open)
+        self._works: Mapping[Kind, Callable[[Claim, Device], Awaitable[None]]] = {
             "deliver": self._deliver,
             "poll": self._poll,
             "handle": self._handle,
             "renew": self._renew,
             "plan": self._plan,
         }
+
+    async def aclose(self) -> None:
+        """Close the devices that are still open, after the last task."""
+        await self._devices.aclose()
+        with anyio.CancelScope(shield=True):
+            await run_sync(self._messages.remove)
 
     async def wake(self, tenant: str, device: str, record: str, kind: str) -> None:
         """Work for a task if it is due. What fails is logged, and the task gets another wake-up after a while."""
@@ -104,6 +108,9 @@ class DeviceWork:
             logger.warning("Work for a device has failed: %s", error, extra={**extra, "cause": error.cause})
         except DatabaseError as error:
             logger.warning("Work for a device has failed: %s", error.strerror, extra=extra)
+        except LeaseLostError:
+            logger.info("Another worker has taken the work over", extra=extra)
+            outcome = "busy"
         except Exception as error:  # noqa: BLE001 - a plugin may raise anything, and other devices are not concerned
             logger.error("Work for a device has failed: %s", describe_error(error), extra=extra)  # noqa: TRY400 - tracebacks may quote secrets
         finally:
@@ -114,39 +121,41 @@ class DeviceWork:
         self._keeper.stop_waiting()
 
     async def _wake(self, tenant: str, device: str, record: str, kind: Kind) -> Outcome:
-        work = self._works.get(kind)
-        if work is None:  # a newer version of mailslot has planned it
+        if kind not in KINDS:  # a newer version of mailslot has planned it
             return "nothing"
-        home = await run_sync(self._access.home, tenant, device, self._keeper)
-        if home is None or not await self._write(home, lambda rows: rows.begin(record, kind), "beside"):
-            return "nothing"
-        if await run_sync(home.is_locked, SERVICE_LOCK):
-            await self._write(home, lambda rows: rows.leave(record, kind, SERVED_ELSEWHERE), "beside")
-            return "busy"
-        note_pauses()
-        gate = self._breakers.of(home.device.tenant)
-        async with open_device(Records(home), clocks=self._clocks, gate=gate) as opened:
-            try:
-                await work(home, opened, record)
-            except SpoolError as error:
-                if error.cause == "spool_busy":
-                    await self._write(home, lambda rows: rows.leave(record, kind, _BUSY_PAUSE), "beside")
-                raise
+        async with self._devices.lend(tenant, device) as opened:
+            if opened is None:
+                return "nothing"
+            async with claimed(self._access.database, opened.home, record, kind) as claim:
+                opened.is_gone = opened.is_gone or claim.state == "gone"
+                if claim.state != "due":
+                    return "busy" if claim.state == "served" else "nothing"
+                note_pauses()
+                gate = self._breakers.of(opened.home.device.tenant)
+                try:
+                    await self._works[kind](claim, await opened.device(self._clocks, gate))
+                except SpoolError as error:
+                    if error.cause == "spool_busy":
+                        await claim.leave()
+                    raise
         return "done"
 
-    async def _deliver(self, home: PostgresHome, device: Device, record: str) -> None:
-        del record
+    def _open(self, tenant: str, device: str) -> PostgresHome | None:
+        return self._access.home(tenant, device, self._keeper, self._messages)
+
+    async def _deliver(self, claim: Claim, device: Device) -> None:
         worker = Worker(device)
         probe = await worker.work_once()
-        await self._write(home, lambda rows: rows.settle_delivery(worker.records, probe))
+        await claim.settle(lambda rows: rows.settle_delivery(worker.records, probe))
 
-    async def _poll(self, home: PostgresHome, device: Device, record: str) -> None:
-        pipeline, period = poller_of(self._pipelines, record), self._period(device, record)
+    async def _poll(self, claim: Claim, device: Device) -> None:
+        record = claim.record
+        pipeline, period = poller_of(self._pipelines, record), await run_sync(self._poll_period, device, record)
         if pipeline is None or not period:
-            await self._write(home, lambda rows: rows.remove(record, "poll"))
+            await claim.settle(lambda rows: rows.remove(record, "poll"))
             return
         began = device.monotonic()
-        report = await poll_once(device, record, pipeline)
+        report = await poll_once(device, record, pipeline, stores_report=False)
         passed = device.monotonic() - began
         least = max(pause_of_task(), _MIN_PAUSE)
         if not report.ok and not report.retryable and await _is_grant_dead(device, record):
@@ -154,35 +163,41 @@ class DeviceWork:
             least = max(least, _HOUR)
 
         def settle(rows: TaskRows) -> None:
+            if report.contacted:
+                rows.values.update(STORE, {record: as_json(record, report.summary())}, ())
             failures = 0 if report.ok else rows.failures(record, "poll") + 1
             pause = pause_after(report, period, failures) - passed
             rows.settle(record, "poll", max(pause, least), cause=report.cause)
-            rows.settle_handling(record)
+            if report.fetched or report.copies or report.handled:
+                rows.settle_handling(record)
 
-        await self._write(home, settle)
+        await claim.settle(settle)
 
-    async def _handle(self, home: PostgresHome, device: Device, record: str) -> None:
+    async def _handle(self, claim: Claim, device: Device) -> None:
+        record = claim.record
         pipeline = poller_of(self._pipelines, record)
         if pipeline is None:
-            await self._write(home, lambda rows: rows.settle(record, "handle", _DAY))
+            await claim.settle(lambda rows: rows.settle(record, "handle", _DAY))
             return
         async with device.spool.ledger.polling_lock(record):
             await handle_waiting(device, record, pipeline)
-        await self._write(home, lambda rows: rows.settle_handling(record))
+        await claim.settle(lambda rows: rows.settle_handling(record))
 
-    async def _renew(self, home: PostgresHome, device: Device, record: str) -> None:
-        in_use = self._is_polled(device, record)
+    async def _renew(self, claim: Claim, device: Device) -> None:
+        record = claim.record
+        in_use = await run_sync(self._poll_period, device, record) > 0
         await refresh_when_due(device, record, in_use=in_use)
         seconds = await self._seconds_until_renewal(device, record)
         if seconds == math.inf:
-            await self._write(home, lambda rows: rows.remove(record, "renew"))
+            await claim.settle(lambda rows: rows.remove(record, "renew"))
             return
         grant = await device.records.tokens.store(record).load()
         cause = None if grant is None or grant.failure is None else grant.failure.cause
         pause = max(seconds, pause_of_task(), _MIN_RENEWAL_PAUSE)
-        await self._write(home, lambda rows: rows.settle(record, "renew", pause, cause=cause))
+        await claim.settle(lambda rows: rows.settle(record, "renew", pause, cause=cause))
 
-    async def _plan(self, home: PostgresHome, device: Device, record: str) -> None:
+    async def _plan(self, claim: Claim, device: Device) -> None:
+        home = claim.home
         version = await run_sync(home.documents.configuration_version)
         await device.refresh()
         await device.remove_abandoned_folders()
@@ -190,8 +205,7 @@ class DeviceWork:
         unknown: list[str] = []
         for each in device.slots.protocols:
             part = _part(home.device.number, each)
-            if self._is_polled(device, each):
-                period = self._period(device, each)
+            if period := await run_sync(self._poll_period, device, each):
                 planned.append(Planned(each, "poll", part * period, period))
             try:
                 seconds = await self._seconds_until_renewal(device, each)
@@ -206,19 +220,16 @@ class DeviceWork:
             rows.replan(planned, unknown)
             with home.documents.within(rows):
                 if home.documents.configuration_version() == version:
-                    rows.remove(record, "plan")
+                    rows.remove(claim.record, "plan")
 
-        await self._write(home, write)
+        await claim.settle(write)
 
-    def _is_polled(self, device: Device, record: str) -> bool:
-        return self._period(device, record) > 0 and poller_of(self._pipelines, record) is not None
-
-    def _period(self, device: Device, record: str) -> float:
-        """Return the seconds between two polls of a record; 0.0 if it is not polled, or has no server yet."""
+    def _poll_period(self, device: Device, record: str) -> float:
+        """Return the seconds between two polls of a record; 0.0 if it is not polled, or has no server yet. Blocks."""
         settings = device.records.settings.current().records.get(record)
         if settings is None or settings.server is None or device.slots.protocols.get(record) != "POP":
             return 0.0
-        return settings.check_interval * _MINUTE
+        return 0.0 if poller_of(self._pipelines, record) is None else settings.check_interval * _MINUTE
 
     async def _seconds_until_renewal(self, device: Device, record: str) -> float:
         try:
@@ -227,14 +238,8 @@ class DeviceWork:
             return math.inf  # it is not configured
         if not isinstance(source, GrantSource):
             return math.inf
-        return await source.seconds_until_refresh(in_use=self._is_polled(device, record))
-
-    async def _write(self, home: PostgresHome, work: Callable[[TaskRows], T], kind: TransactionKind = "write") -> T:
-        return await run_sync(partial(self._write_blocking, home, work, kind))
-
-    def _write_blocking(self, home: PostgresHome, work: Callable[[TaskRows], T], kind: TransactionKind) -> T:
-        with as_os_error(), self._database.device_transaction(home.device, kind) as connection:
-            return work(TaskRows(connection, home.device))
+        in_use = await run_sync(self._poll_period, device, record) > 0
+        return await source.seconds_until_refresh(in_use=in_use)
 
 
 async def _is_grant_dead(device: Device, record: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import select
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
@@ -41,6 +42,8 @@ _SCAN_AT: Final = "* * * * * */2"
 _CLEAN_UP_AT: Final = "* * * * * */15"
 _DEAD_AFTER: Final = 40.0
 """Seconds after which a process that gives no sign of life counts as dead."""
+
+_BEGIN: Final = f"BEGIN; SET LOCAL search_path = {ENGINE_SCHEMA}, pg_temp"
 
 _POLL_INTERVAL: Final = 1.0
 _FIRST_PAUSE: Final = 1.0
@@ -88,11 +91,31 @@ def _installed(connection: Rows) -> str | None:
 class _Pool(AsyncConnectionPool[Any]):
     """A pool whose transactions find the engine's tables, also behind a pooler that changes connections."""
 
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - those of the pool
+        # The engine's own check costs each transaction a round trip.
+        options["check"] = _check
+        options["configure"] = _begin_by_ourselves
+        super().__init__(**options)
+
     @asynccontextmanager
     async def connection(self, timeout: float | None = None) -> AsyncGenerator[AsyncConnection[Any]]:
         async with super().connection(timeout) as connection:
-            await connection.execute("SELECT set_config('search_path', %s, true)", (f"{ENGINE_SCHEMA}, pg_temp",))
+            await connection.execute(_BEGIN.encode())
+            # The pool commits, or rolls back.
             yield connection
+
+
+async def _check(connection: AsyncConnection[Any]) -> None:
+    """Raise if a connection that was idle is broken, such as after a restart of the database."""
+    # What a server sends by itself is most often its farewell.
+    idle = select.poll()
+    idle.register(connection.pgconn.socket, select.POLLIN)
+    if idle.poll(0):
+        await connection.execute("SELECT")
+
+
+async def _begin_by_ourselves(connection: AsyncConnection[Any]) -> None:
+    await connection.set_autocommit(True)
 
 
 class Engine:

@@ -70,7 +70,10 @@ class FleetWorker:
                 logger.info("The worker stops")
                 self._devices.stop_waiting()
 
-            await self._engine.run(wait, grace=GRACE)
+            try:
+                await self._engine.run(wait, grace=GRACE)
+            finally:
+                await self._devices.aclose()
             group.cancel_scope.cancel()
         logger.info("The worker has stopped")
 

@@ -50,6 +50,12 @@ class TokenSources:
         """Close all connections to token services."""
         await self._stack.aclose()
 
+    @property
+    def has_unsaved(self) -> bool:
+        """Whether a grant could not be saved, and is in memory only."""
+        sources = (source for _, source in self._sources.values())
+        return any(isinstance(source, GrantSource) and source.unsaved is not None for source in sources)
+
     async def source(self, record: str, settings: Settings) -> TokenSource:
         """Return a record's token source; if it cannot be made, return one that raises the reason when it is used.
 

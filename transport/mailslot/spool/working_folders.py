@@ -54,8 +54,12 @@ def remove_abandoned_folders(parent: Path) -> None:
             remove_locked(path, lock)
 
 
-def create_locked(parent: Path) -> tuple[Path, int]:
+def create_locked(parent: Path, name: str = "") -> tuple[Path, int]:
     """Create a folder that this process has locked; return it, and the descriptor of its lock. Blocks.
+
+    Args:
+        parent: the folder of all working folders.
+        name: its name, which no other process may choose; empty for any.
 
     Raises:
         SpoolError: it cannot be created.
@@ -64,11 +68,16 @@ def create_locked(parent: Path) -> tuple[Path, int]:
         durable.make_folder(parent)
         remove_abandoned_folders(parent)
         while True:
-            path = Path(mkdtemp(dir=parent))
+            path = _make_folder(parent / name) if name else Path(mkdtemp(dir=parent))
             lock = _lock(path)
             # Another process may have removed it before it was locked.
             if lock is not None:
                 return path, lock
+
+
+def _make_folder(path: Path) -> Path:
+    path.mkdir(mode=0o700, exist_ok=True)
+    return path
 
 
 def remove_locked(path: Path, lock: int) -> None:

@@ -8,12 +8,13 @@ import random
 import re
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
-from psycopg import Connection, Error, IsolationLevel, ProgrammingError, connect
+from psycopg import Connection, Error, ProgrammingError, connect
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool
 
@@ -22,7 +23,7 @@ from mailslot.fleet.postgres.errors import is_busy, is_unreachable
 from mailslot.fleet.postgres.schema import ROLE, SCHEMA
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Mapping
 
 
 T = TypeVar("T")
@@ -45,6 +46,13 @@ the server notices that after two hours only."""
 _IN_DOUBT: Final = 60.0
 """Seconds to find out whether a commit that was not answered took place."""
 _PAUSE: Final = 0.25
+
+_BEGIN: Final[Mapping[Kind, str]] = {
+    "read": "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+    "write": "BEGIN ISOLATION LEVEL READ COMMITTED",
+    "beside": "BEGIN ISOLATION LEVEL READ COMMITTED",
+}
+
 _REMEMBERED: Final = 8
 """How many of a device's last transactions can be told from each other when the answer to a commit was lost."""
 
@@ -107,9 +115,36 @@ def _check_address(url: str) -> None:
         )
 
 
-def _check(connection: Rows) -> None:
-    """Raise if a connection that was idle is broken, such as after a restart of the database."""
-    connection.execute("SELECT")
+def _begin(connection: Rows, device: DeviceId, kind: Kind) -> _Write | None:
+    """Begin a transaction; return it if it is of the kind `write`.
+
+    All of it is one message to the server. Such a message has no parameters, and this one needs none but numbers.
+
+    Raises:
+        DeviceGoneError: there is no such device any more.
+    """
+    statements = (
+        f"{_BEGIN[kind]}; SELECT set_config('search_path', '{SCHEMA}, pg_temp', true), "
+        f"set_config('lock_timeout', '{_LOCK_TIMEOUT}', true), "
+        f"set_config('idle_in_transaction_session_timeout', '{_IDLE_TIMEOUT}', true), "
+        f"set_config('mailslot.tenant', '{device.tenant:d}', true), set_config('role', '{ROLE}', true)"
+    )
+    if kind != "write":
+        connection.execute(statements.encode())
+        return None
+    token = random.getrandbits(63)
+    statements += (
+        "; UPDATE device_state SET changes = changes + 1, "
+        f"last_writes = ({token:d}::bigint || last_writes)[1:{_REMEMBERED}] "
+        f"WHERE device = {device.number:d} RETURNING changes"
+    )
+    cursor = connection.execute(statements.encode())
+    while cursor.nextset():
+        pass
+    row = cursor.fetchone()
+    if row is None:
+        raise DeviceGoneError(str(device))
+    return _Write(row["changes"], token)
 
 
 class FleetDatabase:
@@ -147,7 +182,6 @@ class FleetDatabase:
             timeout=_WAIT,
             reconnect_timeout=0,
             num_workers=1,
-            check=_check,
             open=False,
         )
 
@@ -159,6 +193,13 @@ class FleetDatabase:
     @contextmanager
     def connection(self) -> Generator[Rows]:
         """Lend a connection without an open transaction."""
+        connection, _ = self._lend(lambda each: each.execute("SELECT"))
+        try:
+            yield connection
+        finally:
+            self._pool.putconn(connection)
+
+    def _open(self) -> None:
         with self._mutex:
             if not self._opened:
                 # The pool would wait for a long time, and not tell why there is no connection.
@@ -167,9 +208,35 @@ class FleetDatabase:
                 # Its threads must not run into the end of the process.
                 atexit.register(self.close)
                 self._opened = True
-        with self._pool.connection() as connection:
-            connection.isolation_level = connection.read_only = None
-            yield connection
+
+    def _lend(self, begin: Callable[[Rows], T]) -> tuple[Rows, T]:
+        """Take a connection and begin with it; if it turns out to be broken while it was idle, take another one.
+
+        To ask each connection first would cost each transaction a round trip.
+        """
+        self._open()
+        connection = self._pool.getconn()
+        try:
+            return connection, begin(connection)
+        except BaseException as error:
+            self._give_back(connection)
+            if not isinstance(error, Error) or not is_unreachable(error):
+                raise
+        # After a restart of the database, the others are broken, too.
+        self._pool.check()
+        connection = self._pool.getconn()
+        try:
+            return connection, begin(connection)
+        except BaseException:
+            self._give_back(connection)
+            raise
+
+    def _give_back(self, connection: Rows) -> None:
+        if connection.pgconn.transaction_status in {TransactionStatus.INTRANS, TransactionStatus.INERROR}:
+            # The pool closes a connection that cannot do it.
+            with suppress(Error):
+                connection.execute("ROLLBACK")
+        self._pool.putconn(connection)
 
     @contextmanager
     def device_transaction(self, device: DeviceId, kind: Kind = "write") -> Generator[Rows]:
@@ -186,18 +253,15 @@ class FleetDatabase:
             DeviceGoneError: there is no such device any more.
             CommitInDoubtError: nobody can tell whether it was committed.
         """
-        read_only = kind == "read"
         committing: _Write | None = None
         try:
-            with self.connection() as connection:
-                connection.isolation_level = (
-                    IsolationLevel.REPEATABLE_READ if read_only else IsolationLevel.READ_COMMITTED
-                )
-                connection.read_only = read_only
-                with connection.transaction():
-                    write = self._begin(connection, device, kind)
-                    yield connection
-                    committing = write
+            connection, write = self._lend(lambda each: _begin(each, device, kind))
+            try:
+                yield connection
+                committing = write
+                connection.execute("COMMIT")
+            finally:
+                self._give_back(connection)
         except Error as error:
             # The broken connection is given back by now. Otherwise, after a restart of the database, as many threads as
             # there are connections would each wait for another one.
@@ -210,25 +274,6 @@ class FleetDatabase:
             if not took_place:
                 raise
 
-    def _begin(self, connection: Rows, device: DeviceId, kind: Kind) -> _Write | None:
-        connection.execute(
-            "SELECT set_config('search_path', %s, true), set_config('lock_timeout', %s, true), "
-            "set_config('idle_in_transaction_session_timeout', %s, true), "
-            "set_config('mailslot.tenant', %s, true), set_config('role', %s, true)",
-            (f"{SCHEMA}, pg_temp", _LOCK_TIMEOUT, _IDLE_TIMEOUT, str(device.tenant), ROLE),
-        )
-        if kind != "write":
-            return None
-        token = random.getrandbits(63)
-        row = connection.execute(
-            "UPDATE device_state SET changes = changes + 1, last_writes = (%s::bigint || last_writes)[1:%s] "
-            "WHERE device = %s RETURNING changes",
-            (token, _REMEMBERED, device.number),
-        ).fetchone()
-        if row is None:
-            raise DeviceGoneError(str(device))
-        return _Write(row["changes"], token)
-
     def _took_place(self, device: DeviceId, write: _Write) -> bool | None:
         """Ask on other connections whether a transaction was committed; None if nobody can tell.
 
@@ -238,8 +283,7 @@ class FleetDatabase:
         end = time.monotonic() + _IN_DOUBT
         while time.monotonic() < end:
             try:
-                with self.connection() as connection, connection.transaction():
-                    self._begin(connection, device, "beside")
+                with self.device_transaction(device, "beside") as connection:
                     # This waits for the transaction if the server is still at it. And since it locks the row, its own
                     # commit is written, too, behind that of the transaction: a standby that has it has both.
                     row = connection.execute(

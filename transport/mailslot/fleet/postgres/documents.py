@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from mailslot.fleet.postgres.configuration import is_configuration, read_version
 from mailslot.fleet.postgres.database import CommitInDoubtError, DeviceGoneError
 from mailslot.fleet.postgres.errors import DatabaseError, as_os_error
 from mailslot.fleet.postgres.keys import TenantKeys
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
     from mailslot.fleet.master_key import MasterKey
+    from mailslot.fleet.postgres.configuration import Configuration, KeptConfiguration
     from mailslot.fleet.postgres.database import DeviceId, FleetDatabase
     from mailslot.fleet.postgres.leases import HeldLeases
 
@@ -41,17 +43,26 @@ class PostgresDocuments:
         device: the device.
         leases: the leases of this process on the device.
         master: the master key.
+        kept: keeps settings and secrets for a moment; None to read them each time.
 
     Attributes:
         keys: the keys of the tenant.
     """
 
-    def __init__(self, database: FleetDatabase, device: DeviceId, leases: HeldLeases, master: MasterKey) -> None:
+    def __init__(
+        self,
+        database: FleetDatabase,
+        device: DeviceId,
+        leases: HeldLeases,
+        master: MasterKey,
+        kept: KeptConfiguration | None = None,
+    ) -> None:
         self.keys: Final = TenantKeys(self.ask, device, master)
         self._seals = Seals(device, self.keys)
         self._database = database
         self._device = device
         self._leases = leases
+        self._kept = kept
         self._changing = threading.local()
 
     def path(self, name: str) -> Path:
@@ -67,23 +78,21 @@ class PostgresDocuments:
         if name.startswith(SEALED_FOLDER):
             octets = self._read_sealed(name)
         else:
-            query = "SELECT octets FROM documents WHERE device = %(device)s AND name = %(name)s"
-            octets = self.ask(lambda rows: rows.octets(query, name=name))
+            row = self._row(name)
+            octets = None if row is None else row["octets"]
         if octets is not None and len(octets) > limit:
             raise DatabaseError(errno.EFBIG, "it is larger than allowed")
         return octets
 
     def _read_sealed(self, name: str) -> bytes | None:
-        def look() -> Any:  # noqa: ANN401 - a row
-            return self.ask(lambda rows: rows.one(READ_SEALED, name=name))
-
-        row = look()
+        row = self._row(name)
         while row is not None:
             try:
                 self._seals.check(name, row)
             except VaultError:
                 # It may have been re-encrypted since it was read, and its old key dropped.
-                before, row = row, look()
+                self._doubt()
+                before, row = row, self._row(name)
                 if row == before:
                     raise
             else:
@@ -111,6 +120,9 @@ class PostgresDocuments:
 
     def version(self, name: str) -> object:
         """Return the version of a document; None if there is none."""
+        if (kept := self._configuration(name)) is not None:
+            row = kept.documents.get(name)
+            return None if row is None else row["version"]
         query = "SELECT version FROM documents WHERE device = %(device)s AND name = %(name)s"
         return self.ask(lambda rows: rows.value(query, name=name))
 
@@ -128,11 +140,8 @@ class PostgresDocuments:
 
     def configuration_version(self) -> object:
         """Return a value that changes whenever a setting or a secret does."""
-        query = (
-            "SELECT count(*), max(version) FROM documents "
-            "WHERE device = %(device)s AND (name = 'mailslot.toml' OR starts_with(name, 'vault/'))"
-        )
-        return self.ask(lambda rows: rows.tuples(query))
+        kept = self._configuration("mailslot.toml")
+        return self.ask(read_version) if kept is None else kept.version
 
     def recover_if_needed(self) -> None:
         """Do nothing: a change is committed as a whole."""
@@ -168,6 +177,8 @@ class PostgresDocuments:
         except CommitInDoubtError as error:
             reason = "may have been changed or not: the database has not answered"
             raise self._error(reason, "token_store_unwritable", error) from error
+        finally:
+            self._doubt()
 
     @contextmanager
     def within(self, rows: DeviceRows) -> Generator[None]:
@@ -211,6 +222,23 @@ class PostgresDocuments:
 
         with as_os_error():
             return self._database.retrying(run)
+
+    def _row(self, name: str) -> Mapping[str, Any] | None:
+        if (kept := self._configuration(name)) is not None:
+            return kept.documents.get(name)
+        found: Mapping[str, Any] | None = self.ask(lambda rows: rows.one(READ_SEALED, name=name))
+        return found
+
+    def _configuration(self, name: str) -> Configuration | None:
+        """Return the settings and secrets if they are kept, unless a document is none or this thread changes it."""
+        if self._kept is None or self._rows is not None or not is_configuration(name):
+            return None
+        found: Configuration = self._kept.fresh or self.ask(self._kept.read)
+        return found
+
+    def _doubt(self) -> None:
+        if self._kept is not None:
+            self._kept.doubt()
 
     @property
     def _rows(self) -> DeviceRows | None:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from mailslot.errors import InputError
+from mailslot.fleet.postgres.configuration import KeptConfiguration
 from mailslot.fleet.postgres.database import DeviceId, FleetDatabase
 from mailslot.fleet.postgres.documents import PostgresDocuments
 from mailslot.fleet.postgres.errors import DatabaseError, as_input_error, as_os_error
 from mailslot.fleet.postgres.leases import HeldLeases
+from mailslot.fleet.postgres.local_messages import LocalMessages
 from mailslot.fleet.postgres.rows import DeviceRows
 from mailslot.fleet.postgres.schema import MIGRATIONS, SCHEMA, version_of
 from mailslot.fleet.postgres.storage import PostgresStorage
 from mailslot.oauth.location import Location
 
 if TYPE_CHECKING:
-    from contextlib import AbstractAsyncContextManager, AbstractContextManager
+    from collections.abc import AsyncGenerator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from mailslot.fleet.address import DeviceAddress
@@ -80,6 +84,8 @@ class PostgresHome:
         master: the master key.
         folder: the folder for what belongs to this machine.
         keeper: keeps the leases of several devices; None for one of its own.
+        messages: the folder of a worker for the messages of all devices on this machine; it then keeps settings and
+            secrets for a moment as well. None for a folder of its own.
     """
 
     def __init__(
@@ -90,15 +96,18 @@ class PostgresHome:
         master: MasterKey,
         folder: Path,
         keeper: LeaseKeeper | None = None,
+        messages: LocalMessages | None = None,
     ) -> None:
         self.device: Final = device
         self.folder: Final = folder
         self.is_local: Final = False
         self.leases: Final = HeldLeases(database, device, keeper)
-        self.documents: Final = PostgresDocuments(database, device, self.leases, master)
+        self.kept: Final = None if messages is None else KeptConfiguration()
+        self.documents: Final = PostgresDocuments(database, device, self.leases, master, self.kept)
         self.keys: Final = self.documents.keys
         self._database = database
         self._address = address
+        self._messages = messages
 
     @property
     def name(self) -> str:
@@ -111,11 +120,17 @@ class PostgresHome:
 
     def spool_storage(self) -> PostgresStorage:
         """Return the storage of its spool."""
-        return PostgresStorage(self._database, self.device, self.leases, self.folder / "messages")
+        if self._messages is not None:
+            return PostgresStorage(self._database, self.device, self.leases, self._messages, is_shared=True)
+        return PostgresStorage(self._database, self.device, self.leases, LocalMessages(self.folder / "messages"))
 
-    def lock(self, name: str, *, timeout: float) -> AbstractAsyncContextManager[None]:
-        """Hold a lease."""
-        return self.leases.lease(name, timeout=timeout)
+    @asynccontextmanager
+    async def lock(self, name: str, *, timeout: float) -> AsyncGenerator[None]:
+        """Hold a lease; what is read under it is there now."""
+        async with self.leases.lease(name, timeout=timeout):
+            if self.kept is not None:
+                self.kept.doubt()
+            yield
 
     def blocking_lock(self, name: str, *, timeout: float) -> AbstractContextManager[None]:  # noqa: ARG002 - all are one
         """Hold the lock of all changes of documents, which is also the transaction in which they are written."""

@@ -40,6 +40,7 @@ _TAKE: Final = (
     "ON CONFLICT (device, name) DO UPDATE SET owner = excluded.owner, until = excluded.until, ended_at = NULL "
     "WHERE leases.owner = excluded.owner OR leases.ended_at <= clock_timestamp() - make_interval(secs => %(left)s)"
 )
+_GIVE_BACK: Final = "DELETE FROM leases WHERE device = %(device)s AND name = %(name)s AND owner = %(owner)s"
 _NOTE_END: Final = (
     "UPDATE leases SET ended_at = clock_timestamp() WHERE device = %(device)s AND name = %(name)s "
     "AND until <= clock_timestamp() AND ended_at IS NULL"
@@ -66,15 +67,22 @@ class HeldLeases:
         self._owner = uuid.uuid4()
         self._held: set[str] = set()
         self._reserved: set[str] = set()
+        self._lent: set[str] = set()
         self._mutex = threading.Lock()
 
     @asynccontextmanager
     async def lease(self, name: str, *, timeout: float) -> AsyncGenerator[None]:
-        """Hold a lease while the block runs.
+        """Hold a lease while the block runs; one that is lent (`lend`) is used, and stays held.
 
         Raises:
             VaultError: `token_store_busy`, it is held elsewhere; `token_store_unwritable`, no answer.
         """
+        if self._borrow(name):
+            try:
+                yield
+            finally:
+                self.lend(name)
+            return
         pauses = _pauses(name, timeout)
         while not await self._take_shielded(name):
             await anyio.sleep(next(pauses))
@@ -84,7 +92,63 @@ class HeldLeases:
             yield
         finally:
             with anyio.CancelScope(shield=True):
-                await run_sync(self._release, name)
+                await run_sync(self.release, name)
+
+    def reserve(self, name: str) -> bool:
+        """Keep other tasks of this process from taking a lease, before it is taken; tell whether that is possible."""
+        with self._mutex:
+            if name in self._reserved:
+                return False
+            self._reserved.add(name)
+            return True
+
+    def cancel(self, name: str) -> None:
+        """Undo `reserve`."""
+        with self._mutex:
+            self._reserved.discard(name)
+
+    def insert(self, rows: DeviceRows, name: str) -> bool:
+        """Take a reserved lease in a transaction that writes; tell whether it was free."""
+        taken = rows.execute(_TAKE, name=name, owner=self._owner, seconds=DURATION, left=LEFT_FOR).rowcount == 1
+        if not taken:
+            rows.execute(_NOTE_END, name=name)
+        return taken
+
+    def hold(self, name: str) -> None:
+        """Hold a lease, after the transaction in which it was taken."""
+        with self._mutex:
+            self._held.add(name)
+            self._keeper.add(self._owner, name, self._device)
+
+    def lend(self, name: str) -> None:
+        """Let the next `lease` of this name use a lease that is held, in place of taking one."""
+        with self._mutex:
+            if name in self._held:
+                self._lent.add(name)
+
+    def delete(self, rows: DeviceRows, name: str) -> None:
+        """Give a lease back in a transaction that writes; `cancel` follows once it is committed.
+
+        Raises:
+            LeaseLostError: it was not ours any more.
+        """
+        # Other transactions of the device wait for this one, and must not miss its row afterwards.
+        self._stop_holding(name)
+        if rows.execute(_GIVE_BACK, name=name, owner=self._owner).rowcount != 1:
+            raise LeaseLostError(str(self._device))
+
+    def _stop_holding(self, name: str) -> None:
+        with self._mutex:
+            self._held.discard(name)
+            self._lent.discard(name)
+            self._keeper.remove(self._owner, name)
+
+    def _borrow(self, name: str) -> bool:
+        with self._mutex:
+            if name not in self._lent:
+                return False
+            self._lent.discard(name)
+            return True
 
     def is_held(self, name: str) -> bool:
         """Tell whether anybody holds a lease now."""
@@ -117,11 +181,9 @@ class HeldLeases:
         return taken  # noqa: RET504 - a scope may swallow an exception, as far as type checkers know
 
     def _take(self, name: str) -> bool:
-        with self._mutex:
-            # Tasks of one process exclude each other, too.
-            if name in self._reserved:
-                return False
-            self._reserved.add(name)
+        # Tasks of one process exclude each other, too.
+        if not self.reserve(name):
+            return False
         taken = False
         try:
             taken = self._insert(name)
@@ -137,36 +199,27 @@ class HeldLeases:
                 detail=type(error).__name__,
             ) from error
         finally:
-            with self._mutex:
-                if taken:
-                    self._held.add(name)
-                    self._keeper.add(self._owner, name, self._device)
-                else:
-                    self._reserved.discard(name)
+            if taken:
+                self.hold(name)
+            else:
+                self.cancel(name)
         return taken
 
     def _insert(self, name: str) -> bool:
         with as_os_error(), self._database.device_transaction(self._device) as connection:
-            rows = DeviceRows(connection, self._device)
-            taken = rows.execute(_TAKE, name=name, owner=self._owner, seconds=DURATION, left=LEFT_FOR).rowcount == 1
-            if not taken:
-                rows.execute(_NOTE_END, name=name)
-            return taken
+            return self.insert(DeviceRows(connection, self._device), name)
 
-    def _release(self, name: str) -> None:
-        with self._mutex:
-            self._held.discard(name)
-            self._keeper.remove(self._owner, name)
-        query = "DELETE FROM leases WHERE device = %(device)s AND name = %(name)s AND owner = %(owner)s"
+    def release(self, name: str) -> None:
+        """Give a lease back; if that fails, it ends by itself. Blocks."""
+        self._stop_holding(name)
         try:
             with as_os_error(), self._database.device_transaction(self._device) as connection:
-                DeviceRows(connection, self._device).execute(query, name=name, owner=self._owner)
+                DeviceRows(connection, self._device).execute(_GIVE_BACK, name=name, owner=self._owner)
         except (DatabaseError, DeviceGoneError, CommitInDoubtError):
-            return  # It ends by itself.
+            return
         finally:
-            with self._mutex:
-                # Not before: the next holder's row would be deleted.
-                self._reserved.discard(name)
+            # Not before: the next holder's row would be deleted.
+            self.cancel(name)
 
 
 def _pauses(name: str, timeout: float) -> Iterator[float]:

@@ -17,8 +17,9 @@ from mailslot.spool.errors import writing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
     from typing import IO
+
+    from mailslot.fleet.postgres.local_messages import LocalMessages
 
 PIECE_SIZE: Final = 262_144
 """Octets of a piece."""
@@ -28,11 +29,11 @@ class CollectedMessage:
     """A message that is being collected; see `mailslot.spool.storage.MessageFile`.
 
     Args:
-        folder: the folder on whose file system it is collected.
+        folder: the folder in which it is collected.
         suffix: the end of its name.
     """
 
-    def __init__(self, folder: Path, suffix: str) -> None:
+    def __init__(self, folder: LocalMessages, suffix: str) -> None:
         self._folder = folder
         self._mutex = threading.Lock()
         self._file: IO[bytes] | None = None
@@ -46,7 +47,7 @@ class CollectedMessage:
         Raises:
             SpoolError: they cannot be written.
         """
-        with self._mutex, writing(self._folder):
+        with self._mutex, writing(self._folder.path):
             file = self._open()
             file.seek(0, os.SEEK_END)
             file.write(data)
@@ -58,7 +59,7 @@ class CollectedMessage:
         Raises:
             SpoolError: they cannot be written.
         """
-        with self._mutex, writing(self._folder):
+        with self._mutex, writing(self._folder.path):
             file = self._open()
             file.seek(0)
             file.write(data)
@@ -69,7 +70,7 @@ class CollectedMessage:
         Raises:
             SpoolError: they cannot be read.
         """
-        with self._mutex, writing(self._folder):
+        with self._mutex, writing(self._folder.path):
             file = self._open()
             file.seek(0)
             while piece := file.read(PIECE_SIZE):
@@ -87,8 +88,7 @@ class CollectedMessage:
         if self.closed:
             raise RuntimeError("the file is closed")
         if self._file is None:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - `discard` closes it
+            self._file = tempfile.TemporaryFile(dir=self._folder.provide())  # noqa: SIM115 - `discard` closes it
         return self._file
 
 

@@ -54,8 +54,13 @@ class DeviceRows:
 
     def execute_many(self, query: str, rows: Iterable[Mapping[str, object]]) -> None:
         """Execute a query for each mapping of names to values."""
+        values = [{**self._device, **row} for row in rows]
+        if len(values) == 1:
+            # The pipeline that several are sent in costs more than it saves for one.
+            self._connection.execute(query.encode(), values[0])
+            return
         with self._connection.cursor() as cursor:
-            cursor.executemany(query.encode(), [{**self._device, **row} for row in rows])
+            cursor.executemany(query.encode(), values)
 
     def one(self, query: str, **values: object) -> DictRow | None:
         """Return the first row of a query; None if there is none."""

@@ -29,13 +29,15 @@ if TYPE_CHECKING:
 SEALED_FOLDER: Final = "vault/"
 """The documents that are sealed begin with this."""
 
-READ_SEALED: Final = (
-    "SELECT octets, documents.version, generation, key, seal, "
+WITH_SEALS: Final = (
+    "SELECT documents.name, octets, documents.version, generation, key, seal, "
     "(SELECT sealed FROM tenants WHERE id = %(tenant)s) AS sealed FROM documents "
     "LEFT JOIN seals ON seals.device = documents.device AND seals.name = documents.name "
-    "WHERE documents.device = %(device)s AND documents.name = %(name)s"
+    "WHERE documents.device = %(device)s"
 )
-"""A document, its seal, and whether each document of the tenant must have one."""
+"""Documents, their seals, and whether each document of the tenant that can have one must have one."""
+
+READ_SEALED: Final = f"{WITH_SEALS} AND documents.name = %(name)s"
 
 _WRITE: Final = (
     "INSERT INTO seals (tenant, device, name, generation, key, seal) VALUES (%(tenant)s, %(device)s, %(name)s, "

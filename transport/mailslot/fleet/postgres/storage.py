@@ -20,7 +20,6 @@ from mailslot.spool.locks import exclusive_lock
 from mailslot.spool.recovery import Recovery
 from mailslot.spool.storage import AdoptionResult
 from mailslot.spool.transaction import SpoolTransaction, run_transaction
-from mailslot.spool.working_folders import create_locked, remove_locked
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
@@ -29,12 +28,18 @@ if TYPE_CHECKING:
 
     from mailslot.fleet.postgres.database import DeviceId, FleetDatabase
     from mailslot.fleet.postgres.leases import HeldLeases
+    from mailslot.fleet.postgres.local_messages import LocalMessages
     from mailslot.spool.storage import MessageFile
 
 T = TypeVar("T")
 
 _PAUSE: Final = 1.0
 """Seconds between two looks for changes by other processes."""
+
+
+def lease_of(lock: str) -> str:
+    """Return the name of the lease for a lock of the spool."""
+    return f"spool/{lock}"
 
 
 class PostgresStorage:
@@ -44,33 +49,39 @@ class PostgresStorage:
         database: the database.
         device: the device.
         leases: the leases of this process on the device.
-        folder: the folder of this machine for messages that are being collected or handled.
+        messages: the folder of this machine for messages that are being collected or handled.
+        is_shared: whether that is for other devices as well; then whoever works for all of them removes it.
     """
 
-    def __init__(self, database: FleetDatabase, device: DeviceId, leases: HeldLeases, folder: Path) -> None:
+    def __init__(
+        self,
+        database: FleetDatabase,
+        device: DeviceId,
+        leases: HeldLeases,
+        messages: LocalMessages,
+        *,
+        is_shared: bool = False,
+    ) -> None:
         self._database = database
         self._device = device
         self._leases = leases
-        self._parent = folder
-        self._folder = folder
-        self._folder_lock: int | None = None
+        self._messages = messages
+        self._is_shared = is_shared
         self._mutex = threading.Lock()
         self._local: Counter[str] = Counter()
         self.adopted: Final = AdoptionResult()
         self.loss_error: SpoolError | None = None
 
     def open(self) -> None:
-        """Check that the device is there, and make a folder for its messages on this machine. Blocks."""
+        """Check that the device is there, unless it belongs to several, which are in use. Blocks."""
         self.loss_error = None
-        self.check()
-        # Two processes must not remove each other's files; what a killed one leaves is removed by the next one.
-        self._folder, self._folder_lock = create_locked(self._parent)
+        if not self._is_shared:
+            self.check()
 
     def close(self) -> None:
         """Remove the folder; the connections belong to the process. Blocks."""
-        if self._folder_lock is not None:
-            remove_locked(self._folder, self._folder_lock)
-            self._folder_lock = None
+        if not self._is_shared:
+            self._messages.remove()
 
     def check(self) -> None:
         """Check that the database answers, and has the device. Blocks."""
@@ -89,7 +100,7 @@ class PostgresStorage:
 
         def run() -> T:
             with self._database.device_transaction(self._device, "read") as connection:
-                return work(PostgresRepositories(connection, self._device, self._folder))
+                return work(PostgresRepositories(connection, self._device, self._messages.path))
 
         with self._converting():
             return self._database.retrying(run)
@@ -101,14 +112,14 @@ class PostgresStorage:
         def run() -> T:
             with self._database.device_transaction(self._device) as connection:
                 self._leases.check(connection)
-                return work(PostgresRepositories(connection, self._device, self._folder))
+                return work(PostgresRepositories(connection, self._device, self._messages.path))
 
         with self._converting():
             return self._database.retrying(run)
 
     def new_file(self, suffix: str) -> CollectedMessage:
         """Begin a message."""
-        return CollectedMessage(self._folder, suffix)
+        return CollectedMessage(self._messages, suffix)
 
     def commit_file(self, file: MessageFile, data: bytes, register: Callable[[PostgresRepositories], T]) -> T:
         """Write a message, and what `register` writes, in one transaction. Blocks."""
@@ -146,7 +157,7 @@ class PostgresStorage:
     @asynccontextmanager
     async def local_file(self, file: str) -> AsyncGenerator[Path]:
         """Write a message into the folder of this machine while the block runs."""
-        path = self._folder / file
+        path = self._messages.path / file
         await run_sync(self._provide, file, path)
         try:
             yield path
@@ -158,6 +169,7 @@ class PostgresStorage:
         with self._mutex:
             # A message that was removed must not look like one without a word.
             if not self._local[file] and (octets := self._piece(file, 0)) is not None:
+                self._messages.provide()
                 with writing(path), path.open("wb") as opened:
                     number = 0
                     while octets is not None:
@@ -182,10 +194,13 @@ class PostgresStorage:
 
     def lock(self, name: str, sentence: str, *, timeout: float) -> AbstractAsyncContextManager[None]:
         """Hold a lease."""
-        return exclusive_lock(self._leases.lease(f"spool/{name}", timeout=timeout), sentence)
+        return exclusive_lock(self._leases.lease(lease_of(name), timeout=timeout), sentence)
 
     def recover(self, clock: Callable[[], float]) -> Recovery:
         """Take jobs back from deliveries that have died. Blocks."""
+        # There is seldom anything to do, and looking needs no commit.
+        if not self.read_blocking(lambda repositories: repositories.jobs.claimed()):
+            return Recovery()
 
         def work(transaction: SpoolTransaction) -> Recovery:
             return Recovery(requeued=tuple(transaction.reclaim_jobs()))

@@ -10,14 +10,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
+from mailslot.fleet.postgres.lease_keeper import LEFT_FOR
 from mailslot.fleet.postgres.rows import DeviceRows
+from mailslot.fleet.postgres.values import PostgresValues
+from mailslot.service.service_lock import SERVICE_LOCK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from mailslot.fleet.postgres.database import DeviceId, Rows
+
 Kind = Literal["deliver", "poll", "handle", "renew", "plan"]
 """Deliver the jobs of all records; poll a record; handle mail that was fetched; renew a token; and find out, after a
 change of settings or secrets, which of these there are."""
+
+TaskState = Literal["due", "early", "served", "gone"]
+"""Whether a task is due, or due later; its device has a service of its own; or there is no such task."""
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
@@ -48,15 +56,30 @@ class Planned:
 
 
 class TaskRows(DeviceRows):
-    """The tasks of a device, in a transaction."""
+    """The tasks of a device, in a transaction.
 
-    def begin(self, record: str, kind: Kind) -> bool:
+    Attributes:
+        values: the values of the pipelines' stores, for what is written together with a task.
+    """
+
+    def __init__(self, connection: Rows, device: DeviceId) -> None:
+        super().__init__(connection, device)
+        self.values: Final = PostgresValues(connection, device)
+
+    def begin(self, record: str, kind: Kind) -> TaskState:
         """Note that the wake-up of a task has arrived; return whether there is anything to do."""
         query = (
             "UPDATE tasks SET woken = false, wake_at = CASE WHEN due_at <= now() THEN wake_at ELSE due_at END "
-            f"WHERE {_THIS} RETURNING due_at <= now() AS due"
+            f"WHERE {_THIS} RETURNING due_at <= now() AS due, EXISTS (SELECT FROM leases "
+            "WHERE leases.device = %(device)s AND name = %(service)s "
+            "AND until > clock_timestamp() - make_interval(secs => %(left)s)) AS served"
         )
-        return self.value(query, record=record, kind=kind) is True
+        row = self.one(query, record=record, kind=kind, service=SERVICE_LOCK, left=LEFT_FOR)
+        if row is None:
+            return "gone"
+        if not row["due"]:
+            return "early"
+        return "served" if row["served"] else "due"
 
     def leave(self, record: str, kind: Kind, seconds: float) -> None:
         """Let nobody look at a task for some seconds, since it is somebody else's."""

@@ -1,0 +1,87 @@
+"""The settings and secrets of a device as they were a moment ago, for a worker, which reads them many times a task.
+
+They are read in the transaction that begins a task. After `FRESH_FOR` seconds, after each lease that is taken, and
+after each change by this process, the database is asked again. So whoever holds a lease reads what is there.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from mailslot.fleet.postgres.seals import WITH_SEALS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from psycopg.rows import DictRow
+
+    from mailslot.fleet.postgres.rows import DeviceRows
+
+FRESH_FOR: Final = 2.0
+"""Seconds; as long as the service of a device in a folder may take to notice a change."""
+
+_IS_ONE: Final = "(documents.name = 'mailslot.toml' OR starts_with(documents.name, 'vault/'))"
+_VERSION: Final = f"SELECT count(*), max(version) FROM documents WHERE device = %(device)s AND {_IS_ONE}"
+_ALL: Final = f"{WITH_SEALS} AND {_IS_ONE}"
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """The settings and secrets, the latter encrypted.
+
+    Attributes:
+        version: changes whenever one of them does.
+        documents: they, with their versions and seals, by name.
+    """
+
+    version: object
+    documents: Mapping[str, DictRow] = field(repr=False)
+
+
+def is_configuration(name: str) -> bool:
+    """Tell whether a document is a setting or a secret."""
+    return name == "mailslot.toml" or name.startswith("vault/")
+
+
+def read_version(rows: DeviceRows) -> object:
+    """Return a value that changes whenever a setting or a secret does."""
+    return rows.tuples(_VERSION)
+
+
+class KeptConfiguration:
+    """What was read last. It may be used by several threads."""
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._known: Configuration | None = None
+        self._until = 0.0
+        self._doubts = 0
+
+    @property
+    def fresh(self) -> Configuration | None:
+        """What was read a moment ago; None if it must be read again."""
+        with self._mutex:
+            return self._known if time.monotonic() < self._until else None
+
+    def doubt(self) -> None:
+        """Have it read again, since it may have changed."""
+        with self._mutex:
+            self._doubts += 1
+            self._until = 0.0
+
+    def read(self, rows: DeviceRows) -> Configuration:
+        """Read what has changed, in a transaction that sees one state or keeps others from writing."""
+        with self._mutex:
+            known, doubts = self._known, self._doubts
+        began = time.monotonic()
+        version = read_version(rows)
+        if known is None or known.version != version:
+            known = Configuration(version, {row["name"]: row for row in rows.all(_ALL)})
+        with self._mutex:
+            # What a slow thread has read before a change must not take the place of what came after it.
+            if doubts == self._doubts:
+                self._known, self._until = known, began + FRESH_FOR
+        return known
