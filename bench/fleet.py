@@ -41,9 +41,6 @@ TICK = os.sysconf("SC_CLK_TCK")
 SIZE = 200_000
 """Octets of a message."""
 
-LIFETIME = 600
-"""Seconds that a new access token lasts."""
-
 # The database as it ships, other than in the tests, and with its statistics.
 SETTINGS = {
     "fsync": "on",
@@ -189,7 +186,7 @@ def prepare(stack: ExitStack, folder: Path, options: argparse.Namespace) -> Benc
     system = ssl.get_default_verify_paths().cafile or "/etc/ssl/certs/ca-certificates.crt"
     trusted.write_bytes(Path(system).read_bytes() + authority.cert_pem.bytes())
     ports = free_ports(6)
-    servers = (("fleet_servers.py", ports[:3], [certificate, LIFETIME]), ("sink.py", ports[3:], [certificate]))
+    servers = (("fleet_servers.py", ports[:3], [certificate, options.lifetime]), ("sink.py", ports[3:], [certificate]))
     for script, own, more in servers:
         command = [sys.executable, HERE / script, *map(str, [*own, *more])]
         stack.enter_context(running(command, ports=own, log=folder / f"{script}.log"))
@@ -197,7 +194,7 @@ def prepare(stack: ExitStack, folder: Path, options: argparse.Namespace) -> Benc
     fleet = Fleet(postgres.create_database(), folder)
     stack.callback(fleet.database.close)
     # Tokens that were obtained at different times end at different times.
-    lifetimes = [60 + LIFETIME * place / 97 for place in range(97)]
+    lifetimes = [60 + options.lifetime * place / 97 for place in range(97)]
     began = time.monotonic()
     add_devices(
         fleet,
@@ -311,6 +308,7 @@ def main() -> int:
     parser.add_argument("--devices", type=int, default=1_000, help="devices, each with one mailbox (1000)")
     parser.add_argument("--tenants", type=int, default=20, help="tenants that have them (20)")
     parser.add_argument("--interval", type=int, default=5, help="minutes between two polls of a mailbox (5)")
+    parser.add_argument("--lifetime", type=int, default=3_600, help="seconds that an access token lasts (3600)")
     parser.add_argument("--messages", type=float, default=0, help="messages of 200 kB a minute, over all devices (0)")
     parser.add_argument("--minutes", type=float, default=2, help="how long to measure (2)")
     parser.add_argument("--workers", type=int, default=2, help="worker processes (2)")

@@ -46,6 +46,7 @@ class Claim:
 
     Attributes:
         state: what `begin` has found.
+        is_held: whether the lease must still be given back.
     """
 
     def __init__(self, database: FleetDatabase, home: PostgresHome, record: str, kind: Kind) -> None:
@@ -55,7 +56,7 @@ class Claim:
         self.state: TaskState = "gone"
         self._database = database
         self._lease = _lease_for(record, kind)
-        self._is_held = False
+        self.is_held = False
 
     async def leave(self) -> None:
         """Have the task looked at again soon, since another worker is at it.
@@ -90,7 +91,7 @@ class Claim:
                 if taken:
                     leases.hold(name)
                     leases.lend(name)
-                    self._is_held = True
+                    self.is_held = True
                 else:
                     leases.cancel(name)
         if self.state == "due" and name is not None and not taken:
@@ -130,14 +131,14 @@ class Claim:
             if self._lease is not None:
                 self.home.leases.delete(rows, self._lease)
         if self._lease is not None:
-            self._is_held = False
+            self.is_held = False
             self.home.leases.cancel(self._lease)
         return result
 
     def release(self) -> None:
         """Give the lease back if the work was not settled. Blocks."""
-        if self._is_held and self._lease is not None:
-            self._is_held = False
+        if self.is_held and self._lease is not None:
+            self.is_held = False
             self.home.leases.release(self._lease)
 
 
@@ -154,8 +155,9 @@ async def claimed(database: FleetDatabase, home: PostgresHome, record: str, kind
         await run_sync(claim.begin)
         yield claim
     finally:
-        with anyio.CancelScope(shield=True):
-            await run_sync(claim.release)
+        if claim.is_held:
+            with anyio.CancelScope(shield=True):
+                await run_sync(claim.release)
 
 
 def _lease_for(record: str, kind: Kind) -> str | None:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from mailslot.oauth.timing import Clocks
     from mailslot.service.device import Device
 
-MOST: Final = 2_000
-"""How many devices are kept open that nobody works for."""
+MOST: Final = 4_000
+"""How many devices stay open that nobody works for; each takes some 35 kB."""
 
 
 class OpenDevice:

@@ -73,9 +73,9 @@ class TokenHttp:
         self.skew = 0.0
         self._clock = clock
         self._timeout = timeout
-        context = make_ssl_context(ca_file)
-        self._via_proxy = _http_client(context, timeout, trust_env=trust_env)
-        self._direct = _http_client(context, timeout, trust_env=False)
+        self._context = make_ssl_context(ca_file)
+        self._via_proxy = _http_client(self._context, timeout, trust_env=trust_env)
+        self._direct: httpx2.AsyncClient | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -85,7 +85,8 @@ class TokenHttp:
     ) -> None:
         with anyio.move_on_after(1, shield=True):
             await self._via_proxy.aclose()
-            await self._direct.aclose()
+            if self._direct is not None:
+                await self._direct.aclose()
 
     async def post(
         self, url: str, form: Mapping[str, str | Secret], *, client: OAuthClient | None = None
@@ -126,7 +127,7 @@ class TokenHttp:
         method, content = ("GET", None) if request is None else ("POST", request.body)
         headers = {"Accept": "application/json", "Accept-Encoding": "identity", **(request.headers if request else {})}
         host = host_of(url)
-        http = self._direct if is_loopback(url) else self._via_proxy
+        http = self._client_for(url)
         body, status = bytearray(), 0
         try:
             with anyio.fail_after(2 * self._timeout):
@@ -142,6 +143,14 @@ class TokenHttp:
         for secret in request.secrets if request else ():
             redactor.add(secret)
         return self._parse_response(response, bytes(body), received_at, host, redactor)
+
+    def _client_for(self, url: str) -> httpx2.AsyncClient:
+        if not is_loopback(url):
+            return self._via_proxy
+        if self._direct is None:
+            # Few devices need it, and making it takes a while.
+            self._direct = _http_client(self._context, self._timeout, trust_env=False)
+        return self._direct
 
     def _parse_response(
         self, response: httpx2.Response, body: bytes, received_at: float, host: str, redactor: Redactor

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mailslot.net.server_gate import ServerGate
+    from mailslot.oauth.client import OAuthClient
+    from mailslot.oauth.flow import Flow, Person
+    from mailslot.oauth.grant import Grant
     from mailslot.oauth.http import TokenHttp
     from mailslot.sasl.credentials import AccessToken, TokenSource
     from mailslot.slots.records import Records
@@ -69,10 +72,7 @@ class TokenSources:
         grant = None
         try:
             grant = await store.load()
-            find = partial(choose_flow, settings, None) if grant is None else partial(find_flow, grant.flow)
-            flow = await run_sync(find)
-            make_client = partial(client_for_flow, signs_in=grant is None)
-            client = await run_sync(make_client, self._records.vault, record, settings, flow.name)
+            flow, client = await run_sync(self._flow_and_client, record, settings, grant)
             http = await self.http(settings)
             key = (settings_digest(client, flow.name), settings.ca_file, settings.timeout)
             make = partial(
@@ -93,6 +93,12 @@ class TokenSources:
             # Other missing settings are reported when a token is obtained.
             sentence = "No token has been obtained yet."
             return UnavailableTokenSource(TokenError(sentence, cause="token_not_retrieved", detail=str(error)))
+
+    def _flow_and_client(
+        self, record: str, settings: Settings, grant: Grant | None
+    ) -> tuple[Flow[Person], OAuthClient]:
+        flow = choose_flow(settings, None) if grant is None else find_flow(grant.flow)
+        return flow, client_for_flow(self._records.vault, record, settings, flow.name, signs_in=grant is None)
 
     async def http(self, settings: Settings) -> TokenHttp:
         """Return the HTTP client for token services that fits a record's settings.
