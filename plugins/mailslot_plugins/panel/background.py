@@ -93,6 +93,11 @@ class BackgroundTasks:
         if key in self._tasks:
             self._tasks[key].scope.cancel()
 
+    @property
+    def any_running(self) -> bool:
+        """Whether any task is running."""
+        return any(task.running for task in self._tasks.values())
+
     def _forget(self) -> None:
         ended = [key for key, task in self._tasks.items() if not task.running]
         for key in ended[: max(0, len(self._tasks) - _MAX_REMEMBERED)]:

@@ -13,7 +13,9 @@ from starlette.responses import HTMLResponse, RedirectResponse
 from mailslot.diagnosis.catalogue import actor_name
 from mailslot.timestamps import iso, local_time
 from mailslot_plugins.panel.cookies import cookie
+from mailslot_plugins.panel.frame import frame_of
 from mailslot_plugins.panel.pipelines import package_of, pipeline_text
+from mailslot_plugins.panel.root import add_root
 from mailslot_plugins.panel.security.session import Notice
 from mailslot_plugins.panel.sentences import translated
 from mailslot_plugins.panel.slots.names import menu_steps
@@ -82,28 +84,31 @@ def render(request: Request, template: str, status: int = 200, **context: Any) -
         status: the HTTP status.
         context: the variables of the template.
     """
-    state, session = request.state, request.state.session
+    state, session, frame = request.state, request.state.session, frame_of(request)
     page = environment().get_template(template)
     theme = cookie(request, "theme")
-    return HTMLResponse(
-        page.render(
-            {
-                "request": request,
-                "folder": template.partition("/")[0],
-                "language": state.language,
-                "languages": LANGUAGES,
-                "themes": THEMES,
-                "theme": theme if theme in THEMES else "auto",
-                "session": session,
-                "notices": session.take_notices,
-                "csrf": Markup('<input type="hidden" name="csrf" value="{}">').format(session.csrf),
-                "identity": device_of(request).identity,
-                "pages": request.app.state.pages,
-                **context,
-            }
-        ),
-        status_code=status,
+    shown = page.render(
+        {
+            "request": request,
+            "folder": template.partition("/")[0],
+            "language": state.language,
+            "languages": LANGUAGES,
+            "themes": THEMES,
+            "theme": theme if theme in THEMES else "auto",
+            "session": session,
+            "notices": session.take_notices,
+            "csrf": Markup('<input type="hidden" name="csrf" value="{}">').format(session.csrf),
+            "identity": frame.identity(),
+            "tabs": frame.tabs(state.language),
+            "path": str(request.scope["path"]).removeprefix(frame.root),
+            "place": frame.place,
+            "site": f"{request.url.scheme}://{request.url.netloc}",
+            "may_change": getattr(state, "may_change", True),
+            "pages": request.app.state.pages,
+            **context,
+        }
     )
+    return HTMLResponse(add_root(shown, frame.root), status_code=status)
 
 
 def page_endpoint(

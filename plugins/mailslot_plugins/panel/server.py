@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import ssl
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -16,6 +17,7 @@ from mailslot_plugins.panel.security.addresses import is_loopback, own_addresses
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Awaitable, Callable
 
     from starlette.types import ASGIApp
 
@@ -41,7 +43,30 @@ async def serve(device: Device, security: Security, application: ASGIApp, listen
     Raises:
         MailError: TLS is required, and there is no usable certificate.
     """
-    server_certificate = await _load_certificate(device, security, listener)
+    await serve_application(
+        partial(_load_certificate, device, security, listener), application, listener, sleep=device.sleep
+    )
+
+
+async def serve_application(
+    find_certificate: Callable[[], Awaitable[ServerCertificate | None]],
+    application: ASGIApp,
+    listener: socket.socket,
+    *,
+    sleep: Callable[[float], Awaitable[None]],
+) -> None:
+    """Serve an application until cancelled.
+
+    Args:
+        find_certificate: returns the certificate; None for plain HTTP. It is called again each hour.
+        application: the ASGI application.
+        listener: a listening TCP socket; it stays open.
+        sleep: sleeps for a number of seconds.
+
+    Raises:
+        MailError: TLS is required, and there is no usable certificate.
+    """
+    server_certificate = await find_certificate()
     if server_certificate is None:
         await Connections(application, listener, None).run()
         return
@@ -50,7 +75,7 @@ async def serve(device: Device, security: Security, application: ASGIApp, listen
     context.set_alpn_protocols(["http/1.1"])
     await run_sync(context.load_cert_chain, server_certificate.path, server_certificate.key_path)
     async with anyio.create_task_group() as group:
-        group.start_soon(_renew, device, security, listener, context)
+        group.start_soon(_renew, find_certificate, server_certificate, context, sleep)
         await Connections(application, listener, context).run()
 
 
@@ -110,14 +135,19 @@ def _find_certificate(device: Device, host: str, names: tuple[str, ...]) -> Serv
     return certificate.self_signed_certificate(device.home, wanted, device.now())
 
 
-async def _renew(device: Device, security: Security, listener: socket.socket, context: ssl.SSLContext) -> None:
+async def _renew(
+    find_certificate: Callable[[], Awaitable[ServerCertificate | None]],
+    current: ServerCertificate,
+    context: ssl.SSLContext,
+    sleep: Callable[[float], Awaitable[None]],
+) -> None:
     while True:
-        await device.sleep(_CHECK_INTERVAL)
-        before = security.certificate
+        await sleep(_CHECK_INTERVAL)
         try:
-            server_certificate = await _load_certificate(device, security, listener)
-            if server_certificate is not None and server_certificate != before:
+            server_certificate = await find_certificate()
+            if server_certificate is not None and server_certificate != current:
                 await run_sync(context.load_cert_chain, server_certificate.path, server_certificate.key_path)
+                current = server_certificate
                 logger.info(
                     "The panel has a new certificate; its SHA-256 fingerprint is %s", server_certificate.fingerprint
                 )

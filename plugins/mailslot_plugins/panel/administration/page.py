@@ -16,6 +16,7 @@ from mailslot.diagnosis.report import make_report
 from mailslot.errors import InputError
 from mailslot.slots.section import DEVICE, section_names
 from mailslot.wire.secret import Secret
+from mailslot_plugins.panel.frame import frame_of
 from mailslot_plugins.panel.permission import change_section, requested_by
 from mailslot_plugins.panel.render import redirect, render, text
 from mailslot_plugins.panel.section import PANEL
@@ -139,8 +140,8 @@ async def _page(
     status: int = 422,
 ) -> Response:
     device: Device = request.app.state.device
-    security: Security = request.state.security
     new_key = request.state.session.data.pop(_NEW_KEY, None)
+    security: Security | None = request.state.security if frame_of(request).place is None else None
     values: dict[str, dict[str, Any]] = {
         section.name: {key: _text(device.settings(section)[key]) for key in keys}
         for section, keys in ((DEVICE, _DEVICE), (PANEL, _PANEL))
@@ -151,10 +152,11 @@ async def _page(
         status if errors else 200,
         errors=errors or {},
         values=values | (typed or {}),
-        keys=await run_sync(security.keys.all),
+        keys=[] if security is None else await run_sync(security.keys.all),
         # It is shown here only.
         new_key=new_key.reveal() if isinstance(new_key, Secret) else "",
-        certificate=security.certificate,
+        has_access=security is not None,
+        certificate=None if security is None else security.certificate,
         printers=await pins_of(device).all(),
         sections=[(name, section_name(name, request.state.language)) for name in await run_sync(section_names)],
         least=MIN_LENGTH,
@@ -173,14 +175,19 @@ def _notice(request: Request, key: str) -> str:
     return text(request, "administration", key)
 
 
-routes = [
+routes_in_fleet = [
     Route(HERE, show),
     Route(f"{HERE}/device", set_device, methods=["POST"]),
+    Route(f"{HERE}/printers/forget", forget_printer, methods=["POST"]),
+    Route(f"{HERE}/report", report, methods=["POST"]),
+]
+"""The routes without the device's own sign-in and keys, for which a fleet has others."""
+
+routes = [
+    *routes_in_fleet,
     Route(f"{HERE}/panel", set_panel, methods=["POST"]),
     Route(f"{HERE}/password", change_password, methods=["POST"]),
     Route(f"{HERE}/keys", make_key, methods=["POST"]),
     Route(f"{HERE}/keys/{{id}}/delete", delete_key, methods=["POST"]),
-    Route(f"{HERE}/printers/forget", forget_printer, methods=["POST"]),
     Route(f"{HERE}/sign-out-everywhere", sign_out_everywhere, methods=["POST"]),
-    Route(f"{HERE}/report", report, methods=["POST"]),
 ]

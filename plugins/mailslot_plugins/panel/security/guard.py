@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hmac
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 from urllib.parse import parse_qsl
 
 from starlette.datastructures import FormData, MutableHeaders, UploadFile
@@ -25,11 +25,11 @@ from mailslot_plugins.panel.cookies import cookie
 from mailslot_plugins.panel.problem import mail_error_response, problem_response
 from mailslot_plugins.panel.render import render
 from mailslot_plugins.panel.security import limits
-from mailslot_plugins.panel.security.addresses import is_local, is_own_host
+from mailslot_plugins.panel.security.addresses import is_own_host
 from mailslot_plugins.panel.security.headers import STATIC, SecurityHeaders
 from mailslot_plugins.panel.security.known_browser import LIFETIME
-from mailslot_plugins.panel.security.paths import API, FIRST_START, METRICS, PUBLIC, is_poll, sign_in_address
-from mailslot_plugins.panel.security.security import Security, Visit
+from mailslot_plugins.panel.security.paths import API, FIRST_START, METRICS, is_poll, sign_in_address
+from mailslot_plugins.panel.security.security import Visit
 from mailslot_plugins.panel.security.session import Session
 from mailslot_plugins.panel.security.throttle import ThrottledError
 from mailslot_plugins.panel.security.upload import CsrfError, UploadBody, is_upload
@@ -38,6 +38,9 @@ from mailslot_plugins.panel.translations import translate
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from mailslot_plugins.panel.security.certificate import ServerCertificate
+    from mailslot_plugins.panel.security.keys import ApiKey
 
 _SAFE: Final = frozenset({"GET", "HEAD"})
 _METHODS: Final = _SAFE | {"POST", "PUT", "PATCH", "DELETE"}
@@ -53,7 +56,55 @@ _REFUSALS: Final[dict[type[Exception], tuple[int, str]]] = {
 logger = logging.getLogger(__name__)
 
 
-def middleware(security: Security) -> list[Middleware]:
+class Authority(Protocol):
+    """Who is signed in, and what they may request. A device's panel has one kind, a fleet's another.
+
+    Attributes:
+        accepts_keys: whether programs may use API keys.
+    """
+
+    accepts_keys: ClassVar[bool]
+
+    @property
+    def certificate(self) -> ServerCertificate | None:
+        """The certificate in use; None without TLS."""
+        ...
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The host names of the panel, in the form that browsers and certificates use."""
+        ...
+
+    async def is_claimed(self) -> bool:
+        """Return whether anybody can sign in."""
+        ...
+
+    async def try_key(self, request: Request, key: Secret) -> ApiKey | None:
+        """Return an API key's data; None if it is not valid."""
+        ...
+
+    def visit(self, id_: str, *, person: bool, known: str = "") -> Visit:
+        """Return the visit of a request, from its cookies."""
+        ...
+
+    def save(self, visit: Visit) -> None:
+        """Save the session of a visit."""
+        ...
+
+    def is_public(self, request: Request) -> bool:
+        """Return whether a request needs no sign-in."""
+        ...
+
+    def path_on_panel(self, path: str) -> str:
+        """Return the path on the panel of a device that a request's path leads to."""
+        ...
+
+    def refusal(self, request: Request) -> tuple[int, str] | None:
+        """Return status and text if whoever is signed in may not request this; None if they may."""
+        ...
+
+
+def middleware(security: Authority) -> list[Middleware]:
     """Return the middleware for every page, in this order; the `LanguageMiddleware` comes before it."""
     return [
         Middleware(SecurityHeaders, trusted=lambda: security.certificate is not None and security.certificate.is_own),
@@ -64,7 +115,7 @@ def middleware(security: Security) -> list[Middleware]:
 class Guard:
     """Middleware that refuses requests that are malformed or not permitted."""
 
-    def __init__(self, app: ASGIApp, security: Security) -> None:
+    def __init__(self, app: ASGIApp, security: Authority) -> None:
         self._app = app
         self._security = security
 
@@ -102,7 +153,7 @@ class Guard:
 class _GuardedRequest:
     """The handling of one request."""
 
-    def __init__(self, app: ASGIApp, security: Security, request: Request, send: Send) -> None:
+    def __init__(self, app: ASGIApp, security: Authority, request: Request, send: Send) -> None:
         self._app = app
         self._security = security
         self._request = request
@@ -112,7 +163,8 @@ class _GuardedRequest:
         self._path: str = request.scope["path"]
         self._for_api = self._path.startswith(API)
         self._is_poll = is_poll(request)
-        self._upload = UploadBody(request.receive) if is_upload(request) else None
+        path = security.path_on_panel(self._path)
+        self._upload = UploadBody(request.receive) if is_upload(request, path) else None
         port = (request.scope.get("server") or ("", 0))[1]
         # Cookies are not bound to a port, and one machine may serve two devices. The prefix prevents others from
         # setting one.
@@ -180,18 +232,23 @@ class _GuardedRequest:
         # The API checks methods itself, after authentication.
         if request.method not in _METHODS and not self._for_api:
             return self._refuse(405, "method")
-        if await self._has_key():
+        if self._security.accepts_keys and await self._has_key():
             return None
         if not self._is_allowed(claimed=claimed):
             return self._to_sign_in(claimed=claimed)
-        if request.method not in _SAFE:
-            if not self._is_same_site():
-                return self._refuse(403, "other_site")
-            if self._upload is not None and not self._for_api:
-                # The token is in the form, which is not read yet.
-                request.state.needs_token = True
-            elif not self._has_csrf_token():
-                return self._refuse(403, "old_page")
+        if (refusal := self._security.refusal(request)) is not None:
+            return self._refuse(*refusal)
+        return None if request.method in _SAFE else self._forgery_refusal()
+
+    def _forgery_refusal(self) -> Response | None:
+        """Return the response to a change that no page of this panel has requested."""
+        if not self._is_same_site():
+            return self._refuse(403, "other_site")
+        if self._upload is not None and not self._for_api:
+            # The token is in the form, which is not read yet.
+            self._request.state.needs_token = True
+        elif not self._has_csrf_token():
+            return self._refuse(403, "old_page")
         return None
 
     async def _has_key(self) -> bool:
@@ -205,9 +262,7 @@ class _GuardedRequest:
         return bool(request.state.by_key)
 
     def _is_allowed(self, *, claimed: bool) -> bool:
-        if self._path in PUBLIC or (self._path == METRICS and is_local(self._request.scope)):
-            return True
-        return claimed and self._visit.session.signed_in
+        return self._security.is_public(self._request) or (claimed and self._visit.session.signed_in)
 
     def _is_same_site(self) -> bool:
         """Return whether the request comes from a page of this panel, according to the browser.

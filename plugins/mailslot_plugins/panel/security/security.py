@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import anyio
 from anyio.to_thread import run_sync
@@ -17,6 +17,7 @@ from mailslot_plugins.panel.security.addresses import ascii_name, client_address
 from mailslot_plugins.panel.security.keys import ApiKeys
 from mailslot_plugins.panel.security.limits import DisconnectedError
 from mailslot_plugins.panel.security.password import Password
+from mailslot_plugins.panel.security.paths import METRICS, PUBLIC
 from mailslot_plugins.panel.security.session import Session, Sessions
 from mailslot_plugins.panel.security.throttle import TRUSTED_GUESSES, Throttle, ThrottledError, WrongGuesses
 
@@ -68,7 +69,10 @@ class Security:
         keys: the API keys.
         first_start_code: the setup code, which the first start asks for on other machines.
         certificate: the certificate in use; None without TLS.
+        accepts_keys: whether programs may use API keys.
     """
+
+    accepts_keys: ClassVar[bool] = True
 
     def __init__(self, device: Device) -> None:
         self._device = device
@@ -125,6 +129,19 @@ class Security:
     def save(self, visit: Visit) -> None:
         """Save the session of a visit."""
         self._sessions.save(visit.id, visit.session)
+
+    def is_public(self, request: Request) -> bool:
+        """Return whether a request needs no sign-in."""
+        path = request.scope["path"]
+        return path in PUBLIC or (path == METRICS and is_local(request.scope))
+
+    def path_on_panel(self, path: str) -> str:
+        """Return the path, which has no prefix."""
+        return path
+
+    def refusal(self, request: Request) -> tuple[int, str] | None:  # noqa: ARG002 - there is one role
+        """Return None: the administrator may do everything."""
+        return None
 
     async def try_password(self, request: Request, password: Secret) -> bool:
         """Return whether this is the administrator's password; after wrong guesses this waits.

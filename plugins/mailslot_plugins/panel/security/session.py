@@ -76,9 +76,14 @@ class Session:
 
 
 class Sessions:
-    """All sessions of a panel. They are in memory, so a restart ends them."""
+    """All sessions of a panel. They are in memory, so a restart ends them.
 
-    def __init__(self) -> None:
+    Args:
+        max_signed_in: signed-in sessions at the same time.
+    """
+
+    def __init__(self, max_signed_in: int = MAX_SIGNED_IN) -> None:
+        self._max_signed_in = max_signed_in
         self._key = secrets.token_bytes(32)
         self._signed_in: dict[str, Session] = {}
         self._anonymous: dict[str, Session] = {}
@@ -127,7 +132,7 @@ class Sessions:
         session.signed_in, session.signed_in_at, session.last_used = True, now, now
         session.notices = [] if before is None else before.notices
         self._signed_in[new] = session
-        while len(self._signed_in) > MAX_SIGNED_IN:
+        while len(self._signed_in) > self._max_signed_in:
             oldest = min(self._signed_in, key=lambda each: self._signed_in[each].last_used)
             del self._signed_in[oldest]
         return new, session

@@ -50,10 +50,10 @@ class UploadBody:
                 discarded += len((await self.receive()).get("body", b""))
 
 
-def is_upload(request: Request) -> bool:
-    """Return whether a request is an upload."""
+def is_upload(request: Request, path: str) -> bool:
+    """Return whether a request is an upload, by its path on the panel."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return request.method == "POST" and request.scope["path"] in _PATHS and media_type == _MULTIPART
+    return request.method == "POST" and path in _PATHS and media_type == _MULTIPART
 
 
 def check_upload_token(request: Request, token: str | None) -> None:

@@ -20,13 +20,14 @@ from mailslot_plugins.panel.token.sign_in_methods import CALLBACK
 from mailslot_plugins.tokens.authorization import parse_parameters
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping
 
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from mailslot_plugins.panel.token.authorization import PendingAuthorization
+    from mailslot.service.device import Device
+    from mailslot_plugins.panel.background import BackgroundTasks
 
 _RESPONSE: Final = frozenset({"code", "error"})
 
@@ -49,10 +50,9 @@ class LoopbackRedirects:
 async def receive_redirect(request: Request) -> Response:
     """Accept an authorization response, and redirect to the page of the slot's token."""
     parameters = parse_parameters(request.url.query) or {}
-    for sign_in, pending in _pending(request):
-        if not pending.attempt.matches(parameters):
-            continue
-        if sign_in.is_of(request.state.session) and pending.accept(parameters):
+    sign_in = pending_sign_in(device_of(request), tasks_of(request.app.state), parameters)
+    if sign_in is not None and sign_in.pending is not None:
+        if sign_in.is_of(request.state.session) and sign_in.pending.accept(parameters):
             sign_in.mark_fetching()
             return redirect(request, f"/slots/{sign_in.slot.id}/token")
         begun_at = urlsplit(sign_in.origin)
@@ -63,11 +63,15 @@ async def receive_redirect(request: Request) -> Response:
     return render(request, "token/not_awaited.html", 400)
 
 
-def _pending(request: Request) -> Iterator[tuple[SignIn, PendingAuthorization]]:
-    for record in device_of(request).slots.protocols:
-        task = tasks_of(request.app.state).find(task_key(record), SignIn)
-        if task is not None and task.running and task.subject.pending is not None:
-            yield task.subject, task.subject.pending
+def pending_sign_in(device: Device, tasks: BackgroundTasks, parameters: Mapping[str, str]) -> SignIn | None:
+    """Return the sign-in at a device that waits for an authorization response; None if none waits for this one."""
+    for record in device.slots.protocols:
+        task = tasks.find(task_key(record), SignIn)
+        if task is not None and task.running:
+            pending = task.subject.pending
+            if pending is not None and pending.attempt.matches(parameters):
+                return task.subject
+    return None
 
 
 routes = [Route(CALLBACK, receive_redirect)]
