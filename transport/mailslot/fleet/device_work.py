@@ -16,6 +16,7 @@ from mailslot.fleet.breakers import Breakers, note_pauses, pause_of_task
 from mailslot.fleet.claim import claimed
 from mailslot.fleet.open_devices import OpenDevices
 from mailslot.fleet.postgres.errors import DatabaseError
+from mailslot.fleet.postgres.health import token_health, write_health
 from mailslot.fleet.postgres.lease_keeper import LeaseKeeper
 from mailslot.fleet.postgres.leases import LeaseLostError
 from mailslot.fleet.postgres.local_messages import LocalMessages
@@ -203,6 +204,7 @@ class DeviceWork:
         await device.remove_abandoned_folders()
         planned: list[Planned] = []
         unknown: list[str] = []
+        health = await token_health(device)
         for each in device.slots.protocols:
             part = _part(home.device.number, each)
             if period := await run_sync(self._poll_period, device, each):
@@ -218,6 +220,7 @@ class DeviceWork:
 
         def write(rows: TaskRows) -> None:
             rows.replan(planned, unknown)
+            write_health(rows, health)
             with home.documents.within(rows):
                 if home.documents.configuration_version() == version:
                     rows.remove(claim.record, "plan")

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 _MINUTE: Final = 60.0
 
 CONTEXT_FIELDS: Final = (
-    "slot", "record", "pipeline", "task", "job", "mail", "cause", "state", "attempts", "seconds", "messages"
+    "staff", "tenant", "device", "slot", "record", "pipeline", "task", "job", "mail", "cause", "state", "status",
+    "refusal", "attempts", "seconds", "messages"
 )  # fmt: skip
 """The names in a record's ``extra`` that are logged."""
 

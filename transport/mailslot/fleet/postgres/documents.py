@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.fleet.postgres.configuration import is_configuration, read_version
 from mailslot.fleet.postgres.database import CommitInDoubtError, DeviceGoneError
+from mailslot.fleet.postgres.descriptions import SETTINGS, write_description
 from mailslot.fleet.postgres.errors import DatabaseError, as_os_error
 from mailslot.fleet.postgres.keys import TenantKeys
 from mailslot.fleet.postgres.leases import LeaseLostError
@@ -205,6 +206,8 @@ class PostgresDocuments:
                     rows.execute(_WRITE, name=name, octets=octets, version=version)
                 if name.startswith(SEALED_FOLDER):
                     self._seals.write(rows, name, octets, version)
+                if name == SETTINGS:
+                    write_description(rows, octets)
 
     def ask(self, ask: Callable[[DeviceRows], Any]) -> Any:  # noqa: ANN401 - what the question is for
         """Ask something in the transaction of this thread, or else in one that only reads.

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from mailslot.errors import InputError
 from mailslot.fleet.postgres.database import DeviceId
+from mailslot.fleet.postgres.descriptions import SETTINGS, write_description
 from mailslot.fleet.postgres.errors import as_input_error
 from mailslot.fleet.postgres.home import WORKERS_GONE_AFTER, check_version
 from mailslot.fleet.postgres.key_registry import owner_transaction
 from mailslot.fleet.postgres.keys import new_data_key
+from mailslot.fleet.postgres.rows import DeviceRows
 from mailslot.fleet.postgres.schema import MIGRATIONS, admit_workers_to_engine, migrate, version_of
 from mailslot.fleet.postgres.statistics import read_statistics
 
@@ -64,7 +66,9 @@ class Registry:
             steps = migrate(connection)
             create_schema(connection)
             admit_workers_to_engine(connection)
-            return steps
+        with self._transaction() as connection:
+            _describe_devices(connection)
+        return steps
 
     def has_keys(self) -> bool:
         """Tell whether any tenant has a data key, which a master key has wrapped."""
@@ -194,3 +198,13 @@ class Registry:
     def _transaction(self) -> Generator[Rows]:
         with owner_transaction(self._database) as connection:
             yield connection
+
+
+def _describe_devices(connection: Rows) -> None:
+    """Write the descriptions of devices whose settings were written before there were any."""
+    query = (
+        "SELECT tenant, device, octets FROM documents WHERE name = %s "
+        "AND NOT EXISTS (SELECT FROM descriptions WHERE descriptions.device = documents.device)"
+    )
+    for row in connection.execute(query, (SETTINGS,)).fetchall():
+        write_description(DeviceRows(connection, DeviceId("", "", row["tenant"], row["device"])), row["octets"])

@@ -319,6 +319,36 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
               WHERE tenants.name = tenant_name AND devices.name = device_name
               AND (pg_has_role(session_user, '{WORKER_ROLE}', 'MEMBER') OR devices.tenant = tenant_of_user())$$""",
     ),
+    (
+        # What people know a device by, from its settings, in the transaction in which they are written.
+        f"""CREATE TABLE descriptions (
+            {_OF_DEVICE},
+            PRIMARY KEY (device),
+            name text NOT NULL,
+            location text NOT NULL,
+            accounts text NOT NULL,
+            words text NOT NULL,
+            is_set_up boolean NOT NULL
+        )""",
+        # The health of the tokens, which only a device's keys open, as the worker has seen it that planned for it last.
+        f"""CREATE TABLE record_health (
+            {_OF_DEVICE},
+            record text NOT NULL,
+            state text NOT NULL,
+            cause text,
+            since timestamptz NOT NULL DEFAULT now(),
+            checked_at timestamptz NOT NULL DEFAULT now(),
+            PRIMARY KEY (device, record)
+        )""",
+        "CREATE INDEX record_health_wrong ON record_health (tenant, device) WHERE state <> 'ok'",
+        "CREATE INDEX tasks_failing ON tasks (tenant, device) WHERE failures > 0",
+        "CREATE INDEX jobs_wrong ON jobs (tenant, device) WHERE state IN ('held', 'in_doubt', 'failed')",
+        # It is found out for all devices once.
+        """INSERT INTO tasks AS known (tenant, device, record, kind, due_at, wake_at)
+            SELECT tenant, id, '', 'plan', now(), now() FROM devices
+            ON CONFLICT (device, record, kind) DO UPDATE SET due_at = least(known.due_at, excluded.due_at),
+            wake_at = least(known.wake_at, excluded.wake_at)""",
+    ),
 )
 
 _TENANT: Final = (
