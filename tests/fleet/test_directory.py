@@ -50,7 +50,7 @@ async def plan(own: TaskFleet, home: PostgresHome) -> None:
     await own.work().wake(home.device.tenant_name, home.device.name, "", "plan")
 
 
-async def held_job(home: PostgresHome, state: str = "hold", cause: str = "authentication_failed") -> None:
+async def held_job(home: PostgresHome, state: str = "hold", cause: str = "password_refused") -> None:
     async with Spool(home) as spool:
         job = await spool.accept(NewJob("scan", "smtp", SENDER, [ALICE], "a page", 86_400.0), message())
         async with spool.delivery_lock():
@@ -74,7 +74,7 @@ async def test_each_state(own: TaskFleet, tenant: str) -> None:
         )
     page = await listed(own, tenant)
     assert [(each.device, each.state, each.cause, each.record) for each in page.devices] == [
-        (held.device.name, "attention", "authentication_failed", "smtp"),
+        (held.device.name, "attention", "password_refused", "smtp"),
         (without_token.device.name, "attention", "token_not_retrieved", "smtp"),
         (failing.device.name, "failing", "connection_refused", "fax-pop"),
         (new.device.name, "new", None, None),

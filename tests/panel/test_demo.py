@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,18 +13,16 @@ from anyio.to_thread import run_sync
 from mailslot_plugins.sandbox.demo import scanned_page
 from mailslot_plugins.sandbox.demo_device import PASSWORD, populate_demo_device, set_up_demo_device
 from mailslot_plugins.sandbox.sandbox import run_sandbox
-from panel.running_panel import SIZES, RunningPanel, overflowing_elements, run_panel, take_screenshots
+from panel.accessibility import page_faults
+from panel.running_panel import RunningPanel, run_panel, take_screenshots
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+    from pathlib import Path
 
     from playwright.sync_api import Page
 
     from lab.browser import Browser
-
-AXE = Path(__file__).parents[1] / "lab" / "node" / "node_modules" / "axe-core" / "axe.min.js"
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-"""WCAG 2.2 AA."""
 
 PAGES = (
     *("/", "/jobs", "/jobs?state=failed", "/jobs/1", "/jobs/1/cancel", "/received", "/received/1", "/alerts"),
@@ -113,50 +110,24 @@ async def test_a_revoked_token_is_obtained_again_and_the_scan_is_sent(tmp_path: 
 
 @pytest.mark.parametrize("anyio_backend", ["trio"], indirect=True)
 async def test_every_page_is_accessible(tmp_path: Path, browser: Browser) -> None:
-    assert AXE.exists()
-    axe = await run_sync(AXE.read_text)
     found: list[str] = []
 
-    def look(page: Page, panel: RunningPanel, path: str) -> None:
-        name = path.strip("/").replace("/", "-").replace("?", "-") or "home"
-        for size, (width, height) in SIZES.items():
-            page.set_viewport_size({"width": width, "height": height})
-            found.extend(f"{path} at {size}: {each} is too wide" for each in overflowing_elements(page))
-            found.extend(f"{path} at {size}: {each}" for each in too_small(page))
-        for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type] - light or dark
-            page.evaluate(axe)
-            tags = {"runOnly": RULES}
-            result = page.evaluate("tags => axe.run(document, tags)", tags)
-            assert len(result["passes"]) > 10
-            for rule in result["violations"]:
-                where = [node["target"] for node in rule["nodes"]][:3]
-                found.append(f"{path} in {scheme}: {rule['id']}: {rule['help']} {where}")
-        take_screenshots(page, name)
+    def look(page: Page, path: str) -> None:
+        found.extend(page_faults(page, path))
+        take_screenshots(page, path.strip("/").replace("/", "-").replace("?", "-") or "home")
 
     async with demo(tmp_path / "home") as panel:
 
         def act(page: Page) -> None:
             page.goto(f"{panel.address}/sign-in")
-            look(page, panel, "/sign-in")
+            look(page, "/sign-in")
             panel.sign_in(page, password=PASSWORD)
             page.wait_for_selector(".tally.warning:has-text('held')")
             for path in PAGES:
                 response = page.goto(panel.address + path)
                 assert response is not None
                 assert response.status == (404 if path == "/nothing-here" else 200), path
-                look(page, panel, path)
+                look(page, path)
 
         await browser.visit(act)
     assert found == []
-
-
-def too_small(page: Page) -> list[str]:
-    """Return what is to be pressed and too small for a finger: less than 44 pixels high, save for links in a text."""
-    return page.evaluate(
-        """() => [...document.querySelectorAll("button, a.button, select, input:not([type=hidden]), nav a, summary")]
-            .filter(e => e.offsetParent && !e.closest(".hidden, .path, .crumbs, nav[aria-label=breadcrumbs]"))
-            .map(e => [e, (e.closest("label.check") || e).getBoundingClientRect()])
-            .filter(([e, box]) => box.height > 0 && box.height < 43.5)
-            .map(([e, box]) => `${e.tagName} ${e.textContent.trim().slice(0, 30)} is ${box.height} pixels high`)"""
-    )

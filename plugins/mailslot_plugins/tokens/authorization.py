@@ -6,6 +6,7 @@ RFC 6749 section 4.1, with PKCE (RFC 7636), the issuer identification (RFC 9207)
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -26,12 +27,33 @@ SIGN_IN_TIMEOUT: Final = 600.0
 _RANDOM_OCTETS: Final = 32  # in state, verifier and nonce, as RFC 7636 section 4.1 recommends
 
 
+@dataclass(frozen=True, slots=True)
+class AttemptSecrets:
+    """The values that bind the response to its request; nobody else may know them.
+
+    Attributes:
+        state: the state that the response repeats.
+        verifier: the PKCE verifier.
+        nonce: the nonce that an ID token repeats.
+    """
+
+    state: Secret
+    verifier: Secret
+    nonce: Secret
+
+    @classmethod
+    def random(cls) -> AttemptSecrets:
+        """Return new values."""
+        return cls(*(Secret(secrets.token_urlsafe(_RANDOM_OCTETS)) for _ in range(3)))
+
+
 class AuthorizationAttempt:
-    """An authorization request and its response. Its state, verifier and nonce are new, and used only here.
+    """An authorization request and its response. Its state, verifier and nonce are used only here.
 
     Args:
         client: the client, with its provider's endpoints.
         redirect_uri: the address to which the browser is redirected with the response.
+        values: its state, verifier and nonce; None for new ones.
 
     Attributes:
         redirect_uri: the redirect URI.
@@ -40,7 +62,7 @@ class AuthorizationAttempt:
         InputError: the provider has no authorization endpoint.
     """
 
-    def __init__(self, client: OAuthClient, redirect_uri: str) -> None:
+    def __init__(self, client: OAuthClient, redirect_uri: str, values: AttemptSecrets | None = None) -> None:
         if client.provider.endpoints.authorization is None:
             raise InputError(
                 f"{client.provider.name} has no authorization endpoint, so nobody can sign in there with a browser.",
@@ -50,14 +72,14 @@ class AuthorizationAttempt:
         self.redirect_uri = redirect_uri
         self._client = client
         self._endpoint = client.provider.endpoints.authorization
-        self._state = Secret(secrets.token_urlsafe(_RANDOM_OCTETS))
-        self._verifier = Secret(secrets.token_urlsafe(_RANDOM_OCTETS))
-        self._nonce = Secret(secrets.token_urlsafe(_RANDOM_OCTETS)) if "openid" in client.scopes else None
+        values = values or AttemptSecrets.random()
+        self._state, self._verifier = values.state, values.verifier
+        self._nonce = values.nonce if "openid" in client.scopes else None
 
     @property
     def url(self) -> str:
         """The URL to open in a browser (RFC 6749 section 4.1.1)."""
-        parameters = {"login_hint": self._client.account}
+        parameters = {"login_hint": self._client.account} if self._client.account else {}
         if self._nonce is not None:
             parameters["nonce"] = self._nonce.reveal()
         if "offline_access" in self._client.scopes and self._client.provider.id == "custom":

@@ -9,6 +9,7 @@
 //                               credentials grant (RFC 6749 section 4.4)
 //   certified                   the same for carol, proved by the key whose public half CERTIFIED is, a JWK
 //   panel                       an installed application without a secret: code with PKCE, device code
+//   fleet                       a web application with a secret, for the staff of a fleet
 //   dovecot                     whoever introspects
 //
 // What a token looks like is told by the resource indicator (RFC 8707):
@@ -26,7 +27,9 @@ const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: 20
 mkdirSync(`${keys}/default/RS256`, { recursive: true });
 writeFileSync(`${keys}/default/RS256/lab`, publicKey.export({ format: 'pem', type: 'spki' }));
 
-const email = (id) => `${id === 'certified' ? 'carol' : id}@example.test`;
+// After plus signs, the login of a person names their groups.
+const email = (id) => `${id === 'certified' ? 'carol' : id.split('+')[0]}@example.test`;
+const groups = (id) => id.split('+').slice(1);
 
 const shape = (indicator) => {
   const query = new URL(indicator).searchParams;
@@ -73,6 +76,14 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
       token_endpoint_auth_method: 'none',
     },
     {
+      client_id: 'fleet',
+      client_secret: 'fleet-secret',
+      application_type: 'native', // so that its loopback address may have any port
+      grant_types: ['authorization_code'],
+      response_types: ['code'],
+      redirect_uris: ['http://127.0.0.1/sign-in/callback'],
+    },
+    {
       client_id: 'exact',
       application_type: 'web',
       grant_types: ['authorization_code', 'refresh_token'],
@@ -88,8 +99,8 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
       redirect_uris: [],
     },
   ],
-  findAccount: (ctx, id) => ({ accountId: id, claims: () => ({ sub: id, email: email(id), email_verified: true }) }),
-  claims: { openid: ['sub'], email: ['email', 'email_verified'] },
+  findAccount: (ctx, id) => ({ accountId: id, claims: () => ({ sub: id, email: email(id), email_verified: true, groups: groups(id) }) }),
+  claims: { openid: ['sub'], email: ['email', 'email_verified'], groups: ['groups'] },
   conformIdTokenClaims: false, // the address stands in the id token, as it does at Microsoft and Google
   rotateRefreshToken: true,
   extraTokenClaims: (ctx, token) => ({

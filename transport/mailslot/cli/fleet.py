@@ -226,6 +226,29 @@ def worker(
     run_worker(context.obj, open_fleet(context, connections=8 + at_a_time // 2), at_a_time, renewals, log, metrics)
 
 
+@app.command("panel")
+def panel(
+    context: typer.Context,
+    *,
+    listen: Annotated[
+        str,
+        typer.Option(metavar="HOST:PORT", help="Where it listens: PORT alone on this machine only, for a proxy."),
+    ],
+    settings: Annotated[Path, typer.Option(metavar="FILE", help="Its settings: address, sign-in, roles.")],
+    log: Annotated[
+        Literal["json", "plain"] | None, typer.Option(help="How to log; plain on a terminal, else JSON lines.")
+    ] = None,
+) -> None:
+    """Show a web panel of all devices, for staff who sign in by OpenID Connect, until stopped.
+
+    Examples:
+        mailslot fleet panel --listen 8443 --settings /etc/mailslot/fleet-panel.toml
+    """
+    from mailslot.cli.fleet_panel import run_panel  # noqa: PLC0415 - it needs the extra
+
+    run_panel(context.obj, open_fleet(context, connections=16), listen, settings, log)
+
+
 @app.command("import")
 def import_(
     context: typer.Context,

@@ -64,6 +64,7 @@ async def complete_provider(provider: Provider, http: TokenHttp) -> Provider:
         device_authorization=_endpoint(metadata, "device_authorization_endpoint", issuer),
         revocation=_endpoint(metadata, "revocation_endpoint", issuer),
         names_issuer=metadata.get("authorization_response_iss_parameter_supported") is True,
+        jwks=_endpoint(metadata, "jwks_uri", issuer),
     )
     if not endpoints.token:
         raise _metadata_error(issuer, "names no token endpoint")

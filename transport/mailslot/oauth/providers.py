@@ -32,6 +32,7 @@ class Endpoints:
         device_authorization: the device authorization endpoint (RFC 8628); None if there is none.
         revocation: the revocation endpoint (RFC 7009); None if there is none.
         names_issuer: whether every authorization response contains ``iss`` (RFC 9207 section 3).
+        jwks: where its keys are with which it signs ID tokens (RFC 8414 section 2); None if unknown.
     """
 
     issuer: str | None = None
@@ -40,6 +41,7 @@ class Endpoints:
     device_authorization: str | None = None
     revocation: str | None = None
     names_issuer: bool = False
+    jwks: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,11 @@ class PluginUsage:
 
     def users(self, group: str, name: str) -> list[str]:
         """Return the users of a plugin: records, sections, and ``serve``, in this order."""
-        always = {PIPELINES: ["serve"], PANELS.name: ["serve --listen"]}
+        always = {
+            PIPELINES: ["serve"],
+            PANELS.name: ["serve --listen"],
+            "mailslot.fleet_panels": ["fleet panel"],
+        }
         return [*self._by.get((group, name), ()), *always.get(group, ())]
 
     def add(self, plugin: Plugin, user: str) -> None:

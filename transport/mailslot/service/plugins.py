@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 
     from mailslot.service.plugin_usage import PluginUsage
 
-# The interfaces of printers and commands are defined elsewhere, in plugins and in `mailslot.cli`.
+# The interfaces of printers, commands and the panel of fleets are defined elsewhere: in plugins, `mailslot.cli` and
+# `mailslot.fleet`.
 _PRINTERS: Final = PluginGroup[Any]("mailslot.printers", noun="printer", check=callable)
 _COMMANDS: Final = PluginGroup[Any]("mailslot.commands", noun="command", check=callable)
+_FLEET_PANELS: Final = PluginGroup[Any]("mailslot.fleet_panels", noun="fleet panel", check=callable)
 
 
 def plugin_rows(
@@ -35,7 +37,7 @@ def plugin_rows(
         commands: the group of command plugins.
         reserved: the names of built-in commands, which a plugin cannot replace.
     """
-    every = (TOKEN_SOURCES, SUBMITTERS, MAILDROPS, PLUGINS, _PRINTERS, PANELS, commands)
+    every = (TOKEN_SOURCES, SUBMITTERS, MAILDROPS, PLUGINS, _PRINTERS, PANELS, _FLEET_PANELS, commands)
     groups: Mapping[str, PluginGroup[Any]] = {group.name: group for group in every}
     return [
         _row(entry, groups, reserved if entry.group == commands.name else (), usage)

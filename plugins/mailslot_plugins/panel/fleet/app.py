@@ -1,0 +1,106 @@
+"""The panel of a fleet as ``mailslot fleet panel`` sees it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import anyio
+from anyio.to_thread import run_sync
+
+from mailslot.errors import InputError
+from mailslot.fleet.postgres.directory import FleetDirectory
+from mailslot.oauth.http import TokenHttp
+from mailslot_plugins.panel.fleet.application import fleet_application
+from mailslot_plugins.panel.fleet.context import FleetContext
+from mailslot_plugins.panel.fleet.open_devices import OpenDevices
+from mailslot_plugins.panel.fleet.openid import OpenIdProvider, SignInStates
+from mailslot_plugins.panel.fleet.security import SIGNED_IN, FleetSecurity
+from mailslot_plugins.panel.fleet.settings import load_settings
+from mailslot_plugins.panel.security.addresses import is_loopback
+from mailslot_plugins.panel.security.certificate import ServerCertificate, load_own_certificate
+from mailslot_plugins.panel.security.throttle import Throttle
+from mailslot_plugins.panel.server import serve_application
+
+if TYPE_CHECKING:
+    import socket
+    from pathlib import Path
+
+    from mailslot.fleet.access import FleetAccess
+
+_TIMEOUT: float = 10.0
+"""Seconds for each step of a request to the provider; a person waits for it."""
+
+
+class FleetPanel:
+    """The panel; implements `mailslot.fleet.panel.FleetPanel`.
+
+    Args:
+        access: the access to the fleet.
+        file: the settings file.
+
+    Raises:
+        InputError: the settings cannot be used.
+    """
+
+    def __init__(self, access: FleetAccess, file: Path) -> None:
+        self._access = access
+        self._settings = load_settings(file)
+
+    async def serve(self, listener: socket.socket) -> None:
+        """Serve the panel until cancelled.
+
+        Raises:
+            MailError: it cannot be served there.
+        """
+        settings = self._settings
+        security = FleetSecurity(settings, time.monotonic)
+        failure: Exception | None = None
+
+        async def find_certificate() -> ServerCertificate | None:
+            security.certificate = await run_sync(self._certificate, str(listener.getsockname()[0]))
+            return security.certificate
+
+        async with TokenHttp(ca_file=settings.openid.ca_file, timeout=_TIMEOUT) as http:
+            fleet = FleetContext(
+                settings,
+                FleetDirectory(self._access.database),
+                OpenDevices(self._access, time.monotonic),
+                security,
+                OpenIdProvider(settings.openid, f"{settings.address}{SIGNED_IN}", http),
+                SignInStates(time.monotonic),
+                Throttle(time.monotonic, anyio.sleep),
+            )
+            application = await run_sync(fleet_application, fleet)
+            async with anyio.create_task_group() as group:
+                group.start_soon(fleet.devices.run)
+                try:
+                    await serve_application(find_certificate, application, listener, sleep=anyio.sleep)
+                except Exception as error:  # noqa: BLE001 - raised again below, outside of the task group
+                    failure = error
+                group.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+    async def announce(self, listener: socket.socket) -> list[str]:
+        """Return sentences for the person who starts it.
+
+        Raises:
+            MailError: it cannot be served there.
+        """
+        host, port = listener.getsockname()[:2]
+        await run_sync(self._certificate, str(host))
+        return [f"The fleet's panel is at {self._settings.address}/ and listens on {host}, port {port}."]
+
+    def _certificate(self, host: str) -> ServerCertificate | None:
+        own = self._settings.certificate
+        if own is not None:
+            return load_own_certificate(*own)
+        if not is_loopback(host):
+            raise InputError(
+                "Beyond this machine, the fleet's panel needs a certificate: set certificate and key in its settings, "
+                "or listen on 127.0.0.1 behind a proxy with TLS.",
+                stage="tls",
+                cause="not_configured",
+            )
+        return None

@@ -1,0 +1,87 @@
+"""``/``: the devices, those that need somebody first; ``/tenants``; and ``/healthz``."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from anyio.to_thread import run_sync
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from mailslot.errors import MailError
+from mailslot.fleet.postgres.directory import STATES, Wanted
+from mailslot_plugins.panel.explanations import explanation_of
+from mailslot_plugins.panel.fleet.context import fleet_of
+from mailslot_plugins.panel.fleet.security import staff_of
+from mailslot_plugins.panel.render import page_endpoint, parse_number
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from mailslot.fleet.postgres.directory import ListedDevice
+
+
+async def _devices(request: Request) -> dict[str, Any]:
+    wanted = _wanted(request)
+    directory = fleet_of(request).directory
+    page = await run_sync(directory.devices, wanted)
+    return {
+        "wanted": wanted,
+        "page": page,
+        "states": STATES,
+        "total": sum(page.counts.values()),
+        "explanations": {(each.tenant, each.device): _explanation(each, request) for each in page.devices},
+        "address": partial(_address, "/", request),
+        "works": await run_sync(directory.has_workers),
+    }
+
+
+async def _tenants(request: Request) -> dict[str, Any]:
+    wanted = _wanted(request)
+    page = await run_sync(fleet_of(request).directory.tenants, wanted)
+    return {"wanted": wanted, "page": page, "states": STATES, "address": partial(_address, "/tenants", request)}
+
+
+async def show_health(request: Request) -> Response:
+    """Return whether the database responds."""
+    try:
+        await run_sync(fleet_of(request).directory.has_workers)
+    except MailError as error:
+        return JSONResponse({"status": "failing", "message": str(error)}, status_code=503)
+    return JSONResponse({"status": "ok"})
+
+
+def _wanted(request: Request) -> Wanted:
+    """Return what the address asks for, within what the person may see."""
+    query = request.query_params
+    staff = staff_of(request.state.session)
+    state = query.get("state", "")
+    return Wanted(
+        frozenset() if staff is None else staff.sees,
+        query.get("tenant", ""),
+        query.get("search", "").strip(),
+        next((each for each in STATES if each == state), None),
+        max(1, parse_number(query.get("page", ""))),
+    )
+
+
+def _explanation(device: ListedDevice, request: Request) -> str:
+    if device.cause is None:
+        return ""
+    return explanation_of(device.cause, request.state.language).message
+
+
+def _address(path: str, request: Request, **changes: object) -> str:
+    """Return the address of a list with some parameters changed; a page is kept only if it is among them."""
+    kept = {name: request.query_params.get(name, "") for name in ("tenant", "search", "state")}
+    parameters = {name: str(value) for name, value in {**kept, **changes}.items() if value}
+    return f"{path}?{urlencode(parameters)}" if parameters else path
+
+
+routes = [
+    Route("/", page_endpoint("fleet/devices.html", _devices)),
+    Route("/tenants", page_endpoint("fleet/tenants.html", _tenants)),
+    Route("/healthz", show_health),
+]

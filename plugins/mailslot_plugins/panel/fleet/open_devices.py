@@ -1,0 +1,174 @@
+"""The devices whose panels are in use: each is opened for its first request, and closed once it is unused."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import anyio
+from anyio.to_thread import run_sync
+from starlette.exceptions import HTTPException
+
+from mailslot.fleet.postgres.home import look_up_device
+from mailslot.fleet.postgres.lease_keeper import LeaseKeeper
+from mailslot.service.device import open_device
+from mailslot.service.log import describe_error
+from mailslot.slots.records import Records
+from mailslot_plugins.panel.application import device_application
+from mailslot_plugins.panel.background import BackgroundTasks
+from mailslot_plugins.panel.pipelines import pipelines
+from mailslot_plugins.panel.section import PANEL
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+    from anyio.abc import TaskGroup, TaskStatus
+    from starlette.applications import Starlette
+
+    from mailslot.fleet.access import FleetAccess
+    from mailslot.fleet.postgres.database import DeviceId
+    from mailslot.service.device import Device
+
+MAX_OPEN: Final = 100
+"""Devices that are open at the same time; beyond, those are closed that nobody uses."""
+
+CLOSE_AFTER: Final = 900.0
+"""Seconds without a request after which a device is closed; sign-ins and tests may still run on it."""
+
+_CHECK_INTERVAL: Final = 60.0
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(eq=False, slots=True)
+class OpenDevice:
+    """An open device.
+
+    Attributes:
+        id: which device it is.
+        device: the device.
+        application: its panel.
+        tasks: the panel's tasks in the background.
+        root: the path below which the panel is.
+        users: how many requests use it.
+        used_at: when a request last ended, in seconds of a monotonic clock.
+        ending: set when it is to be closed.
+    """
+
+    id: DeviceId
+    device: Device
+    application: Starlette
+    tasks: BackgroundTasks
+    root: str
+    users: int = 0
+    used_at: float = 0.0
+    ending: anyio.Event = field(default_factory=anyio.Event)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request and no task uses it."""
+        return self.users == 0 and not self.tasks.any_running
+
+
+class OpenDevices:
+    """The open devices of a fleet's panel. They are open while `run` runs.
+
+    Args:
+        access: the access to the fleet.
+        monotonic: seconds of a monotonic clock.
+    """
+
+    def __init__(self, access: FleetAccess, monotonic: Callable[[], float]) -> None:
+        self._access = access
+        self._keeper = LeaseKeeper(access.database)
+        self._monotonic = monotonic
+        self._group: TaskGroup | None = None
+        self._open: dict[int, OpenDevice] = {}
+        self._locks: dict[int, anyio.Lock] = {}
+
+    async def run(self) -> None:
+        """Keep devices open until cancelled."""
+        async with anyio.create_task_group() as group:
+            self._group = group
+            try:
+                while True:
+                    await anyio.sleep(_CHECK_INTERVAL)
+                    self._close_idle()
+            finally:
+                self._group = None
+
+    def all(self) -> list[OpenDevice]:
+        """Return the devices that are open now."""
+        return [*self._open.values()]
+
+    @asynccontextmanager
+    async def lend(self, tenant: str, device: str) -> AsyncGenerator[OpenDevice | None]:
+        """Lend a device for a request; None if there is no device of this name.
+
+        Raises:
+            MailError: it cannot be opened.
+        """
+        id_ = await run_sync(look_up_device, self._access.database, tenant, device)
+        if id_ is None:
+            yield None
+            return
+        opened = await self._opened(id_)
+        # From here to the first await of the request, nothing else runs, so that it is not closed in between.
+        opened.users += 1
+        try:
+            await opened.device.refresh()
+            yield opened
+        finally:
+            opened.users -= 1
+            opened.used_at = self._monotonic()
+            if opened.device.spool.loss_error is not None:
+                self._close(opened)
+
+    async def _opened(self, id_: DeviceId) -> OpenDevice:
+        async with self._locks.setdefault(id_.number, anyio.Lock()):
+            opened = self._open.get(id_.number)
+            if opened is None:
+                if self._group is None:
+                    raise RuntimeError("The panel does not run.")
+                self._make_room()
+                opened = self._open[id_.number] = await self._group.start(self._keep, id_)
+            return opened
+
+    async def _keep(self, id_: DeviceId, *, task_status: TaskStatus[OpenDevice]) -> None:
+        started = False
+        try:
+            home = await run_sync(self._access.home, id_.tenant_name, id_.name, self._keeper)
+            if home is None or home.device != id_:
+                raise HTTPException(404)  # it was removed a moment ago
+            sections = [each.section for each in await run_sync(pipelines) if each.section is not None]
+            async with open_device(Records(home), [PANEL, *sections]) as device, anyio.create_task_group() as group:
+                tasks, root = BackgroundTasks(), f"/tenants/{id_.tenant_name}/devices/{id_.name}"
+                group.start_soon(tasks.run)
+                application = await run_sync(device_application, device, tasks, root, id_)
+                opened = OpenDevice(id_, device, application, tasks, root, used_at=self._monotonic())
+                started = True
+                task_status.started(opened)
+                await opened.ending.wait()
+                group.cancel_scope.cancel()
+        except Exception as error:
+            if not started:
+                raise
+            logger.error("A device could not be closed properly: %s", describe_error(error))  # noqa: TRY400 - no traceback
+
+    def _close_idle(self) -> None:
+        now = self._monotonic()
+        for opened in self.all():
+            if opened.is_idle and now - opened.used_at >= CLOSE_AFTER:
+                self._close(opened)
+
+    def _make_room(self) -> None:
+        idle = sorted((each for each in self.all() if each.is_idle), key=lambda each: each.used_at)
+        for opened in idle[: max(0, len(self._open) - MAX_OPEN + 1)]:
+            self._close(opened)
+
+    def _close(self, opened: OpenDevice) -> None:
+        if self._open.get(opened.id.number) is opened:
+            del self._open[opened.id.number]
+        opened.ending.set()

@@ -1,0 +1,90 @@
+"""The settings file of a fleet's panel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mailslot.errors import InputError
+from mailslot_plugins.panel.fleet.settings import load_settings
+from mailslot_plugins.panel.fleet.staff import RoleRule
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GOOD = """\
+address = "https://fleet.example.com"
+idle_minutes = 30
+names = ["fleet.internal"]
+
+[openid]
+issuer = "https://login.example.com/realm"
+client_id = "mailslot"
+client_secret_file = "{folder}/secret"
+claim = "roles"
+
+[[roles]]
+value = "admins"
+role = "fleet"
+
+[[roles]]
+value = "{{tenant}}-staff"
+role = "tenant"
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    (tmp_path / "secret").write_text("hush\n")
+    found = tmp_path / "panel.toml"
+    found.write_text(GOOD.format(folder=tmp_path))
+    return found
+
+
+def test_good_settings(file: Path) -> None:
+    found = load_settings(file)
+    assert (found.address, found.host, found.names) == (
+        "https://fleet.example.com",
+        "fleet.example.com",
+        ("fleet.internal",),
+    )
+    assert (found.is_https, found.idle_minutes, found.certificate, found.name) == (True, 30, None, "mailslot")
+    assert found.openid.client_secret is not None
+    assert found.openid.client_secret.reveal() == "hush"
+    assert "hush" not in repr(found)
+    assert found.openid.scopes == ("openid", "profile", "email")
+    assert found.openid.claim == "roles"
+    assert found.openid.rules == (RoleRule("admins", "fleet"), RoleRule("{tenant}-staff", "tenant"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("address", "adress", "There is no setting 'adress'. Did you mean address?"),
+        ('"https://fleet.example.com"', '"http://fleet.example.com"', "https"),
+        ('"https://fleet.example.com"', '"https://fleet.example.com/panel"', "nothing after the host"),
+        ('address = "https://fleet.example.com"', "", "its address in browsers is missing"),
+        ("[openid]", "[oidc]", "There is no setting 'oidc'"),
+        ("issuer", "#", "issuer is missing in [openid]"),
+        ('role = "fleet"', 'role = "root"', "fleet, tenant, read-only"),
+        ('role = "fleet"', "", "each [[roles]] has a value and a role"),
+        ('role = "fleet"', 'role = "tenant"', "needs a tenant"),
+        ("idle_minutes = 30", 'certificate = "/a.pem"', "certificate and key go together"),
+        ("/secret", "/nothing", "no such file"),
+        ("[openid]", "[openid", "not TOML"),
+    ],
+)
+def test_settings_that_cannot_be_used(file: Path, old: str, new: str, sentence: str) -> None:
+    file.write_text(file.read_text().replace(old, new, 1))
+    with pytest.raises(InputError) as raised:
+        load_settings(file)
+    assert sentence in str(raised.value)
+
+
+def test_nobody_has_a_role(file: Path) -> None:
+    file.write_text(file.read_text().partition("[[roles]]")[0])
+    with pytest.raises(InputError, match="nobody has a role"):
+        load_settings(file)
+    with pytest.raises(InputError, match="no such file"):
+        load_settings(file.with_name("missing.toml"))
