@@ -312,7 +312,7 @@ async def test_what_is_done_is_logged(panel: RunningFleetPanel, caplog: pytest.L
         await boss.get(f"{HERE}/received/1")
         await boss.get(f"{HERE}/jobs")
     found = [
-        (record.getMessage(), record.__dict__["status"], record.__dict__["tenant"], record.__dict__["device"])
+        (record.getMessage(), record.__dict__["http_status"], record.__dict__["tenant"], record.__dict__["device"])
         for record in caplog.records
         if record.name.endswith("audit")
     ]

@@ -31,6 +31,8 @@ SOMETHING_ELSE = {
     ("transport/mailslot/oauth/token_errors.py", "status"),  # a member of Google's errors
     ("transport/mailslot/sasl/authentication.py", "status"),  # a member of XOAUTH2's challenge
     ("transport/mailslot/service/service.py", "status"),  # a task of the service
+    ("plugins/mailslot_plugins/panel/fleet/audit.py", "status"),  # a member of ASGI's messages
+    ("plugins/mailslot_plugins/panel/fleet/lists.py", "status"),  # a member of JSON
     ("plugins/mailslot_plugins/panel/monitoring/page.py", "status"),  # members of JSON
     ("plugins/mailslot_plugins/panel/problem.py", "status"),
 }

@@ -54,7 +54,7 @@ def _show(rows: list[dict[str, Any]]) -> None:
         if row["message"]:
             detail = f" [dim]{escape(row['detail'])}[/dim]" if row["state"] == "failed" and row["detail"] else ""
             console.print(f"{escape(row['message'])}{detail}", highlight=False)
-    if not any(row["used_by"] for row in rows if not {"serve", "serve --listen"} & {*row["used_by"]}):
+    if not any(row["used_by"] for row in rows if not {"serve", "serve --listen", "fleet panel"} & {*row["used_by"]}):
         console.print("No setting uses any of them yet; mailslot show SLOT tells what can be set.")
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _MINUTE: Final = 60.0
 
 CONTEXT_FIELDS: Final = (
-    "staff", "tenant", "device", "slot", "record", "pipeline", "task", "job", "mail", "cause", "state", "status",
+    "staff", "tenant", "device", "slot", "record", "pipeline", "task", "job", "mail", "cause", "state", "http_status",
     "refusal", "attempts", "seconds", "messages"
 )  # fmt: skip
 """The names in a record's ``extra`` that are logged."""

@@ -45,7 +45,7 @@ class AuditLog:
 
         async def send_and_log(message: Message) -> None:
             if message["type"] == "http.response.start":
-                logger.info("%s: %s %s", staff.name, method, path, extra={**extra, "status": message["status"]})
+                logger.info("%s: %s %s", staff.name, method, path, extra={**extra, "http_status": message["status"]})
             await send(message)
 
         await self._app(scope, receive, send_and_log)

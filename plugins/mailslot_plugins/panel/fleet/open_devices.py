@@ -95,7 +95,7 @@ class OpenDevices:
             try:
                 while True:
                     await anyio.sleep(_CHECK_INTERVAL)
-                    self._close_idle()
+                    self.close_idle()
             finally:
                 self._group = None
 
@@ -157,7 +157,8 @@ class OpenDevices:
                 raise
             logger.error("A device could not be closed properly: %s", describe_error(error))  # noqa: TRY400 - no traceback
 
-    def _close_idle(self) -> None:
+    def close_idle(self) -> None:
+        """Close the devices that were unused for `CLOSE_AFTER`."""
         now = self._monotonic()
         for opened in self.all():
             if opened.is_idle and now - opened.used_at >= CLOSE_AFTER:
