@@ -131,14 +131,43 @@ def remove(
 
 
 @app.command("list")
-def list_devices(context: typer.Context, *, tenant: Tenant = None, as_json: Json = False) -> None:
-    """List the devices.
+def list_devices(
+    context: typer.Context,
+    *,
+    tenant: Tenant = None,
+    health: Annotated[
+        bool, typer.Option("--health", help="List them by what is wrong: what needs somebody first.")
+    ] = False,
+    state: Annotated[
+        list[str] | None, typer.Option("--state", help="Only devices in this state; may be repeated.")
+    ] = None,
+    cause: Annotated[str | None, typer.Option("--cause", help="Only devices with this cause.")] = None,
+    search: Annotated[
+        str | None, typer.Option("--search", metavar="TEXT", help="Only devices whose TENANT/DEVICE contains this.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many, the worst first.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the devices; with --health or its filters, by what is wrong with them.
+
+    The states, in this order: needs_administrator, needs_token, held (jobs wait for somebody), refused (until somebody
+    acts), failing (may end by itself), late, expiring, failed (jobs, in the last day), not_set_up, ok.
 
     Examples:
         mailslot fleet list
         mailslot fleet list --tenant acme
+        mailslot fleet list --health --limit 20
+        mailslot fleet list --state needs_token --state held --json
     """
-    found = _registry(context).devices(None if tenant is None else check_name(tenant))
+    of_tenant = None if tenant is None else check_name(tenant)
+    if health or state or cause or search or limit:
+        from mailslot.cli.fleet_states import list_states  # noqa: PLC0415 - the messages of causes take a while
+
+        database = open_fleet(context)
+        states = state or []
+        list_states(database, tenant=of_tenant, states=states, cause=cause, search=search, limit=limit, as_json=as_json)
+        return
+    found = _registry(context).devices(of_tenant)
     if as_json:
         print_json([_document(each) for each in found])
         return
@@ -157,28 +186,44 @@ def list_devices(context: typer.Context, *, tenant: Tenant = None, as_json: Json
 def status(context: typer.Context, *, as_json: Json = False) -> None:
     """Print how many devices, jobs and mails there are, and what is due, for each tenant and in total.
 
+    Devices that need somebody are listed by mailslot fleet list --health.
+
     Examples:
         mailslot fleet status
     """
-    registry = _registry(context)
+    database = open_fleet(context)
+    registry = _registry(context, database)
+    from mailslot.fleet.postgres.device_states import NEEDS_SOMEBODY, state_counts  # noqa: PLC0415 - it needs the extra
+
     found, seen_at = registry.statistics(ended=True), registry.workers_seen_at()
+    states = {tenant: Counter(counts) for tenant, counts in state_counts(database).items()}
+    all_states = sum(states.values(), Counter[str]())
     if as_json:
         print_json(
             {
-                **_counts_document(found.total),
+                **_counts_document(found.total, all_states),
                 "workers_seen_at": None if seen_at is None else iso(seen_at),
                 "stopped_servers": found.stopped,
                 "servers": [_server_document(each) for each in found.servers],
-                "tenants": [{"tenant": name, **_counts_document(each)} for name, each in found.tenants.items()],
+                "tenants": [
+                    {"tenant": name, **_counts_document(each, states.get(name, Counter()))}
+                    for name, each in found.tenants.items()
+                ],
             }
         )
         return
-    headings = ("Tenant", "Devices", "Served", "Waiting", "Held", "Failed", "Mails to handle", "Due", "Late", "Failing")
+    headings = (
+        *("Tenant", "Devices", "Need somebody", "Served", "Waiting", "Held", "Failed", "Mails to handle"),
+        *("Due", "Late", "Failing"),
+    )
     cells: list[list[str]] = []
     for name, each in [*found.tenants.items(), ("all", found.total)]:
+        of_name = all_states if each is found.total else states.get(name, Counter())
+        need = sum(of_name[state] for state in NEEDS_SOMEBODY)
         waiting = sum(each.jobs[state] for state in _WAITING)
         tasks = each.all_tasks
-        numbers = (each.devices, each.serving, waiting, each.jobs["held"], each.jobs["failed"], each.mails["fetched"])
+        jobs, mails = each.jobs, each.mails["fetched"]
+        numbers = (each.devices, need, each.serving, waiting, jobs["held"], jobs["failed"], mails)
         cells.append([name, *map(str, (*numbers, tasks.due, tasks.late, tasks.failing))])
     print_listing(make_console(), headings, cells, wrapped={"Tenant"}, right=headings[1:])
     for server in found.servers:
@@ -330,10 +375,11 @@ def _document(device: DeviceSummary) -> dict[str, Any]:
     }
 
 
-def _counts_document(counts: Counts) -> dict[str, Any]:
+def _counts_document(counts: Counts, states: Counter[str]) -> dict[str, Any]:
     tasks = counts.all_tasks
     return {
         "devices": counts.devices,
+        "states": dict(states),
         "serving": counts.serving,
         "jobs": dict(counts.jobs),
         "mails": dict(counts.mails),

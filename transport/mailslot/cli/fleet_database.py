@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from mailslot.cli.home import fleet_places
 from mailslot.errors import InputError
 from mailslot.fleet.opening import open_database
 
 if TYPE_CHECKING:
     import typer
 
+    from mailslot.fleet.homes import FleetHomes
     from mailslot.fleet.postgres.database import FleetDatabase
 
 DATABASE: Final = "MAILSLOT_DATABASE"
@@ -30,3 +32,16 @@ def open_fleet(context: typer.Context, connections: int | None = None) -> FleetD
             f"Name the fleet's database: --database postgresql://HOST/DATABASE, or {DATABASE}.", stage="resolve"
         )
     return open_database(context.obj, connections)
+
+
+def fleet_homes(context: typer.Context, connections: int | None = None) -> FleetHomes:
+    """Return the homes of all devices of the fleet.
+
+    Raises:
+        InputError: as for `open_fleet`.
+    """
+    database = open_fleet(context, connections)
+    from mailslot.fleet.homes import FleetHomes  # noqa: PLC0415 - it needs the extra
+
+    places = fleet_places()
+    return FleetHomes(context.obj, database, places.open_master_key(), places)

@@ -1,0 +1,77 @@
+"""``mailslot fleet list --health``: devices by state, and what a state means."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+
+from mailslot.cli.console import make_console, print_json
+from mailslot.cli.listing import print_listing
+from mailslot.diagnosis.catalogue import explain
+from mailslot.diagnosis.diagnosis import Diagnosis
+from mailslot.errors import InputError
+from mailslot.timestamps import iso
+
+if TYPE_CHECKING:
+    from mailslot.fleet.postgres.database import FleetDatabase
+    from mailslot.fleet.postgres.device_states import DeviceHealth, DeviceState
+
+
+def list_states(
+    database: FleetDatabase,
+    *,
+    tenant: str | None,
+    states: list[str],
+    cause: str | None,
+    search: str | None,
+    limit: int | None,
+    as_json: bool,
+) -> None:
+    """Print the devices of a fleet by state, what needs somebody first.
+
+    Raises:
+        InputError: there is no such state, or the database cannot be used.
+    """
+    from mailslot.fleet.postgres.device_states import STATES, device_health  # noqa: PLC0415 - it needs the extra
+
+    if unknown := [each for each in states if each not in STATES]:
+        raise InputError(f"There is no state {unknown[0]!r}; there are {', '.join(STATES)}.", stage="resolve")
+    wanted: list[DeviceState] | None = [each for each in STATES if each in states] or None
+    found = device_health(database, tenant=tenant, states=wanted, cause=cause, search=search, limit=limit)
+    if as_json:
+        print_json([_document(each) for each in found])
+        return
+    cells = [
+        [
+            f"{each.tenant}/{each.device}",
+            each.state,
+            escape(each.record or ""),
+            "" if each.since is None else iso(each.since),
+            escape(_sentence(each)),
+        ]
+        for each in found
+    ]
+    headings = ("Device", "State", "Record", "Since", "What")
+    print_listing(make_console(), headings, cells, wrapped={"Device", "What"})
+
+
+def _sentence(each: DeviceHealth) -> str:
+    jobs = "" if each.jobs is None else f"{each.jobs} {'job' if each.jobs == 1 else 'jobs'}: "
+    return f"{jobs}{explain(Diagnosis(each.cause)).message}" if each.cause else jobs.removesuffix(": ")
+
+
+def _document(each: DeviceHealth) -> dict[str, Any]:
+    explanation = explain(Diagnosis(each.cause)) if each.cause else None
+    return {
+        "tenant": each.tenant,
+        "device": each.device,
+        "state": each.state,
+        "record": each.record,
+        "cause": each.cause,
+        "message": None if explanation is None else explanation.message,
+        "advice": None if explanation is None else explanation.advice,
+        "actor": None if explanation is None else explanation.actor,
+        "since": None if each.since is None else iso(each.since),
+        "jobs": each.jobs,
+    }

@@ -1,0 +1,72 @@
+"""The homes of a fleet's devices, for a process that works with many of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mailslot.errors import InputError
+from mailslot.fleet.address import DeviceAddress
+from mailslot.fleet.postgres.home import PostgresHome, find_device, look_up_device
+from mailslot.fleet.postgres.lease_keeper import LeaseKeeper
+
+if TYPE_CHECKING:
+    from mailslot.fleet.master_key import MasterKey
+    from mailslot.fleet.opening import FleetPlaces
+    from mailslot.fleet.postgres.database import DeviceId, FleetDatabase
+
+
+class FleetHomes:
+    """The homes; they share one database and one keeper of leases. Every method blocks.
+
+    Args:
+        url: the address of the database.
+        database: the same database.
+        master: the master key.
+        places: where the machine has what belongs to it.
+
+    Attributes:
+        database: the database.
+        master: the master key.
+    """
+
+    def __init__(self, url: str, database: FleetDatabase, master: MasterKey, places: FleetPlaces) -> None:
+        self.database = database
+        self.master = master
+        self._url = url
+        self._places = places
+        self._keeper = LeaseKeeper(database)
+
+    def open(self, device: DeviceId) -> PostgresHome:
+        """Return the home of a device."""
+        address = DeviceAddress(self._url, device.tenant_name, device.name)
+        folder = self._places.folder / device.tenant_name / device.name
+        return PostgresHome(self.database, device, address, self.master, folder, self._keeper)
+
+    def find(self, tenant: str, device: str) -> DeviceId | None:
+        """Return a device by the names of its tenant and itself; None if there is none.
+
+        Raises:
+            InputError: the database cannot be used.
+        """
+        return look_up_device(self.database, tenant, device)
+
+    def named(self, tenant: str, device: str) -> PostgresHome:
+        """Return the home of a device by its names.
+
+        Raises:
+            InputError: there is none, or the database cannot be used.
+        """
+        return self.open(find_device(self.database, tenant, device))
+
+    def any_of(self, tenant: str, devices: list[str]) -> PostgresHome:
+        """Return the home of one of the devices of a tenant, to read what they share.
+
+        Raises:
+            InputError: it has none, or the database cannot be used.
+        """
+        if not devices:
+            raise InputError(
+                f"There is no tenant {tenant}: add its first device by mailslot fleet add {tenant}/DEVICE.",
+                stage="resolve",
+            )
+        return self.named(tenant, devices[0])
