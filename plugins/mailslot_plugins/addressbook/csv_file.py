@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import codecs
-import csv
-import io
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from mailslot.errors import InputError
+from mailslot.slots.csv_rows import as_cell, csv_rows, decode_csv, from_cell, write_csv_rows
 from mailslot_plugins.addressbook.csv_columns import OWN, find_columns
 from mailslot_plugins.addressbook.entry import MAX_NAME, Entry, make_entry, name_from
 from mailslot_plugins.sending.recipients import split_list
@@ -20,11 +17,7 @@ if TYPE_CHECKING:
     from mailslot_plugins.addressbook.csv_columns import Field
 
 MAX_OCTETS: Final = 8 * 1024 * 1024
-SEPARATORS: Final = (",", ";", "\t")
-
 _SHOWN: Final = 20
-_COMMENT: Final = re.compile(r'["\s]*[#@]')  # Canon, Ricoh and Konica Minolta write such lines before the header
-_FORMULA: Final = ("=", "+", "-", "@")
 _INTERNET_FAX: Final = "ifax"
 
 
@@ -51,7 +44,7 @@ def read_csv(octets: bytes) -> CsvContents:
     """
     if len(octets) > MAX_OCTETS:
         raise InputError(f"The address book is larger than {MAX_OCTETS} octets.", stage="envelope")
-    rows = _rows(_decode(octets))
+    rows = csv_rows(decode_csv(octets))
     _, header = next(rows, (0, list[str]()))
     columns = find_columns(header)
     if "address" not in columns and "fax_address" not in columns:
@@ -66,18 +59,15 @@ def read_csv(octets: bytes) -> CsvContents:
 
 def write_csv(entries: Iterable[Entry], separator: str = ",") -> bytes:
     """Return an address book in CSV: UTF-8 with a byte order mark, so that spreadsheets recognise it."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, delimiter=separator)
-    writer.writerow(OWN)
-    for entry in entries:
-        writer.writerow(
-            [
-                entry.name,
-                _as_text(entry.display_name),
-                *(_as_text(", ".join(each)) for each in (entry.addresses, entry.fax_addresses, entry.groups)),
-            ]
-        )
-    return codecs.BOM_UTF8 + text.getvalue().encode()
+    rows = (
+        [
+            entry.name,
+            as_cell(entry.display_name),
+            *(as_cell(", ".join(each)) for each in (entry.addresses, entry.fax_addresses, entry.groups)),
+        ]
+        for entry in entries
+    )
+    return write_csv_rows([OWN, *rows], separator)
 
 
 class _Reader:
@@ -124,7 +114,7 @@ class _Reader:
         text = row[at].strip() if at is not None and at < len(row) else ""
         if text.startswith("[") and text.endswith("]"):
             text = text[1:-1].strip()  # Ricoh writes every value so
-        return text[1:] if text.startswith("'") and text[1:].startswith(_FORMULA) else text
+        return from_cell(text)
 
     def _free_name(self, name: str) -> str:
         """Return a name that no row before has: two people may be called the same."""
@@ -133,36 +123,3 @@ class _Reader:
             number += 1
             found = f"{name[: MAX_NAME - 6]}-{number}"
         return found
-
-
-def _decode(octets: bytes) -> str:
-    if octets.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return octets.decode("utf-16", "replace")
-    try:
-        return octets.removeprefix(codecs.BOM_UTF8).decode()
-    except UnicodeDecodeError as error:
-        line = octets.count(b"\n", 0, error.start) + 1
-        raise InputError(
-            f"Line {line} is not in UTF-8: save the file as CSV in UTF-8.", stage="envelope", detail=str(error)
-        ) from None
-
-
-def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows that are not empty, each with its line; the first one is the header."""
-    lines = text.splitlines(keepends=True)
-    start = next((at for at, line in enumerate(lines) if line.strip(',;\t" \r\n') and not _COMMENT.match(line)), 0)
-    header = re.sub(r'"[^"]*"', "", lines[start]) if lines else ""
-    reader = csv.reader(lines[start:], delimiter=max(SEPARATORS, key=header.count), strict=True)
-    line = start + 1
-    try:
-        for row in reader:
-            if any(cell.strip() for cell in row):
-                yield line, row
-            line = start + reader.line_num + 1
-    except csv.Error as error:
-        raise InputError(f"Line {line} is not CSV: {error}.", stage="envelope") from None
-
-
-def _as_text(text: str) -> str:
-    """Return a text that no spreadsheet takes for a formula."""
-    return f"'{text}" if text.startswith(_FORMULA) else text

@@ -13,6 +13,7 @@ import typer
 from mailslot.cli import fleet_keys
 from mailslot.cli.console import confirm, make_console, print_error, print_json
 from mailslot.cli.fleet_database import DATABASE, open_fleet
+from mailslot.cli.fleet_set_up import set_up, table
 from mailslot.cli.home import fleet_places
 from mailslot.cli.listing import print_listing
 from mailslot.errors import InputError
@@ -351,6 +352,10 @@ def export(
         highlight=False,
         soft_wrap=True,
     )
+
+
+app.command("set-up")(set_up)
+app.command("table")(table)
 
 
 def _registry(context: typer.Context, database: FleetDatabase | None = None) -> Registry:

@@ -16,6 +16,7 @@ from mailslot.cli.listing import print_listing
 from mailslot.errors import InputError
 from mailslot.slots.gateway.table_groups import GROUPS
 from mailslot.slots.keys import path, useless_items
+from mailslot.slots.normalization import implied_values
 from mailslot.slots.section import find_section, section_names
 from mailslot.slots.settings import KEYS, SECRETS
 from mailslot.slots.slot import Slot, slots_of
@@ -141,7 +142,7 @@ def set_values(
     secrets = {key: Secret(text) if text else None for key, text in texts.items() if key in SECRETS}
     values = {key: text or None for key, text in texts.items() if key not in SECRETS}
     records = open_records(home)
-    implied = _implied(records, found, values)
+    implied = implied_values(values, records.settings.load()[found.record])
     changed = records.change(found.record, values | implied, secrets)
     done.print(f"Set {', '.join(texts)} of {found.id}.")
     for key, value in implied.items():
@@ -152,14 +153,6 @@ def set_values(
     if others:
         done.print(f"This holds for {' and '.join(others)} too.")
     _warn_about_secrets(assignments, keys)
-
-
-def _implied(records: Records, slot: Slot, values: Mapping[str, str | None]) -> dict[str, str | None]:
-    """Return the settings that follow from a provider where no sign-in is set."""
-    named = values.get("provider") or values.get("issuer")
-    if not named or "authentication" in values or records.settings.load()[slot.record].authentication != "none":
-        return {}
-    return {"authentication": "oauth2"}
 
 
 def _set_table(home: Home, place: str, assignments: list[str]) -> None:

@@ -95,6 +95,19 @@ def normalize_change(values: Mapping[str, object | None], settings: Settings, pr
     return NormalizedChange(found, tuple(notes))
 
 
+def implied_values(values: Mapping[str, object | None], settings: Settings) -> dict[str, object | None]:
+    """Return the values that follow from a change: a provider is for OAuth 2.0 where no sign-in is set.
+
+    Args:
+        values: as they were entered, by key.
+        settings: what is set so far.
+    """
+    named = values.get("provider") or values.get("issuer")
+    if not named or "authentication" in values or settings.authentication != "none":
+        return {}
+    return {"authentication": "oauth2"}
+
+
 def needs_starttls(settings: Settings, protocol: Protocol) -> bool:
     """Whether implicit TLS is set for SMTP on a server of Microsoft; none of them supports that."""
     holds = effective_settings(settings, protocol)

@@ -18,7 +18,7 @@ from mailslot.fleet.postgres.schema import MIGRATIONS, admit_workers_to_engine, 
 from mailslot.fleet.postgres.statistics import read_statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator, Iterator
 
     from mailslot.fleet.master_key import MasterKey
     from mailslot.fleet.postgres.database import FleetDatabase, Rows
@@ -75,8 +75,21 @@ class Registry:
         with self._transaction() as connection:
             return connection.execute("SELECT FROM data_keys LIMIT 1").fetchone() is not None
 
-    def add(self, tenant: str, device: str, master: MasterKey) -> DeviceId:
+    def add(
+        self,
+        tenant: str,
+        device: str,
+        master: MasterKey,
+        *,
+        within: Callable[[Rows, DeviceId], None] | None = None,
+    ) -> DeviceId:
         """Add a device, and its tenant with a data key if it is new.
+
+        Args:
+            tenant: the name of the tenant.
+            device: the name of the device.
+            master: the master key.
+            within: called in the same transaction; if it raises, nothing was added.
 
         Raises:
             InputError: there is a device of this name, or the master key cannot be used.
@@ -103,7 +116,10 @@ class Registry:
             if added is None:
                 raise InputError(f"There is a device {tenant}/{device} already.", stage="resolve")
             connection.execute("INSERT INTO device_state (tenant, device) VALUES (%s, %s)", (number, added["id"]))
-        return DeviceId(tenant, device, number, int(added["id"]))
+            found = DeviceId(tenant, device, number, int(added["id"]))
+            if within is not None:
+                within(connection, found)
+        return found
 
     def remove(self, tenant: str, device: str) -> bool:
         """Remove a device with all that it has; with the last one of a tenant, the tenant and its data keys.
@@ -176,6 +192,24 @@ class Registry:
             with self._database.connection() as connection:
                 check_version(version_of(connection))
             return read_statistics(self._database, ended=ended)
+
+    def names(self) -> list[tuple[str, str]]:
+        """Return the names of tenant and device of all devices."""
+        query = "SELECT tenants.name AS tenant, devices.name AS device FROM devices JOIN tenants ON tenants.id = tenant"
+        with self._transaction() as connection:
+            return [(row["tenant"], row["device"]) for row in connection.execute(query)]
+
+    def settings_documents(self, tenant: str | None = None) -> Iterator[tuple[str, str, bytes | None]]:
+        """Yield the names of tenant and device with the device's ``mailslot.toml``, by name; None if it has none."""
+        query = (
+            "SELECT tenants.name AS tenant, devices.name AS device, octets FROM devices "
+            "JOIN tenants ON tenants.id = devices.tenant LEFT JOIN documents ON documents.device = devices.id "
+            "AND documents.name = 'mailslot.toml' WHERE %(tenant)s::text IS NULL OR tenants.name = %(tenant)s "
+            "ORDER BY tenants.name, devices.name"
+        )
+        with self._transaction() as connection:
+            for row in connection.execute(query, {"tenant": tenant}):
+                yield row["tenant"], row["device"], row["octets"]
 
     def workers_seen_at(self) -> float | None:
         """Return when a worker has last looked for due tasks, in seconds since 1970; None if none has for a minute."""
