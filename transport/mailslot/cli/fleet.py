@@ -12,6 +12,7 @@ import typer
 
 from mailslot.cli import fleet_keys
 from mailslot.cli.console import confirm, make_console, print_error, print_json
+from mailslot.cli.fleet_consent import application, consent
 from mailslot.cli.fleet_database import DATABASE, open_fleet
 from mailslot.cli.fleet_set_up import set_up, table
 from mailslot.cli.home import fleet_places
@@ -356,6 +357,8 @@ def export(
 
 app.command("set-up")(set_up)
 app.command("table")(table)
+app.command("application")(application)
+app.command("consent")(consent)
 
 
 def _registry(context: typer.Context, database: FleetDatabase | None = None) -> Registry:

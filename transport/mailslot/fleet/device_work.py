@@ -12,6 +12,7 @@ import anyio
 from anyio.to_thread import run_sync
 
 from mailslot.errors import InputError, MailError
+from mailslot.fleet.application_tokens import is_missing, obtain_if_missing
 from mailslot.fleet.breakers import Breakers, note_pauses, pause_of_task
 from mailslot.fleet.claim import claimed
 from mailslot.fleet.open_devices import OpenDevices
@@ -47,6 +48,9 @@ if TYPE_CHECKING:
 _MINUTE: Final = 60.0
 _HOUR: Final = 3600.0
 _DAY: Final = 86_400.0
+_FIRST_PAUSE_OF_APPLICATION: Final = 300.0
+_LONGEST_PAUSE_OF_APPLICATION: Final = 6 * 3600.0
+"""Seconds after which an application that got no token for itself asks again, first and at most."""
 _MIN_PAUSE: Final = 2.0
 _MIN_RENEWAL_PAUSE: Final = 15.0
 _RENEWALS_WITHIN: Final = 20.0
@@ -187,6 +191,15 @@ class DeviceWork:
     async def _renew(self, claim: Claim, device: Device) -> None:
         record = claim.record
         in_use = await run_sync(self._poll_period, device, record) > 0
+        if (refused := await obtain_if_missing(device, record)) is not None:
+            cause, least = refused.cause, pause_of_task()
+
+            def settle(rows: TaskRows) -> None:
+                pause = min(_FIRST_PAUSE_OF_APPLICATION * 2 ** rows.failures(record, "renew"), _LONGEST_PAUSE_OF_APPLICATION)
+                rows.settle(record, "renew", max(pause, least), cause=cause)
+
+            await claim.settle(settle)
+            return
         await refresh_when_due(device, record, in_use=in_use)
         seconds = await self._seconds_until_renewal(device, record)
         if seconds == math.inf:
@@ -241,6 +254,8 @@ class DeviceWork:
             return math.inf  # it is not configured
         if not isinstance(source, GrantSource):
             return math.inf
+        if await is_missing(device, record):
+            return 0.0
         in_use = await run_sync(self._poll_period, device, record) > 0
         return await source.seconds_until_refresh(in_use=in_use)
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mailslot.errors import InputError, MailError
+from mailslot.fleet.postgres.consents import Consents
 from mailslot.fleet.postgres.documents import PostgresDocuments
 from mailslot.fleet.postgres.key_registry import KeyRegistry
 from mailslot.fleet.postgres.keys import key_context, new_data_key
 from mailslot.fleet.postgres.leases import HeldLeases
+from mailslot.fleet.postgres.shared_secrets import TenantSecrets
 from mailslot.vault.vault import Vault
 
 if TYPE_CHECKING:
@@ -117,10 +119,13 @@ def _reencrypt(database: FleetDatabase, tenant: str, master: MasterKey, on_step:
     registry = KeyRegistry(database)
     failures: list[MailError] = []
     count = 0
-    for device in registry.devices(tenant):
+    for number, device in enumerate(registry.devices(tenant)):
         documents = _documents(database, device, master)
         try:
             count += Vault(documents, documents.keys).rotate()
+            if number == 0:
+                shared = TenantSecrets(documents, documents.keys, tenant)
+                count += Consents(database).reseal(device, shared)
         except MailError as error:
             if device not in registry.devices(tenant):
                 continue  # It was removed meanwhile.

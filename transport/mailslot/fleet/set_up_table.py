@@ -259,7 +259,8 @@ def _column(title: str) -> _Column:
     place, _, key = title.rpartition(".")
     if key in SECRETS:
         raise InputError(
-            "Passwords and secrets do not belong into a table: set them with mailslot set SLOT KEY=-.",
+            "Passwords and secrets do not belong into a table: set them with mailslot set SLOT KEY=-, or for a whole "
+            "tenant with mailslot fleet application.",
             stage="resolve",
         )
     if key == TENANT:

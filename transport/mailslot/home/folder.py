@@ -32,6 +32,7 @@ class FolderHome:
         self.folder: Final = folder
         self.documents: Final = FolderDocuments(folder)
         self.keys: Final = KeyRing(folder, credentials)
+        self.shared_secrets: Final = None
 
     @property
     def name(self) -> str:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from mailslot.oauth.location import Location
     from mailslot.vault.documents import Documents
     from mailslot.vault.keys import Keys
+    from mailslot.vault.vault import SharedSecrets
 
 
 class Home(Protocol):
@@ -39,6 +40,11 @@ class Home(Protocol):
     @property
     def keys(self) -> Keys:
         """The keys that secrets are encrypted with."""
+        ...
+
+    @property
+    def shared_secrets(self) -> SharedSecrets | None:
+        """The secrets that it shares with other devices; None if it shares none."""
         ...
 
     def has_spool(self) -> bool:

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any, Final, cast, get_args
 from mailslot.errors import InputError
 from mailslot.net.endpoint import Endpoint, Security
 from mailslot.oauth.endpoint_url import check_endpoint_url
-from mailslot.oauth.providers import ClientAuthentication, Endpoints, Limits, Provider, Quirks, Service
+from mailslot.oauth.providers import (
+    AdminConsent,
+    ClientAuthentication,
+    Endpoints,
+    Limits,
+    Provider,
+    Quirks,
+    Service,
+)
 from mailslot.oauth.resources import resources
 
 if TYPE_CHECKING:
@@ -136,6 +144,7 @@ def _provider(name: str, values: Mapping[str, Any]) -> Provider:
         smtp=_service(table.table("smtp")),
         pop=_service(table.table("pop")),
         imap=_service(table.table("imap")),
+        admin_consent=_admin_consent(table.table("admin_consent")),
         flows=table.texts("flows"),
         refused_flows=table.mapping("refused_flows"),
         tenant=table.optional_text("tenant"),
@@ -181,6 +190,25 @@ def _service(table: _Table) -> Service | None:
     return found
 
 
+def _admin_consent(table: _Table) -> AdminConsent | None:
+    if not table.given:
+        return None
+    found = AdminConsent(
+        address=table.text("address"),
+        parameters=table.mapping("parameters"),
+        opened_by=table.text("opened_by"),
+        separator=table.optional_text("separator") or " ",
+    )
+    table.end()
+    known = {"client_id": "", "scopes": "", "redirect_uri": "", "state": ""}
+    try:
+        for value in found.parameters.values():
+            value.format_map(known)
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"a parameter of admin_consent has an unknown placeholder: {error}") from None
+    return found
+
+
 def _server(text: str) -> Endpoint:
     address, _, security = text.partition(" ")
     host, _, port = address.rpartition(":")
@@ -219,7 +247,7 @@ def _quirks(table: _Table) -> Quirks:
 
 def _fact_names(values: Mapping[str, Any]) -> set[str]:
     """Return the names of all facts, each of which needs a source."""
-    groups = {"endpoints", "smtp", "pop", "imap", "limits", "quirks"}
+    groups = {"endpoints", "smtp", "pop", "imap", "limits", "quirks", "admin_consent"}
     inner = {f"{group}.{key}" for group in groups & set(values) for key in values[group]}
     return inner | (set(values) & {"flows", "refused_flows", "registration", "tenant"})
 
@@ -240,14 +268,19 @@ def _check(provider: Provider, facts: set[str]) -> None:
     for service in (provider.smtp, provider.pop, provider.imap):
         if service is not None and service.resource not in {None, *resources()}:
             raise ValueError(f"{provider.id}: there is no resource {service.resource} in resources.toml")
-    at_home = provider.at_tenant(None)
+    _check_addresses(provider.at_tenant(None))
+
+
+def _check_addresses(at_home: Provider) -> None:
     endpoints = at_home.endpoints
     for address in (endpoints.token, endpoints.authorization, endpoints.device_authorization, endpoints.revocation):
         if address is not None:
             check_endpoint_url(address, "endpoint")
     if endpoints.issuer is not None:
         check_endpoint_url(endpoints.issuer, "issuer", issuer=True)
-    for flow in provider.flows:
+    if at_home.admin_consent is not None:
+        check_endpoint_url(at_home.admin_consent.address, "admin_consent")
+    for flow in at_home.flows:
         if flow != "app":
             at_home.check_flow(flow)
 

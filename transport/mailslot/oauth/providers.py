@@ -119,6 +119,28 @@ class Quirks:
 
 
 @dataclass(frozen=True, slots=True)
+class AdminConsent:
+    """Where an administrator consents to an application for a whole organisation.
+
+    Attributes:
+        address: the page; it may contain ``{tenant}`` until `Provider.at_tenant`.
+        parameters: its query; ``{client_id}``, ``{scopes}``, ``{redirect_uri}`` and ``{state}`` are filled in.
+        opened_by: who may consent there, as it follows “by”.
+        separator: what stands between two scopes.
+    """
+
+    address: str
+    parameters: Mapping[str, str]
+    opened_by: str
+    separator: str = " "
+
+    @property
+    def answers(self) -> bool:
+        """Whether the page sends the browser back with an answer."""
+        return any("{redirect_uri}" in value for value in self.parameters.values())
+
+
+@dataclass(frozen=True, slots=True)
 class Provider:
     """A provider of tokens and mail services.
 
@@ -129,6 +151,7 @@ class Provider:
         smtp: its submission service; None if it has none.
         pop: its POP3 service; None if it has none.
         imap: its IMAP service; None if it has none.
+        admin_consent: where an administrator consents for a whole organisation; None if nobody can.
         flows: the names of the flows that it allows, in the order in which they are offered: the one with the most
             durable grants comes first.
         refused_flows: the other flows, each with the reason in one sentence.
@@ -146,6 +169,7 @@ class Provider:
     smtp: Service | None = None
     pop: Service | None = None
     imap: Service | None = None
+    admin_consent: AdminConsent | None = None
     flows: tuple[str, ...] = ()
     refused_flows: Mapping[str, str] = field(default_factory=dict[str, str])
     tenant: str | None = None
@@ -202,6 +226,9 @@ class Provider:
                 device_authorization=put(self.endpoints.device_authorization),
                 revocation=put(self.endpoints.revocation),
             ),
+            admin_consent=None
+            if self.admin_consent is None
+            else replace(self.admin_consent, address=self.admin_consent.address.replace("{tenant}", chosen)),
         )
 
     def check_flow(self, flow: str, *, signs_in: bool = True) -> None:

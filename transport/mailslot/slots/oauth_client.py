@@ -10,6 +10,7 @@ from mailslot.slots.connection_profile import NotConfiguredError
 from mailslot.slots.effective_settings import mail_service
 from mailslot.slots.flows import APP_FLOWS, provider_of
 from mailslot.slots.settings import protocol_of
+from mailslot.slots.shared_application import shared_application
 from mailslot.wire.secret import Secret
 
 if TYPE_CHECKING:
@@ -50,8 +51,9 @@ def client_for_flow(
     """
     if flow is None:
         return client_for_record(vault, record, settings)
-    provider_of(settings).at_tenant(settings.tenant).check_flow(flow, signs_in=signs_in)
-    return client_for_record(vault, record, settings, app=flow in APP_FLOWS, registered=flow != "service_account")
+    client = client_for_record(vault, record, settings, app=flow in APP_FLOWS, registered=flow != "service_account")
+    client.provider.check_flow(flow, signs_in=signs_in)
+    return client
 
 
 def client_for_record(
@@ -70,6 +72,9 @@ def client_for_record(
         InputError: as for `client_for_flow`.
         MailError: as for `client_for_flow`.
     """
+    shared = shared_application(vault, settings)
+    if shared is not None:
+        settings = shared.applied(settings)
     provider = provider_of(settings).at_tenant(settings.tenant)
     if settings.account is None:
         raise NotConfiguredError(
@@ -78,7 +83,8 @@ def client_for_record(
     if settings.client_id is None and registered:
         raise ApplicationMissingError(provider)
     service = mail_service(settings, protocol_of(record, settings))
-    secret, certificate = _client_credential(vault.read(record, "client_secret"))
+    own = vault.read(record, "client_secret")
+    secret, certificate = client_credential(shared.client_secret if own is None and shared is not None else own)
     return OAuthClient(
         provider=provider,
         client_id=settings.client_id or "",
@@ -92,7 +98,7 @@ def client_for_record(
     )
 
 
-def _client_credential(stored: Secret | None) -> tuple[Secret | None, ClientCertificate | None]:
+def client_credential(stored: Secret | None) -> tuple[Secret | None, ClientCertificate | None]:
     """Return the client secret, or the client certificate with its key if the stored secret is in PEM."""
     text = "" if stored is None else stored.reveal()
     blocks = {name: block for block, name in _PEM.findall(text)}

@@ -71,7 +71,7 @@ class Records:
         """
         self.place: Final = FolderHome(home, credentials) if isinstance(home, Path) else home
         self.settings = SettingsFile(self.place)
-        self.vault = Vault(self.place.documents, self.place.keys)
+        self.vault = Vault(self.place.documents, self.place.keys, self.place.shared_secrets)
         self.tokens = RecordTokens(self.place, self.vault)
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from mailslot.errors import InputError
 from mailslot.vault.errors import VaultError, reading, unreadable_error, writing
@@ -30,6 +30,18 @@ _SUFFIX: Final = ".json"
 _MAX_RECORD_SIZE: Final = 1024 * 1024
 
 
+class SharedSecrets(Protocol):
+    """Secrets that several devices share. Every method blocks."""
+
+    def read(self, name: str) -> Secret | None:
+        """Return a secret; None if there is none.
+
+        Raises:
+            VaultError: `token_store_unreadable`.
+        """
+        ...
+
+
 class Vault:
     """The secrets of one device.
 
@@ -45,9 +57,14 @@ class Vault:
     Args:
         documents: where they are kept.
         keys: the keys.
+        shared: what this device shares with others; None if nothing.
+
+    Attributes:
+        shared: the same.
     """
 
-    def __init__(self, documents: Documents, keys: Keys) -> None:
+    def __init__(self, documents: Documents, keys: Keys, shared: SharedSecrets | None = None) -> None:
+        self.shared: Final = shared
         self._documents = documents
         self._keys = keys
 

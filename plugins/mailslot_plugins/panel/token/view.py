@@ -13,6 +13,7 @@ from mailslot.oauth.token_errors import flows_blocked_by
 from mailslot.slots.effective_settings import mail_service
 from mailslot.slots.flows import provider_of
 from mailslot.slots.settings import protocol_of
+from mailslot.slots.shared_application import shared_application
 from mailslot_plugins.panel.background import tasks_of
 from mailslot_plugins.panel.connection_test.page import test_context
 from mailslot_plugins.panel.render import device_of
@@ -98,6 +99,11 @@ def sign_in_options(
         return SignInOptions(obstacle="not_oauth")
     if settings.token_source is not None:
         return SignInOptions((SOURCE,))
+    shared = None
+    with suppress(MailError):
+        shared = shared_application(records.vault, settings)
+    if shared is not None:
+        settings = shared.applied(settings)
     try:
         provider = provider_of(settings)
     except MailError:
@@ -113,7 +119,8 @@ def sign_in_options(
     with suppress(MailError):
         service = mail_service(settings, protocol_of(record, settings))
         scopes = scopes or (provider.scopes(service) if service else ())
-    methods = sign_in_methods(provider, settings, url, confidential=secret_is_set, blocked=blocked)
+    confidential = secret_is_set or (shared is not None and shared.client_secret is not None)
+    methods = sign_in_methods(provider, settings, url, confidential=confidential, blocked=blocked)
     obstacle: Obstacle = "" if settings.account else "no_account"
     if settings.client_id is None and not obstacle:
         # A service account's key contains its id.

@@ -14,6 +14,7 @@ from mailslot.fleet.postgres.leases import HeldLeases
 from mailslot.fleet.postgres.local_messages import LocalMessages
 from mailslot.fleet.postgres.rows import DeviceRows
 from mailslot.fleet.postgres.schema import MIGRATIONS, SCHEMA, version_of
+from mailslot.fleet.postgres.shared_secrets import TenantSecrets
 from mailslot.fleet.postgres.storage import PostgresStorage
 from mailslot.oauth.location import Location
 
@@ -105,6 +106,7 @@ class PostgresHome:
         self.kept: Final = None if messages is None else KeptConfiguration()
         self.documents: Final = PostgresDocuments(database, device, self.leases, master, self.kept)
         self.keys: Final = self.documents.keys
+        self.shared_secrets: Final = TenantSecrets(self.documents, self.keys, device.tenant_name)
         self._database = database
         self._address = address
         self._messages = messages

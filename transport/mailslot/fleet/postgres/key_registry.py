@@ -83,7 +83,7 @@ class KeyRegistry:
             return added.rowcount == 1
 
     def drop_old(self, tenant: str) -> int:
-        """Drop all keys of a tenant but the newest, unless a document has a seal with one; return how many."""
+        """Drop all keys of a tenant but the newest, unless something needs one yet; return how many."""
         with self._transaction() as connection:
             number = _lock(connection, tenant)
             newest = connection.execute(
@@ -92,7 +92,8 @@ class KeyRegistry:
             assert newest is not None  # noqa: S101 - a tenant has a key as long as it is there
             dropped = connection.execute(
                 "DELETE FROM data_keys WHERE tenant = %(tenant)s AND id <> %(newest)s AND NOT EXISTS "
-                "(SELECT FROM seals WHERE seals.tenant = %(tenant)s AND key <> %(newest)s)",
+                "(SELECT FROM seals WHERE seals.tenant = %(tenant)s AND key <> %(newest)s) AND NOT EXISTS "
+                "(SELECT FROM shared_secrets WHERE shared_secrets.tenant = %(tenant)s AND key <> %(newest)s)",
                 {"tenant": number, "newest": newest["id"]},
             )
             return dropped.rowcount

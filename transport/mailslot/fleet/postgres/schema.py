@@ -349,6 +349,75 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             ON CONFLICT (device, record, kind) DO UPDATE SET due_at = least(known.due_at, excluded.due_at),
             wake_at = least(known.wake_at, excluded.wake_at)""",
     ),
+    (
+        # The https address of the pages where owners of mailboxes sign in; links begin with it.
+        "ALTER TABLE schema_version ADD COLUMN consent_address text",
+        # What all devices of a tenant share, encrypted by its data key, such as the secret of its application. A key
+        # that is needed here cannot be dropped.
+        """CREATE TABLE shared_secrets (
+            tenant bigint NOT NULL REFERENCES tenants ON DELETE CASCADE,
+            name text NOT NULL,
+            key text NOT NULL,
+            octets bytea NOT NULL,
+            written_at timestamptz NOT NULL DEFAULT now(),
+            PRIMARY KEY (tenant, name),
+            FOREIGN KEY (tenant, key) REFERENCES data_keys (tenant, id)
+        )""",
+        # The consent of an administrator, by provider: what was asked for last, and the answer.
+        """CREATE TABLE admin_consents (
+            tenant bigint NOT NULL REFERENCES tenants ON DELETE CASCADE,
+            provider text NOT NULL,
+            state bytea NOT NULL UNIQUE,
+            asked_at timestamptz NOT NULL DEFAULT now(),
+            answered_at timestamptz,
+            granted boolean,
+            directory text,
+            cause text,
+            sentence text NOT NULL DEFAULT '',
+            PRIMARY KEY (tenant, provider)
+        )""",
+        # Only digests of the secrets in links, states and cookies are here.
+        f"""CREATE TABLE sign_in_links (
+            {_OF_DEVICE},
+            id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            digest bytea NOT NULL UNIQUE,
+            records text[] NOT NULL,
+            account text NOT NULL,
+            made_at timestamptz NOT NULL DEFAULT now(),
+            expires_at timestamptz NOT NULL,
+            withdrawn boolean NOT NULL DEFAULT false,
+            used_at timestamptz,
+            granted text NOT NULL DEFAULT '{{}}',
+            cause text,
+            sentence text NOT NULL DEFAULT '',
+            signed_in text
+        )""",
+        "CREATE INDEX sign_in_links_by_device ON sign_in_links (device)",
+        f"""CREATE TABLE sign_in_attempts (
+            {_OF_DEVICE},
+            state bytea PRIMARY KEY,
+            link bigint NOT NULL REFERENCES sign_in_links ON DELETE CASCADE,
+            browser bytea NOT NULL,
+            record text NOT NULL,
+            sealed bytea NOT NULL,
+            until timestamptz NOT NULL
+        )""",
+        "CREATE INDEX sign_in_attempts_by_device ON sign_in_attempts (device)",
+        "CREATE INDEX sign_in_attempts_by_link ON sign_in_attempts (link)",
+        # Whoever has the secret of a link or a sign-in may learn whose it is, like `find_device`.
+        """CREATE FUNCTION find_sign_in_link(of_digest bytea, OUT tenant bigint, OUT tenant_name text,
+            OUT device bigint, OUT device_name text)
+            RETURNS SETOF record LANGUAGE sql STABLE SECURITY DEFINER SET search_path = mailslot, pg_temp AS
+            'SELECT tenants.id, tenants.name, devices.id, devices.name FROM sign_in_links AS found
+             JOIN devices ON devices.id = found.device JOIN tenants ON tenants.id = devices.tenant
+             WHERE found.digest = of_digest'""",
+        """CREATE FUNCTION find_sign_in_attempt(of_state bytea, OUT tenant bigint, OUT tenant_name text,
+            OUT device bigint, OUT device_name text)
+            RETURNS SETOF record LANGUAGE sql STABLE SECURITY DEFINER SET search_path = mailslot, pg_temp AS
+            'SELECT tenants.id, tenants.name, devices.id, devices.name FROM sign_in_attempts AS found
+             JOIN devices ON devices.id = found.device JOIN tenants ON tenants.id = devices.tenant
+             WHERE found.state = of_state'""",
+    ),
 )
 
 _TENANT: Final = (
@@ -360,7 +429,7 @@ _TENANT: Final = (
 _TENANT_COLUMNS: Final = {"tenants": "id"}
 """The column with the tenant in the tables where it is not ``tenant``."""
 
-_READ_ONLY: Final = frozenset({"tenants", "devices", "data_keys", "database_users"})
+_READ_ONLY: Final = frozenset({"tenants", "devices", "data_keys", "database_users", "shared_secrets", "admin_consents"})
 """The tables that a device's work may read and not write."""
 
 _ALL_TENANTS: Final = {

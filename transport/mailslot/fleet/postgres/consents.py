@@ -1,0 +1,184 @@
+"""What is stored of consents: the tenants' applications, administrators' answers, and the address of the pages."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mailslot.errors import InputError
+from mailslot.fleet.postgres.key_registry import owner_transaction
+
+if TYPE_CHECKING:
+    from mailslot.fleet.postgres.database import DeviceId, FleetDatabase, Rows
+    from mailslot.fleet.postgres.shared_secrets import SealedSecret, TenantSecrets
+    from mailslot.oauth.admin_consent import AdminConsentAnswer
+
+# Tokens that applications get for themselves may come now.
+_PLAN_ALL = "SELECT hasten(tenant, id, '', 'plan', now()) FROM devices WHERE tenant = %s"
+_RENEW_ALL = (
+    "UPDATE tasks SET due_at = least(due_at, now()), wake_at = least(wake_at, now()) "
+    "WHERE tenant = %s AND kind = 'renew' AND failures > 0"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredConsent:
+    """What is known of the consent of a tenant's administrator at a provider.
+
+    Attributes:
+        tenant: the name of the tenant.
+        provider: the id of the provider.
+        asked_at: when the address was made last, in seconds since 1970.
+        answered_at: when the answer came; None if none has come to this address.
+        granted: whether there is consent; None without an answer.
+        directory: the provider's id of the organisation; None if unknown.
+        cause: why there is none; None if there is, or no answer.
+        sentence: the same, in a sentence.
+    """
+
+    tenant: str
+    provider: str
+    asked_at: float
+    answered_at: float | None
+    granted: bool | None
+    directory: str | None
+    cause: str | None
+    sentence: str
+
+
+class Consents:
+    """What is stored, as the owner of the tables. Every method blocks, and may raise `InputError`.
+
+    Args:
+        database: the database.
+    """
+
+    def __init__(self, database: FleetDatabase) -> None:
+        self._database = database
+
+    def address(self) -> str | None:
+        """Return the https address at which the pages for owners and administrators are; None if it is not set."""
+        with owner_transaction(self._database) as connection:
+            row = connection.execute("SELECT consent_address FROM schema_version").fetchone()
+        return None if row is None else row["consent_address"]
+
+    def set_address(self, address: str) -> None:
+        """Set the address of the pages."""
+        with owner_transaction(self._database) as connection:
+            connection.execute("UPDATE schema_version SET consent_address = %s", (address,))
+
+    def devices(self, tenant: str) -> list[str]:
+        """Return the names of the devices of a tenant."""
+        query = (
+            "SELECT devices.name FROM devices JOIN tenants ON tenants.id = devices.tenant WHERE tenants.name = %s "
+            "ORDER BY devices.name"
+        )
+        with owner_transaction(self._database) as connection:
+            return [row["name"] for row in connection.execute(query, (tenant,))]
+
+    def share(self, tenant: str, name: str, sealed: SealedSecret | None) -> None:
+        """Store what the devices of a tenant share (`mailslot.fleet.postgres.shared_secrets`); None removes it."""
+        with owner_transaction(self._database) as connection:
+            number = _number(connection, tenant)
+            connection.execute("DELETE FROM shared_secrets WHERE tenant = %s AND name = %s", (number, name))
+            if sealed is not None:
+                connection.execute(
+                    "INSERT INTO shared_secrets (tenant, name, key, octets) VALUES (%s, %s, %s, %s)",
+                    (number, name, *sealed),
+                )
+            connection.execute(_PLAN_ALL, (number,))
+
+    def reseal(self, device: DeviceId, secrets: TenantSecrets) -> int:
+        """Encrypt what the devices of a tenant share with its newest data key; return how much had another one.
+
+        Args:
+            device: one of these devices.
+            secrets: what it shares with the others.
+
+        Raises:
+            MailError: it cannot be read or written; what was done so far stays.
+        """
+        count = 0
+        for name in self.shared(device.tenant_name):
+            value = secrets.read(name)
+            if value is None:
+                continue
+            sealed = secrets.sealed(name, value)
+            with owner_transaction(self._database) as connection:
+                # Whoever sets it meanwhile encrypts it with the newest key.
+                changed = connection.execute(
+                    "UPDATE shared_secrets SET key = %(key)s, octets = %(octets)s WHERE tenant = %(tenant)s "
+                    "AND name = %(name)s AND key <> %(key)s",
+                    {"tenant": device.tenant, "name": name, "key": sealed.key, "octets": sealed.octets},
+                )
+                count += changed.rowcount
+        return count
+
+    def shared(self, tenant: str) -> list[str]:
+        """Return the names of what the devices of a tenant share."""
+        with owner_transaction(self._database) as connection:
+            number = _number(connection, tenant)
+            query = "SELECT name FROM shared_secrets WHERE tenant = %s ORDER BY name"
+            return [row["name"] for row in connection.execute(query, (number,))]
+
+    def ask(self, tenant: str, provider: str, state: str) -> None:
+        """Note that an administrator is asked for consent; an address that was made before has no effect any more."""
+        with owner_transaction(self._database) as connection:
+            connection.execute(
+                "INSERT INTO admin_consents (tenant, provider, state) VALUES (%(tenant)s, %(provider)s, %(state)s) "
+                "ON CONFLICT (tenant, provider) DO UPDATE SET state = excluded.state, asked_at = now(), "
+                "answered_at = NULL, granted = NULL, directory = NULL, cause = NULL, sentence = ''",
+                {"tenant": _number(connection, tenant), "provider": provider, "state": _digest(state)},
+            )
+
+    def note_answer(self, answer: AdminConsentAnswer) -> StoredConsent | None:
+        """Store an administrator's answer; return what is known now, or None if nobody has asked with this state."""
+        error = answer.error
+        with owner_transaction(self._database) as connection:
+            row = connection.execute(
+                "UPDATE admin_consents SET answered_at = now(), granted = %s, directory = %s, cause = %s, "
+                "sentence = %s WHERE state = %s RETURNING tenant, provider",
+                (
+                    error is None,
+                    answer.tenant,
+                    None if error is None else error.cause,
+                    "" if error is None else str(error),
+                    _digest(answer.state),
+                ),
+            ).fetchone()
+            if row is None:
+                return None
+            if error is None:
+                connection.execute(_RENEW_ALL, (row["tenant"],))
+            return _find(connection, row["tenant"], row["provider"])
+
+    def find(self, tenant: str, provider: str) -> StoredConsent | None:
+        """Return what is known of a consent; None if nobody was asked."""
+        with owner_transaction(self._database) as connection:
+            return _find(connection, _number(connection, tenant), provider)
+
+
+def _find(connection: Rows, tenant: int, provider: str) -> StoredConsent | None:
+    query = (
+        "SELECT tenants.name AS tenant, provider, extract(epoch FROM asked_at)::double precision AS asked_at, "
+        "extract(epoch FROM answered_at)::double precision AS answered_at, granted, directory, cause, sentence "
+        "FROM admin_consents JOIN tenants ON tenants.id = tenant WHERE tenant = %s AND provider = %s"
+    )
+    row = connection.execute(query, (tenant, provider)).fetchone()
+    return None if row is None else StoredConsent(**row)
+
+
+def _number(connection: Rows, tenant: str) -> int:
+    row = connection.execute("SELECT id FROM tenants WHERE name = %s", (tenant,)).fetchone()
+    if row is None:
+        raise InputError(
+            f"There is no tenant {tenant}: add its first device by mailslot fleet add {tenant}/DEVICE.",
+            stage="resolve",
+        )
+    return int(row["id"])
+
+
+def _digest(state: str) -> bytes:
+    """Return the digest of a random state; it needs no salt."""
+    return hashlib.sha256(state.encode("utf-8", "replace")).digest()
