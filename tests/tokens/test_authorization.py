@@ -41,6 +41,23 @@ def asked(attempt: AuthorizationAttempt) -> dict[str, str]:
     return {name: value for name, [value] in parse_qs(urlsplit(attempt.url).query, strict_parsing=True).items()}
 
 
+@pytest.mark.parametrize(
+    ("provider", "prompt"),
+    [
+        (CLIENT.provider, "login consent"),
+        (preset("microsoft365").at_tenant(None), "select_account"),
+        (preset("google"), "select_account consent"),
+        (preset("fastmail"), "select_account"),
+    ],
+)
+def test_another_user_than_the_one_who_is_signed_in(provider: Provider, prompt: str) -> None:
+    attempt = AuthorizationAttempt(replace(CLIENT, provider=provider), HERE, another_user=True)
+    assert asked(attempt)["prompt"] == prompt
+    # Another process goes on with the same request.
+    again = AuthorizationAttempt(replace(CLIENT, provider=provider), HERE, attempt.values, another_user=True)
+    assert again.url == attempt.url
+
+
 def test_the_authorization_url() -> None:
     attempt = AuthorizationAttempt(CLIENT, HERE)
     assert attempt.url.startswith(f"{ISSUER}/authorize?keep=this&")

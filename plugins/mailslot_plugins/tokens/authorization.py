@@ -54,15 +54,24 @@ class AuthorizationAttempt:
         client: the client, with its provider's endpoints.
         redirect_uri: the address to which the browser is redirected with the response.
         values: its state, verifier and nonce; None for new ones.
+        another_user: whether the provider must not use the session of whoever is signed in there.
 
     Attributes:
         redirect_uri: the redirect URI.
+        values: its state, verifier and nonce.
 
     Raises:
         InputError: the provider has no authorization endpoint.
     """
 
-    def __init__(self, client: OAuthClient, redirect_uri: str, values: AttemptSecrets | None = None) -> None:
+    def __init__(
+        self,
+        client: OAuthClient,
+        redirect_uri: str,
+        values: AttemptSecrets | None = None,
+        *,
+        another_user: bool = False,
+    ) -> None:
         if client.provider.endpoints.authorization is None:
             raise InputError(
                 f"{client.provider.name} has no authorization endpoint, so nobody can sign in there with a browser.",
@@ -72,9 +81,10 @@ class AuthorizationAttempt:
         self.redirect_uri = redirect_uri
         self._client = client
         self._endpoint = client.provider.endpoints.authorization
-        values = values or AttemptSecrets.random()
-        self._state, self._verifier = values.state, values.verifier
-        self._nonce = values.nonce if "openid" in client.scopes else None
+        self._another_user = another_user
+        self.values = values or AttemptSecrets.random()
+        self._state, self._verifier = self.values.state, self.values.verifier
+        self._nonce = self.values.nonce if "openid" in client.scopes else None
 
     @property
     def url(self) -> str:
@@ -87,6 +97,10 @@ class AuthorizationAttempt:
                 "consent"  # OpenID Connect Core section 11; presets contain what their providers need
             )
         parameters |= self._client.provider.quirks.authorization_parameters
+        if self._another_user:
+            # OpenID Connect Core section 3.1.2.1; Google and Microsoft show a choice of accounts.
+            wanted = "login" if self._client.provider.id == "custom" else "select_account"
+            parameters["prompt"] = " ".join(dict.fromkeys([wanted, *parameters.get("prompt", "").split()]))
         return authorization_url(
             self._endpoint,
             self._client.client_id,

@@ -10,6 +10,7 @@
 //   certified                   the same for carol, proved by the key whose public half CERTIFIED is, a JWK
 //   panel                       an installed application without a secret: code with PKCE, device code
 //   fleet                       a web application with a secret, for the staff of a fleet
+//   central                     a web application with a secret, for the pages of a fleet
 //   dovecot                     whoever introspects
 //
 // What a token looks like is told by the resource indicator (RFC 8707):
@@ -90,6 +91,14 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
       response_types: ['code'],
       redirect_uris: ['https://printer.example.test/signed-in'],
       token_endpoint_auth_method: 'none',
+    },
+    {
+      client_id: 'central',
+      client_secret: 'central-secret',
+      application_type: 'web',
+      grant_types: ['authorization_code', 'refresh_token'],
+      response_types: ['code'],
+      redirect_uris: ['https://mail-setup.example.test/consent/callback'],
     },
     {
       client_id: 'dovecot',

@@ -14,6 +14,7 @@ from mailslot.cli import fleet_keys
 from mailslot.cli.console import confirm, make_console, print_error, print_json
 from mailslot.cli.fleet_consent import application, consent
 from mailslot.cli.fleet_database import DATABASE, open_fleet
+from mailslot.cli.fleet_links import link, links, sign_in, unlink
 from mailslot.cli.fleet_set_up import set_up, table
 from mailslot.cli.home import fleet_places
 from mailslot.cli.listing import print_listing
@@ -359,6 +360,10 @@ app.command("set-up")(set_up)
 app.command("table")(table)
 app.command("application")(application)
 app.command("consent")(consent)
+app.command("link")(link)
+app.command("links")(links)
+app.command("unlink")(unlink)
+app.command("sign-in")(sign_in)
 
 
 def _registry(context: typer.Context, database: FleetDatabase | None = None) -> Registry:

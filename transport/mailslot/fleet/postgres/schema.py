@@ -438,8 +438,10 @@ _ALL_TENANTS: Final = {
     "leases": ("SELECT",),
     "tasks": ("SELECT", "UPDATE"),
     "servers": ("SELECT", "INSERT", "UPDATE", "DELETE"),
+    "admin_consents": ("SELECT", "UPDATE"),
 }
-"""What a worker may do with the rows of all tenants, to find what is due and which servers are down."""
+"""What a worker may do with the rows of all tenants, to find what is due and which servers are down, and to store an
+administrator's answer."""
 
 
 def migrate(connection: Connection[dict[str, Any]]) -> int:

@@ -1,0 +1,37 @@
+"""What the pages need of the fleet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mailslot.fleet.postgres.consents import Consents
+from mailslot.fleet.postgres.sign_in_links import SignInLinks
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from mailslot.fleet.homes import FleetHomes
+
+
+class ConsentFleet:
+    """The fleet, as ``app.state.consent``.
+
+    Args:
+        homes: the homes of its devices.
+
+    Attributes:
+        homes: the same.
+        links: the links.
+        consents: what is stored of consents.
+    """
+
+    def __init__(self, homes: FleetHomes) -> None:
+        self.homes: Final = homes
+        self.links: Final = SignInLinks(homes.database)
+        self.consents: Final = Consents(homes.database)
+
+
+def fleet_of(request: Request) -> ConsentFleet:
+    """Return the fleet of a request."""
+    fleet: ConsentFleet = request.app.state.consent
+    return fleet

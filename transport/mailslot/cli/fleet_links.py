@@ -1,0 +1,268 @@
+"""``mailslot fleet link``, ``links``, ``unlink`` and ``sign-in``."""
+
+from __future__ import annotations
+
+import signal
+import ssl
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+from rich.markup import escape
+
+from mailslot.cli.console import make_console, print_error, print_json
+from mailslot.cli.fleet_database import fleet_homes
+from mailslot.cli.listing import print_listing
+from mailslot.errors import InputError
+from mailslot.fleet.address import check_name, parse_device
+from mailslot.slots.keys import url
+from mailslot.timestamps import iso
+
+if TYPE_CHECKING:
+    import socket
+
+    from mailslot.fleet.homes import FleetHomes
+    from mailslot.fleet.links import MadeLink
+    from mailslot.fleet.postgres.sign_in_links import SignInLink
+
+LINK_HOURS: Final = 72
+"""For how many hours a link can be used, unless something else is said: over a weekend."""
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def link(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="TENANT[/DEVICE]", help="A device, or all of a tenant.")],
+    slots: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SLOT]…", help="Slots; else all whose token is missing or does not work."),
+    ] = None,
+    *,
+    user: Annotated[
+        str | None, typer.Option(help="Who has to sign in, if not the account itself, as for a shared mailbox.")
+    ] = None,
+    hours: Annotated[int, typer.Option(min=1, max=720, help="For how many hours the link can be used.")] = LINK_HOURS,
+    as_json: Json = False,
+) -> None:
+    """Make links by which the owners of mailboxes sign in for devices; each is printed once.
+
+    A link can be used once, by the owner of the mailbox only. Send it by any way: whoever else opens it sees the
+    names of the device and the mailbox.
+
+    Examples:
+        mailslot fleet link acme/copier
+        mailslot fleet link acme/copier network.smtp fax.pop --hours 24
+        mailslot fleet link acme --json
+    """
+    tenant, slash, device = name.partition("/")
+    if slash:
+        parse_device(name)
+    homes = fleet_homes(context)
+    from mailslot.fleet.links import make_links  # noqa: PLC0415 - cryptography is slow
+    from mailslot.fleet.postgres.consents import Consents  # noqa: PLC0415 - it needs the extra
+    from mailslot.fleet.postgres.sign_in_links import SignInLinks  # noqa: PLC0415 - as above
+
+    consents, stored = Consents(homes.database), SignInLinks(homes.database)
+    base = consents.address()
+    if base is None:
+        raise InputError(
+            "It is not known at which address the pages are: serve them first, by mailslot fleet sign-in --address "
+            "https://HOST",
+            stage="resolve",
+        )
+    made: list[MadeLink] = []
+    faults: list[str] = []
+    for each in [device] if slash else consents.devices(check_name(tenant)):
+        home = homes.named(tenant, each)
+        try:
+            made += make_links(stored, home, slots or (), user, base=base, now=time.time(), hours=hours)
+        except InputError as error:
+            if slash:
+                raise
+            faults.append(f"{tenant}/{each}: {error}")
+    _print_links(made, faults, as_json=as_json)
+
+
+def _print_links(made: list[MadeLink], faults: list[str], *, as_json: bool) -> None:
+    if as_json:
+        print_json([asdict(each) for each in made])
+    elif not made and not faults:
+        make_console().print("Nothing is missing: name a slot to have somebody sign in again.", highlight=False)
+    else:
+        console = make_console(soft_wrap=True)
+        for each in made:
+            console.print(f"{each.device} ({each.account}):\n  {each.address}", highlight=False, markup=False)
+    for fault in faults:
+        print_error(fault)
+
+
+def links(
+    context: typer.Context,
+    *,
+    tenant: Annotated[str | None, typer.Option("--tenant", help="Only links for this tenant's devices.")] = None,
+    state: Annotated[
+        str | None, typer.Option("--state", help="Only links that are open, used, expired or withdrawn.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List the links for owners of mailboxes, and what has become of them.
+
+    Examples:
+        mailslot fleet links
+        mailslot fleet links --tenant acme --state open
+    """
+    homes = fleet_homes(context)
+    from mailslot.fleet.postgres.sign_in_links import SignInLinks  # noqa: PLC0415 - it needs the extra
+
+    found = [
+        each
+        for each in SignInLinks(homes.database).all(None if tenant is None else check_name(tenant))
+        if state is None or each[2].state == state
+    ]
+    if as_json:
+        print_json([_document(*each) for each in found])
+        return
+    cells = [
+        [
+            str(each.id),
+            f"{of_tenant}/{device}",
+            escape(each.account),
+            each.state,
+            iso(each.expires_at),
+            escape(each.sentence),
+        ]
+        for of_tenant, device, each in found
+    ]
+    headings = ("Link", "Device", "Account", "State", "Expires", "Last failure")
+    print_listing(make_console(), headings, cells, wrapped={"Device", "Account", "Last failure"})
+
+
+def unlink(context: typer.Context, number: Annotated[int, typer.Argument(metavar="LINK", min=1)]) -> None:
+    """Withdraw a link that was not used yet.
+
+    Examples:
+        mailslot fleet unlink 17
+    """
+    homes = fleet_homes(context)
+    from mailslot.fleet.postgres.sign_in_links import SignInLinks  # noqa: PLC0415 - it needs the extra
+
+    if not SignInLinks(homes.database).withdraw(number):
+        raise InputError(f"There is no link {number} that could still be used.", stage="resolve")
+    make_console().print(f"The link {number} cannot be used any more.", highlight=False)
+
+
+def sign_in(
+    context: typer.Context,
+    *,
+    address: Annotated[
+        str | None, typer.Option("--address", metavar="URL", help="The https address of the pages; it is remembered.")
+    ] = None,
+    listen: Annotated[str, typer.Option("--listen", metavar="HOST:PORT", help="Where to listen.")] = "127.0.0.1:8090",
+    certificate: Annotated[
+        Path | None, typer.Option(help="A certificate with its chain, PEM; without one, a proxy has to do TLS.")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(help="The certificate's private key, PEM.")] = None,
+) -> None:
+    """Serve the pages where owners of mailboxes sign in, until stopped; any number of processes may do so.
+
+    Register ADDRESS/consent/callback, and ADDRESS/consent/admin for administrators, as redirect URIs of the
+    application.
+
+    Examples:
+        mailslot fleet sign-in --address https://mail-setup.example.com
+        mailslot fleet sign-in --listen 0.0.0.0:443 --certificate chain.pem --key key.pem
+    """
+    from mailslot.cli.serving import listener  # noqa: PLC0415 - most commands do not serve
+
+    homes = fleet_homes(context, 16)
+    from mailslot.fleet.postgres.consents import Consents  # noqa: PLC0415 - it needs the extra
+
+    consents = Consents(homes.database)
+    if address is not None:
+        consents.set_address(_base(address))
+    base = consents.address()
+    if base is None:
+        raise typer.BadParameter("say at which address the pages are", param_hint="--address")
+    tls = _tls(certificate, key)
+    host = listen.rpartition(":")[0].strip("[]") or "127.0.0.1"
+    if tls is None and host not in {"localhost", "127.0.0.1", "::1"}:
+        raise typer.BadParameter(
+            f"without a certificate, listen on a loopback address, behind a proxy that does TLS, and not on {host}",
+            param_hint="--listen",
+        )
+    _serve(homes, base, listener(listen), tls)
+
+
+def _serve(homes: FleetHomes, base: str, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
+    import anyio  # noqa: PLC0415 - most commands do not serve
+
+    from mailslot.cli.serving import exit_after_timeout  # noqa: PLC0415 - as above
+    from mailslot.fleet.pages import PAGES  # noqa: PLC0415 - as above
+    from mailslot.service.log import set_up_logging  # noqa: PLC0415 - as above
+
+    written = set_up_logging(sys.stderr, plain=sys.stderr.isatty())
+    serve = PAGES.find("sign-in")
+
+    async def run() -> None:
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async with anyio.create_task_group() as group:
+                group.start_soon(serve, homes, base, listener, tls)
+                print_error(
+                    f"The pages are at {base}, and served at {listener.getsockname()[0]}:{listener.getsockname()[1]}."
+                )
+                async for _ in signals:
+                    break
+                exit_after_timeout()
+                group.cancel_scope.cancel()
+
+    try:
+        anyio.run(run)
+    finally:
+        homes.database.close()
+        written.flush()
+
+
+def _base(address: str) -> str:
+    try:
+        return str(url(address)).rstrip("/")
+    except ValueError:
+        raise typer.BadParameter(f"{address!r} is no https address", param_hint="--address") from None
+
+
+def _tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise typer.BadParameter("a certificate and its key go together", param_hint="--certificate")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        raise InputError(
+            f"The certificate {certificate} cannot be used: {error.strerror or error}.", stage="tls", detail=str(error)
+        ) from error
+    return context
+
+
+def _document(tenant: str, device: str, each: SignInLink) -> dict[str, Any]:
+    return {
+        "id": each.id,
+        "tenant": tenant,
+        "device": device,
+        "records": [*each.records],
+        "account": each.account,
+        "state": each.state,
+        "made_at": iso(each.made_at),
+        "expires_at": iso(each.expires_at),
+        "granted": {
+            record: {"account": found.account, "scopes": [*found.scopes]} for record, found in each.granted.items()
+        },
+        "cause": each.cause,
+        "sentence": each.sentence,
+    }

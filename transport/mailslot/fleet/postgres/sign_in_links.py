@@ -1,0 +1,290 @@
+"""Links by which the owner of a mailbox signs in for a device, and the sign-ins that have begun, in the database.
+
+So any process can go on with a sign-in that another has begun, and a restart loses none. The secrets in links, in
+states and in browsers' cookies are stored as digests only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from mailslot.errors import TokenError
+from mailslot.fleet.postgres.database import DeviceId
+from mailslot.fleet.postgres.errors import as_input_error
+from mailslot.fleet.postgres.rows import DeviceRows
+from mailslot.fleet.postgres.schema import SCHEMA
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mailslot.fleet.postgres.database import FleetDatabase
+
+_OCTETS: Final = 32
+_MAX_ATTEMPTS: Final = 20
+"""Sign-ins by one link that may be under way; beginning another one ends the oldest."""
+
+_KEPT_DAYS: Final = 90
+"""Days after which a link that has expired is forgotten."""
+
+_COLUMNS: Final = (
+    "id, records, account, granted, cause, sentence, signed_in, withdrawn, used_at IS NOT NULL AS used, "
+    "expires_at <= now() AS expired, extract(epoch FROM made_at)::double precision AS made_at, "
+    "extract(epoch FROM expires_at)::double precision AS expires_at"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """What was granted for a record by a link.
+
+    Attributes:
+        account: the user who signed in.
+        scopes: the granted scopes.
+    """
+
+    account: str
+    scopes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SignInLink:
+    """A link.
+
+    Attributes:
+        id: its number.
+        records: the records that get a token by it, in this order.
+        account: the user who has to sign in.
+        made_at: when it was made, in seconds since 1970.
+        expires_at: when it expires, in seconds since 1970.
+        expired: whether it has expired.
+        withdrawn: whether somebody has withdrawn it.
+        granted: what was granted so far, by record.
+        cause: why the last sign-in failed; None if none has since the last success.
+        sentence: the same, in a sentence.
+        signed_in: the user who signed in then, if it was another one.
+    """
+
+    id: int
+    records: tuple[str, ...]
+    account: str
+    made_at: float
+    expires_at: float
+    expired: bool
+    withdrawn: bool
+    granted: dict[str, Granted] = field(default_factory=dict[str, Granted])
+    cause: str | None = None
+    sentence: str = ""
+    signed_in: str | None = None
+
+    @property
+    def next_record(self) -> str | None:
+        """The record whose token is still missing; None if there is none."""
+        return next((record for record in self.records if record not in self.granted), None)
+
+    @property
+    def state(self) -> str:
+        """``used``, ``withdrawn``, ``expired`` or ``open``."""
+        if self.next_record is None:
+            return "used"
+        return "withdrawn" if self.withdrawn else "expired" if self.expired else "open"
+
+
+@dataclass(frozen=True, slots=True)
+class BegunSignIn:
+    """A sign-in that has begun.
+
+    Attributes:
+        device: the device.
+        link: the number of its link.
+        record: the record that is to get the token.
+        sealed: what the process that has begun it needs to go on, encrypted.
+    """
+
+    device: DeviceId
+    link: int
+    record: str
+    sealed: bytes
+
+
+class SignInLinks:
+    """The links. Every method blocks, and may raise `InputError` if the database cannot be used.
+
+    Args:
+        database: the database.
+    """
+
+    def __init__(self, database: FleetDatabase) -> None:
+        self._database = database
+
+    def make(self, device: DeviceId, records: Sequence[str], account: str, seconds: float) -> tuple[int, str]:
+        """Make a link; return its number and its secret, which is not stored."""
+        token = secrets.token_urlsafe(_OCTETS)
+
+        def write(rows: DeviceRows) -> Any:  # noqa: ANN401 - a number
+            rows.execute(
+                "DELETE FROM sign_in_links WHERE device = %(device)s "
+                "AND expires_at < now() - make_interval(days => %(days)s)",
+                days=_KEPT_DAYS,
+            )
+            return rows.value(
+                "INSERT INTO sign_in_links (tenant, device, digest, records, account, expires_at) VALUES (%(tenant)s, "
+                "%(device)s, %(digest)s, %(records)s, %(account)s, now() + make_interval(secs => %(seconds)s)) "
+                "RETURNING id",
+                digest=_digest(token),
+                records=[*records],
+                account=account,
+                seconds=seconds,
+            )
+
+        return self._run(device, write), token
+
+    def find(self, token: str) -> tuple[DeviceId, SignInLink] | None:
+        """Return the device and the link with this secret; None if there is none."""
+        device = self._device_of("find_sign_in_link", token)
+        if device is None:
+            return None
+        query = f"SELECT {_COLUMNS} FROM sign_in_links WHERE device = %(device)s AND digest = %(digest)s"
+        row = self._run(device, lambda rows: rows.one(query, digest=_digest(token)))
+        return None if row is None else (device, _link(row))
+
+    def begin(
+        self, device: DeviceId, link: int, record: str, *, state: str, browser: str, sealed: bytes, seconds: float
+    ) -> None:
+        """Store a sign-in that begins.
+
+        Args:
+            device: the device.
+            link: the number of the link.
+            record: the record.
+            state: the state of the authorization request.
+            browser: the secret in the browser's cookie.
+            sealed: what is needed to go on, encrypted.
+            seconds: for how long it may take.
+        """
+
+        def write(rows: DeviceRows) -> None:
+            rows.execute(
+                "DELETE FROM sign_in_attempts WHERE device = %(device)s AND (until <= now() OR link = %(link)s AND "
+                "state NOT IN (SELECT state FROM sign_in_attempts WHERE link = %(link)s ORDER BY until DESC "
+                "LIMIT %(most)s))",
+                link=link,
+                most=_MAX_ATTEMPTS - 1,
+            )
+            rows.execute(
+                "INSERT INTO sign_in_attempts (tenant, device, state, link, browser, record, sealed, until) VALUES "
+                "(%(tenant)s, %(device)s, %(state)s, %(link)s, %(browser)s, %(record)s, %(sealed)s, "
+                "now() + make_interval(secs => %(seconds)s))",
+                state=_digest(state),
+                link=link,
+                browser=_digest(browser),
+                record=record,
+                sealed=sealed,
+                seconds=seconds,
+            )
+
+        self._run(device, write)
+
+    def take(self, state: str, browser: str) -> BegunSignIn | None:
+        """Return a sign-in that was begun in this browser, once; None if there is none, or it has taken too long."""
+        device = self._device_of("find_sign_in_attempt", state)
+        if device is None:
+            return None
+        query = (
+            "DELETE FROM sign_in_attempts WHERE device = %(device)s AND state = %(state)s AND browser = %(browser)s "
+            "AND until > now() RETURNING link, record, sealed"
+        )
+        row = self._run(device, lambda rows: rows.one(query, state=_digest(state), browser=_digest(browser)))
+        return None if row is None else BegunSignIn(device, row["link"], row["record"], row["sealed"])
+
+    def note_failure(self, device: DeviceId, link: int, *, cause: str, sentence: str, signed_in: str | None) -> None:
+        """Store why a sign-in by a link has failed; the link can be used again."""
+        query = (
+            "UPDATE sign_in_links SET cause = %(cause)s, sentence = %(sentence)s, signed_in = %(signed_in)s "
+            "WHERE device = %(device)s AND id = %(link)s AND used_at IS NULL"
+        )
+        values = {"cause": cause, "sentence": sentence, "signed_in": signed_in}
+        self._run(device, lambda rows: rows.execute(query, link=link, **values))
+
+    def all(self, tenant: str | None = None) -> list[tuple[str, str, SignInLink]]:
+        """Return all links with the names of tenant and device, the newest first, as the owner of the tables."""
+        query = (
+            f"SELECT tenants.name AS tenant_name, devices.name AS device_name, links.* FROM "
+            f"(SELECT device AS of_device, {_COLUMNS} FROM {SCHEMA}.sign_in_links) AS links "
+            f"JOIN {SCHEMA}.devices ON devices.id = of_device JOIN {SCHEMA}.tenants ON tenants.id = devices.tenant "
+            "WHERE %(tenant)s::text IS NULL OR tenants.name = %(tenant)s ORDER BY links.id DESC"
+        )
+        with as_input_error(), self._database.connection() as connection:
+            found = connection.execute(query.encode(), {"tenant": tenant}).fetchall()
+        return [(row["tenant_name"], row["device_name"], _link(row)) for row in found]
+
+    def withdraw(self, number: int) -> bool:
+        """Withdraw a link that is not used yet; return whether there is one of this number."""
+        query = (
+            f"UPDATE {SCHEMA}.sign_in_links SET withdrawn = true WHERE id = %s AND used_at IS NULL AND NOT withdrawn"
+        )
+        with as_input_error(), self._database.connection() as connection:
+            return connection.execute(query.encode(), (number,)).rowcount == 1
+
+    def _device_of(self, function: str, secret: str) -> DeviceId | None:
+        with as_input_error(), self._database.connection() as connection:
+            row = connection.execute(f"SELECT * FROM {SCHEMA}.{function}(%s)".encode(), (_digest(secret),)).fetchone()
+        return None if row is None else DeviceId(row["tenant_name"], row["device_name"], row["tenant"], row["device"])
+
+    def _run(self, device: DeviceId, work: Callable[[DeviceRows], Any]) -> Any:  # noqa: ANN401 - what `work` returns
+        with as_input_error(), self._database.device_transaction(device, "beside") as connection:
+            return work(DeviceRows(connection, device))
+
+
+def complete(rows: DeviceRows, link: int, record: str, granted: Granted) -> None:
+    """Note, in the transaction in which a token is stored, that it came by a link.
+
+    Raises:
+        TokenError: the link cannot be used any more, so the token must not be stored.
+    """
+    query = f"SELECT {_COLUMNS} FROM sign_in_links WHERE device = %(device)s AND id = %(link)s FOR UPDATE"
+    row = rows.one(query, link=link)
+    found = None if row is None else _link(row)
+    if found is None or found.state != "open" or record in found.granted:
+        raise link_closed_error()
+    after = {**found.granted, record: granted}
+    rows.execute(
+        "UPDATE sign_in_links SET granted = %(granted)s, cause = NULL, sentence = '', signed_in = NULL, "
+        "used_at = CASE WHEN %(last)s THEN now() END WHERE device = %(device)s AND id = %(link)s",
+        link=link,
+        granted=json.dumps({name: [each.account, *each.scopes] for name, each in after.items()}),
+        last=set(found.records) <= after.keys(),
+    )
+
+
+def link_closed_error() -> TokenError:
+    """Return the error for a link that cannot be used any more."""
+    return TokenError(
+        "This link was used, withdrawn or has expired meanwhile, so the token was not stored.",
+        cause="token_not_retrieved",
+    )
+
+
+def _link(row: dict[str, Any]) -> SignInLink:
+    granted = {name: Granted(account, tuple(scopes)) for name, (account, *scopes) in json.loads(row["granted"]).items()}
+    return SignInLink(
+        id=row["id"],
+        records=tuple(row["records"]),
+        account=row["account"],
+        made_at=row["made_at"],
+        expires_at=row["expires_at"],
+        expired=row["expired"],
+        withdrawn=row["withdrawn"],
+        granted=granted,
+        cause=row["cause"],
+        sentence=row["sentence"],
+        signed_in=row["signed_in"],
+    )
+
+
+def _digest(secret: str) -> bytes:
+    """Return the digest of a random secret; it needs no salt."""
+    return hashlib.sha256(secret.encode("utf-8", "replace")).digest()
