@@ -2,5 +2,7 @@
 
 import pytest
 
-for _name in ("flow", "maildrop", "submitter", "token_source"):
+_SUBMITTER = ("submitter", "submitter_harness", "submitter_messages", "submitter_sessions", "submitter_faults")
+
+for _name in ("flow", "maildrop", *_SUBMITTER, "token_source"):
     pytest.register_assert_rewrite(f"mailslot_plugins.conformance.{_name}")

@@ -338,5 +338,7 @@ def _bounded_dialogue(dialogue: Dialogue) -> Dialogue:
 
 def _clean(text: str, most: int) -> str:
     """Return a text on one line that a terminal shows as it is."""
+    if len(text) <= most and text.isprintable():
+        return text
     shown = "".join(letter if letter.isprintable() else "�" for letter in text[: most + 1])
     return shown if len(shown) <= most else f"{shown[: most - 1]}…"
