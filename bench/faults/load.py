@@ -170,7 +170,13 @@ class Load:
         waiting = sum(len(each.messages) for each in self.sandbox.maildrops.values())
         self._poll_soon()
         with self.fleet.look() as connection:
-            # A job in doubt is sent again after a quarter of an hour, for which this does not wait.
+            # A job in doubt is sent again after a quarter of an hour, and mail whose handling met a fault is handled
+            # again after five minutes, for which this does not wait.
+            connection.execute(
+                "UPDATE tasks SET due_at = now(), wake_at = now() WHERE kind = 'handle' AND NOT woken "
+                "AND due_at > now()"
+            )
+            connection.execute("UPDATE mails SET due_at = 0 WHERE state = 'fetched' AND due_at > 0")
             connection.execute(
                 "UPDATE jobs SET changed_at = changed_at - 3600, next_attempt = next_attempt - 3600 "
                 "WHERE state = 'in_doubt' AND NOT delivering"

@@ -195,7 +195,9 @@ class DeviceWork:
             cause, least = refused.cause, pause_of_task()
 
             def settle(rows: TaskRows) -> None:
-                pause = min(_FIRST_PAUSE_OF_APPLICATION * 2 ** rows.failures(record, "renew"), _LONGEST_PAUSE_OF_APPLICATION)
+                pause = min(
+                    _FIRST_PAUSE_OF_APPLICATION * 2 ** rows.failures(record, "renew"), _LONGEST_PAUSE_OF_APPLICATION
+                )
                 rows.settle(record, "renew", max(pause, least), cause=cause)
 
             await claim.settle(settle)

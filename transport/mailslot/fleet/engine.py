@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 import anyio
 from anyio.to_thread import run_sync
 from procrastinate import App, PsycopgConnector
-from procrastinate.exceptions import ProcrastinateException
-from procrastinate.jobs import DeleteJobCondition, Status
+from procrastinate.exceptions import ConnectorException, ProcrastinateException
+from procrastinate.jobs import DeleteJobCondition, Job, Status
+from procrastinate.manager import JobManager
 from procrastinate.schema import SchemaManager
 from psycopg import Error
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
@@ -118,6 +119,17 @@ async def _begin_by_ourselves(connection: AsyncConnection[Any]) -> None:
     await connection.set_autocommit(True)
 
 
+class _JobManager(JobManager):
+    """Tells the database what becomes of wake-ups."""
+
+    async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:  # noqa: FBT001 - as in the base class
+        try:
+            await super().finish_job(job, status, delete_job)
+        except ConnectorException as error:
+            # What it was about is done, or comes again by itself. After a while the clean-up sees to the wake-up.
+            logger.warning("A wake-up has ended, which could not be noted: %s", type(error).__name__)
+
+
 class Engine:
     """The engine of one process, on asyncio.
 
@@ -150,6 +162,7 @@ class Engine:
             kwargs={"prepare_threshold": None, "connect_timeout": 10, "application_name": "mailslot wake-ups"},
         )
         self._app = App(connector=connector)
+        self._app.job_manager = _JobManager(connector)
         self._register()
 
     def _register(self) -> None:

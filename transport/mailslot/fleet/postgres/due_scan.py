@@ -19,6 +19,9 @@ PER_TENANT: Final = 50
 AGAIN_AFTER: Final = 60.0
 """Seconds after which a task whose wake-up was not followed by anything gets another one."""
 
+_REMOVED_AFTER: Final = 3600.0
+"""Seconds after which a wake-up that was taken, and never ended, is removed from the engine."""
+
 LATE_AFTER: Final = 60.0
 """Seconds after which a due task counts as late."""
 
@@ -78,7 +81,7 @@ def unlock_old(database: FleetDatabase) -> int:
     """Let no task wait for a wake-up that was taken more than a minute ago; return how many there were. Blocks.
 
     If its connection breaks when a worker wants to say that it has finished, the engine never learns that. Where the
-    worker is still at it, its lease keeps others away.
+    worker is still at it, its lease keeps others away. After an hour the wake-up is removed.
     """
     query = (
         "UPDATE procrastinate_jobs AS jobs SET lock = NULL FROM procrastinate_events AS events "
@@ -87,6 +90,11 @@ def unlock_old(database: FleetDatabase) -> int:
     )
     with database.connection() as connection, connection.transaction():
         _set_path(connection)
+        connection.execute(
+            "DELETE FROM procrastinate_jobs AS jobs USING procrastinate_events AS events WHERE events.job_id = jobs.id "
+            "AND events.type = 'started' AND jobs.status = 'doing' AND events.at < now() - make_interval(secs => %s)",
+            (_REMOVED_AFTER,),
+        )
         return connection.execute(query, (AGAIN_AFTER,)).rowcount
 
 
