@@ -192,13 +192,13 @@ class DeviceWork:
         record = claim.record
         in_use = await run_sync(self._poll_period, device, record) > 0
         if (refused := await obtain_if_missing(device, record)) is not None:
-            cause, least = refused.cause, pause_of_task()
+            why, least = refused.cause, pause_of_task()
 
             def settle(rows: TaskRows) -> None:
                 pause = min(
                     _FIRST_PAUSE_OF_APPLICATION * 2 ** rows.failures(record, "renew"), _LONGEST_PAUSE_OF_APPLICATION
                 )
-                rows.settle(record, "renew", max(pause, least), cause=cause)
+                rows.settle(record, "renew", max(pause, least), cause=why)
 
             await claim.settle(settle)
             return

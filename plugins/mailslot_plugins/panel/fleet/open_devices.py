@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -139,7 +140,7 @@ class OpenDevices:
     async def _keep(self, id_: DeviceId, *, task_status: TaskStatus[OpenDevice]) -> None:
         started = False
         try:
-            home = await run_sync(self._access.home, id_.tenant_name, id_.name, self._keeper)
+            home = await run_sync(partial(self._access.home, id_.tenant_name, id_.name, self._keeper))
             if home is None or home.device != id_:
                 raise HTTPException(404)  # it was removed a moment ago
             sections = [each.section for each in await run_sync(pipelines) if each.section is not None]
