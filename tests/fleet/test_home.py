@@ -14,7 +14,8 @@ from mailslot.errors import InputError
 from mailslot.fleet.postgres.database import DeviceId
 from mailslot.fleet.postgres.lease_keeper import LeaseKeeper
 from mailslot.fleet.postgres.leases import HeldLeases
-from mailslot.fleet.postgres.schema import ROLE, SCHEMA, tables
+from mailslot.fleet.postgres.roles import ROLE
+from mailslot.fleet.postgres.schema import SCHEMA, tables
 from mailslot.slots.records import Records
 from mailslot.spool.errors import DatabaseLostError
 from mailslot.spool.job import NewJob

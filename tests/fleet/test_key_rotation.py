@@ -26,6 +26,7 @@ from mailslot.fleet.master_key import FileMasterKey, MasterKeys
 from mailslot.fleet.postgres.database import FleetDatabase
 from mailslot.fleet.postgres.home import PostgresHome, find_device
 from mailslot.fleet.postgres.key_registry import KeyRegistry
+from mailslot.fleet.postgres.keys import new_data_key
 from mailslot.fleet.postgres.schema import SCHEMA
 from mailslot.fleet.transit import TransitMasterKey
 from mailslot.service.device import open_device
@@ -185,6 +186,28 @@ def test_a_secret_that_cannot_be_read_keeps_its_key(fleet: Fleet) -> None:
     Records(home).vault.delete("smtp")
     rotate_tenant_key(fleet.database, "acme", fleet.master)
     assert len(key_ids(fleet, "acme")) == 1
+
+
+def test_commands_that_follow_each_other(fleet: Fleet) -> None:
+    """One that was slower than another drops no key that a third one needs yet."""
+    registry = KeyRegistry(fleet.database)
+
+    def step(done: str) -> None:
+        if done != "acme/copier-3":
+            return
+        # Another command has come to its end, a third one has begun, and a worker has changed each document.
+        assert registry.drop_older("acme", registry.all("acme")[0].id)
+        assert registry.add("acme", *new_data_key(fleet.master, "acme"))
+        for home in homes(fleet):
+            for record in ("smtp", "fax-pop"):
+                Records(home).vault.write(record, {"client_secret": Secret("renewed")})
+
+    rotate_tenant_key(fleet.database, "acme", fleet.master, step)
+    assert readable(homes(fleet))
+    assert len(key_ids(fleet, "acme")) == 2
+    rotate_tenant_key(fleet.database, "acme", fleet.master)
+    assert len(key_ids(fleet, "acme")) == 1
+    assert readable(homes(fleet))
 
 
 def test_a_clock_that_was_set_back(fleet: Fleet) -> None:

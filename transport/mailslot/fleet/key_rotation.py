@@ -96,9 +96,10 @@ def rotate_tenant_key(
         seal_tenant(database, tenant, master)
     if len(keys) == 1 and registry.add(tenant, *new_data_key(master, tenant)):
         on_step("a key was added")
+    # Another command may add a newer one meanwhile, and then needs this one until its own end.
+    newest = registry.all(tenant)[0]
     count = _reencrypt(database, tenant, master, on_step)
-    registry.drop_old(tenant)
-    if len(registry.all(tenant)) > 1:
+    if not registry.drop_older(tenant, newest.id):
         raise InputError(
             f"Some secrets of {tenant} need the old key yet: run mailslot fleet rotate-key {tenant} again.",
             stage="token",

@@ -20,7 +20,8 @@ from psycopg_pool import ConnectionPool
 
 from mailslot.errors import InputError
 from mailslot.fleet.postgres.errors import is_busy, is_unreachable
-from mailslot.fleet.postgres.schema import ROLE, SCHEMA
+from mailslot.fleet.postgres.roles import ROLE
+from mailslot.fleet.postgres.schema import SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping

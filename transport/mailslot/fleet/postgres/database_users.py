@@ -12,7 +12,7 @@ from psycopg import sql
 
 from mailslot.errors import InputError
 from mailslot.fleet.postgres.key_registry import owner_transaction
-from mailslot.fleet.postgres.schema import ROLE, WORKER_ROLE
+from mailslot.fleet.postgres.roles import ROLE, WORKER_ROLE
 
 if TYPE_CHECKING:
     from mailslot.fleet.postgres.database import FleetDatabase, Rows

@@ -11,7 +11,6 @@ from mailslot.fleet.master_key import WrappedKey
 from mailslot.fleet.postgres.database import DeviceId
 from mailslot.fleet.postgres.errors import as_input_error
 from mailslot.fleet.postgres.home import check_version
-from mailslot.fleet.postgres.keys import NEWEST_FIRST
 from mailslot.fleet.postgres.schema import SCHEMA, version_of
 
 if TYPE_CHECKING:
@@ -82,21 +81,25 @@ class KeyRegistry:
             )
             return added.rowcount == 1
 
-    def drop_old(self, tenant: str) -> int:
-        """Drop all keys of a tenant but the newest, unless something needs one yet; return how many."""
+    def drop_older(self, tenant: str, key_id: str) -> bool:
+        """Drop the keys of a tenant that are older than one, unless something needs such a key yet.
+
+        Returns:
+            whether there is no older one any more.
+        """
+        older = (
+            "(SELECT older.id FROM data_keys AS older JOIN data_keys AS kept ON kept.tenant = older.tenant "
+            "AND kept.added_at > older.added_at WHERE kept.tenant = %(tenant)s AND kept.id = %(key)s)"
+        )
         with self._transaction() as connection:
-            number = _lock(connection, tenant)
-            newest = connection.execute(
-                f"SELECT id FROM data_keys WHERE tenant = %s {NEWEST_FIRST} LIMIT 1", (number,)
-            ).fetchone()
-            assert newest is not None  # noqa: S101 - a tenant has a key as long as it is there
-            dropped = connection.execute(
-                "DELETE FROM data_keys WHERE tenant = %(tenant)s AND id <> %(newest)s AND NOT EXISTS "
-                "(SELECT FROM seals WHERE seals.tenant = %(tenant)s AND key <> %(newest)s) AND NOT EXISTS "
-                "(SELECT FROM shared_secrets WHERE shared_secrets.tenant = %(tenant)s AND key <> %(newest)s)",
-                {"tenant": number, "newest": newest["id"]},
+            values = {"tenant": _lock(connection, tenant), "key": key_id}
+            connection.execute(
+                f"DELETE FROM data_keys WHERE tenant = %(tenant)s AND id IN {older} AND NOT EXISTS "
+                f"(SELECT FROM seals WHERE seals.tenant = %(tenant)s AND key IN {older}) AND NOT EXISTS "
+                f"(SELECT FROM shared_secrets WHERE shared_secrets.tenant = %(tenant)s AND key IN {older})",
+                values,
             )
-            return dropped.rowcount
+            return connection.execute(f"SELECT FROM {older} AS older", values).fetchone() is None
 
     def devices(self, tenant: str) -> list[DeviceId]:
         """Return the devices of a tenant, by name."""

@@ -13,8 +13,9 @@ from mailslot.fleet.postgres.errors import as_input_error
 from mailslot.fleet.postgres.home import WORKERS_GONE_AFTER, check_version
 from mailslot.fleet.postgres.key_registry import owner_transaction
 from mailslot.fleet.postgres.keys import new_data_key
+from mailslot.fleet.postgres.roles import admit_to_engine
 from mailslot.fleet.postgres.rows import DeviceRows
-from mailslot.fleet.postgres.schema import MIGRATIONS, admit_workers_to_engine, migrate, version_of
+from mailslot.fleet.postgres.schema import ENGINE_SCHEMA, MIGRATIONS, migrate, version_of
 from mailslot.fleet.postgres.statistics import read_statistics
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Registry:
                 check_version(version)
             steps = migrate(connection)
             create_schema(connection)
-            admit_workers_to_engine(connection)
+            admit_to_engine(connection, ENGINE_SCHEMA)
         with self._transaction() as connection:
             _describe_devices(connection)
         return steps
