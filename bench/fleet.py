@@ -30,7 +30,7 @@ from psycopg.rows import dict_row
 HERE = Path(__file__).parent
 sys.path += [str(HERE.parent / folder) for folder in ("tests", "transport")]
 
-from bench.fleet_devices import Ports, add_devices  # noqa: E402 - the lab of the tests is no package of ours
+from bench.fleet_devices import RECORD, Ports, add_devices  # noqa: E402 - the lab of the tests is no package of ours
 from lab.postgres import Fleet, Postgres, start_postgres  # noqa: E402
 from lab.process import free_ports, running  # noqa: E402
 from mailslot.message import Message  # noqa: E402
@@ -218,6 +218,20 @@ def prepare(stack: ExitStack, folder: Path, options: argparse.Namespace) -> Benc
     return bench
 
 
+def plan_at_once(bench: Bench, options: argparse.Namespace) -> None:
+    """Write the polls and renewals of all devices, spread over their time, as the workers would find them out."""
+    for kind, seconds, period in (
+        ("poll", options.interval * 60, options.interval * 60),
+        ("renew", options.lifetime * 0.8, 0),
+    ):
+        bench.execute(
+            "INSERT INTO mailslot.tasks (tenant, device, record, kind, due_at, wake_at, period) "
+            f"SELECT tenant, device, '{RECORD}', '{kind}', at, at, {period} FROM (SELECT tenant, id AS device, "
+            f"now() + random() * {seconds} * interval '1 s' AS at FROM mailslot.devices) AS devices"
+        )
+    bench.execute("DELETE FROM mailslot.tasks WHERE kind = 'plan'")
+
+
 def wait_until_planned(bench: Bench, devices: int) -> None:
     """Wait until the polls and renewals of all devices are known."""
     began, used = time.monotonic(), bench.usage()
@@ -314,6 +328,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2, help="worker processes (2)")
     parser.add_argument("--tasks", type=int, default=20, help="tasks that each works for at a time (20)")
     parser.add_argument("--statements", type=int, default=0, metavar="N", help="show the N most frequent statements")
+    parser.add_argument("--planned", action="store_true", help="do not have the workers plan all devices first")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON, too")
     options = parser.parse_args()
     with ExitStack() as stack:
@@ -321,6 +336,8 @@ def main() -> int:
         folder.chmod(0o711)
         bench = prepare(stack, folder, options)
         stack.callback(bench.stop_workers)
+        if options.planned:
+            plan_at_once(bench, options)
         bench.start_workers(options.workers, options.tasks)
         wait_until_planned(bench, options.devices)
         result = measure(bench, options)

@@ -113,6 +113,8 @@ def add_devices(
                     sealed = seal(grant(ports, lifetime).to_secret(), key, RECORD, "grant", (tenant, name))
                     copy.write_row((home.device.tenant, device, "mailslot.toml", text, 1))
                     copy.write_row((home.device.tenant, device, f"vault/{RECORD}.json", dump({"grant": sealed}), 2))
+            # As if they were written before there were seals.
+            connection.execute("UPDATE tenants SET sealed = false WHERE id = %s", (home.device.tenant,))
             connection.execute(
                 "UPDATE device_state SET last_version = 2 WHERE device = ANY(%s)", ([device for device, _ in devices],)
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import OrderedDict
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Final
@@ -20,8 +21,12 @@ if TYPE_CHECKING:
     from mailslot.oauth.timing import Clocks
     from mailslot.service.device import Device
 
-MOST: Final = 4_000
-"""How many devices stay open that nobody works for; each takes some 35 kB."""
+MOST: Final = 2_000
+"""How many devices stay open that nobody works for; each takes some 50 kB."""
+
+_NEW_ONES_STAY: Final = 0.1
+"""How often a device that was used takes the place of the one that was used least recently, once all are taken. All
+devices have their turn within an interval: if each took the place of another, none would ever be found open."""
 
 
 class OpenDevice:
@@ -73,16 +78,23 @@ class OpenDevice:
 
 
 class OpenDevices:
-    """The devices of a process, in one event loop; those that were used last stay open.
+    """The devices of a process, in one event loop.
 
     Args:
         open_home: returns the home of a device by the names of its tenant and itself, None if there is none; it blocks.
         most: how many stay open that no task has.
+        random: returns a number from 0 to 1.
     """
 
-    def __init__(self, open_home: Callable[[str, str], PostgresHome | None], most: int = MOST) -> None:
+    def __init__(
+        self,
+        open_home: Callable[[str, str], PostgresHome | None],
+        most: int = MOST,
+        random: Callable[[], float] = random.random,
+    ) -> None:
         self._open_home = open_home
         self._most = most
+        self._random = random
         self._devices: OrderedDict[tuple[str, str], OpenDevice] = OrderedDict()
 
     @asynccontextmanager
@@ -117,10 +129,9 @@ class OpenDevices:
 
     def _superfluous(self, last: tuple[str, str]) -> list[tuple[str, str]]:
         """Return the devices to close, after a task has used one."""
-        more = len(self._devices) - self._most
-        found = [key for key, _ in zip(self._devices, range(max(more, 0)), strict=False)]
-        if self._devices[last].is_gone and last not in found:
-            found.append(last)
+        found = {last} if self._devices[last].is_gone else set[tuple[str, str]]()
+        if len(self._devices) > self._most:
+            found.add(last if self._random() >= _NEW_ONES_STAY else next(iter(self._devices)))
         return [key for key in found if not self._devices[key].must_stay]
 
     async def _close(self, keys: Iterable[tuple[str, str]]) -> None:
