@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import ssl
 import sys
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from subprocess import SubprocessError
 from typing import TYPE_CHECKING, Any, Final
 
+from mailslot.net.short_process import run_module
 from mailslot.timestamps import day
 from mailslot.wire.reply import printable
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 _BEGIN: Final = "-----BEGIN CERTIFICATE-----"
 _END: Final = "-----END CERTIFICATE-----"
 _MAX_NAMES: Final = 8
-_TIMEOUT: Final = 60.0
-"""Seconds that another process may take to read certificates."""
 _MAX_NAME: Final = 100
 
 
@@ -102,20 +101,9 @@ def read_certificates(paths: Sequence[Path]) -> list[CertificateContents | None]
     The parser takes four megabytes. So where it is not loaded yet, another process reads the files, and ends.
     """
     if "cryptography.x509" not in sys.modules:
-        import subprocess  # noqa: PLC0415 - most programs that read certificates have the parser loaded
-
-        with suppress(OSError, subprocess.SubprocessError, ValueError):
-            finished = subprocess.run(  # noqa: S603 - it is this program itself
-                [sys.executable, "-P", "-m", __name__, *(str(path.absolute()) for path in paths)],
-                cwd="/",
-                env={"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                check=True,
-                timeout=_TIMEOUT,
-            )
-            return [_contents_of(each) for each in json.loads(finished.stdout)]
+        with suppress(OSError, SubprocessError, ValueError):
+            printed = run_module(__name__, *(str(path.absolute()) for path in paths))
+            return [_contents_of(each) for each in json.loads(printed)]
     return list(map(read_certificate, paths))
 
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 import ipaddress
 import os
 import secrets
+import sys
+from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
+from subprocess import SubprocessError
 from typing import TYPE_CHECKING, Final
+
+from mailslot.net.short_process import run_module
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -38,6 +43,16 @@ def ensure_certificates(folder: Path, hosts: Sequence[str]) -> list[tuple[Path, 
     Raises:
         OSError: they cannot be written.
     """
+    missing = not all((folder / name).exists() for name in NAMES)
+    if missing and "cryptography.x509" not in sys.modules:
+        # What makes them takes four megabytes, and a service has no other use for it.
+        with suppress(OSError, SubprocessError):
+            run_module(__name__, str(folder.absolute()), *hosts)
+    _create_missing(folder, hosts)
+    return [(folder / name, folder / name) for name in NAMES]
+
+
+def _create_missing(folder: Path, hosts: Sequence[str]) -> None:
     made = False
     for name in NAMES:
         if not (folder / name).exists():
@@ -45,7 +60,6 @@ def ensure_certificates(folder: Path, hosts: Sequence[str]) -> list[tuple[Path, 
             made = True
     if made:
         _sync_folder(folder)
-    return [(folder / name, folder / name) for name in NAMES]
 
 
 def _make(name: str, hosts: Sequence[str]) -> bytes:
@@ -141,3 +155,7 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+if __name__ == "__main__":
+    _create_missing(Path(sys.argv[1]), sys.argv[2:])

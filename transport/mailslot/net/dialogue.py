@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 import anyio.to_thread
 
-from mailslot.errors import MailError, NetworkError, RefusedError, ServerError, Stage
+from mailslot.errors import ClosedError, MailError, NetworkError, RefusedError, ServerError, Stage
 from mailslot.net.endpoint import format_seconds
 from mailslot.net.event_loop import current_clock
-from mailslot.net.exclusive_use import ExclusiveUse, TurnLock
 from mailslot.net.tls import PlainTextError
+from mailslot.net.turn_lock import TurnLock
 from mailslot.wire.protocol_error import LocalProtocolError, RemoteProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import TracebackType
 
     from mailslot.net.endpoint import Endpoint
     from mailslot.wire.redact import Redactor
@@ -236,3 +237,47 @@ class Dialogue(Generic[ConnectionT]):
             in_doubt=self.in_doubt,
             detail=str(error),
         )
+
+
+class ExclusiveUse:
+    """Exclusive use of a connection for one exchange; see `Dialogue.exclusive_use`."""
+
+    __slots__ = ("_dialogue", "_lock", "_stage")
+
+    def __init__(self, dialogue: Dialogue[Any], stage: Stage, lock: TurnLock) -> None:
+        self._dialogue = dialogue
+        self._stage: Stage = stage
+        self._lock = lock
+
+    async def __aenter__(self) -> None:
+        if not self._lock.acquire_nowait():
+            await self._lock.acquire()
+        if self._dialogue.closed:
+            self._lock.release()
+            raise ClosedError(
+                "The session with the mail server is closed.",
+                stage=self._stage,
+                cause="connection_lost",
+            )
+        self._dialogue.stage = self._stage
+        self._dialogue.in_doubt = False
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        dialogue = self._dialogue
+        try:
+            if error is None:
+                return
+            if isinstance(error, RefusedError) and dialogue.alive:
+                return
+            await dialogue.abort()
+            failure = dialogue.to_mail_error(error)
+            if failure is not None:
+                raise failure from error
+        finally:
+            dialogue.in_doubt = False
+            self._lock.release()

@@ -1,20 +1,12 @@
-"""Exclusive use of a connection: tasks take turns, and any error but a refusal ends the dialogue."""
+"""A lock that tasks of one event loop take in turn, for a connection that several of them use."""
 
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from mailslot.errors import ClosedError, RefusedError
 from mailslot.net.event_loop import task_identifier
-
-if TYPE_CHECKING:
-    from types import TracebackType
-
-    from mailslot.errors import Stage
-    from mailslot.net.dialogue import Dialogue
 
 
 class TurnLock:
@@ -65,47 +57,3 @@ class TurnLock:
             return
         self._owner, event = self._waiting.popleft()
         event.set()
-
-
-class ExclusiveUse:
-    """Exclusive use of a connection for one exchange; see `mailslot.net.dialogue.Dialogue.exclusive_use`."""
-
-    __slots__ = ("_dialogue", "_lock", "_stage")
-
-    def __init__(self, dialogue: Dialogue[Any], stage: Stage, lock: TurnLock) -> None:
-        self._dialogue = dialogue
-        self._stage: Stage = stage
-        self._lock = lock
-
-    async def __aenter__(self) -> None:
-        if not self._lock.acquire_nowait():
-            await self._lock.acquire()
-        if self._dialogue.closed:
-            self._lock.release()
-            raise ClosedError(
-                "The session with the mail server is closed.",
-                stage=self._stage,
-                cause="connection_lost",
-            )
-        self._dialogue.stage = self._stage
-        self._dialogue.in_doubt = False
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        dialogue = self._dialogue
-        try:
-            if error is None:
-                return
-            if isinstance(error, RefusedError) and dialogue.alive:
-                return
-            await dialogue.abort()
-            failure = dialogue.to_mail_error(error)
-            if failure is not None:
-                raise failure from error
-        finally:
-            dialogue.in_doubt = False
-            self._lock.release()

@@ -8,7 +8,7 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from mailslot.net.exclusive_use import TurnLock
+from mailslot.net.turn_lock import TurnLock
 
 pytestmark = pytest.mark.anyio
 
