@@ -61,7 +61,10 @@ ENGLISH = {
         *("slots/plugin_sessions.py", "slots/direct_token_source.py", "slots/maildrop.py", "slots/submitter.py"),
         *("slots/token_sources.py", "spool/store.py", "spool/job_envelope.py", "spool/job_file.py", "spool/ledger.py"),
     ),
-    "for a terminal, before the panel runs": (*("panel/server.py", "panel/security/certificate.py"),),
+    "for a terminal, before the panel runs": (
+        *("panel/server.py", "panel/security/certificate.py"),
+        *("panel/fleet/app.py", "panel/fleet/settings.py", "panel/fleet/staff.py"),
+    ),
 }
 """What stays English, and why."""
 

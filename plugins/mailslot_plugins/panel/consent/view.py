@@ -15,6 +15,7 @@ from mailslot.slots.section import DEVICE
 from mailslot.slots.settings import protocol_of
 from mailslot_plugins.panel.explanations import explanation_of
 from mailslot_plugins.panel.render import environment
+from mailslot_plugins.panel.sentences import translated
 from mailslot_plugins.panel.translations import LANGUAGES
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def guarded(endpoint: Callable[[Request], Awaitable[Response]]) -> Callable[[Req
             return await endpoint(request)
         except MailError as error:
             logger.warning("A page for a mailbox's owner has failed: %s", error, extra={"cause": error.cause})
-            return sorry(request, "", 503, str(error))
+            return sorry(request, "", 503, translated(str(error), request.state.language))
         except Exception as error:  # noqa: BLE001 - the text of any other error may quote a secret
             logger.error("A page for a mailbox's owner has failed: %s", describe_error(error))  # noqa: TRY400 - see above
             return sorry(request, "trouble_other", 500)
