@@ -14,6 +14,7 @@ import argparse
 import logging
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from contextlib import AsyncExitStack, contextmanager
@@ -109,6 +110,8 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="keep the logs")
     options = parser.parse_args()
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+    # So that no cluster outlives it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     good = True
     for name in options.only or FAULTS:
         if why := missing(name):

@@ -54,9 +54,8 @@ class Cluster:
 
     def follow(self, primary: Cluster) -> None:
         """Make it a standby of another one, as it is now."""
-        self._run(
-            "pg_basebackup", "-h", "127.0.0.1", "-p", primary.port, "-U", USER, "-D", self.data, "-R", "-X", "stream"
-        )
+        server = ("-h", "127.0.0.1", "-p", primary.port, "-U", USER)
+        self._run("pg_basebackup", *server, "-D", self.data, "-R", "-X", "stream", "-c", "fast")
         self._configure()
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -9,7 +11,8 @@ import pytest
 from anyio.to_thread import run_sync
 
 from fleet.tasks import TaskFleet
-from mailslot.fleet.postgres.due_scan import scan, unlock_old
+from mailslot.fleet.engine import Engine
+from mailslot.fleet.postgres.due_scan import TASK, scan, unlock_old
 from mailslot.oauth.grant import Grant
 from mailslot.service.service_lock import is_service_running
 from mailslot.slots.records import Records
@@ -323,3 +326,28 @@ async def test_a_token_is_renewed_once(own: TaskFleet, home: PostgresHome, tmp_p
         own.make_due(home, "poll")
         await wake(own, home, "poll", keeper, record=RECORD)
         assert own.tasks(home)[RECORD, "poll"]["failures"] == 0
+
+
+async def test_work_that_the_engine_cancels_learns_what_its_threads_have_done(own: TaskFleet) -> None:
+    """Otherwise a lease that a thread has taken meanwhile would be held for good."""
+    begun, may_end = anyio.Event(), threading.Event()
+    known: list[str] = []
+
+    def take() -> str:
+        anyio.from_thread.run_sync(begun.set)
+        assert may_end.wait(120)
+        return "taken"
+
+    async def work(*_: str) -> None:
+        known.append(await run_sync(take))
+        await anyio.sleep_forever()
+
+    engine = Engine(own.url, own.database, work, work=1, renewals=1)
+    task = asyncio.create_task(engine._app.tasks[TASK].func("acme", "copier", "", "poll"))
+    await begun.wait()
+    task.cancel()
+    await anyio.wait_all_tasks_blocked()
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert known == ["taken"]

@@ -170,7 +170,10 @@ class Engine:
 
         @app.task(name=TASK)
         async def wake(tenant: str, device: str, record: str, kind: str) -> None:
-            await self._wake(tenant, device, record, kind)
+            # When it stops, or has lost the database for a moment, procrastinate cancels its task, and no scope shields
+            # from that. What runs in a task of ours is cancelled by a scope: it learns what its threads have done.
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._wake, tenant, device, record, kind)
 
         @app.periodic(cron=_SCAN_AT)
         @app.task(name="scan", queue=_SCANS, queueing_lock="scan")
