@@ -14,7 +14,7 @@ import anyio
 import httpx2
 from anyio.to_thread import run_sync
 
-from mailslot.fleet.access import FleetAccess
+from mailslot.fleet.homes import FleetHomes
 from mailslot.fleet.opening import FleetPlaces
 from mailslot_plugins.panel.fleet.app import FleetPanel
 from panel.browser_client import NO_TLS, BrowserClient
@@ -110,11 +110,11 @@ async def run_fleet_panel(
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
         await run_sync(secret.write_text, "fleet-secret\n")
         await run_sync(file.write_text, settings.format(address=address, issuer=provider.issuer, secret=secret))
-        access = FleetAccess(
+        homes = FleetHomes(
             fleet.url, fleet.database, fleet.master, FleetPlaces(fleet.folder, fleet.folder / "master.key")
         )
         async with anyio.create_task_group() as group:
-            group.start_soon(FleetPanel(access, file).serve, listener)
+            group.start_soon(FleetPanel(homes, file).serve, listener)
             try:
                 yield RunningFleetPanel(address, provider)
             finally:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio.to_thread import run_sync
 
-from mailslot.fleet.access import FleetAccess
+from mailslot.fleet.homes import FleetHomes
 from mailslot.fleet.opening import FleetPlaces
 from mailslot_plugins.panel.fleet import open_devices
 from mailslot_plugins.panel.fleet.open_devices import CLOSE_AFTER, OpenDevices
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @asynccontextmanager
 async def running(fleet: Fleet, clock: list[float]) -> AsyncGenerator[OpenDevices]:
     places = FleetPlaces(fleet.folder, fleet.folder / "master.key")
-    devices = OpenDevices(FleetAccess(fleet.url, fleet.database, fleet.master, places), lambda: clock[0])
+    devices = OpenDevices(FleetHomes(fleet.url, fleet.database, fleet.master, places), lambda: clock[0])
     async with anyio.create_task_group() as group:
         group.start_soon(devices.run)
         await anyio.lowlevel.checkpoint()

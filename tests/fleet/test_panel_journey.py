@@ -13,8 +13,9 @@ from lab.postgres import Fleet
 from mailslot.slots.records import Records
 from mailslot.slots.section import DEVICE
 from mailslot_plugins.panel.explanations import explanation_of
+from mailslot_plugins.panel.translations import LANGUAGES
 from panel.accessibility import page_faults
-from panel.running_panel import take_screenshots
+from panel.running_panel import SIZES, overflowing_elements, take_screenshots
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,6 +67,15 @@ async def test_from_the_sign_in_to_what_is_wrong(
             assert "Needs somebody" in first.inner_text()
             assert explanation_of("password_refused", "en").message in first.inner_text()
             assert "1 job is waiting for this" in first.inner_text()
+            for language in LANGUAGES:
+                page.set_extra_http_headers({"accept-language": language})
+                for size, (width, height) in SIZES.items():
+                    page.set_viewport_size({"width": width, "height": height})
+                    for path in ("/", "/tenants", page.locator("tbody a").first.get_attribute("href") or ""):
+                        page.goto(panel.address + path)
+                        found.extend(f"{each} at {size}, {language}, {path}" for each in overflowing_elements(page))
+                        page.goto(panel.address)
+            page.set_extra_http_headers({"accept-language": "en"})
             page.goto(f"{panel.address}/tenants")
             look(page, "tenants")
             page.click("main a:has-text('bolt')")

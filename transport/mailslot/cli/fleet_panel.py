@@ -40,14 +40,14 @@ def run_panel(url: str, database: FleetDatabase, listen: str, settings: Path, lo
     Raises:
         MailError: it cannot be shown.
     """
-    from mailslot.fleet.access import FleetAccess  # noqa: PLC0415 - it needs the extra
+    from mailslot.fleet.homes import FleetHomes  # noqa: PLC0415 - it needs the extra
 
     raise_file_limit()
     written = set_up_logging(sys.stderr, plain=sys.stderr.isatty() if log is None else log == "plain")
     manager = ServiceManager.from_environment(os.environ, os.getpid())
     places = fleet_places()
-    access = FleetAccess(url, database, places.open_master_key(), places)
-    panel = find_fleet_panel()(access, settings.absolute())
+    homes = FleetHomes(url, database, places.open_master_key(), places)
+    panel = find_fleet_panel()(homes, settings.absolute())
     opened = listener(listen)
     try:
         anyio.run(_run, panel, opened, manager)

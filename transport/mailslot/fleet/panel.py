@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from mailslot.fleet.access import FleetAccess
+    from mailslot.fleet.homes import FleetHomes
 
 
 class FleetPanel(Protocol):
@@ -41,13 +41,13 @@ class FleetPanel(Protocol):
         ...
 
 
-FLEET_PANELS: Final[PluginGroup[Callable[[FleetAccess, Path], FleetPanel]]] = PluginGroup(
+FLEET_PANELS: Final[PluginGroup[Callable[[FleetHomes, Path], FleetPanel]]] = PluginGroup(
     "mailslot.fleet_panels", noun="fleet panel", check=callable
 )
-"""The factory of a fleet's panel, from the access to the fleet and its settings file, under the name ``panel``."""
+"""The factory of a fleet's panel, from the homes of its devices and its settings file, under the name ``panel``."""
 
 
-def find_fleet_panel() -> Callable[[FleetAccess, Path], FleetPanel]:
+def find_fleet_panel() -> Callable[[FleetHomes, Path], FleetPanel]:
     """Return the factory of a fleet's panel.
 
     Raises:

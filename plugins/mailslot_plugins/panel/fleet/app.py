@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import socket
     from pathlib import Path
 
-    from mailslot.fleet.access import FleetAccess
+    from mailslot.fleet.homes import FleetHomes
 
 _TIMEOUT: float = 10.0
 """Seconds for each step of a request to the provider; a person waits for it."""
@@ -36,15 +36,15 @@ class FleetPanel:
     """The panel; implements `mailslot.fleet.panel.FleetPanel`.
 
     Args:
-        access: the access to the fleet.
+        homes: the homes of the devices.
         file: the settings file.
 
     Raises:
         InputError: the settings cannot be used.
     """
 
-    def __init__(self, access: FleetAccess, file: Path) -> None:
-        self._access = access
+    def __init__(self, homes: FleetHomes, file: Path) -> None:
+        self._homes = homes
         self._settings = load_settings(file)
 
     async def serve(self, listener: socket.socket) -> None:
@@ -64,8 +64,8 @@ class FleetPanel:
         async with TokenHttp(ca_file=settings.openid.ca_file, timeout=_TIMEOUT) as http:
             fleet = FleetContext(
                 settings,
-                FleetDirectory(self._access.database),
-                OpenDevices(self._access, time.monotonic),
+                FleetDirectory(self._homes.database),
+                OpenDevices(self._homes, time.monotonic),
                 security,
                 OpenIdProvider(settings.openid, f"{settings.address}{SIGNED_IN}", http),
                 SignInStates(time.monotonic),

@@ -5,15 +5,11 @@ from __future__ import annotations
 import logging
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import anyio
 from anyio.to_thread import run_sync
-from starlette.exceptions import HTTPException
 
-from mailslot.fleet.postgres.home import look_up_device
-from mailslot.fleet.postgres.lease_keeper import LeaseKeeper
 from mailslot.service.device import open_device
 from mailslot.service.log import describe_error
 from mailslot.slots.records import Records
@@ -28,7 +24,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup, TaskStatus
     from starlette.applications import Starlette
 
-    from mailslot.fleet.access import FleetAccess
+    from mailslot.fleet.homes import FleetHomes
     from mailslot.fleet.postgres.database import DeviceId
     from mailslot.service.device import Device
 
@@ -77,13 +73,12 @@ class OpenDevices:
     """The open devices of a fleet's panel. They are open while `run` runs.
 
     Args:
-        access: the access to the fleet.
+        homes: the homes of the devices.
         monotonic: seconds of a monotonic clock.
     """
 
-    def __init__(self, access: FleetAccess, monotonic: Callable[[], float]) -> None:
-        self._access = access
-        self._keeper = LeaseKeeper(access.database)
+    def __init__(self, homes: FleetHomes, monotonic: Callable[[], float]) -> None:
+        self._homes = homes
         self._monotonic = monotonic
         self._group: TaskGroup | None = None
         self._open: dict[int, OpenDevice] = {}
@@ -111,7 +106,7 @@ class OpenDevices:
         Raises:
             MailError: it cannot be opened.
         """
-        id_ = await run_sync(look_up_device, self._access.database, tenant, device)
+        id_ = await run_sync(self._homes.find, tenant, device)
         if id_ is None:
             yield None
             return
@@ -140,9 +135,7 @@ class OpenDevices:
     async def _keep(self, id_: DeviceId, *, task_status: TaskStatus[OpenDevice]) -> None:
         started = False
         try:
-            home = await run_sync(partial(self._access.home, id_.tenant_name, id_.name, self._keeper))
-            if home is None or home.device != id_:
-                raise HTTPException(404)  # it was removed a moment ago
+            home = await run_sync(self._homes.open, id_)
             sections = [each.section for each in await run_sync(pipelines) if each.section is not None]
             async with open_device(Records(home), [PANEL, *sections]) as device, anyio.create_task_group() as group:
                 tasks, root = BackgroundTasks(), f"/tenants/{id_.tenant_name}/devices/{id_.name}"
