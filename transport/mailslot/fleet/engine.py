@@ -29,7 +29,7 @@ from mailslot.fleet.postgres.schema import ENGINE_SCHEMA
 from mailslot.fleet.postgres.servers import forget_old
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 
     from psycopg import AsyncConnection
 
@@ -145,7 +145,7 @@ class Engine:
         self,
         url: str,
         database: FleetDatabase,
-        wake: Callable[[str, str, str, str], Awaitable[None]],
+        wake: Callable[[str, str, str, str], Coroutine[Any, Any, None]],
         *,
         work: int,
         renewals: int,
