@@ -109,3 +109,21 @@ def test_what_was_read_before_a_change_is_not_kept(own: TaskFleet, home: Postgre
     with own.database.device_transaction(home.device, "read") as connection:
         kept.read(ChangedMeanwhile(connection, home.device))
     assert kept.fresh is None
+
+
+def test_what_a_slow_thread_has_read_does_not_replace_what_is_newer(own: TaskFleet, home: PostgresHome) -> None:
+    """Another process has changed it in between, so nobody here doubts it."""
+    kept = KeptConfiguration()
+
+    class Slow(DeviceRows):
+        def tuples(self, query: str, **values: object) -> Any:
+            found = super().tuples(query, **values)
+            Records(home).change(RECORD, {"server": "mail.example.com"}, {})
+            with own.database.device_transaction(home.device, "read") as connection:
+                assert "mailslot.toml" in kept.read(DeviceRows(connection, home.device)).documents
+            return found
+
+    with own.database.device_transaction(home.device, "read") as connection:
+        assert "mailslot.toml" not in kept.read(Slow(connection, home.device)).documents
+    assert kept.fresh is not None
+    assert "mailslot.toml" in kept.fresh.documents

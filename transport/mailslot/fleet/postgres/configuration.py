@@ -59,6 +59,8 @@ class KeptConfiguration:
         self._known: Configuration | None = None
         self._until = 0.0
         self._doubts = 0
+        self._reads = 0
+        self._newest_read = 0
 
     @property
     def fresh(self) -> Configuration | None:
@@ -75,13 +77,14 @@ class KeptConfiguration:
     def read(self, rows: DeviceRows) -> Configuration:
         """Read what has changed, in a transaction that sees one state or keeps others from writing."""
         with self._mutex:
-            known, doubts = self._known, self._doubts
+            self._reads += 1
+            number, known, doubts = self._reads, self._known, self._doubts
         began = time.monotonic()
         version = read_version(rows)
         if known is None or known.version != version:
             known = Configuration(version, {row["name"]: row for row in rows.all(_ALL)})
         with self._mutex:
             # What a slow thread has read before a change must not take the place of what came after it.
-            if doubts == self._doubts:
-                self._known, self._until = known, began + FRESH_FOR
+            if doubts == self._doubts and number > self._newest_read:
+                self._newest_read, self._known, self._until = number, known, began + FRESH_FOR
         return known
