@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +14,7 @@ from mailslot.fleet.homes import FleetHomes
 from mailslot.fleet.key_rotation import rotate_tenant_key
 from mailslot.fleet.opening import FleetPlaces
 from mailslot.fleet.postgres.consents import Consents
+from mailslot.fleet.postgres.database import FleetDatabase
 from mailslot.fleet.postgres.device_states import device_health
 from mailslot.fleet.postgres.key_registry import owner_transaction
 from mailslot.oauth.http import TokenHttp
@@ -92,6 +94,29 @@ async def test_a_worker_gets_a_token_for_each_device(tasks: TaskFleet, provider:
     assert [each.state for each in device_health(tasks.database, tenant=tenant)] == ["ok", "ok"]
     async with TokenHttp(trust_env=False) as http:
         assert (await consent.check(http)).missing == {}
+
+
+async def test_the_event_loop_waits_for_no_database(
+    tasks: TaskFleet, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant = tasks.new_tenant()
+    home = tasks.add_device(tenant)
+    tenant_consent(tasks, tenant, "custom").set_application(shared(provider))
+    Records(home).change("smtp", settings(provider), {})
+    loop, transaction, asked = threading.get_ident(), FleetDatabase.device_transaction, list[bool]()
+
+    def noted(*arguments: Any) -> Any:
+        asked.append(threading.get_ident() == loop)
+        return transaction(*arguments)
+
+    # Otherwise most of what is read is in memory, as a rule.
+    monkeypatch.setattr("mailslot.fleet.postgres.configuration.FRESH_FOR", 0.0)
+    monkeypatch.setattr(FleetDatabase, "device_transaction", noted)
+    await work(tasks, home, "plan")
+    tasks.make_due(home, "renew")
+    await work(tasks, home, "renew")
+    assert asked
+    assert not any(asked)
 
 
 async def test_a_refusal_is_noted_and_asked_again(tasks: TaskFleet, provider: Provider) -> None:

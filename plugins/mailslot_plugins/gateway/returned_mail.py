@@ -29,7 +29,8 @@ async def handle_account_mail(mail: Incoming, device: Device) -> Handled:
         return WAITS_FOR_DEVICE
     if outcome is not None and outcome.job is not None:
         return Done(outcome.sentence)
-    if device.records.settings.current().records[mail.record].after_fetch == "keep":
+    in_use = await run_sync(device.records.settings.current)
+    if in_use.records[mail.record].after_fetch == "keep":
         return Done("no report about a mail that was sent here; it stays in the mailbox")
     return SetAside("It is no report about a mail that was sent here, and no device fetches from this account.")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from anyio.to_thread import run_sync
+
 from mailslot.errors import InputError, MailError
 from mailslot.oauth.grant_source import GrantSource
 from mailslot.slots.flows import APP_FLOWS, flow_name
@@ -21,7 +23,7 @@ async def is_missing(device: Device, record: str) -> bool:
     Raises:
         MailError: the secrets cannot be read.
     """
-    settings = device.records.settings.current().records.get(record)
+    settings = (await run_sync(device.records.settings.current)).records.get(record)
     if settings is None or settings.authentication != "oauth2" or settings.flow is None:
         return False
     try:

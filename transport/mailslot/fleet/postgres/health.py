@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from anyio.to_thread import run_sync
+
 from mailslot.slots.effective_settings import effective_settings
 from mailslot.slots.settings import protocol_of
 
@@ -20,7 +22,8 @@ async def token_health(device: Device) -> dict[str, tuple[str, str | None]]:
     The state of a record that needs no token is ``ok``.
     """
     found: dict[str, tuple[str, str | None]] = {}
-    for record, settings in device.records.settings.current().records.items():
+    in_use = await run_sync(device.records.settings.current)
+    for record, settings in in_use.records.items():
         if effective_settings(settings, protocol_of(record, settings)).server is None and settings.provider is None:
             continue
         _, health = await device.records.tokens.status(record, settings, device.now())
