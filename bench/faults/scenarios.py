@@ -153,6 +153,8 @@ async def failover(world: World) -> str:
         await anyio.sleep(1)
         waiting = await run_sync(world.count_commits_that_wait)
         await run_sync(world.cluster.kill)
+        # It ends without reading what has arrived meanwhile, so that it is lost.
+        os.kill(receiver, signal.SIGTERM)
         os.kill(receiver, signal.SIGCONT)
         await anyio.sleep(random.uniform(0, 3))
         began = time.monotonic()

@@ -10,11 +10,12 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import psycopg
 import pytest
 from anyio.to_thread import run_sync
 
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
     from mailslot_plugins.sandbox import Sandbox
 
 ROUNDS = 2 * KILL_ROUNDS
+CUT = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
 JOBS = 6
 USERS = ("status@example.com", "fax@example.com", "print@example.com")
 READY = "The worker is ready"
@@ -89,16 +94,23 @@ def let_time_pass(fleet: TaskFleet) -> None:
 
     Their connections to the database break, too.
     """
-    with fleet.look() as connection:
-        connection.execute("UPDATE leases SET until = now(), ended_at = '-infinity'")
-        connection.execute("UPDATE procrastinate_workers SET last_heartbeat = now() - interval '1 hour'")
-        connection.execute("UPDATE jobs SET next_attempt = next_attempt - 3600, changed_at = changed_at - 3600")
-        connection.execute("UPDATE mails SET due_at = due_at - 3600 WHERE state = 'fetched'")
-        connection.execute("UPDATE tasks SET due_at = least(due_at, now()), wake_at = now()")
-        connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
+    for statement in (
+        "UPDATE leases SET until = now(), ended_at = '-infinity'",
+        "UPDATE procrastinate_workers SET last_heartbeat = now() - interval '1 hour'",
+        "UPDATE jobs SET next_attempt = next_attempt - 3600, changed_at = changed_at - 3600",
+        "UPDATE mails SET due_at = due_at - 3600 WHERE state = 'fetched'",
+        "UPDATE tasks SET due_at = least(due_at, now()), wake_at = now()",
+        CUT,
+    ):
+        change(fleet, statement)
+
+
+def change(fleet: TaskFleet, statement: str) -> None:
+    """Change rows of many devices, which no worker does; so a worker and this may wait for each other."""
+    while True:
+        with suppress(psycopg.errors.DeadlockDetected), fleet.look() as connection:
+            connection.execute(statement)
+            return
 
 
 async def set_up(home: PostgresHome, sandbox: Sandbox, folder: Path, user: str) -> None:
@@ -178,17 +190,19 @@ async def test_workers_are_killed(own: TaskFleet, tmp_path: Path) -> None:
                     workers.start()
 
             def unfinished() -> int:
+                # Jobs in doubt wait a while before they are sent again.
+                change(
+                    own,
+                    "UPDATE jobs SET changed_at = changed_at - 3600, next_attempt = next_attempt - 3600 "
+                    "WHERE state = 'in_doubt' AND NOT delivering",
+                )
+                # Polls are spread over their interval.
+                change(
+                    own,
+                    "UPDATE tasks SET due_at = now(), wake_at = now() WHERE kind = 'poll' AND NOT woken "
+                    "AND due_at > now() AND cause IS NULL",
+                )
                 with own.look() as connection:
-                    # Jobs in doubt wait a while before they are sent again.
-                    connection.execute(
-                        "UPDATE jobs SET changed_at = changed_at - 3600, next_attempt = next_attempt - 3600 "
-                        "WHERE state = 'in_doubt' AND NOT delivering"
-                    )
-                    # Polls are spread over their interval.
-                    connection.execute(
-                        "UPDATE tasks SET due_at = now(), wake_at = now() WHERE kind = 'poll' AND NOT woken "
-                        "AND due_at > now() AND cause IS NULL"
-                    )
                     row = connection.execute(
                         "SELECT (SELECT count(*) FROM jobs WHERE state <> 'sent') + "
                         "(SELECT count(*) FROM mails WHERE state = 'fetched') + "
