@@ -32,16 +32,14 @@ class FleetAccess:
     master: MasterKey
     places: FleetPlaces
 
-    def home(
-        self, tenant: str, device: str, keeper: LeaseKeeper, messages: LocalMessages | None = None
-    ) -> PostgresHome | None:
+    def home(self, tenant: str, device: str, keeper: LeaseKeeper, messages: LocalMessages) -> PostgresHome | None:
         """Return the home of a device; None if there is no such device. Blocks.
 
         Args:
             tenant: the name of its tenant.
             device: its name.
             keeper: keeps the leases of all devices of this process.
-            messages: the folder for their messages; None for one of the device's own.
+            messages: the folder for their messages.
 
         Raises:
             InputError: the database cannot be used.
