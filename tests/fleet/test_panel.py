@@ -15,7 +15,9 @@ from starlette.routing import Mount, Route
 
 from fleet.running_panel import BOSS, NOBODY, READER, of_tenant, run_fleet_panel
 from lab.postgres import Fleet
+from mailslot.fleet.postgres.consents import Consents
 from mailslot.fleet.postgres.schema import SCHEMA, tables
+from mailslot.fleet.postgres.sign_in_links import SignInLinks
 from mailslot.slots.records import Records
 from mailslot.spool.job import NewJob
 from mailslot.spool.spool import Spool
@@ -69,6 +71,21 @@ async def panel(
 async def client(panel: RunningFleetPanel) -> AsyncIterator[BrowserClient]:
     async with BrowserClient(panel.address) as found:
         yield found
+
+
+async def test_owners_of_mailboxes_are_no_staff(
+    client: BrowserClient, fleet: Fleet, homes: list[PostgresHome], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    assert await run_sync(Consents(fleet.database).address) == str(client.base_url).rstrip("/")
+    _, secret = await run_sync(SignInLinks(fleet.database).make, homes[0].device, ("smtp",), "a@example.com", 3600.0)
+    assert "This link is not known" in words(await client.get("/consent/link/nothing"))
+    # The page of a device without a provider says so, and needs no sign-in here.
+    page = await client.get(f"/consent/link/{secret}")
+    assert (page.status_code, "No provider is set" in words(page)) == (503, True)
+    assert (await client.get("/consent/callback?code=x&state=y")).status_code == 400
+    assert (await client.get("/consent")).status_code == 303
+    assert not [each for each in caplog.records if each.name.startswith("mailslot") and secret in each.getMessage()]
 
 
 async def test_signing_in(panel: RunningFleetPanel, client: BrowserClient, caplog: pytest.LogCaptureFixture) -> None:

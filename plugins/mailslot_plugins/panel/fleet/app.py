@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING
 
@@ -9,8 +10,10 @@ import anyio
 from anyio.to_thread import run_sync
 
 from mailslot.errors import InputError
+from mailslot.fleet.postgres.consents import Consents
 from mailslot.fleet.postgres.directory import FleetDirectory
 from mailslot.oauth.http import TokenHttp
+from mailslot_plugins.panel.consent.fleet import ConsentFleet
 from mailslot_plugins.panel.fleet.application import fleet_application
 from mailslot_plugins.panel.fleet.context import FleetContext
 from mailslot_plugins.panel.fleet.open_devices import OpenDevices
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mailslot.fleet.homes import FleetHomes
+
+logger = logging.getLogger(__name__)
 
 _TIMEOUT: float = 10.0
 """Seconds for each step of a request to the provider; a person waits for it."""
@@ -61,6 +66,7 @@ class FleetPanel:
             security.certificate = await run_sync(self._certificate, str(listener.getsockname()[0]))
             return security.certificate
 
+        await run_sync(self._note_address)
         async with TokenHttp(ca_file=settings.openid.ca_file, timeout=_TIMEOUT) as http:
             fleet = FleetContext(
                 settings,
@@ -70,6 +76,7 @@ class FleetPanel:
                 OpenIdProvider(settings.openid, f"{settings.address}{SIGNED_IN}", http),
                 SignInStates(time.monotonic),
                 Throttle(time.monotonic, anyio.sleep),
+                ConsentFleet(self._homes),
             )
             application = await run_sync(fleet_application, fleet)
             async with anyio.create_task_group() as group:
@@ -91,6 +98,16 @@ class FleetPanel:
         host, port = listener.getsockname()[:2]
         await run_sync(self._certificate, str(host))
         return [f"The fleet's panel is at {self._settings.address}/ and listens on {host}, port {port}."]
+
+    def _note_address(self) -> None:
+        """Let links for owners of mailboxes lead here, unless somebody has set another address for them."""
+        consents = Consents(self._homes.database)
+        try:
+            if consents.address() is None:
+                consents.set_address(self._settings.address)
+        except InputError as error:
+            # Only the owner of the tables may do so; the panel needs not be.
+            logger.info("The address of pages for owners of mailboxes is not set: %s", error)
 
     def _certificate(self, host: str) -> ServerCertificate | None:
         own = self._settings.certificate

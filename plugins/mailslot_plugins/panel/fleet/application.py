@@ -29,9 +29,10 @@ PAGES: Final = (
     "mailslot_plugins.panel.fleet.sign_in",
     "mailslot_plugins.panel.fleet.device_panels",
     "mailslot_plugins.panel.preferences.page",
+    "mailslot_plugins.panel.consent.page",
 )
-"""The modules with `routes`. What staff may request is checked before a route is reached, by its path and method:
-`mailslot_plugins.panel.fleet.staff`."""
+"""The modules with `routes`; those of the last one are for owners of mailboxes, who are no staff. What staff may
+request is checked before a route is reached, by its path and method: `mailslot_plugins.panel.fleet.staff`."""
 
 TABS: Final = (("/", "copier", "nav_devices"), ("/tenants", "person", "nav_tenants"))
 """The links of every page: address, icon, and text in the folder ``fleet``."""
@@ -59,6 +60,7 @@ def fleet_application(fleet: FleetContext) -> ASGIApp:
     app.state.frame = Frame(lambda: identity, _tabs)
     app.state.pages = []
     app.state.fleet = fleet
+    app.state.consent = fleet.consent
     return _Scheme(app) if fleet.settings.is_https else app
 
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from mailslot.fleet.postgres.directory import FleetDirectory
+    from mailslot_plugins.panel.consent.fleet import ConsentFleet
     from mailslot_plugins.panel.fleet.open_devices import OpenDevices
     from mailslot_plugins.panel.fleet.openid import OpenIdProvider, SignInStates
     from mailslot_plugins.panel.fleet.security import FleetSecurity
@@ -28,6 +29,7 @@ class FleetContext:
         provider: where staff sign in.
         states: the sign-ins that browsers have begun.
         failures: slows down sign-ins that fail.
+        consent: what the pages for owners of mailboxes work with.
     """
 
     settings: FleetPanelSettings
@@ -37,6 +39,7 @@ class FleetContext:
     provider: OpenIdProvider
     states: SignInStates
     failures: Throttle
+    consent: ConsentFleet
 
 
 def fleet_of(request: Request) -> FleetContext:

@@ -6,6 +6,7 @@ import logging
 import re
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from mailslot.fleet.consent import PREFIX
 from mailslot_plugins.panel.fleet.staff import Staff
 from mailslot_plugins.panel.security.addresses import ascii_name
 from mailslot_plugins.panel.security.security import Visit
@@ -89,7 +90,9 @@ class FleetSecurity:
 
     def is_public(self, request: Request) -> bool:
         """Return whether a request needs no sign-in."""
-        return request.scope["path"] in PUBLIC
+        path = str(request.scope["path"])
+        # Owners of mailboxes sign in at their provider.
+        return path in PUBLIC or path.startswith(f"{PREFIX}/")
 
     def path_on_panel(self, path: str) -> str:
         """Return the path on the device's panel that a path leads to, or the path itself."""
