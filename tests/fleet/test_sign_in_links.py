@@ -69,7 +69,7 @@ class Browser:
         """Press the button on the page of a link; return the address at the provider."""
         page = await self.get(link)
         assert page.status_code == 200, page.text
-        [start] = re.findall(r'class="button" href="([^"]+)"', page.text)
+        [start] = re.findall(r'class="button primary" href="([^"]+)"', page.text)
         return (await self.get(start)).headers["location"]
 
     async def sign_in(self, address: str, user: str) -> str:
@@ -186,7 +186,7 @@ async def test_one_sign_in_for_two_records(
         assert (await source.token(force=True)).value != before
     # It is used up.
     assert (await browser.get(f"{link}/start")).headers["location"] == link
-    assert 'class="button"' not in (await browser.get(link)).text
+    assert 'class="button ' not in (await browser.get(link)).text
     token = link.rpartition("/")[2]
     for record in caplog.records:
         if record.name.startswith("mailslot"):
