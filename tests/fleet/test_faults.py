@@ -17,6 +17,7 @@ from mailslot.fleet.postgres.database import _REMEMBERED, FleetDatabase, _Write
 from mailslot.fleet.postgres.home import PostgresHome
 from mailslot.fleet.postgres.lease_keeper import LeaseKeeper
 from mailslot.fleet.postgres.leases import HeldLeases
+from mailslot.fleet.postgres.messages import PIECE_SIZE
 from mailslot.fleet.postgres.registry import Registry
 from mailslot.fleet.transfer import ImportInDoubtError, import_folder
 from mailslot.home.folder import FolderHome
@@ -311,3 +312,30 @@ async def test_a_token_is_saved_once_the_database_is_back(fleet: Fleet) -> None:
             await store.save(grant)
             assert proxy.breaks is None
         assert await store.load() == grant
+
+
+def test_the_database_refuses_a_message_in_the_middle(fleet: Fleet) -> None:
+    """As when its disk is full."""
+    storage = fleet.add_device().spool_storage()
+    storage.open()
+    file = storage.new_file(".eml")
+    file.write(bytes(2 * PIECE_SIZE))
+    refused: list[SpoolError] = []
+
+    def commit() -> None:
+        try:
+            storage.commit_file(file, b"", lambda _: None)
+        except SpoolError as error:
+            refused.append(error)
+
+    with fleet.database.connection() as connection:
+        connection.execute("ALTER TABLE mailslot.messages ADD CONSTRAINT short CHECK (piece < 1) NOT VALID")
+        try:
+            thread = threading.Thread(target=commit, daemon=True)
+            thread.start()
+            thread.join(120)
+        finally:
+            connection.execute("ALTER TABLE mailslot.messages DROP CONSTRAINT short")
+    assert not thread.is_alive()
+    assert len(refused) == 1
+    storage.close()

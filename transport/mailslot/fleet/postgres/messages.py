@@ -16,7 +16,7 @@ from mailslot.fleet.postgres.rows import DeviceRows
 from mailslot.spool.errors import writing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from typing import IO
 
     from mailslot.fleet.postgres.local_messages import LocalMessages
@@ -64,8 +64,8 @@ class CollectedMessage:
             file.seek(0)
             file.write(data)
 
-    def pieces(self) -> Iterator[bytes]:
-        """Yield all octets, in pieces.
+    def pieces(self) -> Generator[bytes]:
+        """Yield all octets, in pieces; until it is closed, nothing else can be done with the message.
 
         Raises:
             SpoolError: they cannot be read.

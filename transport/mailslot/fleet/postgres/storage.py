@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
@@ -128,7 +128,9 @@ class PostgresStorage:
 
         def work(repositories: PostgresRepositories) -> T:
             result = register(repositories)
-            repositories.messages.insert(file.name, file.pieces())
+            # Left as it is where the database refuses one of them, it would keep `discard` waiting.
+            with closing(file.pieces()) as pieces:
+                repositories.messages.insert(file.name, pieces)
             return result
 
         try:
