@@ -8,11 +8,14 @@ import ssl
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
+from unittest.mock import patch
 
 import anyio
 from anyio.to_thread import run_sync
 
+from mailslot.diagnosis import gateway_log
 from mailslot.diagnosis.gateway_log import STORE, GatewayLog
+from mailslot.net import sign_in_delay
 from mailslot.service.device import Device, open_device
 from mailslot.service.service import Service
 from mailslot.service.systemd import ServiceManager
@@ -138,11 +141,13 @@ async def run_gateway(home: Path, **listener: object) -> AsyncIterator[GatewayDe
 
 @asynccontextmanager
 async def serve_gateway(records: Records) -> AsyncIterator[Device]:
-    """Run the gateway of a home folder."""
+    """Run the gateway of a home folder, without the pauses before it writes dialogues and refuses wrong passwords."""
     stop = anyio.Event()
+    without_pauses = (patch.object(gateway_log, "_INTERVAL", 0.05), patch.object(sign_in_delay, "_FIRST_DELAY", 0.01))
     async with open_device(records) as device, anyio.create_task_group() as group:
         group.start_soon(Service(device, [GatewayPipeline()], ServiceManager()).run, stop.wait)
         try:
-            yield device
+            with without_pauses[0], without_pauses[1]:
+                yield device
         finally:
             stop.set()

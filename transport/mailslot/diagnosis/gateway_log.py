@@ -114,6 +114,7 @@ class GatewayLog:
         self._listeners: dict[str, Any] = {}
         self._new_listeners: dict[str, Any] | None = None
         self._noted = anyio.Event()
+        self._listeners_changed = anyio.Event()
         self._writing = anyio.Lock()
 
     # What the gateway notes; it never waits for the disk.
@@ -186,9 +187,10 @@ class GatewayLog:
         if listeners != self._listeners:
             self._listeners = self._new_listeners = listeners
             self._noted.set()
+            self._listeners_changed.set()
 
     async def run(self) -> None:
-        """Write what is noted every few seconds, until cancelled; then once more.
+        """Write what is noted every few seconds, changes of listeners at once, until cancelled; then once more.
 
         Raises:
             MailError: it cannot be written; what was noted is kept for another try.
@@ -197,7 +199,8 @@ class GatewayLog:
             while True:
                 await self._noted.wait()
                 await self.flush()
-                await anyio.sleep(_INTERVAL)
+                with anyio.move_on_after(_INTERVAL):
+                    await self._listeners_changed.wait()
         finally:
             with anyio.move_on_after(1, shield=True), suppress(MailError):
                 await self.flush()
@@ -212,7 +215,7 @@ class GatewayLog:
             await self._flush()
 
     async def _flush(self) -> None:
-        self._noted = anyio.Event()
+        self._noted, self._listeners_changed = anyio.Event(), anyio.Event()
         dialogues, self._dialogues = self._dialogues, {}
         unknown, self._unknown = self._unknown, {}
         listeners, self._new_listeners = self._new_listeners, None
