@@ -16,7 +16,7 @@ from mailslot.oauth.http import TokenHttp
 from mailslot_plugins.panel.consent.fleet import ConsentFleet
 from mailslot_plugins.panel.fleet.application import fleet_application
 from mailslot_plugins.panel.fleet.context import FleetContext
-from mailslot_plugins.panel.fleet.open_devices import OpenDevices
+from mailslot_plugins.panel.fleet.open_panels import OpenPanels
 from mailslot_plugins.panel.fleet.openid import OpenIdProvider, SignInStates
 from mailslot_plugins.panel.fleet.security import SIGNED_IN, FleetSecurity
 from mailslot_plugins.panel.fleet.settings import load_settings
@@ -71,7 +71,7 @@ class FleetPanel:
             fleet = FleetContext(
                 settings,
                 FleetDirectory(self._homes.database),
-                OpenDevices(self._homes, time.monotonic),
+                OpenPanels(self._homes, time.monotonic),
                 security,
                 OpenIdProvider(settings.openid, f"{settings.address}{SIGNED_IN}", http),
                 SignInStates(time.monotonic),
@@ -80,7 +80,7 @@ class FleetPanel:
             )
             application = await run_sync(fleet_application, fleet)
             async with anyio.create_task_group() as group:
-                group.start_soon(fleet.devices.run)
+                group.start_soon(fleet.panels.run)
                 try:
                     await serve_application(find_certificate, application, listener, sleep=anyio.sleep)
                 except Exception as error:  # noqa: BLE001 - raised again below, outside of the task group

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from mailslot.fleet.postgres.directory import FleetDirectory
     from mailslot_plugins.panel.consent.fleet import ConsentFleet
-    from mailslot_plugins.panel.fleet.open_devices import OpenDevices
+    from mailslot_plugins.panel.fleet.open_panels import OpenPanels
     from mailslot_plugins.panel.fleet.openid import OpenIdProvider, SignInStates
     from mailslot_plugins.panel.fleet.security import FleetSecurity
     from mailslot_plugins.panel.fleet.settings import FleetPanelSettings
@@ -24,7 +24,7 @@ class FleetContext:
     Attributes:
         settings: its settings.
         directory: the lists of devices and tenants.
-        devices: the devices whose panels are in use.
+        panels: the panels of devices that are in use.
         security: the sessions.
         provider: where staff sign in.
         states: the sign-ins that browsers have begun.
@@ -34,7 +34,7 @@ class FleetContext:
 
     settings: FleetPanelSettings
     directory: FleetDirectory
-    devices: OpenDevices
+    panels: OpenPanels
     security: FleetSecurity
     provider: OpenIdProvider
     states: SignInStates

@@ -32,7 +32,7 @@ async def show_device(scope: Scope, receive: Receive, send: Send) -> None:
         tenant, device = check_name(names["tenant"]), check_name(names["device"])
     except InputError:
         raise HTTPException(404) from None
-    async with fleet_of(request).devices.lend(tenant, device) as opened:
+    async with fleet_of(request).panels.lend(tenant, device) as opened:
         if opened is None:
             raise HTTPException(404)
         staff = staff_of(request.state.session)
@@ -50,7 +50,7 @@ async def receive_redirect(request: Request) -> Response:
     All devices have one redirect URI, since a provider knows every redirect URI of an application.
     """
     parameters = parse_parameters(request.url.query) or {}
-    for opened in fleet_of(request).devices.all():
+    for opened in fleet_of(request).panels.all():
         sign_in = pending_sign_in(opened.device, opened.tasks, parameters)
         if sign_in is None:
             continue

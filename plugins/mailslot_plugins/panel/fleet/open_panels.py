@@ -1,4 +1,7 @@
-"""The devices whose panels are in use: each is opened for its first request, and closed once it is unused."""
+"""The panels of devices that are in use: each is opened for its first request, and closed once it is unused.
+
+The devices that a worker has open are another matter: `mailslot.fleet.open_devices`.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +32,10 @@ if TYPE_CHECKING:
     from mailslot.service.device import Device
 
 MAX_OPEN: Final = 100
-"""Devices that are open at the same time; beyond, those are closed that nobody uses."""
+"""Panels that are open at the same time; beyond, those are closed that nobody uses."""
 
 CLOSE_AFTER: Final = 900.0
-"""Seconds without a request after which a device is closed; sign-ins and tests may still run on it."""
+"""Seconds without a request after which a panel is closed; sign-ins and tests may still run on it."""
 
 _CHECK_INTERVAL: Final = 60.0
 
@@ -40,8 +43,8 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(eq=False, slots=True)
-class OpenDevice:
-    """An open device.
+class OpenPanel:
+    """An open device and its panel.
 
     Attributes:
         id: which device it is.
@@ -69,8 +72,8 @@ class OpenDevice:
         return self.users == 0 and not self.tasks.any_running
 
 
-class OpenDevices:
-    """The open devices of a fleet's panel. They are open while `run` runs.
+class OpenPanels:
+    """The open panels. They are open while `run` runs.
 
     Args:
         homes: the homes of the devices.
@@ -81,11 +84,11 @@ class OpenDevices:
         self._homes = homes
         self._monotonic = monotonic
         self._group: TaskGroup | None = None
-        self._open: dict[int, OpenDevice] = {}
+        self._open: dict[int, OpenPanel] = {}
         self._locks: dict[int, anyio.Lock] = {}
 
     async def run(self) -> None:
-        """Keep devices open until cancelled."""
+        """Keep panels open until cancelled."""
         async with anyio.create_task_group() as group:
             self._group = group
             try:
@@ -95,13 +98,13 @@ class OpenDevices:
             finally:
                 self._group = None
 
-    def all(self) -> list[OpenDevice]:
-        """Return the devices that are open now."""
+    def all(self) -> list[OpenPanel]:
+        """Return the panels that are open now."""
         return [*self._open.values()]
 
     @asynccontextmanager
-    async def lend(self, tenant: str, device: str) -> AsyncGenerator[OpenDevice | None]:
-        """Lend a device for a request; None if there is no device of this name.
+    async def lend(self, tenant: str, device: str) -> AsyncGenerator[OpenPanel | None]:
+        """Lend the panel of a device for a request; None if there is no device of this name.
 
         Raises:
             MailError: it cannot be opened.
@@ -122,7 +125,7 @@ class OpenDevices:
             if opened.device.spool.loss_error is not None:
                 self._close(opened)
 
-    async def _opened(self, id_: DeviceId) -> OpenDevice:
+    async def _opened(self, id_: DeviceId) -> OpenPanel:
         async with self._locks.setdefault(id_.number, anyio.Lock()):
             opened = self._open.get(id_.number)
             if opened is None:
@@ -132,7 +135,7 @@ class OpenDevices:
                 opened = self._open[id_.number] = await self._group.start(self._keep, id_)
             return opened
 
-    async def _keep(self, id_: DeviceId, *, task_status: TaskStatus[OpenDevice]) -> None:
+    async def _keep(self, id_: DeviceId, *, task_status: TaskStatus[OpenPanel]) -> None:
         started = False
         try:
             home = await run_sync(self._homes.open, id_)
@@ -141,7 +144,7 @@ class OpenDevices:
                 tasks, root = BackgroundTasks(), f"/tenants/{id_.tenant_name}/devices/{id_.name}"
                 group.start_soon(tasks.run)
                 application = await run_sync(device_application, device, tasks, root, id_)
-                opened = OpenDevice(id_, device, application, tasks, root, used_at=self._monotonic())
+                opened = OpenPanel(id_, device, application, tasks, root, used_at=self._monotonic())
                 started = True
                 task_status.started(opened)
                 await opened.ending.wait()
@@ -152,7 +155,7 @@ class OpenDevices:
             logger.error("A device could not be closed properly: %s", describe_error(error))  # noqa: TRY400 - no traceback
 
     def close_idle(self) -> None:
-        """Close the devices that were unused for `CLOSE_AFTER`."""
+        """Close the panels that were unused for `CLOSE_AFTER`."""
         now = self._monotonic()
         for opened in self.all():
             if opened.is_idle and now - opened.used_at >= CLOSE_AFTER:
@@ -163,7 +166,7 @@ class OpenDevices:
         for opened in idle[: max(0, len(self._open) - MAX_OPEN + 1)]:
             self._close(opened)
 
-    def _close(self, opened: OpenDevice) -> None:
+    def _close(self, opened: OpenPanel) -> None:
         if self._open.get(opened.id.number) is opened:
             del self._open[opened.id.number]
         opened.ending.set()
