@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from mailslot.fleet.access import FleetAccess
+from mailslot.fleet.homes import FleetHomes
 from mailslot.fleet.master_key import FileMasterKey
 from mailslot.fleet.opening import FleetPlaces
 from mailslot.fleet.postgres.database import FleetDatabase
@@ -52,8 +52,8 @@ async def main() -> None:
     url, folder = os.environ["MAILSLOT_DATABASE"], Path(os.environ["FOLDER"])
     database = FleetDatabase(url, 12)
     places = FleetPlaces(folder, folder / "master.key")
-    access = FleetAccess(url, database, FileMasterKey(places.master_key), places)
-    worker = FleetWorker(access, [Answering()], work=8, renewals=2)
+    homes = FleetHomes(url, database, FileMasterKey(places.master_key), places)
+    worker = FleetWorker(homes, [Answering()], work=8, renewals=2)
     with anyio.open_signal_receiver(signal.SIGTERM) as signals:
 
         async def stopped() -> None:

@@ -7,8 +7,8 @@ from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from lab.postgres import Fleet
-from mailslot.fleet.access import FleetAccess
 from mailslot.fleet.device_work import DeviceWork
+from mailslot.fleet.homes import FleetHomes
 from mailslot.fleet.opening import FleetPlaces
 from mailslot.fleet.postgres.schema import ENGINE_SCHEMA, SCHEMA
 from mailslot.oauth.timing import Clocks
@@ -34,7 +34,7 @@ class TaskFleet(Fleet):
     def work(self, *pipelines: Pipeline | Any, clocks: Clocks | None = None) -> DeviceWork:
         """What a worker does, as another process has it."""
         places = FleetPlaces(self.folder, self.folder / "master.key")
-        return DeviceWork(FleetAccess(self.url, self.database, self.master, places), pipelines, clocks or Clocks())
+        return DeviceWork(FleetHomes(self.url, self.database, self.master, places), pipelines, clocks or Clocks())
 
     async def wake(self, home: PostgresHome, kind: str, *pipelines: Pipeline | Any, record: str = "") -> None:
         """Let a worker that has just been started work for a task."""

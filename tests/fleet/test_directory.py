@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from anyio.to_thread import run_sync
 
+from command_line import mailslot
 from fleet.tasks import TaskFleet
 from mailslot.fleet.postgres.descriptions import Description, describe
-from mailslot.fleet.postgres.directory import PAGE, FleetDirectory, Wanted
+from mailslot.fleet.postgres.directory import NEEDS_SOMEBODY, PAGE, STATES, FleetDirectory, Wanted
 from mailslot.slots.records import Records
 from mailslot.slots.section import DEVICE
 from mailslot.spool.job import NewJob
@@ -20,9 +22,13 @@ from spool.conftest import message
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from mailslot.fleet.postgres.directory import DevicePage
     from mailslot.fleet.postgres.home import PostgresHome
+
+
+OAUTH = {"provider": "microsoft365", "authentication": "oauth2", "account": "a@example.com", "client_id": "x"}
 
 
 @pytest.fixture(scope="module")
@@ -58,49 +64,114 @@ async def held_job(home: PostgresHome, state: str = "hold", cause: str = "passwo
             await getattr(spool, state)(job.id, cause, "Refused.")
 
 
-async def test_each_state(own: TaskFleet, tenant: str) -> None:
-    """The worst comes first, with its cause; what is wrong and repeated comes after what needs somebody."""
-    new, well, failing, held, without_token = (own.add_device(tenant) for _ in range(5))
-    for home in (well, failing, held):
-        await set_up(home)
-    await set_up(without_token, authentication="oauth2", provider="microsoft365", server=None)
-    await plan(own, without_token)
-    await held_job(held)
+def put_task(own: TaskFleet, home: PostgresHome, kind: str, failures: int, cause: str | None, ago: str = "0") -> None:
+    """Let a task that was due some time ago be all that a device has; none is late because this machine is slow."""
     with own.look() as connection:
+        connection.execute("DELETE FROM tasks WHERE device = %s", (home.device.number,))
         connection.execute(
-            "INSERT INTO tasks (tenant, device, record, kind, due_at, wake_at, failures, cause) "
-            "VALUES (%s, %s, 'fax-pop', 'poll', now(), now(), 2, 'connection_refused')",
-            (failing.device.tenant, failing.device.number),
+            "INSERT INTO tasks (tenant, device, record, kind, due_at, wake_at, failures, cause) VALUES "
+            "(%s, %s, 'fax-pop', %s, now() + interval '1 hour' - %s::interval, now() + interval '1 hour', %s, %s)",
+            (home.device.tenant, home.device.number, kind, ago, failures, cause),
         )
+
+
+async def test_each_state(own: TaskFleet, tenant: str, tmp_path: Path) -> None:
+    """What needs somebody comes first; all pages, both lists and the commands say the same."""
+    homes = {state: own.add_device(tenant) for state in reversed(STATES)}
+    for state, home in homes.items():
+        if state in {"needs_administrator", "needs_token", "expiring"}:
+            await set_up(home, authentication="oauth2", provider="microsoft365", server=None)
+            await plan(own, home)
+        elif state != "not_set_up":
+            await set_up(home)
+        put_task(own, home, "poll", 0, None)
+    await held_job(homes["held"])
+    await held_job(homes["failed"], "fail", "recipient_refused")
+    put_task(own, homes["held"], "poll", 1, "server_unreachable")
+    put_task(own, homes["refused"], "poll", 1, "account_mismatch")
+    put_task(own, homes["failing"], "poll", 2, "server_unreachable")
+    put_task(own, homes["late"], "plan", 0, None, "2 hours")
+    put_task(own, homes["failed"], "poll", 0, None)
+    health = "UPDATE record_health SET state = %s, cause = %s WHERE device = %s"
+    with own.look() as connection:
+        connection.execute(health, ("unreadable", "token_store_unreadable", homes["needs_administrator"].device.number))
+        connection.execute(health, ("expiring", "app_secret_expired", homes["expiring"].device.number))
+
     page = await listed(own, tenant)
-    assert [(each.device, each.state, each.cause, each.record) for each in page.devices] == [
-        (held.device.name, "attention", "password_refused", "smtp"),
-        (without_token.device.name, "attention", "token_not_retrieved", "smtp"),
-        (failing.device.name, "failing", "connection_refused", "fax-pop"),
-        (new.device.name, "new", None, None),
-        (well.device.name, "well", None, None),
+    names = {home.device.name: state for state, home in homes.items()}
+    assert [(names[each.device], each.state) for each in page.devices] == [(state, state) for state in STATES]
+    assert [(each.cause, each.record) for each in page.devices] == [
+        ("token_store_unreadable", "smtp"),
+        ("token_not_retrieved", "smtp"),
+        ("password_refused", "smtp"),
+        ("account_mismatch", "fax-pop"),
+        ("server_unreachable", "fax-pop"),
+        (None, "fax-pop"),
+        ("app_secret_expired", "smtp"),
+        ("recipient_refused", "smtp"),
+        (None, None),
+        (None, None),
     ]
-    assert page.counts == {"attention": 2, "failing": 1, "new": 1, "well": 1}
-    assert [each.held for each in page.devices] == [1, 0, 0, 0, 0]
-    only = await listed(own, tenant, state="failing")
-    assert [each.device for each in only.devices] == [failing.device.name]
-    assert only.counts == page.counts
+    assert {each.state: (each.held, each.failed, each.jobs) for each in page.devices if each.held or each.failed} == {
+        "held": (1, 0, 1),
+        "failed": (0, 1, 1),
+    }
+    assert page.counts == dict.fromkeys(STATES, 1)
+    only = await listed(own, tenant, states=("failing", "held"), size=1, page=2)
+    assert ([each.state for each in only.devices], only.pages, only.counts) == (["failing"], 2, page.counts)
+    caused = await listed(own, tenant, cause="server_unreachable", size=None)
+    assert [each.state for each in caused.devices] == ["failing"]
     [row] = (await run_sync(FleetDirectory(own.database).tenants, Wanted(tenant=tenant))).tenants
-    assert (row.name, row.devices, row.counts) == (tenant, 5, page.counts)
+    assert (row.name, row.counts) == (tenant, page.counts)
+
+    environment = {"MAILSLOT_DATABASE": own.url, "XDG_DATA_HOME": str(tmp_path), "COLUMNS": "200"}
+    ran = await run_sync(run_list, environment, "--state", "held", "--tenant", tenant, "--json")
+    [document] = json.loads(ran)
+    assert (document["device"], document["jobs"]) == (homes["held"].device.name, 1)
+    assert document["actor"] == "operator"
+    assert "1 job: " in await run_sync(run_list, environment, "--health", "--tenant", tenant)
+    ran = await run_sync(run_list, environment, "--tenant", tenant, "--limit", "3", "--page", "4", "--json")
+    assert [each["state"] for each in json.loads(ran)] == ["ok"]
+    ran = await run_sync(lambda: mailslot("fleet", "list", "--state", "sad", **environment).stderr)
+    assert "There is no state" in ran
+    ran = await run_sync(lambda: mailslot("fleet", "status", "--json", **environment).stdout)
+    assert {"tenant": tenant, "states": dict.fromkeys(STATES, 1)}.items() <= next(
+        each for each in json.loads(ran)["tenants"] if each["tenant"] == tenant
+    ).items()
+
+
+def run_list(environment: dict[str, str], *arguments: str) -> str:
+    return mailslot("fleet", "list", *arguments, **environment).stdout
+
+
+async def test_what_a_worker_has_seen(own: TaskFleet, tenant: str) -> None:
+    """What is still so stays since then, and what is mended goes."""
+    home = own.add_device(tenant)
+    for record in ("smtp", "fax-pop"):
+        await run_sync(Records(home).change, record, OAUTH, {})
+    await plan(own, home)
+    [found] = (await listed(own, tenant)).devices
+    assert (found.state, found.record, found.cause) == ("needs_token", "fax-pop", "token_not_retrieved")
+    assert found.since is not None
+    await run_sync(Records(home).change, "fax-pop", dict.fromkeys(OAUTH), {})
+    await plan(own, home)
+    [found_now] = (await listed(own, tenant, states=NEEDS_SOMEBODY)).devices
+    assert (found_now.record, found_now.since) == ("smtp", found.since)
 
 
 async def test_a_failed_job_counts_for_a_week(own: TaskFleet, tenant: str) -> None:
     home = own.add_device(tenant)
     await set_up(home)
     await held_job(home, "fail", "recipient_refused")
+    put_task(own, home, "poll", 0, None)
     [row] = (await listed(own, tenant)).devices
-    assert (row.state, row.failed, row.cause) == ("failing", 1, "recipient_refused")
+    assert (row.state, row.failed, row.cause) == ("failed", 1, "recipient_refused")
     with own.look() as connection:
         connection.execute(
             "UPDATE jobs SET changed_at = changed_at - 8 * 86400 WHERE device = %s", (home.device.number,)
         )
     [row] = (await listed(own, tenant)).devices
-    assert (row.state, row.failed) == ("well", 0)
+    assert (row.state, row.failed) == ("ok", 0)
 
 
 async def test_search(own: TaskFleet, tenant: str) -> None:
@@ -196,10 +267,11 @@ async def test_health_ends_with_the_record(own: TaskFleet, tenant: str) -> None:
     home = own.add_device(tenant)
     await set_up(home, authentication="oauth2", provider="microsoft365", server=None)
     await plan(own, home)
-    assert (await listed(own, tenant)).counts["attention"] == 1
+    assert (await listed(own, tenant)).counts == {"needs_token": 1}
     await set_up(home, authentication="password", provider=None)
     await plan(own, home)
-    assert (await listed(own, tenant)).counts == {"attention": 0, "failing": 0, "new": 0, "well": 1}
+    put_task(own, home, "poll", 0, None)
+    assert (await listed(own, tenant)).counts == {"ok": 1}
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import pytest
 
 from fleet.tasks import TaskFleet
 from mailslot.errors import InputError, NetworkError
-from mailslot.fleet.access import FleetAccess
 from mailslot.fleet.address import DeviceAddress
 from mailslot.fleet.device_work import DeviceWork
 from mailslot.fleet.engine import check_schema
+from mailslot.fleet.homes import FleetHomes
 from mailslot.fleet.opening import FleetPlaces
 from mailslot.fleet.postgres import servers
 from mailslot.fleet.postgres.clock import DatabaseClock
@@ -84,8 +84,8 @@ async def test_a_worker_needs_not_own_the_tables(fleet: TaskFleet) -> None:
     home = home_of(fleet, database, "acme", "copier-1")
     fleet.make_due(home, "plan")
     assert scan(database) > 0
-    access = FleetAccess(fleet.url, database, fleet.master, FleetPlaces(fleet.folder, fleet.folder / "master.key"))
-    await DeviceWork(access, [], Clocks()).wake("acme", "copier-1", "", "plan")
+    homes = FleetHomes(fleet.url, database, fleet.master, FleetPlaces(fleet.folder, fleet.folder / "master.key"))
+    await DeviceWork(homes, [], Clocks()).wake("acme", "copier-1", "", "plan")
     assert ("", "plan") not in fleet.tasks(home)
     assert Records(home).vault.read("smtp", "password") == Secret("acme")
     # Of all tenants together, it sees what has to be done, and nothing that is theirs.

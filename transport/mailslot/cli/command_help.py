@@ -70,11 +70,12 @@ def _help_lines(command: Any, context: Any) -> Iterator[str]:  # noqa: ANN401 - 
     rows = {
         "Arguments": parameter_rows(command, context, "argument"),
         "Options": parameter_rows(command, context, "option"),
-        "Commands": [
-            (name, " ".join((child.help or "").partition("\n\n")[0].split()))
-            for name, child in getattr(command, "commands", {}).items()
-        ],
     }
+    commands = getattr(command, "commands", {})
+    width = max(map(len, commands), default=0)
+    for name, child in commands.items():
+        text = " ".join((child.help or "").partition("\n\n")[0].split())
+        rows.setdefault(child.rich_help_panel or "Commands", []).append((name.ljust(width), text))
     for heading, found in rows.items():
         if found:
             yield from ("", f"{heading}:", *columns(found))

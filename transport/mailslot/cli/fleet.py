@@ -3,42 +3,41 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from mailslot.cli import fleet_keys
-from mailslot.cli.console import confirm, make_console, print_error, print_json
+from mailslot.cli.console import confirm, make_console, print_json
 from mailslot.cli.fleet_consent import application, consent
-from mailslot.cli.fleet_database import DATABASE, open_fleet
+from mailslot.cli.fleet_database import DATABASE, fleet_homes, fleet_registry, open_fleet
+from mailslot.cli.fleet_keys import allow, check_keys, forbid, keys, rewrap, rotate_key
 from mailslot.cli.fleet_links import link, links, sign_in, unlink
+from mailslot.cli.fleet_lists import list_devices, print_metrics, status
+from mailslot.cli.fleet_options import DeviceName, Json, Log, TenantOrDevice
 from mailslot.cli.fleet_set_up import set_up, table
 from mailslot.cli.home import fleet_places
-from mailslot.cli.listing import print_listing
 from mailslot.errors import InputError
 from mailslot.fleet.address import DeviceAddress, check_name, parse_device
 from mailslot.fleet.opening import open_device_home
-from mailslot.timestamps import iso
 
 if TYPE_CHECKING:
     from mailslot.fleet.master_key import MasterKey
-    from mailslot.fleet.postgres.database import FleetDatabase
-    from mailslot.fleet.postgres.registry import DeviceSummary, Registry
-    from mailslot.fleet.postgres.servers import ServerState
-    from mailslot.fleet.postgres.statistics import Counts
-
-_WAITING: Final = ("queued", "sending", "deferred", "in_doubt")
 
 _IN_COPIES: Final = "Copies of the database from before have its keys, too, as long as the master key is the same."
 
-app = typer.Typer(no_args_is_help=True, help="Keep many devices in one PostgreSQL database.")
-
-Tenant = Annotated[str | None, typer.Option("--tenant", help="Only the devices of this tenant.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-DeviceName = Annotated[str, typer.Argument(metavar="TENANT/DEVICE")]
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Keep many devices in one PostgreSQL database.",
+    epilog="""\
+export MAILSLOT_DATABASE=postgresql://db.example.com/mailslot
+mailslot fleet init
+mailslot fleet add acme/copier
+mailslot fleet set-up devices.csv
+mailslot fleet worker
+mailslot fleet list --health""",
+)
 
 
 @app.callback()
@@ -54,7 +53,6 @@ def _options(
     context.obj = database or os.environ.get(DATABASE) or ""
 
 
-@app.command("init")
 def init(context: typer.Context) -> None:
     """Create the tables and a master key, or bring the tables up to date.
 
@@ -64,7 +62,7 @@ def init(context: typer.Context) -> None:
         mailslot fleet --database postgresql://db.example.com/mailslot init
     """
     database, places = open_fleet(context), fleet_places()
-    registry = _registry(context, database)
+    registry = fleet_registry(context, database)
     steps = registry.init()
     console = make_console()
     console.print("The tables were created." if steps else "The tables are up to date.", highlight=False)
@@ -83,28 +81,29 @@ def init(context: typer.Context) -> None:
             soft_wrap=True,
         )
         return
-    newest = fleet_keys.check_keys(database, places.open_master_key())
+    newest = check_keys(database, places.open_master_key())
     if master is None:
         console.print(f"The key service can be used: the newest version of its key is {newest}.", highlight=False)
 
 
-@app.command("add")
-def add(context: typer.Context, name: DeviceName) -> None:
+def add(context: typer.Context, name: DeviceName, *, as_json: Json = False) -> None:
     """Add a device, and its tenant if it is new.
 
     Examples:
         mailslot fleet add acme/copier
     """
     tenant, device = parse_device(name)
-    _registry(context).add(tenant, device, _master_key())
+    fleet_registry(context).add(tenant, device, _master_key())
     address = DeviceAddress(context.obj, tenant, device).shown
+    if as_json:
+        print_json({"tenant": tenant, "device": device, "home": address})
+        return
     make_console().print(f"Added. Its home is: --home '{address}'", highlight=False, soft_wrap=True)
 
 
-@app.command("remove")
 def remove(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="TENANT[/DEVICE]")],
+    name: TenantOrDevice,
     *,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
@@ -117,7 +116,7 @@ def remove(
         mailslot fleet remove acme/copier
         mailslot fleet remove acme
     """
-    registry = _registry(context)
+    registry = fleet_registry(context)
     if "/" not in name:
         number = len(registry.devices(check_name(name)))
         confirm(f"Remove the tenant {name} and its {number} devices with settings, tokens and queues?", yes=yes)
@@ -133,122 +132,6 @@ def remove(
     make_console().print(f"{name} is removed.{tail}", highlight=False)
 
 
-@app.command("list")
-def list_devices(
-    context: typer.Context,
-    *,
-    tenant: Tenant = None,
-    health: Annotated[
-        bool, typer.Option("--health", help="List them by what is wrong: what needs somebody first.")
-    ] = False,
-    state: Annotated[
-        list[str] | None, typer.Option("--state", help="Only devices in this state; may be repeated.")
-    ] = None,
-    cause: Annotated[str | None, typer.Option("--cause", help="Only devices with this cause.")] = None,
-    search: Annotated[
-        str | None, typer.Option("--search", metavar="TEXT", help="Only devices whose TENANT/DEVICE contains this.")
-    ] = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many, the worst first.")] = None,
-    as_json: Json = False,
-) -> None:
-    """List the devices; with --health or its filters, by what is wrong with them.
-
-    The states, in this order: needs_administrator, needs_token, held (jobs wait for somebody), refused (until somebody
-    acts), failing (may end by itself), late, expiring, failed (jobs, in the last day), not_set_up, ok.
-
-    Examples:
-        mailslot fleet list
-        mailslot fleet list --tenant acme
-        mailslot fleet list --health --limit 20
-        mailslot fleet list --state needs_token --state held --json
-    """
-    of_tenant = None if tenant is None else check_name(tenant)
-    if health or state or cause or search or limit:
-        from mailslot.cli.fleet_states import list_states  # noqa: PLC0415 - the messages of causes take a while
-
-        database = open_fleet(context)
-        states = state or []
-        list_states(database, tenant=of_tenant, states=states, cause=cause, search=search, limit=limit, as_json=as_json)
-        return
-    found = _registry(context).devices(of_tenant)
-    if as_json:
-        print_json([_document(each) for each in found])
-        return
-    headings = ("Device", "Jobs", "Waiting", "Held", "Failed", "Mails", "Served")
-    cells: list[list[str]] = []
-    for each in found:
-        jobs = Counter(each.jobs)
-        numbers = (jobs.total(), sum(jobs[state] for state in _WAITING), jobs["held"], jobs["failed"])
-        mails = Counter(each.mails).total()
-        served = "yes" if each.serving else "no"
-        cells.append([f"{each.tenant}/{each.device}", *map(str, numbers), str(mails), served])
-    print_listing(make_console(), headings, cells, wrapped={"Device"}, right=headings[1:6])
-
-
-@app.command("status")
-def status(context: typer.Context, *, as_json: Json = False) -> None:
-    """Print how many devices, jobs and mails there are, and what is due, for each tenant and in total.
-
-    Devices that need somebody are listed by mailslot fleet list --health.
-
-    Examples:
-        mailslot fleet status
-    """
-    database = open_fleet(context)
-    registry = _registry(context, database)
-    from mailslot.fleet.postgres.device_states import NEEDS_SOMEBODY, state_counts  # noqa: PLC0415 - it needs the extra
-
-    found, seen_at = registry.statistics(ended=True), registry.workers_seen_at()
-    states = {tenant: Counter(counts) for tenant, counts in state_counts(database).items()}
-    all_states = sum(states.values(), Counter[str]())
-    if as_json:
-        print_json(
-            {
-                **_counts_document(found.total, all_states),
-                "workers_seen_at": None if seen_at is None else iso(seen_at),
-                "stopped_servers": found.stopped,
-                "servers": [_server_document(each) for each in found.servers],
-                "tenants": [
-                    {"tenant": name, **_counts_document(each, states.get(name, Counter()))}
-                    for name, each in found.tenants.items()
-                ],
-            }
-        )
-        return
-    headings = (
-        *("Tenant", "Devices", "Need somebody", "Served", "Waiting", "Held", "Failed", "Mails to handle"),
-        *("Due", "Late", "Failing"),
-    )
-    cells: list[list[str]] = []
-    for name, each in [*found.tenants.items(), ("all", found.total)]:
-        of_name = all_states if each is found.total else states.get(name, Counter())
-        need = sum(of_name[state] for state in NEEDS_SOMEBODY)
-        waiting = sum(each.jobs[state] for state in _WAITING)
-        tasks = each.all_tasks
-        jobs, mails = each.jobs, each.mails["fetched"]
-        numbers = (each.devices, need, each.serving, waiting, jobs["held"], jobs["failed"], mails)
-        cells.append([name, *map(str, (*numbers, tasks.due, tasks.late, tasks.failing))])
-    print_listing(make_console(), headings, cells, wrapped={"Tenant"}, right=headings[1:])
-    for server in found.servers:
-        again = "now" if not server.remaining else f"in {max(server.remaining, 0.0):.0f} seconds"
-        print_error(f"{server.name} cannot be reached since {iso(server.since)} ({server.cause}); tried again {again}")
-    if seen_at is None:
-        print_error("No worker runs: start one with: mailslot fleet worker")
-
-
-@app.command("metrics")
-def print_metrics(context: typer.Context) -> None:
-    """Print the state of the fleet for Prometheus, for each tenant and in total.
-
-    Examples:
-        mailslot fleet metrics
-    """
-    from mailslot.fleet.metrics import fleet_metrics  # noqa: PLC0415 - it needs the extra
-
-    sys.stdout.write(fleet_metrics(_registry(context).statistics(ended=False)))
-
-
-@app.command("worker")
 def worker(
     context: typer.Context,
     *,
@@ -256,9 +139,7 @@ def worker(
         int, typer.Option("--tasks", min=1, max=200, help="How many devices to work for at a time.")
     ] = 20,
     renewals: Annotated[int, typer.Option(min=1, max=50, help="How many tokens to renew at a time.")] = 4,
-    log: Annotated[
-        Literal["json", "plain"] | None, typer.Option(help="How to log; plain on a terminal, else JSON lines.")
-    ] = None,
+    log: Log = None,
     metrics: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="Where Prometheus reads metrics, such as 127.0.0.1:9464.")
     ] = None,
@@ -271,21 +152,18 @@ def worker(
     """
     from mailslot.cli.fleet_worker import run_worker  # noqa: PLC0415 - it needs the extra
 
-    run_worker(context.obj, open_fleet(context, connections=8 + at_a_time // 2), at_a_time, renewals, log, metrics)
+    run_worker(fleet_homes(context, 8 + at_a_time // 2), at_a_time, renewals, log, metrics)
 
 
-@app.command("panel")
 def panel(
     context: typer.Context,
     *,
     listen: Annotated[
         str,
-        typer.Option(metavar="HOST:PORT", help="Where it listens: PORT alone on this machine only, for a proxy."),
+        typer.Option(metavar="HOST:PORT", help="Where to listen; PORT alone on this machine only, for a proxy."),
     ],
     settings: Annotated[Path, typer.Option(metavar="FILE", help="Its settings: address, sign-in, roles.")],
-    log: Annotated[
-        Literal["json", "plain"] | None, typer.Option(help="How to log; plain on a terminal, else JSON lines.")
-    ] = None,
+    log: Log = None,
 ) -> None:
     """Show a web panel of all devices, for staff who sign in by OpenID Connect, until stopped.
 
@@ -294,10 +172,9 @@ def panel(
     """
     from mailslot.cli.fleet_panel import run_panel  # noqa: PLC0415 - it needs the extra
 
-    run_panel(context.obj, open_fleet(context, connections=16), listen, settings, log)
+    run_panel(fleet_homes(context, 16), listen, settings, log)
 
 
-@app.command("import")
 def import_(
     context: typer.Context,
     homes: Annotated[list[Path], typer.Argument(metavar="HOME…", help="Home folders; each is a device of its name.")],
@@ -318,7 +195,7 @@ def import_(
         if not folder.is_dir():
             raise InputError(f"There is no folder {folder}.", stage="resolve")
     database = open_fleet(context)
-    registry, master = _registry(context, database), _master_key()
+    registry, master = fleet_registry(context, database), _master_key()
     for folder, name in names.items():
         registry.add(tenant, name, master)
         try:
@@ -332,7 +209,6 @@ def import_(
         make_console().print(f"{folder} is {tenant}/{name} now.", highlight=False, soft_wrap=True)
 
 
-@app.command("export")
 def export(
     context: typer.Context,
     name: DeviceName,
@@ -356,65 +232,47 @@ def export(
     )
 
 
-app.command("set-up")(set_up)
-app.command("table")(table)
-app.command("application")(application)
-app.command("consent")(consent)
-app.command("link")(link)
-app.command("links")(links)
-app.command("unlink")(unlink)
-app.command("sign-in")(sign_in)
-
-
-def _registry(context: typer.Context, database: FleetDatabase | None = None) -> Registry:
-    found = database or open_fleet(context)
-    from mailslot.fleet.postgres.registry import Registry  # noqa: PLC0415 - it needs the extra
-
-    return Registry(found)
-
-
 def _master_key() -> MasterKey:
     return fleet_places().open_master_key()
 
 
-def _document(device: DeviceSummary) -> dict[str, Any]:
-    return {
-        "tenant": device.tenant,
-        "device": device.device,
-        "added_at": iso(device.added_at),
-        "jobs": device.jobs,
-        "mails": device.mails,
-        "serving": device.serving,
-    }
+_COMMANDS: Final[Mapping[str, Mapping[str, Callable[..., None]]]] = {
+    "Devices": {
+        "add": add,
+        "remove": remove,
+        "set-up": set_up,
+        "table": table,
+        "import": import_,
+        "export": export,
+    },
+    "State of the fleet": {
+        "list": list_devices,
+        "status": status,
+        "metrics": print_metrics,
+    },
+    "Services": {
+        "worker": worker,
+        "panel": panel,
+        "sign-in": sign_in,
+    },
+    "Applications and sign-ins": {
+        "application": application,
+        "consent": consent,
+        "link": link,
+        "links": links,
+        "unlink": unlink,
+    },
+    "Database, keys and users": {
+        "init": init,
+        "keys": keys,
+        "rewrap": rewrap,
+        "rotate-key": rotate_key,
+        "allow": allow,
+        "forbid": forbid,
+    },
+}
+"""The commands, below the headings of the help."""
 
-
-def _counts_document(counts: Counts, states: Counter[str]) -> dict[str, Any]:
-    tasks = counts.all_tasks
-    return {
-        "devices": counts.devices,
-        "states": dict(states),
-        "serving": counts.serving,
-        "jobs": dict(counts.jobs),
-        "mails": dict(counts.mails),
-        "oldest_waiting_job_seconds": None if counts.oldest_job is None else round(counts.oldest_job, 1),
-        "tasks": {
-            "planned": tasks.tasks,
-            "due": tasks.due,
-            "late": tasks.late,
-            "failing": tasks.failing,
-            "longest_due_seconds": round(tasks.longest, 1),
-        },
-    }
-
-
-def _server_document(server: ServerState) -> dict[str, Any]:
-    return {
-        "server": server.name,
-        "since": iso(server.since),
-        "cause": server.cause,
-        "for_all_tenants": server.for_all,
-        "again_in_seconds": None if server.remaining is None else round(max(server.remaining, 0.0), 1),
-    }
-
-
-fleet_keys.add_to(app)
+for _heading, _group in _COMMANDS.items():
+    for _name, _command in _group.items():
+        app.command(_name, rich_help_panel=_heading)(_command)

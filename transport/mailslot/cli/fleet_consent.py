@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from mailslot.cli.console import make_console, print_error, print_json
 from mailslot.cli.fleet_database import fleet_homes
+from mailslot.cli.fleet_options import Json, TenantName
 from mailslot.cli.home import read_values
 from mailslot.cli.listing import print_listing
 from mailslot.errors import InputError, MailError
@@ -26,11 +27,9 @@ if TYPE_CHECKING:
 _SETTINGS = ("provider", "client_id", "tenant", "issuer", "token_endpoint")
 _SECRET = "client_secret"  # noqa: S105 - its name
 
-TenantName = Annotated[str, typer.Argument(metavar="TENANT")]
 ProviderName = Annotated[
     str | None, typer.Option("--provider", help="The provider, if the tenant has applications for several.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def application(
@@ -44,7 +43,9 @@ def application(
         ),
     ] = None,
     *,
-    remove: Annotated[str | None, typer.Option(metavar="PROVIDER", help="Remove the one for this provider.")] = None,
+    remove: Annotated[
+        str | None, typer.Option(metavar="PROVIDER", help="Remove the application for this provider.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Store the application that all devices of a tenant share, or show it.
@@ -62,18 +63,21 @@ def application(
     """
     check_name(tenant)
     consents = _consents(context)
+    said: str | None = None
     if remove is not None:
         _tenant_consent(context, consents, tenant, remove).set_application(None)
-        make_console().print(f"The application of {tenant} for {remove} is removed.", highlight=False)
-        return
-    if not assignments:
+        said = f"The application of {tenant} for {remove} is removed."
+    elif assignments:
+        found = _application(assignments)
+        _tenant_consent(context, consents, tenant, found.provider).set_application(found)
+        said = f"All devices of {tenant} use this application for {found.provider}."
+    if as_json or said is None:
         _show(context, consents, tenant, as_json=as_json)
-        return
-    found = _application(assignments)
-    _tenant_consent(context, consents, tenant, found.provider).set_application(found)
-    console = make_console()
-    console.print(f"All devices of {tenant} use this application for {found.provider}.", highlight=False)
-    if any(each.startswith(f"{_SECRET}=") and each not in {f"{_SECRET}=", f"{_SECRET}=-"} for each in assignments):
+    else:
+        make_console().print(said, highlight=False)
+    if remove is None and any(
+        each.startswith(f"{_SECRET}=") and each not in {f"{_SECRET}=", f"{_SECRET}=-"} for each in assignments or ()
+    ):
         print_error(
             f"{_SECRET}: the shell remembers what was typed, and other users can see it in the list of processes. "
             f"Better: {_SECRET}=-, which asks for it or reads standard input."

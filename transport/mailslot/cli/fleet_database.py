@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from mailslot.fleet.homes import FleetHomes
     from mailslot.fleet.postgres.database import FleetDatabase
+    from mailslot.fleet.postgres.registry import Registry
 
 DATABASE: Final = "MAILSLOT_DATABASE"
 
@@ -45,3 +46,19 @@ def fleet_homes(context: typer.Context, connections: int | None = None) -> Fleet
 
     places = fleet_places()
     return FleetHomes(context.obj, database, places.open_master_key(), places)
+
+
+def fleet_registry(context: typer.Context, database: FleetDatabase | None = None) -> Registry:
+    """Return the registry of the fleet's devices.
+
+    Args:
+        context: the context of a command of ``mailslot fleet``.
+        database: the database, if it is open.
+
+    Raises:
+        InputError: as for `open_fleet`.
+    """
+    found = database or open_fleet(context)
+    from mailslot.fleet.postgres.registry import Registry  # noqa: PLC0415 - it needs the extra
+
+    return Registry(found)

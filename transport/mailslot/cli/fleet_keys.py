@@ -8,6 +8,7 @@ import typer
 
 from mailslot.cli.console import make_console, print_json
 from mailslot.cli.fleet_database import open_fleet
+from mailslot.cli.fleet_options import Json, TenantName
 from mailslot.cli.home import fleet_places
 from mailslot.cli.listing import print_listing
 from mailslot.errors import InputError
@@ -18,18 +19,7 @@ if TYPE_CHECKING:
     from mailslot.fleet.master_key import MasterKey
     from mailslot.fleet.postgres.database import FleetDatabase
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-TenantName = Annotated[str, typer.Argument(metavar="TENANT")]
 User = Annotated[str, typer.Argument(metavar="USER", help="A user of the database.")]
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command("keys")(keys)
-    app.command("rewrap")(rewrap)
-    app.command("rotate-key")(rotate_key)
-    app.command("allow")(allow)
-    app.command("forbid")(forbid)
 
 
 def check_keys(database: FleetDatabase, master: MasterKey) -> str:
@@ -112,7 +102,7 @@ def allow(
     context: typer.Context,
     user: User,
     *,
-    tenant: Annotated[str | None, typer.Option("--tenant", help="Only for this tenant.")] = None,
+    tenant: Annotated[str | None, typer.Option("--tenant", help="For this tenant only.")] = None,
     workers: Annotated[bool, typer.Option("--workers", help="For all tenants, as workers do.")] = False,
 ) -> None:
     """Let a user of the database work for one tenant, or for all as workers do, without owning the tables.

@@ -8,13 +8,14 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 from rich.markup import escape
 
 from mailslot.cli.console import make_console, print_error, print_json
 from mailslot.cli.fleet_database import fleet_homes
+from mailslot.cli.fleet_options import Json, OfTenant, TenantOrDevice
 from mailslot.cli.listing import print_listing
 from mailslot.errors import InputError
 from mailslot.fleet.address import check_name, parse_device
@@ -28,15 +29,15 @@ if TYPE_CHECKING:
     from mailslot.fleet.links import MadeLink
     from mailslot.fleet.postgres.sign_in_links import SignInLink
 
+LinkState = Literal["open", "used", "expired", "withdrawn"]
+
 LINK_HOURS: Final = 72
 """For how many hours a link can be used, unless something else is said: over a weekend."""
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def link(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="TENANT[/DEVICE]", help="A device, or all of a tenant.")],
+    name: TenantOrDevice,
     slots: Annotated[
         list[str] | None,
         typer.Argument(metavar="[SLOT]…", help="Slots; else all whose token is missing or does not work."),
@@ -50,7 +51,7 @@ def link(
 ) -> None:
     """Make links by which the owners of mailboxes sign in for devices; each is printed once.
 
-    A link can be used once, by the owner of the mailbox only. Send it by any way: whoever else opens it sees the
+    A link can be used once, by the owner of the mailbox only. Send it in any way: whoever else opens it sees the
     names of the device and the mailbox.
 
     Examples:
@@ -103,10 +104,8 @@ def _print_links(made: list[MadeLink], faults: list[str], *, as_json: bool) -> N
 def links(
     context: typer.Context,
     *,
-    tenant: Annotated[str | None, typer.Option("--tenant", help="Only links for this tenant's devices.")] = None,
-    state: Annotated[
-        str | None, typer.Option("--state", help="Only links that are open, used, expired or withdrawn.")
-    ] = None,
+    tenant: OfTenant = None,
+    state: Annotated[LinkState | None, typer.Option("--state", help="Only links in this state.")] = None,
     as_json: Json = False,
 ) -> None:
     """List the links for owners of mailboxes, and what has become of them.
@@ -141,7 +140,10 @@ def links(
     print_listing(make_console(), headings, cells, wrapped={"Device", "Account", "Last failure"})
 
 
-def unlink(context: typer.Context, number: Annotated[int, typer.Argument(metavar="LINK", min=1)]) -> None:
+def unlink(
+    context: typer.Context,
+    number: Annotated[int, typer.Argument(metavar="LINK", min=1, help="Its number in mailslot fleet links.")],
+) -> None:
     """Withdraw a link that was not used yet.
 
     Examples:
@@ -161,11 +163,12 @@ def sign_in(
     address: Annotated[
         str | None, typer.Option("--address", metavar="URL", help="The https address of the pages; it is remembered.")
     ] = None,
-    listen: Annotated[str, typer.Option("--listen", metavar="HOST:PORT", help="Where to listen.")] = "127.0.0.1:8090",
+    listen: Annotated[str, typer.Option(metavar="HOST:PORT", help="Where to listen.")] = "127.0.0.1:8090",
     certificate: Annotated[
-        Path | None, typer.Option(help="A certificate with its chain, PEM; without one, a proxy has to do TLS.")
+        Path | None,
+        typer.Option(metavar="FILE", help="A certificate with its chain, PEM; without one, a proxy has to do TLS."),
     ] = None,
-    key: Annotated[Path | None, typer.Option(help="The certificate's private key, PEM.")] = None,
+    key: Annotated[Path | None, typer.Option(metavar="FILE", help="The certificate's private key, PEM.")] = None,
 ) -> None:
     """Serve the pages where owners of mailboxes sign in, until stopped; any number of processes may do so.
 

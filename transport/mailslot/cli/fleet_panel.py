@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from mailslot.cli.home import fleet_places
 from mailslot.cli.serving import exit_after_timeout, listener, raise_file_limit
 from mailslot.errors import MailError
 from mailslot.fleet.panel import find_fleet_panel
@@ -21,18 +20,17 @@ from mailslot.service.systemd import ServiceManager
 if TYPE_CHECKING:
     import socket
 
+    from mailslot.fleet.homes import FleetHomes
     from mailslot.fleet.panel import FleetPanel
-    from mailslot.fleet.postgres.database import FleetDatabase
 
 logger = logging.getLogger(__name__)
 
 
-def run_panel(url: str, database: FleetDatabase, listen: str, settings: Path, log: str | None) -> None:
+def run_panel(homes: FleetHomes, listen: str, settings: Path, log: str | None) -> None:
     """Show the panel until a signal comes.
 
     Args:
-        url: the address of the database.
-        database: the same database.
+        homes: the homes of the devices.
         listen: where it listens, as ``HOST:PORT``.
         settings: its settings file.
         log: how to log; None for what suits the stream.
@@ -40,19 +38,15 @@ def run_panel(url: str, database: FleetDatabase, listen: str, settings: Path, lo
     Raises:
         MailError: it cannot be shown.
     """
-    from mailslot.fleet.homes import FleetHomes  # noqa: PLC0415 - it needs the extra
-
     raise_file_limit()
     written = set_up_logging(sys.stderr, plain=sys.stderr.isatty() if log is None else log == "plain")
     manager = ServiceManager.from_environment(os.environ, os.getpid())
-    places = fleet_places()
-    homes = FleetHomes(url, database, places.open_master_key(), places)
     panel = find_fleet_panel()(homes, settings.absolute())
     opened = listener(listen)
     try:
         anyio.run(_run, panel, opened, manager)
     finally:
-        database.close()
+        homes.database.close()
         written.flush()
 
 

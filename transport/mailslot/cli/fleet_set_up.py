@@ -12,7 +12,8 @@ import typer
 from rich.markup import escape
 
 from mailslot.cli.console import make_console, print_error, print_json
-from mailslot.cli.fleet_database import fleet_homes, open_fleet
+from mailslot.cli.fleet_database import fleet_homes, fleet_registry
+from mailslot.cli.fleet_options import Json, OfTenant
 from mailslot.cli.listing import print_listing
 from mailslot.errors import InputError
 from mailslot.fleet.address import check_name
@@ -27,14 +28,14 @@ def set_up(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A table in CSV; - for standard input.")],
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing; print what would change.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Add and set up devices from a table in CSV; the devices that are there already are changed.
 
     The columns tenant and device name the device. Every other column is a setting: account, provider or any other of
     network.smtp, or of the slot in the column slot; fax.pop.account for another slot; device.location for a section.
     The provider's tenant is the column provider_tenant. An empty cell leaves a setting as it is, and - unsets it.
-    Passwords and secrets do not belong into a table.
+    Passwords and secrets do not belong in a table.
 
     Each device is changed as a whole or not at all, and what is as the table says stays. So an interrupted run is
     simply repeated.
@@ -48,13 +49,11 @@ def set_up(
     from mailslot.fleet.set_up_table import read_device_table  # noqa: PLC0415 - as above
 
     homes = fleet_homes(context)
-    from mailslot.fleet.postgres.registry import Registry  # noqa: PLC0415 - it needs the extra
-
     table = read_device_table(_octets(file))
     if table.faults and not dry_run:
         _print_faults(table.faults)
         raise InputError(f"Nothing was changed: the table has {_number(len(table.faults), 'fault')}.", stage="resolve")
-    registry = Registry(homes.database)
+    registry = fleet_registry(context, homes.database)
     faulty = {fault.line for fault in table.faults}
     wanted = [each for each in table.devices if not faulty & {line for line, _ in each.cells.values()}]
     work = SetUp(registry, homes, registry.names(), dry_run=dry_run)
@@ -80,7 +79,7 @@ def set_up(
 def table(
     context: typer.Context,
     *,
-    tenant: Annotated[str | None, typer.Option("--tenant", help="Only the devices of this tenant.")] = None,
+    tenant: OfTenant = None,
 ) -> None:
     """Print the settings of all devices as a table in CSV, without secrets, for mailslot fleet set-up.
 
@@ -90,10 +89,7 @@ def table(
     """
     from mailslot.fleet.export_table import export_table  # noqa: PLC0415 - cryptography is slow
 
-    database = open_fleet(context)
-    from mailslot.fleet.postgres.registry import Registry  # noqa: PLC0415 - it needs the extra
-
-    found = Registry(database).settings_documents(None if tenant is None else check_name(tenant))
+    found = fleet_registry(context).settings_documents(None if tenant is None else check_name(tenant))
     octets, left_out = export_table(found)
     sys.stdout.buffer.write(octets)
     for sentence in left_out:

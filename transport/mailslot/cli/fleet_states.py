@@ -15,17 +15,18 @@ from mailslot.timestamps import iso
 
 if TYPE_CHECKING:
     from mailslot.fleet.postgres.database import FleetDatabase
-    from mailslot.fleet.postgres.device_states import DeviceHealth, DeviceState
+    from mailslot.fleet.postgres.directory import DeviceState, ListedDevice
 
 
 def list_states(
     database: FleetDatabase,
-    *,
     tenant: str | None,
-    states: list[str],
+    states: list[str] | None,
     cause: str | None,
     search: str | None,
     limit: int | None,
+    page: int,
+    *,
     as_json: bool,
 ) -> None:
     """Print the devices of a fleet by state, what needs somebody first.
@@ -33,12 +34,13 @@ def list_states(
     Raises:
         InputError: there is no such state, or the database cannot be used.
     """
-    from mailslot.fleet.postgres.device_states import STATES, device_health  # noqa: PLC0415 - it needs the extra
+    from mailslot.fleet.postgres.directory import STATES, FleetDirectory, Wanted  # noqa: PLC0415 - it needs the extra
 
-    if unknown := [each for each in states if each not in STATES]:
+    if unknown := [each for each in states or () if each not in STATES]:
         raise InputError(f"There is no state {unknown[0]!r}; there are {', '.join(STATES)}.", stage="resolve")
-    wanted: list[DeviceState] | None = [each for each in STATES if each in states] or None
-    found = device_health(database, tenant=tenant, states=wanted, cause=cause, search=search, limit=limit)
+    only: list[DeviceState] | None = [each for each in STATES if each in states] if states else None
+    wanted = Wanted(None, tenant or "", search or "", only, cause, page, limit)
+    found = FleetDirectory(database).devices(wanted).devices
     if as_json:
         print_json([_document(each) for each in found])
         return
@@ -56,16 +58,18 @@ def list_states(
     print_listing(make_console(), headings, cells, wrapped={"Device", "What"})
 
 
-def _sentence(each: DeviceHealth) -> str:
+def _sentence(each: ListedDevice) -> str:
     jobs = "" if each.jobs is None else f"{each.jobs} {'job' if each.jobs == 1 else 'jobs'}: "
     return f"{jobs}{explain(Diagnosis(each.cause)).message}" if each.cause else jobs.removesuffix(": ")
 
 
-def _document(each: DeviceHealth) -> dict[str, Any]:
+def _document(each: ListedDevice) -> dict[str, Any]:
     explanation = explain(Diagnosis(each.cause)) if each.cause else None
     return {
         "tenant": each.tenant,
         "device": each.device,
+        "name": each.name,
+        "location": each.location,
         "state": each.state,
         "record": each.record,
         "cause": each.cause,

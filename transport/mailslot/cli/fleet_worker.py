@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from mailslot.cli.home import fleet_places
 from mailslot.cli.serving import exit_after_timeout, listener, raise_file_limit
 from mailslot.errors import InputError
 from mailslot.fleet.metrics_listener import serving_metrics
@@ -20,29 +19,25 @@ from mailslot.service.pipeline import find_pipelines
 from mailslot.service.systemd import ServiceManager
 
 if TYPE_CHECKING:
-    from mailslot.fleet.postgres.database import FleetDatabase
+    from mailslot.fleet.homes import FleetHomes
     from mailslot.fleet.worker import FleetWorker
 
 
-def run_worker(
-    url: str, database: FleetDatabase, tasks: int, renewals: int, log: str | None, metrics: str | None
-) -> None:
+def run_worker(homes: FleetHomes, tasks: int, renewals: int, log: str | None, metrics: str | None) -> None:
     """Work for a fleet until a signal comes.
 
     Args:
-        url: the address of the database.
-        database: the same database.
+        homes: the homes of its devices.
         tasks: how many tasks to work for at a time, besides renewals.
         renewals: how many renewals at a time.
         log: how to log; None for what suits the stream.
         metrics: where a monitoring system reads the metrics, as ``HOST:PORT``; None for nowhere.
 
     Raises:
-        InputError: the extra is missing, or the database, the master key or the address for metrics cannot be used.
+        InputError: the extra is missing, or the database or the address for metrics cannot be used.
     """
     try:
-        from mailslot.fleet.access import FleetAccess  # noqa: PLC0415 - it needs the extra
-        from mailslot.fleet.worker import FleetWorker  # noqa: PLC0415
+        from mailslot.fleet.worker import FleetWorker  # noqa: PLC0415 - it needs the extra
     except ImportError as error:
         raise InputError(
             "A fleet's worker needs procrastinate: pip install 'mailslot[fleet]'.", stage="resolve", detail=str(error)
@@ -52,14 +47,12 @@ def run_worker(
     # It logs each wake-up.
     logging.getLogger("procrastinate").setLevel(logging.ERROR)
     manager = ServiceManager.from_environment(os.environ, os.getpid())
-    places = fleet_places()
-    access = FleetAccess(url, database, places.open_master_key(), places)
-    worker = FleetWorker(access, find_pipelines(), work=tasks, renewals=renewals)
+    worker = FleetWorker(homes, find_pipelines(), work=tasks, renewals=renewals)
     try:
         with nullcontext() if metrics is None else serving_metrics(listener(metrics), worker.metrics):
             anyio.run(_run, worker, manager)
     finally:
-        database.close()
+        homes.database.close()
         written.flush()
 
 

@@ -18,7 +18,6 @@ from mailslot.fleet.claim import claimed
 from mailslot.fleet.open_devices import OpenDevices
 from mailslot.fleet.postgres.errors import DatabaseError
 from mailslot.fleet.postgres.health import token_health, write_health
-from mailslot.fleet.postgres.lease_keeper import LeaseKeeper
 from mailslot.fleet.postgres.leases import LeaseLostError
 from mailslot.fleet.postgres.local_messages import LocalMessages
 from mailslot.fleet.postgres.tasks import KINDS, Kind, Planned
@@ -37,8 +36,8 @@ from mailslot.spool.store import as_json
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from mailslot.fleet.access import FleetAccess
     from mailslot.fleet.claim import Claim
+    from mailslot.fleet.homes import FleetHomes
     from mailslot.fleet.postgres.home import PostgresHome
     from mailslot.fleet.postgres.tasks import TaskRows
     from mailslot.oauth.timing import Clocks
@@ -63,7 +62,7 @@ class DeviceWork:
     """The work of one process; it may be called for many tasks at a time.
 
     Args:
-        access: the access to the fleet.
+        homes: the homes of the devices.
         pipelines: the pipelines that handle mail.
         clocks: the clocks of all devices.
 
@@ -71,15 +70,14 @@ class DeviceWork:
         counter: counts what it has done.
     """
 
-    def __init__(self, access: FleetAccess, pipelines: Sequence[Pipeline], clocks: Clocks) -> None:
+    def __init__(self, homes: FleetHomes, pipelines: Sequence[Pipeline], clocks: Clocks) -> None:
         self.counter = WakeupCounter()
-        self._access = access
+        self._homes = homes
         self._pipelines = pipelines
         self._clocks = clocks
-        self._keeper = LeaseKeeper(access.database)
         # No tenant has a name that begins with a dot.
-        self._messages = LocalMessages(access.places.folder / ".messages")
-        self._breakers = Breakers(access.database)
+        self._messages = LocalMessages(homes.places.folder / ".messages")
+        self._breakers = Breakers(homes.database)
         self._devices = OpenDevices(self._open)
         self._works: Mapping[Kind, Callable[[Claim, Device], Awaitable[None]]] = {
             "deliver": self._deliver,
@@ -123,7 +121,7 @@ class DeviceWork:
 
     def stop_waiting(self) -> None:
         """Wait for no other worker any more, since this one stops; what is being done may be finished."""
-        self._keeper.stop_waiting()
+        self._homes.keeper.stop_waiting()
 
     async def _wake(self, tenant: str, device: str, record: str, kind: Kind) -> Outcome:
         if kind not in KINDS:  # a newer version of mailslot has planned it
@@ -131,7 +129,7 @@ class DeviceWork:
         async with self._devices.lend(tenant, device) as opened:
             if opened is None:
                 return "nothing"
-            async with claimed(self._access.database, opened.home, record, kind) as claim:
+            async with claimed(self._homes.database, opened.home, record, kind) as claim:
                 opened.is_gone = opened.is_gone or claim.state == "gone"
                 if claim.state != "due":
                     return "busy" if claim.state == "served" else "nothing"
@@ -146,7 +144,8 @@ class DeviceWork:
         return "done"
 
     def _open(self, tenant: str, device: str) -> PostgresHome | None:
-        return self._access.home(tenant, device, self._keeper, self._messages)
+        found = self._homes.find(tenant, device)
+        return None if found is None else self._homes.open(found, self._messages)
 
     async def _deliver(self, claim: Claim, device: Device) -> None:
         worker = Worker(device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mailslot.errors import InputError
 from mailslot.fleet.address import DeviceAddress
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mailslot.fleet.master_key import MasterKey
     from mailslot.fleet.opening import FleetPlaces
     from mailslot.fleet.postgres.database import DeviceId, FleetDatabase
+    from mailslot.fleet.postgres.local_messages import LocalMessages
 
 
 class FleetHomes:
@@ -25,22 +26,30 @@ class FleetHomes:
         places: where the machine has what belongs to it.
 
     Attributes:
+        url: the address of the database.
         database: the database.
         master: the master key.
+        places: where the machine has what belongs to it.
+        keeper: keeps the leases of all devices.
     """
 
     def __init__(self, url: str, database: FleetDatabase, master: MasterKey, places: FleetPlaces) -> None:
-        self.database = database
-        self.master = master
-        self._url = url
-        self._places = places
-        self._keeper = LeaseKeeper(database)
+        self.url: Final = url
+        self.database: Final = database
+        self.master: Final = master
+        self.places: Final = places
+        self.keeper: Final = LeaseKeeper(database)
 
-    def open(self, device: DeviceId) -> PostgresHome:
-        """Return the home of a device."""
-        address = DeviceAddress(self._url, device.tenant_name, device.name)
-        folder = self._places.folder / device.tenant_name / device.name
-        return PostgresHome(self.database, device, address, self.master, folder, self._keeper)
+    def open(self, device: DeviceId, messages: LocalMessages | None = None) -> PostgresHome:
+        """Return the home of a device.
+
+        Args:
+            device: the device.
+            messages: a worker's folder for the messages of all devices; None for a folder of the device's own.
+        """
+        address = DeviceAddress(self.url, device.tenant_name, device.name)
+        folder = self.places.folder / device.tenant_name / device.name
+        return PostgresHome(self.database, device, address, self.master, folder, self.keeper, messages)
 
     def find(self, tenant: str, device: str) -> DeviceId | None:
         """Return a device by the names of its tenant and itself; None if there is none.

@@ -24,7 +24,7 @@ from mailslot.service.worker import GRACE
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from mailslot.fleet.access import FleetAccess
+    from mailslot.fleet.homes import FleetHomes
     from mailslot.service.pipeline import Pipeline
 
 _READ_CLOCK_EVERY: Final = 60.0
@@ -36,18 +36,18 @@ class FleetWorker:
     """A worker, on asyncio.
 
     Args:
-        access: the access to the fleet.
+        homes: the homes of the devices.
         pipelines: the pipelines that handle mail.
         work: how many tasks to work for at a time, besides renewals.
         renewals: how many renewals at a time.
     """
 
-    def __init__(self, access: FleetAccess, pipelines: Sequence[Pipeline], *, work: int, renewals: int) -> None:
-        self._database = access.database
-        self._master = access.master
-        self._clock = DatabaseClock(access.database)
-        self._devices = DeviceWork(access, pipelines, Clocks(wall=self._clock.now))
-        self._engine = Engine(access.url, access.database, self._devices.wake, work=work, renewals=renewals)
+    def __init__(self, homes: FleetHomes, pipelines: Sequence[Pipeline], *, work: int, renewals: int) -> None:
+        self._database = homes.database
+        self._master = homes.master
+        self._clock = DatabaseClock(homes.database)
+        self._devices = DeviceWork(homes, pipelines, Clocks(wall=self._clock.now))
+        self._engine = Engine(homes.url, homes.database, self._devices.wake, work=work, renewals=renewals)
 
     async def run(self, stopped: Callable[[], Awaitable[None]], ready: Callable[[], None] = lambda: None) -> None:
         """Work until `stopped` returns, and then stop within ten seconds.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
 from anyio.to_thread import run_sync
@@ -11,16 +11,30 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from mailslot.errors import MailError
-from mailslot.fleet.postgres.directory import STATES, Wanted
+from mailslot.fleet.postgres.directory import NEEDS_SOMEBODY, Wanted
 from mailslot_plugins.panel.explanations import explanation_of
 from mailslot_plugins.panel.fleet.context import fleet_of
 from mailslot_plugins.panel.fleet.security import staff_of
 from mailslot_plugins.panel.render import page_endpoint, parse_number
+from mailslot_plugins.panel.translations import translate
 
 if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Mapping
+
     from starlette.requests import Request
 
-    from mailslot.fleet.postgres.directory import ListedDevice
+    from mailslot.fleet.postgres.directory import DeviceState, ListedDevice
+
+GROUPS: Final[Mapping[str, tuple[DeviceState, ...]]] = {
+    "attention": NEEDS_SOMEBODY,
+    "failing": ("failing", "late", "expiring", "failed"),
+    "new": ("not_set_up",),
+    "well": ("ok",),
+}
+"""The headings of the lists, and the states below each."""
+
+_GROUP_OF: Final = {state: group for group, states in GROUPS.items() for state in states}
 
 
 async def _devices(request: Request) -> dict[str, Any]:
@@ -30,8 +44,10 @@ async def _devices(request: Request) -> dict[str, Any]:
     return {
         "wanted": wanted,
         "page": page,
-        "states": STATES,
-        "total": sum(page.counts.values()),
+        "group": next((name for name, states in GROUPS.items() if states == wanted.states), ""),
+        "group_of": _GROUP_OF,
+        "counts": _group_counts(page.counts),
+        "total": page.counts.total(),
         "explanations": {(each.tenant, each.device): _explanation(each, request) for each in page.devices},
         "address": partial(_address, "/", request),
         "works": await run_sync(directory.has_workers),
@@ -41,7 +57,13 @@ async def _devices(request: Request) -> dict[str, Any]:
 async def _tenants(request: Request) -> dict[str, Any]:
     wanted = _wanted(request)
     page = await run_sync(fleet_of(request).directory.tenants, wanted)
-    return {"wanted": wanted, "page": page, "states": STATES, "address": partial(_address, "/tenants", request)}
+    return {
+        "wanted": wanted,
+        "page": page,
+        "groups": GROUPS,
+        "group_counts": _group_counts,
+        "address": partial(_address, "/tenants", request),
+    }
 
 
 async def show_health(request: Request) -> Response:
@@ -57,19 +79,22 @@ def _wanted(request: Request) -> Wanted:
     """Return what the address asks for, within what the person may see."""
     query = request.query_params
     staff = staff_of(request.state.session)
-    state = query.get("state", "")
     return Wanted(
         frozenset() if staff is None else staff.sees,
         query.get("tenant", ""),
         query.get("search", "").strip(),
-        next((each for each in STATES if each == state), None),
-        max(1, parse_number(query.get("page", ""))),
+        GROUPS.get(query.get("state", "")),
+        page=max(1, parse_number(query.get("page", ""))),
     )
+
+
+def _group_counts(counts: Counter[DeviceState]) -> dict[str, int]:
+    return {group: sum(counts[state] for state in states) for group, states in GROUPS.items()}
 
 
 def _explanation(device: ListedDevice, request: Request) -> str:
     if device.cause is None:
-        return ""
+        return translate("fleet", "late", request.state.language) if device.state == "late" else ""
     return explanation_of(device.cause, request.state.language).message
 
 

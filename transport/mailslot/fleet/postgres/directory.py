@@ -1,88 +1,115 @@
 """The devices of a fleet for people: what needs somebody first, searched and paged by the database.
 
-A device is ranked by the worst of what its tasks, tokens and jobs say. Only rows about something that is wrong are
-read for that, by indices of their own, so their number counts and not that of all jobs.
+A device has the state of the worst of what its tokens, jobs and tasks say. Only rows about something that is wrong are
+read for that, by indices of their own, so their number counts and not that of all jobs. The health of tokens is what
+the worker has seen that planned for the device after its last change of settings or secrets.
 """
 
 from __future__ import annotations
 
-import time
+from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from mailslot.causes.cause import causes
+from mailslot.fleet.postgres.due_scan import LATE_AFTER
 from mailslot.fleet.postgres.key_registry import owner_transaction
 from mailslot.fleet.postgres.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Generator, Mapping
+    from collections.abc import Collection, Generator
 
     from mailslot.fleet.postgres.database import FleetDatabase, Rows
 
-DeviceState = Literal["attention", "failing", "new", "well"]
-"""Attention: somebody must act. Failing: the last attempt has failed, and is repeated, or a job has failed lately.
-New: it was never set up. Well: nothing is wrong."""
+DeviceState = Literal[
+    "needs_administrator",
+    "needs_token",
+    "held",
+    "refused",
+    "failing",
+    "late",
+    "expiring",
+    "failed",
+    "not_set_up",
+    "ok",
+]
+"""In the order in which somebody is needed: an administrator must act; a token must be obtained; jobs wait for
+somebody; polls or renewals are refused until somebody acts; they fail, and may work again without anybody; something
+has been due for more than a minute; a token expires unless something is done; jobs have failed in the last seven days;
+nothing is set up; nothing is wrong."""
 
-STATES: Final[tuple[DeviceState, ...]] = ("attention", "failing", "new", "well")
-"""All states, the most urgent first."""
+STATES: Final[tuple[DeviceState, ...]] = get_args(DeviceState)
+
+NEEDS_SOMEBODY: Final[tuple[DeviceState, ...]] = ("needs_administrator", "needs_token", "held", "refused")
+"""The states that no waiting ends."""
 
 PAGE: Final = 50
-"""Rows on a page."""
+"""Rows on a page of the panel."""
 
 MAX_SEARCH: Final = 200
 """Characters of a search."""
 
 _MAX_PAGE: Final = 1_000_000
-_RANKS: Final[Mapping[int, DeviceState]] = {3: "attention", 2: "failing", 1: "new", 0: "well"}
-_STATE_RANKS: Final = {state: rank for rank, state in _RANKS.items()}
 _RECENT: Final = 7 * 86_400.0
 """Seconds for which a failed job counts, as on the device's own first page."""
 _TIMEOUT: Final = "20s"
 
+# A token that the application gets for itself is missing until a renewal has worked, whose cause says more.
 _FOUND: Final = """WITH wanted AS (
     SELECT id, name FROM tenants WHERE (%(tenants)s::text[] IS NULL OR name = ANY(%(tenants)s))
     AND (%(tenant)s::text IS NULL OR name = %(tenant)s)
-), problems AS (
-    SELECT device, max(rank) AS rank, sum(held)::integer AS held, sum(failed)::integer AS failed,
-        (array_agg(cause ORDER BY rank DESC, cause) FILTER (WHERE cause IS NOT NULL))[1] AS cause,
-        (array_agg(record ORDER BY rank DESC, cause) FILTER (WHERE cause IS NOT NULL))[1] AS record
-    FROM (
-        SELECT tenant, device, record, cause, CASE WHEN cause = ANY(%(urgent)s) THEN 3 ELSE 2 END AS rank,
-            0 AS held, 0 AS failed FROM tasks WHERE failures > 0
-        UNION ALL
-        SELECT tenant, device, record, cause, CASE WHEN state = 'expiring' THEN 2 ELSE 3 END, 0, 0
-            FROM record_health WHERE state <> 'ok'
-        UNION ALL
-        SELECT tenant, device, via, cause, CASE WHEN state = 'failed' THEN 2 ELSE 3 END,
-            (state <> 'failed')::integer, (state = 'failed')::integer
-            FROM jobs WHERE state IN ('held', 'in_doubt', 'failed') AND NOT delivering
-            AND (state <> 'failed' OR changed_at > %(recent)s)
-    ) AS problem WHERE tenant IN (SELECT id FROM wanted) GROUP BY device
+), issues AS (
+    SELECT health.tenant, health.device, CASE health.state WHEN 'unreadable' THEN 'needs_administrator'
+        ELSE health.state END AS state, health.record, coalesce(renewals.cause, health.cause) AS cause, since,
+        NULL::bigint AS jobs
+        FROM record_health AS health LEFT JOIN tasks AS renewals ON renewals.device = health.device
+        AND renewals.record = health.record AND renewals.kind = 'renew' WHERE health.state <> 'ok'
+    UNION ALL
+    SELECT tenant, device, CASE state WHEN 'failed' THEN 'failed' ELSE 'held' END, via, min(cause),
+        to_timestamp(min(changed_at)), count(*)
+        FROM jobs WHERE state IN ('held', 'in_doubt', 'failed') AND NOT delivering
+        AND (state <> 'failed' OR changed_at > extract(epoch FROM now()) - %(recent)s) GROUP BY 1, 2, 3, 4
+    UNION ALL
+    SELECT tenant, device, CASE WHEN cause = ANY(%(people)s) THEN 'refused' ELSE 'failing' END, record, cause, NULL,
+        NULL FROM tasks WHERE failures > 0
+    UNION ALL
+    SELECT tenant, device, 'late', record, NULL, due_at, NULL FROM tasks
+        WHERE due_at <= now() - make_interval(secs => %(late)s) AND NOT EXISTS (SELECT FROM leases
+        WHERE leases.device = tasks.device AND leases.name = 'service' AND until > now())
+), worst AS (
+    SELECT DISTINCT ON (device) device, state, record, cause, extract(epoch FROM since)::double precision AS since,
+        sum(jobs) FILTER (WHERE state = 'held') OVER of_device AS held,
+        sum(jobs) FILTER (WHERE state = 'failed') OVER of_device AS failed
+    FROM issues WHERE tenant IN (SELECT id FROM wanted) WINDOW of_device AS (PARTITION BY device)
+    ORDER BY device, array_position(%(states)s::text[], state), issues.since, record
 ), found AS MATERIALIZED (
     SELECT wanted.name AS tenant, devices.name AS device, coalesce(descriptions.name, '') AS name,
         coalesce(descriptions.location, '') AS location, coalesce(descriptions.accounts, '') AS accounts,
-        coalesce(problems.rank, CASE WHEN descriptions.is_set_up THEN 0 ELSE 1 END) AS rank,
-        coalesce(problems.held, 0) AS held, coalesce(problems.failed, 0) AS failed, problems.cause, problems.record
+        coalesce(worst.state, CASE WHEN descriptions.is_set_up THEN 'ok' ELSE 'not_set_up' END) AS state,
+        worst.record, worst.cause, worst.since, coalesce(worst.held, 0)::integer AS held,
+        coalesce(worst.failed, 0)::integer AS failed
     FROM devices JOIN wanted ON wanted.id = devices.tenant
-    LEFT JOIN descriptions ON descriptions.device = devices.id
-    LEFT JOIN problems ON problems.device = devices.id
-    WHERE NOT EXISTS (SELECT FROM unnest(%(words)s::text[]) AS word WHERE
+    LEFT JOIN descriptions ON descriptions.device = devices.id LEFT JOIN worst ON worst.device = devices.id
+    WHERE (%(cause)s::text IS NULL OR worst.cause = %(cause)s)
+        AND NOT EXISTS (SELECT FROM unnest(%(words)s::text[]) AS word WHERE
         strpos(wanted.name || '/' || devices.name || ' ' || coalesce(descriptions.words, ''), word) = 0)
 )"""
 
 _DEVICES: Final = f"""{_FOUND} SELECT page.*, counts.numbers FROM (
-    SELECT json_object_agg(rank, number) AS numbers
-    FROM (SELECT rank, count(*) AS number FROM found GROUP BY rank) AS each
+    SELECT json_object_agg(state, number) AS numbers
+    FROM (SELECT state, count(*) AS number FROM found GROUP BY state) AS each
 ) AS counts LEFT JOIN (
-    SELECT * FROM found WHERE %(rank)s::integer IS NULL OR rank = %(rank)s
-    ORDER BY rank DESC, tenant, device LIMIT %(limit)s OFFSET %(offset)s
-) AS page ON true ORDER BY page.rank DESC, page.tenant, page.device"""
+    SELECT *, array_position(%(states)s::text[], state) AS rank FROM found
+    WHERE %(only)s::text[] IS NULL OR state = ANY(%(only)s)
+    ORDER BY rank, since, tenant, device LIMIT %(limit)s OFFSET %(offset)s
+) AS page ON true ORDER BY page.rank, page.since, page.tenant, page.device"""
 
-_TENANTS: Final = f"""{_FOUND} SELECT tenant, count(*) AS devices, count(*) FILTER (WHERE rank = 3) AS attention,
-    count(*) FILTER (WHERE rank = 2) AS failing, count(*) FILTER (WHERE rank = 1) AS new,
-    count(*) FILTER (WHERE rank = 0) AS well, count(*) OVER () AS total
-    FROM found GROUP BY tenant ORDER BY attention DESC, failing DESC, tenant LIMIT %(limit)s OFFSET %(offset)s"""
+_TENANTS: Final = f"""{_FOUND} SELECT tenant, json_object_agg(state, number) AS numbers, count(*) OVER () AS total
+    FROM (SELECT tenant, state, count(*) AS number FROM found GROUP BY tenant, state) AS each GROUP BY tenant
+    ORDER BY coalesce(sum(number) FILTER (WHERE state = ANY(%(urgent)s)), 0) DESC,
+    coalesce(sum(number) FILTER (WHERE state NOT IN ('not_set_up', 'ok')), 0) DESC, tenant
+    LIMIT %(limit)s OFFSET %(offset)s"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +120,19 @@ class Wanted:
         tenants: the only tenants that may be found; None for all.
         tenant: the only tenant that is asked for; empty for each of them.
         search: words that must all occur in the names of tenant and device, its location or its accounts.
-        state: the only state; None for all.
+        states: the only states; None for all.
+        cause: the only cause of a state; None for all.
         page: the number of the page, from 1.
+        size: how many rows a page has; None for all on one.
     """
 
     tenants: Collection[str] | None = None
     tenant: str = ""
     search: str = ""
-    state: DeviceState | None = None
+    states: Collection[DeviceState] | None = None
+    cause: str | None = None
     page: int = 1
+    size: int | None = PAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +145,10 @@ class ListedDevice:
         name: the name that people use for it; may be empty.
         location: where it stands; may be empty.
         accounts: its mailboxes and sender addresses, separated by commas.
-        state: its state.
-        cause: the cause of the worst that is wrong; None if there is none, or if it is unknown.
-        record: the record that this concerns; None without a cause.
+        state: its state: the worst that is wrong.
+        record: the record that this concerns; empty for the whole device, None if nothing is wrong.
+        cause: the id of its cause; None if there is none, or if it is unknown.
+        since: since when, in seconds since 1970; None if unknown.
         held: the number of jobs that wait for somebody.
         failed: the number of jobs that have failed lately.
     """
@@ -127,10 +159,16 @@ class ListedDevice:
     location: str
     accounts: str
     state: DeviceState
-    cause: str | None
     record: str | None
+    cause: str | None
+    since: float | None
     held: int
     failed: int
+
+    @property
+    def jobs(self) -> int | None:
+        """How many jobs the state is about; None if it is not about jobs."""
+        return {"held": self.held, "failed": self.failed}.get(self.state)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +183,7 @@ class DevicePage:
     """
 
     devices: tuple[ListedDevice, ...]
-    counts: Mapping[DeviceState, int]
+    counts: Counter[DeviceState]
     page: int
     pages: int
 
@@ -156,13 +194,11 @@ class ListedTenant:
 
     Attributes:
         name: its name.
-        devices: how many devices it has.
-        counts: how many of them are in each state.
+        counts: how many devices it has in each state.
     """
 
     name: str
-    devices: int
-    counts: Mapping[DeviceState, int] = field(default_factory=dict[DeviceState, int])
+    counts: Counter[DeviceState]
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,47 +221,32 @@ class FleetDirectory:
 
     Args:
         database: the database, whose user owns its tables.
-        now: the time, in seconds since 1970.
     """
 
-    def __init__(self, database: FleetDatabase, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, database: FleetDatabase) -> None:
         self._database = database
         self._registry = Registry(database)
-        self._now = now
 
     def devices(self, wanted: Wanted) -> DevicePage:
         """Return a page of devices."""
-        rank = None if wanted.state is None else _STATE_RANKS[wanted.state]
         with self._reading() as connection:
-            rows = connection.execute(_DEVICES.encode(), {**self._parameters(wanted), "rank": rank}).fetchall()
-        numbers = cast("dict[str, int]", rows[0]["numbers"] or {})
-        counts: dict[DeviceState, int] = {state: numbers.get(str(rank), 0) for rank, state in _RANKS.items()}
-        total = sum(counts.values()) if wanted.state is None else counts[wanted.state]
-        return DevicePage(
-            tuple(_device(row) for row in rows if row["device"] is not None), counts, _page(wanted), _pages(total)
-        )
+            rows = connection.execute(_DEVICES.encode(), _parameters(wanted)).fetchall()
+        counts = Counter[DeviceState](rows[0]["numbers"])
+        total = sum(counts[state] for state in wanted.states or STATES)
+        names = ListedDevice.__dataclass_fields__
+        devices = tuple(ListedDevice(**{name: row[name] for name in names}) for row in rows if row["device"])
+        return DevicePage(devices, counts, _page(wanted), _pages(wanted, total))
 
     def tenants(self, wanted: Wanted) -> TenantPage:
         """Return a page of tenants; of those that have no device that was asked for, none is returned."""
         with self._reading() as connection:
-            rows = connection.execute(_TENANTS.encode(), self._parameters(wanted)).fetchall()
-        found = tuple(_tenant(row) for row in rows)
-        return TenantPage(found, _page(wanted), _pages(rows[0]["total"] if rows else 0))
+            rows = connection.execute(_TENANTS.encode(), _parameters(wanted)).fetchall()
+        found = tuple(ListedTenant(row["tenant"], Counter(row["numbers"])) for row in rows)
+        return TenantPage(found, _page(wanted), _pages(wanted, rows[0]["total"] if rows else 0))
 
     def has_workers(self) -> bool:
         """Return whether a worker has looked for due tasks within the last minute."""
         return self._registry.workers_seen_at() is not None
-
-    def _parameters(self, wanted: Wanted) -> dict[str, Any]:
-        return {
-            "tenants": None if wanted.tenants is None else sorted(wanted.tenants),
-            "tenant": wanted.tenant or None,
-            "words": wanted.search[:MAX_SEARCH].replace("\0", " ").casefold().split(),
-            "urgent": [name for name, each in causes().items() if each.actor in {"operator", "administrator"}],
-            "recent": self._now() - _RECENT,
-            "limit": PAGE,
-            "offset": (_page(wanted) - 1) * PAGE,
-        }
 
     @contextmanager
     def _reading(self) -> Generator[Rows]:
@@ -234,29 +255,26 @@ class FleetDirectory:
             yield connection
 
 
-def _device(row: Mapping[str, Any]) -> ListedDevice:
-    return ListedDevice(
-        row["tenant"],
-        row["device"],
-        row["name"],
-        row["location"],
-        row["accounts"],
-        _RANKS[row["rank"]],
-        row["cause"],
-        row["record"] or None,
-        row["held"],
-        row["failed"],
-    )
-
-
-def _tenant(row: Mapping[str, Any]) -> ListedTenant:
-    counts: dict[DeviceState, int] = {each: row[each] for each in STATES}
-    return ListedTenant(row["tenant"], row["devices"], counts)
+def _parameters(wanted: Wanted) -> dict[str, Any]:
+    return {
+        "tenants": None if wanted.tenants is None else sorted(wanted.tenants),
+        "tenant": wanted.tenant or None,
+        "words": wanted.search[:MAX_SEARCH].replace("\0", " ").casefold().split(),
+        "only": None if wanted.states is None else [*wanted.states],
+        "cause": wanted.cause,
+        "states": [*STATES],
+        "urgent": [*NEEDS_SOMEBODY],
+        "people": [name for name, each in causes().items() if each.actor in {"operator", "administrator"}],
+        "recent": _RECENT,
+        "late": LATE_AFTER,
+        "limit": wanted.size,
+        "offset": (_page(wanted) - 1) * (wanted.size or 0),
+    }
 
 
 def _page(wanted: Wanted) -> int:
     return min(max(wanted.page, 1), _MAX_PAGE)
 
 
-def _pages(total: int) -> int:
-    return max(1, -(-total // PAGE))
+def _pages(wanted: Wanted, total: int) -> int:
+    return 1 if wanted.size is None else max(1, -(-total // wanted.size))
