@@ -17,6 +17,7 @@ from mailslot.fleet.postgres.consents import Consents
 from mailslot.fleet.postgres.database import FleetDatabase
 from mailslot.fleet.postgres.directory import FleetDirectory, Wanted
 from mailslot.fleet.postgres.key_registry import owner_transaction
+from mailslot.fleet.postgres.shared_secrets import TenantSecrets
 from mailslot.oauth.http import TokenHttp
 from mailslot.slots.oauth_client import client_for_flow
 from mailslot.slots.records import Records
@@ -120,6 +121,43 @@ async def test_the_event_loop_waits_for_no_database(
     await work(tasks, home, "renew")
     assert asked
     assert not any(asked)
+
+
+def test_an_application_that_is_set_while_the_key_changes(
+    tasks: TaskFleet, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command has encrypted it with the old key, and stores it when the new key is there."""
+    tenant = tasks.new_tenant()
+    tasks.add_device(tenant)
+    consent = tenant_consent(tasks, tenant, "custom")
+    consent.set_application(shared(provider))
+    encrypted, read, tried = threading.Event(), threading.Event(), threading.Event()
+    share, reading = Consents.share, TenantSecrets.read
+
+    def late(*arguments: Any) -> Any:
+        encrypted.set()
+        assert read.wait(120)
+        try:
+            return share(*arguments)
+        finally:
+            tried.set()
+
+    def slow(*arguments: Any) -> Any:
+        found = reading(*arguments)
+        read.set()
+        assert tried.wait(120)
+        return found
+
+    monkeypatch.setattr(Consents, "share", late)
+    setting = threading.Thread(target=consent.set_application, args=(shared(provider, client_id="new"),))
+    setting.start()
+    assert encrypted.wait(120)
+    monkeypatch.setattr(TenantSecrets, "read", slow)
+    rotate_tenant_key(tasks.database, tenant, tasks.master)
+    setting.join()
+    found = consent.application()
+    assert found is not None
+    assert found.client_id == "new"
 
 
 async def test_a_refusal_is_noted_and_asked_again(tasks: TaskFleet, provider: Provider) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import ssl
-from typing import TYPE_CHECKING
+import threading
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,7 +17,11 @@ from mailslot.fleet import kept_keys
 from mailslot.fleet.kept_keys import ASK_AGAIN, FRESH, KEPT, KeptKeys
 from mailslot.fleet.key_service import KeyServiceClient, KeyServiceError
 from mailslot.fleet.master_key import FileMasterKey, MasterKeys, WrappedKey
+from mailslot.fleet.postgres.database import DeviceId
+from mailslot.fleet.postgres.keys import TenantKeys, key_context
 from mailslot.fleet.transit import TransitMasterKey
+from mailslot.vault.errors import VaultError
+from mailslot.vault.keys import Key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -185,6 +191,66 @@ def test_a_key_is_forgotten_when_the_service_refuses(service: KeyService, token:
     service.denied, service.sealed = set(), True
     with pytest.raises(KeyServiceError, match="sealed"):
         kept.unwrap(wrapped, "acme")
+
+
+def test_an_answer_from_before_a_refusal_is_not_kept(service: KeyService, token: Path) -> None:
+    master = TransitMasterKey(service.address, KeyServiceClient(token))
+    answered, refused = threading.Event(), threading.Event()
+
+    class Slow:
+        """The answer comes late to one thread."""
+
+        def unwrap(self, wrapped: WrappedKey, context: str) -> bytes:
+            octets = master.unwrap(wrapped, context)
+            answered.set()
+            assert refused.wait(120)
+            return octets
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(master, name)
+
+    kept = KeptKeys(Slow(), Clock())
+    wrapped = kept.wrap(DATA_KEY, "acme")
+    slow = threading.Thread(target=kept.unwrap, args=(wrapped, "acme"))
+    slow.start()
+    assert answered.wait(120)
+    service.denied = {"decrypt"}
+    with pytest.raises(KeyServiceError, match="policy"):
+        kept.unwrap(wrapped, "acme")
+    refused.set()
+    slow.join()
+    with pytest.raises(KeyServiceError, match="policy"):
+        kept.unwrap(wrapped, "acme")
+
+
+@pytest.mark.parametrize(("is_away", "seconds"), [(False, 300.0), (True, 3600.0)])
+def test_for_how_long_devices_use_a_key(
+    service: KeyService, token: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, *, is_away: bool
+) -> None:
+    """Each device of a tenant keeps it, too, from when it was opened; that does not add up."""
+    clock, key = Clock(), Key(DATA_KEY)
+    monkeypatch.setattr("mailslot.fleet.postgres.keys.time", SimpleNamespace(monotonic=clock))
+    kept = KeptKeys(TransitMasterKey(service.address, KeyServiceClient(token)), clock)
+    wrapped = kept.wrap(DATA_KEY, key_context("acme"))
+    rows = SimpleNamespace(tuples=lambda _: [(wrapped.master, wrapped.octets)])
+
+    def device(number: int) -> TenantKeys:
+        return TenantKeys(lambda question: question(rows), DeviceId("acme", str(number), 1, number), kept)
+
+    assert device(0).find(key.id) is not None
+    service.sealed, service.denied = is_away, set() if is_away else {"decrypt"}
+    used_until, opened = 0.0, list[TenantKeys]()
+    while clock.now < 2 * seconds:
+        clock.now += 30.0
+        opened = [*opened, device(1)][-20:]
+        for each in opened:
+            try:
+                found = each.find(key.id)
+            except VaultError:
+                continue
+            if found is not None:
+                used_until = clock.now
+    assert seconds - 100 < used_until <= seconds
 
 
 def test_few_keys_are_kept(service: KeyService, token: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,11 +100,14 @@ class TenantConsent:
         Raises:
             MailError: it cannot be stored.
         """
-        sealed = None
         if application is not None:
             _provider_of(application)
-            sealed = self._home().shared_secrets.sealed(self._provider, application.to_secret())
-        self._consents.share(self._tenant, self._provider, sealed)
+        stored = False
+        while not stored:  # once more for each data key that the tenant gets meanwhile
+            sealed = None
+            if application is not None:
+                sealed = self._home().shared_secrets.sealed(self._provider, application.to_secret())
+            stored = self._consents.share(self._tenant, self._provider, sealed)
 
     def ask(self, *, people: bool = False, redirect_uri: str | None = None) -> ConsentRequest:
         """Return the address for the administrator.

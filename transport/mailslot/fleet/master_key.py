@@ -25,6 +25,9 @@ _OCTETS: Final = 32
 _NONCE_OCTETS: Final = 12
 _MAX_FILE_SIZE: Final = 64 * 1024
 
+KEPT_UNWRAPPED: Final = 60.0
+"""Seconds for which the work of a device keeps a data key before the master key is asked again."""
+
 
 @dataclass(frozen=True, slots=True)
 class WrappedKey:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mailslot.errors import InputError
-from mailslot.fleet.postgres.key_registry import owner_transaction
+from mailslot.fleet.postgres.key_registry import lock_tenant, owner_transaction
+from mailslot.fleet.postgres.keys import NEWEST_FIRST
 
 if TYPE_CHECKING:
     from mailslot.fleet.postgres.database import DeviceId, FleetDatabase, Rows
@@ -77,10 +78,20 @@ class Consents:
         with owner_transaction(self._database) as connection:
             return [row["name"] for row in connection.execute(query, (tenant,))]
 
-    def share(self, tenant: str, name: str, sealed: SealedSecret | None) -> None:
-        """Store what the devices of a tenant share (`mailslot.fleet.postgres.shared_secrets`); None removes it."""
+    def share(self, tenant: str, name: str, sealed: SealedSecret | None) -> bool:
+        """Store what the devices of a tenant share (`mailslot.fleet.postgres.shared_secrets`); None removes it.
+
+        Returns:
+            False if it was not stored, since the tenant has got a newer data key than that which has encrypted it.
+        """
         with owner_transaction(self._database) as connection:
-            number = _number(connection, tenant)
+            # No key is added or dropped until it is stored.
+            number = lock_tenant(connection, tenant)
+            if sealed is not None:
+                query = f"SELECT id FROM data_keys WHERE tenant = %s {NEWEST_FIRST} LIMIT 1"
+                newest = connection.execute(query.encode(), (number,)).fetchone()
+                if newest is None or newest["id"] != sealed.key:
+                    return False
             connection.execute("DELETE FROM shared_secrets WHERE tenant = %s AND name = %s", (number, name))
             if sealed is not None:
                 connection.execute(
@@ -88,6 +99,7 @@ class Consents:
                     (number, name, *sealed),
                 )
             connection.execute(_PLAN_ALL, (number,))
+            return True
 
     def reseal(self, device: DeviceId, secrets: TenantSecrets) -> int:
         """Encrypt what the devices of a tenant share with its newest data key; return how much had another one.
@@ -106,7 +118,7 @@ class Consents:
                 continue
             sealed = secrets.sealed(name, value)
             with owner_transaction(self._database) as connection:
-                # Whoever sets it meanwhile encrypts it with the newest key.
+                # Whoever sets it meanwhile encrypts it with the newest key (`share`).
                 changed = connection.execute(
                     "UPDATE shared_secrets SET key = %(key)s, octets = %(octets)s WHERE tenant = %(tenant)s "
                     "AND name = %(name)s AND key <> %(key)s",

@@ -71,7 +71,7 @@ class KeyRegistry:
     def add(self, tenant: str, key_id: str, wrapped: WrappedKey) -> bool:
         """Add the newest key of a tenant; return False if it has one more than its only one already."""
         with self._transaction() as connection:
-            number = _lock(connection, tenant)
+            number = lock_tenant(connection, tenant)
             added = connection.execute(
                 # The database's clock may have been set back.
                 "INSERT INTO data_keys (tenant, id, master, wrapped, added_at) SELECT tenant, %s, %s, %s, "
@@ -92,7 +92,7 @@ class KeyRegistry:
             "AND kept.added_at > older.added_at WHERE kept.tenant = %(tenant)s AND kept.id = %(key)s)"
         )
         with self._transaction() as connection:
-            values = {"tenant": _lock(connection, tenant), "key": key_id}
+            values = {"tenant": lock_tenant(connection, tenant), "key": key_id}
             connection.execute(
                 f"DELETE FROM data_keys WHERE tenant = %(tenant)s AND id IN {older} AND NOT EXISTS "
                 f"(SELECT FROM seals WHERE seals.tenant = %(tenant)s AND key IN {older}) AND NOT EXISTS "
@@ -152,7 +152,7 @@ def owner_transaction(database: FleetDatabase) -> Generator[Rows]:
             yield connection
 
 
-def _lock(connection: Rows, tenant: str) -> int:
+def lock_tenant(connection: Rows, tenant: str) -> int:
     """Let nobody else change the keys of a tenant until the end of the transaction; return its number."""
     row: Any = connection.execute("SELECT id FROM tenants WHERE name = %s FOR UPDATE", (tenant,)).fetchone()
     if row is None:

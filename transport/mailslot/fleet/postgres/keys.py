@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.errors import MailError
-from mailslot.fleet.master_key import WrappedKey
+from mailslot.fleet.master_key import KEPT_UNWRAPPED, WrappedKey
 from mailslot.fleet.postgres.errors import DatabaseError
 from mailslot.vault.errors import VaultError, read_error, unreadable_error, unwritable_error
 from mailslot.vault.keys import Key
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     Ask = Callable[[Callable[[DeviceRows], Any]], Any]
 
 _OCTETS: Final = 32
-_KEPT: Final = 300.0
-"""Seconds for which an unwrapped key is kept in memory; a deleted key is gone after that at the latest."""
-
 NEWEST_FIRST: Final = "ORDER BY added_at DESC, id"
 """The order of a tenant's keys."""
 
@@ -104,7 +101,7 @@ class TenantKeys:
     def _all(self) -> list[Key]:
         with self._mutex:
             kept = self._kept
-        if kept is not None and time.monotonic() - kept[0] <= _KEPT:
+        if kept is not None and time.monotonic() - kept[0] <= KEPT_UNWRAPPED:
             return kept[1]
         return self._load()
 
