@@ -12,7 +12,7 @@ from anyio.to_thread import run_sync
 
 from fleet.tasks import TaskFleet
 from mailslot.fleet.engine import Engine
-from mailslot.fleet.postgres.due_scan import TASK, scan, unlock_old
+from mailslot.fleet.postgres.due_scan import LISTED, TASK, scan, unlock_old
 from mailslot.oauth.grant import Grant
 from mailslot.service.service_lock import is_service_running
 from mailslot.slots.records import Records
@@ -130,19 +130,20 @@ async def test_each_due_task_has_one_wakeup_until_it_is_lost(own: TaskFleet, hom
     assert len(own.wakeups(tenant)) == 1
 
 
-async def test_a_tenant_does_not_stand_in_the_way_of_another(own: TaskFleet) -> None:
+@pytest.mark.parametrize("listed", [LISTED, 0], ids=["few are due", "more are due than are listed"])
+async def test_a_tenant_does_not_stand_in_the_way_of_another(own: TaskFleet, listed: int) -> None:
     large, small = own.new_tenant(), own.new_tenant()
     homes = [own.add_device(large) for _ in range(5)]
     other = own.add_device(small)
     for home in (*homes, other):
         await accept(home)
-    scan(own.database, most=2)
+    scan(own.database, 2, listed)
     assert sorted(own.wakeups([large, small])) == [(large, "", "deliver")] * 2 + [(small, "", "deliver")]
-    scan(own.database, most=2)
+    scan(own.database, 2, listed)
     assert len(own.wakeups([large])) == 2
     woken = next(home for home in homes if own.tasks(home)[DELIVER]["woken"])
     await wake(own, woken, "deliver")
-    scan(own.database, most=2)
+    scan(own.database, 2, listed)
     assert len(own.wakeups([large])) == 3
 
 
