@@ -14,12 +14,13 @@ from fleet.tasks import TaskFleet
 from mailslot.fleet.engine import Engine
 from mailslot.fleet.postgres.due_scan import LISTED, TASK, scan, unlock_old
 from mailslot.oauth.grant import Grant
+from mailslot.service.retry_policy import RESUBMIT_AFTER
 from mailslot.service.service_lock import is_service_running
 from mailslot.slots.records import Records
 from mailslot.spool.job import NewJob
 from mailslot.spool.spool import Spool
 from mailslot.wire.secret import Secret
-from mailslot_plugins.sandbox import run_sandbox
+from mailslot_plugins.sandbox import Fault, run_sandbox
 from service.polling_device import RECORD, USER, RecordingPipeline, mail, pop_settings
 from service.sending_device import ALICE, OPEN, SENDER, received, sandbox_settings, set_up
 from spool.conftest import message
@@ -198,6 +199,25 @@ async def test_a_job_is_sent_once_however_often_it_is_woken_for(own: TaskFleet, 
         assert not due["woken"]
     await run_sync(own.registry.remove, home.device.tenant_name, home.device.name)
     await wake(own, home, "deliver")  # late
+
+
+async def test_a_job_in_doubt_is_sent_again(own: TaskFleet, home: PostgresHome) -> None:
+    """Also if nothing else is sent meanwhile."""
+    async with run_sandbox() as sandbox:
+        sandbox.personality = OPEN
+        sandbox.faults.append(Fault("message", act=False, keep=0, ending="close"))
+        await run_sync(set_up, home, sandbox_settings(sandbox))
+        job = await accept(home)
+        await wake(own, home, "deliver")
+        assert await state_of(home, job) == ("in_doubt", "in_doubt")
+        assert 0 < own.tasks(home)[DELIVER]["due_in"] <= RESUBMIT_AFTER
+        sandbox.faults.clear()
+        own.make_due(home, "deliver")
+        with own.look() as connection:
+            connection.execute("UPDATE jobs SET next_attempt = 1 WHERE device = %s", (home.device.number,))
+            connection.execute("DELETE FROM memory WHERE device = %s", (home.device.number,))
+        await wake(own, home, "deliver")
+        assert (await state_of(home, job))[0] == "sent"
 
 
 async def test_failures_are_known_to_the_next_worker(own: TaskFleet, home: PostgresHome) -> None:

@@ -160,6 +160,9 @@ class Worker:
                     for record, deliverer in self._deliverers.items():
                         deliverer.due_at = due.get(record)
                         group.start_soon(deliverer.drain_and_log)
+                if any(deliverer.breaker.failure is not None for deliverer in self._deliverers.values()):
+                    # For a job that has just become in doubt, it is noted when it is to be sent again.
+                    await self._resubmit_doubtful_jobs()
                 await self._keep_breakers(known)
             finally:
                 await self._end(stores_time=tidies_up)
