@@ -40,7 +40,8 @@ class Answering:
         head = mail.path.read_bytes().partition(b"\r\n\r\n")[0].decode().splitlines()
         subject = next(line for line in head if line.startswith("Subject: "))[9:]
         answer = Message(sender=SENDER, to=[TO], subject=f"answer to {subject}", text="Hello.")
-        new = NewJob(self.name, "smtp", SENDER, [TO], answer.subject, key=f"answer {mail.id}")
+        # As jobs of an installed pipeline, which are sent again when in doubt; those of others are left to a person.
+        new = NewJob("scan", "smtp", SENDER, [TO], answer.subject, key=f"answer {mail.id}")
         await device.spool.accept(new, answer)
         return Done("answered")
 
