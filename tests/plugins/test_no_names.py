@@ -27,7 +27,6 @@ SOMETHING_ELSE = {
     ("transport/mailslot/cli/token.py", "status"),  # the command `token status`
     ("transport/mailslot/diagnosis/decoding/sasl_message.py", "status"),  # a member of XOAUTH2's challenge
     ("transport/mailslot/fleet/engine.py", "scan"),  # the search for what is due, a task
-    ("transport/mailslot/fleet/postgres/database.py", "status"),  # a column of a query
     ("transport/mailslot/oauth/token_errors.py", "status"),  # a member of Google's errors
     ("transport/mailslot/sasl/authentication.py", "status"),  # a member of XOAUTH2's challenge
     ("transport/mailslot/service/service.py", "status"),  # a task of the service

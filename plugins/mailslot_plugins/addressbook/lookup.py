@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 
 from mailslot.errors import InputError
 from mailslot_plugins.addressbook.book import AddressBook, is_name, load_book
-from mailslot_plugins.addressbook.directory.directory import directory_of
-from mailslot_plugins.addressbook.directory.directory_error import DirectoryError
 from mailslot_plugins.addressbook.entry import parse_name
 from mailslot_plugins.sending.recipients import split_list
 
@@ -33,6 +31,12 @@ async def with_names(device: Device, book: AddressBook, names: Iterable[str]) ->
         DirectoryError: the directory could not be asked.
     """
     missing = {parse_name(name) for name in names} - {*book.entries, *book.groups}
+    if not missing:
+        return book
+    # Most devices have no directory, and need nothing of it in memory.
+    from mailslot_plugins.addressbook.directory.directory import directory_of  # noqa: PLC0415
+    from mailslot_plugins.addressbook.directory.directory_error import DirectoryError  # noqa: PLC0415
+
     directory, found = directory_of(device), dict(book.entries)
     for name in sorted(missing):
         try:

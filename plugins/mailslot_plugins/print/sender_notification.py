@@ -11,7 +11,6 @@ from mailslot.spool.job import NewJob
 from mailslot_plugins.intake.auto_reply import compose_reply, count_reply, reply_key
 from mailslot_plugins.intake.auto_reply_policy import decide_reply, own_addresses
 from mailslot_plugins.intake.one_line import one_line
-from mailslot_plugins.panel.sentences import translated
 from mailslot_plugins.print.section import SECTION
 from mailslot_plugins.sending.account import RECORD, sender_mailbox, sending_settings
 from mailslot_plugins.status.words import load_words, translate
@@ -79,6 +78,8 @@ async def notify_sender(device: Device, mail: Incoming, opened: OpenedMail, fail
 def _text(device: Device, failed: Sequence[tuple[str, str]]) -> str:
     """Return the reply in the language of the device."""
     name, language = device.identity.name, device.identity.language
+    from mailslot_plugins.panel.sentences import translated  # noqa: PLC0415 - its table is needed for such mails only
+
     reasons = [(one_line(title, 120), one_line(translated(reason, language), 300)) for title, reason in failed]
     lines = [f"{title}: {reason}" for title, reason in reasons[:_MAX_LINES]]
     if len(failed) > _MAX_LINES:

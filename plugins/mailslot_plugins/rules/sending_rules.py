@@ -14,7 +14,6 @@ from mailslot.slots.gateway.fax_numbers import fax_number
 from mailslot.slots.gateway.patterns import ANY, domain_of, matches
 from mailslot.smtp.address import parse_address
 from mailslot_plugins.addressbook.book import AddressBook, load_book, normalized
-from mailslot_plugins.addressbook.directory.directory import directory_of
 from mailslot_plugins.addressbook.lookup import with_names
 from mailslot_plugins.rules.delay import end_of_delay
 from mailslot_plugins.rules.section import SECTION
@@ -160,8 +159,11 @@ async def with_recipients(device: Device, rules: SendingRules, recipients: Itera
     if not names and rules.destinations != "book":
         return rules
     book = await with_names(device, rules.book, names) if names else rules.book
-    known, directory = set(rules.in_directory), directory_of(device)
+    known = set(rules.in_directory)
     if rules.destinations == "book":
+        from mailslot_plugins.addressbook.directory.directory import directory_of  # noqa: PLC0415 - most devices have none
+
+        directory = directory_of(device)
         unknown = [address for address in recipients if not book.names_of(address)]
         known |= {normalized(address) for address in unknown if await directory.has_address(address)}
     return replace(rules, book=book, in_directory=frozenset(known))

@@ -142,7 +142,7 @@ def set_values(
     secrets = {key: Secret(text) if text else None for key, text in texts.items() if key in SECRETS}
     values = {key: text or None for key, text in texts.items() if key not in SECRETS}
     records = open_records(home)
-    implied = implied_values(values, records.settings.load()[found.record])
+    implied = implied_values(values, records.settings.load_for_change()[found.record])
     changed = records.change(found.record, values | implied, secrets)
     done.print(f"Set {', '.join(texts)} of {found.id}.")
     for key, value in implied.items():

@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
+
+from anyio.to_thread import run_sync
 
 import mailslot
 
@@ -22,17 +23,16 @@ if TYPE_CHECKING:
 
 STORE: Final = "service"
 _KEY: Final = "tables"
-_PACKAGES: Final = ("mailslot.causes", "mailslot.oauth")
+_FOLDERS: Final = ("causes", "oauth")
 
 
 @cache
 def tables_digest() -> str:
     """Return a digest of the tables as this process has found them first. Blocks for a moment."""
     digest = hashlib.sha256()
-    for package in _PACKAGES:
-        for file in sorted(files(package).iterdir(), key=lambda each: each.name):
-            if file.name.endswith(".toml"):
-                digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    for folder in _FOLDERS:
+        for file in sorted((Path(mailslot.__file__).parent / folder).glob("*.toml")):
+            digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()
 
 
@@ -42,7 +42,7 @@ async def note_tables(store: Store) -> None:
     Raises:
         SpoolError: it cannot be written.
     """
-    noted = {"version": mailslot.__version__, "digest": tables_digest()}
+    noted = {"version": mailslot.__version__, "digest": await run_sync(tables_digest)}
     if await store.get(_KEY) != noted:
         await store.put(_KEY, noted)
 
@@ -54,7 +54,9 @@ async def outdated_version(store: Store) -> str:
         SpoolError: it cannot be read.
     """
     noted = cast("Mapping[str, str] | None", await store.get(_KEY))
-    return "" if noted is None or noted["digest"] == tables_digest() else noted["version"]
+    if noted is None or noted["digest"] == await run_sync(tables_digest):
+        return ""
+    return noted["version"]
 
 
 def installed_at() -> float | None:
