@@ -77,9 +77,9 @@ async def test_owners_of_mailboxes_are_no_staff(
     client: BrowserClient, fleet: Fleet, homes: list[PostgresHome], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    assert await run_sync(Consents(fleet.database).address) == str(client.base_url).rstrip("/")
     _, secret = await run_sync(SignInLinks(fleet.database).make, homes[0].device, ("smtp",), "a@example.com", 3600.0)
     assert "This link is not known" in words(await client.get("/consent/link/nothing"))
+    assert await run_sync(Consents(fleet.database).address) == str(client.base_url).rstrip("/")
     # The page of a device without a provider says so, and needs no sign-in here.
     page = await client.get(f"/consent/link/{secret}")
     assert (page.status_code, "No provider is set" in words(page)) == (503, True)

@@ -106,7 +106,7 @@ class FleetPanel:
             if consents.address() is None:
                 consents.set_address(self._settings.address)
         except InputError as error:
-            # Only the owner of the tables may do so; the panel needs not be.
+            # The panel starts while the database is gone, too.
             logger.info("The address of pages for owners of mailboxes is not set: %s", error)
 
     def _certificate(self, host: str) -> ServerCertificate | None:
