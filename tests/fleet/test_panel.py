@@ -74,7 +74,11 @@ async def client(panel: RunningFleetPanel) -> AsyncIterator[BrowserClient]:
 
 
 async def test_owners_of_mailboxes_are_no_staff(
-    client: BrowserClient, fleet: Fleet, homes: list[PostgresHome], caplog: pytest.LogCaptureFixture
+    panel: RunningFleetPanel,
+    client: BrowserClient,
+    fleet: Fleet,
+    homes: list[PostgresHome],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
     _, secret = await run_sync(SignInLinks(fleet.database).make, homes[0].device, ("smtp",), "a@example.com", 3600.0)
@@ -85,6 +89,11 @@ async def test_owners_of_mailboxes_are_no_staff(
     assert (page.status_code, "No provider is set" in words(page)) == (503, True)
     assert (await client.get("/consent/callback?code=x&state=y")).status_code == 400
     assert (await client.get("/consent")).status_code == 303
+    async with panel.person(READER) as reader, panel.person(BOSS) as boss:
+        for staff in (reader, boss):
+            headers = {"x-csrf-token": await staff.token("/")}
+            assert (await staff.post(f"/consent/link/{secret}", headers=headers)).status_code in {403, 405}
+    assert "POST /consent/…" in caplog.text
     assert not [each for each in caplog.records if each.name.startswith("mailslot") and secret in each.getMessage()]
 
 
@@ -161,6 +170,7 @@ async def test_the_lists(panel: RunningFleetPanel) -> None:
         assert 'href="/tenants/bolt' not in (await boss.get("/?search=acme")).text
         assert "Nothing was found" in (await boss.get("/?search=nothing")).text
         assert "Nothing was found" in (await boss.get("/?state=well&tenant=nobody&page=7")).text
+        assert "Nothing was found" in (await boss.get("/?tenant=%00&search=%00%20")).text
         assert 'href="/?tenant=acme' in (await boss.get("/tenants")).text
         for language in ("de", "fr", "es", "ja"):
             for path in ("/", "/tenants", "/tenants/none", f"{HERE}/"):

@@ -16,11 +16,15 @@ from mailslot.fleet.homes import FleetHomes
 from mailslot.fleet.opening import FleetPlaces
 from mailslot.fleet.postgres import servers
 from mailslot.fleet.postgres.clock import DatabaseClock
+from mailslot.fleet.postgres.consents import Consents
 from mailslot.fleet.postgres.database import FleetDatabase
 from mailslot.fleet.postgres.database_users import DatabaseUsers
+from mailslot.fleet.postgres.directory import FleetDirectory, Wanted
 from mailslot.fleet.postgres.due_scan import scan
 from mailslot.fleet.postgres.home import PostgresHome, find_device
+from mailslot.fleet.postgres.key_registry import KeyRegistry
 from mailslot.fleet.postgres.schema import SCHEMA, tables
+from mailslot.fleet.postgres.sign_in_links import SignInLinks
 from mailslot.fleet.postgres.statistics import read_statistics
 from mailslot.oauth.timing import Clocks
 from mailslot.slots.records import Records
@@ -127,6 +131,22 @@ def test_a_user_of_one_tenant_cannot_choose_another(fleet: TaskFleet) -> None:
     with pytest.raises(psycopg.errors.InsufficientPrivilege), database.device_transaction(acme, "beside") as connection:
         connection.execute("DELETE FROM database_users")
     database.close()
+
+
+def test_what_only_the_owner_of_the_tables_may_do(fleet: TaskFleet) -> None:
+    """Others see no rows of that, which must not be taken for a fleet in which there are none."""
+    for user in ("mailslot_test_worker", "mailslot_test_acme"):
+        database = database_of(fleet, user)
+        for run in (
+            KeyRegistry(database).all,
+            lambda database=database: Consents(database).shared("acme"),
+            lambda database=database: SignInLinks(database).all(),
+            lambda database=database: SignInLinks(database).withdraw(1),
+            lambda database=database: FleetDirectory(database).devices(Wanted()),
+        ):
+            with pytest.raises(InputError, match=f"owns the fleet's tables, and {user} does not"):
+                run()
+        database.close()
 
 
 def test_who_may_work_for_whom(fleet: TaskFleet) -> None:

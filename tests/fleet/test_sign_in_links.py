@@ -55,12 +55,12 @@ class Browser:
         self._provider = httpx2.AsyncClient(trust_env=False, timeout=120)
         self._cookies = httpx2.Cookies()
 
-    async def get(self, address: str, **headers: str) -> httpx2.Response:
-        """Open an address of the pages, at a process that has just been started."""
+    async def get(self, address: str, *, scheme: str = "https", **headers: str) -> httpx2.Response:
+        """Open an address of the pages, at a process that has just been started; http is what a proxy uses."""
         places = FleetPlaces(self._fleet.folder, self._fleet.folder / "master.key")
         homes = FleetHomes(self._fleet.url, self._database, self._fleet.master, places)
-        transport = httpx2.ASGITransport(app=application(homes, BASE))
-        async with httpx2.AsyncClient(transport=transport, base_url=BASE, cookies=self._cookies) as client:
+        transport, base = httpx2.ASGITransport(app=application(homes, BASE)), BASE.replace("https", scheme)
+        async with httpx2.AsyncClient(transport=transport, base_url=base, cookies=self._cookies) as client:
             response = await client.get(address, headers=headers)
             self._cookies = client.cookies
             return response
@@ -284,6 +284,14 @@ async def test_links_that_cannot_be_used(browser: Browser, fleet: Fleet, home: P
     assert (await browser.get(f"{expired}/start")).headers["location"] == expired
 
 
+async def test_the_cookie_behind_a_proxy(browser: Browser, fleet: Fleet, home: PostgresHome) -> None:
+    """Whatever the proxy says, browsers use https, and no other host of the domain can set this cookie."""
+    answer = await browser.get(f"{make_link(home, fleet)}/start", scheme="http")
+    [set_cookie] = answer.headers.get_list("set-cookie")
+    assert set_cookie.startswith("__Host-mailslot-consent=")
+    assert "; Secure" in set_cookie
+
+
 async def test_requests_that_are_refused(browser: Browser) -> None:
     assert (await browser.get("https://elsewhere.example/consent/admin")).status_code == 421
     assert (await browser.get("/nowhere")).status_code == 404
@@ -354,3 +362,14 @@ async def test_the_commands(browser: Browser, fleet: Fleet, home: PostgresHome) 
     number = max(each["id"] for each in json.loads(run("links", "--json", "--state", "open")))
     assert "cannot be used any more" in run("unlink", str(number))
     assert "There is no link" in run("unlink", str(number), code=2)
+    for words, sentence in (
+        (("link", "nobody"), "There is no tenant nobody"),
+        (("sign-in", "--address", "https://user:secret@pages.example.com"), "nothing but the host and port"),
+        (("sign-in", "--address", f"{BASE}/base?x=1"), "nothing but the host and port"),
+    ):
+        assert sentence in run(*words, code=2)
+    assert Consents(fleet.database).address() == BASE
+    broken = fleet.add_device("linked")
+    values = {"provider": "custom", "issuer": "https://other.example", "authentication": "oauth2", "account": ALICE}
+    Records(broken).change("smtp", values, {})
+    assert f"{broken.device}: No application is set" in run("link", "linked", code=2)

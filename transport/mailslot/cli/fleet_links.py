@@ -9,6 +9,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 import typer
 from rich.markup import escape
@@ -17,7 +18,7 @@ from mailslot.cli.console import make_console, print_error, print_json
 from mailslot.cli.fleet_database import fleet_homes
 from mailslot.cli.fleet_options import Json, OfTenant, TenantOrDevice
 from mailslot.cli.listing import print_listing
-from mailslot.errors import InputError
+from mailslot.errors import InputError, MailError
 from mailslot.fleet.address import check_name, parse_device
 from mailslot.slots.keys import url
 from mailslot.timestamps import iso
@@ -77,15 +78,21 @@ def link(
         )
     made: list[MadeLink] = []
     faults: list[str] = []
-    for each in [device] if slash else consents.devices(check_name(tenant)):
-        home = homes.named(tenant, each)
+    devices = [device] if slash else consents.devices(check_name(tenant))
+    if not devices:
+        raise InputError(f"There is no tenant {tenant} in the fleet.", stage="resolve")
+    for each in devices:
         try:
+            home = homes.named(tenant, each)
             made += make_links(stored, home, slots or (), user, base=base, now=time.time(), hours=hours)
-        except InputError as error:
+        except MailError as error:
             if slash:
                 raise
+            # The links that were made are known nowhere else, and have to be printed.
             faults.append(f"{tenant}/{each}: {error}")
     _print_links(made, faults, as_json=as_json)
+    if faults:
+        raise typer.Exit(2)
 
 
 def _print_links(made: list[MadeLink], faults: list[str], *, as_json: bool) -> None:
@@ -231,9 +238,12 @@ def _serve(homes: FleetHomes, base: str, listener: socket.socket, tls: ssl.SSLCo
 
 def _base(address: str) -> str:
     try:
-        return str(url(address)).rstrip("/")
+        parts = urlsplit(str(url(address)))
     except ValueError:
         raise typer.BadParameter(f"{address!r} is no https address", param_hint="--address") from None
+    if parts.path not in {"", "/"} or parts.query or parts.username is not None:
+        raise typer.BadParameter("it must have nothing but the host and port: https://HOST", param_hint="--address")
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:

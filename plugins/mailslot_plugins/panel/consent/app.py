@@ -20,6 +20,7 @@ from mailslot_plugins.panel.consent.view import sorry
 from mailslot_plugins.panel.security import limits
 from mailslot_plugins.panel.security.addresses import ascii_name, is_own_host
 from mailslot_plugins.panel.security.headers import SecurityHeaders
+from mailslot_plugins.panel.security.scheme import HttpsInBrowsers
 from mailslot_plugins.panel.translations import LanguageMiddleware, translate
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def application(homes: FleetHomes, address: str) -> Starlette:
 
     Args:
         homes: the homes of the fleet.
-        address: the https address of the pages.
+        address: the address of the pages in browsers; https, or http on a loopback address.
     """
     names = (ascii_name(urlsplit(address).hostname or ""),)
     static = StaticFiles(packages=[("mailslot_plugins.panel", "static")])
@@ -88,6 +89,7 @@ def application(homes: FleetHomes, address: str) -> Starlette:
         middleware=[
             Middleware(LanguageMiddleware, otherwise=lambda: "en"),
             Middleware(SecurityHeaders, trusted=lambda: True),
+            *([Middleware(HttpsInBrowsers)] if address.startswith("https:") else []),
             Middleware(PublicGuard, names=names),
         ],
         exception_handlers={HTTPException: _show_http_error},

@@ -75,7 +75,7 @@ async def start(request: Request) -> Response:
         browser,
         max_age=int(SIGN_IN_TIMEOUT),
         path="/",
-        secure=_is_secure(request),
+        secure=request.url.scheme == "https",
         httponly=True,
         # The provider sends the browser back from another site.
         samesite="lax",
@@ -133,14 +133,9 @@ def _note_failure(request: Request, begun: BegunSignIn, error: MailError) -> Non
     )
 
 
-def _is_secure(request: Request) -> bool:
-    """Whether the browser uses https; in front of a loopback address, a proxy does so, and says it."""
-    return "https" in {request.url.scheme, request.headers.get("x-forwarded-proto", "")}
-
-
 def _cookie_name(request: Request) -> str:
     # The prefix prevents other hosts of the domain from setting one.
-    return f"__Host-{_COOKIE}" if _is_secure(request) else _COOKIE
+    return f"__Host-{_COOKIE}" if request.url.scheme == "https" else _COOKIE
 
 
 routes = [

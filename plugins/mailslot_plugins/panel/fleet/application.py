@@ -15,12 +15,13 @@ from mailslot_plugins.panel.application import EXCEPTION_HANDLERS
 from mailslot_plugins.panel.fleet.audit import AuditLog
 from mailslot_plugins.panel.frame import Frame, Tab
 from mailslot_plugins.panel.security.guard import middleware
+from mailslot_plugins.panel.security.scheme import HttpsInBrowsers
 from mailslot_plugins.panel.token.callback import LoopbackRedirects
 from mailslot_plugins.panel.translations import LanguageMiddleware, translate
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp
 
     from mailslot_plugins.panel.fleet.context import FleetContext
 
@@ -61,19 +62,8 @@ def fleet_application(fleet: FleetContext) -> ASGIApp:
     app.state.pages = []
     app.state.fleet = fleet
     app.state.consent = fleet.consent
-    return _Scheme(app) if fleet.settings.is_https else app
+    return HttpsInBrowsers(app) if fleet.settings.is_https else app
 
 
 def _tabs(language: str) -> list[Tab]:
     return [Tab(address, icon, translate("fleet", key, language)) for address, icon, key in TABS]
-
-
-class _Scheme:
-    """Middleware that marks requests as https, which a proxy in front of the panel may have received as such."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle a request."""
-        await self._app({**scope, "scheme": "https"} if scope["type"] == "http" else scope, receive, send)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.requests import Request
 
-from mailslot_plugins.panel.fleet.security import staff_of
+from mailslot_plugins.panel.fleet.security import path_for_log, staff_of
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -45,7 +45,8 @@ class AuditLog:
 
         async def send_and_log(message: Message) -> None:
             if message["type"] == "http.response.start":
-                logger.info("%s: %s %s", staff.name, method, path, extra={**extra, "http_status": message["status"]})
+                status = message["status"]
+                logger.info("%s: %s %s", staff.name, method, path_for_log(path), extra={**extra, "http_status": status})
             await send(message)
 
         await self._app(scope, receive, send_and_log)

@@ -109,7 +109,11 @@ class FleetSecurity:
         if why is None:
             return None
         logger.warning(
-            "%s was refused %s %s", staff.name, request.method, path, extra={"staff": staff.subject, "refusal": why}
+            "%s was refused %s %s",
+            staff.name,
+            request.method,
+            path_for_log(path),
+            extra={"staff": staff.subject, "refusal": why},
         )
         return (404, "trouble_not_found") if why == "hidden" else (403, "read_only")
 
@@ -128,6 +132,11 @@ class FleetSecurity:
         visit.id, visit.session = self._sessions.new()
         visit.sets_session_cookie = True
         request.state.session = visit.session
+
+
+def path_for_log(path: str) -> str:
+    """Return a path without the secret of a link for an owner of a mailbox."""
+    return f"{PREFIX}/…" if path.startswith(f"{PREFIX}/") else path
 
 
 def staff_of(session: Session) -> Staff | None:

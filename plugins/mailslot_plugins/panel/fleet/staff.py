@@ -153,7 +153,7 @@ def staff_of_claims(claims: Mapping[str, Any], claim: str, rules: Iterable[RoleR
         return None
     return Staff(
         str(claims["sub"]),
-        next(text for key in _NAMES if (text := _printable(claims.get(key)))),
+        next((text for key in _NAMES if (text := _printable(claims.get(key)))), "?"),
         None if sees_all else frozenset(sees),
         None if changes_all else frozenset(changes),
     )

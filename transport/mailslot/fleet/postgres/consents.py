@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mailslot.errors import InputError
-from mailslot.fleet.postgres.key_registry import lock_tenant, owner_transaction
+from mailslot.fleet.postgres.key_registry import fleet_transaction, lock_tenant, owner_transaction
 from mailslot.fleet.postgres.keys import NEWEST_FIRST
 
 if TYPE_CHECKING:
@@ -49,7 +49,9 @@ class StoredConsent:
 
 
 class Consents:
-    """What is stored, as the owner of the tables. Every method blocks, and may raise `InputError`.
+    """What is stored. Every method blocks, and may raise `InputError`.
+
+    All but `address`, `devices` and `note_answer` need the user who owns the tables.
 
     Args:
         database: the database.
@@ -60,7 +62,7 @@ class Consents:
 
     def address(self) -> str | None:
         """Return the https address at which the pages for owners and administrators are; None if it is not set."""
-        with owner_transaction(self._database) as connection:
+        with fleet_transaction(self._database) as connection:
             row = connection.execute("SELECT consent_address FROM schema_version").fetchone()
         return None if row is None else row["consent_address"]
 
@@ -75,7 +77,7 @@ class Consents:
             "SELECT devices.name FROM devices JOIN tenants ON tenants.id = devices.tenant WHERE tenants.name = %s "
             "ORDER BY devices.name"
         )
-        with owner_transaction(self._database) as connection:
+        with fleet_transaction(self._database) as connection:
             return [row["name"] for row in connection.execute(query, (tenant,))]
 
     def share(self, tenant: str, name: str, sealed: SealedSecret | None) -> bool:
@@ -147,7 +149,7 @@ class Consents:
     def note_answer(self, answer: AdminConsentAnswer) -> StoredConsent | None:
         """Store an administrator's answer; return what is known now, or None if nobody has asked with this state."""
         error = answer.error
-        with owner_transaction(self._database) as connection:
+        with fleet_transaction(self._database) as connection:
             row = connection.execute(
                 "UPDATE admin_consents SET answered_at = now(), granted = %s, directory = %s, cause = %s, "
                 "sentence = %s WHERE state = %s RETURNING tenant, provider",

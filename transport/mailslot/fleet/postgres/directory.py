@@ -258,7 +258,7 @@ class FleetDirectory:
 def _parameters(wanted: Wanted) -> dict[str, Any]:
     return {
         "tenants": None if wanted.tenants is None else sorted(wanted.tenants),
-        "tenant": wanted.tenant or None,
+        "tenant": wanted.tenant.replace("\0", " ") or None,
         "words": wanted.search[:MAX_SEARCH].replace("\0", " ").casefold().split(),
         "only": None if wanted.states is None else [*wanted.states],
         "cause": wanted.cause,

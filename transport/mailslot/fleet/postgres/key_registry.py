@@ -143,6 +143,25 @@ def owner_transaction(database: FleetDatabase) -> Generator[Rows]:
     """Run the block in a transaction of the owner of the tables, who sees the rows of all tenants.
 
     Raises:
+        InputError: the database cannot be used, or has other tables, or its user does not own them.
+    """
+    with fleet_transaction(database) as connection:
+        # For others, the rows of other tenants are just not there, which would be taken for the state of the fleet.
+        row = connection.execute("SELECT row_security_active('tenants') AS bound, session_user AS name").fetchone()
+        if row is None or row["bound"]:
+            name = "this one" if row is None else row["name"]
+            raise InputError(
+                f"This needs the user of the database that owns the fleet's tables, and {name} does not.",
+                stage="resolve",
+            )
+        yield connection
+
+
+@contextmanager
+def fleet_transaction(database: FleetDatabase) -> Generator[Rows]:
+    """Run the block in a transaction in which those rows exist that the user of the database may see.
+
+    Raises:
         InputError: the database cannot be used, or has other tables.
     """
     with as_input_error(), database.connection() as connection:

@@ -11,7 +11,7 @@ from mailslot.fleet.postgres.database import DeviceId
 from mailslot.fleet.postgres.descriptions import SETTINGS, write_description
 from mailslot.fleet.postgres.errors import as_input_error
 from mailslot.fleet.postgres.home import WORKERS_GONE_AFTER, check_version
-from mailslot.fleet.postgres.key_registry import owner_transaction
+from mailslot.fleet.postgres.key_registry import fleet_transaction
 from mailslot.fleet.postgres.keys import new_data_key
 from mailslot.fleet.postgres.roles import admit_to_engine
 from mailslot.fleet.postgres.rows import DeviceRows
@@ -231,7 +231,7 @@ class Registry:
 
     @contextmanager
     def _transaction(self) -> Generator[Rows]:
-        with owner_transaction(self._database) as connection:
+        with fleet_transaction(self._database) as connection:
             yield connection
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mailslot.errors import TokenError
 from mailslot.fleet.postgres.database import DeviceId
 from mailslot.fleet.postgres.errors import as_input_error
+from mailslot.fleet.postgres.key_registry import owner_transaction
 from mailslot.fleet.postgres.rows import DeviceRows
 from mailslot.fleet.postgres.schema import SCHEMA
 
@@ -217,16 +218,16 @@ class SignInLinks:
             f"JOIN {SCHEMA}.devices ON devices.id = of_device JOIN {SCHEMA}.tenants ON tenants.id = devices.tenant "
             "WHERE %(tenant)s::text IS NULL OR tenants.name = %(tenant)s ORDER BY links.id DESC"
         )
-        with as_input_error(), self._database.connection() as connection:
+        with owner_transaction(self._database) as connection:
             found = connection.execute(query.encode(), {"tenant": tenant}).fetchall()
         return [(row["tenant_name"], row["device_name"], _link(row)) for row in found]
 
     def withdraw(self, number: int) -> bool:
-        """Withdraw a link that is not used yet; return whether there is one of this number."""
+        """Withdraw a link that is not used yet, as the owner of the tables; return whether there was one."""
         query = (
             f"UPDATE {SCHEMA}.sign_in_links SET withdrawn = true WHERE id = %s AND used_at IS NULL AND NOT withdrawn"
         )
-        with as_input_error(), self._database.connection() as connection:
+        with owner_transaction(self._database) as connection:
             return connection.execute(query.encode(), (number,)).rowcount == 1
 
     def _device_of(self, function: str, secret: str) -> DeviceId | None:
