@@ -87,6 +87,19 @@ def test_a_run_that_was_interrupted_is_repeated(fleet: Fleet) -> None:
     assert outcomes(apply(fleet, TABLE.replace("wide,", "half,"))) == ["unchanged", "added"]
 
 
+def test_devices_that_somebody_adds_or_removes_meanwhile(fleet: Fleet) -> None:
+    """All others are set up."""
+    table = read_device_table(b"tenant,device,account\nbusy,a,a@x.example\nbusy,b,b@x.example\nbusy,c,c@x.example\n")
+    fleet.registry.add("busy", "a", fleet.master)
+    known = [*fleet.registry.names(), ("busy", "b")]
+    set_up = SetUp(fleet.registry, homes(fleet), [each for each in known if each != ("busy", "a")], dry_run=False)
+    done = [*set_up.apply(table.devices)]
+    assert outcomes(done) == ["changed", "failed", "added"]
+    assert [str(each) for each in done[1].faults] == [
+        "Line 3: The device was removed from the fleet meanwhile: run the command again to add it."
+    ]
+
+
 def test_a_device_with_a_fault_stays_as_it_is(fleet: Fleet) -> None:
     header = "tenant,device,account,authentication,security,fax.pop.account\n"
     apply(fleet, header + "torn,a,a@torn.example,,,x@torn.example\n")

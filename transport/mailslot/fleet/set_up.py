@@ -116,8 +116,8 @@ class SetUp:
         new = (rows.tenant, rows.device) not in self._known
         try:
             if new:
-                self._registry.add(rows.tenant, rows.device, self._homes.master, within=self._within(work))
-            else:
+                new = self._add(work)
+            if not new:
                 self._change(work)
         except _TakenBackError:
             pass
@@ -125,6 +125,17 @@ class SetUp:
             return DeviceChange(rows.tenant, rows.device, rows.line, "failed", faults=error.faults)
         outcome: Outcome = "added" if new else "changed" if work.changes else "unchanged"
         return DeviceChange(rows.tenant, rows.device, rows.line, outcome, tuple(work.changes), tuple(work.notes))
+
+    def _add(self, work: _DeviceSetUp) -> bool:
+        """Add a device; return False if somebody has added it meanwhile."""
+        rows = work.rows
+        try:
+            self._registry.add(rows.tenant, rows.device, self._homes.master, within=self._within(work))
+        except InputError:
+            if self._homes.find(rows.tenant, rows.device) is None:
+                raise
+            return False
+        return True
 
     def _within(self, work: _DeviceSetUp) -> Callable[[Rows, DeviceId], None]:
         def set_up(connection: Rows, device: DeviceId) -> None:
@@ -136,7 +147,11 @@ class SetUp:
         return set_up
 
     def _change(self, work: _DeviceSetUp) -> None:
-        home = self._homes.named(work.rows.tenant, work.rows.device)
+        device = self._homes.find(work.rows.tenant, work.rows.device)
+        if device is None:
+            sentence = "The device was removed from the fleet meanwhile: run the command again to add it."
+            raise _FaultsError([TableFault(work.rows.line, "", sentence)])
+        home = self._homes.open(device)
         try:
             with home.documents.exclusive():
                 work.run(home)
