@@ -138,14 +138,29 @@ async def test_a_tenant_does_not_stand_in_the_way_of_another(own: TaskFleet, lis
     other = own.add_device(small)
     for home in (*homes, other):
         await accept(home)
-    scan(own.database, 2, listed)
+    scan(own.database, per_tenant=2, together=0, listed=listed)
     assert sorted(own.wakeups([large, small])) == [(large, "", "deliver")] * 2 + [(small, "", "deliver")]
-    scan(own.database, 2, listed)
+    scan(own.database, per_tenant=2, together=0, listed=listed)
     assert len(own.wakeups([large])) == 2
     woken = next(home for home in homes if own.tasks(home)[DELIVER]["woken"])
     await wake(own, woken, "deliver")
-    scan(own.database, 2, listed)
+    scan(own.database, per_tenant=2, together=0, listed=listed)
     assert len(own.wakeups([large])) == 3
+
+
+async def test_tenants_with_due_tasks_share_the_engine(own: TaskFleet) -> None:
+    """One alone is not held to the share of one among many."""
+    with own.look() as connection:
+        connection.execute("UPDATE tasks SET wake_at = now() + interval '1 day'")
+    large, small = own.new_tenant(), own.new_tenant()
+    for home in [own.add_device(large) for _ in range(7)]:
+        await accept(home)
+    scan(own.database, per_tenant=1, together=5)
+    assert len(own.wakeups([large])) == 5
+    for home in [own.add_device(small) for _ in range(3)]:
+        await accept(home)
+    scan(own.database, per_tenant=1, together=5)
+    assert (len(own.wakeups([large])), len(own.wakeups([small]))) == (5, 2)
 
 
 async def test_a_tenant_that_comes_late_is_not_behind_all_of_a_large_one(own: TaskFleet) -> None:

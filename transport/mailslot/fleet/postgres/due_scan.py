@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from mailslot.fleet.postgres.database import FleetDatabase, Rows
 
 PER_TENANT: Final = 50
-"""The maximum wake-ups of a tenant in the engine."""
+"""The wake-ups that each tenant may have in the engine, however many tenants there are."""
+
+TOGETHER: Final = 400
+"""The wake-ups in the engine that the tenants with due tasks share, if each may have more than `PER_TENANT` so."""
 
 LISTED: Final = 5_000
 """The number of due tasks up to which they are read to find their tenants; with more, each tenant is looked at."""
@@ -89,17 +92,22 @@ _SCAN: Final = f"""
 """
 
 
-def scan(database: FleetDatabase, most: int = PER_TENANT, listed: int = LISTED) -> int:
+def scan(
+    database: FleetDatabase, *, per_tenant: int = PER_TENANT, together: int = TOGETHER, listed: int = LISTED
+) -> int:
     """Wake workers for the tasks that are due, in one transaction; return how many were found. Blocks.
 
     Args:
         database: the fleet's.
-        most: see `PER_TENANT`.
+        per_tenant: see `PER_TENANT`.
+        together: see `TOGETHER`.
         listed: see `LISTED`.
     """
     with database.connection() as connection, connection.transaction():
         _set_path(connection)
-        values = {"most": most, "again": AGAIN_AFTER, "tenants": _tenants(connection, listed)}
+        tenants = _tenants(connection, listed)
+        most = max(per_tenant, together // max(len(tenants), 1))
+        values = {"most": most, "again": AGAIN_AFTER, "tenants": tenants}
         row = connection.execute(_SCAN.encode(), values).fetchone()
         connection.execute("UPDATE schema_version SET scanned_at = now()")
         return 0 if row is None else int(row["found"])
