@@ -150,11 +150,40 @@ async def test_discarding_leaves_no_file(spool: Spool, home: Path) -> None:
 
 async def test_a_longer_envelope_is_refused(spool: Spool, home: Path) -> None:
     file = JobFile(spool.acceptance, new())
-    await file.write(MESSAGE)
+    await file.write(b"x" * 300_000)
     with pytest.raises(InputError, match="too long"):
         await file.commit(new(subject="x" * 300), smtputf8=False)
     await file.discard()
     assert files(home) == []
+
+
+async def test_the_envelope_of_a_short_message_may_grow(spool: Spool) -> None:
+    """Nothing of the message was written before its end, so no room was left for it."""
+    file = JobFile(spool.acceptance, new())
+    await file.write(MESSAGE)
+    job = await file.commit(new(subject="x" * 300), smtputf8=False)
+    assert (job.subject, await octets(spool.content(job))) == ("x" * 300, MESSAGE)
+
+
+@pytest.mark.in_a_folder
+async def test_room_that_was_there_a_moment_ago(home: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = SpoolLimits(disk_reserve=0, max_jobs=2)
+    async with Spool(home, clock=clock, limits=limits) as spool:
+        checked: list[int] = []
+        monkeypatch.setattr(spool._storage, "check_free_space", lambda size, _: checked.append(size))
+        for size, seconds, asks in [(5, 0, True), (5, 0.5, False), (6, 0, True), (4, 0.9, False), (4, 0.1, True)]:
+            clock.now += seconds
+            checked.clear()
+            await spool.acceptance.check_room(size)
+            assert bool(checked) == asks
+        clock.now -= 5
+        await spool.acceptance.check_room(4)
+        assert checked == [4, 4], "the clock was set back"
+        await receive(spool, MESSAGE)
+        await spool.acceptance.check_room(4)
+        await receive(spool, MESSAGE)
+        with pytest.raises(SpoolError, match="deliver or cancel"):
+            await spool.acceptance.check_room(4)
 
 
 @pytest.mark.in_a_folder

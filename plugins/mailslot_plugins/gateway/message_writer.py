@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from mailslot.errors import InputError
 from mailslot.plugin import NewJob
-from mailslot.service.header_summary import summarize_header
+from mailslot.service.header_summary import summarize_subject
 from mailslot.smtp.server.replies import MAIL_LOOP, SENDER_NOT_ALLOWED, SPOOL_FULL, TOO_LARGE, reply
 from mailslot.spool.errors import SpoolError
 from mailslot.spool.job import DEVICE_NOTE, ENVELOPE_ID, NOTIFY
@@ -181,7 +181,7 @@ class MessageWriter:
             transaction.via,
             transaction.upstream_sender,
             (*transaction.recipients, *transaction.copies),
-            subject=summarize_header(header).subject,
+            subject=summarize_subject(header),
             lifetime=LIFETIME,
             notes=_notes(transaction, identifier),
             message_id=message_id_of(fields) or trace.message_id,

@@ -46,18 +46,18 @@ class HeaderSummary:
 
 def summarize_header(octets: bytes) -> HeaderSummary:
     """Summarize the first octets of a mail."""
-    header = _END.split(octets[:MAX_OCTETS], maxsplit=1)[0]
-    fields: dict[str, str] = {}
-    for line in _FOLD.sub(b"", header).splitlines():
-        name, colon, value = line.partition(b":")
-        if colon:
-            fields.setdefault(name.decode("latin-1").strip().lower(), _text(value.strip()[:_MAX_FIELD]))
-    came_at = _timestamp(fields.get("received", "").rpartition(";")[2])
+    fields = _first_fields(octets)
+    came_at = _timestamp(_text(fields.get(b"received", b"")).rpartition(";")[2])
     return HeaderSummary(
-        sender=_decoded(fields.get("from", "")),
-        subject=_decoded(fields.get("subject", "")),
-        received_at=_timestamp(fields.get("date", "")) if came_at is None else came_at,
+        sender=_decoded(_text(fields.get(b"from", b""))),
+        subject=_decoded(_text(fields.get(b"subject", b""))),
+        received_at=_timestamp(_text(fields.get(b"date", b""))) if came_at is None else came_at,
     )
+
+
+def summarize_subject(octets: bytes) -> str:
+    """Return only the subject of `summarize_header`."""
+    return _decoded(_text(_first_fields(octets).get(b"subject", b"")))
 
 
 def summarize_header_of(path: Path) -> HeaderSummary:
@@ -67,6 +67,17 @@ def summarize_header_of(path: Path) -> HeaderSummary:
             return summarize_header(file.read(MAX_OCTETS))
     except OSError:
         return summarize_header(b"")
+
+
+def _first_fields(octets: bytes) -> dict[bytes, bytes]:
+    """Return the first field of each name, in lower case; unfolded, and cut."""
+    header = _END.split(octets[:MAX_OCTETS], maxsplit=1)[0]
+    fields: dict[bytes, bytes] = {}
+    for line in _FOLD.sub(b"", header).splitlines():
+        name, colon, value = line.partition(b":")
+        if colon:
+            fields.setdefault(name.strip().lower(), value.strip()[:_MAX_FIELD])
+    return fields
 
 
 def _text(octets: bytes) -> str:

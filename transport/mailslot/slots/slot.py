@@ -51,6 +51,8 @@ SLOTS: Final = (
     ),
 )
 
+_SLOTS_BY_ID: Final[Mapping[str, Slot]] = {slot.id: slot for slot in SLOTS}
+
 PROTOCOLS: Final[Mapping[str, Protocol]] = {slot.record: slot.protocol for slot in SLOTS}
 """The protocol of each record of the seven slots."""
 
@@ -132,11 +134,14 @@ class SlotDirectory:
             InputError: there is none (a similar id is suggested), or the settings, which may contain an account of this
                 name, cannot be read.
         """
-        ids = {slot.id: slot for slot in self.slots}
-        if name in ids:
-            return ids[name]
+        # Asked several times for each message.
+        if (protocol := self.accounts.get(name)) is not None:
+            return account_slot(name, protocol)
+        if name in _SLOTS_BY_ID:
+            return _SLOTS_BY_ID[name]
         if self.fault is not None and is_account(name):
             raise self.fault
+        ids = [slot.id for slot in self.slots]
         near = get_close_matches(name, ids, n=1, cutoff=0.4)
         hint = f" Did you mean {near[0]}?" if near else ""
         raise InputError(f"There is no slot {name!r}.{hint} The slots are: {', '.join(ids)}.", stage="resolve")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 _PIECE_SIZE: Final = 1024 * 1024
 _WRITERS: Final = 4
 
+_ROOM_REMEMBERED: Final = 1.0
+"""Seconds for which a message may begin because there was room for another one. Whether it is stored is found out when
+it is."""
+
 
 class EarlierKey(NamedTuple):
     """Another key under which the same message may have been accepted.
@@ -55,6 +60,27 @@ class Unwritten:
     writers: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_WRITERS))
 
 
+@dataclass(slots=True)
+class RoomFound:
+    """When there was room for a message that began, so that not each one waits for the database to be asked.
+
+    Attributes:
+        size: the octets for which there was room.
+        at: when that was, by the clock of the spool.
+    """
+
+    size: int = 0
+    at: float = -math.inf
+
+    def suffices(self, size: int, now: float) -> bool:
+        """Whether a message of this size may begin."""
+        return size <= self.size and 0 <= now - self.at < _ROOM_REMEMBERED
+
+    def forget(self) -> None:
+        """Have the next message ask again."""
+        self.at = -math.inf
+
+
 @dataclass(frozen=True, slots=True)
 class Acceptance:
     """Accepts messages into a storage; see `mailslot.spool.spool.Spool.accept`."""
@@ -63,6 +89,7 @@ class Acceptance:
     limits: SpoolLimits
     clock: Callable[[], float]
     unwritten: Unwritten = field(default_factory=Unwritten)
+    room: RoomFound = field(default_factory=RoomFound)
 
     async def accept(self, new: NewJob, message: Content) -> Job:
         """Accept a message."""
@@ -106,14 +133,20 @@ class Acceptance:
             )
 
     async def check_room(self, size: int = 0) -> None:
-        """Check that there is room for a message of this size; 0 if it is not known.
+        """Check that there is, or was a moment ago, room for a message of this size; 0 if it is not known.
+
+        Whether there still is, is checked when it is stored.
 
         Raises:
             InputError: `message_too_large`.
             SpoolError: `spool_full`.
         """
         self.check_size(size)
+        now = self.clock()
+        if self.room.suffices(size, now):
+            return
         await self.storage.read(partial(self._check_all_room, size))
+        self.room.size, self.room.at = size, now
 
     def _check_admission(self, envelope: JobEnvelope, repositories: Repositories) -> Job | None:
         if (existing := self._find(repositories, envelope.new, envelope.new.key)) is not None:
@@ -127,6 +160,7 @@ class Acceptance:
         self.storage.check_free_space(size, self.limits.disk_reserve)
 
     def _check_room(self, repositories: Repositories, size: int) -> None:
+        """Check that there is room in the database; where this message takes the last of it, the next one asks."""
         limits = self.limits
         jobs, octets = repositories.jobs.count_unfinished(), repositories.total_octets()
         if jobs >= limits.max_jobs:
@@ -139,6 +173,8 @@ class Acceptance:
                 f"they would have more than the {format_size(limits.max_total_size)} that are allowed: "
                 "deliver or cancel some first."
             )
+        if jobs + 1 >= limits.max_jobs or octets + size + self.room.size > limits.max_total_size:
+            self.room.forget()
 
     def insert(
         self, envelope: JobEnvelope, file: MessageFile, repositories: Repositories, earlier: EarlierKey | None = None

@@ -1,7 +1,7 @@
 """A job whose message arrives as a stream, with a size that nobody knows before its end.
 
-Its file begins with the job's envelope, in which the message's size stands. So room is left for that line, which is
-written last; blanks fill the room that it does not need.
+Its file begins with the job's envelope, in which the message's size stands. So where a part of the message is written
+before its end has come, room is left for that line, which is written last; blanks fill the room that it does not need.
 """
 
 from __future__ import annotations
@@ -56,9 +56,8 @@ class JobFile:
         self._new = check_new_job(new, acceptance.limits)
         self._file = acceptance.storage.new_file(".job")
         self._ascii = True
-        largest = self._envelope(replace(self._new, key="0" * _KEY_LENGTH), _LARGEST, smtputf8=False)
-        self._room = len(largest.encode()) + _SPARE
-        self._pending = [b" " * self._room]
+        self._room = 0
+        self._pending: list[bytes] = []
         self._pending_size = 0
         self._size = 0
         self._next_check = 0
@@ -92,8 +91,8 @@ class JobFile:
         """Store the job durably, and return it; or the job that was accepted with the same key before.
 
         Args:
-            new: the job, whose envelope may be shorter than at the beginning, but not longer, apart from a key of up to
-                100 characters.
+            new: the job. Where a part of the message is written already, its envelope may be shorter than at the
+                beginning, but not longer, apart from a key of up to 100 characters.
             smtputf8: whether the message's header contains octets over 127.
             earlier: another key with which it may have been accepted before.
 
@@ -104,9 +103,10 @@ class JobFile:
         new = check_new_job(new, self._acceptance.limits)
         envelope = self._envelope(new, self._size, smtputf8=smtputf8)
         line = envelope.encode()
-        if len(line) > self._room:
-            raise InputError("The job's envelope has become too long.", stage="spool", detail=f"{len(line)} octets")
-        line = line[:-1].ljust(self._room - 1) + b"\n"
+        if self._room:
+            if len(line) > self._room:
+                raise InputError("The job's envelope has become too long.", stage="spool", detail=f"{len(line)} octets")
+            line = line[:-1].ljust(self._room - 1) + b"\n"
         try:
             return await run_sync(self._commit, replace(envelope, line_length=len(line)), line, earlier)
         finally:
@@ -134,17 +134,29 @@ class JobFile:
         self._pending, self._pending_size = [], 0
 
     def _write(self) -> None:
+        """Write what has come, behind room for the envelope."""
+        if not self._room:
+            largest = self._envelope(replace(self._new, key="0" * _KEY_LENGTH), _LARGEST, smtputf8=False)
+            self._room = len(largest.encode()) + _SPARE
+            self._pending.insert(0, b" " * self._room)
+        data = self._take_pending()
+        self._file.write(data)
+
+    def _take_pending(self) -> bytes:
         data, self._pending = b"".join(self._pending), []
         if self._file.size >= self._next_check:
             self._acceptance.storage.check_free_space(len(data), self._acceptance.limits.disk_reserve)
             self._next_check = self._file.size + _CHECK_INTERVAL
-        self._file.write(data)
+        return data
 
     def _commit(self, envelope: JobEnvelope, line: bytes, earlier: EarlierKey | None) -> Job:
-        self._write()
-        self._file.write_at_start(line)
+        data = self._take_pending()
+        if self._room:
+            self._file.write_at_start(line)
+        else:
+            data = line + data
         try:
             insert = partial(self._acceptance.insert, envelope, self._file, earlier=earlier)
-            return self._acceptance.storage.commit_file(self._file, b"", insert)
+            return self._acceptance.storage.commit_file(self._file, data, insert)
         except DuplicateKeyError as error:
             return error.job
