@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import pytest
 
 from fleet.test_transfer import make_device
+from lab.process import wait_until
 from mailslot.errors import InputError
 from mailslot.fleet.address import DeviceAddress
 from mailslot.fleet.postgres.database import _REMEMBERED, FleetDatabase, _Write
@@ -19,6 +22,7 @@ from mailslot.fleet.postgres.lease_keeper import LeaseKeeper
 from mailslot.fleet.postgres.leases import HeldLeases
 from mailslot.fleet.postgres.messages import PIECE_SIZE
 from mailslot.fleet.postgres.registry import Registry
+from mailslot.fleet.postgres.rows import DeviceRows
 from mailslot.fleet.transfer import ImportInDoubtError, import_folder
 from mailslot.home.folder import FolderHome
 from mailslot.oauth.grant import Grant
@@ -339,3 +343,24 @@ def test_the_database_refuses_a_message_in_the_middle(fleet: Fleet) -> None:
     assert not thread.is_alive()
     assert len(refused) == 1
     storage.close()
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["its tenant", "alone"])
+def test_a_device_is_removed_while_a_worker_writes(fleet: Fleet, whole: bool) -> None:
+    home = fleet.add_device("leaving")
+    registry, name = fleet.registry, home.device.name
+    remove = partial(registry.remove_tenant, "leaving") if whole else partial(registry.remove, "leaving", name)
+
+    def is_waiting() -> bool:
+        query = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        with fleet.database.connection() as connection:
+            return connection.execute(query).fetchone() is not None
+
+    with ThreadPoolExecutor(1) as pool:
+        with fleet.database.device_transaction(home.device) as connection:
+            removed = pool.submit(remove)
+            wait_until(is_waiting)
+            rows = DeviceRows(connection, home.device)
+            rows.execute("SELECT hasten(%(tenant)s, %(device)s, '', 'plan', now())")
+        assert removed.result()
+    assert "leaving" not in {each.tenant for each in registry.devices()}

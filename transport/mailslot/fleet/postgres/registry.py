@@ -134,6 +134,7 @@ class Registry:
         with self._transaction() as connection:
             # Whoever adds a device to the tenant waits, or has finished: the last statement sees it.
             connection.execute("SELECT FROM tenants WHERE name = %s FOR UPDATE", (tenant,))
+            _wait_for_writers(connection, "tenants.name = %s AND devices.name = %s", (tenant, device))
             row = connection.execute(
                 "DELETE FROM devices USING tenants WHERE tenants.id = devices.tenant AND tenants.name = %s "
                 "AND devices.name = %s RETURNING devices.tenant",
@@ -157,6 +158,7 @@ class Registry:
             row = connection.execute("SELECT id FROM tenants WHERE name = %s FOR UPDATE", (tenant,)).fetchone()
             if row is None:
                 raise InputError(f"There is no tenant {tenant} in the fleet.", stage="resolve")
+            _wait_for_writers(connection, "tenants.name = %s", (tenant,))
             removed = connection.execute("DELETE FROM devices WHERE tenant = %s", (row["id"],)).rowcount
             connection.execute("DELETE FROM tenants WHERE id = %s", (row["id"],))
             return removed
@@ -243,3 +245,12 @@ def _describe_devices(connection: Rows) -> None:
     )
     for row in connection.execute(query, (SETTINGS,)).fetchall():
         write_description(DeviceRows(connection, DeviceId("", "", row["tenant"], row["device"])), row["octets"])
+
+
+def _wait_for_writers(connection: Rows, condition: str, values: tuple[str, ...]) -> None:
+    """Let transactions of devices end, and keep others waiting: deleting rows meanwhile would be a deadlock."""
+    query = (
+        "SELECT FROM device_state JOIN devices ON devices.id = device_state.device JOIN tenants ON tenants.id = "
+        f"devices.tenant WHERE {condition} ORDER BY device_state.device FOR UPDATE OF device_state"
+    )
+    connection.execute(query.encode(), values)
