@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from anyio.to_thread import run_sync
 from fleet.tasks import TaskFleet
 from mailslot.fleet.engine import Engine
 from mailslot.fleet.postgres.due_scan import LISTED, TASK, scan, unlock_old
+from mailslot.fleet.postgres.lease_keeper import DURATION
 from mailslot.oauth.grant import Grant
 from mailslot.service.retry_policy import RESUBMIT_AFTER
 from mailslot.service.service_lock import is_service_running
@@ -362,6 +364,26 @@ async def test_a_token_is_renewed_once(own: TaskFleet, home: PostgresHome, tmp_p
         own.make_due(home, "poll")
         await wake(own, home, "poll", keeper, record=RECORD)
         assert own.tasks(home)[RECORD, "poll"]["failures"] == 0
+
+
+async def test_a_worker_that_stood_still_renews_no_token(
+    own: TaskFleet, home: PostgresHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another one may have renewed it meanwhile, and a strict provider revokes a grant whose old token comes again."""
+    async with run_sandbox() as sandbox:
+        await obtain(home, sandbox, tmp_path)
+        await wake(own, home, "plan")
+        own.make_due(home, "renew")
+        with monkeypatch.context() as patch:
+            times = itertools.count(0.0, DURATION)
+            patch.setattr("mailslot.fleet.postgres.lease_keeper.now", times.__next__)
+            patch.setattr("mailslot.fleet.postgres.leases.now", times.__next__)
+            await wake(own, home, "renew", record=RECORD)
+        assert (await load(home)).access_token == Secret("old")
+        assert "token refresh_token 200" not in sandbox.token_service.requests
+        own.make_due(home, "renew")
+        await wake(own, home, "renew", record=RECORD)
+        assert (await load(home)).access_token != Secret("old")
 
 
 async def test_work_that_the_engine_cancels_learns_what_its_threads_have_done(own: TaskFleet) -> None:

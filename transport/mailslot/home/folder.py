@@ -51,6 +51,9 @@ class FolderHome:
         """Hold a lock file, blocking the calling thread."""
         return blocking_lock(self._lock_file(name), timeout=timeout)
 
+    def confirm_lock(self, name: str) -> None:
+        """Do nothing, since the system keeps a lock file as long as the process lives."""
+
     def is_locked(self, name: str) -> bool:
         """Whether anybody holds a lock file; also True if that is unknown."""
         try:

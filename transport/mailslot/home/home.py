@@ -67,6 +67,14 @@ class Home(Protocol):
         """Hold such a lock for a short change, blocking the calling thread."""
         ...
 
+    def confirm_lock(self, name: str) -> None:
+        """Check that nobody can have taken a lock of `lock` that this process holds. It does not block.
+
+        Raises:
+            LostHomeError: somebody can, since this process has stood still for a while.
+        """
+        ...
+
     def is_locked(self, name: str) -> bool:
         """Whether anybody holds a lock of `lock`; also True if that is unknown. Blocks for a moment."""
         ...

@@ -66,6 +66,8 @@ class GrantSource(Generic[P]):
         clocks: the device's clocks.
         locate: returns the home folder's location, since a copied home folder must not refresh; it may block. None to
             refresh anywhere.
+        confirm_lock: raises a `MailError` if another process can have taken the store's lock; it is called at the last
+            moment before a refresh token is used, and does not block.
         random: returns a number from 0 to 1, so that not all devices act at once.
         gate: says whether the token service may be contacted for a refresh now; None if it always may.
     """
@@ -80,6 +82,7 @@ class GrantSource(Generic[P]):
         *,
         clocks: Clocks | None = None,
         locate: Callable[[], Location] | None = None,
+        confirm_lock: Callable[[], None] = lambda: None,
         random: Callable[[], float] = random.random,
         gate: ServerGate | None = None,
     ) -> None:
@@ -91,6 +94,7 @@ class GrantSource(Generic[P]):
         self._http = http
         self._clocks = clocks or Clocks()
         self._locate = locate
+        self._confirm_lock = confirm_lock
         self._random = random
         self._settings_digest = settings_digest(client, flow.name)
         self._last_given: Secret | None = None
@@ -308,6 +312,8 @@ class GrantSource(Generic[P]):
                     client = await self._discovered_client()
                     if (refusal := origin_mismatch(requested, client.provider)) is not None:
                         raise refusal
+                    # A process that stood still may go on here, when another has used the refresh token up.
+                    self._confirm_lock()
                     refreshed = bind_origin(await self._flow.refresh(client, self._http, requested), client)
         except TokenServiceError as error:
             if (rotated := requested.with_refresh_token(error.refresh_token)) is not requested:

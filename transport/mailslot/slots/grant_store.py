@@ -104,6 +104,10 @@ class RecordGrantStore:
         """Return the location of this home. It blocks: call it in a thread."""
         return self._home.locate(self._record)
 
+    def confirm_lock(self) -> None:
+        """Check that nobody can have taken the lock that this process holds (`Home.confirm_lock`)."""
+        self._home.confirm_lock(self._record)
+
     async def move_here(self) -> bool:
         """Bind the grant to this location, because a person says that the device was moved here.
 

@@ -84,6 +84,7 @@ class TokenSources:
                 http,
                 clocks=self._clocks,
                 locate=store.locate,
+                confirm_lock=store.confirm_lock,
                 gate=self._gate,
             )
             return await self._cached(record, key, make)

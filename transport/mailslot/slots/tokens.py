@@ -60,7 +60,7 @@ class RecordTokens:
         from mailslot.oauth.grant_source import GrantSource  # noqa: PLC0415 - most commands use no token
 
         store, client = self.store(record), client_for_flow(self._vault, record, settings, flow.name)
-        return GrantSource(record, store, flow, client, http, locate=store.locate)
+        return GrantSource(record, store, flow, client, http, locate=store.locate, confirm_lock=store.confirm_lock)
 
     def _client_of(self, record: str, settings: Settings, grant: Grant | None) -> OAuthClient:
         flow = find_flow(grant.flow).name if grant else None

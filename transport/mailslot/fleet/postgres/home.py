@@ -138,6 +138,10 @@ class PostgresHome:
         """Hold the lock of all changes of documents, which is also the transaction in which they are written."""
         return self.documents.exclusive()
 
+    def confirm_lock(self, name: str) -> None:
+        """Check that nobody can have taken a lease that this process holds."""
+        self.leases.confirm(name)
+
     def is_locked(self, name: str) -> bool:
         """Whether anybody holds a lease; also True if that is unknown."""
         try:

@@ -21,9 +21,9 @@ from anyio.to_thread import run_sync
 
 from mailslot.fleet.postgres.database import CommitInDoubtError, DeviceGoneError
 from mailslot.fleet.postgres.errors import DatabaseError, as_os_error
-from mailslot.fleet.postgres.lease_keeper import DURATION, LEFT_FOR, LeaseKeeper
+from mailslot.fleet.postgres.lease_keeper import DURATION, LEFT_FOR, LeaseKeeper, now
 from mailslot.fleet.postgres.rows import DeviceRows
-from mailslot.vault.errors import VaultError
+from mailslot.vault.errors import LostHomeError, VaultError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
@@ -68,6 +68,7 @@ class HeldLeases:
         self._held: set[str] = set()
         self._reserved: set[str] = set()
         self._lent: set[str] = set()
+        self._taken_at: dict[str, float] = {}
         self._mutex = threading.Lock()
 
     @asynccontextmanager
@@ -109,6 +110,7 @@ class HeldLeases:
 
     def insert(self, rows: DeviceRows, name: str) -> bool:
         """Take a reserved lease in a transaction that writes; tell whether it was free."""
+        self._taken_at[name] = now()
         taken = rows.execute(_TAKE, name=name, owner=self._owner, seconds=DURATION, left=LEFT_FOR).rowcount == 1
         if not taken:
             rows.execute(_NOTE_END, name=name)
@@ -118,7 +120,7 @@ class HeldLeases:
         """Hold a lease, after the transaction in which it was taken."""
         with self._mutex:
             self._held.add(name)
-            self._keeper.add(self._owner, name, self._device)
+            self._keeper.add(self._owner, name, self._device, self._taken_at[name])
 
     def lend(self, name: str) -> None:
         """Let the next `lease` of this name use a lease that is held, in place of taking one."""
@@ -158,6 +160,21 @@ class HeldLeases:
         )
         with as_os_error(), self._database.device_transaction(self._device, "read") as connection:
             return DeviceRows(connection, self._device).one(query, name=name, left=LEFT_FOR) is not None
+
+    def confirm(self, name: str) -> None:
+        """Check, without asking the database, that nobody can have taken a lease that this process holds.
+
+        Raises:
+            LostHomeError: this process has stood still, or was without the database, for too long to know.
+        """
+        if not self._keeper.is_kept(self._owner, name):
+            raise LostHomeError(
+                f"Another process may have taken over the work for {self._device}, since this one could not be seen "
+                "for a while.",
+                cause="token_store_busy",
+                retryable=True,
+                detail=f"the lease {name}",
+            )
 
     def check(self, connection: Rows) -> None:
         """Check, in a transaction that writes, that all leases are still ours.
