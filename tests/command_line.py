@@ -39,7 +39,7 @@ LOADED_LATE = (
 
 def no_service(home: Path) -> str:
     """What commands say on standard error where no service runs."""
-    return f"No service runs that sends what waits and polls: start it with: mailslot --home {home} serve\n"
+    return f"No service is running, so nothing is sent or fetched. Start it with: mailslot --home {home} serve\n"
 
 
 class Forks:

@@ -222,7 +222,7 @@ def test_a_password_on_the_command_line_is_warned_about(shell: Shell) -> None:
 
 def test_the_log_and_who_is_unknown(shell: Shell) -> None:
     assert shell.json("device", "unknown") == []
-    assert "Nobody unknown" in shell.run("device", "unknown")
+    assert "No unknown device" in shell.run("device", "unknown")
     assert "no device 'copier'" in shell.run("device", "log", "copier", code=2)
     shell.run("device", "add", "copier", "--address", "10.0.0.7")
     assert shell.json("device", "log", "copier") == []
@@ -244,9 +244,9 @@ def test_the_log_and_who_is_unknown(shell: Shell) -> None:
 
 def test_adoption(shell: Shell) -> None:
     shell.run("listener", "add", "scan", "--listen", "127.0.0.1:0", "--security", "none")
-    assert "Nobody unknown has come from 10.0.0.7" in shell.run("device", "adopt", "10.0.0.7", "copier", code=2)
+    assert "No unknown device has come from 10.0.0.7" in shell.run("device", "adopt", "10.0.0.7", "copier", code=2)
     note(shell.home)
-    assert "There are 10.0.0.8, 10.0.0.7" in shell.run("device", "adopt", "10.0.0.9", "copier", code=2)
+    assert "The unknown devices are: 10.0.0.8, 10.0.0.7" in shell.run("device", "adopt", "10.0.0.9", "copier", code=2)
     adopted = shell.run("device", "adopt", "10.0.0.7", "copier", "--to", "*@example.com")
     assert "40025" in adopted
     assert "Password:" in adopted

@@ -91,7 +91,7 @@ def test_a_person_confirms(shell: Shell, file: Path, typed: str, taken: bool) ->
             assert ran.stdout is not None
             text = ran.stdout.read().decode()
     assert "evil.example" in text
-    assert "Take this over?" in text
+    assert "Change these settings?" in text
     assert ran.returncode == (0 if taken else 1)
     assert has_password(shell) is not taken
     assert ("evil.example" in shell.settings.read_text()) is taken

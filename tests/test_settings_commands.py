@@ -98,6 +98,7 @@ def test_microsoft_on_465_is_corrected_with_a_note(shell: Shell) -> None:
         (["alert.smtp", "authentication=pop_before_smtp", "pop_slot=alert.smtp"], "fax.pop, print.pop, status.pop"),
         (["alert.smtp", "pasword=geheim-geheim"], "no setting 'pasword'"),
         (["alert.smtp", "sender_adress=a@b.example"], "Did you mean sender_address?"),
+        (["alert.smtp", "passwort=x"], "Did you mean password?"),
         (["alert.smtp", "server=https://mail.example"], "no mail server"),
         (["alert.smtp", "port=1", "port=2"], "given twice"),
         (["alert.smpt", "port=1"], "Did you mean alert.smtp?"),
@@ -191,8 +192,8 @@ def test_a_copied_provider_without_a_server_says_what_is_missing(shell: Shell) -
         (["--copy-from", "fax.pop"], "neither a provider nor an account"),
         (["fax.pop", "port=995", "--copy-from", "network.smtp"], "it stands alone"),
         (["install.quick", "--copy-from", "network.smtp"], "has the same settings already"),
-        (["fax.pop"], "missing argument KEY=VALUE"),
-        ([], "missing argument SLOT"),
+        (["fax.pop"], "Missing argument KEY=VALUE"),
+        ([], "Missing argument SLOT"),
     ],
 )
 def test_what_cannot_be_copied(shell: Shell, arguments: list[str], says: str) -> None:

@@ -67,7 +67,10 @@ class Shell:
 
     async def json(self, *arguments: str, code: int = 0) -> Any:
         ran = await self.run(*arguments, "--json", code=code)
-        assert ran.stderr in {"", "No service runs that sends what waits and polls: start it with: mailslot serve\n"}
+        assert ran.stderr in {
+            "",
+            "No service is running, so nothing is sent or fetched. Start it with: mailslot serve\n",
+        }
         return json.loads(ran.stdout)
 
 

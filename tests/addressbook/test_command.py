@@ -94,7 +94,7 @@ def test_the_rules_hold_for_scans_and_faxes(home: Path, tmp_path: Path) -> None:
             "--home", home, *command, "--to", "bob@example.com", "--from-user", "alice@example.com", "--delay", "2h"
         )
         assert sent.returncode == 3
-        assert sent.stdout.startswith(f"Job {number} is sent at ")
+        assert sent.stdout.startswith(f"Job {number} will be sent at ")
     assert "2 jobs are to be sent later." in mailslot("--home", home, "doctor").stdout
     for job in json.loads(mailslot("--home", home, "jobs", "--json").stdout):
         assert (job["state"], job["attempts"], job["cause"]) == ("deferred", 0, None)

@@ -85,7 +85,7 @@ FAULTS: dict[str, tuple[dict[str, object], str, str]] = {
     "certificate": ({"ldap_ca_file": None}, "certificate_untrusted", "is not trusted"),
     "password": ({"password": "wrong"}, "password_refused", f"refused the user {USER} or the password"),
     "user": ({"ldap_user": "cn=nobody"}, "password_refused", "refused the user cn=nobody"),
-    "nobody": ({"ldap_user": None}, "not_configured", "does not have ou=people"),
+    "nobody": ({"ldap_user": None}, "not_configured", "shows it only to users who sign in"),
     "no password": ({"password": None}, "not_configured", "No password is stored for the user"),
     "base": ({"ldap_base": "ou=nowhere,dc=example,dc=com"}, "not_configured", "does not have ou=nowhere,dc=example"),
     "no name": ({"ldap_base": "people"}, "not_configured", "people is not a name"),

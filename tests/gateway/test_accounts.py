@@ -75,7 +75,7 @@ def test_there_are_no_two_accounts_of_one_name(records: Records) -> None:
     add_account(records, "office", "SMTP")
     with pytest.raises(InputError, match="already"):
         add_account(records, "office", "POP")
-    with pytest.raises(InputError, match=r"no account account\.offise. There are account\.office"):
+    with pytest.raises(InputError, match=r"no account account\.offise. The accounts are: account\.office"):
         find_account(records, "offise")
 
 

@@ -71,7 +71,7 @@ ENGLISH = {
 ENGLISH_SENTENCES = {
     "The fact7 is not text in the terminal's encoding.",
     "There is no secret fact7; there are fact7.",
-    "There is no alert fact7. There are fact7.",
+    "There is no alert fact7. The kinds are: fact7.",
     "The secrets of fact7 are too long.",
     "fact7 cannot name a record or field: use lower-case letters, digits, - and _.",
     "The message has another size than it said.",

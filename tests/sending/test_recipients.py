@@ -64,7 +64,8 @@ def test_all_bad_ones_are_named() -> None:
     with pytest.raises(InputError) as caught:
         parse_mailboxes(["good@example.com, bad, a b@example.com", "c@", "d@example.com\r\nBcc: e@example.com"])
     result = str(caught.value)
-    assert result.startswith("These 4 addresses cannot be used: 'bad' (it is not of the form name@domain); ")
+    hint = "it is not of the form name@domain, and names of the address book begin with @"
+    assert result.startswith(f"These 4 addresses cannot be used: 'bad' ({hint}); ")
     for bad in ("'a b@example.com'", "'c@'", r"\r\nBcc"):
         assert bad in result
     assert "good" not in result

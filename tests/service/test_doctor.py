@@ -105,6 +105,10 @@ async def test_slots(device: Device) -> None:
     assert "was not found" in found["fax.pop"].sentence
     assert (found["print.pop"].state, found["print.pop"].command) == ("warning", ("test", "print.pop"))
     assert found["status.pop"].state == "unused"
+    device.set("status.pop", account="status@example.com")
+    [no_server] = [check for check in (await checks(device))["slot"] if check.subject == "status.pop"]
+    assert (no_server.state, no_server.sentence) == ("warning", "The mail server is not set.")
+    assert no_server.command == ("set", "status.pop", "server=…")
 
 
 async def test_what_waits_and_why(device: Device, tmp_path: Path) -> None:

@@ -339,7 +339,7 @@ async def test_a_damaged_message_without_database_is_reported(tmp_path: Path) ->
 
 async def test_commands_report_that_no_service_is_running(tmp_path: Path) -> None:
     home = tmp_path / "my home"
-    said_line = f"No service runs that sends what waits and polls: start it with: mailslot --home '{home}' serve\n"
+    said_line = f"No service is running, so nothing is sent or fetched. Start it with: mailslot --home '{home}' serve\n"
     async with run_device_home(home) as sandbox:
         (tmp_path / "page.pdf").write_bytes(b"%PDF-1.4\n%%EOF\n")
         scan = ("scan", str(tmp_path / "page.pdf"), "--to", ALICE)

@@ -79,7 +79,7 @@ async def test_free_space_is_checked_before_a_message_is_read(home: Path, clock:
 
     async with Spool(home, limits=SpoolLimits(disk_reserve=10**18), clock=clock) as spool:
         with pytest.raises(
-            SpoolError, match=r"^The disk has [\d.,]+ MB free; this message needs 1\.0 kB, and "
+            SpoolError, match=r"^The disk has [\d.,]+ [MG]B free; this message needs 1\.0 kB, and "
         ) as caught:
             await spool.accept(new(), Untouched())
         assert caught.value.cause == "spool_full"
@@ -185,5 +185,5 @@ def test_human_readable_sizes() -> None:
         "1.5 kB",
         "100.0 kB",
         "25.3 MB",
-        "12,345.7 MB",
+        "12.3 GB",
     ]

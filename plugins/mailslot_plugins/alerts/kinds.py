@@ -206,4 +206,4 @@ def find_kind(name: str) -> AlertKind:
         return kind
     suggestions = get_close_matches(normalized, KINDS, n=1, cutoff=0.5)
     hint = f" Did you mean {suggestions[0]}?" if suggestions else ""
-    raise InputError(f"There is no alert {name[:80]!r}.{hint} There are {', '.join(KINDS)}.", stage="resolve")
+    raise InputError(f"There is no alert {name[:80]!r}.{hint} The kinds are: {', '.join(KINDS)}.", stage="resolve")

@@ -139,7 +139,7 @@ def save(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to; this folder without it.")] = Path(),
     *,
     mail: Annotated[bool, typer.Option("--mail", help="Save the mail as it came, as mail-ID.eml.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Write over files that are there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
 ) -> None:
     """Save the documents of a mail, or the mail itself, as files.
 

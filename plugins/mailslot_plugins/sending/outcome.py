@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from mailslot.timestamps import short_local_time
+from mailslot.timestamps import local_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,7 @@ def print_outcome(jobs: Sequence[Job], *, wait: bool, quiet: bool) -> int:
         elif job.state in {"failed", "cancelled"} or job.state == "sent":
             sentence, exit_code = f"Job {job.id}: {job.sentence or job.state}", EXIT_FAILED
         elif job.state == "deferred" and not job.attempts and job.next_attempt is not None:
-            sentence, exit_code = f"Job {job.id} is sent at {short_local_time(job.next_attempt)}.", EXIT_LATER
+            sentence, exit_code = f"Job {job.id} will be sent at {local_time(job.next_attempt)}.", EXIT_LATER
         elif wait:
             sentence, exit_code = f"Job {job.id} is {job.state.replace('_', ' ')}: {job.sentence}", EXIT_LATER
         else:

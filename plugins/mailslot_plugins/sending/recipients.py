@@ -50,7 +50,10 @@ def parse_mailboxes(texts: Iterable[str]) -> tuple[Mailbox, ...]:
                 mailbox = parse_mailbox(part)
             except InputError as error:
                 why = _REASON.search(str(error))
-                bad_addresses.append(f"{_quote(part)} ({why[1] if why else str(error).rstrip('.')})")
+                reason = why[1] if why else str(error).rstrip(".")
+                if "@" not in part:
+                    reason = "it is not of the form name@domain, and names of the address book begin with @"
+                bad_addresses.append(f"{_quote(part)} ({reason})")
             else:
                 found.setdefault(_comparison_key(mailbox), mailbox)
     if bad_addresses:

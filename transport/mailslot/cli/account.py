@@ -57,7 +57,7 @@ def add(
     home: Home = context.obj
     slot = add_account(open_records(home), name, protocol_from(protocol.value))
     make_console().print(
-        f"{slot.id} is there. Set it up: mailslot set {slot.id} provider=… account=… authentication=oauth2",
+        f"{slot.id} was added. Set it up: mailslot set {slot.id} provider=… account=…",
         highlight=False,
         soft_wrap=True,
     )

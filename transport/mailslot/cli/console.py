@@ -41,7 +41,7 @@ def confirm(question: str, *, yes: bool) -> None:
 
     if not yes:
         if not sys.stdin.isatty():
-            raise typer.BadParameter("nobody is there to be asked; add --yes", param_hint="--yes")
+            raise typer.BadParameter("there is no terminal to ask on; add --yes", param_hint="--yes")
         typer.confirm(question, abort=True)
 
 

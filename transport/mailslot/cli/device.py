@@ -68,7 +68,7 @@ def adopt(
     as_json: AsJson = False,
     given: options.GivenOptions,
 ) -> None:
-    """Add a device that has knocked, with its address and the user that it tried; and say what to enter at it.
+    """Add an unknown device, with its address and the user that it tried; and say what to enter at it.
 
     Examples:
         mailslot device adopt 192.168.1.22 copier
@@ -107,7 +107,7 @@ def _add(home: Home, name: str, given: options.DeviceOptions, *, as_json: bool) 
     if as_json:
         print_json(document if made is None else {**document, "made_password": made.reveal()})
         return
-    make_console().print(f"The device {name} is there.", highlight=False)
+    make_console().print(f"The device {name} was added.", highlight=False)
     _print_instructions(document, made)
 
 
@@ -233,7 +233,7 @@ def log(context: typer.Context, name: options.DeviceName, *, as_json: AsJson = F
         return
     console = make_console(soft_wrap=True)
     if not dialogues:
-        console.print(f"Nothing has come from {name} yet. Who came and was not let in: mailslot device unknown")
+        console.print(f"Nothing has come from {name} yet. Devices that were refused: mailslot device unknown")
     for each in reversed(dialogues):
         mark = "[green]✓[/green]" if each.ok else "[red]✗[/red]"
         about = ", ".join(filter(None, (short_local_time(each.at), each.address, each.listener, each.tls)))
@@ -255,7 +255,7 @@ def unknown(context: typer.Context, *, as_json: AsJson = False) -> None:
         return
     console = make_console()
     if not found:
-        console.print("Nobody unknown has knocked.")
+        console.print("No unknown device has tried to send or fetch.")
         return
     headings = ("Address", "HELO", "User tried", "TLS", "Last", "Count", "Why not")
     cells: list[list[str]] = []

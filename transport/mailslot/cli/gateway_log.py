@@ -37,10 +37,10 @@ async def read_log(home: Home, read: Callable[[GatewayLog], Awaitable[T]], witho
 
 
 def unknown_address(address: str, known: list[str]) -> InputError:
-    """Return the error for an address from which nobody has knocked."""
-    there = f" There are {', '.join(known[:10])}." if known else ""
+    """Return the error for an address from which no unknown device has come."""
+    there = f" The unknown devices are: {', '.join(known[:10])}." if known else ""
     return InputError(
-        f"Nobody unknown has come from {address[:80]}.{there} A device that has not come yet is added by: "
+        f"No unknown device has come from {address[:80]}.{there} To add one that has not come yet: "
         f"mailslot device add NAME --address {address[:80]}",
         stage="resolve",
         key="address",

@@ -70,7 +70,7 @@ def add(
     """
     values: dict[str, object] = {"listen": listen, "protocol": protocol.value, "security": security.value}
     add_listener(open_records(context.obj), name, values | ({"legacy": True} if legacy else {}))
-    make_console().print(f"The listener {name} is there: {escape(listen)}.", highlight=False, soft_wrap=True)
+    make_console().print(f"The listener {name} was added: {escape(listen)}.", highlight=False, soft_wrap=True)
 
 
 @app.command("list")

@@ -50,6 +50,8 @@ def write_output(path: Path, contents: bytes | IO[bytes], *, force: bool) -> Non
     check_output(path, force=force)
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except FileNotFoundError as error:
+        raise OutputError(path, f"there is no folder {path.parent}") from error
     except OSError as error:
         raise OutputError(path, error.strerror or type(error).__name__) from error
     temporary = Path(name)

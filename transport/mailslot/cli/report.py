@@ -18,7 +18,7 @@ def report(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The zip file to write.")],
     *,
-    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
     """Write a zip file for support, without secrets.
 

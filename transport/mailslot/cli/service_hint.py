@@ -18,4 +18,6 @@ def warn_if_no_service(home: Home) -> None:
     if is_service_running(home):
         return
     sys.stdout.flush()
-    print_error(f"No service runs that sends what waits and polls: start it with: {suggested_command(home, 'serve')}")
+    print_error(
+        f"No service is running, so nothing is sent or fetched. Start it with: {suggested_command(home, 'serve')}"
+    )

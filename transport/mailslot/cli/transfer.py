@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _MAX_OCTETS = 1024 * 1024
 
-Force = Annotated[bool, typer.Option("--force", help="Write over a file that is there.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace an existing file.")]
 
 
 def export(
@@ -68,12 +68,12 @@ def import_(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take over the settings that another device has exported.
+    """Import the settings that another device has exported.
 
-    All of them are taken over, or none where anything is wrong.
+    If anything in the file is wrong, nothing is imported.
 
-    What changes is shown first. A table in the file replaces the device's; one that is not there stays as it is, as do
-    tokens and passwords, save for those that would go to another server.
+    What would change is shown first. A table in the file replaces the device's; all other tables stay as they are.
+    Tokens and passwords stay as well, except those that would go to another server.
 
     Examples:
         mailslot import settings.toml --dry-run
@@ -82,7 +82,7 @@ def import_(
     from mailslot.slots.settings_import import apply_import, plan_import  # noqa: PLC0415 - as above
 
     if as_json and not (yes or dry_run):
-        raise typer.BadParameter("what is read by a program asks nobody; add --yes or --dry-run", param_hint="--json")
+        raise typer.BadParameter("with --json nothing is asked; add --yes or --dry-run", param_hint="--json")
     records = open_records(context.obj)
     plan = plan_import(records, _read(file), str(file))
     if not allow_local:
@@ -90,18 +90,19 @@ def import_(
     asks = bool(plan.changes) and not (yes or dry_run)
     if asks and (str(file) == "-" or not sys.stdin.isatty()):
         raise typer.BadParameter(
-            "nobody is there to be asked, so nothing was changed; --dry-run shows what would be", param_hint="--yes"
+            "there is no terminal to ask on, so nothing was changed; --dry-run shows what would change",
+            param_hint="--yes",
         )
     if not as_json:
         _show(plan)
     if asks:
-        typer.confirm("Take this over?", abort=True)
+        typer.confirm("Change these settings?", abort=True)
     if not dry_run:
         apply_import(records, plan)
     if as_json:
         print_json(_document(plan, taken_over=bool(plan.changes) and not dry_run))
         return
-    summary = "Nothing to change: all of it is set so already."
+    summary = "Nothing to change: the device already has these settings."
     if plan.changes:
         summary = "Nothing was changed." if dry_run else f"{len(plan.changes)} settings changed."
     make_console().print(summary)

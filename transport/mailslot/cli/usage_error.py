@@ -7,6 +7,7 @@ from typing import Any, Final
 
 _SENTENCES: Final = (
     (r"Value error, ", ""),
+    (r"Invalid value: missing argument ", "Missing argument "),
     (r"Input should be a valid integer.*", "it must be a whole number"),
     (r"Input should be a valid number.*", "it must be a number"),
     (r"Input should be greater than or equal to (\S+)", r"it must be \1 or more"),

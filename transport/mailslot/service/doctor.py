@@ -26,6 +26,7 @@ from mailslot.oauth.presets import presets
 from mailslot.service.json_documents import slot_rows
 from mailslot.service.service_lock import is_service_running
 from mailslot.service.tables import STORE, installed_at, outdated_version
+from mailslot.slots.effective_settings import effective_settings
 from mailslot.slots.keys import useless_items
 from mailslot.slots.section import find_section
 from mailslot.spool.limits import SpoolLimits, format_size
@@ -114,7 +115,7 @@ async def check_device(records: Records) -> list[Check]:
 def _check_service(home: Home) -> Check:
     if is_service_running(home):
         return Check("service", "ok", "The service is running.")
-    return Check("service", "fault", "No service is running, so nothing is sent and nothing fetched.", "", ("serve",))
+    return Check("service", "fault", "No service is running, so nothing is sent or fetched.", "", ("serve",))
 
 
 def _check_sections(settings: CurrentSettings) -> Iterator[Check]:
@@ -150,8 +151,10 @@ def _check_slot(row: Mapping[str, Any], settings: Settings) -> Check:
     if (token := _check_token(row, settings)) is not None and token.state == "fault":
         return token
     slot, test = row["slot"], row["last_test"]
+    if not effective_settings(settings, row["protocol"]).server:
+        return Check("slot", "warning", "The mail server is not set.", "", ("set", slot, "server=…"))
     if test is None:
-        return Check("slot", "warning", "Its connection has never been tested.", "", ("test", slot))
+        return Check("slot", "warning", "The connection has never been tested.", "", ("test", slot))
     if not test["ok"]:
         sentence = explain(Diagnosis(test["cause"])).message
         return Check("slot", "fault", f"The last connection test failed: {sentence}", "", ("test", slot))
@@ -227,7 +230,7 @@ async def _check_clock(records: Records, settings: CurrentSettings) -> Check:
     newest = await run_sync(_newest_change, records.home)
     if newest - time.time() > _DAY:
         return Check("clock", "fault", "This device's clock has been set back: its files are from the future.")
-    known = "It was right at the last refresh of a token." if skews else "Nothing speaks against it."
+    known = "It was right at the last refresh of a token." if skews else "Nothing suggests that it is wrong."
     return Check("clock", "ok", known)
 
 

@@ -70,7 +70,7 @@ def find_account(records: Records, name: str) -> Slot:
     if directory.fault is not None:
         raise directory.fault
     if record not in directory.accounts:
-        hint = f" There are {', '.join(directory.accounts)}." if directory.accounts else ""
+        hint = f" The accounts are: {', '.join(directory.accounts)}." if directory.accounts else ""
         raise InputError(f"There is no account {record}.{hint}", stage="resolve")
     return account_slot(record, directory.accounts[record])
 

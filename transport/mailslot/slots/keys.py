@@ -194,19 +194,20 @@ def names_plugin(group: str) -> Callable[[str], list[tuple[str, str]]]:
     return lambda value: [(group, value.partition(" ")[0])]
 
 
-def parse_value(known: Mapping[str, Key], key: str, value: object) -> Any:  # noqa: ANN401 - whatever the key holds
+def parse_value(known: Mapping[str, Key], key: str, value: object, *, others: Iterable[str] = ()) -> Any:  # noqa: ANN401 - whatever the key holds
     """Parse a value of a key.
 
     Args:
         known: all keys of the table.
         key: the key's name.
         value: text, or a value from TOML; None, which unsets the key, stays None.
+        others: names that are stored elsewhere, and suggested for misspelt ones as well.
 
     Raises:
         InputError: there is no such key, or the value is not allowed.
     """
     if key not in known:
-        hint = suggestion(key, known) or f" The settings are: {', '.join(known)}."
+        hint = suggestion(key, [*known, *others]) or f" The settings are: {', '.join(known)}."
         raise InputError(f"There is no setting {quoted_value(key)}.{hint}", stage="resolve", key=key)
     try:
         return None if value is None else known[key].parse(value)

@@ -220,7 +220,7 @@ def parse_setting(key: str, value: object, protocol: Protocol) -> object:
     """
     if key in KEYS and protocol not in KEYS[key].protocols:
         raise InputError(f"There is no setting {key} for {protocol}.", stage="resolve", key=key)
-    return keys.parse_value(keys_for(protocol), key, value)
+    return keys.parse_value(keys_for(protocol), key, value, others=SECRETS)
 
 
 def check_combination(settings: Settings, protocol: Protocol) -> None:

@@ -29,8 +29,8 @@ HEADER: Final = Section(
 """The table that identifies an export."""
 
 _ABOUT: Final = (
-    "# Settings of a mailslot device, without passwords, secrets and tokens: mailslot import FILE takes them over.\n"
-    "# A table that stands here replaces the device's; one that does not leaves it as it is.\n"
+    "# Settings of a mailslot device, without passwords, secrets and tokens: mailslot import FILE applies them.\n"
+    "# A table in this file replaces the device's table; all other tables of the device stay as they are.\n"
 )
 
 Table = tuple[str, ...]

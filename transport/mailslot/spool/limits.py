@@ -51,4 +51,6 @@ class SpoolLimits:
 
 def format_size(octets: int) -> str:
     """Return a size for display, such as ``"25.3 MB"``."""
+    if octets >= 1000 * _MB:
+        return f"{octets / (1000 * _MB):,.1f} GB"
     return f"{octets / _MB:,.1f} MB" if octets >= _MB // 10 else f"{octets / 1000:,.1f} kB"

@@ -98,6 +98,9 @@ def search_error(source: Source, result: Result) -> DirectoryError:
         return _busy_error(source, result)
     if result.code in LIMITS:
         sentence, cause = "The directory {host} found too much; its limits end the search.", "try_again_later"
+    elif result.code in {_NO_SUCH_OBJECT, _REFERRAL} and not source.user:
+        sentence = "The directory {host} does not have {base}, or shows it only to users who sign in."
+        cause = "not_configured"
     elif result.code in {_NO_SUCH_OBJECT, _REFERRAL}:
         sentence, cause = "The directory {host} does not have {base}, or does not show it.", "not_configured"
     elif result.code == _INVALID_DN_SYNTAX:

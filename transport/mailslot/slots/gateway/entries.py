@@ -30,7 +30,7 @@ def find_table(records: Records, group: TableGroup, name: str) -> Mapping[str, A
     """
     tables = records.settings.current().groups[group.name]
     if name not in tables:
-        hint = f" There are {', '.join(tables)}." if tables else ""
+        hint = f" The {group.noun}s are: {', '.join(tables)}." if tables else ""
         raise InputError(f"There is no {group.noun} {name[:80]!r}.{hint}", stage="resolve")
     return tables[name]
 
