@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
+from authlib.integrations.httpx_client import AsyncOAuth2Client
 
 import mailslot.net.tls
 from generators import texts
@@ -28,6 +29,7 @@ from mailslot.causes.refusal import Refusal
 from mailslot.causes.rules import table
 from mailslot.diagnosis.catalogue import messages
 from mailslot.diagnosis.catalogue import variants as in_list
+from mailslot.oauth.providers import custom_provider
 from mailslot.oauth.response import TokenServiceResponse
 from mailslot.oauth.token_error_table import error_table
 from mailslot.oauth.token_errors import classify_error
@@ -243,6 +245,20 @@ async def test_the_examples_of_the_library_run(
         result = await names["say_hello"](token)
         assert "C: QUIT" in result
         assert token not in "".join(result)
+        rotated: list[object] = []
+
+        async def keep(refresh_token: object) -> None:
+            rotated.append(refresh_token)
+
+        sandbox.provider.rotation = "strict"
+        client = sandbox.provider.register("your-client-id")
+        issued = sandbox.provider.complete_sign_in("scanner@example.com", client, ("mail.send", "offline_access"))
+        token_service = custom_provider(token_endpoint=f"{sandbox.issuer}/token")
+        await names["send_by_refresh_token"](token_service, [page], issued.refresh_token, keep)
+        assert len(rotated) == 1
+        held = {"access_token": token, "token_type": "Bearer"}
+        async with AsyncOAuth2Client("your-client-id", token=held) as authlib_client:
+            await names["send_by_authlib"]([page], authlib_client)
         assert await names["report"](names["say_hello"](token)) == "done"
         assert (await names["try_it"]()).endswith(b"Subject: Hello\r\n\r\nHello.\r\n")
         refused = await names["report"](names["say_hello"]("stale"))

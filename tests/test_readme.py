@@ -5,11 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from authlib.integrations.httpx_client import AsyncOAuth2Client
-
 import mailslot.net.tls
 from mailslot import MailError, NetworkError
-from mailslot.oauth.providers import custom_provider
 from mailslot_plugins.sandbox import run_sandbox
 from pages import ROOT, run_python
 
@@ -33,20 +30,6 @@ async def test_examples(monkeypatch: pytest.MonkeyPatch) -> None:
         report = await names["report"](names["fetch_all"]("stale"))
         assert report.endswith("(stage sign_in, cause token_refused, try again: False)")
         assert await names["report"](names["fetch_all"](alice)) == "done"
-        kept: list[object] = []
-
-        async def keep(refresh_token: object) -> None:
-            kept.append(refresh_token)
-
-        sandbox.provider.rotation = "strict"
-        client = sandbox.provider.register("your-client-id")
-        issued = sandbox.provider.complete_sign_in("scanner@example.com", client, ("mail.send", "offline_access"))
-        token_service = custom_provider(token_endpoint=f"{sandbox.issuer}/token")
-        await names["send_by_refresh_token"](token_service, issued.refresh_token, keep, b"Subject: Hello\r\n\r\n")
-        assert len(kept) == 1
-        held = {"access_token": scanner.reveal(), "token_type": "Bearer"}
-        async with AsyncOAuth2Client("your-client-id", token=held) as authlib_client:
-            await names["send_by_authlib"](authlib_client, b"Subject: Hello\r\n\r\n")
         assert sandbox.violations == []
 
 
