@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
@@ -12,9 +12,11 @@ from mailslot.service.header_summary import summarize_header
 from mailslot.service.log import describe_error
 from mailslot.service.pipeline import Done, Later, SetAside
 from mailslot.spool.errors import full_error
+from mailslot.spool.ledger import Ledger
 from service.polling_device import RECORD, run_polling_device
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from mailslot.service.pipeline import Handled
@@ -72,6 +74,32 @@ async def test_postponing_is_not_counted_as_an_attempt(tmp_path: Path) -> None:
         harness.keeper.answer = None
         harness.clocks.set(31)
         assert [each.outcome for each in await handle_waiting(harness.device, RECORD, harness.keeper)] == ["done"]
+
+
+def noting(original: Callable[..., Any], noted: list[bool]) -> Callable[..., Any]:
+    async def note(*arguments: Any, durable: bool) -> Any:
+        noted.append(durable)
+        return await original(*arguments, durable=durable)
+
+    return note
+
+
+async def test_which_attempts_wait_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those after a mail that is out of the way do not: one that resets the machine is the first in the end."""
+    waited: dict[str, list[bool]] = {"begin_handling": [], "count_fetch": []}
+    for name, noted in waited.items():
+        monkeypatch.setattr(Ledger, name, noting(getattr(Ledger, name), noted))
+    answers = {"a": Done(), "b": Later(30, "No paper."), "c": SetAside("No pages."), "d": Done()}
+
+    async def answer(mail: Incoming, subject: str) -> Handled:
+        return answers[subject]
+
+    async with run_polling_device(tmp_path) as harness:
+        harness.keeper.answer = answer
+        harness.add(*answers)
+        report = await harness.poll()
+        assert [each.outcome for each in report.handled] == ["done", "later", "set aside", "done"]
+    assert waited == {"begin_handling": [True, False, True, False], "count_fetch": [True, False, False, False]}
 
 
 async def test_a_full_disk_is_not_counted_as_an_attempt(tmp_path: Path) -> None:

@@ -31,6 +31,17 @@ async def test_stored_values(spool: Spool, home: Path) -> None:
     assert await store.items() == {"b": None}
 
 
+async def test_a_changed_value(spool: Spool) -> None:
+    store = spool.store("alerts")
+    await store.change("a", lambda value: [value])
+    await store.change("a", lambda value: [*value, 2], durable=False)
+    await store.change("a", lambda _: None)
+    assert await store.items() == {"a": [None, 2]}
+    with pytest.raises(InputError, match="The value of a"):
+        await store.change("a", lambda _: object())
+    assert await store.get("a") == [None, 2]
+
+
 @pytest.mark.parametrize("value", [object(), float("nan"), "x" * MAX_VALUE, {1, 2}])
 async def test_values_that_cannot_be_stored(spool: Spool, value: object) -> None:
     store = spool.store("alerts")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from mailslot.message import Message
 from mailslot_plugins.intake.one_line import one_line
-from mailslot_plugins.intake.rate_limit import allow
+from mailslot_plugins.intake.rate_limit import SentReplies, allow
 
 if TYPE_CHECKING:
     from mailslot.message import Mailbox
@@ -32,7 +32,9 @@ def reply_key(opened: OpenedMail, digest: str) -> str:
 async def count_reply(
     device: Device, pipeline: str, key: str, address: str, *, max_per_address: int, max_total: int
 ) -> str:
-    """Count a reply on disk before it is accepted: a crash in between costs a count, but never sends two replies.
+    """Count a reply before it is accepted: a crash in between costs a count, but never sends two replies.
+
+    It is on the disk no later than the reply, which is written to the same database.
 
     Args:
         device: the device.
@@ -45,14 +47,15 @@ async def count_reply(
     Returns:
         why the reply exceeds the limits; empty if it does not.
     """
-    store = device.store(pipeline)
-    stored = await store.get("answers")
-    sent_before = tuple((str(name), float(at), str(to)) for name, at, to in stored or ())
-    replies, refusal = allow(
-        sent_before, key, address, device.now(), max_per_address=max_per_address, max_total=max_total
-    )
-    if replies != sent_before:
-        await store.put("answers", replies)
+    now, refusal = device.now(), ""
+
+    def count(stored: list[tuple[str, float, str]] | None) -> SentReplies | None:
+        nonlocal refusal
+        sent_before = tuple((str(name), float(at), str(to)) for name, at, to in stored or ())
+        replies, refusal = allow(sent_before, key, address, now, max_per_address=max_per_address, max_total=max_total)
+        return replies if replies != sent_before else None
+
+    await device.store(pipeline).change("answers", count, durable=False)
     return refusal
 
 

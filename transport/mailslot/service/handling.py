@@ -21,6 +21,8 @@ from mailslot.slots.slot import is_account
 from mailslot.spool.errors import SpoolError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mailslot.service.device import Device
     from mailslot.service.header_summary import HeaderSummary
     from mailslot.service.pipeline import Handled, Pipeline
@@ -50,6 +52,8 @@ async def handle_waiting(device: Device, record: str, pipeline: Pipeline) -> lis
         SpoolError: a result could not be stored.
     """
     found: list[HandlingResult] = []
+    # Whether the mail before is out of the way for good.
+    advanced = False
     handled_ids: set[int] = set()
     while mails := [
         mail for mail in await device.spool.ledger.waiting(record, device.now()) if mail.id not in handled_ids
@@ -57,7 +61,8 @@ async def handle_waiting(device: Device, record: str, pipeline: Pipeline) -> lis
         for mail in mails:
             handled_ids.add(mail.id)
             with suppress(_HandledMeanwhileError):
-                found.append(await _handle(device, mail, pipeline))
+                found.append(await _handle(device, mail, pipeline, durable=not advanced))
+                advanced = not isinstance(found[-1].handled, Later)
     return found
 
 
@@ -67,27 +72,31 @@ async def next_due(device: Device, record: str) -> float | None:
     return min((max((mail.due_at or 0.0) - device.now(), 0.0) for mail in waiting), default=None)
 
 
-async def _handle(device: Device, mail: Incoming, pipeline: Pipeline) -> HandlingResult:
+async def _handle(device: Device, mail: Incoming, pipeline: Pipeline, *, durable: bool) -> HandlingResult:
     async with device.spool.ledger.local_file(mail) as path:
-        summary = None if path is None else await run_sync(summarize_header_of, path)
-        return await _handle_summarized(device, mail, pipeline, summary)
+        if path is None:
+            return await _handle_summarized(device, mail, pipeline, None, durable=durable, waits=False)
+        summary, waits = await run_sync(_look_at, device, mail, path)
+        return await _handle_summarized(device, mail, pipeline, summary, durable=durable, waits=waits)
+
+
+def _look_at(device: Device, mail: Incoming, path: Path) -> tuple[HeaderSummary, bool]:
+    """Return the summary of a mail, and whether it waits for a device to fetch it. Blocks."""
+    waits = not is_account(mail.record) and is_fetched_by_devices(device, mail.record)
+    return summarize_header_of(path), waits
 
 
 async def _handle_summarized(
-    device: Device, mail: Incoming, pipeline: Pipeline, summary: HeaderSummary | None
+    device: Device, mail: Incoming, pipeline: Pipeline, summary: HeaderSummary | None, *, durable: bool, waits: bool
 ) -> HandlingResult:
     ledger = device.spool.ledger
     # The attempt is counted first, so that a mail that crashes the process is eventually set aside, too.
     try:
-        mail = await ledger.begin_handling(mail.id)
+        mail = await ledger.begin_handling(mail.id, durable=durable)
     except InputError as error:
         # A device has fetched and deleted it.
         raise _HandledMeanwhileError from error
-    if (
-        mail.path is not None
-        and not is_account(mail.record)
-        and await run_sync(is_fetched_by_devices, device, mail.record)
-    ):
+    if mail.path is not None and waits:
         handled: Handled = WAITS_FOR_DEVICE
         counts = False
     else:

@@ -112,6 +112,8 @@ class _Poll:
         self._given_up: set[str | Entry] = set()
         """The mails that could not be fetched in this poll, by unique-id, or by entry if they have none."""
         self._oversized = 0
+        self._has_fetched = False
+        """Whether a mail was fetched in this poll."""
         self._made_server_wait = False
         """Whether a session was silent for so long that the server may have ended it."""
 
@@ -330,7 +332,7 @@ class _Poll:
         octets, began = 0, self._device.monotonic()
         try:
             async with self._ledger.receive(self._record, entry.uid, entry.size) as file:
-                await self._ledger.count_fetch(self._record, entry.uid)
+                await self._ledger.count_fetch(self._record, entry.uid, durable=not self._has_fetched)
                 async for piece in maildrop.retrieve(entry):
                     octets += len(piece)
                     check_pace(octets, self._device.monotonic() - began)
@@ -345,6 +347,9 @@ class _Poll:
             self._given_up.add(_entry_key(entry))
             await self._leave_on_server(entry, f"It has more than {format_size(MAX_MAIL_OCTETS)}")
             raise
+        # It is in the spool for good, so that with each failure of the machine fewer mails come before the one that
+        # causes it.
+        self._has_fetched = True
         if file.mail is not None and file.mail.state == "set_aside" and self._retrying_set_aside:
             await self._ledger.retry(file.mail.id)
         self.report.fetched += not file.duplicate

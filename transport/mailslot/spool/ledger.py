@@ -94,15 +94,24 @@ class Ledger:
 
         return await self._storage.read(work)
 
-    async def count_fetch(self, record: str, uid: str) -> int:
+    async def count_fetch(self, record: str, uid: str, *, durable: bool = True) -> int:
         """Count an attempt to fetch a mail, before RETR; return how many there were, including this one.
 
         Without a unique-id attempts cannot be counted, and the result is 1.
+
+        Args:
+            record: the record.
+            uid: the mail's unique-id.
+            durable: False not to wait for the disk: where the power fails before the mail is stored, the attempt does
+                not count. So it may be False only after another mail was fetched: with each such failure fewer mails
+                come before this one, and in the end it is the first.
         """
         _check_record(record)
         if not uid:
             return 1
-        return await self._run(lambda transaction: transaction.mails.count_fetch(record, uid, transaction.now))
+        return await self._run(
+            lambda transaction: transaction.mails.count_fetch(record, uid, transaction.now), durable=durable
+        )
 
     @asynccontextmanager
     async def receive(self, record: str, uid: str, size: int = 0) -> AsyncGenerator[IncomingFile]:
@@ -231,8 +240,14 @@ class Ledger:
         async with self._storage.local_file(mail.path.name) as path:
             yield path
 
-    async def begin_handling(self, mail_id: int) -> Incoming:
+    async def begin_handling(self, mail_id: int, *, durable: bool = True) -> Incoming:
         """Record that the handling of a mail begins; `Incoming.tries` then includes this attempt.
+
+        Args:
+            mail_id: the mail's id.
+            durable: False not to wait for the disk: where the power fails before anything else is written, the attempt
+                does not count. So it may be False only after another mail that will never be handled again: with each
+                such failure fewer mails come before this one, and in the end it is the first.
 
         Raises:
             InputError: `mail_state`, it is done or set aside.
@@ -251,22 +266,23 @@ class Ledger:
             )
             return transaction.mails.load(mail_id)
 
-        return await self._run(work)
+        return await self._run(work, durable=durable)
 
     async def mark_done(self, mail_id: int, note: str = "") -> Incoming:
         """Mark a mail as done, and remove its file; without effect on one that is done."""
-        await self.mark_all_done([mail_id], note)
-        return await self.mail(mail_id)
+
+        def work(transaction: SpoolTransaction) -> Incoming:
+            _mark_done(transaction, mail_id, note)
+            return transaction.mails.load(mail_id)
+
+        return await self._run(work)
 
     async def mark_all_done(self, mail_ids: Collection[int], note: str = "") -> None:
         """Mark mails as done, all or none, and remove their files; without effect on those that are done."""
 
         def work(transaction: SpoolTransaction) -> None:
             for mail_id in mail_ids:
-                mail = transaction.mails.load(mail_id)
-                if mail.state != "done":
-                    transaction.mails.update(mail_id, transaction.now, state="done", reason=note, tries=mail.tries)
-                    transaction.release_mail(mail_id)
+                _mark_done(transaction, mail_id, note)
 
         await self._run(work)
 
@@ -317,8 +333,16 @@ class Ledger:
 
         return await self._run(work)
 
-    async def _run(self, work: Callable[[SpoolTransaction], T]) -> T:
-        return await anyio.to_thread.run_sync(run_transaction, self._storage, self._clock(), work)
+    async def _run(self, work: Callable[[SpoolTransaction], T], *, durable: bool = True) -> T:
+        run = partial(run_transaction, self._storage, self._clock(), work, durable=durable)
+        return await anyio.to_thread.run_sync(run)
+
+
+def _mark_done(transaction: SpoolTransaction, mail_id: int, note: str) -> None:
+    mail = transaction.mails.load(mail_id)
+    if mail.state != "done":
+        transaction.mails.update(mail_id, transaction.now, state="done", reason=note, tries=mail.tries)
+        transaction.release_mail(mail_id)
 
 
 def polling_lock_name(record: str) -> str:

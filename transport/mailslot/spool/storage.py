@@ -96,10 +96,11 @@ class Storage(Protocol):
         """Run `work`, in another thread, in a transaction that sees one consistent state."""
         ...
 
-    async def write(self, work: Callable[[Repositories], T]) -> T:
+    async def write(self, work: Callable[[Repositories], T], *, durable: bool = True) -> T:
         """Run `work`, in another thread, in a transaction; it may run several times.
 
-        When this returns, the changes are durable; if it raises, nothing has changed.
+        When this returns, the changes are durable; if it raises, nothing has changed. For `durable` see
+        `write_blocking`.
         """
         ...
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 from mailslot.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
+    from mailslot.spool.repositories import Repositories
     from mailslot.spool.storage import Storage
 
 MAX_VALUE: Final = 1_000_000
@@ -40,27 +41,57 @@ class Store:
         texts = await self._storage.read(lambda each: [each.values.get(self._name, key) for key in keys])
         return [None if text is None else json.loads(text) for text in texts]
 
-    async def put(self, key: str, value: Any) -> None:  # noqa: ANN401 - any JSON
+    async def put(self, key: str, value: Any, *, durable: bool = True) -> None:  # noqa: ANN401 - any JSON
         """Set a value.
+
+        Args:
+            key: the key.
+            value: its value.
+            durable: False not to wait for the disk: where the power fails before the next thing of this device is
+                written, the value is the former one. Whatever is on the disk later has it before.
 
         Raises:
             InputError: it cannot be serialized as JSON, or is too long.
         """
-        await self.update({key: value})
+        await self.update({key: value}, durable=durable)
 
-    async def update(self, values: Mapping[str, Any], deleted: Iterable[str] = ()) -> None:
+    async def update(self, values: Mapping[str, Any], deleted: Iterable[str] = (), *, durable: bool = True) -> None:
         """Set several values, and delete others, all of them or none.
 
         Args:
             values: by key.
             deleted: keys.
+            durable: as for `put`.
 
         Raises:
             InputError: as for `put`.
         """
         texts = {key: as_json(key, value) for key, value in values.items()}
         removed = list(deleted)
-        await self._storage.write(lambda repositories: repositories.values.update(self._name, texts, removed))
+        await self._storage.write(
+            lambda repositories: repositories.values.update(self._name, texts, removed), durable=durable
+        )
+
+    async def change(self, key: str, change: Callable[[Any], Any], *, durable: bool = True) -> None:
+        """Replace a value by what follows from it, while nobody else changes it.
+
+        Args:
+            key: the key.
+            change: called with the value, None if there is none; returns the new one, None to leave the old. It may be
+                called several times, in another thread.
+            durable: as for `put`.
+
+        Raises:
+            InputError: as for `put`.
+        """
+
+        def work(repositories: Repositories) -> None:
+            text = repositories.values.get(self._name, key)
+            value = change(None if text is None else json.loads(text))
+            if value is not None:
+                repositories.values.update(self._name, {key: as_json(key, value)}, ())
+
+        await self._storage.write(work, durable=durable)
 
     async def delete(self, key: str) -> None:
         """Delete a value, if there is one."""

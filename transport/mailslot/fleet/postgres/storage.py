@@ -91,8 +91,9 @@ class PostgresStorage:
         """Run `work` in a read transaction."""
         return await run_sync(self.read_blocking, work)
 
-    async def write(self, work: Callable[[PostgresRepositories], T]) -> T:
-        """Run `work` in a write transaction."""
+    async def write(self, work: Callable[[PostgresRepositories], T], *, durable: bool = True) -> T:
+        """Run `work` in a write transaction; each is durable here."""
+        del durable
         return await run_sync(self.write_blocking, work)
 
     def read_blocking(self, work: Callable[[PostgresRepositories], T]) -> T:

@@ -135,9 +135,10 @@ class FolderStorage:
         """Run `work` in a read transaction."""
         return await run_sync(self.read_blocking, work, limiter=self.database.readers)
 
-    async def write(self, work: Callable[[SqliteRepositories], T]) -> T:
+    async def write(self, work: Callable[[SqliteRepositories], T], *, durable: bool = True) -> T:
         """Run `work` in a write transaction."""
-        return await run_sync(self.write_blocking, work, limiter=self.database.writers)
+        write = partial(self.write_blocking, work, durable=durable)
+        return await run_sync(write, limiter=self.database.writers)
 
     def read_blocking(self, work: Callable[[SqliteRepositories], T]) -> T:
         """Do what `read` does, in the calling thread."""
