@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.lowlevel
 import pytest
 from anyio.to_thread import run_sync
 
-from fleet.tasks import TaskFleet
 from fleet.test_tasks import accept, load, obtain, state_of
 from mailslot.errors import NetworkError, RefusedError
 from mailslot.fleet.breakers import is_down
@@ -27,22 +26,16 @@ from service.polling_device import RECORD, RecordingPipeline
 from service.sending_device import SENDER
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from fleet.tasks import TaskFleet
     from mailslot.errors import MailError
     from mailslot.fleet.device_work import DeviceWork
     from mailslot.fleet.postgres.home import PostgresHome
 
 IMPATIENT = Clocks(sleep=lambda _: anyio.lowlevel.checkpoint())
 """Clocks by which a provider that has refused is asked again at once."""
-
-
-@pytest.fixture(scope="module")
-def own(postgres: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TaskFleet]:
-    fleet = TaskFleet(postgres.create_database(), tmp_path_factory.mktemp("fleet"))
-    yield fleet
-    fleet.database.close()
 
 
 class Door:

@@ -10,7 +10,6 @@ import psycopg
 import pytest
 from anyio.to_thread import run_sync
 
-from fleet.tasks import TaskFleet
 from fleet.test_transfer import make_device
 from mailslot.fleet.transfer import import_folder
 from mailslot.home.folder import FolderHome
@@ -23,9 +22,9 @@ from service.sending_device import ALICE, OPEN, SENDER, received, sandbox_settin
 from spool.conftest import message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
+    from fleet.tasks import TaskFleet
     from mailslot.fleet.device_work import DeviceWork
     from mailslot.fleet.postgres.home import PostgresHome
 
@@ -63,14 +62,6 @@ class Costs:
         self.trips = 0
         self.transactions.clear()
         return found
-
-
-@pytest.fixture(scope="module")
-def own(postgres: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TaskFleet]:
-    """A fleet in which nothing else is counted."""
-    fleet = TaskFleet(postgres.create_database(), tmp_path_factory.mktemp("fleet"))
-    yield fleet
-    fleet.database.close()
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import pytest
 from anyio.to_thread import run_sync
 
 from command_line import mailslot
-from fleet.tasks import TaskFleet
 from mailslot.fleet.postgres.descriptions import Description, describe
 from mailslot.fleet.postgres.directory import NEEDS_SOMEBODY, PAGE, STATES, FleetDirectory, Wanted
 from mailslot.slots.records import Records
@@ -21,21 +20,14 @@ from service.sending_device import ALICE, SENDER
 from spool.conftest import message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
+    from fleet.tasks import TaskFleet
     from mailslot.fleet.postgres.directory import DevicePage
     from mailslot.fleet.postgres.home import PostgresHome
 
 
 OAUTH = {"provider": "microsoft365", "authentication": "oauth2", "account": "a@example.com", "client_id": "x"}
-
-
-@pytest.fixture(scope="module")
-def own(postgres: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TaskFleet]:
-    fleet = TaskFleet(postgres.create_database(), tmp_path_factory.mktemp("fleet"))
-    yield fleet
-    fleet.database.close()
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from anyio.to_thread import run_sync
 
-from fleet.tasks import TaskFleet
 from mailslot.fleet.open_devices import OpenDevices
 from mailslot.fleet.postgres.configuration import KeptConfiguration
 from mailslot.fleet.postgres.rows import DeviceRows
@@ -20,17 +19,8 @@ from service.sending_device import ALICE, SENDER
 from spool.conftest import message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from fleet.tasks import TaskFleet
     from mailslot.fleet.postgres.home import PostgresHome
-
-
-@pytest.fixture(scope="module")
-def own(postgres: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TaskFleet]:
-    """A fleet whose tasks no other test makes."""
-    fleet = TaskFleet(postgres.create_database(), tmp_path_factory.mktemp("fleet"))
-    yield fleet
-    fleet.database.close()
 
 
 @pytest.fixture

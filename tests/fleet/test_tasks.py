@@ -11,7 +11,6 @@ import anyio
 import pytest
 from anyio.to_thread import run_sync
 
-from fleet.tasks import TaskFleet
 from mailslot.fleet.engine import Engine
 from mailslot.fleet.postgres.due_scan import LISTED, TASK, scan, unlock_old
 from mailslot.fleet.postgres.lease_keeper import DURATION
@@ -28,21 +27,13 @@ from service.sending_device import ALICE, OPEN, SENDER, received, sandbox_settin
 from spool.conftest import message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
+    from fleet.tasks import TaskFleet
     from mailslot.fleet.postgres.home import PostgresHome
     from mailslot_plugins.sandbox import Sandbox
 
 DELIVER, PLAN = ("", "deliver"), ("", "plan")
-
-
-@pytest.fixture(scope="module")
-def own(postgres: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TaskFleet]:
-    """A fleet whose tasks no other test makes."""
-    fleet = TaskFleet(postgres.create_database(), tmp_path_factory.mktemp("fleet"))
-    yield fleet
-    fleet.database.close()
 
 
 @pytest.fixture
