@@ -170,7 +170,7 @@ def panel(
     Examples:
         mailslot fleet panel --listen 8443 --settings /etc/mailslot/fleet-panel.toml
     """
-    from mailslot.cli.fleet_panel import run_panel  # noqa: PLC0415 - it needs the extra
+    from mailslot.cli.fleet_serving import run_panel  # noqa: PLC0415 - it needs the extra
 
     run_panel(fleet_homes(context, 16), listen, settings, log)
 

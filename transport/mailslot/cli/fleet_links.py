@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 import ssl
-import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +14,7 @@ from rich.markup import escape
 
 from mailslot.cli.console import make_console, print_error, print_json
 from mailslot.cli.fleet_database import fleet_homes
-from mailslot.cli.fleet_options import Json, OfTenant, TenantOrDevice
+from mailslot.cli.fleet_options import Json, Log, OfTenant, TenantOrDevice
 from mailslot.cli.listing import print_listing
 from mailslot.errors import InputError, MailError
 from mailslot.fleet.address import check_name, parse_device
@@ -24,9 +22,6 @@ from mailslot.slots.keys import url
 from mailslot.timestamps import iso
 
 if TYPE_CHECKING:
-    import socket
-
-    from mailslot.fleet.homes import FleetHomes
     from mailslot.fleet.links import MadeLink
     from mailslot.fleet.postgres.sign_in_links import SignInLink
 
@@ -176,6 +171,7 @@ def sign_in(
         typer.Option(metavar="FILE", help="A certificate with its chain, PEM; without one, a proxy has to do TLS."),
     ] = None,
     key: Annotated[Path | None, typer.Option(metavar="FILE", help="The certificate's private key, PEM.")] = None,
+    log: Log = None,
 ) -> None:
     """Serve the pages where owners of mailboxes sign in, until stopped; any number of processes may do so.
 
@@ -186,8 +182,6 @@ def sign_in(
         mailslot fleet sign-in --address https://mail-setup.example.com
         mailslot fleet sign-in --listen 0.0.0.0:443 --certificate chain.pem --key key.pem
     """
-    from mailslot.cli.serving import listener  # noqa: PLC0415 - most commands do not serve
-
     homes = fleet_homes(context, 16)
     from mailslot.fleet.postgres.consents import Consents  # noqa: PLC0415 - it needs the extra
 
@@ -204,36 +198,9 @@ def sign_in(
             f"without a certificate, listen on a loopback address, behind a proxy that does TLS, and not on {host}",
             param_hint="--listen",
         )
-    _serve(homes, base, listener(listen), tls)
+    from mailslot.cli.fleet_serving import run_sign_in  # noqa: PLC0415 - most commands do not serve
 
-
-def _serve(homes: FleetHomes, base: str, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
-    import anyio  # noqa: PLC0415 - most commands do not serve
-
-    from mailslot.cli.serving import exit_after_timeout  # noqa: PLC0415 - as above
-    from mailslot.fleet.pages import PAGES  # noqa: PLC0415 - as above
-    from mailslot.service.log import set_up_logging  # noqa: PLC0415 - as above
-
-    written = set_up_logging(sys.stderr, plain=sys.stderr.isatty())
-    serve = PAGES.find("sign-in")
-
-    async def run() -> None:
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            async with anyio.create_task_group() as group:
-                group.start_soon(serve, homes, base, listener, tls)
-                print_error(
-                    f"The pages are at {base}, and served at {listener.getsockname()[0]}:{listener.getsockname()[1]}."
-                )
-                async for _ in signals:
-                    break
-                exit_after_timeout()
-                group.cancel_scope.cancel()
-
-    try:
-        anyio.run(run)
-    finally:
-        homes.database.close()
-        written.flush()
+    run_sign_in(homes, base, listen, tls, log)
 
 
 def _base(address: str) -> str:
