@@ -12,6 +12,7 @@ import anyio
 import pytest
 
 from mailslot.spool.folder.database import Database
+from mailslot.spool.job_file import JobFile
 from mailslot.spool.spool import Spool
 from spool.conftest import message, new
 
@@ -68,6 +69,26 @@ async def test_cost_of_a_job(spool: Spool, costs: Costs) -> None:
         await spool.hand_over(job.id)
         await spool.record_replies(job.id, accepted=["to@example.com"])
     assert costs.since() == (0, 3), "one commit a state"
+
+
+async def test_cost_of_a_message_that_streams_in(spool: Spool, costs: Costs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one asks for room; those that follow at once read nothing before they are stored."""
+    reads, read = 0, Database.read_blocking
+
+    def counted_read(database: Database, work: Callable[..., Any]) -> Any:
+        nonlocal reads
+        reads += 1
+        return read(database, work)
+
+    monkeypatch.setattr(Database, "read_blocking", counted_read)
+    for _ in range(3):
+        await spool.acceptance.check_room(9)
+        file = JobFile(spool.acceptance, new())
+        await file.write(b"a: b\r\n\r\nc")
+        assert costs.since() == (0, 0)
+        await file.commit(new(), smtputf8=False)
+        assert costs.since() == (2, 1), "its file, the folder that names it, and its row"
+    assert reads == 1
 
 
 async def test_a_claim_that_does_not_wait_for_the_disk(spool: Spool) -> None:
