@@ -136,17 +136,24 @@ async def test_only_one_service_per_home(tmp_path: Path) -> None:
         assert await service.stop() == 0
 
 
+def replace_file(file: Path, text: str) -> None:
+    """Write it at once; for the service, a file that is emptied before it is written has good settings: none."""
+    new = file.with_name("new")
+    new.write_text(text)
+    new.replace(file)
+
+
 async def test_settings_edited_while_running(tmp_path: Path) -> None:
     async with run_device_home(tmp_path, check_interval=0) as sandbox, serving(tmp_path) as service:
         sandbox.maildrops[USER].add(mail("one"))
         file = tmp_path / "mailslot.toml"
         text = file.read_text()
-        file.write_text(text.replace("check_interval = 0", "check_interval = = 1"))
+        replace_file(file, text.replace("check_interval = 0", "check_interval = = 1"))
         line = await service.said("The settings that were read before are kept")
         assert "mailslot.toml" in line["message"]
         job_id = await accept(tmp_path, "one")
         await until_sent(tmp_path, job_id)
-        file.write_text(text.replace("check_interval = 0", "check_interval = 1"))
+        replace_file(file, text.replace("check_interval = 0", "check_interval = 1"))
         await service.said("The settings were read anew")
         await until_empty(sandbox)
         assert await service.stop() == 0
