@@ -263,7 +263,7 @@ def test_report(shell: Shell, tmp_path: Path) -> None:
     assert "already" in shell.run("report", str(file), code=1)
     assert file.read_bytes() == before
     shell.run("report", str(file), "--force")
-    assert "No such file" in shell.run("report", str(tmp_path / "nowhere" / "r.zip"), code=1)
+    assert "there is no folder" in shell.run("report", str(tmp_path / "nowhere" / "r.zip"), code=1)
     shell.settings.write_text("[records.fax-pop]\nport = 0\n")
     shell.run("report", str(file), "--force")
     with zipfile.ZipFile(file) as bundle:

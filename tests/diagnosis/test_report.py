@@ -270,7 +270,7 @@ def test_report_files_are_complete_private_and_never_overwritten(tmp_path: Path)
     assert path.read_bytes() == b"one"
     write_output(path, b"two", force=True)
     assert path.read_bytes() == b"two"
-    with pytest.raises(OutputError, match="No such file"):
+    with pytest.raises(OutputError, match="there is no folder"):
         write_output(tmp_path / "nowhere" / "r.zip", b"", force=False)
     with pytest.raises(OutputError, match="folder"):
         write_output(tmp_path, b"", force=True)

@@ -162,12 +162,12 @@ async def test_mail_deleted_by_another_client_during_the_poll(
     async with imap_device.device() as device:
         fetching, begun = device.spool.ledger.count_fetch, 0
 
-        async def note(record: str, uid: str) -> int:
+        async def note(record: str, uid: str, *, durable: bool) -> int:
             nonlocal begun
             begun += 1
             if begun == 2:
                 await run_sync(imap_device.expunge)
-            return await fetching(record, uid)
+            return await fetching(record, uid, durable=durable)
 
         device.spool.ledger.count_fetch = note
         report = await poll_once(device, RECORD, keeper)

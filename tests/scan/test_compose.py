@@ -185,7 +185,7 @@ async def test_two_gigabytes_are_refused_at_once(device: Device, tmp_path: Path)
     path.write_bytes(b"\xff\xd8\xff")
     os.truncate(path, 2_000_000_000)
     scan_message = await scan_to_alice(device, [inspect_file(path)])
-    with pytest.raises(TooLargeError, match=r"2,000\.0 MB and would be a mail of 2,7\d\d\.\d MB; .* 25\.0 MB"):
+    with pytest.raises(TooLargeError, match=r"2\.0 GB and would be a mail of 2\.7 GB; .* 25\.0 MB"):
         await compose(
             scan_message, await current_size_limit(device, await sending_settings(device)), tmp_path, may_split=False
         )
