@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import secrets
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -11,11 +12,14 @@ import anyio
 import httpx2
 import pytest
 from anyio.to_thread import run_sync
+from psycopg import OperationalError
 from starlette.routing import Mount, Route
 
 from fleet.running_panel import BOSS, NOBODY, READER, of_tenant, run_fleet_panel
 from lab.postgres import Fleet
 from mailslot.fleet.postgres.consents import Consents
+from mailslot.fleet.postgres.directory import FleetDirectory
+from mailslot.fleet.postgres.errors import as_input_error
 from mailslot.fleet.postgres.schema import SCHEMA, tables
 from mailslot.fleet.postgres.sign_in_links import SignInLinks
 from mailslot.slots.records import Records
@@ -319,6 +323,25 @@ async def test_every_route_without_a_sign_in(panel: RunningFleetPanel, client: B
         answer = await client.request(method, path)
         assert (answer.status_code, urlsplit(answer.headers["location"]).path) == (303, "/sign-in"), (method, path)
     assert await run_sync(contents, fleet) == before
+
+
+async def test_what_the_database_says_is_not_for_everybody(
+    panel: RunningFleetPanel, client: BrowserClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert (await client.get("/healthz")).json() == {"status": "ok"}
+
+    def refuse(*_: object) -> None:
+        with as_input_error():
+            raise OperationalError('connection failed: FATAL:  role "secret" does not exist')
+
+    monkeypatch.setattr(FleetDirectory, "has_workers", refuse)
+    monkeypatch.setattr(SignInLinks, "find", refuse)
+    answer = await client.get("/healthz")
+    assert (answer.status_code, answer.json()) == (503, {"status": "failing"})
+    answer = await client.get(f"/consent/link/{secrets.token_urlsafe(32)}")
+    assert answer.status_code == 503
+    assert "secret" not in answer.text
+    assert caplog.text.count('role "secret" does not exist') == 2
 
 
 async def test_forms_of_other_sites(panel: RunningFleetPanel) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.responses import HTMLResponse
 
 from mailslot.errors import InputError, MailError
+from mailslot.fleet.postgres.errors import DatabaseError
 from mailslot.service.log import describe_error
 from mailslot.slots.flows import provider_of
 from mailslot.slots.records import Records
@@ -98,6 +99,9 @@ def guarded(endpoint: Callable[[Request], Awaitable[Response]]) -> Callable[[Req
             return await endpoint(request)
         except MailError as error:
             logger.warning("A page for a mailbox's owner has failed: %s", error, extra={"cause": error.cause})
+            if isinstance(error.__cause__, DatabaseError):
+                # Anybody may open this page, and what the database says is for those who run it.
+                return sorry(request, "trouble_other", 503)
             return sorry(request, "", 503, translated(str(error), request.state.language))
         except Exception as error:  # noqa: BLE001 - the text of any other error may quote a secret
             logger.error("A page for a mailbox's owner has failed: %s", describe_error(error))  # noqa: TRY400 - see above
