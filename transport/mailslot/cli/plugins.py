@@ -47,6 +47,8 @@ def plugins(context: typer.Context, *, as_json: AsJson = False) -> None:
 
 
 def _show(rows: list[dict[str, Any]]) -> None:
+    from mailslot.service.plugin_usage import COMMANDS as USING  # noqa: PLC0415 - it is loaded by now
+
     console = make_console()
     headings = ("Name", "Kind", "State", "Package", "Used by")
     print_listing(console, headings, [_cells(row) for row in rows], wrapped={"Package", "Used by"})
@@ -54,7 +56,7 @@ def _show(rows: list[dict[str, Any]]) -> None:
         if row["message"]:
             detail = f" [dim]{escape(row['detail'])}[/dim]" if row["state"] == "failed" and row["detail"] else ""
             console.print(f"{escape(row['message'])}{detail}", highlight=False)
-    if not any(row["used_by"] for row in rows if not {"serve", "serve --listen", "fleet panel"} & {*row["used_by"]}):
+    if not any(set(row["used_by"]) - {*USING.values()} for row in rows):
         console.print("No setting uses any of them yet; mailslot show SLOT tells what can be set.")
 
 

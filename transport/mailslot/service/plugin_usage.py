@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from anyio.to_thread import run_sync
 
@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     from mailslot.slots.records import Records
     from mailslot.slots.settings_file import SettingsFile
 
+COMMANDS: Final[Mapping[str, str]] = {
+    PIPELINES: "serve",
+    PANELS.name: "serve --listen",
+    "mailslot.fleet_panels": "fleet panel",
+    "mailslot.fleet_pages": "fleet sign-in",
+}
+"""The command that uses all plugins of a group, whatever the settings are."""
+
 Plugin = tuple[str, str]
 """The group and the name of an entry point."""
 
@@ -36,13 +44,8 @@ class PluginUsage:
         self.error = ""
 
     def users(self, group: str, name: str) -> list[str]:
-        """Return the users of a plugin: records, sections, and ``serve``, in this order."""
-        always = {
-            PIPELINES: ["serve"],
-            PANELS.name: ["serve --listen"],
-            "mailslot.fleet_panels": ["fleet panel"],
-        }
-        return [*self._by.get((group, name), ()), *always.get(group, ())]
+        """Return the users of a plugin: records, sections, and the command of `COMMANDS`, in this order."""
+        return [*self._by.get((group, name), ()), *([COMMANDS[group]] if group in COMMANDS else ())]
 
     def add(self, plugin: Plugin, user: str) -> None:
         """Record a user of a plugin."""

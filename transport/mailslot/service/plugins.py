@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 
     from mailslot.service.plugin_usage import PluginUsage
 
-# The interfaces of printers, commands and the panel of fleets are defined elsewhere: in plugins, `mailslot.cli` and
-# `mailslot.fleet`.
+# The interfaces of printers, commands, and the panel and pages of fleets are defined elsewhere: in plugins,
+# `mailslot.cli` and `mailslot.fleet`.
 _PRINTERS: Final = PluginGroup[Any]("mailslot.printers", noun="printer", check=callable)
 _COMMANDS: Final = PluginGroup[Any]("mailslot.commands", noun="command", check=callable)
 _FLEET_PANELS: Final = PluginGroup[Any]("mailslot.fleet_panels", noun="fleet panel", check=callable)
+_FLEET_PAGES: Final = PluginGroup[Any]("mailslot.fleet_pages", noun="set of pages", check=callable)
 
 
 def plugin_rows(
@@ -37,7 +38,7 @@ def plugin_rows(
         commands: the group of command plugins.
         reserved: the names of built-in commands, which a plugin cannot replace.
     """
-    every = (TOKEN_SOURCES, SUBMITTERS, MAILDROPS, PLUGINS, _PRINTERS, PANELS, _FLEET_PANELS, commands)
+    every = (TOKEN_SOURCES, SUBMITTERS, MAILDROPS, PLUGINS, _PRINTERS, PANELS, _FLEET_PANELS, _FLEET_PAGES, commands)
     groups: Mapping[str, PluginGroup[Any]] = {group.name: group for group in every}
     return [
         _row(entry, groups, reserved if entry.group == commands.name else (), usage)
