@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 import time
 
 import anyio
 import anyio.abc
 import anyio.lowlevel
 import pytest
+
+import virtual_time
 
 pytestmark = pytest.mark.virtual_time
 
@@ -73,3 +77,19 @@ async def test_socket_transfers_take_no_time() -> None:
                     assert await stream.receive() == b"%d" % number
         group.cancel_scope.cancel()
     assert anyio.current_time() == began
+
+
+async def test_it_stands_still_for_what_comes_from_outside() -> None:
+    began = anyio.current_time()
+    receiver, sender = socket.socketpair()
+    # No thread of the loop's, so the loop cannot know of it.
+    outside = threading.Timer(0.2, sender.send, [b"x"])
+    with receiver, sender:
+        receiver.setblocking(False)
+        outside.start()
+        with anyio.fail_after(1), virtual_time.standing_still():
+            await anyio.wait_readable(receiver)
+        outside.join()
+    assert anyio.current_time() == began
+    await anyio.sleep(1)
+    assert anyio.current_time() == pytest.approx(began + 1)
