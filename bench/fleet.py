@@ -40,6 +40,8 @@ from mailslot.spool.spool import Spool  # noqa: E402
 TICK = os.sysconf("SC_CLK_TCK")
 SIZE = 200_000
 """Octets of a message."""
+LOOK_EVERY = 5.0
+"""Seconds between two looks at the memory of the workers."""
 
 # The database as it ships, other than in the tests, and with its statistics.
 SETTINGS = {
@@ -68,6 +70,13 @@ LATENESS = """
         percentile_cont(0.5) WITHIN GROUP (ORDER BY late) AS median,
         percentile_cont(0.99) WITHIN GROUP (ORDER BY late) AS p99
     FROM settled GROUP BY kind ORDER BY kind
+"""
+MINUTES = """
+    SELECT floor(extract(epoch FROM at - min(at) OVER ()) / 60)::integer AS minute, late FROM settled
+"""
+BY_MINUTE = f"""
+    SELECT minute, count(*) AS number, percentile_cont(0.5) WITHIN GROUP (ORDER BY late) AS median, max(late) AS longest
+    FROM ({MINUTES}) AS minutes GROUP BY minute ORDER BY minute
 """
 STATEMENTS = """
     SELECT sum(calls)::bigint AS calls, sum(total_exec_time) AS milliseconds,
@@ -263,7 +272,7 @@ def measure(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
         thread.start()
     while time.monotonic() < began + options.minutes * 60:
         bench.note_memory()
-        time.sleep(min(5.0, options.minutes * 6))
+        time.sleep(min(LOOK_EVERY, options.minutes * 6))
     senders.ended.set()
     if options.messages:
         thread.join()
@@ -285,7 +294,8 @@ def measure(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
         "statements": statements["calls"],
         "commits": statements["commits"] - commits,
         "wal_megabytes": (_wal(bench) - wal) / 1e6,
-        "memory_megabytes": [bench.memory[0], max(bench.memory), bench.memory[-1]],
+        "memory_megabytes": bench.memory[:: max(round(60 / LOOK_EVERY), 1)],
+        "by_minute": bench.query(BY_MINUTE),
     }
 
 
@@ -308,8 +318,14 @@ def show(bench: Bench, result: dict[str, Any], options: argparse.Namespace) -> N
         each = Usage(result["worker_seconds"], result["database_seconds"])
         print(f"  a task: {costs(each, done)}; {result['statements'] / done:.1f} statements, ", end="")
         print(f"{result['commits'] / done:.1f} commits, {result['wal_megabytes'] / done * 1e3:.1f} kB of log")
-    first, most, last = result["memory_megabytes"]
-    print(f"  memory of the workers: {first:.0f} MB, at the most {most:.0f}, at last {last:.0f}")
+    print("  memory of the workers, each minute, in MB:", *(f"{each:.0f}" for each in result["memory_megabytes"]))
+    print(
+        "  tasks by the minute: ",
+        "; ".join(
+            f"{row['number']:,} late by {row['median']:.1f}, at most {row['longest']:.1f} s"
+            for row in result["by_minute"]
+        ),
+    )
     for row in bench.query(TOP, options.statements) if options.statements else ():
         print(f"  {row['calls']:9,} {row['milliseconds']:9,.0f} ms  {row['query']}")
 

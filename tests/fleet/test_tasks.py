@@ -160,11 +160,23 @@ async def test_a_tenant_that_comes_late_is_not_behind_all_of_a_large_one(own: Ta
     large, small = own.new_tenant(), own.new_tenant()
     for home in [own.add_device(large) for _ in range(5)]:
         await accept(home)
-    scan(own.database)
+    # So long that no time between the scans counts.
+    scan(own.database, per_turn=1e6)
     await accept(own.add_device(small))
-    scan(own.database)
+    scan(own.database, per_turn=1e6)
     tenants = [tenant for tenant, _, _ in own.wakeups([large, small])]
     assert tenants == [large, small, large, large, large, large]
+
+
+async def test_wakeups_are_taken_in_the_order_of_their_time_but_for_turns(own: TaskFleet) -> None:
+    """However many come after it, each has its turn."""
+    large, small = own.new_tenant(), own.new_tenant()
+    for home in [own.add_device(large) for _ in range(5)]:
+        await accept(home)
+    scan(own.database, per_turn=0)
+    await accept(own.add_device(small))
+    scan(own.database, per_turn=0)
+    assert [tenant for tenant, _, _ in own.wakeups([large, small])] == [large] * 5 + [small]
 
 
 async def test_a_wakeup_whose_end_the_engine_has_not_learned(own: TaskFleet, home: PostgresHome) -> None:

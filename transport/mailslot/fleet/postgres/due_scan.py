@@ -25,6 +25,9 @@ LISTED: Final = 5_000
 AGAIN_AFTER: Final = 60.0
 """Seconds after which a task whose wake-up was not followed by anything gets another one."""
 
+PER_TURN: Final = 2.0
+"""Seconds that each wake-up of a tenant in the engine lets its next one come later, as it were."""
+
 _REMOVED_AFTER: Final = 3600.0
 """Seconds after which a wake-up that was taken, and never ended, is removed from the engine."""
 
@@ -55,8 +58,9 @@ _TENANTS_OF_MANY: Final = f"""
     CROSS JOIN LATERAL (SELECT FROM tasks WHERE {_IS_DUE} LIMIT 1) AS one
 """
 
-# Workers take those wake-ups first whose tenant has the fewest before them. So a tenant with few of them waits for a
-# free worker only, and not for all wake-ups of a large one.
+# Workers take first what came first, where a wake-up counts as one that came later the more its tenant has before it
+# (start-time fair queueing). So a tenant with few of them does not wait for all wake-ups of a large one, and none waits
+# for ever while others come. The engine has whole numbers of 32 bits for that, and takes the largest one first.
 #
 # Renewals have a lock beside that of the record, since they may run while it is polled. The lock of a delivery is the
 # device's, as in its queue.
@@ -78,10 +82,11 @@ _SCAN: Final = f"""
             concat_ws('/', moved.device, moved.record, moved.kind) AS name,
             concat_ws('/', moved.device, moved.record,
                 CASE WHEN kind IN ('poll', 'handle') THEN 'mail' ELSE kind END) AS lock,
-            moved.waiting + row_number() OVER (PARTITION BY moved.tenant ORDER BY since) AS turn
+            (extract(epoch FROM now() - '2026-01-01 00:00Z'::timestamptz) + %(per_turn)s
+                * (moved.waiting + row_number() OVER (PARTITION BY moved.tenant ORDER BY since)))::integer AS turn
         FROM moved JOIN devices ON devices.id = moved.device JOIN tenants ON tenants.id = moved.tenant
     ), wakeups AS (
-        SELECT row(CASE kind WHEN 'renew' THEN '{RENEWALS}' ELSE '{QUEUE}' END, '{TASK}', (-turn)::integer, lock, name,
+        SELECT row(CASE kind WHEN 'renew' THEN '{RENEWALS}' ELSE '{QUEUE}' END, '{TASK}', -turn, lock, name,
             jsonb_build_object('tenant', tenant_name, 'device', device_name, 'record', record, 'kind', kind), NULL
             )::procrastinate_job_to_defer_v1 AS wakeup, turn, since
         FROM named WHERE NOT EXISTS (SELECT FROM procrastinate_jobs WHERE queueing_lock = name AND status = 'todo')
@@ -93,7 +98,12 @@ _SCAN: Final = f"""
 
 
 def scan(
-    database: FleetDatabase, *, per_tenant: int = PER_TENANT, together: int = TOGETHER, listed: int = LISTED
+    database: FleetDatabase,
+    *,
+    per_tenant: int = PER_TENANT,
+    together: int = TOGETHER,
+    listed: int = LISTED,
+    per_turn: float = PER_TURN,
 ) -> int:
     """Wake workers for the tasks that are due, in one transaction; return how many were found. Blocks.
 
@@ -102,12 +112,13 @@ def scan(
         per_tenant: see `PER_TENANT`.
         together: see `TOGETHER`.
         listed: see `LISTED`.
+        per_turn: see `PER_TURN`.
     """
     with database.connection() as connection, connection.transaction():
         _set_path(connection)
         tenants = _tenants(connection, listed)
         most = max(per_tenant, together // max(len(tenants), 1))
-        values = {"most": most, "again": AGAIN_AFTER, "tenants": tenants}
+        values = {"most": most, "again": AGAIN_AFTER, "tenants": tenants, "per_turn": per_turn}
         row = connection.execute(_SCAN.encode(), values).fetchone()
         connection.execute("UPDATE schema_version SET scanned_at = now()")
         return 0 if row is None else int(row["found"])
