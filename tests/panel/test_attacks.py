@@ -13,7 +13,7 @@ from mailslot.slots import keys
 from mailslot.slots.keys import Key
 from mailslot.slots.section import DEVICE, Section
 from mailslot.slots.settings_document import SettingsFileError
-from mailslot.slots.settings_file import MAX_OCTETS
+from mailslot.slots.settings_reader import MAX_OCTETS
 from panel.browser_client import BrowserClient
 from panel.running_panel import RunningPanel, run_panel
 

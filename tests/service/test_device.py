@@ -90,6 +90,24 @@ async def test_a_refresh_changes_all_at_one_moment(tmp_path: Path, monkeypatch: 
         assert (device.identity.name, "account.office" in device.slots.protocols) == ("copier", True)
 
 
+async def test_an_emptied_file_takes_nothing_away(tmp_path: Path) -> None:
+    """An editor empties it before it writes it; a service that looked just then would refuse devices and drop mail."""
+    records = Records(tmp_path)
+    path = anyio.Path(records.settings.path)
+    await run_sync(add_account, records, "office", "SMTP")
+    async with open_device(records) as device:
+        content = await path.read_text()
+        await path.write_text("")
+        assert not await device.refresh()
+        await path.write_text("[")
+        assert not await device.refresh()
+        assert "account.office" in device.slots.protocols
+        assert "account.office" in records.settings.current().records
+        await path.write_text(f'{content}[device]\nname = "Copier"\n')
+        assert await device.refresh()
+        assert (device.identity.name, "account.office" in device.slots.protocols) == ("Copier", True)
+
+
 async def test_a_pause_ends_for_a_change_before_it(tmp_path: Path) -> None:
     """Whoever reads the settings, does something, and then waits for a change, may have missed it meanwhile."""
     records = Records(tmp_path)

@@ -9,7 +9,8 @@ import pytest
 
 from mailslot import InputError, Security
 from mailslot.slots.settings_document import SettingsFileError
-from mailslot.slots.settings_file import MAX_OCTETS, SettingsFile
+from mailslot.slots.settings_file import SettingsFile
+from mailslot.slots.settings_reader import MAX_OCTETS
 
 if TYPE_CHECKING:
     from pathlib import Path

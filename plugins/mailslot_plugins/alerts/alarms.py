@@ -186,7 +186,7 @@ async def alert_sender(device: Device) -> Mailbox:
     Raises:
         InputError: cause `not_configured`: ``alert.smtp`` has no sender address.
     """
-    settings = effective_settings((await run_sync(device.records.settings.load))[RECORD], "SMTP")
+    settings = effective_settings((await run_sync(device.records.settings.current)).records[RECORD], "SMTP")
     if settings.sender_address is None:
         raise InputError(
             "alert.smtp has no sender address: mailslot set alert.smtp sender_address=…",

@@ -81,7 +81,7 @@ def is_machine_address(address: str) -> bool:
 
 def own_addresses(device: Device) -> set[str]:
     """Return the addresses of this device's accounts and senders. Blocks."""
-    settings = device.records.settings.load().values()
+    settings = device.records.settings.current().records.values()
     addresses = {
         address
         for settings_of_record in settings

@@ -93,7 +93,7 @@ async def _fetch_attributes(printer: str, ca_file: Path | None) -> tuple[Mapping
 def _device_lines(device: Device, language: str) -> list[str]:
     """Return a line for each slot: its token, or whether it is set up. Blocks."""
     lines = [_word("mail_settings", language)]
-    settings = device.records.settings.load()
+    settings = device.records.settings.current().records
     for slot in directory_of(settings).slots:
         record_settings = settings[slot.record]
         token, health = device.records.tokens.status_blocking(slot.record, record_settings, device.now())

@@ -1,19 +1,15 @@
-"""The file ``mailslot.toml``: read again when it has changed, edited without losing comments, written atomically."""
+"""The file ``mailslot.toml``: what is set in it, and its changes, which lose no comments and are written atomically."""
 
 from __future__ import annotations
 
-import errno
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.errors import InputError
 from mailslot.home.folder import home_of
 from mailslot.slots.gateway.table_groups import GROUPS
 from mailslot.slots.keys import parse_new_value, parse_value
-from mailslot.slots.section import find_section
 from mailslot.slots.settings import (
     PROTOCOL_KEY,
     RecordSettings,
@@ -24,12 +20,8 @@ from mailslot.slots.settings import (
     protocol_text,
 )
 from mailslot.slots.settings_change import Table, Values, apply_changes, check_document
-from mailslot.slots.settings_document import (
-    CurrentSettings,
-    SettingsDocument,
-    SettingsFileError,
-    parse_settings_document,
-)
+from mailslot.slots.settings_document import CurrentSettings, SettingsFileError
+from mailslot.slots.settings_reader import FILE_NAME, MAX_OCTETS, SettingsReader
 from mailslot.slots.slot import SlotDirectory, is_account
 from mailslot.vault.errors import VaultError, reason_of
 
@@ -39,35 +31,15 @@ if TYPE_CHECKING:
 
     from mailslot.home.home import Home
     from mailslot.slots.section import Section
+    from mailslot.slots.settings_document import SettingsDocument
     from mailslot.slots.slot import Protocol
-
-FILE_NAME: Final = "mailslot.toml"
-
-MAX_OCTETS: Final = 1024 * 1024
-"""The maximum size of the file, in octets."""
 
 LOCK_TIMEOUT: Final = 30.0
 """Seconds to wait for another process that is changing the file."""
 
-_BOM: Final = b"\xef\xbb\xbf"
-
 Changes = Mapping[Table, Mapping[str, object | None] | None]
 OtherDocuments = Callable[[], AbstractContextManager[dict[str, bytes | None]]]
 """Yields the contents of other documents, None for those to remove; they are locked while its block runs."""
-
-
-class _ReadFile(NamedTuple):
-    """The file as it was read.
-
-    Attributes:
-        mark: its state (`mailslot.vault.documents.Documents.state`).
-        sections: how many further sections were known by then.
-        found: its contents, or why it cannot be used.
-    """
-
-    mark: object
-    sections: int
-    found: SettingsDocument | SettingsFileError
 
 
 class SettingsFile:
@@ -86,14 +58,8 @@ class SettingsFile:
         """
         self._home = home_of(home)
         self._documents = self._home.documents
-        self.path: Final = self._documents.path(FILE_NAME)
-        self._sections = {section.name: section for section in sections}
-        self._cached: _ReadFile | None = None
-        self._last_good: SettingsDocument | None = None
-        self._reads = 0
-        self._newest_read = 0
-        self._lock = threading.Lock()
-        """Held for moments only, and never while something is read: threads may wait for each other's databases."""
+        self._reader = SettingsReader(self._home, sections)
+        self.path: Final = self._reader.path
 
     def load(self) -> RecordSettings:
         """Return the settings of every record; those of the seven slots that are not in the file are empty.
@@ -101,10 +67,10 @@ class SettingsFile:
         Raises:
             SettingsFileError: the file cannot be read, or contains faults, all of which are listed.
         """
-        return RecordSettings(self._document().records)
+        return RecordSettings(self._reader.document().records)
 
     def current(self) -> CurrentSettings:
-        """Return the settings in use: those in the file, or the last good ones if the file is now invalid.
+        """Return the settings in use: those in the file, or the last good ones if the file is now invalid or gone.
 
         If nothing has changed, only the file's status is read.
 
@@ -112,11 +78,11 @@ class SettingsFile:
             SettingsFileError: the file is invalid, and has not been valid since the process started.
         """
         try:
-            document, fault = self._document(), ""
+            document, fault = self._reader.document(), ""
         except SettingsFileError as error:
-            if self._last_good is None:
+            if self._reader.last_good is None:
                 raise
-            document, fault = self._last_good, str(error)
+            document, fault = self._reader.last_good, str(error)
         return CurrentSettings(RecordSettings(document.records), document.sections, document.groups, fault)
 
     def slots(self) -> SlotDirectory:
@@ -132,8 +98,8 @@ class SettingsFile:
         Raises:
             SettingsFileError: as for `load`.
         """
-        self._add_section(section)
-        return section.with_defaults(self._document().sections.get(section.name, {}))
+        self._reader.add_section(section)
+        return section.with_defaults(self._reader.document().sections.get(section.name, {}))
 
     def check(self, record: str, values: Mapping[str, object | None]) -> Settings:
         """Return a record's settings as they would be after a change, without changing anything.
@@ -149,7 +115,7 @@ class SettingsFile:
         Raises:
             InputError: as for `edit`.
         """
-        return self._changed_document(self._document, self._parsed(changes))
+        return self._changed_document(self._reader.document, self._parsed(changes))
 
     def load_for_change(self) -> RecordSettings:
         """Return what `load` returns, even if settings contradict each other, since a change may correct that.
@@ -157,7 +123,7 @@ class SettingsFile:
         Raises:
             SettingsFileError: as for `load`, for any other fault.
         """
-        return RecordSettings(_read_mendable(self._document)[0].records)
+        return RecordSettings(_read_mendable(self._reader.document)[0].records)
 
     def change(
         self,
@@ -190,7 +156,7 @@ class SettingsFile:
         self, section: Section, values: Mapping[str, object | None], *, before_write: Callable[[], None] | None = None
     ) -> dict[str, Any]:
         """Change settings of a section, as `change` does for a record; return its settings with defaults."""
-        self._add_section(section)
+        self._reader.add_section(section)
         return section.with_defaults(
             self.edit({(section.name,): values}, before_write=before_write).sections.get(section.name, {})
         )
@@ -218,22 +184,30 @@ class SettingsFile:
         """
         # This comes before the lock, which would create the home folder.
         parsed = self._parsed(changes)
-        self._changed_document(self._document, parsed)
+        self._changed_document(self._reader.document, parsed)
         with self._exclusive():
-            self._finish_interrupted_change()
-            text, newline = self._text()
-            document = self._changed_document(partial(self._parse, text), parsed)
+            self._reader.finish_interrupted_change()
+            # Other programs take no lock.
+            version = self.version() if self._home.is_local else None
+            contents = self._reader.read()
+            document = self._changed_document(contents.document, parsed)
             if before_write is not None:
                 before_write()
             octets = (
-                self._octets(self._edit_text(text, parsed, document), newline)
+                self._octets(self._edit_text(contents.text, parsed, document), contents.newline)
                 if any(values is None or values for values in parsed.values())
                 else None
             )
             with nullcontext(dict[str, bytes | None]()) if other_documents is None else other_documents() as others:
                 if octets is not None:
+                    if self._home.is_local and self.version() != version:
+                        raise SettingsFileError(
+                            f"{self.path} was changed by another program just now, so nothing was written: try again."
+                        )
                     others[FILE_NAME] = octets
                 self._write(others)
+            if octets is not None:
+                self._reader.adopt(document)
         return document
 
     def _parsed(self, changes: Changes) -> dict[Table, Values | None]:
@@ -250,7 +224,7 @@ class SettingsFile:
             }
         if table[0] in GROUPS:
             return {key: parse_new_value(GROUPS[table[0]].keys, key, value) for key, value in values.items()}
-        section = self._find(table[0])
+        section = self._reader.find(table[0])
         return {
             key: parse_new_value({} if section is None else section.keys, key, value) for key, value in values.items()
         }
@@ -291,7 +265,7 @@ class SettingsFile:
 
         new = edit_toml(text, changes)
         try:
-            proven = new is not None and _is_same(self._parse(new), expected)
+            proven = new is not None and _is_same(self._reader.parse(new), expected)
         except SettingsFileError:
             proven = False
         # The file belongs to a person, so the edited text is parsed and compared before it is written.
@@ -301,35 +275,6 @@ class SettingsFile:
             )
         return new
 
-    def _document(self) -> SettingsDocument:
-        """Return the file's document, parsed again only if it may have changed."""
-        self._finish_interrupted_change()
-        with self._lock:
-            self._reads += 1
-            number, sections, cached = self._reads, len(self._sections), self._cached
-        mark = self._documents.state(FILE_NAME)
-        found: SettingsDocument | SettingsFileError
-        if cached is not None and mark is not None and (cached.mark, cached.sections) == (mark, sections):
-            found = cached.found
-        else:
-            try:
-                found = self._parse(self._text()[0])
-            except SettingsFileError as error:
-                found = error
-            self._keep(number, _ReadFile(mark, sections, found))
-        if isinstance(found, SettingsFileError):
-            raise SettingsFileError(str(found), faults=found.faults, detail=found.detail, document=found.document)
-        return found
-
-    def _keep(self, number: int, read: _ReadFile) -> None:
-        """Keep what was read, unless a read that began later has ended already."""
-        with self._lock:
-            if number < self._newest_read:
-                return
-            self._newest_read, self._cached = number, read
-            if not isinstance(read.found, SettingsFileError):
-                self._last_good = read.found
-
     def version(self) -> object:
         """Return a value that changes whenever the file is written; None if there is none."""
         return self._documents.version(FILE_NAME)
@@ -338,41 +283,9 @@ class SettingsFile:
         """Return when the file was written last, in seconds since 1970; 0.0 if there is none."""
         return self._documents.modified_at(FILE_NAME)
 
-    def _text(self) -> tuple[str, str]:
-        """Return the file's text with LF line ends, and the line end that the file uses."""
-        try:
-            octets = (self._documents.read(FILE_NAME, MAX_OCTETS) or b"").removeprefix(_BOM)
-        except OSError as error:
-            reason = f"it is larger than {MAX_OCTETS} octets" if error.errno == errno.EFBIG else error.strerror
-            raise SettingsFileError(f"{self.path} cannot be read: {reason}.", detail=str(error)) from error
-        try:
-            text = octets.decode("utf-8")
-        except UnicodeDecodeError as error:
-            line = octets.count(b"\n", 0, error.start) + 1
-            raise SettingsFileError(f"{self.path}:{line}: this is not UTF-8.", detail=str(error)) from error
-        return text.replace("\r\n", "\n"), "\r\n" if "\r\n" in text else "\n"
-
-    def _parse(self, text: str) -> SettingsDocument:
-        return parse_settings_document(text, str(self.path), self._find)
-
-    def _add_section(self, section: Section) -> None:
-        if self._find(section.name) is None:
-            # What is cached was parsed without it.
-            with self._lock:
-                self._sections = {**self._sections, section.name: section}
-
-    def _find(self, name: str) -> Section | None:
-        return self._sections.get(name) or find_section(name)
-
-    def _finish_interrupted_change(self) -> None:
-        """Finish a change of settings and secrets that a dead process has left unfinished."""
-        try:
-            self._documents.recover_if_needed()
-        except VaultError as error:
-            raise SettingsFileError(f"{self.path} cannot be read: {error}", detail=error.detail) from error
-
     def _octets(self, text: str, newline: str) -> bytes:
-        octets = text.replace("\n", newline).encode()
+        # A file without content could be one that somebody is about to write.
+        octets = (text or "\n").replace("\n", newline).encode()
         if len(octets) > MAX_OCTETS:
             # A larger file could not be read again.
             raise SettingsFileError(f"{self.path} cannot be written: it would be larger than {MAX_OCTETS} octets.")
