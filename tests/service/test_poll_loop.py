@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from mailslot.service import poller
+from mailslot.service import mail_fetcher, poller
 from mailslot.service.device import Device
 from mailslot.service.pipeline import Later
 from mailslot.service.poll_loop import PollLoop
@@ -192,7 +192,7 @@ async def test_a_slow_connection_is_no_error(tmp_path: Path) -> None:
 
 async def test_a_header_without_end_does_not_keep_a_poll_going(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(poller, "MAX_MAIL_OCTETS", 50_000)
-    monkeypatch.setattr(poller, "_MAX_HEADER_OCTETS", 100_000)
+    monkeypatch.setattr(mail_fetcher, "_MAX_HEADER_OCTETS", 100_000)
     async with run_polling_device(tmp_path) as harness:
         harness.add("enormous", size=60_000)
         harness.add("small")

@@ -18,22 +18,19 @@ from mailslot.errors import DeletionsRefusedError, MailError, NetworkError, Refu
 from mailslot.exit_guard import ExitGuard
 from mailslot.service.diagnosis_context import context_of
 from mailslot.service.handling import handle_waiting
-from mailslot.service.header_summary import MAX_OCTETS, summarize_header
 from mailslot.service.log import describe_error
-from mailslot.service.pace import check_pace
-from mailslot.service.poll_plan import MAX_TRIES, plan_poll
+from mailslot.service.mail_fetcher import MailFetcher, OversizedMailError
+from mailslot.service.poll_plan import plan_poll
 from mailslot.service.poll_report import PollReport
 from mailslot.slots.connection_profile import NotConfiguredError
 from mailslot.slots.maildrop import maildrop_of, open_maildrop
 from mailslot.spool.errors import SpoolError
-from mailslot.spool.limits import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mailslot.pop3.listing import Entry
     from mailslot.service.device import Device
-    from mailslot.service.header_summary import HeaderSummary
     from mailslot.service.pipeline import Pipeline
     from mailslot.service.poll_plan import PollPlan
     from mailslot.slots.connection_profile import ConnectionProfile
@@ -48,9 +45,6 @@ _MAX_OVERSIZED: Final = 10
 _MAX_SILENCE: Final = 30.0
 """Seconds without a command after which a session counts as lost. A server may end it after ten minutes (RFC 1939
 section 3); some do so after one."""
-
-_MAX_HEADER_OCTETS: Final = 4_000_000
-"""The maximum octets of a header that are read, though only the first ones are used."""
 
 STORE: Final = "polling"
 """The store with the last poll of each record, by the record's name."""
@@ -108,12 +102,9 @@ class _Poll:
         self._pipeline = pipeline
         self._retrying_set_aside = retry_set_aside
         self._ledger = device.spool.ledger
+        self._fetcher = MailFetcher(device, self.report, self._extra, max_octets=MAX_MAIL_OCTETS)
         self._profile: ConnectionProfile | None = None
-        self._given_up: set[str | Entry] = set()
-        """The mails that could not be fetched in this poll, by unique-id, or by entry if they have none."""
         self._oversized = 0
-        self._has_fetched = False
-        """Whether a mail was fetched in this poll."""
         self._made_server_wait = False
         """Whether a session was silent for so long that the server may have ended it."""
 
@@ -144,7 +135,7 @@ class _Poll:
         while more:
             try:
                 more = await self._session(self._profile)
-            except _OversizedMailError:
+            except OversizedMailError:
                 # A server that changes the unique-id of the same mail each time must not keep a poll running.
                 self._oversized += 1
                 more = self._oversized < _MAX_OVERSIZED
@@ -209,14 +200,14 @@ class _Poll:
             plan = plan_poll(
                 entries, known, deletes=deletes, max_octets=MAX_MAIL_OCTETS, retry_set_aside=self._retrying_set_aside
             )
-            plan.exclude(lambda entry: _entry_key(entry) in self._given_up)
+            plan.exclude(self._fetcher.has_given_up)
             self.report.passed_over = len(plan.passed_over)
             if plan.reused:
                 await self._ledger.forget_uids(self._record, plan.reused)
             if plan.renumbered:
                 await self._pass_over_renumbered(maildrop, plan)
             for entry in plan.refused:
-                await self._refuse(maildrop, entry)
+                await self._fetcher.refuse(maildrop, entry)
             batch = plan.next_batch(long=delay > 0)
             safe = [entry for entry in batch if await self._fetch(maildrop, entry)]
             if deletes:
@@ -271,7 +262,7 @@ class _Poll:
         await self._device.store(STORE).put(f"{self._record} begun", self._device.now())
         await self._ledger.record_first_poll(self._record, [entry.uid for entry in entries])
         if lost:
-            self._note(
+            self._fetcher.note(
                 "The list of the mail that was fetched before is lost, so that mail on the server is not fetched."
             )
 
@@ -280,81 +271,20 @@ class _Poll:
         begun = await self._device.store(STORE).get(f"{self._record} begun")
         if begun is None:
             return
-        self._note("The server seems to have given all mails new unique-ids; old mails are told by their dates.")
+        self._fetcher.note(
+            "The server seems to have given all mails new unique-ids; old mails are told by their dates."
+        )
         old: set[Entry] = set()
         for entry in [entry for group in plan.to_fetch for entry in group]:
-            came_at = (await self._summarize_header(maildrop, entry)).received_at
+            came_at = (await self._fetcher.summarize_header(maildrop, entry)).received_at
             if came_at is not None and came_at < begun:
                 old.add(entry)
         await self._ledger.record_first_poll(self._record, [entry.uid for entry in old])
         self.report.passed_over += len(old)
         plan.exclude(lambda entry: entry in old)
 
-    async def _refuse(self, maildrop: MaildropSession, entry: Entry) -> None:
-        """Record that a mail is not fetched, with its header summary for people."""
-        if entry.size > MAX_MAIL_OCTETS:
-            why = f"It has {format_size(entry.size)}, and no more than {format_size(MAX_MAIL_OCTETS)} are fetched"
-            try:
-                why = f"{why} ({await self._summarize_header(maildrop, entry)})"
-            except _OversizedMailError:
-                await self._leave_on_server(entry, why)
-                raise
-        else:
-            why = f"It could not be fetched in {MAX_TRIES} tries"
-        await self._leave_on_server(entry, why)
-
-    async def _leave_on_server(self, entry: Entry, why: str) -> None:
-        sentence = f"{why}; it stays on the server."
-        # Without a unique-id, it would be recorded again at each poll.
-        if entry.uid:
-            await self._ledger.set_aside_unfetched(self._record, entry.uid, entry.size, sentence)
-        self.report.refused += 1
-        self._note(f"A mail is not fetched: {sentence}")
-
-    async def _summarize_header(self, maildrop: MaildropSession, entry: Entry) -> HeaderSummary:
-        header = bytearray()
-        octets, began = 0, self._device.monotonic()
-        try:
-            async for piece in maildrop.top(entry):
-                octets += len(piece)
-                check_pace(octets, self._device.monotonic() - began)
-                if octets > _MAX_HEADER_OCTETS:
-                    self._given_up.add(_entry_key(entry))
-                    raise _OversizedMailError
-                if len(header) < MAX_OCTETS:
-                    header += piece
-        except RefusedError as error:
-            logger.info("The server shows no header: %s", error, extra=self._extra)
-        return summarize_header(bytes(header))
-
     async def _fetch(self, maildrop: MaildropSession, entry: Entry) -> bool:
-        """Fetch a mail; return whether it was stored. A failure after its first octet ends the session."""
-        octets, began = 0, self._device.monotonic()
-        try:
-            async with self._ledger.receive(self._record, entry.uid, entry.size) as file:
-                await self._ledger.count_fetch(self._record, entry.uid, durable=not self._has_fetched)
-                async for piece in maildrop.retrieve(entry):
-                    octets += len(piece)
-                    check_pace(octets, self._device.monotonic() - began)
-                    if octets > MAX_MAIL_OCTETS:
-                        raise _OversizedMailError
-                    await file.write(piece)
-        except RefusedError as error:
-            self._note(f"The server does not give mail {entry.number}: {error}")
-            self._given_up.add(_entry_key(entry))
-            return False
-        except _OversizedMailError:
-            self._given_up.add(_entry_key(entry))
-            await self._leave_on_server(entry, f"It has more than {format_size(MAX_MAIL_OCTETS)}")
-            raise
-        # It is in the spool for good, so that with each failure of the machine fewer mails come before the one that
-        # causes it.
-        self._has_fetched = True
-        if file.mail is not None and file.mail.state == "set_aside" and self._retrying_set_aside:
-            await self._ledger.retry(file.mail.id)
-        self.report.fetched += not file.duplicate
-        self.report.copies += file.duplicate
-        return True
+        return await self._fetcher.fetch(maildrop, entry, retry_set_aside=self._retrying_set_aside)
 
     async def _delete(self, maildrop: MaildropSession, entries: Sequence[Entry]) -> int:
         """Mark mails for deletion when the session is left; return how many the server has marked."""
@@ -365,7 +295,7 @@ class _Poll:
             await maildrop.delete(*entries)
         except DeletionsRefusedError as error:
             marked = [entry for entry in entries if entry.number not in error.refused]
-            self._note(f"The server does not delete {len(error.refused)} of {len(entries)} mails: {error}")
+            self._fetcher.note(f"The server does not delete {len(error.refused)} of {len(entries)} mails: {error}")
         await self._ledger.mark_deleted(self._record, [entry.uid for entry in marked if entry.uid])
         return len(marked)
 
@@ -381,23 +311,11 @@ class _Poll:
             report.pause = max(report.pause, _DEFAULT_LOGIN_DELAY)
         logger.warning("Poll failed: %s", report.sentence, extra={**self._extra, "cause": report.cause})
 
-    def _note(self, sentence: str) -> None:
-        self.report.notes.append(sentence)
-        logger.warning("%s", sentence, extra=self._extra)
-
     @property
     def _extra(self) -> dict[str, str]:
         return {"record": self._record, "pipeline": self._pipeline.name}
 
 
-def _entry_key(entry: Entry) -> str | Entry:
-    return entry.uid or entry
-
-
 def _unknown_error(error: Exception) -> MailError:
     sentence = f"a fault of mailslot, or of a plugin: {describe_error(error)}"
     return MailError(sentence, stage="transaction", cause="unknown", retryable=True)
-
-
-class _OversizedMailError(Exception):
-    """A mail exceeds the limit; the session must end without QUIT."""
