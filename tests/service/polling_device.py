@@ -52,6 +52,7 @@ class RecordingPipeline:
     name: str = "keeper"
     section: None = None
     polls: str = RECORD
+    handles_at_once: int = 1
 
     async def handle(self, mail: Incoming, device: Device) -> Handled:
         assert mail.path is not None

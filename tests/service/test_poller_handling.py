@@ -11,7 +11,7 @@ from mailslot.service.handling import handle_waiting, next_due
 from mailslot.service.header_summary import summarize_header
 from mailslot.service.log import describe_error
 from mailslot.service.pipeline import Done, Later, SetAside
-from mailslot.spool.errors import full_error
+from mailslot.spool.errors import SpoolError, full_error
 from mailslot.spool.ledger import Ledger
 from service.polling_device import RECORD, run_polling_device
 
@@ -169,6 +169,92 @@ async def test_a_mail_that_ends_the_process_is_set_aside(tmp_path: Path) -> None
 
 async def _stop(mail: Incoming, subject: str) -> Handled:
     return Later(30, "Not now.")
+
+
+async def test_mails_that_are_handled_at_once(tmp_path: Path) -> None:
+    """As many as the pipeline says, and no more; the others follow as soon as one of them has ended."""
+    running: set[str] = set()
+    seen: list[set[str]] = []
+    all_run, go_on = anyio.Event(), anyio.Event()
+
+    async def answer(mail: Incoming, subject: str) -> Handled:
+        running.add(subject)
+        seen.append(set(running))
+        if len(running) == 3:
+            all_run.set()
+        await go_on.wait()
+        running.remove(subject)
+        return Done(subject)
+
+    async with run_polling_device(tmp_path) as harness:
+        harness.keeper.answer = answer
+        harness.keeper.handles_at_once = 3
+        harness.add("a", "b", "c", "d", "e")
+        async with anyio.create_task_group() as group:
+
+            async def let_them_go_on() -> None:
+                with anyio.fail_after(600):
+                    await all_run.wait()
+                await anyio.wait_all_tasks_blocked()
+                go_on.set()
+
+            group.start_soon(let_them_go_on)
+            report = await harness.poll()
+        assert sorted(each.note for each in report.handled) == ["a", "b", "c", "d", "e"]
+        assert max(map(len, seen)) == 3
+        assert {mail.state for mail in await harness.device.spool.ledger.mails()} == {"done"}
+
+
+async def test_a_mail_whose_handling_has_broken_off_is_handled_alone(tmp_path: Path) -> None:
+    """It may have ended the process, and mails that are handled meanwhile would be blamed for that."""
+    done_before: dict[str, int] = {}
+
+    async def answer(mail: Incoming, subject: str) -> Handled:
+        done_before[subject] = len(await harness.device.spool.ledger.mails(states={"done"}))
+        return Done()
+
+    async with run_polling_device(tmp_path) as harness:
+        harness.keeper.answer = _stop
+        harness.add("a", "b", "c", "d")
+        await harness.poll()
+        for mail in (await harness.device.spool.ledger.mails())[-2:]:
+            await harness.device.spool.ledger.begin_handling(mail.id)
+        harness.clocks.set(31)
+        harness.keeper.answer = answer
+        harness.keeper.handles_at_once = 4
+        await handle_waiting(harness.device, RECORD, harness.keeper)
+    assert (done_before["a"], done_before["b"]) == (2, 3)
+
+
+async def test_a_result_that_cannot_be_stored_ends_what_is_handled_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others are as if the device had been stopped, and no group of errors is raised."""
+    begun = anyio.Event()
+
+    async def answer(mail: Incoming, subject: str) -> Handled:
+        if subject == "full":
+            await begun.wait()
+            return Done()
+        begun.set()
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async def fail(*_: Any) -> None:
+        raise full_error("The disk is full.")
+
+    async with run_polling_device(tmp_path) as harness:
+        harness.keeper.answer = _stop
+        harness.add("full", "other")
+        await harness.poll()
+        harness.clocks.set(31)
+        harness.keeper.answer = answer
+        harness.keeper.handles_at_once = 2
+        monkeypatch.setattr(Ledger, "mark_done", fail)
+        with pytest.raises(SpoolError, match="The disk is full"):
+            await handle_waiting(harness.device, RECORD, harness.keeper)
+        mails = {mail.uid: mail for mail in await harness.device.spool.ledger.mails()}
+        assert sorted((mail.state, mail.tries) for mail in mails.values()) == [("fetched", 0), ("fetched", 1)]
 
 
 @pytest.mark.parametrize(

@@ -31,10 +31,11 @@ from mailslot_plugins.intake.auto_reply import AUTO_REPLY_HEADERS
 from mailslot_plugins.intake.one_line import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from mailslot.service.device import Device
+    from mailslot.slots.settings import Settings
     from mailslot.spool.job import Job
     from mailslot_plugins.alerts.state import AlertPolicy, Event
 
@@ -186,7 +187,16 @@ async def alert_sender(device: Device) -> Mailbox:
     Raises:
         InputError: cause `not_configured`: ``alert.smtp`` has no sender address.
     """
-    settings = effective_settings((await run_sync(device.records.settings.current)).records[RECORD], "SMTP")
+    return sender_of_alerts((await run_sync(device.records.settings.current)).records)
+
+
+def sender_of_alerts(records: Mapping[str, Settings]) -> Mailbox:
+    """Return what `alert_sender` does, from the settings of all records.
+
+    Raises:
+        InputError: as for `alert_sender`.
+    """
+    settings = effective_settings(records[RECORD], "SMTP")
     if settings.sender_address is None:
         raise InputError(
             "alert.smtp has no sender address: mailslot set alert.smtp sender_address=…",

@@ -10,9 +10,10 @@ from mailslot_plugins.intake.machine_mail import ABSENCE_SUBJECT, machine_reason
 from mailslot_plugins.intake.senders import ADDRESS, is_listed
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
     from mailslot.service.device import Device
+    from mailslot.slots.settings import Settings
     from mailslot_plugins.intake.mail import OpenedMail
 
 
@@ -81,12 +82,12 @@ def is_machine_address(address: str) -> bool:
 
 def own_addresses(device: Device) -> set[str]:
     """Return the addresses of this device's accounts and senders. Blocks."""
-    settings = device.records.settings.current().records.values()
-    addresses = {
-        address
-        for settings_of_record in settings
-        for address in (settings_of_record.sender_address, settings_of_record.account)
-    }
+    return addresses_in(device.records.settings.current().records)
+
+
+def addresses_in(settings: Mapping[str, Settings]) -> set[str]:
+    """Return the addresses of the accounts and senders in the settings of all records."""
+    addresses = {address for each in settings.values() for address in (each.sender_address, each.account)}
     return {address for address in addresses if address}
 
 

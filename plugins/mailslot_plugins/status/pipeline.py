@@ -19,10 +19,10 @@ from mailslot.plugin import (
     RetryPolicy,
     SetAside,
 )
-from mailslot_plugins.alerts.alarms import RECORD, alert_sender
+from mailslot_plugins.alerts.alarms import RECORD, sender_of_alerts
 from mailslot_plugins.alerts.section import SECTION as ALERTS
 from mailslot_plugins.intake.auto_reply import compose_reply, count_reply, reply_key
-from mailslot_plugins.intake.auto_reply_policy import decide_reply, own_addresses
+from mailslot_plugins.intake.auto_reply_policy import addresses_in, decide_reply
 from mailslot_plugins.intake.mail import open_mail
 from mailslot_plugins.intake.one_line import one_line
 from mailslot_plugins.intake.process import IntakeError
@@ -52,6 +52,8 @@ class StatusPipeline:
     # submitted twice with one Message-ID (RFC 5322 section 3.6.4), in reply to one request.
     retry_policy: Final = RetryPolicy(UNATTENDED, resubmit_after=RESUBMIT_AFTER)
     panel: Final = PanelPackage("mailslot_plugins.status.panel")
+    # Most of the time that an answer takes is for the disk and the confined process, which others can use meanwhile.
+    handles_at_once: Final = 4
 
     async def handle(self, mail: Incoming, device: Device) -> Done | SetAside | Later:
         """Answer a mail, or return why it is not answered."""
@@ -68,7 +70,8 @@ class StatusPipeline:
 
     async def _reply(self, mail: Incoming, request_mail: OpenedMail, device: Device) -> Done | Later:
         values = device.settings(SECTION)
-        decision = decide_reply(request_mail, await run_sync(own_addresses, device), values["allowed_senders"])
+        settings = (await run_sync(device.records.settings.current)).records
+        decision = decide_reply(request_mail, addresses_in(settings), values["allowed_senders"])
         if decision.refusal:
             return Done(f"not answered: {decision.refusal}")
         key = reply_key(request_mail, mail.digest)
@@ -83,7 +86,7 @@ class StatusPipeline:
         if refusal:
             return Done(f"not answered: {refusal}")
         try:
-            sender = await alert_sender(device)
+            sender = sender_of_alerts(settings)
             message = await _reply(device, request_mail, sender, decision.address)
             job = await device.spool.accept(
                 NewJob(

@@ -13,7 +13,7 @@ from mailslot.errors import InputError
 from mailslot.exit_guard import ExitGuard
 from mailslot.service.header_summary import summarize_header_of
 from mailslot.service.log import describe_error
-from mailslot.service.pipeline import Done, Later, SetAside
+from mailslot.service.pipeline import Done, Later, SetAside, mails_at_once
 from mailslot.service.poll_plan import MAX_TRIES
 from mailslot.service.poll_report import HandlingResult
 from mailslot.slots.gateway.table_groups import DEVICES
@@ -21,6 +21,7 @@ from mailslot.slots.slot import is_account
 from mailslot.spool.errors import SpoolError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from mailslot.service.device import Device
@@ -51,25 +52,67 @@ async def handle_waiting(device: Device, record: str, pipeline: Pipeline) -> lis
     Raises:
         SpoolError: a result could not be stored.
     """
-    found: list[HandlingResult] = []
-    # Whether the mail before is out of the way for good.
-    advanced = False
-    handled_ids: set[int] = set()
-    while mails := [
-        mail for mail in await device.spool.ledger.waiting(record, device.now()) if mail.id not in handled_ids
-    ]:
-        for mail in mails:
-            handled_ids.add(mail.id)
-            with suppress(_HandledMeanwhileError):
-                found.append(await _handle(device, mail, pipeline, durable=not advanced))
-                advanced = not isinstance(found[-1].handled, Later)
-    return found
+    handling = _Handling(device, pipeline)
+    seen: set[int] = set()
+    while mails := [mail for mail in await device.spool.ledger.waiting(record, device.now()) if mail.id not in seen]:
+        seen.update(mail.id for mail in mails)
+        await handling.handle_all(mails)
+    return handling.found
 
 
 async def next_due(device: Device, record: str) -> float | None:
     """Return the seconds until the next waiting mail is due; None if none is waiting."""
     waiting = await device.spool.ledger.mails(record, states={"fetched"}, limit=1000)
     return min((max((mail.due_at or 0.0) - device.now(), 0.0) for mail in waiting), default=None)
+
+
+class _Handling:
+    """Handles mails one after the other, or several at once, so that what they write gets to the disk together.
+
+    Attributes:
+        found: the results, in the order in which they were there.
+    """
+
+    def __init__(self, device: Device, pipeline: Pipeline) -> None:
+        self.found: list[HandlingResult] = []
+        self._device = device
+        self._pipeline = pipeline
+        self._at_once = mails_at_once(pipeline)
+        self._advanced = False
+        """Whether the mail before is out of the way for good."""
+
+    async def handle_all(self, mails: Sequence[Incoming]) -> None:
+        if self._at_once == 1:
+            await self._handle_each(iter(mails))
+            return
+        # A mail whose handling has broken off may have ended the process. Others that are handled meanwhile would be
+        # blamed for it, and set aside as well.
+        await self._handle_together([mail for mail in mails if not mail.tries])
+        await self._handle_each(mail for mail in mails if mail.tries)
+
+    async def _handle_together(self, mails: Sequence[Incoming]) -> None:
+        left = iter(mails)
+        failures: list[Exception] = []
+
+        async def work() -> None:
+            try:
+                await self._handle_each(left)
+            except Exception as error:  # noqa: BLE001 - raised below, so that no group wraps it
+                failures.append(error)
+                group.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as group:
+            for _ in range(min(self._at_once, len(mails))):
+                group.start_soon(work)
+        if failures:
+            raise failures[0]
+
+    async def _handle_each(self, mails: Iterator[Incoming]) -> None:
+        for mail in mails:
+            with suppress(_HandledMeanwhileError):
+                result = await _handle(self._device, mail, self._pipeline, durable=not self._advanced)
+                self.found.append(result)
+                self._advanced = not isinstance(result.handled, Later)
 
 
 async def _handle(device: Device, mail: Incoming, pipeline: Pipeline, *, durable: bool) -> HandlingResult:

@@ -97,8 +97,9 @@ class Pipeline(Protocol):
 
     It may also have these attributes: ``retry_policy``, a `RetryPolicy` for its jobs; ``panel``, a `PanelPackage`;
     ``polls_accounts``, True if it handles the mail of all accounts that fetch, and leaves that of accounts that devices
-    fetch from to them, by returning `mailslot.service.handling.WAITS_FOR_DEVICE`; and ``drains``, True if `run` returns
-    within seconds after `Device.stopping` is set, so that the service waits for it.
+    fetch from to them, by returning `mailslot.service.handling.WAITS_FOR_DEVICE`; ``handles_at_once``, how many mails
+    `handle` may be called for at the same time (1); and ``drains``, True if `run` returns within seconds after
+    `Device.stopping` is set, so that the service waits for it.
     """
 
     @property
@@ -145,6 +146,7 @@ def _is_pipeline(found: object) -> bool:
         and isinstance(found.polls, str | None)
         and isinstance(_retry_policy(found), RetryPolicy)
         and isinstance(panel_package(found), PanelPackage | None)
+        and isinstance(mails_at_once(found), int)
     )
 
 
@@ -155,6 +157,11 @@ def _retry_policy(pipeline: Pipeline) -> RetryPolicy:
 def panel_package(pipeline: Pipeline) -> PanelPackage | None:
     """Return a pipeline's `PanelPackage`; None if it has none."""
     return getattr(pipeline, "panel", None)
+
+
+def mails_at_once(pipeline: Pipeline) -> int:
+    """Return how many mails a pipeline handles at the same time; 1 if it does not say."""
+    return getattr(pipeline, "handles_at_once", 1)
 
 
 PLUGINS: Final = PluginGroup[Pipeline](PIPELINES, noun="pipeline", check=_is_pipeline)
