@@ -12,8 +12,9 @@ from mailslot.fleet.postgres.documents import PostgresDocuments
 from mailslot.fleet.postgres.errors import DatabaseError, as_input_error, as_os_error
 from mailslot.fleet.postgres.leases import HeldLeases
 from mailslot.fleet.postgres.local_messages import LocalMessages
+from mailslot.fleet.postgres.migrations import MIGRATIONS
 from mailslot.fleet.postgres.rows import DeviceRows
-from mailslot.fleet.postgres.schema import MIGRATIONS, SCHEMA, version_of
+from mailslot.fleet.postgres.schema import SCHEMA, version_of
 from mailslot.fleet.postgres.shared_secrets import TenantSecrets
 from mailslot.fleet.postgres.storage import PostgresStorage
 from mailslot.oauth.location import Location

@@ -13,9 +13,10 @@ from mailslot.fleet.postgres.errors import as_input_error
 from mailslot.fleet.postgres.home import WORKERS_GONE_AFTER, check_version
 from mailslot.fleet.postgres.key_registry import fleet_transaction
 from mailslot.fleet.postgres.keys import new_data_key
+from mailslot.fleet.postgres.migrations import MIGRATIONS
 from mailslot.fleet.postgres.roles import admit_to_engine
 from mailslot.fleet.postgres.rows import DeviceRows
-from mailslot.fleet.postgres.schema import ENGINE_SCHEMA, MIGRATIONS, migrate, version_of
+from mailslot.fleet.postgres.schema import ENGINE_SCHEMA, migrate, version_of
 from mailslot.fleet.postgres.statistics import read_statistics
 
 if TYPE_CHECKING:
