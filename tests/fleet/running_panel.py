@@ -67,10 +67,12 @@ class RunningFleetPanel:
     Attributes:
         address: its address.
         provider: where people sign in.
+        listens: where this process of it listens; browsers do not know that.
     """
 
     address: str
     provider: Provider
+    listens: str
 
     @asynccontextmanager
     async def person(self, login: str) -> AsyncGenerator[BrowserClient]:
@@ -99,15 +101,26 @@ class RunningFleetPanel:
                 address = urljoin(address, answer.headers["location"])
         return address
 
+    async def sign_out_there(self, address: str) -> str:
+        """Sign out at the provider; return the address to which it sends the browser back."""
+        async with httpx2.AsyncClient(timeout=120, trust_env=False, verify=NO_TLS) as browser:
+            page = await browser.get(address)
+            fields = dict(re.findall(r'name="(xsrf|logout)" value="([^"]+)"', page.text))
+            action = re.search(r' action="([^"]+)"', page.text)
+            assert action, page.text
+            answer = await browser.post(urljoin(address, unescape(action[1])), data={**fields, "logout": "yes"})
+            return answer.headers["location"]
+
 
 @asynccontextmanager
 async def run_fleet_panel(
-    fleet: Fleet, provider: Provider, folder: Path, settings: str = SETTINGS
+    fleet: Fleet, provider: Provider, folder: Path, settings: str = SETTINGS, *, address: str = ""
 ) -> AsyncGenerator[RunningFleetPanel]:
-    """Run the panel of a fleet on a free port of 127.0.0.1."""
+    """Run the panel of a fleet on a free port of 127.0.0.1; another process of it may have the address of the first."""
     secret, file = folder / "secret", folder / "panel.toml"
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        listens = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        address = address or listens
         await run_sync(secret.write_text, "fleet-secret\n")
         await run_sync(file.write_text, settings.format(address=address, issuer=provider.issuer, secret=secret))
         homes = FleetHomes(
@@ -116,6 +129,6 @@ async def run_fleet_panel(
         async with anyio.create_task_group() as group:
             group.start_soon(FleetPanel(homes, file).serve, listener)
             try:
-                yield RunningFleetPanel(address, provider)
+                yield RunningFleetPanel(address, provider, listens)
             finally:
                 group.cancel_scope.cancel()

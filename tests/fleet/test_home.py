@@ -145,9 +145,10 @@ def test_each_table_is_secured(fleet: Fleet) -> None:
             "SELECT rolsuper, rolbypassrls FROM pg_roles WHERE rolname = %s", (ROLE,)
         ).fetchall()
     assert len(found) > 10
-    assert {row["relname"]: (row["relrowsecurity"], row["policy"]) for row in rows} == dict.fromkeys(
-        found, (True, True)
-    )
+    assert {row["relname"]: (row["relrowsecurity"], row["policy"]) for row in rows} == {
+        **dict.fromkeys(found, (True, True)),
+        "staff_sessions": (True, False),
+    }
     assert role == {"rolsuper": False, "rolbypassrls": False}
 
 

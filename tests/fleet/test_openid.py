@@ -9,6 +9,7 @@ import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from joserfc import jwt
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from oauth.scripted_service import Request
 
 SESSION = "s" * 43
+SIGNED_OUT = "https://fleet.example.com/sign-in"
 KEYS = {name: RSAKey.generate_key(2048, {"kid": name}) for name in ("one", "two")}
 
 
@@ -43,6 +45,7 @@ class Issuer:
         forge: what is done to an ID token that is made.
         paths: the paths that were requested.
         clock: what the client takes for its monotonic clock.
+        more: what its metadata contain besides.
     """
 
     url: str = ""
@@ -54,6 +57,7 @@ class Issuer:
     nonce: str = ""
     paths: list[str] = field(default_factory=list[str])
     clock: float = 1000.0
+    more: dict[str, object] = field(default_factory=dict[str, object])
 
     def answer(self, request: Request) -> bytes:
         self.paths.append(request.path)
@@ -65,7 +69,7 @@ class Issuer:
         metadata = {
             name: f"{self.url}/{name.partition('_')[0]}" for name in ("authorization_endpoint", "token_endpoint")
         }
-        return http_response({"issuer": self.url, "jwks_uri": f"{self.url}/jwks", **metadata})
+        return http_response({"issuer": self.url, "jwks_uri": f"{self.url}/jwks", **metadata, **self.more})
 
     def issue(self) -> str:
         now = int(time.time())
@@ -80,13 +84,13 @@ async def signing_in(issuer: Issuer) -> AsyncGenerator[OpenIdProvider]:
         issuer.url = service.url
         settings = OpenIdSettings(service.url, "fleet", Secret("secret"), ("openid",), "groups", None, ())
         redirect_uri = "https://fleet.example.com/sign-in/callback"
-        yield OpenIdProvider(settings, redirect_uri, http, monotonic=lambda: issuer.clock)
+        yield OpenIdProvider(settings, redirect_uri, SIGNED_OUT, http, monotonic=lambda: issuer.clock)
 
 
 async def finish(issuer: Issuer, provider: OpenIdProvider) -> Any:
     begun = SignInStates(lambda: 0.0).begin(SESSION, "/")
     issuer.nonce = begun.secrets.nonce.reveal()
-    return await provider.claims(begun, {"code": "c", "state": begun.secrets.state.reveal()})
+    return (await provider.identify(begun, {"code": "c", "state": begun.secrets.state.reveal()})).claims
 
 
 async def test_a_good_token() -> None:
@@ -173,13 +177,44 @@ async def test_a_provider_that_does_not_answer_is_not_asked_by_everybody() -> No
     async with run_scripted_service(answer) as service, TokenHttp() as http:
         settings = OpenIdSettings(service.url, "fleet", None, ("openid",), "groups", None, ())
         clock = [0.0]
-        provider = OpenIdProvider(settings, "https://f.example/x", http, monotonic=lambda: clock[0])
+        provider = OpenIdProvider(settings, "https://f.example/x", SIGNED_OUT, http, monotonic=lambda: clock[0])
         begun = SignInStates(lambda: 0.0).begin(SESSION, "/")
         for seconds, number in ((0, 1), (1, 1), (5, 2)):
             clock[0] += seconds
             with pytest.raises(MailError):
                 await provider.address(begun)
             assert len(asked) == number
+        # Whoever signs out does so here.
+        assert await provider.sign_out_address(None, "state") is None
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "begins"),
+    [
+        ("{}/end", "{}/end?client_id=fleet&"),
+        ("{}/end?p=x", "{}/end?p=x&client_id=fleet&"),
+        *((endpoint, None) for endpoint in (None, 7, "", "http://login.example/end", "javascript:alert(1)")),
+    ],
+)
+async def test_where_people_sign_out(endpoint: object, begins: str | None) -> None:
+    """An endpoint that cannot be used keeps nobody from signing in."""
+    issuer = Issuer()
+    async with signing_in(issuer) as provider:
+        issuer.more["end_session_endpoint"] = endpoint.format(issuer.url) if isinstance(endpoint, str) else endpoint
+        await finish(issuer, provider)
+        address = await provider.sign_out_address(Secret("a.b.c"), "s t")
+        if begins is None:
+            assert address is None
+            return
+        assert address is not None
+        assert address.startswith(begins.format(issuer.url))
+        query = parse_qs(urlsplit(address).query)
+        assert query["post_logout_redirect_uri"] == [SIGNED_OUT]
+        assert (query["state"], query["id_token_hint"]) == (["s t"], ["a.b.c"])
+        # An address has not room for any token.
+        long = await provider.sign_out_address(Secret("x" * 5000), "s")
+        assert long is not None
+        assert len(long) < 1000
 
 
 def test_states() -> None:
@@ -194,6 +229,21 @@ def test_states() -> None:
     for other in ("", ".", "ü", "x.y", state[:-1], f"{state}x", state.replace(".", "x.", 1)):
         assert states.find(SESSION, other) is None
     assert states.find("t" * 43, state) is None
-    assert SignInStates(lambda: 0.0).find(SESSION, state) is None
+    # Any process of the panel can go on with it.
+    assert SignInStates(lambda: -60.0).find(SESSION, state) == begun
     clock[0] = 601.0
     assert states.find(SESSION, state) is None
+
+
+@pytest.mark.parametrize("document", ["", "7", "{}", "[]", '["x", "y", "/"]', "[" * 9_000])
+def test_states_that_the_owner_of_a_session_makes(document: str) -> None:
+    """Whoever has the session can compute its states, and harms nobody by it."""
+    states = SignInStates(lambda: 0.0)
+    state = states._state(SESSION, _encoded(document.encode()))
+    assert states.find(SESSION, state) is None
+
+
+def test_states_of_sign_outs() -> None:
+    states = SignInStates(lambda: 0.0)
+    assert states.sign_out(SESSION) == SignInStates(lambda: 9.0).sign_out(SESSION)
+    assert states.sign_out(SESSION) != states.sign_out("t" * 43)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import secrets
+from html import unescape
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -15,7 +16,7 @@ from anyio.to_thread import run_sync
 from psycopg import OperationalError
 from starlette.routing import Mount, Route
 
-from fleet.running_panel import BOSS, NOBODY, READER, of_tenant, run_fleet_panel
+from fleet.running_panel import BOSS, NOBODY, READER, SETTINGS, of_tenant, run_fleet_panel
 from lab.postgres import Fleet
 from mailslot.fleet.postgres.consents import Consents
 from mailslot.fleet.postgres.directory import FleetDirectory
@@ -124,11 +125,53 @@ async def test_signing_in(panel: RunningFleetPanel, client: BrowserClient, caplo
     assert "alice@example.test has signed in, and may see everything, and change everything" in caplog.text
     # Loaded again, it is used up.
     assert (await client.get(back)).headers["location"] == "/"
-    answer = await client.submit("/sign-out", page="/")
-    assert answer.headers["location"] == "/sign-in"
-    assert "You have signed out." in (await client.get("/sign-in")).text
+    await client.submit("/sign-out", page="/")
     assert (await client.get("/")).status_code == 303
     assert (await client.get(back)).status_code == 400
+
+
+async def test_signing_out_at_the_provider(
+    panel: RunningFleetPanel, client: BrowserClient, fleet: Fleet, provider: Provider, tmp_path: Path
+) -> None:
+    await panel.sign_in(client, BOSS)
+    page = await client.submit("/sign-out", page="/")
+    [address] = re.findall(r'content="0; url=([^"]+)"', page.text)
+    assert address.startswith(provider.issuer)
+    asked = {name: value for name, [value] in parse_qs(urlsplit(unescape(address)).query).items()}
+    assert (asked["client_id"], asked["post_logout_redirect_uri"]) == ("fleet", f"{panel.address}/sign-in")
+    assert asked["id_token_hint"].count(".") == 2
+    # The provider checks all of this.
+    back = await panel.sign_out_there(unescape(address))
+    assert back == f"{panel.address}/sign-in?state={asked['state']}"
+    assert "You have signed out." in (await client.get(back)).text
+    # Nobody else can say so.
+    for other in ("/sign-in?state=x", "/sign-in?state=%C3%A9", "/sign-in"):
+        assert "You have signed out." not in (await client.get(other)).text
+    async with BrowserClient(panel.address) as another:
+        assert "You have signed out." not in (await another.get(back)).text
+    settings = SETTINGS.replace("[[roles]]", 'sign_out = "panel"\n\n[[roles]]', 1)
+    async with run_fleet_panel(fleet, provider, tmp_path, settings) as here, here.person(BOSS) as boss:
+        answer = await boss.submit("/sign-out", page="/")
+        assert answer.headers["location"] == "/sign-in"
+        assert "you are still signed in" in (await boss.get("/sign-in")).text
+
+
+async def test_any_process_of_the_panel_knows_who_has_signed_in(
+    panel: RunningFleetPanel, client: BrowserClient, fleet: Fleet, provider: Provider, tmp_path: Path
+) -> None:
+    """A load balancer may send each request to another one."""
+    headers = {"host": urlsplit(panel.address).netloc}
+    async with run_fleet_panel(fleet, provider, tmp_path, address=panel.address) as other:
+        begun = await client.get(f"{other.listens}/sign-in/start?next=/tenants", headers=headers)
+        answer = await client.get(await panel.authorize(begun.headers["location"], BOSS))
+        assert (answer.status_code, answer.headers["location"]) == (303, "/tenants")
+        page = await client.get(f"{other.listens}/tenants", headers=headers)
+        assert page.status_code == 200
+        # Their forms are the same.
+        headers["x-csrf-token"] = await client.token("/tenants")
+        assert headers["x-csrf-token"] in page.text
+        assert (await client.post(f"{other.listens}/sign-out", headers=headers)).status_code == 200
+        assert (await client.get("/tenants")).status_code == 303
 
 
 async def test_a_sign_in_belongs_to_its_browser(panel: RunningFleetPanel, client: BrowserClient) -> None:

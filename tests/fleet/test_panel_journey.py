@@ -91,8 +91,13 @@ async def test_from_the_sign_in_to_what_is_wrong(
             assert "a page" in page.inner_text("main")
             page.click("main >> text=All devices")
             assert page.locator("tbody tr").count() == 6
+            # At the provider, too, which asks.
             page.click("text=Sign out")
+            page.click("text=Yes, sign me out")
             page.get_by_text("You have signed out.").wait_for()
+            look(page, "signed-out")
+            page.click("main a.button.primary")
+            page.locator("input[name=login]").wait_for()
 
         def only_look(page: Page) -> None:
             page.goto(panel.address)

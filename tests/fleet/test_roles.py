@@ -104,7 +104,10 @@ async def test_a_worker_needs_not_own_the_tables(fleet: TaskFleet) -> None:
         "other": (1, {}),
     }
     assert counted.scanned_at is not None
-    for statement in ("DELETE FROM {0}.tenants", "DELETE FROM {0}.data_keys", "DROP TABLE {0}.jobs"):
+    for statement in (
+        *("DELETE FROM {0}.tenants", "DELETE FROM {0}.data_keys", "DROP TABLE {0}.jobs"),
+        "SELECT FROM {0}.staff_sessions",
+    ):
         with pytest.raises(psycopg.errors.InsufficientPrivilege), database.connection() as connection:
             connection.execute(statement.format(SCHEMA).encode())
     with database.connection() as connection:

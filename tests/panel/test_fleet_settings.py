@@ -54,7 +54,7 @@ def test_good_settings(file: Path) -> None:
     assert found.openid.client_secret.reveal() == "hush"
     assert "hush" not in repr(found)
     assert found.openid.scopes == ("openid", "profile", "email")
-    assert found.openid.claim == "roles"
+    assert (found.openid.claim, found.openid.sign_out) == ("roles", "provider")
     assert found.openid.rules == (RoleRule("admins", "fleet"), RoleRule("{tenant}-staff", "tenant"))
 
 
@@ -73,6 +73,7 @@ def test_good_settings(file: Path) -> None:
         ("idle_minutes = 30", 'certificate = "/a.pem"', "certificate and key go together"),
         ("/secret", "/nothing", "no such file"),
         ("[openid]", "[openid", "not TOML"),
+        ('claim = "roles"', 'sign_out = "no"', "provider or panel"),
     ],
 )
 def test_settings_that_cannot_be_used(file: Path, old: str, new: str, sentence: str) -> None:
@@ -80,6 +81,21 @@ def test_settings_that_cannot_be_used(file: Path, old: str, new: str, sentence: 
     with pytest.raises(InputError) as raised:
         load_settings(file)
     assert sentence in str(raised.value)
+
+
+def test_what_the_rights_of_staff_follow_from(file: Path) -> None:
+    realm = load_settings(file).openid.realm
+    file.write_text(file.read_text().replace("idle_minutes = 30", "idle_minutes = 20"))
+    assert load_settings(file).openid.realm == realm
+    for old, new in (("admins", "bosses"), ("login", "sign-in"), ('"roles"', '"groups"')):
+        file.write_text(file.read_text().replace(old, new))
+        assert load_settings(file).openid.realm != realm
+
+
+def test_the_port_in_the_address(file: Path) -> None:
+    assert load_settings(file).port == 443
+    file.write_text(file.read_text().replace("https://fleet.example.com", "http://127.0.0.1:8443"))
+    assert load_settings(file).port == 8443
 
 
 def test_nobody_has_a_role(file: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mailslot.errors import InputError
-from mailslot_plugins.panel.fleet.staff import RoleRule, Staff, staff_of_claims
+from mailslot_plugins.panel.fleet.staff import RoleRule, Staff, is_unverified, staff_of_claims
 
 RULES = (
     RoleRule("admins", "fleet"),
@@ -60,6 +60,29 @@ def test_the_claim_may_be_a_text_or_nested() -> None:
     assert found == Staff("1", "A[1mB", None, frozenset())
     assert staff_of_claims({"sub": "1", "https://a.example/g": ["admins"]}, "https://a.example/g", RULES) is not None
     assert staff_of_claims({"sub": "1", "realm_access": "admins"}, "realm_access.roles", RULES) is None
+
+
+@pytest.mark.parametrize(
+    ("verified", "gives"),
+    [(True, True), ("true", True), (False, False), ("false", False), (None, False), ([True], False)],
+)
+def test_only_a_verified_address_gives_a_role(verified: object, gives: bool) -> None:
+    claims = {"sub": "1", "email": "a@example.com", "email_verified": verified}
+    found = staff_of_claims(claims, "email", [RoleRule("a@example.com", "fleet")])
+    assert (found is not None) == gives
+    assert is_unverified(claims, "email") != gives
+    # Groups are given by whoever looks after the provider.
+    assert staff_of_claims({**claims, "groups": "admins"}, "groups", RULES) is not None
+
+
+def test_an_address_that_is_not_verified_names_nobody() -> None:
+    claims = {"sub": "1", "email": "boss@example.com", "name": "Mallory", "groups": "admins"}
+    names = [
+        found.name
+        for more in ({}, {"email_verified": True}, {"email_verified": False}, {"email_verified": "false"})
+        if (found := staff_of_claims({**claims, **more}, "groups", RULES)) is not None
+    ]
+    assert names == ["boss@example.com", "boss@example.com", "Mallory", "Mallory"]
 
 
 @pytest.mark.parametrize(

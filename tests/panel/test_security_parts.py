@@ -75,17 +75,17 @@ async def test_live_updates_do_not_keep_a_session_alive(tmp_path: Path) -> None:
         device.records.settings.change_section(PANEL, {"idle_minutes": 10})
         security = Security(device)
         await security.is_claimed()
-        first = security.visit("", person=True)
+        first = await security.visit("", person=True)
         first.id, first.session = security._sessions.sign_in(first.id, clock.now)
         for _ in range(9):
             clock.now += 60
-            assert security.visit(first.id, person=False).session.signed_in
+            assert (await security.visit(first.id, person=False)).session.signed_in
         clock.now += 59
-        assert security.visit(first.id, person=True).session.signed_in
+        assert (await security.visit(first.id, person=True)).session.signed_in
         clock.now += 599
-        assert security.visit(first.id, person=False).session.signed_in
+        assert (await security.visit(first.id, person=False)).session.signed_in
         clock.now += 1
-        assert not security.visit(first.id, person=False).session.signed_in
+        assert not (await security.visit(first.id, person=False)).session.signed_in
 
 
 def test_anonymous_sessions_use_no_memory() -> None:

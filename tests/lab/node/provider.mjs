@@ -83,6 +83,7 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
       grant_types: ['authorization_code'],
       response_types: ['code'],
       redirect_uris: ['http://127.0.0.1/sign-in/callback'],
+      post_logout_redirect_uris: ['http://127.0.0.1/sign-in'],
     },
     {
       client_id: 'exact',

@@ -175,6 +175,25 @@ def panel(
     run_panel(fleet_homes(context, 16), listen, settings, log)
 
 
+def sign_out(
+    context: typer.Context,
+    person: Annotated[
+        str | None,
+        typer.Argument(metavar="[PERSON]", help="Their name in the panel's log, or the provider's id; else everybody."),
+    ] = None,
+) -> None:
+    """End the sessions of staff at the panel; whoever still has a role signs in again.
+
+    Examples:
+        mailslot fleet sign-out bob@example.com
+        mailslot fleet sign-out
+    """
+    from mailslot.fleet.postgres.staff_sessions import end_sessions  # noqa: PLC0415 - it needs the extra
+
+    number = end_sessions(open_fleet(context), person)
+    make_console().print("1 session was ended." if number == 1 else f"{number} sessions were ended.", highlight=False)
+
+
 def import_(
     context: typer.Context,
     homes: Annotated[list[Path], typer.Argument(metavar="HOME…", help="Home folders; each is a device of its name.")],
@@ -269,6 +288,7 @@ _COMMANDS: Final[Mapping[str, Mapping[str, Callable[..., None]]]] = {
         "rotate-key": rotate_key,
         "allow": allow,
         "forbid": forbid,
+        "sign-out": sign_out,
     },
 }
 """The commands, below the headings of the help."""

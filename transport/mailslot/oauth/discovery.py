@@ -65,6 +65,7 @@ async def complete_provider(provider: Provider, http: TokenHttp) -> Provider:
         revocation=_endpoint(metadata, "revocation_endpoint", issuer),
         names_issuer=metadata.get("authorization_response_iss_parameter_supported") is True,
         jwks=_endpoint(metadata, "jwks_uri", issuer),
+        end_session=_usable(metadata.get("end_session_endpoint")),
     )
     if not endpoints.token:
         raise _metadata_error(issuer, "names no token endpoint")
@@ -90,6 +91,17 @@ def _endpoint(metadata: Mapping[str, object], name: str, issuer: str) -> str | N
         check_endpoint_url(address, name)
     except InputError as error:
         raise _metadata_error(issuer, f"names a {name} that cannot be used: {error}") from None
+    return address
+
+
+def _usable(address: object) -> str | None:
+    """Return an endpoint that no token depends on; None if it cannot be used."""
+    if not isinstance(address, str):
+        return None
+    try:
+        check_endpoint_url(address, "end_session_endpoint")
+    except InputError:
+        return None
     return address
 
 

@@ -33,6 +33,7 @@ class Endpoints:
         revocation: the revocation endpoint (RFC 7009); None if there is none.
         names_issuer: whether every authorization response contains ``iss`` (RFC 9207 section 3).
         jwks: where its keys are with which it signs ID tokens (RFC 8414 section 2); None if unknown.
+        end_session: where a browser signs out (OpenID Connect RP-Initiated Logout 1.0); None if it cannot.
     """
 
     issuer: str | None = None
@@ -42,6 +43,7 @@ class Endpoints:
     revocation: str | None = None
     names_issuer: bool = False
     jwks: str | None = None
+    end_session: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,16 +12,19 @@ from anyio.to_thread import run_sync
 from mailslot.errors import InputError
 from mailslot.fleet.postgres.consents import Consents
 from mailslot.fleet.postgres.directory import FleetDirectory
+from mailslot.fleet.postgres.staff_sessions import StaffSessions
 from mailslot.oauth.http import TokenHttp
 from mailslot_plugins.panel.consent.fleet import ConsentFleet
 from mailslot_plugins.panel.fleet.application import fleet_application
 from mailslot_plugins.panel.fleet.context import FleetContext
 from mailslot_plugins.panel.fleet.open_panels import OpenPanels
 from mailslot_plugins.panel.fleet.openid import OpenIdProvider, SignInStates
-from mailslot_plugins.panel.fleet.security import SIGNED_IN, FleetSecurity
+from mailslot_plugins.panel.fleet.security import SIGN_IN, SIGNED_IN, FleetSecurity
+from mailslot_plugins.panel.fleet.sessions import FleetSessions
 from mailslot_plugins.panel.fleet.settings import load_settings
 from mailslot_plugins.panel.security.addresses import is_loopback
 from mailslot_plugins.panel.security.certificate import ServerCertificate, load_own_certificate
+from mailslot_plugins.panel.security.session import MAX_AGE
 from mailslot_plugins.panel.security.throttle import Throttle
 from mailslot_plugins.panel.server import serve_application
 
@@ -59,7 +62,9 @@ class FleetPanel:
             MailError: it cannot be served there.
         """
         settings = self._settings
-        security = FleetSecurity(settings, time.monotonic)
+        idle = 60.0 * settings.idle_minutes
+        stored = StaffSessions(self._homes.database, settings.openid.realm, idle=idle, longest=MAX_AGE)
+        security = FleetSecurity(settings, FleetSessions(stored, idle, time.monotonic))
         failure: Exception | None = None
 
         async def find_certificate() -> ServerCertificate | None:
@@ -73,8 +78,8 @@ class FleetPanel:
                 FleetDirectory(self._homes.database),
                 OpenPanels(self._homes, time.monotonic),
                 security,
-                OpenIdProvider(settings.openid, f"{settings.address}{SIGNED_IN}", http),
-                SignInStates(time.monotonic),
+                OpenIdProvider(settings.openid, f"{settings.address}{SIGNED_IN}", f"{settings.address}{SIGN_IN}", http),
+                SignInStates(),
                 Throttle(time.monotonic, anyio.sleep),
                 ConsentFleet(self._homes),
             )

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.requests import Request
 
-from mailslot_plugins.panel.fleet.security import path_for_log, staff_of
+from mailslot_plugins.panel.fleet.security import path_for_log
+from mailslot_plugins.panel.fleet.sessions import staff_of
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send

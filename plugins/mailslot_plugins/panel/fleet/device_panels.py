@@ -13,7 +13,7 @@ from starlette.routing import Mount, Route
 from mailslot.errors import InputError
 from mailslot.fleet.address import check_name
 from mailslot_plugins.panel.fleet.context import fleet_of
-from mailslot_plugins.panel.fleet.security import device_session, staff_of
+from mailslot_plugins.panel.fleet.sessions import device_session, staff_of
 from mailslot_plugins.panel.render import render
 from mailslot_plugins.panel.token.callback import pending_sign_in
 from mailslot_plugins.panel.token.sign_in_methods import CALLBACK

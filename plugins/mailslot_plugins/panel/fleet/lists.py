@@ -15,7 +15,7 @@ from mailslot.errors import MailError
 from mailslot.fleet.postgres.directory import NEEDS_SOMEBODY, Wanted
 from mailslot_plugins.panel.explanations import explanation_of
 from mailslot_plugins.panel.fleet.context import fleet_of
-from mailslot_plugins.panel.fleet.security import staff_of
+from mailslot_plugins.panel.fleet.sessions import staff_of
 from mailslot_plugins.panel.render import page_endpoint, parse_number
 from mailslot_plugins.panel.translations import translate
 

@@ -1,7 +1,10 @@
 """Signing in by OpenID Connect: authorization code with PKCE, state and nonce, and the checks of the ID token.
 
-Nothing is stored while a person is at the provider. State, nonce and verifier are computed from the session's id and a
-random value in the state, so they are valid in one browser only, and nobody can displace another's sign-in.
+Nothing is stored while a person is at the provider. State, nonce and verifier are computed from the session's id, which
+is secret, and a random value in the state. So they are valid in one browser only, any process of the panel goes on with
+a sign-in that another has begun, and nobody can displace another's sign-in.
+
+Signing out at the provider follows OpenID Connect RP-Initiated Logout 1.0.
 """
 
 from __future__ import annotations
@@ -10,11 +13,13 @@ import base64
 import hashlib
 import hmac
 import json
+import logging
 import secrets
 import time
 import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from urllib.parse import urlencode
 
 import anyio
 from joserfc import jwt
@@ -42,6 +47,8 @@ if TYPE_CHECKING:
     from mailslot.oauth.http import TokenHttp
     from mailslot_plugins.panel.fleet.settings import OpenIdSettings
 
+logger = logging.getLogger(__name__)
+
 _CodeIDToken: Final[Any] = oidc_claims.CodeIDToken  # its types are only partly known
 
 ALGORITHMS: Final = ("RS256", "PS256", "ES256", "RS384", "PS384", "ES384", "RS512", "PS512", "ES512", "EdDSA")
@@ -59,6 +66,9 @@ _KEYS_AT_EARLIEST: Final = 30.0
 _LEEWAY: Final = 120
 """Seconds by which the provider's clock and ours may differ."""
 
+_LONGEST_HINT: Final = 4096
+"""Characters of an ID token in an address; many servers take no address of more than 8 kB."""
+
 
 class Begun(NamedTuple):
     """A sign-in that a browser has begun.
@@ -72,15 +82,26 @@ class Begun(NamedTuple):
     next_path: str
 
 
-class SignInStates:
-    """Makes the states of sign-ins, and recognises them.
+class Identified(NamedTuple):
+    """A person who has come back from the provider.
 
-    Args:
-        now: seconds of a monotonic clock.
+    Attributes:
+        claims: the claims of their ID token, verified.
+        id_token: the ID token.
     """
 
-    def __init__(self, now: Callable[[], float]) -> None:
-        self._key = secrets.token_bytes(32)
+    claims: Mapping[str, Any]
+    id_token: Secret
+
+
+class SignInStates:
+    """Makes the states of sign-ins and sign-outs, and recognises them.
+
+    Args:
+        now: the time in seconds since 1970.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._now = now
 
     def begin(self, session: str, next_path: str) -> Begun:
@@ -98,8 +119,16 @@ class SignInStates:
         head = state.partition(".")[0]
         if not state.isascii() or not hmac.compare_digest(state, self._state(session, head)):
             return None
-        _, began_at, next_path = json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))
-        return self._begun(session, head, next_path) if self._now() - began_at < SIGN_IN_TIMEOUT else None
+        try:
+            _, began_at, next_path = json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))
+            is_recent = abs(self._now() - began_at) < SIGN_IN_TIMEOUT
+        except (ValueError, TypeError, RecursionError):
+            return None  # whoever has the session has made it
+        return self._begun(session, head, str(next_path)) if is_recent else None
+
+    def sign_out(self, session: str) -> str:
+        """Return the state with which the browser comes back after signing out, in a session."""
+        return self._derived("sign-out", session, "")
 
     def _begun(self, session: str, head: str, next_path: str) -> Begun:
         found = AttemptSecrets(
@@ -113,7 +142,7 @@ class SignInStates:
         return f"{head}.{self._derived('state', session, head)}"
 
     def _derived(self, purpose: str, session: str, head: str) -> str:
-        octets = hmac.digest(self._key, f"{purpose}\0{session}\0{head}".encode(), hashlib.sha256)
+        octets = hmac.digest(session.encode(), f"{purpose}\0{head}".encode(), hashlib.sha256)
         return base64.urlsafe_b64encode(octets).decode().rstrip("=")
 
 
@@ -123,6 +152,7 @@ class OpenIdProvider:
     Args:
         settings: how to sign in.
         redirect_uri: where it sends the browser back to.
+        signed_out_uri: where it sends the browser after signing out.
         http: the HTTP client.
         monotonic: seconds of a monotonic clock.
         now: the time in seconds since 1970.
@@ -132,6 +162,7 @@ class OpenIdProvider:
         self,
         settings: OpenIdSettings,
         redirect_uri: str,
+        signed_out_uri: str,
         http: TokenHttp,
         *,
         monotonic: Callable[[], float] = time.monotonic,
@@ -139,6 +170,7 @@ class OpenIdProvider:
     ) -> None:
         self._settings = settings
         self._redirect_uri = redirect_uri
+        self._signed_out_uri = signed_out_uri
         self._http = http
         self._monotonic = monotonic
         self._now = now
@@ -162,8 +194,8 @@ class OpenIdProvider:
         """
         return AuthorizationAttempt(await self._discovered(), self._redirect_uri, begun.secrets).url
 
-    async def claims(self, begun: Begun, parameters: Mapping[str, str]) -> Mapping[str, Any]:
-        """Return the verified claims of the person who comes back from the provider.
+    async def identify(self, begun: Begun, parameters: Mapping[str, str]) -> Identified:
+        """Return who comes back from the provider.
 
         Args:
             begun: the sign-in.
@@ -178,23 +210,48 @@ class OpenIdProvider:
         response = await attempt.redeem(attempt.code(parameters), self._http)
         if response.id_token is None:
             raise sign_in_incomplete_error("The provider has sent no ID token, so nobody knows who has signed in.")
-        text = response.id_token.reveal()
+        token = response.id_token
         try:
-            return self._verified(text, await self._key_set(client), begun)
+            return self._verified(token, await self._key_set(client), begun)
         except JoseError as error:
             if self._keys is not None and self._monotonic() - self._keys[0] < _KEYS_AT_EARLIEST:
                 raise _invalid(error) from error
         # The provider may have a new key since.
         self._keys = None
         try:
-            return self._verified(text, await self._key_set(client), begun)
+            return self._verified(token, await self._key_set(client), begun)
         except JoseError as error:
             raise _invalid(error) from error
 
-    def _verified(self, text: str, key_set: KeySet, begun: Begun) -> Mapping[str, Any]:
+    async def sign_out_address(self, id_token: Secret | None, state: str) -> str | None:
+        """Return the address at which the browser signs out at the provider; None if there is none to go to.
+
+        Args:
+            id_token: the ID token with which the person has signed in.
+            state: the state with which the browser is to come back.
+        """
+        if self._settings.sign_out != "provider":
+            return None
+        try:
+            endpoint = (await self._discovered()).provider.endpoints.end_session
+        except MailError as error:
+            logger.warning("Nobody can sign out at the provider: %s", error, extra={"cause": error.cause})
+            return None
+        if endpoint is None:
+            return None
+        parameters = {
+            "client_id": self._settings.client_id,
+            "post_logout_redirect_uri": self._signed_out_uri,
+            "state": state,
+        }
+        if id_token is not None and len(id_token) <= _LONGEST_HINT:
+            parameters["id_token_hint"] = id_token.reveal()
+        return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(parameters)}"
+
+    def _verified(self, id_token: Secret, key_set: KeySet, begun: Begun) -> Identified:
         """Verify an ID token (OpenID Connect Core section 3.1.3.7)."""
         try:
-            token = jwt.decode(text, key_set, algorithms=ALGORITHMS)
+            token = jwt.decode(id_token.reveal(), key_set, algorithms=ALGORITHMS)
         except (ValueError, TypeError) as error:
             raise _invalid(error) from error
         required = {"iss": self._settings.issuer, "aud": self._settings.client_id}
@@ -207,7 +264,7 @@ class OpenIdProvider:
         found.validate(int(self._now()), _LEEWAY)
         if not isinstance(token.claims["sub"], str):
             raise _invalid(TypeError("sub"))
-        return token.claims
+        return Identified(token.claims, id_token)
 
     async def _discovered(self) -> OAuthClient:
         """Return the client with the provider's endpoints."""

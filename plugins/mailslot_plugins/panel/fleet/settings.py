@@ -38,6 +38,11 @@ _OPENID: Final[Mapping[str, Key]] = {
     "scopes": Key("a list of scopes", keys.list_of(keys.text, r"\s+"), default=("openid", "profile", "email")),
     "claim": Key("the claim of the ID token with a person's groups or roles", keys.text, default="groups"),
     "ca_file": Key("the path of a file with certificates", keys.path),
+    "sign_out": Key(
+        "provider or panel: whether signing out ends the session at the provider, too, or only the one here",
+        keys.one_of("provider", "panel"),
+        default="provider",
+    ),
 }
 
 _ROLE: Final[Mapping[str, Key]] = {
@@ -62,6 +67,7 @@ class OpenIdSettings:
         claim: the claim with the values that give roles.
         ca_file: authorities to trust besides the system's; None for none.
         rules: which role each value gives.
+        sign_out: where the session ends when somebody signs out: ``provider`` or ``panel``.
     """
 
     issuer: str
@@ -71,6 +77,12 @@ class OpenIdSettings:
     claim: str
     ca_file: Path | None
     rules: tuple[RoleRule, ...]
+    sign_out: str = "provider"
+
+    @property
+    def realm(self) -> bytes:
+        """What the rights of staff follow from; when it changes, everybody signs in again."""
+        return repr((self.issuer, self.client_id, self.claim, self.rules)).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +109,11 @@ class FleetPanelSettings:
     def host(self) -> str:
         """The host name in the address."""
         return urlsplit(self.address).hostname or ""
+
+    @property
+    def port(self) -> int:
+        """The port in the address."""
+        return urlsplit(self.address).port or (443 if self.is_https else 80)
 
     @property
     def is_https(self) -> bool:
@@ -144,6 +161,7 @@ def _openid(file: Path, table: object, roles: object) -> OpenIdSettings:
         values["claim"],
         values["ca_file"],
         _rules(file, roles),
+        values["sign_out"],
     )
 
 

@@ -2,6 +2,9 @@
 
 A person has roles by the values of a claim of their ID token, such as their groups. A role is for the whole fleet or
 for one tenant, and either may change things or not.
+
+Who a person is says `sub` alone, which never changes. An e-mail address is whatever somebody has entered, unless the
+provider says that it is verified (OpenID Connect Core section 5.1); only then it gives a role.
 """
 
 from __future__ import annotations
@@ -37,6 +40,10 @@ _NAMES: Final = ("email", "preferred_username", "upn", "name", "sub")
 """The claims that name a person, the one that is most useful in a log first."""
 
 _MAX_NAME: Final = 200
+
+# Some providers send booleans as texts.
+_YES: Final = (True, "true")
+_NO: Final = (False, "false")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +142,8 @@ def staff_of_claims(claims: Mapping[str, Any], claim: str, rules: Iterable[RoleR
         claim: the name of the claim with the values; with dots, the path to it in nested objects.
         rules: which role each value gives.
     """
+    if is_unverified(claims, claim):
+        return None
     sees: set[str] = set()
     changes: set[str] = set()
     sees_all = changes_all = False
@@ -153,10 +162,20 @@ def staff_of_claims(claims: Mapping[str, Any], claim: str, rules: Iterable[RoleR
         return None
     return Staff(
         str(claims["sub"]),
-        next((text for key in _NAMES if (text := _printable(claims.get(key)))), "?"),
+        next((text for key in _NAMES if (text := _name(claims, key))), "?"),
         None if sees_all else frozenset(sees),
         None if changes_all else frozenset(changes),
     )
+
+
+def is_unverified(claims: Mapping[str, Any], claim: str) -> bool:
+    """Return whether roles follow from the e-mail address, which the provider does not say to be verified."""
+    return claim == "email" and claims.get("email_verified") not in _YES
+
+
+def _name(claims: Mapping[str, Any], key: str) -> str:
+    """Return a name for the log; not an address that the provider says not to be verified."""
+    return "" if key == "email" and claims.get("email_verified") in _NO else _printable(claims.get(key))
 
 
 def _values(claims: Mapping[str, Any], claim: str) -> list[str]:

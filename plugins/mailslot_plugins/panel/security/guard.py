@@ -79,12 +79,20 @@ class Authority(Protocol):
         """Return whether anybody can sign in."""
         ...
 
+    def cookie_port(self, request: Request) -> int:
+        """Return the port in the names of cookies, which are not bound to a port themselves."""
+        ...
+
     async def try_key(self, request: Request, key: Secret) -> ApiKey | None:
         """Return an API key's data; None if it is not valid."""
         ...
 
-    def visit(self, id_: str, *, person: bool, known: str = "") -> Visit:
-        """Return the visit of a request, from its cookies."""
+    async def visit(self, id_: str, *, person: bool, known: str = "") -> Visit:
+        """Return the visit of a request, from its cookies.
+
+        Raises:
+            MailError: nobody can tell now who is signed in.
+        """
         ...
 
     def save(self, visit: Visit) -> None:
@@ -165,9 +173,8 @@ class _GuardedRequest:
         self._is_poll = is_poll(request)
         path = security.path_on_panel(self._path)
         self._upload = UploadBody(request.receive) if is_upload(request, path) else None
-        port = (request.scope.get("server") or ("", 0))[1]
-        # Cookies are not bound to a port, and one machine may serve two devices. The prefix prevents others from
-        # setting one.
+        port = security.cookie_port(request)
+        # The prefix prevents others from setting one.
         prefix = "__Host-" if request.url.scheme == "https" else ""
         self._cookie, self._known = f"{prefix}mailslot-{port}", f"{prefix}mailslot-known-{port}"
         self._visit = Visit("", Session(""), sets_session_cookie=False)
@@ -177,10 +184,11 @@ class _GuardedRequest:
         request, state = self._request, self._request.state
         state.security, state.by_key, state.key, state.form = self._security, False, None, FormData()
         state.needs_token = False
+        state.visit, state.session = self._visit, self._visit.session
         scope, receive = request.scope, request.receive
         try:
             claimed = await self._security.is_claimed()
-            self._visit = self._security.visit(
+            self._visit = await self._security.visit(
                 cookie(request, self._cookie), person=not self._is_poll, known=cookie(request, self._known)
             )
             if request.method not in _SAFE:
@@ -304,8 +312,6 @@ class _GuardedRequest:
     def _error_response(self, status: int, sentence: str) -> Response:
         if self._for_api:
             return problem_response(status, sentence)
-        if not self._visit.id:
-            return PlainTextResponse(sentence, status)
         return render(self._request, "layout/trouble.html", status=status, sentence=sentence)
 
     def _text(self, key: str) -> str:

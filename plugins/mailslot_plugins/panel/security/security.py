@@ -110,7 +110,11 @@ class Security:
                 self._stamp = stamp
         return stamp is not None
 
-    def visit(self, id_: str, *, person: bool, known: str = "") -> Visit:
+    def cookie_port(self, request: Request) -> int:
+        """Return the port that the panel listens on: one machine may serve two devices."""
+        return int((request.scope.get("server") or ("", 0))[1] or 0)
+
+    async def visit(self, id_: str, *, person: bool, known: str = "") -> Visit:
         """Return the visit of a request.
 
         Args:

@@ -76,15 +76,9 @@ class Session:
 
 
 class Sessions:
-    """All sessions of a panel. They are in memory, so a restart ends them.
+    """All sessions of a panel. They are in memory, so a restart ends them."""
 
-    Args:
-        max_signed_in: signed-in sessions at the same time.
-    """
-
-    def __init__(self, max_signed_in: int = MAX_SIGNED_IN) -> None:
-        self._max_signed_in = max_signed_in
-        self._key = secrets.token_bytes(32)
+    def __init__(self) -> None:
         self._signed_in: dict[str, Session] = {}
         self._anonymous: dict[str, Session] = {}
 
@@ -100,7 +94,7 @@ class Sessions:
             return None
         session = self._signed_in.get(id_)
         if session is None:
-            return self._anonymous.get(id_) or Session(self._token(id_))
+            return self._anonymous.get(id_) or Session(csrf_token(id_))
         if now - session.last_used >= idle or now - session.signed_in_at >= MAX_AGE:
             del self._signed_in[id_]
             return None
@@ -109,7 +103,7 @@ class Sessions:
     def new(self) -> tuple[str, Session]:
         """Return a new id, and its session."""
         id_ = secrets.token_urlsafe(32)
-        return id_, Session(self._token(id_))
+        return id_, Session(csrf_token(id_))
 
     def save(self, id_: str, session: Session) -> None:
         """Store an anonymous session if it is not empty; forget the oldest if there are too many."""
@@ -132,7 +126,7 @@ class Sessions:
         session.signed_in, session.signed_in_at, session.last_used = True, now, now
         session.notices = [] if before is None else before.notices
         self._signed_in[new] = session
-        while len(self._signed_in) > self._max_signed_in:
+        while len(self._signed_in) > MAX_SIGNED_IN:
             oldest = min(self._signed_in, key=lambda each: self._signed_in[each].last_used)
             del self._signed_in[oldest]
         return new, session
@@ -149,5 +143,7 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._signed_in)
 
-    def _token(self, id_: str) -> str:
-        return hmac.new(self._key, id_.encode(), hashlib.sha256).hexdigest()
+
+def csrf_token(id_: str) -> str:
+    """Return the CSRF token of the session with an id; the id cannot be computed from it."""
+    return hmac.new(id_.encode(), b"csrf", hashlib.sha256).hexdigest()

@@ -236,4 +236,17 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         # What the scan reads first: the tenants of the tasks that are due.
         "CREATE INDEX tasks_due ON tasks (wake_at) INCLUDE (tenant)",
     ),
+    (
+        # Sessions of staff at the panel; see `mailslot.fleet.postgres.staff_sessions`. They are of no tenant, and only
+        # the owner of the tables sees them: there is no policy that lets anybody else.
+        """CREATE TABLE staff_sessions (
+            digest bytea PRIMARY KEY,
+            subject text NOT NULL,
+            name text NOT NULL,
+            sealed bytea NOT NULL,
+            began_at timestamptz NOT NULL DEFAULT now(),
+            used_at timestamptz NOT NULL DEFAULT now()
+        )""",
+        "ALTER TABLE staff_sessions ENABLE ROW LEVEL SECURITY",
+    ),
 )

@@ -1,6 +1,7 @@
 """The schema of a fleet: creating its tables, and bringing them up to date (`mailslot.fleet.postgres.migrations`).
 
-Each table but `schema_version` has the tenant in each row, and row-level security (`mailslot.fleet.postgres.roles`).
+Each table but `schema_version` and `staff_sessions` has the tenant in each row, and row-level security
+(`mailslot.fleet.postgres.roles`).
 
 The times of jobs and mails are in seconds since 1970, as devices tell them; the others are the database's.
 """
@@ -21,6 +22,8 @@ ENGINE_SCHEMA: Final = "mailslot_wakeups"
 
 _LOCK: Final = 0x6D61696C
 """The advisory lock under which the tables are changed."""
+
+_OF_NO_TENANT: Final = ("schema_version", "staff_sessions")
 
 
 def migrate(connection: Connection[dict[str, Any]]) -> int:
@@ -58,7 +61,7 @@ def version_of(connection: Connection[dict[str, Any]]) -> int:
 def tables(connection: Connection[dict[str, Any]]) -> list[str]:
     """Return the names of all tables that have a tenant's rows."""
     found = connection.execute(
-        "SELECT tablename FROM pg_tables WHERE schemaname = %s AND tablename <> 'schema_version' ORDER BY tablename",
-        (SCHEMA,),
+        "SELECT tablename FROM pg_tables WHERE schemaname = %s AND tablename <> ALL(%s) ORDER BY tablename",
+        (SCHEMA, [*_OF_NO_TENANT]),
     )
     return [row["tablename"] for row in found]
