@@ -172,7 +172,7 @@ def panel(
     """
     from mailslot.cli.fleet_serving import run_panel  # noqa: PLC0415 - it needs the extra
 
-    run_panel(fleet_homes(context, 16), listen, settings, log)
+    run_panel(fleet_homes(context, 16, for_pages=True), listen, settings, log)
 
 
 def sign_out(

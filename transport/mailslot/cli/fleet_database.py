@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 DATABASE: Final = "MAILSLOT_DATABASE"
 
 
-def open_fleet(context: typer.Context, connections: int | None = None) -> FleetDatabase:
+def open_fleet(context: typer.Context, connections: int | None = None, *, for_pages: bool = False) -> FleetDatabase:
     """Return the database that ``--database`` or the environment names.
 
     Args:
         context: the context of a command of ``mailslot fleet``.
         connections: the maximum of connections; None for what one device needs.
+        for_pages: whether people wait for it in a browser.
 
     Raises:
         InputError: none is named, or the name cannot be used.
@@ -32,16 +33,16 @@ def open_fleet(context: typer.Context, connections: int | None = None) -> FleetD
         raise InputError(
             f"Name the fleet's database: --database postgresql://HOST/DATABASE, or {DATABASE}.", stage="resolve"
         )
-    return open_database(context.obj, connections)
+    return open_database(context.obj, connections, for_pages=for_pages)
 
 
-def fleet_homes(context: typer.Context, connections: int | None = None) -> FleetHomes:
-    """Return the homes of all devices of the fleet.
+def fleet_homes(context: typer.Context, connections: int | None = None, *, for_pages: bool = False) -> FleetHomes:
+    """Return the homes of all devices of the fleet; the arguments are those of `open_fleet`.
 
     Raises:
         InputError: as for `open_fleet`.
     """
-    database = open_fleet(context, connections)
+    database = open_fleet(context, connections, for_pages=for_pages)
     from mailslot.fleet.homes import FleetHomes  # noqa: PLC0415 - it needs the extra
 
     places = fleet_places()

@@ -182,7 +182,7 @@ def sign_in(
         mailslot fleet sign-in --address https://mail-setup.example.com
         mailslot fleet sign-in --listen 0.0.0.0:443 --certificate chain.pem --key key.pem
     """
-    homes = fleet_homes(context, 16)
+    homes = fleet_homes(context, 16, for_pages=True)
     from mailslot.fleet.postgres.consents import Consents  # noqa: PLC0415 - it needs the extra
 
     consents = Consents(homes.database)

@@ -88,12 +88,13 @@ def open_device_home(place: str, places: FleetPlaces) -> PostgresHome:
     return PostgresHome(database, device, address, places.open_master_key(), folder)
 
 
-def open_database(url: str, connections: int | None = None) -> FleetDatabase:
+def open_database(url: str, connections: int | None = None, *, for_pages: bool = False) -> FleetDatabase:
     """Return the database of a fleet; nothing is connected yet.
 
     Args:
         url: its address.
         connections: the maximum of connections; None for what one device needs.
+        for_pages: whether people wait for it in a browser, so that it must say soon that the database is away.
 
     Raises:
         InputError: it is no address of a database, or the extra is missing.
@@ -101,11 +102,12 @@ def open_database(url: str, connections: int | None = None) -> FleetDatabase:
     if not is_address(url):
         raise InputError("The database of a fleet is named by postgresql://HOST/DATABASE.", stage="resolve")
     try:
-        from mailslot.fleet.postgres.database import FleetDatabase  # noqa: PLC0415 - it needs the extra
+        from mailslot.fleet.postgres.database import CONNECTIONS, FleetDatabase  # noqa: PLC0415 - it needs the extra
+        from mailslot.fleet.postgres.patience import OF_PAGES, OF_WORKERS  # noqa: PLC0415 - as above
     except ImportError as error:
         raise InputError(
             "A fleet needs psycopg: pip install 'mailslot[fleet]'.",
             stage="resolve",
             detail=re.sub(r"\s+", " ", str(error)),
         ) from error
-    return FleetDatabase(url) if connections is None else FleetDatabase(url, connections)
+    return FleetDatabase(url, connections or CONNECTIONS, OF_PAGES if for_pages else OF_WORKERS)

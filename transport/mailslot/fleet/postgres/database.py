@@ -16,10 +16,11 @@ from psycopg import Connection, Error, ProgrammingError, connect
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
-from psycopg_pool import ConnectionPool
+from psycopg_pool import ConnectionPool, PoolTimeout
 
 from mailslot.errors import InputError
 from mailslot.fleet.postgres.errors import is_busy, is_unreachable
+from mailslot.fleet.postgres.patience import OF_WORKERS, Outage, Patience
 from mailslot.fleet.postgres.roles import ROLE
 from mailslot.fleet.postgres.schema import SCHEMA
 
@@ -37,9 +38,8 @@ Rows = Connection[dict[str, Any]]
 CONNECTIONS: Final = 8
 """The maximum of connections of a process."""
 
-_CONNECT_TIMEOUT: Final = 10
-_WAIT: Final = 15.0
-"""Seconds to wait for a free connection."""
+_LOOK_AFTER: Final = 0.25
+"""Seconds after which whoever must not wait long looks whether the pool could connect, which the pool does not tell."""
 _LOCK_TIMEOUT: Final = "15s"
 _IDLE_TIMEOUT: Final = "60s"
 """How long a transaction may do nothing: the row of the device stays locked until then if its machine is gone, since
@@ -154,16 +154,20 @@ class FleetDatabase:
     Args:
         url: its address, ``postgresql://…``.
         connections: the maximum of connections.
+        patience: for how long to wait for it.
 
     Raises:
         InputError: the address is none.
     """
 
-    def __init__(self, url: str, connections: int = CONNECTIONS) -> None:
+    def __init__(self, url: str, connections: int = CONNECTIONS, patience: Patience = OF_WORKERS) -> None:
         _check_address(url)
         self._url = url
+        self._patience = patience
+        self._outage = Outage(patience.pause)
         self._mutex = threading.Lock()
         self._opened = False
+        self._not_connected = 0
         self._pool: ConnectionPool[Rows] = ConnectionPool(
             url,
             connection_class=Rows,
@@ -172,16 +176,17 @@ class FleetDatabase:
                 "row_factory": dict_row,
                 "prepare_threshold": None,
                 "autocommit": True,
-                "connect_timeout": _CONNECT_TIMEOUT,
+                "connect_timeout": patience.connect,
                 "application_name": "mailslot",
                 "keepalives_idle": 30,
-                "tcp_user_timeout": 30_000,
+                "tcp_user_timeout": patience.unacknowledged,
             },
             min_size=0,
             max_size=connections,
             max_idle=60.0,
-            timeout=_WAIT,
+            timeout=patience.wait,
             reconnect_timeout=0,
+            reconnect_failed=self._note_not_connected,
             num_workers=1,
             open=False,
         )
@@ -201,22 +206,40 @@ class FleetDatabase:
             self._pool.putconn(connection)
 
     def _open(self) -> None:
-        with self._mutex:
+        if not self._mutex.acquire(timeout=self._patience.wait):
+            raise PoolTimeout("another thread does not connect, either")
+        try:
             if not self._opened:
                 # The pool would wait for a long time, and not tell why there is no connection.
-                connect(self._url, connect_timeout=_CONNECT_TIMEOUT, application_name="mailslot").close()
+                connect(self._url, connect_timeout=self._patience.connect, application_name="mailslot").close()
                 self._pool.open()
                 # Its threads must not run into the end of the process.
                 atexit.register(self.close)
                 self._opened = True
+        finally:
+            self._mutex.release()
 
     def _lend(self, begin: Callable[[Rows], T]) -> tuple[Rows, T]:
+        """Take a connection and begin with it, unless the database could not be used a moment ago."""
+        asked_at = self._outage.ask()
+        if asked_at is None:
+            raise PoolTimeout("the database could not be used a moment ago")
+        try:
+            lent = self._lend_working(begin)
+        except Error as error:
+            if is_unreachable(error):
+                self._outage.failed(asked_at)
+            raise
+        self._outage.worked()
+        return lent
+
+    def _lend_working(self, begin: Callable[[Rows], T]) -> tuple[Rows, T]:
         """Take a connection and begin with it; if it turns out to be broken while it was idle, take another one.
 
         To ask each connection first would cost each transaction a round trip.
         """
         self._open()
-        connection = self._pool.getconn()
+        connection = self._take()
         try:
             return connection, begin(connection)
         except BaseException as error:
@@ -225,12 +248,30 @@ class FleetDatabase:
                 raise
         # After a restart of the database, the others are broken, too.
         self._pool.check()
-        connection = self._pool.getconn()
+        connection = self._take()
         try:
             return connection, begin(connection)
         except BaseException:
             self._give_back(connection)
             raise
+
+    def _take(self) -> Rows:
+        """Take a connection from the pool, which itself would go on waiting for one when it cannot connect."""
+        if not self._patience.pause:
+            return self._pool.getconn()
+        before, end = self._not_connected, time.monotonic() + self._patience.wait
+        while True:
+            try:
+                return self._pool.getconn(timeout=_LOOK_AFTER)
+            except PoolTimeout:
+                # The one that is left may be that which the pool tries to make now.
+                has_none = self._not_connected != before and self._pool.get_stats()["pool_size"] <= 1
+                if has_none or time.monotonic() >= end:
+                    raise
+
+    def _note_not_connected(self, _: object) -> None:
+        """Count, in the pool's own thread, that it could not connect."""
+        self._not_connected += 1
 
     def _give_back(self, connection: Rows) -> None:
         if connection.pgconn.transaction_status in {TransactionStatus.INTRANS, TransactionStatus.INERROR}:
