@@ -12,9 +12,12 @@ from mailslot.errors import InputError
 from mailslot.fleet.export_table import export_table
 from mailslot.fleet.homes import FleetHomes
 from mailslot.fleet.opening import FleetPlaces
+from mailslot.fleet.postgres.home import find_device
 from mailslot.fleet.set_up import SetUp
-from mailslot.fleet.set_up_table import read_device_table
+from mailslot.fleet.set_up_table import MAX_COLUMNS, MAX_LINES, MAX_OCTETS, read_device_table
+from mailslot.slots.csv_rows import MAX_LINE
 from mailslot.slots.records import Records
+from mailslot_plugins.scan.section import SECTION
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -203,6 +206,43 @@ acme,e,network.smtp,,,5,
     assert "another value" in table.faults[5].sentence
 
 
+@pytest.mark.parametrize(
+    ("table", "sentence"),
+    [
+        (b"tenant,device\n" + b"a,b\n" * (MAX_LINES + 1), "more than 100000 lines"),
+        (b"tenant,device" + b",x" * MAX_COLUMNS, "more than 1000 columns"),
+        (b"tenant,device\na,b" + b"," * MAX_LINE, "Line 2 is not CSV: it has more than 262144 characters"),
+        (b'tenant,device\na,"b\n' + b"a,b\n" * 50_000, "Line 2 is not CSV: a cell has more than 131072 characters"),
+        (b"\0" * (MAX_OCTETS + 1), "larger than 33554432 octets"),
+    ],
+    ids=["lines", "columns", "line", "quotation mark", "octets"],
+)
+def test_tables_that_are_too_large(table: bytes, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        read_device_table(table)
+
+
+def test_a_table_with_many_faults_is_not_read_to_its_end() -> None:
+    found = read_device_table(b"tenant,device,port\n" + b"".join(b"a,d%d,x\n" % number for number in range(5000)))
+    assert len(found.faults) == 1001
+    assert str(found.faults[-1]) == "Line 1002: There are many faults before this line; it was not read."
+
+
+def test_what_no_worker_does_is_refused(fleet: Fleet) -> None:
+    table = "tenant,device,device.location,scan.folder\nidle,a,Hall,/scans\nidle,b,Hall,\n"
+    first, second = apply(fleet, table)
+    assert (first.outcome, second.outcome) == ("failed", "added")
+    [fault] = first.faults
+    assert (fault.line, fault.column) == (2, "scan.folder")
+    assert "?device=idle/a' set scan folder=" in fault.sentence
+    # Where it is set already, a table that was exported says nothing new.
+    home = homes(fleet).open(find_device(fleet.database, "idle", "b"))
+    Records(home).settings.change_section(SECTION, {"folder": "/scans"})
+    table = "tenant,device,scan.folder\nidle,b,"
+    assert outcomes(apply(fleet, f"{table}/scans\n")) == ["unchanged"]
+    assert outcomes(apply(fleet, f"{table}-\n")) == ["changed"]
+
+
 def test_the_commands(fleet: Fleet, tmp_path: Path) -> None:
     environment = {
         "MAILSLOT_DATABASE": fleet.url,
@@ -226,6 +266,8 @@ def test_the_commands(fleet: Fleet, tmp_path: Path) -> None:
     assert [each["outcome"] for each in document["devices"]] == ["unchanged", "unchanged"]
     assert "one@typed.example" in run("table", "--tenant", "typed").stdout
     file.write_text(TABLE.replace("wide", "typed").replace(",5,", ",often,"))
+    # Not even the end of what has none is waited for.
+    assert "larger than" in run("set-up", "/dev/zero", code=2).stderr
     failed = run("set-up", file, code=2)
     assert "Line 3, column fax.pop.check_interval" in failed.stderr
     assert "Nothing was changed" in failed.stderr

@@ -56,7 +56,7 @@ SECTION: Final = Section(
         "max_size": Key("octets of a mail from 10000 to 999999999", keys.number(10_000, 999_999_999)),
         "max_recipients": Key("a number from 1 to 1000", keys.number(1, 1000), default=100),
         "lifetime": Key("hours from 1 to 720", keys.number(1, 720), default=24),
-        "folder": Key("the path of a folder whose files become scans", keys.path, set_by="local"),
+        "folder": Key("the path of a folder whose files become scans", keys.path, set_by="local", needs_service=True),
         "to": Key(
             "one or several e-mail addresses for the folder's files, or names of the address book such as @accounting",
             _addresses,

@@ -97,10 +97,14 @@ def table(
 
 
 def _octets(file: str) -> bytes:
+    from mailslot.fleet.set_up_table import MAX_OCTETS  # noqa: PLC0415 - as above
+
+    # One octet more tells that it is too large.
     if file == "-":
-        return sys.stdin.buffer.read()
+        return sys.stdin.buffer.read(MAX_OCTETS + 1)
     try:
-        return Path(file).read_bytes()
+        with Path(file).open("rb") as opened:
+            return opened.read(MAX_OCTETS + 1)
     except OSError as error:
         raise InputError(f"{file} cannot be read: {error.strerror}.", stage="resolve", detail=str(error)) from error
 

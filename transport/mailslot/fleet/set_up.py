@@ -213,6 +213,14 @@ class _DeviceSetUp:
         before = records.settings.current().sections.get(section.name, {})
         after = records.settings.preview({table: values}).sections.get(section.name, {})
         different = {key: (before.get(key), after.get(key)) for key in values if before.get(key) != after.get(key)}
+        for key in different:
+            if values[key] is not None and section.keys[key].needs_service:
+                raise InputError(
+                    "No worker does this. For a device with a service of its own (mailslot serve), set it by "
+                    f"mailslot --home 'postgresql://…?device={self.rows.name}' set {section.name} {key}=…",
+                    stage="resolve",
+                    key=key,
+                )
         if different:
             records.settings.change_section(section, {key: values[key] for key in different})
             self._note(table, different)

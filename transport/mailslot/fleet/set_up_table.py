@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 
     from mailslot.slots.slot import Protocol
 
-MAX_OCTETS: Final = 64 * 1024 * 1024
+MAX_OCTETS: Final = 32 * 1024 * 1024
+MAX_COLUMNS: Final = 1000
+MAX_LINES: Final = 100_000
+"""Lines with values; more devices come in several tables."""
+
+_MAX_FAULTS: Final = 1000
+"""Faults after which the rest of the table is not read."""
 
 DEFAULT_SLOT: Final = "network.smtp"
 TENANT: Final = "provider_tenant"
@@ -131,6 +137,8 @@ def read_device_table(octets: bytes) -> DeviceTable:
         raise InputError(f"The table is larger than {MAX_OCTETS} octets.", stage="resolve")
     rows = csv_rows(decode_csv(octets))
     line, header = next(rows, (1, list[str]()))
+    if len(header) > MAX_COLUMNS:
+        raise InputError(f"The table has more than {MAX_COLUMNS} columns.", stage="resolve")
     titles = [title.strip().lower() for title in header]
     for needed in ("tenant", "device"):
         if titles.count(needed) != 1:
@@ -162,7 +170,12 @@ class _Reader:
         self._faults: list[TableFault] = []
 
     def read(self, rows: Iterator[tuple[int, list[str]]]) -> DeviceTable:
-        for line, row in rows:
+        for number, (line, row) in enumerate(rows):
+            if number == MAX_LINES:
+                raise InputError(f"The table has more than {MAX_LINES} lines: divide it.", stage="resolve")
+            if len(self._faults) >= _MAX_FAULTS:
+                self._faults.append(TableFault(line, "", "There are many faults before this line; it was not read."))
+                break
             self._add(line, row)
         return DeviceTable(tuple(self._devices.values()), tuple(self._faults))
 
@@ -184,34 +197,35 @@ class _Reader:
             return
         tenant, device = names
         found = self._devices.setdefault((tenant, device), DeviceRows(tenant, device, line))
+        added: list[tuple[tuple[str, ...], str]] = []
         for at, column in self._settings.items():
             cell = self._cell(row, at)
             if cell:
-                place = column.place or slot or DEFAULT_SLOT
-                self._put(found, line, column, _table_of(place), None if cell == UNSET else from_cell(cell))
-        self._check(found, line)
+                table = _table_of(column.place or slot or DEFAULT_SLOT)
+                if self._put(found, line, column, table, None if cell == UNSET else from_cell(cell)):
+                    added.append((table, column.key))
+        for table, key in added:
+            self._check(found, line, table, key)
 
-    def _put(self, found: DeviceRows, line: int, column: _Column, table: tuple[str, ...], value: str | None) -> None:
+    def _put(self, found: DeviceRows, line: int, column: _Column, table: tuple[str, ...], value: str | None) -> bool:
+        """Put a value where it belongs; return whether it is new there."""
         before = found.cells.get((table, column.key))
         values = found.values.setdefault(table, {})
         if before is not None and values[column.key] != value:
             sentence = f"Line {before[0]} has another value for {found.name}."
             self._faults.append(TableFault(line, column.title, sentence))
-            return
-        if before is None:
+        elif before is None:
             values[column.key] = value
             found.cells[table, column.key] = line, column.title
+        return before is None
 
-    def _check(self, found: DeviceRows, line: int) -> None:
-        """Check each value that this line has added."""
-        for table, values in found.values.items():
-            for key, value in values.items():
-                if found.cells[table, key][0] != line:
-                    continue
-                try:
-                    _check_value(table, key, value, values)
-                except InputError as error:
-                    self._faults.append(TableFault(line, found.cells[table, key][1], str(error)))
+    def _check(self, found: DeviceRows, line: int, table: tuple[str, ...], key: str) -> None:
+        """Check a value that this line has added."""
+        values = found.values[table]
+        try:
+            _check_value(table, key, values[key], values)
+        except InputError as error:
+            self._faults.append(TableFault(line, found.cells[table, key][1], str(error)))
 
     def _cell(self, row: Sequence[str], at: int) -> str:
         return row[at].strip() if at < len(row) else ""

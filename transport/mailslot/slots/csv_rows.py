@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 SEPARATORS: Final = (",", ";", "\t")
 
+MAX_LINE: Final = 256 * 1024
+"""Characters of a line; a cell may have half as many (`csv.field_size_limit`)."""
+
 _COMMENT: Final = re.compile(r'["\s]*[#@]')  # Canon, Ricoh and Konica Minolta write such lines before the header
 _FORMULA: Final = ("=", "+", "-", "@")
 
@@ -42,9 +45,11 @@ def csv_rows(text: str) -> Iterator[tuple[int, list[str]]]:
     The separator is the one that occurs most often in the header: a comma, a semicolon or a tab.
 
     Raises:
-        InputError: a line is not CSV.
+        InputError: a line is not CSV, or too long.
     """
     lines = text.splitlines(keepends=True)
+    if (at := next((at for at, line in enumerate(lines, 1) if len(line) > MAX_LINE), 0)) > 0:
+        raise InputError(f"Line {at} is not CSV: it has more than {MAX_LINE} characters.", stage="envelope")
     start = next((at for at, line in enumerate(lines) if line.strip(',;\t" \r\n') and not _COMMENT.match(line)), 0)
     header = re.sub(r'"[^"]*"', "", lines[start]) if lines else ""
     reader = csv.reader(lines[start:], delimiter=max(SEPARATORS, key=header.count), strict=True)
@@ -55,7 +60,14 @@ def csv_rows(text: str) -> Iterator[tuple[int, list[str]]]:
                 yield line, row
             line = start + reader.line_num + 1
     except csv.Error as error:
-        raise InputError(f"Line {line} is not CSV: {error}.", stage="envelope") from None
+        # The text of the error for a quotation mark that is not closed says nothing of it.
+        long = "field limit" in str(error)
+        reason = (
+            f"a cell has more than {csv.field_size_limit()} characters; is a quotation mark not closed?"
+            if long
+            else f"{error}."
+        )
+        raise InputError(f"Line {line} is not CSV: {reason}", stage="envelope") from None
 
 
 def write_csv_rows(rows: Iterable[Sequence[str]], separator: str = ",") -> bytes:

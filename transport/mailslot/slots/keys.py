@@ -54,6 +54,7 @@ class Key:
         forms: the forms that a value can have, each with a name and the text that such a value begins with, so that a
             person can choose one instead of writing that text. The form `NETWORK_PRINTER` is the address of one.
         suggested_by: the name of a pipeline whose page in the panel suggests values; empty for none.
+        needs_service: whether only a service of the device's own does what it says, and no worker of a fleet.
     """
 
     allowed: str
@@ -66,6 +67,7 @@ class Key:
     advanced: bool = False
     forms: tuple[tuple[str, str], ...] = ()
     suggested_by: str = ""
+    needs_service: bool = False
 
 
 @dataclass(frozen=True, slots=True)
