@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anyio.to_thread import run_sync
@@ -22,8 +23,6 @@ from mailslot_plugins.printers.printing import print_document
 from mailslot_plugins.sending.account import HOUR, RECORD, sender_mailbox, sending_settings
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from mailslot.service.device import Device
     from mailslot_plugins.intake.kinds import Kind
     from mailslot_plugins.printers.journal import Journal
@@ -111,6 +110,13 @@ async def _print_pages(
     printer: Printer
     kind: Kind = "pdf"
     if destination_kind == "folder":
+        if device.records.place.is_shared and not Path(target).is_absolute():
+            raise PrinterError(
+                f"The folder {target} is on one machine only, and any worker of the fleet may receive a fax: set "
+                "deliver_to to a printer, a mail address, or the whole path of a folder that all machines have.",
+                cause="printer_stopped",
+                retryable=True,
+            )
         path = device.home / target
         await run_sync(_make_private, path, device.home)
         printer, kind = _UnconvertedFolder(path, PrinterOptions()), settings["format"]

@@ -29,6 +29,7 @@ class FolderHome:
 
     def __init__(self, folder: Path, credentials: Path | None = None) -> None:
         self.is_local: Final = True
+        self.is_shared: Final = False
         self.folder: Final = folder
         self.documents: Final = FolderDocuments(folder)
         self.keys: Final = KeyRing(folder, credentials)

@@ -33,6 +33,11 @@ class Home(Protocol):
         ...
 
     @property
+    def is_shared(self) -> bool:
+        """Whether any machine may do its next piece of work, so that a file on one is not there for the others."""
+        ...
+
+    @property
     def documents(self) -> Documents:
         """The settings, the secrets and other small documents."""
         ...

@@ -103,6 +103,7 @@ class PostgresHome:
         self.device: Final = device
         self.folder: Final = folder
         self.is_local: Final = False
+        self.is_shared: Final = messages is not None
         self.leases: Final = HeldLeases(database, device, keeper)
         self.kept: Final = None if messages is None else KeptConfiguration()
         self.documents: Final = PostgresDocuments(database, device, self.leases, master, self.kept)
