@@ -5,12 +5,19 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
+import anyio
+import anyio.abc
 import pytest
 
 from addressbook.directory_home import Home
 from lab.slapd import LIMITED, MANY
+from mailslot.net.endpoint import Security
+from mailslot_plugins.addressbook.directory.client import ask
 from mailslot_plugins.addressbook.directory.directory import directory_of
 from mailslot_plugins.addressbook.directory.directory_error import DirectoryError
+from mailslot_plugins.addressbook.directory.query import query
+from mailslot_plugins.addressbook.directory.source import source_of
+from mailslot_plugins.addressbook.section import SECTION
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,6 +86,39 @@ async def test_wrong_ports_are_told_apart(home: Home, slapd: Slapd) -> None:
                 with pytest.raises(DirectoryError) as caught:
                     await directory_of(device).test()
                 assert caught.value.cause in causes
+
+
+# A response to the first request that says yes (RFC 4511 section 4.12).
+START_TLS_ACCEPTED = bytes.fromhex("300c02010178070a010004000400")
+
+
+@pytest.mark.parametrize(
+    "inserted",
+    [b"\x30\x82\x01", b"\x30\x0c\x02\x01\x02\x61\x07\x0a\x01\x00\x04\x00\x04"],
+    ids=["the beginning of a message", "all but the end of a sign-in's success"],
+)
+async def test_what_comes_before_encryption_is_not_believed_after_it(inserted: bytes) -> None:
+    """Whoever is in between could give the beginning of an answer, which the directory's own octets complete."""
+    heard: list[bytes] = []
+
+    async def answer(stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            heard.append(await stream.receive())
+            await stream.send(START_TLS_ACCEPTED + inserted)
+            heard.extend([octets async for octets in stream])
+
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as group:
+        group.start_soon(listener.serve, answer)
+        values = {"ldap_server": "127.0.0.1", "ldap_base": "dc=example", "ldap_timeout": 60}
+        port = listener.extra(anyio.abc.SocketAttribute.local_port)
+        source = source_of(SECTION.with_defaults({**values, "ldap_port": port, "ldap_security": Security.STARTTLS}))
+        assert source is not None
+        with pytest.raises(DirectoryError, match="inserted data before encryption began") as caught:
+            await ask(source, None, query(source, "any", ""), 10)
+        group.cancel_scope.cancel()
+    assert (caught.value.stage, caught.value.cause, caught.value.retryable) == ("tls", "tls_injection", False)
+    # No handshake was begun.
+    assert len(heard) == 1
 
 
 async def test_a_silent_directory_is_waited_for_once(home: Home) -> None:

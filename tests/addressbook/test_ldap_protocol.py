@@ -74,6 +74,23 @@ def test_what_is_no_answer_is_an_error_of_the_server(octets: bytes) -> None:
         list(client.receive(octets))
 
 
+def element(tag: int, contents: bytes) -> bytes:
+    """An element of BER, with a length in the long form."""
+    return bytes([tag, 0x84]) + len(contents).to_bytes(4) + contents
+
+
+def test_a_message_that_is_nested_deeply_is_an_error_of_the_server() -> None:
+    """No server sends a search, but it would be decoded, with a filter in a filter in a filter."""
+    condition = element(0x87, b"cn")
+    while len(condition) < MAX_MESSAGE - 200:
+        condition = element(0xA2, condition)
+    numbers = [element(0x0A, b"\0"), element(0x0A, b"\0"), element(0x02, b"\0"), element(0x02, b"\0")]
+    search = [element(0x04, b""), *numbers, element(0x01, b"\0"), condition, element(0x30, b"")]
+    client, _ = answered()
+    with pytest.raises(RemoteProtocolError, match="nested too deeply"):
+        list(client.receive(element(0x30, element(0x02, b"\1") + element(0x63, b"".join(search)))))
+
+
 @given(st.integers(0, 200), st.integers(0, 255), st.binary(max_size=20))
 def test_damaged_answers_raise_nothing_else(place: int, octet: int, more: bytes) -> None:
     client, octets = answered()

@@ -117,6 +117,9 @@ class _Session:
         result = await self._result()
         if result.code != SUCCESS:
             raise tls_refused_error(self._source, result)
+        # What came before TLS must not be believed after it, as the beginning of an answer that TLS then completes.
+        if self._events or self._protocol.has_unread:
+            raise RemoteProtocolError("octets sent ahead of the TLS handshake", cause="tls_injection")
         await self._channel.start_tls(context, self._source.timeout, after_starttls=True)
 
     async def bind(self, password: Secret) -> None:

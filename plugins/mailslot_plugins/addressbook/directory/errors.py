@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from mailslot.net.endpoint import format_seconds
+from mailslot.wire.protocol_error import RemoteProtocolError
 from mailslot_plugins.addressbook.directory.directory_error import DirectoryError
 
 if TYPE_CHECKING:
@@ -70,7 +71,10 @@ def lost_error(source: Source, error: Exception) -> DirectoryError:
 
 
 def protocol_error(source: Source, error: Exception) -> DirectoryError:
-    """Return the error for something that is not LDAP."""
+    """Return the error for something that is not LDAP, or that nobody should have sent."""
+    if isinstance(error, RemoteProtocolError) and error.cause == "tls_injection":
+        sentence = "Somebody between this device and the directory {host} inserted data before encryption began."
+        return _error(source, sentence, stage="tls", cause=error.cause, detail=str(error))
     sentence = "What answers on port {port} of {host} is not a directory."
     return _error(source, sentence, cause="protocol_error", detail=str(error))
 

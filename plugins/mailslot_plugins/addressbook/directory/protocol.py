@@ -76,6 +76,11 @@ class LdapProtocol:
         )
         return self._client.data_to_send()
 
+    @property
+    def has_unread(self) -> bool:
+        """Whether the beginning of a message has come, without its end."""
+        return bool(self._arrived)
+
     def unbind(self) -> bytes:
         """Say that the connection ends."""
         self._client.unbind()
@@ -99,7 +104,9 @@ class LdapProtocol:
     def _events(self, octets: bytes) -> Iterator[Found | Result]:
         try:
             messages = self._client.receive(octets)
-        except (LDAPError, LookupError, ArithmeticError, TypeError, ValueError) as error:
+        except RecursionError as error:
+            raise RemoteProtocolError("it is nested too deeply") from error
+        except (LDAPError, LookupError, ArithmeticError, AttributeError, TypeError, ValueError) as error:
             raise RemoteProtocolError(f"it cannot be decoded: {error}") from error
         if not messages:
             raise RemoteProtocolError("a message ends before its contents")
