@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -84,6 +85,48 @@ def normalized(tables: dict[str, list[dict[str, Any]]]) -> dict[str, list[str]]:
         )
         for table, rows in tables.items()
     }
+
+
+@pytest.mark.parametrize(
+    ("place", "target"), [("notes", "secret"), ("spool", "other"), ("panel/password", "secret"), ("vault", "other")]
+)
+async def test_links_out_of_a_folder_are_not_followed(fleet: Fleet, tmp_path: Path, place: str, target: str) -> None:
+    """The folder may come from somebody else, who wants to read what is on the machine of the fleet."""
+    folder = tmp_path / "copier"
+    await make_device(folder)
+    (tmp_path / "secret").write_text("root:hush")
+    (tmp_path / "other").mkdir()
+    if (folder / place).exists():
+        (folder / place).rename(tmp_path / "aside")
+    (folder / place).symlink_to(tmp_path / target)
+    home = fleet.add_device()
+    with pytest.raises(InputError, match="leads out of"):
+        import_folder(FolderHome(folder), home, fleet.database)
+    with fleet.database.device_transaction(home.device, "read") as connection:
+        assert not postgres_transfer.documents(DeviceRows(connection, home.device))
+    # A link within it is followed.
+    (folder / place).unlink()
+    if (tmp_path / "aside").exists():
+        (tmp_path / "aside").rename(folder / f"{place} itself")
+        (folder / place).symlink_to(folder / f"{place} itself")
+    import_folder(FolderHome(folder), home, fleet.database)
+    assert Records(home).settings.load()["smtp"].server == "mail.example.com"
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+async def test_files_out_of_a_folder_are_not_read_as_mail(fleet: Fleet, tmp_path: Path, *, absolute: bool) -> None:
+    folder, secret = tmp_path / "copier", tmp_path / "secret"
+    await make_device(folder)
+    secret.write_text("root:hush")
+    name = str(secret) if absolute else "../../secret"
+    with closing(sqlite3.connect(folder / "spool" / "spool.db")) as connection:
+        connection.execute("UPDATE mails SET file = ?, size = 9 WHERE id = 2", (name,))
+        connection.commit()
+    home = fleet.add_device()
+    with pytest.raises(InputError, match="leads out of"):
+        import_folder(FolderHome(folder), home, fleet.database)
+    with fleet.database.device_transaction(home.device, "read") as connection:
+        assert not postgres_transfer.documents(DeviceRows(connection, home.device))
 
 
 async def test_nothing_is_lost_by_import_and_export(fleet: Fleet, tmp_path: Path) -> None:

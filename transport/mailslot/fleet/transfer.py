@@ -1,5 +1,7 @@
 """Moving a home folder into a fleet, and copying a device of a fleet into a folder.
 
+A folder may come from somebody else, so nothing outside of it is read, whatever its links and its list of jobs say.
+
 Whatever is moved is used at one place only. A folder that was imported counts as the copy from then on, and so does one
 that was exported: its tokens are not refreshed there, and its queue is not sent, until somebody says ``mailslot token
 moved``.
@@ -11,6 +13,7 @@ import os
 import time
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.errors import InputError
@@ -34,7 +37,6 @@ from mailslot.vault.vault import Vault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from mailslot.fleet.postgres.database import FleetDatabase
     from mailslot.fleet.postgres.home import PostgresHome
@@ -65,6 +67,7 @@ def import_folder(source: FolderHome, target: PostgresHome, database: FleetDatab
             used; then nothing is moved.
         MailError: a secret or the queue cannot be read.
     """
+    _check_links(source.folder)
     with ExitStack() as stack:
         # Neither a service nor a command may send anything, or refresh a token that was read already.
         for name in ("service", *_records(source)):
@@ -132,6 +135,7 @@ def export_device(source: PostgresHome, folder: Path, database: FleetDatabase) -
         storage.open()
         tables = transfer.dump_rows(rows)
         for file in sorted(row["file"] for table in ("jobs", "mails") for row in tables[table] if row["file"]):
+            _check_within(folder / "spool" / file, folder / "spool")
             _write_file(folder / "spool" / file, _pieces(messages, file))
         durable.sync_folder(folder / "spool")
         ids = transfer.highest_ids(rows)
@@ -193,7 +197,7 @@ def _import_spool(
     for table in ("jobs", "mails"):
         for row in tables[table]:
             if row["file"] is not None:
-                messages.insert(row["file"], _read_file(folder / row["file"]))
+                messages.insert(row["file"], _read_file(folder, row["file"]))
 
 
 def _move_folder_to(source: FolderHome, storage: FolderStorage | None, target: PostgresHome) -> None:
@@ -248,7 +252,7 @@ def _read_documents(folder: Path) -> dict[str, bytes | None]:
         if place == str(folder):
             folders[:] = [each for each in folders if each not in _OTHERWISE]
         for file in sorted(files):
-            path = folder / place / file
+            path = Path(place) / file
             name = path.relative_to(folder).as_posix()
             if replace_surrogates(name) != name:
                 raise InputError(f"{name!r} cannot be imported: its name is not UTF-8.", stage="resolve")
@@ -261,7 +265,36 @@ def _read_documents(folder: Path) -> dict[str, bytes | None]:
     return found
 
 
-def _read_file(path: Path) -> Iterator[bytes]:
+def _check_links(folder: Path) -> None:
+    """Check that no link leads out of a folder.
+
+    Raises:
+        InputError: one does.
+    """
+    for place, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            if os.path.islink(path := os.path.join(place, name)):  # noqa: PTH114, PTH118 - there may be many
+                _check_within(Path(path), folder)
+
+
+def _check_within(path: Path, folder: Path) -> None:
+    """Check that a file is in a folder.
+
+    Raises:
+        InputError: it is elsewhere.
+    """
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise InputError(
+            f"{path} leads out of {folder}, so it is neither read nor written. If it is a link, put a copy in its "
+            "place.",
+            stage="resolve",
+        )
+
+
+def _read_file(folder: Path, name: str) -> Iterator[bytes]:
+    path = folder / name
+    # The list of jobs may name any file.
+    _check_within(path, folder)
     try:
         with path.open("rb") as file:
             while piece := file.read(PIECE_SIZE):
