@@ -104,3 +104,27 @@ def test_nobody_has_a_role(file: Path) -> None:
         load_settings(file)
     with pytest.raises(InputError, match="no such file"):
         load_settings(file.with_name("missing.toml"))
+
+
+@pytest.mark.parametrize(
+    ("entered", "found"),
+    [
+        ("https://Fleet.Example.com", "https://fleet.example.com"),
+        ("https://fleet.example.com:443/", "https://fleet.example.com"),
+        ("https://fleet.example.com:8443", "https://fleet.example.com:8443"),
+        ("https://müller.example", "https://xn--mller-kva.example"),
+        ("http://localhost:80", "http://localhost"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+    ],
+)
+def test_the_address_is_as_browsers_send_it(file: Path, entered: str, found: str) -> None:
+    """Otherwise a sign-in would redirect to itself without end."""
+    file.write_text(file.read_text().replace("https://fleet.example.com", entered, 1))
+    assert load_settings(file).address == found
+
+
+@pytest.mark.parametrize("entered", ["https://fleet.example.com:99999", "https://fleet_..example"])
+def test_an_address_that_cannot_be_one(file: Path, entered: str) -> None:
+    file.write_text(file.read_text().replace("https://fleet.example.com", entered, 1))
+    with pytest.raises(InputError, match="the host or the port in the address"):
+        load_settings(file)

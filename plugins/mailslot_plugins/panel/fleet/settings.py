@@ -12,6 +12,7 @@ from mailslot.slots import keys
 from mailslot.slots.keys import Key, parse_value
 from mailslot.wire.secret import Secret
 from mailslot_plugins.panel.fleet.staff import ROLES, RoleRule
+from mailslot_plugins.panel.security.addresses import ascii_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _LARGEST: Final = 256 * 1024
 _MAX_SECRET: Final = 4096
+_DEFAULT_PORTS: Final = {"https": 443, "http": 80}
 
 _PANEL: Final[Mapping[str, Key]] = {
     "address": Key("the address that browsers use: https://HOST, or http on a loopback address", keys.url),
@@ -200,7 +202,13 @@ def _address(file: Path, address: str | None) -> str:
     parts = urlsplit(address)
     if parts.path not in {"", "/"} or parts.query or parts.username is not None:
         raise _error(file, f"the address {address} must have nothing after the host and port")
-    return f"{parts.scheme}://{parts.netloc}"
+    try:
+        host, port = ascii_name(parts.hostname or ""), parts.port
+    except (ValueError, InputError) as error:
+        raise _error(file, f"the host or the port in the address {address} cannot be used") from error
+    # As browsers send it: a sign-in under any other form begins again under this one.
+    shown = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{shown}" + ("" if port in {None, _DEFAULT_PORTS[parts.scheme]} else f":{port}")
 
 
 def _certificate(file: Path, panel: Mapping[str, Any]) -> tuple[Path, Path] | None:
