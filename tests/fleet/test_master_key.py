@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +23,21 @@ def test_a_key_is_created_once(tmp_path: Path) -> None:
     assert file.read_bytes() == octets
     assert [path.name for path in file.parent.iterdir()] == ["master.key"]
     assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_key_is_created_once_where_files_have_one_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FAT, which memory cards have, refuses links so."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr("os.link", refuse)
+    key = FileMasterKey(tmp_path / "master.key")
+    assert key.create()
+    name = key.newest()
+    assert not key.create()
+    assert key.newest() == name
+    assert [path.name for path in tmp_path.iterdir()] == ["master.key"]
 
 
 def test_a_key_opens_what_it_has_wrapped_for_the_same_context(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import ssl
 import stat
 from concurrent.futures import ThreadPoolExecutor
@@ -105,6 +107,21 @@ def test_certificates_of_several_processes(tmp_path: Path) -> None:
     assert all(result == results[0] for result in results)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(NAMES)
     server_context(results[0])
+
+
+def test_certificates_where_files_have_one_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """FAT, which memory cards have, refuses links so."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr("os.link", refuse)
+    made = ensure_certificates(tmp_path, HOSTS)
+    octets = [path.read_bytes() for path, _ in made]
+    server_context(made)
+    assert ensure_certificates(tmp_path, HOSTS) == made
+    assert [path.read_bytes() for path, _ in made] == octets
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(NAMES)
 
 
 def test_a_crash_before_the_certificate_was_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

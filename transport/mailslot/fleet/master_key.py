@@ -102,10 +102,9 @@ class FileMasterKey:
             durable.make_folder(self._file.parent)
             durable.write_temporary(fresh, b64encode(os.urandom(_OCTETS)) + b"\n")
             try:
-                # Unlike a rename, this never replaces the key of somebody who was faster.
-                os.link(fresh, self._file)
+                _give_name(fresh, self._file)
             finally:
-                fresh.unlink()
+                fresh.unlink(missing_ok=True)
             durable.sync_folder(self._file.parent)
         except FileExistsError:
             return False
@@ -205,3 +204,20 @@ class MasterKeys:
     def unwrap(self, wrapped: WrappedKey, context: str) -> bytes:
         """Decrypt a data key with the key that has wrapped it."""
         return (self._newest if self._newest.has(wrapped.master) else self._old).unwrap(wrapped, context)
+
+
+def _give_name(fresh: Path, path: Path) -> None:
+    """Give a new file its name, unless there is one of that name.
+
+    Raises:
+        OSError: there is one, or the folder cannot be written.
+    """
+    try:
+        # Unlike a rename, this never replaces the key of somebody who was faster.
+        os.link(fresh, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        # FAT, as on memory cards, has no links. Only one can create the name, and then gives it its contents.
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        fresh.replace(path)

@@ -145,8 +145,13 @@ def _create(path: Path, octets: bytes) -> None:
             path.hardlink_to(fresh)
         except FileExistsError:
             return
+        except OSError:
+            # FAT, as on memory cards, has no links. Of two processes at the same time, both end up with one of the
+            # certificates, since each loads files again that have changed.
+            if not path.exists():
+                fresh.replace(path)
     finally:
-        fresh.unlink()
+        fresh.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
