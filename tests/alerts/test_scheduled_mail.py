@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+import pytest
+
 from alerts.devices import ALERTS, SETTINGS, Clock, run_device, sent_messages
 from mailslot_plugins.alerts.scheduled_mail import send_if_due
 
@@ -51,6 +53,40 @@ async def test_missed_while_off(tmp_path: Path) -> None:
     assert "This mail was due at 2026-11-24 08:00 and is late, since the device was off or busy. 3 earlier ones" in (
         " ".join(mail.get_content().split())
     )
+
+
+@pytest.mark.parametrize("wrong", ["1970-01-01 00:10", "2025-11-24 09:00"])
+async def test_what_was_missed_is_not_counted_from_a_wrong_clock(tmp_path: Path, wrong: str) -> None:
+    """A device without a battery for its clock starts with a wrong time, and learns the right one later."""
+    clock = Clock(at("2026-11-24 07:00"))
+    async with run_device(tmp_path, SETTINGS + ALERTS + BERLIN, clock) as device:
+        for text in ("2026-11-24 07:00", "2026-11-24 08:00", wrong, wrong, "2026-11-24 10:00", wrong, wrong):
+            clock.now = at(text)
+            await send_if_due(device)
+        assert len(await sent_messages(device)) == 1
+        # It was off for two nights.
+        clock.now = at("2026-11-26 09:00")
+        await send_if_due(device)
+        _, mail = await sent_messages(device)
+    assert "was due at 2026-11-26 08:00 and is late, since the device was off or busy. 1 earlier one" in (
+        " ".join(mail.get_content().split())
+    )
+
+
+async def test_a_clock_that_was_ahead_once_does_not_count(tmp_path: Path) -> None:
+    clock = Clock()
+    async with run_device(tmp_path, SETTINGS + ALERTS + BERLIN, clock) as device:
+        for text in (
+            "2036-01-01 09:00",
+            "2026-11-24 07:00",
+            "2026-11-24 08:00",
+            "1970-01-01 00:10",
+            "2026-11-25 08:00",
+        ):
+            clock.now = at(text)
+            await send_if_due(device)
+        one, two = await sent_messages(device)
+    assert "late" not in one.get_content() + two.get_content()
 
 
 async def test_a_clock_set_back_before_the_occurrence(tmp_path: Path) -> None:

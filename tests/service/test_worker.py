@@ -102,6 +102,23 @@ async def test_a_clock_change_neither_stalls_nor_expires_jobs(
         assert len(sandbox.submissions) == 11
 
 
+async def test_a_clock_that_is_set_does_not_delete_what_was_set_aside(
+    sending_device: RunSendingDevice, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clocks = FastClocks(2000)
+    async with sending_device(tmp_path, clocks) as (harness, _), harness.delivering():
+        ledger = harness.device.spool.ledger
+        async with ledger.receive("fax-pop", "u1") as file:
+            await file.write(b"Subject: a fax\r\n\r\n")
+        await ledger.set_aside(1, "It cannot be printed.")
+        await harness.device.sleep(60)
+        clocks.set(400 * DAY)
+        # Files are looked through once a minute.
+        await harness.device.sleep(10 * 60)
+        assert "The clock was set by" in caplog.text
+        assert (await ledger.mail(1)).path is not None
+
+
 @pytest.mark.parametrize("days", [-10_000, 3])
 async def test_a_clock_change_while_the_device_was_off(
     sending_device: RunSendingDevice, tmp_path: Path, days: int

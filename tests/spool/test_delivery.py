@@ -237,6 +237,40 @@ async def test_a_clock_set_forward_expires_nothing(spool: Spool, clock: Clock) -
     assert (job.state, job.next_attempt, job.expires_at) == ("deferred", NOON + 1e8 + 30, NOON + 1e8 + 60)
 
 
+@pytest.mark.parametrize("seconds", [1.7e9, -1e6])
+async def test_what_ended_by_a_wrong_clock_is_kept_as_long_as_else(spool: Spool, clock: Clock, seconds: float) -> None:
+    """A device without a battery for its clock starts in 1970, and learns the time a little later."""
+    wrong = clock.now = clock.now - seconds
+    await spool.accept(new(), message())
+    await spool.claim("smtp")
+    await spool.fail(1, "sender_refused", "No.")
+    async with spool.ledger.receive("fax-pop", "u1") as file:
+        await file.write(b"Subject: a fax\r\n\r\n")
+    await spool.ledger.set_aside(1, "It cannot be printed.")
+    clock.now += 120 + seconds
+    await spool.shift_times(seconds, up=120)
+    await spool.prune()
+    job, mail = await spool.job(1), await spool.ledger.mail(1)
+    assert (job.changed_at, mail.path is not None) == (wrong + seconds, True)
+    assert (await spool.retry(1)).state == "queued"
+    await spool.cancel(1)
+    clock.now += 31 * 86_400
+    await spool.prune()
+    assert (await spool.ledger.mail(1)).path is None
+    with pytest.raises(InputError):
+        await spool.job(1)
+
+
+async def test_what_ended_before_a_wrong_clock_keeps_its_time(spool: Spool, clock: Clock) -> None:
+    await spool.accept(new(), message())
+    await spool.claim("smtp")
+    await spool.fail(1, "sender_refused", "No.")
+    clock.now += 10_800
+    # For the last ten minutes, the clock was an hour behind.
+    await spool.shift_times(3600, up=600)
+    assert (await spool.job(1)).changed_at == NOON
+
+
 async def test_cancelled(spool: Spool, home: Path) -> None:
     job = await spool.accept(new(), message())
     assert (await spool.cancel(job.id)).state == "cancelled"

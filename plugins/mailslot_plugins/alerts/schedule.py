@@ -97,7 +97,7 @@ def check_due(schedule: Schedule, last: str | None, now: float, zone: tzinfo | N
     occurrences = _past_occurrences(schedule, now, zone)
     latest = next(occurrences)
     name = _occurrence_name(latest)
-    if last is None or last == name or _is_in_future(last, now, zone):
+    if last is None or last == name or is_in_future(last, now, zone):
         return DueCheck(name)
     missed = 0
     for missed, occurrence in enumerate(occurrences):
@@ -106,7 +106,8 @@ def check_due(schedule: Schedule, last: str | None, now: float, zone: tzinfo | N
     return DueCheck(name, due=True, late=now - latest.timestamp() > LATE_AFTER, missed=missed)
 
 
-def _is_in_future(last: str, now: float, zone: tzinfo | None) -> bool:
+def is_in_future(last: str, now: float, zone: tzinfo | None) -> bool:
+    """Return whether a stored occurrence is later than now, since the clock was ahead, or is behind."""
     try:
         return datetime.fromisoformat(last).replace(tzinfo=zone).timestamp() > now
     except (ValueError, OverflowError, OSError):

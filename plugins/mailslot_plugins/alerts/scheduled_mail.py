@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 from mailslot.slots.section import DEVICE
 from mailslot_plugins.alerts.alarms import PIPELINE, alert_sender, enqueue_device_mail
 from mailslot_plugins.alerts.mail_text import mail_word
-from mailslot_plugins.alerts.schedule import check_due, parse_schedule
+from mailslot_plugins.alerts.schedule import check_due, is_in_future, parse_schedule
 from mailslot_plugins.alerts.section import SECTION
 from mailslot_plugins.status.request import ALL_TOPICS
 from mailslot_plugins.status.status_report import device_report
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import tzinfo
 
     from mailslot.service.device import Device
     from mailslot.spool.job import Job
@@ -32,16 +33,38 @@ async def send_if_due(device: Device) -> Job | None:
     if values["schedule"] is None:
         return None
     store = device.store(PIPELINE)
-    stored = await store.get(_KEY, {})
+    stored: dict[str, Any] = await store.get(_KEY, {})
     # A changed schedule begins with its next occurrence.
-    last = stored.get("last") if stored.get("schedule") == values["schedule"] else None
-    check = check_due(parse_schedule(values["schedule"]), last, device.now(), values["timezone"])
-    if check.last == last:
+    known: dict[str, Any] = stored if stored.get("schedule") == values["schedule"] else {}
+    now, zone = device.now(), values["timezone"]
+    last, later = _occurrences(known.get("last"), known.get("later"), now, zone)
+    check = check_due(parse_schedule(values["schedule"]), last, now, zone)
+    new = {"schedule": values["schedule"], "last": check.last} | ({} if later is None else {"later": later})
+    if new == stored:
         return None
     # The mail is accepted first: after a crash in between, its key finds the existing job.
     job = await _enqueue(device, values, check) if check.due else None
-    await store.put(_KEY, {"schedule": values["schedule"], "last": check.last})
+    await store.put(_KEY, new)
     return job
+
+
+def _occurrences(last: str | None, later: str | None, now: float, zone: tzinfo | None) -> tuple[str | None, str | None]:
+    """Return the last occurrence, and one that counts again once the clock has come so far.
+
+    A device without a battery for its clock starts in 1970, and learns the time later. What it knew before is kept
+    meanwhile: otherwise the years between would count as missed.
+
+    Args:
+        last: the last occurrence by the clock, as it is stored.
+        later: one that was later than the clock, as it is stored.
+        now: the time.
+        zone: the time zone of the schedule.
+    """
+    if later is not None and not is_in_future(later, now, zone):
+        return max(last or later, later), None
+    if last is not None and is_in_future(last, now, zone):
+        return last, last
+    return last, later
 
 
 async def _enqueue(device: Device, values: Mapping[str, Any], check: DueCheck) -> Job | None:

@@ -25,6 +25,11 @@ class WallClock:
         self._started = clocks.monotonic()
         self._offset: float | None = None
 
+    @property
+    def up(self) -> float:
+        """For how many seconds this has been watching the clock."""
+        return self._clocks.monotonic() - self._started
+
     def step(self) -> float:
         """Return by how many seconds the clock was set forward since the last call; negative if it was set back.
 

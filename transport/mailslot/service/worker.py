@@ -358,7 +358,7 @@ class Worker:
                 self._accounts.shift_clock(step)
                 self._clock_step += step
             if self._clock_step:
-                await self._spool.shift_times(self._clock_step)
+                await self._spool.shift_times(self._clock_step, up=self._clock.up)
                 self._clock_step = 0.0
 
     async def _resubmit_doubtful_jobs(self) -> None:

@@ -122,8 +122,14 @@ class Jobs(Protocol):
         """
         ...
 
-    def shift_times(self, seconds: float, now: float) -> None:
-        """Shift the times of unfinished jobs after a change of the clock."""
+    def shift_times(self, seconds: float, now: float, up: float) -> None:
+        """Shift the times of jobs after a change of the clock: of unfinished ones, and of those that ended meanwhile.
+
+        Args:
+            seconds: by how many seconds it was set forward; negative if it was set back.
+            now: the time by the clock as it is now.
+            up: for how many seconds the wrong clock was in use here.
+        """
         ...
 
     def file_of(self, job_id: int) -> tuple[str | None, int]:
@@ -249,6 +255,10 @@ class Mails(Protocol):
 
     def delete(self, mail_id: int) -> None:
         """Delete a mail; its unique-ids are kept, and linked to none."""
+        ...
+
+    def shift_times(self, seconds: float, now: float, up: float) -> None:
+        """Shift the times of mails whose handling ended by a clock that was wrong; as for `Jobs.shift_times`."""
         ...
 
     def set_aside_before(self, before: float) -> list[int]:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from mailslot.smtp.content import Content
     from mailslot.spool.job import Job, State
     from mailslot.spool.repositories import DatabaseLoss, Repositories
+    from mailslot.spool.transaction import SpoolTransaction
 
 _PAGE: Final = 500
 """Jobs that are read at once."""
@@ -251,9 +252,19 @@ class Spool(DeliveryQueue):
         """Expire jobs that have waited too long."""
         await anyio.to_thread.run_sync(retention.expire, self._storage, self._limits, self._clock())
 
-    async def shift_times(self, seconds: float) -> None:
-        """Shift the times of unfinished jobs after the clock was set forward by `seconds`, or back if negative."""
-        await self._run(lambda transaction: transaction.jobs.shift_times(seconds, transaction.now))
+    async def shift_times(self, seconds: float, *, up: float = 0.0) -> None:
+        """Shift the times of unfinished jobs, and of what ended by the wrong clock, after the clock was set.
+
+        Args:
+            seconds: by how many seconds it was set forward; negative if it was set back.
+            up: for how many seconds before the clock was in use here.
+        """
+
+        def work(transaction: SpoolTransaction) -> None:
+            transaction.jobs.shift_times(seconds, transaction.now, up)
+            transaction.mails.shift_times(seconds, transaction.now, up)
+
+        await self._run(work)
 
     async def changes(self) -> AsyncGenerator[None]:
         """Yield at once, and then after changes by this or another process; several may be reported together.

@@ -191,8 +191,8 @@ class PostgresJobs(DeviceRows):
             query += " AND (state = 'queued' OR next_attempt <= %(now)s)"
         return (job_of(row) for row in self.all(f"{query} ORDER BY id", via=via, now=now))
 
-    def shift_times(self, seconds: float, now: float) -> None:
-        """Shift the times of unfinished jobs after a change of the clock."""
+    def shift_times(self, seconds: float, now: float, up: float) -> None:
+        """Shift the times of unfinished jobs, and of those that ended by the wrong clock."""
         # Jobs accepted between the change and its detection have the new time already.
         self.execute(
             "UPDATE jobs SET changed_at = changed_at + %(seconds)s, next_attempt = next_attempt + %(seconds)s, "
@@ -202,6 +202,22 @@ class PostgresJobs(DeviceRows):
             states=[*UNFINISHED],
             first=now - _JUST_NOW,
             last=now + _JUST_NOW,
+        )
+        # Else what ended while the clock was years behind would be deleted at once.
+        first, last = now - seconds - up, now - seconds
+        self.execute(
+            "UPDATE jobs SET changed_at = changed_at + %(seconds)s WHERE device = %(device)s "
+            "AND state <> ALL(%(states)s) AND changed_at BETWEEN %(first)s AND %(last)s",
+            seconds=seconds,
+            states=[*UNFINISHED],
+            first=first,
+            last=last,
+        )
+        self.execute(
+            "UPDATE keys SET at = at + %(seconds)s WHERE device = %(device)s AND at BETWEEN %(first)s AND %(last)s",
+            seconds=seconds,
+            first=first,
+            last=last,
         )
 
     def file_of(self, job_id: int) -> tuple[str | None, int]:

@@ -150,6 +150,16 @@ class PostgresMails(DeviceRows):
         self.execute("UPDATE uids SET mail = NULL WHERE device = %(device)s AND mail = %(id)s", id=mail_id)
         self.execute("DELETE FROM mails WHERE device = %(device)s AND id = %(id)s", id=mail_id)
 
+    def shift_times(self, seconds: float, now: float, up: float) -> None:
+        """Shift the times of mails whose handling ended by a clock that was wrong."""
+        self.execute(
+            "UPDATE mails SET changed_at = changed_at + %(seconds)s WHERE device = %(device)s AND state <> 'fetched' "
+            "AND changed_at BETWEEN %(first)s AND %(last)s",
+            seconds=seconds,
+            first=now - seconds - up,
+            last=now - seconds,
+        )
+
     def set_aside_before(self, before: float) -> list[int]:
         """Return the mails with a file that were set aside before then."""
         found = self.tuples(

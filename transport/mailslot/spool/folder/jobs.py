@@ -190,8 +190,8 @@ class SqliteJobs:
         numbers = [int(row["id"]) for row in self._connection.execute(query, values)]
         return (self.load(number) for number in numbers)
 
-    def shift_times(self, seconds: float, now: float) -> None:
-        """Shift the times of unfinished jobs after a change of the clock."""
+    def shift_times(self, seconds: float, now: float, up: float) -> None:
+        """Shift the times of unfinished jobs, and of those that ended by the wrong clock."""
         # Jobs accepted between the change and its detection have the new time already.
         self._connection.execute(
             "UPDATE jobs SET changed_at = changed_at + ?, next_attempt = next_attempt + ?, "  # noqa: S608 - question marks
@@ -199,6 +199,15 @@ class SqliteJobs:
             "AND NOT created_at BETWEEN ? AND ?",
             (seconds, seconds, seconds, *UNFINISHED, now - _JUST_NOW, now + _JUST_NOW),
         )
+        # Else what ended while the clock was years behind would be deleted at once.
+        ended = {"seconds": seconds, "first": now - seconds - up, "last": now - seconds}
+        states = ", ".join(f"'{state}'" for state in sorted(UNFINISHED))
+        self._connection.execute(
+            f"UPDATE jobs SET changed_at = changed_at + :seconds WHERE state NOT IN ({states}) "  # noqa: S608 - constants
+            "AND changed_at BETWEEN :first AND :last",
+            ended,
+        )
+        self._connection.execute("UPDATE keys SET at = at + :seconds WHERE at BETWEEN :first AND :last", ended)
 
     def file_of(self, job_id: int) -> tuple[str | None, int]:
         """Return the name of a job's file, None if it was removed, and the offset of the message in it."""

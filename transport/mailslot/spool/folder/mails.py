@@ -215,6 +215,14 @@ class SqliteMails:
         self._connection.execute("UPDATE uids SET mail = NULL WHERE mail = ?", (mail_id,))
         self._connection.execute("DELETE FROM mails WHERE id = ?", (mail_id,))
 
+    def shift_times(self, seconds: float, now: float, up: float) -> None:
+        """Shift the times of mails whose handling ended by a clock that was wrong."""
+        self._connection.execute(
+            "UPDATE mails SET changed_at = changed_at + :seconds WHERE state != 'fetched' "
+            "AND changed_at BETWEEN :first AND :last",
+            {"seconds": seconds, "first": now - seconds - up, "last": now - seconds},
+        )
+
     def set_aside_before(self, before: float) -> list[int]:
         """Return the mails with a file that were set aside before then."""
         query = "SELECT id FROM mails WHERE file IS NOT NULL AND state = 'set_aside' AND changed_at < ?"
