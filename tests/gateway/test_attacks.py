@@ -12,6 +12,7 @@ from anyio.to_thread import run_sync
 
 from gateway.gateway_device import BOB, GatewayDevice, run_gateway
 from mailslot.slots.gateway.entries import add_device, remove_device, set_device_password
+from shortage import no_descriptors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -201,6 +202,18 @@ async def test_a_new_password_ends_what_the_old_one_began(gateway: GatewayDevice
 
     current = await run_sync(set_device_password, records, "hall")
     assert await changed(replace) == (421, 0)
+
+
+async def test_a_flood_that_takes_all_descriptors_locks_no_device_out(gateway: GatewayDevice) -> None:
+    password = await gateway.add_device("hall", user="hall")
+
+    def sign_in(client: Telnet) -> tuple[int, int]:
+        with no_descriptors():
+            short = client.sign_in("hall", password)
+        return short, client.sign_in("hall", password)
+
+    assert await attack(gateway, sign_in) == (454, 235)
+    assert await attack(gateway, lambda client: client.sign_in("hall", password)) == 235
 
 
 async def test_nothing_that_a_device_says_reaches_a_terminal_or_another_line(gateway: GatewayDevice) -> None:

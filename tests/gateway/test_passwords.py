@@ -14,7 +14,9 @@ from mailslot.slots.gateway.entries import add_device, password_kind, remove_dev
 from mailslot.slots.gateway.gateway_settings import GatewaySettings
 from mailslot.slots.gateway.passwords import DevicePasswords
 from mailslot.slots.records import Records
+from mailslot.vault.errors import VaultError
 from mailslot.wire.secret import Secret
+from shortage import no_descriptors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,6 +62,17 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(stored_password, "_verify_slowly", counting)
     return counted
+
+
+async def test_passwords_that_cannot_be_read_for_a_moment(gate: Gate) -> None:
+    """A flood of connections takes all descriptors; the devices are known again after it, without a restart."""
+    made = {name: gate.add(name) for name in ("copier", "scanner")}
+    devices = gate.devices()
+    for password in (made["copier"], "wrong"):
+        with no_descriptors(), pytest.raises(VaultError) as caught:
+            await gate.passwords.verify(devices["copier"], Secret(password), devices.values())
+        assert caught.value.retryable
+    assert [await gate.sign_in(name, password) for name, password in made.items()] == [True, True]
 
 
 async def test_a_made_password_is_random_long_and_verified_without_a_slow_hash(gate: Gate, slow: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import signal
 import subprocess
@@ -13,14 +14,18 @@ import anyio
 import pytest
 from anyio.to_thread import run_sync
 
+from mailslot.spool.errors import SpoolError
 from mailslot_plugins.intake import process
 from mailslot_plugins.intake.fork_client import ForkServer
 from mailslot_plugins.intake.mail import open_mail
 from mailslot_plugins.intake.process import IntakeError, run_task
+from shortage import no_descriptors
+from spool.conftest import small_disk as small_disk  # noqa: PLC0414 - pytest finds the fixture by this name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+ENCODED = b"Content-Transfer-Encoding: base64\r\n\r\n"
 MAIL = b"From: alice@example.com\r\nSubject: status\r\n\r\nstatus\r\n"
 
 
@@ -37,6 +42,11 @@ def mail(tmp_path: Path) -> Path:
     path = tmp_path / "mail.eml"
     path.write_bytes(MAIL)
     return path
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
 
 
 def pid_of(server: ForkServer) -> int:
@@ -175,6 +185,40 @@ async def test_a_server_that_ends_with_the_order_is_asked_again(server: ForkServ
         await anyio.sleep(0.1)
         os.kill(first, signal.SIGKILL)
     assert pid_of(server) != first
+
+
+async def test_a_machine_without_descriptors_is_not_the_fault_of_a_mail(server: ForkServer, mail: Path) -> None:
+    with no_descriptors(), pytest.raises(SpoolError, match="Nothing can be opened at the moment") as caught:
+        await open_mail(mail, mail.parent)
+    assert caught.value.retryable
+    assert (await open_mail(mail, mail.parent)).subject == "status"
+
+
+async def test_a_server_that_starts_no_process_is_not_the_fault_of_a_mail(
+    server: ForkServer, mail: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "executable", "/bin/true")
+        with pytest.raises(SpoolError, match="Nothing can be opened at the moment"):
+            await open_mail(mail, mail.parent)
+    assert (await open_mail(mail, mail.parent)).subject == "status"
+
+
+@pytest.mark.parametrize("size", [40_000, 4_000_000], ids=["nothing can be written", "the disk becomes full"])
+async def test_a_full_disk_is_not_the_fault_of_a_mail(
+    home: Path, small_disk: Callable[[str], None], tmp_path: Path, size: int
+) -> None:
+    """The disk has two megabytes; the mail is elsewhere."""
+    text = base64.encodebytes(b"%PDF-1.4\n" + b"x" * size)
+    path = tmp_path / "mail.eml"
+    path.write_bytes(b"From: a@example.com\r\nContent-Type: application/pdf\r\n" + ENCODED + text)
+    filler = home / "filler"
+    filler.write_bytes(b"x" * (2_080_000 if size < 2_000_000 else 0))
+    with pytest.raises(SpoolError, match="the disk is full") as caught:
+        await open_mail(path, home)
+    assert (caught.value.cause, caught.value.retryable) == ("spool_full", True)
+    small_disk("size=16m")
+    assert [part.kind for part in (await open_mail(path, home)).parts] == ["pdf"]
 
 
 async def test_tasks_end_with_the_service(server: ForkServer, tmp_path: Path) -> None:

@@ -192,7 +192,7 @@ class FailingSocket(socket.socket):
 
 async def test_errors_of_accept(caplog: pytest.LogCaptureFixture) -> None:
     listening = FailingSocket(socket.AF_INET, socket.SOCK_STREAM)
-    listening.failures = [errno.EMFILE, errno.ECONNABORTED]
+    listening.failures = [errno.EMFILE, errno.EMFILE, errno.ENFILE, errno.ECONNABORTED]
     listening.bind(("127.0.0.1", 0))
     listening.listen()
     listening.settimeout(0)

@@ -14,10 +14,12 @@ from anyio.to_thread import run_sync
 from mailslot.errors import InputError
 from mailslot.registry import PluginError, PluginGroup
 from mailslot.service.pipeline import PLUGINS, find_pipelines
+from mailslot.shortage import is_shortage
 from mailslot.slots.flows import TOKEN_SOURCES
 from mailslot.slots.records import Records
 from mailslot.slots.token_sources import TokenSources
 from mailslot_plugins.printers.printer import PrinterOptions, find_printer
+from shortage import no_descriptors
 
 if TYPE_CHECKING:
     from plugins.conftest import Site
@@ -57,6 +59,20 @@ def test_plugins_are_loaded_on_demand(site: Site) -> None:
     assert not (site.path / "ran").exists()
     assert GROUP.find("good") is GROUP.find("good")
     assert (site.path / "ran").read_text() == "x"
+
+
+def test_what_a_machine_is_too_short_of_passes(site: Site) -> None:
+    """A flood of connections takes all descriptors, just when a plugin is loaded for the first time."""
+    site.module("telex_good", GOOD)
+    site.module("telex_bad", "from anyio import gone")
+    site.install("acme", brings(good="telex_good:make", bad="telex_bad:make"))
+    # What finds modules on the path has looked there before.
+    assert not is_shortage(refusal("bad"))
+    with no_descriptors():
+        short = refusal("good")
+    assert is_shortage(short)
+    assert "Too many open files" in short.detail
+    assert callable(GROUP.find("good"))
 
 
 @pytest.mark.parametrize(

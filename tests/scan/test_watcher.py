@@ -18,6 +18,7 @@ from mailslot_plugins.scan import watcher as watcher_module
 from mailslot_plugins.scan.section import SECTION
 from mailslot_plugins.scan.watcher import ERROR_INTERVAL, POLL_INTERVAL, FolderWatcher
 from scan.sample_documents import attached, mails, pdf, pdf_pages
+from shortage import no_descriptors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -212,6 +213,19 @@ async def test_files_wait_while_the_settings_are_invalid(
     await device.refresh()
     assert await watcher.check_folder() == POLL_INTERVAL
     assert not path.exists()
+    assert len(await device.spool.jobs()) == 1
+
+
+@pytest.mark.parametrize("left", range(5))
+async def test_files_wait_while_the_machine_has_no_descriptors(
+    watcher: FolderWatcher, folder: Path, device: Device, left: int
+) -> None:
+    put(folder, "one.pdf")
+    with no_descriptors(left=left):
+        await watcher.check_folder()
+    assert set(names(folder)) <= {"one.pdf"}
+    await watcher.check_folder()
+    assert names(folder) == []
     assert len(await device.spool.jobs()) == 1
 
 

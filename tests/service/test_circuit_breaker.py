@@ -11,13 +11,14 @@ import pytest
 
 from mailslot.oauth.grant import Grant
 from mailslot.oauth.location import Location
-from mailslot.service.circuit_breaker import BACKOFF, PROBE_AFTER, CircuitBreaker
+from mailslot.service.circuit_breaker import BACKOFF, PROBE_AFTER, CircuitBreaker, SettingsWatch
 from mailslot.service.disposition import DeliveryFailure
 from mailslot.slots.records import Records
 from mailslot.wire.secret import Secret
 from mailslot_plugins.sandbox import DOVECOT, Fault, Sandbox, run_sandbox
 from mailslot_plugins.sandbox.web_faults import ScriptedResponse, WebFault
 from service.sending_device import ALICE, SENDER, FastClocks, opened, received, run_sending_device, set_up
+from shortage import no_descriptors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -233,6 +234,18 @@ async def test_a_refusal_does_not_lead_to_the_secondary_server(tmp_path: Path) -
 
 
 # The gate by itself.
+
+
+async def test_a_change_that_cannot_be_read_for_a_moment_is_noticed_later(tmp_path: Path) -> None:
+    records = Records(tmp_path)
+    records.change("smtp", {"account": "a@example.com", "authentication": "password"}, {"password": Secret("one")})
+    watch = SettingsWatch(Records(tmp_path), "smtp")
+    assert [await watch.changed(), await watch.changed()] == [True, False]
+    for change in ({"account": "b@example.com"}, {}):
+        records.change("smtp", change, {} if change else {"password": Secret("two")})
+        with no_descriptors():
+            assert not await watch.changed()
+        assert [await watch.changed(), await watch.changed()] == [True, False]
 
 
 def test_backoff_grows_to_a_limit() -> None:

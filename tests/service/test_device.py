@@ -22,6 +22,7 @@ from mailslot.slots.accounts import add_account
 from mailslot.slots.keys import Key
 from mailslot.slots.records import Records
 from mailslot.slots.section import DEVICE, Section
+from shortage import no_descriptors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,6 +107,22 @@ async def test_an_emptied_file_takes_nothing_away(tmp_path: Path) -> None:
         await path.write_text(f'{content}[device]\nname = "Copier"\n')
         assert await device.refresh()
         assert (device.identity.name, "account.office" in device.slots.protocols) == ("Copier", True)
+
+
+async def test_settings_that_cannot_be_read_for_a_moment_are_read_later(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without another change of them."""
+    records = Records(tmp_path)
+    await run_sync(add_account, records, "first", "SMTP")
+    async with open_device(records) as device:
+        await run_sync(add_account, Records(tmp_path), "second", "SMTP")
+        with no_descriptors():
+            assert [await device.refresh() for _ in range(3)] == [False, False, False]
+        assert caplog.text.count("The settings that were read before are kept") == 1
+        assert await device.refresh()
+        assert device.slots.find("account.second")
+        assert not await device.refresh()
 
 
 async def test_a_pause_ends_for_a_change_before_it(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from mailslot.causes.cause import causes
 from mailslot.diagnosis.catalogue import explain
 from mailslot.diagnosis.diagnosis import Diagnosis
 from mailslot.errors import InputError, MailError, NetworkError, RefusedError, SignInError, TokenError
+from mailslot.net.tls import context_trusting
 from mailslot.oauth.presets import preset
 from mailslot.oauth.providers import Limits
 from mailslot.service.disposition import classify_failure
@@ -17,9 +18,14 @@ from mailslot.service.pipeline import RetryPolicies, find_pipelines
 from mailslot.service.retry_policy import ATTENDED, DEFAULT, UNATTENDED, RetryPolicy
 from mailslot.service.sending_quota import SendingQuota
 from mailslot.service.wall_clock import WallClock
+from mailslot.slots.connector import Connector
+from mailslot.slots.records import Records
 from mailslot.spool.spool import Spool
+from mailslot.vault.errors import VaultError
 from mailslot.wire.reply import Reply
+from mailslot.wire.secret import Secret
 from service.sending_device import FastClocks
+from shortage import no_descriptors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -67,6 +73,26 @@ def test_a_retry_policy_without_delay_is_refused(given: dict[str, Any]) -> None:
 
 def said(cause: str, error: MailError) -> Disposition:
     return classify_failure(error, explain(Diagnosis(cause))).disposition
+
+
+async def test_a_machine_without_descriptors_holds_no_jobs(tmp_path: Path) -> None:
+    """Secrets, plugins and certificates cannot be read for a moment, and nobody else would release the jobs."""
+    records = Records(tmp_path)
+    settings = {"server": "mail.example.com", "sender_address": "a@example.com", "account": "a@example.com"}
+    records.change("smtp", {**settings, "authentication": "password"}, {"password": Secret("hush")})
+    authority = tmp_path / "authority.pem"
+    authority.write_text("none")
+    async with Connector(records) as connector:
+        await connector.profile("smtp")
+        with no_descriptors(), pytest.raises(VaultError) as caught:
+            await connector.profile("smtp")
+    with no_descriptors(), pytest.raises(InputError) as unread:
+        context_trusting(authority)
+    assert caught.value.retryable
+    assert said(caught.value.cause, caught.value) == said(unread.value.cause, unread.value) == "back_off"
+    with pytest.raises(InputError) as useless:
+        context_trusting(authority)
+    assert said(useless.value.cause, useless.value) == "hold"
 
 
 def test_no_authentication_failure_fails_a_job() -> None:

@@ -14,6 +14,7 @@ from mailslot.service.pipeline import Done, Later, SetAside
 from mailslot.spool.errors import SpoolError, full_error
 from mailslot.spool.ledger import Ledger
 from service.polling_device import RECORD, run_polling_device
+from shortage import no_descriptors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +57,47 @@ async def test_a_mail_that_fails_is_set_aside_after_three_tries(
         assert await next_due(harness.device, RECORD) is None
         harness.keeper.answer = None
         assert [each.outcome for each in (await harness.poll(again=True)).handled] == ["done"]
+
+
+async def test_a_mail_that_finds_no_descriptors_is_not_at_fault(tmp_path: Path) -> None:
+    async def answer(mail: Incoming, subject: str) -> Handled:
+        with no_descriptors():
+            assert mail.path is not None
+            mail.path.read_bytes()
+        return Done()
+
+    async with run_polling_device(tmp_path) as harness:
+        harness.keeper.answer = answer
+        harness.add("one")
+        await harness.poll()
+        for _ in range(4):
+            harness.clocks.set(301)
+            [handling] = await handle_waiting(harness.device, RECORD, harness.keeper)
+            assert (handling.outcome, handling.mail.tries) == ("later", 1)
+        harness.keeper.answer = None
+        harness.clocks.set(301)
+        [handling] = await handle_waiting(harness.device, RECORD, harness.keeper)
+        assert handling.outcome == "done"
+
+
+async def test_a_clock_that_is_set_back_delays_no_mail(tmp_path: Path) -> None:
+    """The loop that polls by hand only looks when the next mail is due."""
+
+    async def answer(mail: Incoming, subject: str) -> Handled:
+        return Later(30, "The printer is off.")
+
+    async with run_polling_device(tmp_path) as harness:
+        harness.keeper.answer = answer
+        harness.add("one")
+        await harness.poll()
+        due = await next_due(harness.device, RECORD)
+        assert due is not None
+        assert 0 < due <= 30
+        harness.clocks.set(-365 * 86_400)
+        assert await next_due(harness.device, RECORD) == 0
+        harness.keeper.answer = None
+        [handling] = await handle_waiting(harness.device, RECORD, harness.keeper)
+        assert handling.outcome == "done"
 
 
 async def test_postponing_is_not_counted_as_an_attempt(tmp_path: Path) -> None:

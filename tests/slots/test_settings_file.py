@@ -20,6 +20,7 @@ from mailslot.slots.keys import Key
 from mailslot.slots.section import DEVICE, Section
 from mailslot.slots.settings_document import SettingsFileError
 from mailslot.slots.settings_file import SettingsFile
+from shortage import no_descriptors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -152,6 +153,15 @@ def test_a_file_broken_from_the_start(file: SettingsFile) -> None:
         file.current()
 
 
+def test_that_a_file_cannot_be_read_is_not_remembered(file: SettingsFile) -> None:
+    file.change("smtp", {"server": "new.example.com"})
+    # It was written a while ago, so that what is read of it would be remembered.
+    os.utime(file.path, (1e9, 1e9))
+    with no_descriptors(), pytest.raises(SettingsFileError, match="Too many open files"):
+        file.load()
+    assert file.load()["smtp"].server == "new.example.com"
+
+
 def test_an_unchanged_file_is_not_parsed_again(file: SettingsFile, monkeypatch: pytest.MonkeyPatch) -> None:
     file.path.write_text("[records.smtp]\nport = 25\n")
     settle(file)
@@ -193,6 +203,7 @@ CHANGE = """
 import sys
 from pathlib import Path
 from mailslot.slots.settings_file import SettingsFile
+from shortage import no_descriptors
 file = SettingsFile(Path(sys.argv[1]))
 for number in range(25):
     file.change(sys.argv[2], {sys.argv[3]: str(number + 1)})

@@ -13,6 +13,8 @@ from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, distribution, distributions
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
+from mailslot.shortage import ShortageError, is_shortage
+
 if TYPE_CHECKING:
     from collections.abc import Generator
     from importlib.metadata import Distribution, EntryPoint
@@ -56,10 +58,12 @@ class LoadFailure(NamedTuple):
     Attributes:
         missing: the module that is not installed; empty if that is not the reason.
         detail: the exception and its location, for engineers.
+        shortage: the same, if the machine was only short of something.
     """
 
     missing: str
     detail: str
+    shortage: ShortageError | None = None
 
 
 def installed_entry_points() -> tuple[EntryPoint, ...]:
@@ -101,11 +105,16 @@ def _installed(path: tuple[str, ...]) -> tuple[EntryPoint, ...]:  # noqa: ARG001
 
 
 def load_entry_point(entry: EntryPoint) -> object:
-    """Return the object that an entry point names, or a `LoadFailure`. The result is cached.
+    """Return the object that an entry point names, or a `LoadFailure`.
+
+    The result is cached, except a failure for lack of file descriptors or memory.
 
     This imports a module and may block: coroutines call it in a thread.
     """
-    return _load(entry, tuple(sys.path))
+    try:
+        return _load(entry, tuple(sys.path))
+    except ShortageError as shortage:
+        return LoadFailure("", str(shortage), shortage)
 
 
 @cache
@@ -118,6 +127,9 @@ def _load(entry: EntryPoint, path: tuple[str, ...]) -> object:  # noqa: ARG001 -
         if isinstance(error, KeyboardInterrupt) and interrupted:
             raise
         missing = error.name or "" if isinstance(error, ModuleNotFoundError) else ""
+        if is_shortage(error):
+            # Not returned, so that it is not cached.
+            raise ShortageError(describe_error(error)) from error
         return LoadFailure(missing, describe_error(error))
 
 

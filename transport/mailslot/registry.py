@@ -103,7 +103,7 @@ class PluginGroup(Generic[T]):
         self._check_name(entry)
         loaded = load_entry_point(entry)
         if isinstance(loaded, LoadFailure):
-            raise self._load_error(entry, loaded)
+            raise self._load_error(entry, loaded) from loaded.shortage
         self._check_kind(entry, loaded)
         return cast("T", loaded)
 

@@ -62,6 +62,7 @@ async def compose(
 
     Raises:
         InputError: a document cannot be read as pages.
+        SpoolError: there is no room for the pages.
     """
     sent_at = datetime.fromtimestamp(at).astimezone()
     name = identity.name or sender.name or sender.address

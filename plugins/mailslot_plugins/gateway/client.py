@@ -55,6 +55,9 @@ class Client:
         """Return the device of a user and password; from a wrong address, or with a wrong certificate, there is none.
 
         How long that takes does not tell whether there is such a user.
+
+        Raises:
+            VaultError: passwords cannot be read at the moment.
         """
         gateway, entry = self._gateway, self.of_user(user)
         # Read before, so that a change meanwhile is noticed later.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mailslot.pop3.server import replies
 from mailslot.spool.errors import SpoolError
+from mailslot.vault.errors import VaultError
 from mailslot_plugins.gateway.client import Client
 from mailslot_plugins.gateway.verdict import fetching_verdict, stranger_verdict
 
@@ -62,14 +63,20 @@ class Fetching:
 
     async def authenticate(self, user: str, password: Secret) -> LedgerMaildrop | Reply:
         """Sign a device in by its password."""
-        entry = self._find_without_user(user) or await self._client.authenticate(user, password)
+        try:
+            entry = self._find_without_user(user) or await self._client.authenticate(user, password)
+        except VaultError:
+            return self._refuse(replies.UNAVAILABLE)
         return await self._open(entry)
 
     async def authenticate_apop(self, user: str, timestamp: str, digest: str) -> LedgerMaildrop | Reply:
         """Sign a device in by a digest of its password."""
         entry, passwords = self._client.of_user(user), self._gateway.passwords
-        version = None if entry is None else await passwords.version(entry)
-        password = None if entry is None else await passwords.recoverable(entry)
+        try:
+            version = None if entry is None else await passwords.version(entry)
+            password = None if entry is None else await passwords.recoverable(entry)
+        except VaultError:
+            return self._refuse(replies.UNAVAILABLE)
         # The digest of an unknown user is compared as well, so that the time does not tell.
         known = "" if password is None else password.reveal()
         right = hmac.compare_digest(apop_digest(timestamp, known), digest)

@@ -12,6 +12,7 @@ from mailslot.smtp.server.replies import reply
 from mailslot.smtp.server.trace import received_value
 from mailslot.spool.errors import SpoolError
 from mailslot.spool.limits import SpoolLimits
+from mailslot.vault.errors import VaultError
 from mailslot_plugins.gateway.client import Client
 from mailslot_plugins.gateway.message_writer import MessageWriter, Transaction
 from mailslot_plugins.gateway.rewriting import Sender
@@ -93,7 +94,10 @@ class Submission:
 
     async def authenticate(self, user: str, password: Secret) -> Reply | None:
         """Verify a device's password; from a wrong address, or with a wrong certificate, it is wrong as well."""
-        entry = await self._client.authenticate(user, password)
+        try:
+            entry = await self._client.authenticate(user, password)
+        except VaultError:
+            return self._refuse(replies.AUTHENTICATION_UNAVAILABLE)
         if entry is None:
             return self._refuse(replies.AUTHENTICATION_FAILED)
         self._entry = entry

@@ -22,6 +22,7 @@ _BY_REPLY: Final[Mapping[tuple[int, str], str]] = {
     (530, "5.7.0"): "device_not_signed_in",
     (535, "5.7.8"): "device_password_wrong",
     (421, "4.7.0"): "device_password_wrong",
+    (454, "4.7.0"): "spool_unreadable",
     (538, "5.7.11"): "device_signs_in_without_tls",
     (552, "5.3.4"): "device_message_too_large",
     (451, "4.7.1"): "device_too_fast",

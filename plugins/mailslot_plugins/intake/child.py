@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
 import sys
-from typing import Any
+from typing import Any, Final
 
 from mailslot_plugins.intake.limits import Limits
+
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENFILE})
+"""What a file that is opened is no reason for: the system has no room for what is written."""
+
+_LEAST_ROOM: Final = 1 << 20
+"""Octets of free room below which a failure counts as one of the disk, since many libraries do not tell of it."""
 
 
 def main() -> None:
@@ -34,12 +41,21 @@ def main() -> None:
     except OSError as error:
         # Only the system's message is for people; the rest goes to the log, through standard error.
         print(repr(error), file=sys.stderr)
-        answer = {"refused": f"It cannot be opened: {error.strerror or 'it is damaged'}."}
+        answer = _no_room(error.errno) or {"refused": f"It cannot be opened: {error.strerror or 'it is damaged'}."}
     except Exception as error:  # noqa: BLE001 - a hostile file can make a library raise anything
         print(repr(error), file=sys.stderr)
-        answer = {"refused": "It cannot be understood: it is damaged, or of a form that this device does not know."}
+        sentence = "It cannot be understood: it is damaged, or of a form that this device does not know."
+        answer = _no_room(None) or {"refused": sentence}
     out.write(json.dumps(answer).encode("ascii"))
     out.flush()
+
+
+def _no_room(code: int | None) -> dict[str, Any]:
+    """Return the answer for a task that failed because the system has no room; empty if there is room."""
+    if code in _NO_ROOM:
+        return {"no_room": code}
+    disk = os.statvfs(".")
+    return {"no_room": errno.ENOSPC} if disk.f_bavail * disk.f_frsize < _LEAST_ROOM else {}
 
 
 def _apply_limits(limits: Limits) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import socket
 from contextlib import ExitStack, suppress
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import anyio
 import anyio.to_thread
 
+from mailslot.spool.errors import busy_error, writing
 from mailslot_plugins.intake.fork_client import ForkServer
 from mailslot_plugins.intake.limits import Limits
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from mailslot.spool.errors import SpoolError
     from mailslot_plugins.intake.fork_client import ForkedProcess
 
 MAX_OUTPUT: Final = 4 << 20
@@ -51,20 +54,26 @@ async def run_task(task: str, request: Mapping[str, Any], folder: Path, limits: 
 
     Raises:
         IntakeError: it failed, exceeded its limits, or crashed.
+        SpoolError: that is no fault of what was opened: the disk is full, or the system has no room for a process.
     """
     limits = limits or Limits()
     run = _Run(json.dumps({"task": task, "request": request, "limits": limits.as_json()}).encode())
     with anyio.move_on_after(2 * limits.seconds) as patience:
-        await run.run(folder)
-        if run.code is None:
-            # What forks had ended just when it got the order.
-            await anyio.to_thread.run_sync(_server.forget)
+        try:
             await run.run(folder)
+            if run.code is None:
+                # What forks had ended just when it got the order.
+                await anyio.to_thread.run_sync(_server.forget)
+                await run.run(folder)
+        except OSError as error:
+            raise _cannot_start(str(error)) from error
     if run.errors:
         logger.debug("While %s was done: %s", task, run.errors.decode("utf-8", "replace"))
     if patience.cancelled_caught:
         raise IntakeError("It takes too long to open.")
-    return _parse_output(run.code, bytes(run.output))
+    if run.code is None:
+        raise _cannot_start("no process was started, or what forks them has ended")
+    return _parse_output(run.code, bytes(run.output), folder)
 
 
 class _Run:
@@ -136,7 +145,11 @@ async def _write(target: socket.socket, octets: bytes) -> None:
         target.shutdown(socket.SHUT_WR)
 
 
-def _parse_output(code: int | None, output: bytes) -> dict[str, Any]:
+def _cannot_start(detail: str) -> SpoolError:
+    return busy_error("Nothing can be opened at the moment: this machine has no room for another process.", detail)
+
+
+def _parse_output(code: int, output: bytes, folder: Path) -> dict[str, Any]:
     if code == -signal.SIGXCPU:
         raise IntakeError("It takes too long to open.")
     if code == -signal.SIGXFSZ:
@@ -148,6 +161,9 @@ def _parse_output(code: int | None, output: bytes) -> dict[str, Any]:
     if not isinstance(parsed, dict):
         raise IntakeError("It cannot be opened: the program that reads it crashed.")
     result = cast("dict[str, Any]", parsed)
+    if "no_room" in result:
+        with writing(folder):
+            raise OSError(result["no_room"], os.strerror(result["no_room"]))
     if "refused" in result:
         raise IntakeError(str(result["refused"]))
     return result

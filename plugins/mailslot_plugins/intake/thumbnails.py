@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from anyio.to_thread import run_sync
 
-from mailslot.spool.errors import reading
+from mailslot.spool.errors import SpoolError, reading
 from mailslot.vault import durable
 from mailslot_plugins.intake.process import IntakeError, run_task
 
@@ -53,7 +53,7 @@ class Thumbnails:
         into = folder / "thumbnail.png"
         try:
             await run_task("thumbnail", {"path": str(document), "kind": kind, "into": str(into)}, folder)
-        except (IntakeError, OSError) as error:
+        except (IntakeError, SpoolError, OSError) as error:
             logger.info("There is no picture of mail %d: %s", mail.id, error)
         else:
             await self.keep(mail, into)

@@ -19,6 +19,7 @@ from starlette.routing import Route
 from mailslot.entry_points import describe_error
 from mailslot.exit_guard import ExitGuard
 from mailslot.service.pipeline import PLUGINS, panel_package
+from mailslot.shortage import is_shortage
 from mailslot.slots.slot import slots_of
 
 if TYPE_CHECKING:
@@ -76,13 +77,22 @@ class PipelinePage:
 
 
 def pipelines() -> tuple[Pipeline, ...]:
-    """Return the usable pipelines, by name. The first call loads them: make it in a thread."""
+    """Return the usable pipelines, by name. The first call loads them: make it in a thread.
+
+    Raises:
+        PluginError: the machine is too short of something to load one of them; another call may succeed.
+    """
     return _pipelines(PLUGINS.entries())
 
 
 @lru_cache(maxsize=4)
 def _pipelines(entries: tuple[EntryPoint, ...]) -> tuple[Pipeline, ...]:  # noqa: ARG001 - the key of the cache
-    return tuple(PLUGINS.load_all().plugins.values())
+    loaded = PLUGINS.load_all()
+    for error in loaded.errors.values():
+        if is_shortage(error):
+            # Else this process would do without it for good.
+            raise error
+    return tuple(loaded.plugins.values())
 
 
 def pipeline_of(section: str) -> Pipeline | None:
@@ -154,7 +164,9 @@ def load_pages(taken: Container[str]) -> list[PipelinePage]:
             with ExitGuard():
                 module = import_module(f"{package.name}.page")
                 routes = tuple(cast("Iterable[object]", module.routes))
-        except Exception as error:  # noqa: BLE001 - a third party's module may raise anything
+        except Exception as error:
+            if is_shortage(error):
+                raise
             logger.warning("The page of the pipeline %s is left out: %s", pipeline.name, describe_error(error))
             continue
         answered = [_contained(each) for each in routes if isinstance(each, Route) and _is_below(each, pipeline.name)]
@@ -197,7 +209,9 @@ def _words(package: str) -> Texts:
     """Return the texts of a package, without those that have no English, which replaces missing languages."""
     try:
         read: dict[str, Any] = tomllib.loads(files(package).joinpath("words.toml").read_text("utf-8"))
-    except Exception as error:  # noqa: BLE001 - a damaged file affects only its own texts
+    except Exception as error:
+        if is_shortage(error):
+            raise
         logger.warning("The words in %s cannot be read: %s", package, describe_error(error))
         return {}
     found: Texts = {}

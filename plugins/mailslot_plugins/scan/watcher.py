@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from anyio import to_thread
 
 from mailslot.errors import InputError, MailError
+from mailslot.shortage import is_shortage
 from mailslot_plugins.addressbook.lookup import expand_names
 from mailslot_plugins.rules.sending_rules import load_rules
 from mailslot_plugins.scan.compose import compose
@@ -148,6 +149,8 @@ class FolderWatcher:
         try:
             digest = await to_thread.run_sync(fingerprint, found, abandon_on_cancel=True)
         except OSError as error:
+            if is_shortage(error):
+                raise  # the machine is at fault, not this file
             await self._handle_failure(folder, found, f"{found.path.name!r} cannot be read: {error.strerror or error}.")
             return
         except FileChangedError:
@@ -156,6 +159,8 @@ class FolderWatcher:
         try:
             await self._enqueue(found, digest, settings, to)
         except InputError as error:
+            if is_shortage(error):
+                raise
             await self._device.store(PIPELINE).delete(_plan_key(digest))
             await self._handle_failure(folder, found, str(error))
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import ipaddress
 import logging
+import math
 import socket
 from collections import Counter
 from dataclasses import dataclass
@@ -39,6 +40,8 @@ _TURN: Final = 32
 _OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _RECOVERY_TIME: Final = 0.2
 """Seconds to wait if the system has no room for another connection."""
+_TELL_AGAIN_AFTER: Final = 60.0
+"""Seconds after which that is logged again; clients that come all the time would fill the log."""
 
 _NO_SUCH_FAMILY: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 
@@ -75,6 +78,7 @@ class Listener:
         self._sockets = list(sockets)
         self._by_address: Counter[str] = Counter()
         self._open: set[AcceptedConnection] = set()
+        self._told_at = -math.inf
         # One task receives at a time, and takes the octets out before another one does.
         self._buffer = memoryview(bytearray(RECEIVE_SIZE))
 
@@ -134,7 +138,10 @@ class Listener:
     async def _recover(self, error: OSError) -> None:
         # Else the client has gone before it was accepted (accept(2) reports that, too).
         if error.errno in _OUT_OF_RESOURCES:
-            logger.warning("The listener %s cannot accept a connection: %s", self.name, error)
+            now = anyio.current_time()
+            if now - self._told_at >= _TELL_AGAIN_AFTER:
+                self._told_at = now
+                logger.warning("The listener %s cannot accept a connection: %s", self.name, error)
             await anyio.sleep(_RECOVERY_TIME)
 
     def _take(

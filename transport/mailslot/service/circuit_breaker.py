@@ -140,8 +140,11 @@ class SettingsWatch:
         self._stamps = stamps
         try:
             state, works = self._read()
-        except MailError:
+        except MailError as error:
             # If the file cannot be used, the former settings stay in use; see `mailslot.slots.connector.Connector`.
+            if error.retryable or isinstance(error.__cause__, OSError):
+                # It may be readable later without a change.
+                self._stamps = None
             return False
         changed = state != self._state or (works and not self._works)
         self._state, self._works = state, works
@@ -162,7 +165,9 @@ class SettingsWatch:
             kept = read(record, GRANT_FIELD)
             grant = None if kept is None else Grant.from_secret(kept)
             passwords = read(record, "password"), read(record, "client_secret")
-        except (MailError, ValueError):
+        except (MailError, ValueError) as error:
+            if isinstance(error, MailError) and error.retryable:
+                raise
             return "unreadable", False
         if grant is None:
             return (None, *passwords), True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import anyio
 import anyio.lowlevel
@@ -19,6 +19,7 @@ from mailslot.slots.gateway.gateway_settings import GatewaySettings
 from mailslot.slots.section import DEVICE
 from mailslot.spool.spool import Spool
 from mailslot.spool.working_folders import remove_abandoned_folders, working_folder
+from mailslot.vault.errors import VaultError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Mapping
@@ -60,14 +61,20 @@ class _ReadSettings(NamedTuple):
     """What was read of the settings.
 
     Attributes:
-        version: their version.
+        version: their version; `_UNREAD` if they could not be read.
         gateway: the slots, and the entries of the gateway; None if they cannot be used.
         sections: the sections by name, each with its values; None if they cannot be used.
+        fault: why they cannot be used; empty if they can.
     """
 
     version: object
     gateway: GatewaySettings | None
     sections: dict[str, _SectionValues] | None
+    fault: str = ""
+
+
+_UNREAD: Final = object()
+"""The version of settings that could not be read: they may be readable later without a change."""
 
 
 class Device:
@@ -103,6 +110,7 @@ class Device:
         self._speed = speed
         self._sections: dict[str, _SectionValues] = {}
         self._seen: object = None
+        self._fault = ""
         self._gateway = GatewaySettings()
         self._changed = anyio.Event()
         self._refreshing = anyio.Lock()
@@ -225,6 +233,9 @@ class Device:
             if found is None:
                 return False
             changed, self._seen = found.version != self._seen, found.version
+            if found.fault and found.fault != self._fault:
+                logger.error("The settings that were read before are kept: %s", found.fault)
+            self._fault = found.fault
             if found.sections is None or found.gateway is None:
                 return False
             self._gateway = found.gateway
@@ -254,8 +265,8 @@ class Device:
                 name: (section, settings.section(section)) for name, section in wanted.items()
             }
         except InputError as error:
-            logger.error("The settings that were read before are kept: %s", error)  # noqa: TRY400 - a mistake in the file needs no traceback
-            return _ReadSettings(version, None, None)
+            is_read = not isinstance(error.__cause__, OSError | VaultError)
+            return _ReadSettings(version if is_read else _UNREAD, None, None, str(error))
         return _ReadSettings(version, gateway, sections)
 
 

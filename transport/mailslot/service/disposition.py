@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from mailslot.causes.cause import causes
 from mailslot.errors import RecipientsRefusedError
+from mailslot.shortage import is_shortage
 
 if TYPE_CHECKING:
     from mailslot.causes.cause import Disposition
@@ -58,6 +59,9 @@ def classify_failure(error: MailError, explanation: Explanation) -> DeliveryFail
 def _disposition(error: MailError, cause: str) -> Disposition:
     if error.in_doubt:
         return "in_doubt"
+    if is_shortage(error):
+        # It passes, so nobody must act, whatever could not be used for lack of it.
+        return "back_off"
     disposition = causes()[cause].disposition
     if disposition in {"hold", "back_off"}:
         return disposition

@@ -16,6 +16,7 @@ from mailslot.service.log import describe_error
 from mailslot.service.pipeline import Done, Later, SetAside, mails_at_once
 from mailslot.service.poll_plan import MAX_TRIES
 from mailslot.service.poll_report import HandlingResult
+from mailslot.shortage import is_shortage
 from mailslot.slots.gateway.table_groups import DEVICES
 from mailslot.slots.slot import is_account
 from mailslot.spool.errors import SpoolError
@@ -35,7 +36,8 @@ HANDLING_TIMEOUT: Final = 1800.0
 _RETRY_DELAYS: Final = (60.0, 600.0)
 """Seconds before the second and the third attempt."""
 
-_DISK_FULL_DELAY: Final = 300.0
+_SHORTAGE_DELAY: Final = 300.0
+"""Seconds before the next attempt where the disk is full, or the machine is short of descriptors or memory."""
 
 WAITS_FOR_DEVICE: Final = Later(86_400.0, "It waits for a device to fetch it.")
 """What becomes of a mail that devices fetch over POP3."""
@@ -62,8 +64,12 @@ async def handle_waiting(device: Device, record: str, pipeline: Pipeline) -> lis
 
 async def next_due(device: Device, record: str) -> float | None:
     """Return the seconds until the next waiting mail is due; None if none is waiting."""
-    waiting = await device.spool.ledger.mails(record, states={"fetched"}, limit=1000)
-    return min((max((mail.due_at or 0.0) - device.now(), 0.0) for mail in waiting), default=None)
+    ledger, now = device.spool.ledger, device.now()
+    # The ledger knows which mails are due although their time is not reached, since the clock was set back.
+    if await ledger.waiting(record, now, limit=1):
+        return 0.0
+    waiting = await ledger.mails(record, states={"fetched"}, limit=1000)
+    return min((max((mail.due_at or 0.0) - now, 0.0) for mail in waiting), default=None)
 
 
 class _Handling:
@@ -167,11 +173,11 @@ async def _run_pipeline(device: Device, mail: Incoming, pipeline: Pipeline) -> t
         with anyio.fail_after(HANDLING_TIMEOUT):
             with ExitGuard():
                 handled = await pipeline.handle(mail, device)
-    except SpoolError as error:
-        # A full disk is not the mail's fault.
-        return Later(_DISK_FULL_DELAY, str(error)), False
     except Exception as error:  # noqa: BLE001 - a pipeline may raise anything, and must not delay other mail
         description = describe_error(error)
+        if isinstance(error, SpoolError) or is_shortage(error):
+            # That the disk is full, for example, is not the mail's fault.
+            return Later(_SHORTAGE_DELAY, description), False
         logger.warning("Mail %d could not be handled in try %d: %s", mail.id, mail.tries, description)
         if mail.tries >= MAX_TRIES:
             return SetAside(f"It could not be handled in {MAX_TRIES} tries: {description}"), True

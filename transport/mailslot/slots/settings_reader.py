@@ -130,6 +130,9 @@ class SettingsReader:
             try:
                 found = self.read().found
             except SettingsFileError as error:
+                if isinstance(error.__cause__, OSError):
+                    # It may be readable a moment later without a change.
+                    raise
                 found = error
             self._keep(number, _CachedFile(mark, sections, found))
         return _document_or_error(found)

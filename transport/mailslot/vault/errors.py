@@ -22,8 +22,14 @@ _REASONS: Final = {
     errno.EIO: "the disk reports a fault",
 }
 
-_FOR_A_WHILE: Final = {errno.EHOSTUNREACH: "token_store_unreachable", errno.EBUSY: "token_store_busy"}
-"""What is said by the database of a fleet (`mailslot.fleet.postgres.errors`), and passes."""
+_FOR_A_WHILE: Final = {
+    errno.EHOSTUNREACH: "token_store_unreachable",
+    errno.EBUSY: "token_store_busy",
+    errno.EMFILE: "token_store_busy",
+    errno.ENFILE: "token_store_busy",
+    errno.ENOMEM: "token_store_busy",
+}
+"""What passes: what the database of a fleet says (`mailslot.fleet.postgres.errors`), and what a machine is short of."""
 
 
 class VaultError(MailError):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mailslot.entry_points import describe_error
 from mailslot.exit_guard import ExitGuard
 from mailslot.service.pipeline import panel_package
+from mailslot.shortage import is_shortage
 from mailslot_plugins.panel.api.operation import Operation
 from mailslot_plugins.panel.pipelines import pipelines
 
@@ -59,7 +60,9 @@ def load_pipeline_groups(own: Iterable[OperationGroup]) -> list[OperationGroup]:
             with ExitGuard():
                 group = _group(pipeline.name, import_module(f"{package.name}.api"))
                 _check(group, groups)
-        except Exception as error:  # noqa: BLE001 - a third party's module may raise anything
+        except Exception as error:
+            if is_shortage(error):
+                raise
             logger.warning("The API of the pipeline %s is left out: %s", pipeline.name, describe_error(error))
             continue
         groups.append(group)

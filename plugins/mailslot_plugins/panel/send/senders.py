@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from mailslot.entry_points import describe_error
 from mailslot.exit_guard import ExitGuard
 from mailslot.service.pipeline import panel_package
+from mailslot.shortage import is_shortage
 from mailslot_plugins.panel.api.json_schema import Schema, closed_object_schema, enum_of, list_of
 from mailslot_plugins.panel.pipelines import pipelines
 from mailslot_plugins.panel.send.reception import FILE
@@ -85,7 +86,9 @@ def _load(found: tuple[Pipeline, ...]) -> Mapping[str, DocumentSender]:
                 fields = {**_COMMON, **cast("dict[str, Any]", module.fields)}
                 optional = {name: getattr(module, name, None) for name in ("acquire", "can_acquire")}
                 senders[pipeline.name] = DocumentSender(pipeline.name, fields, module.send, **optional)
-        except Exception as error:  # noqa: BLE001 - a third party's module may raise anything
+        except Exception as error:
+            if is_shortage(error):
+                raise
             logger.warning("The pipeline %s takes no documents: %s", pipeline.name, describe_error(error))
     # The one with a scanner, which people use most, comes first.
     return dict(sorted(senders.items(), key=lambda item: item[1].acquire is None))

@@ -96,6 +96,9 @@ class DevicePasswords:
             entry: the device of the user who signs in; None if there is no such user.
             password: the password that the client sent.
             entries: all devices.
+
+        Raises:
+            VaultError: passwords cannot be read at the moment.
         """
         if len(password.reveal()) > MAX_LENGTH:
             return False
@@ -141,14 +144,31 @@ class DevicePasswords:
         version = self.vault.version(f"{RECORD_PREFIX}{name}")
         cached = self._cache.get(name)
         if cached is None or cached.version != version:
-            self._cache[name] = cached = _CachedPassword(version, read_password(self.vault, name))
+            # What cannot be read for a moment is not remembered: the device would be refused as long as we run.
+            self._cache[name] = cached = _CachedPassword(version, _load_password(self.vault, name))
         return cached
 
 
 def read_password(vault: Vault, name: str) -> StoredPassword | None:
     """Return a device's stored password; None if there is none, or it cannot be read. It blocks."""
     try:
+        return _load_password(vault, name)
+    except VaultError:
+        return None
+
+
+def _load_password(vault: Vault, name: str) -> StoredPassword | None:
+    """Return a device's stored password; None if there is none, or it is damaged.
+
+    Raises:
+        VaultError: it cannot be read at the moment.
+    """
+    try:
         secret = vault.read(f"{RECORD_PREFIX}{name}", FIELD)
         return None if secret is None else StoredPassword.from_secret(secret)
-    except (VaultError, InputError, ValueError):
+    except VaultError as error:
+        if error.retryable:
+            raise
+        return None
+    except (InputError, ValueError):
         return None

@@ -1,0 +1,32 @@
+"""What a machine may be short of for a while: file descriptors and memory.
+
+An error that comes of it says nothing about the mail, the file, the plugin or the settings that were being used.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Final
+
+_SHORT_OF: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+_WORDS: Final = tuple(map(os.strerror, _SHORT_OF))
+
+
+class ShortageError(Exception):
+    """Something could not be loaded for lack of descriptors or memory; the text says what."""
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Return whether an error, or what has caused it, comes of a machine that is short of descriptors or memory."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, MemoryError | ShortageError):
+            return True
+        if isinstance(cause, OSError) and cause.errno in _SHORT_OF:
+            return True
+        # The dynamic linker tells it only in words.
+        if isinstance(cause, ImportError) and any(words in str(cause) for words in _WORDS):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
