@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 from fleet.test_transfer import make_device
-from lab.process import wait_until
+from lab.process import free_ports, wait_until
 from mailslot.errors import InputError
 from mailslot.fleet.address import DeviceAddress
 from mailslot.fleet.postgres.database import _REMEMBERED, FleetDatabase, _Write
@@ -201,8 +201,7 @@ def in_thread(run: Callable[[], None]) -> None:
     ],
 )
 def test_an_address_that_is_wrong(fleet: Fleet, caplog: pytest.LogCaptureFixture, address: str, reason: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as nobody:
-        port = nobody.getsockname()[1]
+    [port] = free_ports(1)
     with pytest.raises(InputError, match=reason) as caught:
         Registry(FleetDatabase(address.format(url=fleet.url, port=port))).devices()
     assert "hush" not in f"{caught.value} {caught.value.detail} {caplog.text}"
@@ -223,8 +222,7 @@ async def test_connections_that_were_cut_are_replaced(fleet: Fleet) -> None:
 
 
 async def test_a_database_that_is_gone(fleet: Fleet) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as nobody:
-        port = nobody.getsockname()[1]
+    [port] = free_ports(1)
     device = fleet.add_device().device
     url = f"postgresql://postgres:hush@127.0.0.1:{port}/x"
     database = FleetDatabase(url)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import socket
 import subprocess
 import time
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from random import SystemRandom
 from typing import TYPE_CHECKING
@@ -86,19 +89,29 @@ def free_ports(count: int) -> list[int]:
     """Ports of this machine that nothing listens on, all different.
 
     They are below those that the system gives to sockets without a port of their own, so that no client or server of
-    another test gets one before it is used, or while it is expected to refuse.
+    another test gets one before it is used, or while it is expected to refuse. Each process of one run has its own
+    ports, and gives none a second time until it has given all of them.
     """
-    highest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    assert highest > LOWEST_PORT + 1_000, "the system leaves no ports to be chosen"
     with ExitStack() as stack:
         found: list[int] = []
         while len(found) < count:
             probe = stack.enter_context(socket.socket())
             with suppress(OSError):
-                # Not the numbers of the module, which tests set a seed for.
-                probe.bind(("", SystemRandom().randrange(LOWEST_PORT, highest)))
+                probe.bind(("", next(_own_ports())))
                 found.append(probe.getsockname()[1])
         return found
+
+
+@cache
+def _own_ports() -> Iterator[int]:
+    """Return the ports of this process, in a circle that begins anywhere."""
+    highest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    assert highest > LOWEST_PORT + 1_000, "the system leaves no ports to be chosen"
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    own = range(LOWEST_PORT + number, highest, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+    # Not the numbers of the module, which tests set a seed for.
+    start = SystemRandom().randrange(len(own))
+    return itertools.cycle([*own[start:], *own[:start]])
 
 
 def wait_until(done: Callable[[], bool], within: float = 120) -> None:

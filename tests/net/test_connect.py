@@ -209,7 +209,8 @@ async def test_cancelled_while_connecting() -> None:
         with anyio.move_on_after(0.3) as scope:
             await connect(endpoint(port), ["127.0.0.2", "127.0.0.2", "127.0.0.2"], 5)
         assert scope.cancelled_caught
-    assert descriptors() == before
+    # Fewer, where something that another test has left was closed meanwhile.
+    assert descriptors() <= before
 
 
 @pytest.mark.parametrize(
@@ -290,7 +291,8 @@ async def test_a_stalled_address_family_is_replaced_once(
         async with anyio.create_task_group() as group:
             group.start_soon(families.serve, server6, "::1")
             if four == "refuses":
-                server4.close()
+                # It listens no more, but keeps its port, which nobody else gets.
+                server4.shutdown(socket.SHUT_RDWR)
             else:
                 group.start_soon(families.serve, server4, "127.0.0.1")
             if cause is None:

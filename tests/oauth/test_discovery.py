@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lab.process import free_ports
 from mailslot import InputError
 from mailslot.oauth.authlib_protocol import metadata_urls
 from mailslot.oauth.discovery import complete_provider, discover
@@ -125,10 +126,9 @@ async def test_busy(http: TokenHttp, status: int) -> None:
 
 
 async def test_no_server(http: TokenHttp) -> None:
-    async with run_scripted_service(MISSING) as service:
-        issuer = service.url
+    [port] = free_ports(1)
     with pytest.raises(TokenServiceError, match="refuses connections"):
-        await discover(issuer, http)
+        await discover(f"http://localhost:{port}", http)
 
 
 async def test_a_lost_connection_does_not_try_other_addresses(http: TokenHttp) -> None:

@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import anyio
 import pytest
 
+from lab.process import free_ports
 from mailslot import InputError, TokenError
 from mailslot.oauth.token_errors import TokenServiceError
 from mailslot_plugins.tokens import loopback
@@ -60,6 +61,8 @@ async def test_a_sign_in(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp) 
         redirects.append(await sign_in(address))
         pages.append(await get(redirects[0]))
 
+    # One that the system gives may be another test's as soon as it is left.
+    panel = replace(panel, redirect_port=free_ports(1)[0])
     grant = await FLOW.obtain(panel, http, ScriptedPerson(act=act))
     assert (grant.flow, grant.account) == ("browser", USER)
     assert grant.access_token
@@ -76,8 +79,8 @@ async def test_a_sign_in(sandbox: Sandbox, panel: OAuthClient, http: TokenHttp) 
 
 
 async def test_a_configured_port(panel: OAuthClient, http: TokenHttp) -> None:
-    async with open_loopback("127.0.0.1") as free:
-        port = urlsplit(free.redirect_uri).port
+    [port] = free_ports(1)
+    async with open_loopback("127.0.0.1", port):
         with pytest.raises(TokenError, match=rf"The port {port} that is set \(redirect_port\) cannot be opened"):
             await FLOW.obtain(replace(panel, redirect_port=port), http, NoPrompt())
     for _ in range(2):  # at once again, although connections to it have just ended
@@ -184,6 +187,7 @@ async def test_a_timeout_waiting_for_the_browser(panel: OAuthClient, http: Token
         pass
 
     person = ScriptedPerson(act=act)
+    panel = replace(panel, redirect_port=free_ports(1)[0])
     with pytest.raises(TokenError, match="Nobody finished the sign-in") as refused:
         await BrowserFlow(timeout=0.1).obtain(panel, http, person)
     assert refused.value.cause == "token_not_retrieved"
@@ -229,6 +233,7 @@ async def test_cancellation_closes_the_listener(panel: OAuthClient, http: TokenH
         await anyio.sleep_forever()
 
     person = ScriptedPerson(act=act)
+    panel = replace(panel, redirect_port=free_ports(1)[0])
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(FLOW.obtain, panel, http, person)
         await shown.wait()

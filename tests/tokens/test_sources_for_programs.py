@@ -10,6 +10,7 @@ import anyio.lowlevel
 import pytest
 from authlib.integrations.httpx_client import AsyncOAuth2Client
 
+from lab.process import free_ports
 from mailslot import MailError, OAuth, TokenError, connect_smtp
 from mailslot.oauth.authlib_source import AuthlibSource
 from mailslot.oauth.refresh_token_source import RefreshTokenSource
@@ -292,8 +293,8 @@ async def test_authlib_reports_a_refused_revocation(sandbox: Sandbox, owner: Rec
     assert caught.value.cause == "token_service_busy"
 
 
-async def test_authlib_with_a_refused_connection(free_tcp_port: int, owner: RecordingOwner) -> None:
-    endpoint = f"http://127.0.0.1:{free_tcp_port}/token"
+async def test_authlib_with_a_refused_connection(owner: RecordingOwner) -> None:
+    endpoint = f"http://127.0.0.1:{free_ports(1)[0]}/token"
     async with AsyncOAuth2Client("panel", token=expired("x"), token_endpoint=endpoint, trust_env=False) as client:
         with pytest.raises(TokenError) as caught:
             await AuthlibSource(client).token()

@@ -8,8 +8,9 @@ names the test, which then must fail.
 from __future__ import annotations
 
 import logging
+import socket
 import tracemalloc
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -27,7 +28,7 @@ from mailslot.wire.transcript import Transcript
 from mailslot_plugins.conformance.doubles import ListedTokenSource
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from mailslot.slots.connection_profile import ConnectionProfile
@@ -40,6 +41,14 @@ MAX_MEMORY = 3_000_000
 """The maximum octets of memory to fetch one."""
 
 ORDER = ("resolve", "connect", "tls", "greeting", "capabilities", "token", "sign_in", "transaction", "quit")
+
+
+@contextmanager
+def refusing(profile: ConnectionProfile) -> Generator[ConnectionProfile]:
+    """A profile whose server refuses connections: its port is taken, so that nobody else listens there meanwhile."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield replace(profile, endpoint=Endpoint("127.0.0.1", bound.getsockname()[1], profile.endpoint.security))
 
 
 @dataclass(frozen=True)
@@ -318,12 +327,9 @@ class MaildropSuite:
             assert list(await session.listing()) == []
         assert source.force_calls == [False, True]
 
-    async def test_a_refused_connection(self, mailbox: MailboxHarness, free_tcp_port: int) -> None:
+    async def test_a_refused_connection(self, mailbox: MailboxHarness) -> None:
         """A refused connection is a retryable `NetworkError`."""
-        unreachable = replace(
-            mailbox.profile, endpoint=Endpoint("127.0.0.1", free_tcp_port, mailbox.profile.endpoint.security)
-        )
-        with pytest.raises(NetworkError) as raised:
+        with refusing(mailbox.profile) as unreachable, pytest.raises(NetworkError) as raised:
             async with mailbox.open(unreachable):
                 pass
         assert (raised.value.stage, raised.value.cause) == ("connect", "connection_refused")
@@ -355,17 +361,14 @@ class MaildropSuite:
 
     # Optional features
 
-    async def test_it_runs_on_trio(self, mailbox: MailboxHarness, free_tcp_port: int) -> None:
+    async def test_it_runs_on_trio(self, mailbox: MailboxHarness) -> None:
         """On trio it connects as well: here to a port where nothing listens."""
-        unreachable = replace(
-            mailbox.profile, endpoint=Endpoint("127.0.0.1", free_tcp_port, mailbox.profile.endpoint.security)
-        )
 
         async def connect() -> None:
             async with mailbox.open(unreachable):
                 pass
 
-        with pytest.raises(NetworkError):
+        with refusing(mailbox.profile) as unreachable, pytest.raises(NetworkError):
             await run_sync(lambda: anyio.run(connect, backend="trio"))
 
     async def test_new_mail_is_reported(self, mailbox: MailboxHarness) -> None:
