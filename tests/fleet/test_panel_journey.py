@@ -15,7 +15,7 @@ from mailslot.slots.section import DEVICE
 from mailslot_plugins.panel.explanations import explanation_of
 from mailslot_plugins.panel.translations import LANGUAGES
 from panel.accessibility import page_faults
-from panel.running_panel import SIZES, overflowing_elements, take_screenshots
+from panel.running_panel import SIZES, overflowing_elements, take_screenshots, whole_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,16 +80,18 @@ async def test_from_the_sign_in_to_what_is_wrong(
             page.click("main a:has-text('bolt')")
             page.fill("input[name=search]", "second")
             page.click("main button:has-text('Search')")
+            page.wait_for_load_state()
             assert page.locator("tbody tr").count() == 1
             page.click("tbody a:has-text('Copier 2 of bolt')")
-            assert page.inner_text("h2.attention-title").strip() == "Needs attention"
+            assert whole_text(page, "h2.attention-title").strip() == "Needs attention"
             look(page, "device")
             page.click(".matter a.button")
             page.wait_for_url(re.compile("/tenants/bolt/devices/[^/]+/slots/network.smtp"))
             page.click("nav.tabs a:has-text('Jobs')")
             page.click("main a.job-link")
-            assert "a page" in page.inner_text("main")
+            assert "a page" in whole_text(page)
             page.click("main >> text=All devices")
+            page.wait_for_load_state()
             assert page.locator("tbody tr").count() == 6
             # At the provider, too, which asks.
             page.click("text=Sign out")
@@ -109,7 +111,7 @@ async def test_from_the_sign_in_to_what_is_wrong(
             page.click("main button:has-text('Save')")
             page.get_by_role("heading", level=1).wait_for()
             look(page, "refused")
-            assert "You may look at everything here, but change nothing." in page.inner_text("main")
+            assert "You may look at everything here, but change nothing." in whole_text(page)
 
         await browser.visit(mend)
         await browser.visit(only_look)

@@ -18,6 +18,7 @@ RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"
 def page_faults(page: Page, name: str) -> list[str]:
     """Return what is wrong with a page, in all sizes and both colour schemes; `name` is what it is called there."""
     found: list[str] = []
+    page.wait_for_load_state()
     for size, (width, height) in SIZES.items():
         page.set_viewport_size({"width": width, "height": height})
         found.extend(f"{name} at {size}: {each} is too wide" for each in overflowing_elements(page))

@@ -143,6 +143,12 @@ def set_up(home: Path, sandbox: Sandbox) -> None:
         records.change(record, pop, {})
 
 
+def whole_text(page: Page, selector: str = "main") -> str:
+    """Return what a page says once it is whole; after a click, no more than its first octets need have come."""
+    page.wait_for_load_state()
+    return page.inner_text(selector)
+
+
 def take_screenshots(page: Page, name: str, *, schemes: tuple[str, ...] = ("light", "dark")) -> None:
     """Take pictures of a page in all sizes, where MAILSLOT_SCREENSHOTS names a folder."""
     folder = os.environ.get("MAILSLOT_SCREENSHOTS")

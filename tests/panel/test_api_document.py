@@ -122,6 +122,7 @@ async def test_the_page_shows_the_document(tmp_path: Path, browser: Browser) -> 
                 assert overflowing_elements(page) == []
             take_screenshots(page, "api")
             page.click("text=OpenAPI 3.1")
+            page.wait_for_load_state()
             assert '"openapi":"3.1.0"' in page.content()
 
         await browser.visit(look)

@@ -14,7 +14,7 @@ from mailslot_plugins.sandbox.demo import scanned_page
 from mailslot_plugins.sandbox.demo_device import PASSWORD, populate_demo_device, set_up_demo_device
 from mailslot_plugins.sandbox.sandbox import run_sandbox
 from panel.accessibility import page_faults
-from panel.running_panel import RunningPanel, run_panel, take_screenshots
+from panel.running_panel import RunningPanel, run_panel, take_screenshots, whole_text
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -67,9 +67,9 @@ async def test_a_revoked_token_is_obtained_again_and_the_scan_is_sent(tmp_path: 
             panel.sign_in(page, password=PASSWORD)
             # Why the scan waits, found from the home page.
             page.wait_for_selector("text=1 job is waiting for this")
-            assert "Token update failed. Please delete the token and obtain it again." in page.inner_text("main")
+            assert "Token update failed. Please delete the token and obtain it again." in whole_text(page)
             page.click("text=Delivery note 4711")
-            assert "Token update failed" in page.inner_text("main")
+            assert "Token update failed" in whole_text(page)
             page.click("main >> text=Get Token")
             page.click("button:has-text('Sign in')")
             agree(page)
@@ -98,7 +98,7 @@ async def test_a_revoked_token_is_obtained_again_and_the_scan_is_sent(tmp_path: 
         def delete_one(page: Page) -> None:
             panel.sign_in(page, "/slots/install.quick", password=PASSWORD)
             page.click("main a:has-text('Delete')")
-            assert "Quick Settings" in page.inner_text("main")
+            assert "Quick Settings" in whole_text(page)
             page.click("main button:has-text('Delete')")
             page.wait_for_selector("[data-token='Not Retrieved']")
             lines = {slot: token_line(page, panel, slot) for slot in ("network.smtp", "network.quick", "fax.pop")}

@@ -13,7 +13,15 @@ from mailslot.oauth.flow import UserCode
 from mailslot.slots.records import Records
 from mailslot_plugins.panel.translations import LANGUAGES
 from mailslot_plugins.tokens import device as device_flow
-from panel.running_panel import SIZES, RunningPanel, overflowing_elements, run_panel, sandbox_home, take_screenshots
+from panel.running_panel import (
+    SIZES,
+    RunningPanel,
+    overflowing_elements,
+    run_panel,
+    sandbox_home,
+    take_screenshots,
+    whole_text,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,8 +52,9 @@ class Watched:
             self.seen.append(request.url)
 
     def look(self, page: Page) -> str:
+        text = whole_text(page)
         self.seen += [page.url, page.content()]
-        return page.inner_text("main")
+        return text
 
 
 def token_line(page: Page, panel: RunningPanel, slot: str) -> str:

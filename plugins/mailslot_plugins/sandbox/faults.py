@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from anyio import Event
+
 ConnectionEnd = Literal["close", "reset"]
 
 
@@ -24,7 +26,8 @@ class Fault:
         nth: the number of this moment on a connection, counted from 1; 0 for every one.
         protocol: ``smtp`` or ``pop3``; empty for both.
         connection: the number of the connection of that protocol, counted from 1; 0 for every one.
-        delay: seconds to wait first; ``math.inf`` for silence.
+        until: an event to wait for first.
+        delay: seconds to wait then; ``math.inf`` for silence.
         act: False to neither execute the command nor reply.
         replace: octets to send instead of the reply.
         keep: the number of octets of the reply to send; with `ending`, the connection then closes at once.
@@ -39,6 +42,7 @@ class Fault:
     _: KW_ONLY
     protocol: str = ""
     connection: int = 0
+    until: Event | None = None
     delay: float = 0.0
     act: bool = True
     replace: bytes | None = None

@@ -77,6 +77,8 @@ class PlayedSession(ServerSession[Core, Connection]):
             return True
         await super()._flush()
         self._fault = fault
+        if fault.until is not None:
+            await fault.until.wait()
         await anyio.sleep(fault.delay)
         return fault.act
 
