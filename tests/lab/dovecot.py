@@ -9,11 +9,11 @@ import subprocess
 import time
 import uuid
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab.process import free_ports, running
+from lab.process import free_ports, running, wait_until
 from lab.template import write_settings
 from lab.users import PASSWORD, USERS, name
 from mailslot.net.endpoint import Endpoint, Security
@@ -42,6 +42,7 @@ class Dovecot:
         mail: the folder of all maildirs.
         owner: the system user that owns the maildirs.
         log: what it wrote.
+        queues: where mail is on its way to it.
     """
 
     pop3: Endpoint
@@ -53,6 +54,7 @@ class Dovecot:
     mail: Path
     owner: str
     log: Path
+    queues: list[Path] = field(default_factory=list, compare=False)
 
     def maildir(self, user: str) -> Path:
         """The folder of a user's mail; its mail is in ``new`` and ``cur``, a file each."""
@@ -71,7 +73,8 @@ class Dovecot:
         return [file.read_bytes() for file in self._files(user)]
 
     def empty(self, user: str) -> None:
-        """Remove all mail of a user."""
+        """Remove all mail of a user, also what is still on its way."""
+        wait_until(lambda: not any(each.is_file() for queue in self.queues for each in queue.rglob("*")))
         for file in self._files(user):
             file.unlink(missing_ok=True)
 

@@ -94,7 +94,9 @@ def start_postfix(
     log = folder / "postfix.log"
     environment = {**os.environ, "MAIL_CONFIG": str(settings)}
     ports = [submission, submissions, plain]
+    queues = [folder / "spool" / name for name in ("incoming", "active")]
     with running([BINARY], ports=ports, log=folder / "console.log", environment=environment):
+        dovecot.queues.extend(queues)
         yield Postfix(
             submission=Endpoint("localhost", submission, Security.STARTTLS),
             submissions=Endpoint("localhost", submissions, Security.TLS),
@@ -102,6 +104,8 @@ def start_postfix(
             size_limit=size_limit,
             log=log,
         )
+    for queue in queues:
+        dovecot.queues.remove(queue)
 
 
 def make_queues(folder: Path) -> None:
