@@ -42,9 +42,16 @@ CUT = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
     "WHERE datname = current_database() AND pid <> pg_backend_pid()"
 )
+POLL_NOW = (
+    "UPDATE tasks SET due_at = now(), wake_at = now() WHERE kind = 'poll' AND NOT woken "
+    "AND due_at > now() AND cause IS NULL"
+)
+"""Polls are spread over their interval."""
+
 JOBS = 6
 USERS = ("status@example.com", "fax@example.com", "print@example.com")
 READY = "The worker is ready"
+REFRESHED = "the token was refreshed"
 PROGRAM = Path(sys.executable).with_name("mailslot")
 
 
@@ -170,9 +177,18 @@ async def test_workers_are_killed(own: TaskFleet, tmp_path: Path) -> None:
         sandbox.provider.register("copier")
         for home, user in zip(homes, USERS, strict=True):
             await set_up(home, sandbox, tmp_path, user)
-            for number in range(5):
-                sandbox.maildrops[user].add(mail(f"mail {number}"))
+
+        def renewed() -> bool:
+            change(own, POLL_NOW)
+            return log.read_text().count(REFRESHED) == len(homes)
+
         with run_workers(own, log, 2) as workers:
+            # Nobody is killed before: what the provider answers to a worker that is gone then is lost to all of them.
+            await until(renewed, "no grant is renewed", log)
+            for user in USERS:
+                for number in range(5):
+                    sandbox.maildrops[user].add(mail(f"mail {number}"))
+            await run_sync(change, own, POLL_NOW)
             for round_ in range(ROUNDS + 1):
                 # One that is killed before it is ready says nothing, and is waited for in vain below.
                 await until(lambda begun=2 + round_: log.read_text().count(READY) == begun, "none is ready", log)
@@ -196,12 +212,7 @@ async def test_workers_are_killed(own: TaskFleet, tmp_path: Path) -> None:
                     "UPDATE jobs SET changed_at = changed_at - 3600, next_attempt = next_attempt - 3600 "
                     "WHERE state = 'in_doubt' AND NOT delivering",
                 )
-                # Polls are spread over their interval.
-                change(
-                    own,
-                    "UPDATE tasks SET due_at = now(), wake_at = now() WHERE kind = 'poll' AND NOT woken "
-                    "AND due_at > now() AND cause IS NULL",
-                )
+                change(own, POLL_NOW)
                 with own.look() as connection:
                     row = connection.execute(
                         "SELECT (SELECT count(*) FROM jobs WHERE state <> 'sent') + "
@@ -233,4 +244,4 @@ async def test_workers_are_killed(own: TaskFleet, tmp_path: Path) -> None:
         assert all(len(sandbox.maildrops[user].removed) == 5 for user in USERS)
         said = log.read_text()
         assert "Traceback" not in said
-        assert said.count("the token was refreshed") == len(homes)
+        assert said.count(REFRESHED) == len(homes)
