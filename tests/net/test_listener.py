@@ -176,7 +176,8 @@ async def test_many_connections_receive_less_at_once() -> None:
             await stream.aclose()
         listener.close()
     assert sum(size > 8_192 for size in received) <= 50 * (100_000 // 8_192)
-    assert max(received) == RECEIVE_SIZE
+    # As many octets as had come, which is up to the system, and more than the others received at once.
+    assert 8_192 < max(received) <= RECEIVE_SIZE
 
 
 class FailingSocket(socket.socket):

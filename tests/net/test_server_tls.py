@@ -210,8 +210,11 @@ async def test_plain_text_instead_of_a_handshake(certificates: list[tuple[Path, 
             with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
                 while True:
                     await stream.receive()
-        async with await anyio.connect_tcp("127.0.0.1", port):
-            pass
+        async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+            # It is closed once the server has seen the end, and so has accepted it.
+            await stream.send_eof()
+            with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+                await stream.receive()
     assert [peer.tls_error for peer in peers] == ["WRONG_VERSION_NUMBER", "CONNECTION_CLOSED"]
 
 

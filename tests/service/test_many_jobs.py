@@ -29,7 +29,7 @@ async def test_memory_does_not_grow_with_the_number_of_jobs(tmp_path: Path) -> N
             try:
                 gc.collect()
                 begun, before = len(sandbox.submissions), tracemalloc.get_traced_memory()[0]
-                await harness.until_true(lambda: len(sandbox.submissions) > begun + 150, seconds=60)
+                await harness.until_true(lambda: len(sandbox.submissions) > begun + 150, seconds=600)
                 gc.collect()
                 grown = tracemalloc.get_traced_memory()[0] - before
                 # The sandbox keeps what it took; nobody else keeps anything.

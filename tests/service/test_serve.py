@@ -258,7 +258,7 @@ async def test_a_job_database_lost_while_running(tmp_path: Path, how: str) -> No
                 for each in (path, path.with_name("spool.db-wal")):
                     with each.open("r+b") as file:
                         file.write(b"\xff" * each.stat().st_size)
-            with anyio.fail_after(60):
+            with anyio.fail_after(300):
                 assert await served.process.wait() == 1
             await served.said("Stop every mailslot on this device and start it again")
             warnings = [line for line in served.lines if line.get("level") in {"warning", "error"}]

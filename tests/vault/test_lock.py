@@ -99,7 +99,7 @@ async def test_waiting_times_out(path: Path, timeout: float) -> None:
             async with process_lock(path, timeout=timeout):
                 raise AssertionError
         assert time.monotonic() - start >= timeout
-        assert open_files() == files
+        assert open_files() <= files
     assert caught.value.cause == "token_store_busy"
     assert caught.value.stage == "token"
     assert caught.value.retryable
@@ -125,7 +125,7 @@ async def test_cancelled_while_waiting(path: Path) -> None:
             async with process_lock(path, timeout=300):
                 raise AssertionError
         assert scope.cancelled_caught
-        assert open_files() == files
+        assert open_files() <= files
         assert not await is_free(path)
     assert await is_free(path)
 
@@ -137,7 +137,7 @@ async def test_cancelled_while_holding(path: Path) -> None:
             scope.cancel()
             await anyio.sleep_forever()
     assert scope.cancelled_caught
-    assert open_files() == files
+    assert open_files() <= files
     assert await is_free(path)
 
 
