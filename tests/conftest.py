@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import ssl
@@ -36,17 +37,11 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 LONG = frozenset(
     f"test_{name}.py"
     for name in (
-        "crash",
-        "demo",
-        "fuzz",
-        "hostile_terminal",
-        "memory_growth",
-        "poller_crash",
-        "processes",
-        "serve",
-        "transcripts",
-        "variants",
-        "worker",
+        *("accounts_in_service", "api", "api_document", "cli", "connections", "crash", "delivery", "demo"),
+        *("device_commands", "docs", "fetching", "flows_in_the_lab", "fuzz", "hostile_terminal", "memory_growth"),
+        *("plugins_command", "poll_loop", "poller_crash", "processes", "sample_plugin", "send_documents", "serve"),
+        *("sources_for_programs", "throttle", "token", "token_commands", "token_requests", "transcripts"),
+        *("worker", "workers"),
     )
 )
 """Files that take longest; begun first, none of them is what all wait for in the end."""
@@ -77,6 +72,17 @@ def _knows_its_loop(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureR
         return True
     found = (request._fixturemanager.getfixturedefs(name, request.node) for name in fixturedef.argnames)
     return any(_knows_its_loop(each[-1], request) for each in found if each)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, Any, Any]:
+    """Collect all tests without looking for garbage: there is none, and whatever is found stays to the end."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(trylast=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import virtual_time
 from diagnosis.device import SCANNER
 from diagnosis.scenarios import SCENARIOS, SMTP, Scenario, black_hole, jwt, silent_server, with_token
 from mailslot.causes.cause import causes
@@ -51,6 +52,12 @@ def test_every_cause_has_a_scenario() -> None:
     assert set(causes()) - OF_JOBS - OF_DEVICES - OF_FLEETS - reached - result == set()
     assert reached <= set(causes())
     assert all(name in globals() for name in ELSEWHERE.values())
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    """One is enough for what is said of a fault; the connection test and the sessions have tests on both."""
+    return virtual_time.backend("asyncio")
 
 
 @pytest.mark.parametrize("way", SCENARIOS, ids=str)
