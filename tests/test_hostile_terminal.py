@@ -42,16 +42,17 @@ def test_a_closed_pipe(environment: dict[str, str], arguments: list[str]) -> Non
     assert ran.stderr == ""
 
 
-@pytest.mark.parametrize("closing", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 @pytest.mark.parametrize(
-    ("arguments", "code"),
+    ("closing", "arguments", "code"),
     [
-        ("slots", 0),
-        ("set device name=x", 0),
-        ("show nonsense", 2),
-        ("import -", 1),
-        ("token delete fax.pop", 2),
-        ("decode", 2),
+        *((closing, "slots", 0) for closing in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-")),
+        *(
+            ("<&-", arguments, code)
+            for arguments, code in (("import -", 1), ("token delete fax.pop", 2), ("decode", 2))
+        ),
+        (">&-", "set device name=x", 0),
+        ("2>&-", "show nonsense", 2),
+        ("<&- >&- 2>&-", "import -", 1),
     ],
 )
 def test_missing_standard_streams(environment: dict[str, str], closing: str, arguments: str, code: int) -> None:

@@ -224,7 +224,7 @@ TURNS = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(TURNS, st.integers(1, 4))
 def test_no_crash_loses_or_repeats_a_mail(turns: list[tuple[float, list[Event], int]], cap: int) -> None:
     """A disk, a spool that knows keys, and a device that stops after so many writes of either."""

@@ -31,7 +31,7 @@ class AccountPipeline(RecordingPipeline):
 async def until(test: Callable[[], bool]) -> None:
     with anyio.fail_after(120):
         while not test():  # noqa: ASYNC110 - nothing tells of it
-            await anyio.sleep(0.05)
+            await anyio.sleep(1)
 
 
 async def test_a_job_is_sent_through_an_account_that_was_added_while_the_worker_ran(tmp_path: Path) -> None:

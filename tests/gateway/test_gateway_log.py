@@ -152,10 +152,10 @@ async def test_many_connections_are_written_together_and_the_last_ones_at_the_en
     log = GatewayLog(counting)  # type: ignore[arg-type]
     async with anyio.create_task_group() as group:
         group.start_soon(log.run)
-        for number in range(300):
+        for number in range(60):
             log.note_dialogue("copier", replace(GOOD, at=float(number)))
-            await anyio.sleep(0.1)
-        log.note_dialogue("copier", replace(GOOD, at=300.0))
+            await anyio.sleep(0.5)
+        log.note_dialogue("copier", replace(GOOD, at=60.0))
         group.cancel_scope.cancel()
     assert counting.writes <= 18
-    assert (await log.dialogues("copier"))[0].at == 300.0
+    assert (await log.dialogues("copier"))[0].at == 60.0

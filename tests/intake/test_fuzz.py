@@ -13,7 +13,7 @@ TESTS = Path(__file__).parents[1]
 SECONDS = float(os.environ.get("MAILSLOT_FUZZ_SECONDS", "0"))
 
 
-@pytest.mark.parametrize(("what", "count"), [("tiff", 1_000), ("mime", 1_000), ("pdf", 20), ("picture", 20)])
+@pytest.mark.parametrize(("what", "count"), [("tiff", 300), ("mime", 300), ("pdf", 10), ("picture", 10)])
 def test_damaged_input(what: str, count: int, tmp_path: Path) -> None:
     # A run that anybody may start must not fail by chance; a run that was asked for looks for what is new.
     seed = os.urandom(4).hex() if "MAILSLOT_FUZZ_SECONDS" in os.environ else "20261124"

@@ -46,7 +46,8 @@ def open_files(path) -> int:
     from_files=st.booleans(),
     text=st.sampled_from(["", "Hi", "Grüße\n", "x" * 100_000]),
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_the_announced_size_equals_the_octets(tmp_path, sizes, from_files, text):
     contents = [os.urandom(size) for size in sizes]
     attachments = [Attachment.from_bytes(c, f"{n}.bin") for n, c in enumerate(contents)]
@@ -299,7 +300,7 @@ async def test_files_are_not_touched_in_the_event_loop(tmp_path, size):
 
 async def test_streaming_does_not_block_the_event_loop(tmp_path):
     path = tmp_path / "scan.bin"
-    path.write_bytes(os.urandom(50_000_000))
+    path.write_bytes(os.urandom(20_000_000))
     message = mail(Attachment.from_path(path))
 
     async def longest_pause() -> float:
@@ -350,7 +351,7 @@ backend, path = sys.argv[1:]
 open(path, "wb").close()
 anyio.run(stream, 100, backend=backend)
 before = peak()
-anyio.run(stream, 500_000_000, backend=backend)
+anyio.run(stream, 100_000_000, backend=backend)
 print(peak() - before)
 """
 

@@ -68,6 +68,12 @@ async def open_fleet(home: Path) -> AsyncGenerator[Fleet]:
 
 
 @pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """One is enough for what operations do; the server that they are asked of has tests on both."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
 async def fleet(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Fleet]:
     async with open_fleet(tmp_path_factory.mktemp("fleet")) as found:
         yield found
@@ -93,7 +99,6 @@ def printed(home: Path, *arguments: str) -> Any:
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 async def test_responses_equal_the_output_of_commands(fleet: Fleet, script: httpx2.AsyncClient) -> None:
     home = fleet.panel.device.home
     commands = {
@@ -186,7 +191,6 @@ async def test_settings_change_with_if_match(fleet: Fleet, script: httpx2.AsyncC
         ("GET", "/nothing", None, 404, "", "nothing at this address"),
     ],
 )
-@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 async def test_errors_are_problem_documents(
     script: httpx2.AsyncClient, method: str, path: str, body: object, status: int, key: str, reason: str
 ) -> None:
@@ -214,7 +218,6 @@ async def test_errors_are_problem_documents(
         (b" " * 70_000, "application/json", 413),
     ],
 )
-@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 async def test_malformed_bodies(script: httpx2.AsyncClient, body: bytes, kind: str, status: int) -> None:
     answer = await script.post("/alerts/other", content=body, headers={"content-type": kind})
     assert (answer.status_code, answer.headers["content-type"]) == (status, PROBLEM)
@@ -391,7 +394,6 @@ async def test_a_broken_settings_file(tmp_path: Path) -> None:
         assert (await script.delete("/slots/fax.pop/token")).json()["told"] is True
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 async def test_no_response_contains_a_secret(fleet: Fleet, script: httpx2.AsyncClient) -> None:
     records, password = fleet.panel.device.records, "geheim 4711"
     await script.patch("/slots/alert.smtp/settings", json={"password": password, "client_secret": f"{password}!"})

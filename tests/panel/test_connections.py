@@ -181,7 +181,7 @@ def gone_amid_a_body(server: Running) -> None:
 @pytest.mark.parametrize(
     ("script", "times"),
     [
-        (answered_and_closed, 500),
+        (answered_and_closed, 300),
         (answered_and_reset, 150),
         (half_closed, 150),
         (silent, 150),

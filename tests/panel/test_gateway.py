@@ -36,6 +36,12 @@ MESSAGE = b"From: hall@copiers.example\r\nTo: bob@example.com\r\nSubject: a scan
 EVIL = "<b>\"&'}{{7*7}}"
 
 
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """One is enough for what pages say and do; the gateway and the panel's server have tests on both."""
+    return "asyncio"
+
+
 @pytest.fixture
 async def panel(tmp_path: Path) -> AsyncIterator[RunningPanel]:
     async with run_panel(tmp_path / "home", serves=True) as found:
@@ -429,7 +435,6 @@ async def test_an_unknown_device_is_adopted_over_the_api(panel: RunningPanel, ad
 
 
 @pytest.mark.lab
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_the_pages_in_a_browser(panel: RunningPanel, browser: Browser, admin: BrowserClient) -> None:
     def visit(view: Page) -> None:
         seen: list[list[str]] = []

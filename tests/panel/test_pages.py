@@ -35,6 +35,12 @@ EVIL = "<b>\"&'}{{7*7}}</b>"
 WRITTEN = "&lt;b&gt;&#34;&amp;&#39;}{{7*7}}&lt;/b&gt;"
 
 
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """One is enough for what pages say and do; their server and its tasks have tests on both."""
+    return "asyncio"
+
+
 @pytest.fixture
 async def panel(tmp_path: Path) -> AsyncGenerator[RunningPanel]:
     async with run_panel(tmp_path / "home") as found:

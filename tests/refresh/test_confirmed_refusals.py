@@ -63,6 +63,7 @@ async def test_eight_processes_confirm_a_refusal_with_one_request(home: Path, se
         assert device.asked == 2 + 3  # twice for the newest refresh token, once for the one before
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_dead_grant_is_retried_once_an_hour(home: Path, service: Service) -> None:
     """A request for a token retries; a provider that has recovered gives one without a person at the device."""
     async with running(home, service) as device:
@@ -84,6 +85,7 @@ async def test_a_dead_grant_is_retried_once_an_hour(home: Path, service: Service
         assert not service.state.dead
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("restart", [False, True])
 @pytest.mark.parametrize(
     ("said", "cause"),
@@ -99,7 +101,7 @@ async def test_retries_of_a_dead_grant_end(
     async with running(home, service) as device:
         await device.sign_in(age=7200)
         service.say = [said] * 1000
-        for _ in range(200):
+        for _ in range(MAX_REFUSALS + 10):
             await device.refuse(cause)
             device.clocks.pass_by(3600)
             if restart:

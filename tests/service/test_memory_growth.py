@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.virtual_time
 
-DAY, SPEED = 86_400.0, 8_000.0
+DAY, SPEED = 86_400.0, 16_000.0
 TIGHT = SpoolLimits(
     max_finished_jobs=50, sent_retention=3_600.0, uid_retention=3_600.0, max_keys=50, key_retention=3_600.0
 )

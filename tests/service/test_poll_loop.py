@@ -50,9 +50,9 @@ async def polling(harness: PollingDevice, speed: float = 1.0) -> AsyncIterator[N
 
 
 async def until(test: Callable[[], bool]) -> None:
-    with anyio.fail_after(15):
+    with anyio.fail_after(60):
         while not test():  # noqa: ASYNC110 - nothing tells of it
-            await anyio.sleep(0.01)
+            await anyio.sleep(0.05)
 
 
 async def test_it_polls_at_the_start_and_at_the_interval(tmp_path: Path) -> None:

@@ -156,11 +156,11 @@ def test_unwritable_settings(records: Records) -> None:
 
 def test_a_file_nested_too_deeply(records: Records) -> None:
     """Each of these ends at once, in a sentence."""
-    deep = HEAD + "x = " + "[" * 50_000 + "]" * 50_000
-    dotted = HEAD + ".".join(["a"] * 400_000) + " = 1\n"
-    quoted = HEAD + "x = {" + " . ".join(["'a'"] * 100_000) + " = 1}\n"
+    deep = HEAD + "x = " + "[" * 20_000 + "]" * 20_000
+    dotted = HEAD + ".".join(["a"] * 50_000) + " = 1\n"
+    quoted = HEAD + "x = {" + " . ".join(["'a'"] * 20_000) + " = 1}\n"
     twice = f"{HEAD}[records.smtp]\nport = 25\n[records.smtp]\nport = 26\n"
-    many = HEAD + "".join(f"[t{number}]\n" for number in range(100_000))
+    many = HEAD + "".join(f"[t{number}]\n" for number in range(10_000))
     for text in (
         deep,
         dotted,
