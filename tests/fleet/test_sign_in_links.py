@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urljoin, urlsplit
 
@@ -21,12 +22,16 @@ from mailslot.fleet.postgres.database_users import DatabaseUsers
 from mailslot.fleet.postgres.schema import SCHEMA
 from mailslot.fleet.postgres.sign_in_links import SignInLinks
 from mailslot.oauth.grant_source import GrantSource
+from mailslot.oauth.http import TokenHttp
+from mailslot.oauth.providers import custom_provider
 from mailslot.service.device import open_device
 from mailslot.slots.records import Records
 from mailslot.slots.section import DEVICE
 from mailslot.slots.shared_application import SharedApplication
 from mailslot.wire.secret import Secret
 from mailslot_plugins.panel.consent.app import application
+from mailslot_plugins.panel.consent.known_providers import LIFETIME, KnownProviders
+from oauth.scripted_service import http_response, run_scripted_service
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -35,10 +40,36 @@ if TYPE_CHECKING:
     from lab.provider import Provider
     from mailslot.fleet.postgres.home import PostgresHome
     from mailslot.oauth.grant import Grant
+    from oauth.scripted_service import Request
 
 BASE = "https://mail-setup.example.test"
 ALICE = "alice@example.test"
 SCOPES = "openid email offline_access mail.pop mail.send"
+
+
+async def test_providers_are_not_asked_for_each_sign_in() -> None:
+    asked: list[str] = []
+
+    def answer(request: Request) -> bytes:
+        asked.append(request.path)
+        endpoints = {f"{name}_endpoint": f"{service.url}/{name}" for name in ("authorization", "token")}
+        return http_response({"issuer": service.url, **endpoints})
+
+    clock = [0.0]
+    known = KnownProviders(lambda: clock[0])
+    async with run_scripted_service(answer) as service, TokenHttp() as http:
+        provider = custom_provider(issuer=service.url)
+        for _ in range(10):
+            assert (await known.complete(provider, None, http)).endpoints.token == f"{service.url}/token"
+        other = custom_provider(issuer=service.url, scopes="mail")
+        assert (await known.complete(other, None, http)).smtp == other.smtp != provider.smtp
+        assert len(asked) == 1
+        # Who is trusted may differ.
+        await known.complete(provider, Path("/ca.pem"), http)
+        assert len(asked) == 2
+        clock[0] = LIFETIME
+        await known.complete(provider, None, http)
+        assert len(asked) == 3
 
 
 class Browser:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 from anyio.to_thread import run_sync
 
 from mailslot.errors import InputError
-from mailslot.oauth.discovery import complete_provider
 from mailslot.oauth.http import TokenHttp
 from mailslot.oauth.settings_digest import settings_digest
 from mailslot.slots.oauth_client import client_for_flow
@@ -99,7 +98,7 @@ async def record_client(
     found = await run_sync(_load, fleet, device, record)
     if http is None:
         return found
-    provider = await complete_provider(found.client.provider, http)
+    provider = await fleet.providers.complete(found.client.provider, found.settings.ca_file, http)
     provider.check_flow(FLOW)
     return replace(found, client=replace(found.client, provider=provider))
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Final
 
 from mailslot.fleet.postgres.consents import Consents
 from mailslot.fleet.postgres.sign_in_links import SignInLinks
+from mailslot_plugins.panel.consent.known_providers import KnownProviders
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -23,12 +25,14 @@ class ConsentFleet:
         homes: the same.
         links: the links.
         consents: what is stored of consents.
+        providers: what is known of providers.
     """
 
     def __init__(self, homes: FleetHomes) -> None:
         self.homes: Final = homes
         self.links: Final = SignInLinks(homes.database)
         self.consents: Final = Consents(homes.database)
+        self.providers: Final = KnownProviders(time.monotonic)
 
 
 def fleet_of(request: Request) -> ConsentFleet:
