@@ -87,14 +87,12 @@ class IncomingFile:
         self._write()
         insert = partial(self._insert, self._digest.hexdigest())
         try:
-            mail = self._storage.commit_file(self._file, b"", insert)
+            self.mail = self._storage.commit_file(self._file, b"", insert)
         except _DuplicateMailError as existing:
-            mail = existing.mail
             self.duplicate = True
-            self._storage.write_blocking(partial(self._link, mail))
-        self.mail = self._storage.read_blocking(lambda repositories: repositories.mails.load(mail))
+            self.mail = self._storage.write_blocking(partial(self._link, existing.mail))
 
-    def _insert(self, digest: str, repositories: Repositories) -> int:
+    def _insert(self, digest: str, repositories: Repositories) -> Incoming:
         mails = repositories.mails
         existing = mails.mail_of_uid(self._record, self._uid) if self._uid else None
         if existing is None:
@@ -102,16 +100,14 @@ class IncomingFile:
         if existing is not None and not mails.restore_file(existing, self._file.name, self._size, digest):
             raise _DuplicateMailError(existing)
         if existing is not None:
-            self._link(existing, repositories)
-            return existing
+            return self._link(existing, repositories)
         check_room(self._limits, self._size, None, repositories)
         new = NewMail(self._record, self._uid, self._file.name, self._size, digest)
-        mail = mails.insert(new, self._clock())
-        self._link(mail, repositories)
-        return mail
+        return self._link(mails.insert(new, self._clock()), repositories)
 
-    def _link(self, mail: int, repositories: Repositories) -> None:
+    def _link(self, mail: int, repositories: Repositories) -> Incoming:
         repositories.mails.link_uid(self._record, self._uid, mail, self._announced, self._clock())
+        return repositories.mails.load(mail)
 
 
 class _DuplicateMailError(Exception):
