@@ -84,7 +84,7 @@ STEP_FUNCTIONS = (
     (files.NewFile, "commit"),
     (files.NewFile, "_close"),
     (Store, "put"),
-    (Store, "change"),
+    (Store, "run"),
     (Spool, "accept"),
     (Path, "replace"),
     (folder_printer.os, "fsync"),

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import TYPE_CHECKING
+
 import pytest
 
+from alerts.devices import SETTINGS, Clock, run_device
 from intake.opening import open_mail
+from mailslot_plugins.intake.auto_reply import count_reply
 from mailslot_plugins.intake.auto_reply_policy import ReplyDecision, decide_reply
-from mailslot_plugins.intake.rate_limit import HOUR, SentReplies, allow
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HOUR = 3600
 
 ALICE = "alice@example.test"
 ALLOWED = ("alice@example.test", "@office.test")
@@ -130,22 +139,32 @@ def test_an_unmarked_vacation_responder_gets_no_reply(subject: str) -> None:
     assert "automatic reply" in decide_reply(mail, OWN, ALLOWED).refusal
 
 
-def test_replies_per_hour_are_limited() -> None:
-    answers: SentReplies = ()
-    for number in range(6):
-        answers, refusal = allow(answers, f"k{number}", ALICE, 1000.0 + number, max_per_address=6, max_total=8)
-        assert refusal == ""
-    assert allow(answers, "k0", ALICE, 1010.0, max_per_address=6, max_total=8) == (answers, ""), (
-        "the same again counts once"
-    )
-    assert "6 times" in allow(answers, "k6", ALICE.upper(), 1010.0, max_per_address=6, max_total=8)[1]
-    for number in range(2):
-        answers, refusal = allow(answers, f"o{number}", f"{number}@x", 1010.0, max_per_address=6, max_total=8)
-        assert refusal == ""
-    assert "8 answers" in allow(answers, "o9", "9@x", 1010.0, max_per_address=6, max_total=8)[1]
-    assert allow(answers, "k9", ALICE, 1000.0 + HOUR, max_per_address=6, max_total=8)[1] == ""
-    back, refusal = allow(answers, "k9", ALICE, 0.0, max_per_address=6, max_total=8)
-    assert refusal
-    assert allow(back, "k9", ALICE, HOUR + 1, max_per_address=6, max_total=8)[1] == "", (
-        "a clock set back stops nothing for long"
-    )
+async def test_replies_per_hour_are_limited(tmp_path: Path) -> None:
+    clock = Clock(600_000.0)
+    async with run_device(tmp_path, SETTINGS, clock) as device:
+        count = partial(count_reply, device, "status", max_per_address=6, max_total=8)
+        for number in range(6):
+            clock.now += 1
+            assert await count(f"k{number}", ALICE) == ""
+        assert await count("k0", ALICE) == "", "the same again counts once"
+        assert "6 times" in await count("k6", ALICE.upper())
+        for number in range(2):
+            assert await count(f"o{number}", f"{number}@x") == ""
+        assert "8 answers" in await count("o9", "9@x")
+        clock.now += HOUR - 10
+        assert "6 times" in await count("k6", ALICE)
+        clock.now += 120
+        assert await count("k9", ALICE) == ""
+        assert set(await device.store("status answers").items()) == {"total", "reply k9", f"to {ALICE}"}
+
+
+async def test_a_clock_that_is_set_back_stops_no_replies_for_long(tmp_path: Path) -> None:
+    clock = Clock(600_000.0)
+    async with run_device(tmp_path, SETTINGS, clock) as device:
+        count = partial(count_reply, device, "status", max_per_address=2, max_total=2)
+        for number in range(2):
+            assert await count(f"k{number}", ALICE) == ""
+        clock.now = 1_000.0
+        assert await count("k2", ALICE)
+        clock.now += HOUR + 120
+        assert await count("k2", ALICE) == ""

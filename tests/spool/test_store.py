@@ -8,7 +8,7 @@ import pytest
 
 from mailslot import InputError
 from mailslot.spool.spool import Spool
-from mailslot.spool.store import MAX_VALUE
+from mailslot.spool.store import MAX_VALUE, StoreValues
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,15 +31,26 @@ async def test_stored_values(spool: Spool, home: Path) -> None:
     assert await store.items() == {"b": None}
 
 
-async def test_a_changed_value(spool: Spool) -> None:
+async def test_values_that_are_changed_together(spool: Spool) -> None:
+    """What is read and written is of one moment, and nothing is written if it raises."""
+
+    def double(values: StoreValues) -> int:
+        found: int = values.get("a") or 1
+        values.update({"a": 2 * found, "b": list(values.items())})
+        return found
+
+    def fail(values: StoreValues) -> None:
+        values.update({"a": 0}, ["b"])
+        values.update({"a": object()})
+
     store = spool.store("alerts")
-    await store.change("a", lambda value: [value])
-    await store.change("a", lambda value: [*value, 2], durable=False)
-    await store.change("a", lambda _: None)
-    assert await store.items() == {"a": [None, 2]}
+    await store.put("c", 0)
+    assert [await store.run(double), await store.run(double, durable=False)] == [1, 2]
     with pytest.raises(InputError, match="The value of a"):
-        await store.change("a", lambda _: object())
-    assert await store.get("a") == [None, 2]
+        await store.run(fail)
+    assert await store.items() == {"a": 4, "b": ["a", "b", "c"], "c": 0}
+    await store.run(lambda values: values.update({}, ["a", "b"]))
+    assert await store.items() == {"c": 0}
 
 
 @pytest.mark.parametrize("value", [object(), float("nan"), "x" * MAX_VALUE, {1, 2}])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from mailslot.message import Message
 from mailslot_plugins.intake.one_line import one_line
-from mailslot_plugins.intake.rate_limit import SentReplies, allow
+from mailslot_plugins.intake.rate_limit import count
 
 if TYPE_CHECKING:
     from mailslot.message import Mailbox
@@ -47,16 +48,15 @@ async def count_reply(
     Returns:
         why the reply exceeds the limits; empty if it does not.
     """
-    now, refusal = device.now(), ""
-
-    def count(stored: list[tuple[str, float, str]] | None) -> SentReplies | None:
-        nonlocal refusal
-        sent_before = tuple((str(name), float(at), str(to)) for name, at, to in stored or ())
-        replies, refusal = allow(sent_before, key, address, now, max_per_address=max_per_address, max_total=max_total)
-        return replies if replies != sent_before else None
-
-    await device.store(pipeline).change("answers", count, durable=False)
-    return refusal
+    work = partial(
+        count,
+        key=key,
+        address=address,
+        now=device.now(),
+        max_per_address=max_per_address,
+        max_total=max_total,
+    )
+    return await device.store(f"{pipeline} answers").run(work, durable=False)
 
 
 def compose_reply(opened: OpenedMail, sender: Mailbox, to: str, text: str) -> Message:

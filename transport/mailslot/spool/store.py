@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from mailslot.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from mailslot.spool.repositories import Repositories
+    from mailslot.spool.repositories import Values
     from mailslot.spool.storage import Storage
+
+T = TypeVar("T")
 
 MAX_VALUE: Final = 1_000_000
 """Characters of a value, written as JSON."""
@@ -72,26 +74,16 @@ class Store:
             lambda repositories: repositories.values.update(self._name, texts, removed), durable=durable
         )
 
-    async def change(self, key: str, change: Callable[[Any], Any], *, durable: bool = True) -> None:
-        """Replace a value by what follows from it, while nobody else changes it.
+    async def run(self, work: Callable[[StoreValues], T], *, durable: bool = True) -> T:
+        """Read and change values while nobody else does, all of them or none; return what `work` returns.
 
         Args:
-            key: the key.
-            change: called with the value, None if there is none; returns the new one, None to leave the old. It may be
-                called several times, in another thread.
+            work: called with the values; it may be called several times, in another thread.
             durable: as for `put`.
-
-        Raises:
-            InputError: as for `put`.
         """
-
-        def work(repositories: Repositories) -> None:
-            text = repositories.values.get(self._name, key)
-            value = change(None if text is None else json.loads(text))
-            if value is not None:
-                repositories.values.update(self._name, {key: as_json(key, value)}, ())
-
-        await self._storage.write(work, durable=durable)
+        return await self._storage.write(
+            lambda repositories: work(StoreValues(self._name, repositories.values)), durable=durable
+        )
 
     async def delete(self, key: str) -> None:
         """Delete a value, if there is one."""
@@ -101,6 +93,36 @@ class Store:
         """Return all values."""
         found = await self._storage.read(lambda repositories: repositories.values.items(self._name))
         return {key: json.loads(text) for key, text in found}
+
+
+class StoreValues:
+    """The values of one store, in a transaction.
+
+    Args:
+        name: the name of the store.
+        values: the values of all stores.
+    """
+
+    def __init__(self, name: str, values: Values) -> None:
+        self._name = name
+        self._values = values
+
+    def get(self, key: str) -> Any:  # noqa: ANN401 - any JSON
+        """Return a value; None if there is none."""
+        text = self._values.get(self._name, key)
+        return None if text is None else json.loads(text)
+
+    def items(self) -> dict[str, Any]:
+        """Return all values."""
+        return {key: json.loads(text) for key, text in self._values.items(self._name)}
+
+    def update(self, values: Mapping[str, Any], deleted: Iterable[str] = ()) -> None:
+        """Set values, and delete others.
+
+        Raises:
+            InputError: as for `Store.put`.
+        """
+        self._values.update(self._name, {key: as_json(key, value) for key, value in values.items()}, list(deleted))
 
 
 def as_json(key: str, value: object) -> str:
