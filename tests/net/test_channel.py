@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import socket
 import struct
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
 import anyio.lowlevel
 import pytest
+from anyio import to_thread
 
 from mailslot import Endpoint, Security
-from mailslot.net.channel import Channel
+from mailslot.net.channel import RECEIVE_SIZE, Channel
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator
 
 pytestmark = pytest.mark.virtual_time
@@ -138,3 +141,25 @@ async def test_a_busy_connection_yields_to_other_tasks(pair: tuple[Channel, sock
             other.recv(99)
         group.cancel_scope.cancel()
     assert turns > 3
+
+
+async def test_what_tls_has_read_is_not_waited_for(
+    pair: tuple[Channel, socket.socket], client_context: ssl.SSLContext, server_context: ssl.SSLContext
+) -> None:
+    channel, other = pair
+    # The last record goes over the end of the buffer, and then it is the turn of other tasks.
+    sizes = [10_000] * (RECEIVE_SIZE // 10_000 + 1)
+
+    def serve() -> ssl.SSLSocket:
+        encrypted = server_context.wrap_socket(other, server_side=True)
+        for size in sizes:
+            encrypted.sendall(b"x" * size)
+        return encrypted
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(partial(channel.start_tls, client_context, 60, after_starttls=False))
+        encrypted = await to_thread.run_sync(serve)
+    with encrypted:
+        received = 0
+        while received < sum(sizes):
+            received += len(await channel.receive(soon(60)))

@@ -13,7 +13,6 @@ import anyio.lowlevel
 
 from mailslot.net.event_loop import new_waiter
 from mailslot.net.tls import start_tls
-from mailslot.net.waiter import closed_error
 
 if TYPE_CHECKING:
     from asyncio.trsock import TransportSocket
@@ -27,6 +26,10 @@ RECEIVE_SIZE: Final = 65_536
 
 _FULL_RECORD: Final = 4_096
 """Octets of a TLS record that another one may follow; a shorter record is taken for the last one."""
+
+_LARGEST_RECORD: Final = 16_384
+"""Octets of a TLS record at most (RFC 8446 section 5.1). With room for them, TLS keeps nothing of a record back, so
+that a wait for the socket misses none."""
 
 _YIELD_AFTER: Final = 65_536
 """Octets received without waiting after which other tasks get a turn."""
@@ -62,6 +65,7 @@ class Channel:
         self._buffer = memoryview(bytearray(RECEIVE_SIZE))
         self._arrived: bytes | None = None
         self._waiter: Waiter | None = None
+        self._wait_ended_by: type[Exception] | tuple[()] = ()
 
     @property
     def local_host(self) -> str:
@@ -93,7 +97,9 @@ class Channel:
             OSError: the connection is broken.
         """
         if self._octets_until_yield <= 0:
-            await self._yield_to_loop()
+            # Other tasks get a turn now and then, and a cancellation is delivered.
+            self._octets_until_yield = _YIELD_AFTER
+            await anyio.lowlevel.checkpoint()
         self._octets_until_yield -= _CALL_COST
         try:
             sent = self._socket.send(data)
@@ -124,18 +130,23 @@ class Channel:
             TimeoutError: the deadline passed.
             OSError: the connection is broken.
         """
-        if self._octets_until_yield <= 0:
-            await self._yield_to_loop()
         while self._arrived is None:
             try:
-                if not self._read_arrived():
+                # Where others are to have a turn, octets are waited for even if they have come.
+                if self._octets_until_yield <= 0 or not self._read_arrived():
                     self._octets_until_yield = _YIELD_AFTER
                     if self._waiter is None:
                         self._waiter = new_waiter(self._socket, self._read_arrived)
+                        self._wait_ended_by = self._waiter.ended_by
                     await self._waiter.wait(deadline)
             except ssl.SSLWantWriteError:
                 await self._wait(anyio.wait_writable(self._socket), deadline)
-        return self._take_arrived()
+            except self._wait_ended_by as error:
+                raise (_closed_error() if self._waiter is None else TimeoutError()) from error
+        data, self._arrived = self._arrived, None
+        if not data:
+            raise _end_of_stream_error()
+        return data
 
     def receive_nowait(self) -> bytes | None:
         """Return the octets that have arrived; None if there are none.
@@ -145,15 +156,13 @@ class Channel:
             OSError: the connection is broken.
         """
         try:
-            return self._take_arrived() if self._arrived is not None or self._read_arrived() else None
+            if self._arrived is None and not self._read_arrived():
+                return None
         except ssl.SSLWantWriteError:
             return None
-
-    def _take_arrived(self) -> bytes:
         data, self._arrived = self._arrived, None
         if not data:
-            raise EOFError("closed by the server")
-        self._octets_until_yield -= len(data) + _CALL_COST
+            raise _end_of_stream_error()
         return data
 
     def _read_arrived(self) -> bool:
@@ -162,7 +171,7 @@ class Channel:
             end = size = self._socket.recv_into(self._buffer)
         except (BlockingIOError, ssl.SSLWantReadError):
             return False
-        while size >= _FULL_RECORD and end < RECEIVE_SIZE:
+        while size >= _FULL_RECORD and end <= RECEIVE_SIZE - _LARGEST_RECORD:
             try:
                 size = self._socket.recv_into(self._buffer[end:])
             except OSError:
@@ -170,12 +179,8 @@ class Channel:
                 break
             end += size
         self._arrived = bytes(self._buffer[:end])
+        self._octets_until_yield -= end + _CALL_COST
         return True
-
-    async def _yield_to_loop(self) -> None:
-        """Give other tasks a turn now and then, and a cancellation the chance to be delivered."""
-        self._octets_until_yield = _YIELD_AFTER
-        await anyio.lowlevel.checkpoint()
 
     async def _wait(self, event: Awaitable[None], deadline: float) -> None:
         self._octets_until_yield = _YIELD_AFTER
@@ -185,7 +190,7 @@ class Channel:
                 await event
         except anyio.ClosedResourceError as error:
             if self._socket.fileno() < 0:
-                raise closed_error() from error
+                raise _closed_error() from error
             # A wait for octets has ended by its deadline; see `mailslot.net.trio_waiter`.
         if scope.cancelled_caught:
             raise TimeoutError
@@ -217,9 +222,18 @@ class Channel:
             self._socket.close()
 
     def _drop_waiter(self) -> None:
+        self._octets_until_yield = _YIELD_AFTER
         if self._waiter is not None:
             self._waiter.close()
             self._waiter = None
+
+
+def _closed_error() -> ConnectionAbortedError:
+    return ConnectionAbortedError("closed while it was waited for")
+
+
+def _end_of_stream_error() -> EOFError:
+    return EOFError("closed by the server")
 
 
 def acknowledged_octets(connected: socket.socket | TransportSocket) -> int | None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import trio
 
-from mailslot.net.waiter import closed_error
-
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Awaitable
 
 
 class TrioWaiter:
@@ -20,26 +19,19 @@ class TrioWaiter:
     wait; if a later deadline holds by then, it sleeps on.
     """
 
+    ended_by: ClassVar[type[Exception]] = trio.ClosedResourceError
+
     def __init__(self, connected: socket.socket) -> None:
-        self._socket = connected
-        self._waiting = self._closed = False
+        self._file = connected.fileno()
         self._deadline = self._timer_end = math.inf
         self._timer: trio.CancelScope | None = None
 
-    async def wait(self, deadline: float) -> None:
+    def wait(self, deadline: float) -> Awaitable[None]:
         """Wait for octets."""
         self._deadline = deadline
         if deadline < self._timer_end:
             self._set_timer(deadline)
-        self._waiting = True
-        try:
-            await trio.lowlevel.wait_readable(self._socket)
-        except trio.ClosedResourceError as error:
-            if self._closed:
-                raise closed_error() from error
-            raise TimeoutError from error
-        finally:
-            self._waiting = False
+        return trio.lowlevel.wait_readable(self._file)  # noqa: ASYNC105 - the caller awaits it
 
     def _set_timer(self, end: float) -> None:
         if self._timer is not None:
@@ -50,18 +42,16 @@ class TrioWaiter:
     async def _run_timer(self, timer: trio.CancelScope) -> None:
         with timer:
             await trio.sleep_until(self._timer_end)
-            while self._waiting and trio.current_time() < self._deadline:
+            while trio.current_time() < self._deadline:
                 self._timer_end = self._deadline
                 await trio.sleep_until(self._timer_end)
             self._timer, self._timer_end = None, math.inf
-            if self._waiting:
-                # This ends every wait for the socket, one that is for writing as well; that one begins again.
-                trio.lowlevel.notify_closing(self._socket)
+            # This ends every wait for the socket, one that is for writing as well; that one begins again.
+            trio.lowlevel.notify_closing(self._file)
 
     def close(self) -> None:
         """Leave the socket alone."""
-        self._closed = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        trio.lowlevel.notify_closing(self._socket)
+        trio.lowlevel.notify_closing(self._file)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import anyio
 
@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 
 
 class Waiter(Protocol):
-    """Waits for octets on one socket, for one task at a time."""
+    """Waits for octets on one socket, for one task at a time.
+
+    Attributes:
+        ended_by: the exception by which a wait ends when its deadline has passed or `close` was called.
+    """
+
+    ended_by: ClassVar[type[Exception]]
 
     def wait(self, deadline: float) -> Awaitable[None]:
         """Wait until octets may have arrived, or the end of the stream.
@@ -24,32 +30,30 @@ class Waiter(Protocol):
             deadline: when to give up waiting, by `anyio.current_time`.
 
         Raises:
-            TimeoutError: the deadline passed.
-            OSError: the connection is broken or was closed.
+            Exception: `ended_by`.
+            OSError: the connection is broken.
         """
         ...
 
     def close(self) -> None:
-        """Leave the socket alone; a task that waits for it gets a `ConnectionAbortedError`. May be called again."""
+        """Leave the socket alone, and end the wait of a task. May be called again."""
         ...
 
 
 class AnyioWaiter:
     """Waits in those event loops of asyncio that cannot watch sockets, as one on Windows."""
 
+    ended_by: ClassVar[type[Exception]] = anyio.ClosedResourceError
+
     def __init__(self, connected: socket.socket) -> None:
         self._socket = connected
 
     async def wait(self, deadline: float) -> None:
         """Wait for octets; see `Waiter.wait`."""
-        scope = anyio.CancelScope(deadline=deadline)
-        try:
-            with scope:
-                await anyio.wait_readable(self._socket)
-        except anyio.ClosedResourceError as error:
-            raise closed_error() from error
+        with anyio.CancelScope(deadline=deadline) as scope:
+            await anyio.wait_readable(self._socket)
         if scope.cancelled_caught:
-            raise TimeoutError
+            raise self.ended_by
 
     def close(self) -> None:
         """Leave the socket alone; see `Waiter.close`."""
@@ -63,6 +67,8 @@ class AsyncioWaiter:
     mostly follows; it is told to stop if octets come while nobody waits for them. Likewise there is one timer for many
     deadlines: it is set again when it ends, if the deadline of the current wait is a later one.
     """
+
+    ended_by: ClassVar[type[Exception]] = anyio.ClosedResourceError
 
     def __init__(self, connected: socket.socket, read_arrived: Callable[[], bool]) -> None:
         """Begin to watch the socket.
@@ -122,7 +128,7 @@ class AsyncioWaiter:
         if self._loop.time() < self._deadline:
             self._set_timer()
         else:
-            self._arrival.end(TimeoutError())
+            self._arrival.end(self.ended_by())
 
     def close(self) -> None:
         """Leave the socket alone; see `Waiter.close`."""
@@ -132,7 +138,7 @@ class AsyncioWaiter:
             self._timer.cancel()
             self._timer = None
         if self._arrival is not None:
-            self._arrival.end_soon(closed_error())
+            self._arrival.end_soon(self.ended_by())
 
 
 class _Arrival:
@@ -185,7 +191,7 @@ class _Arrival:
         """
         return self.end_soon(asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg))
 
-    def end(self, error: OSError | None) -> None:
+    def end(self, error: Exception | None) -> None:
         """Resume the task at once; call it from the event loop, not from a task."""
         self._error = error
         self.ended = True
@@ -199,8 +205,3 @@ class _Arrival:
         self.ended = True
         self._loop.call_soon(self._callback, self, context=self._context)
         return True
-
-
-def closed_error() -> ConnectionAbortedError:
-    """Return the error of a wait on a socket that is closed meanwhile."""
-    return ConnectionAbortedError("closed while it was waited for")
