@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import socket
 import sys
+import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -22,23 +23,34 @@ class Costs:
     Attributes:
         calls: calls of functions in Python and of built-in ones.
         system_calls: those on sockets and selectors, by name.
+        counting: whether the context is open.
+        waits_begun: released for each wait of the event loop, so that another thread can let it wait.
     """
 
     def __init__(self) -> None:
         self.calls = 0
+        self.counting = False
         self.system_calls: Counter[str] = Counter()
+        self.waits_begun = threading.Semaphore(0)
 
     @property
     def waits(self) -> int:
         """How often the event loop asked whether something has come."""
         return sum(self.system_calls[name] for name in WAITS)
 
+    def clear(self) -> None:
+        """Begin to count anew."""
+        self.calls = 0
+        self.system_calls.clear()
+
     def __enter__(self) -> Self:
+        self.counting = True
         sys.setprofile(self._count)
         return self
 
     def __exit__(self, *_: object) -> None:
         sys.setprofile(None)
+        self.counting = False
 
     def _count(self, _: FrameType, event: str, called: Any) -> None:
         if event not in {"call", "c_call"}:
@@ -47,6 +59,8 @@ class Costs:
         owner = getattr(called, "__self__", None)
         if event == "c_call" and isinstance(owner, (socket.socket, _EPOLL)):
             self.system_calls[called.__name__] += 1
+            if called.__name__ in WAITS:
+                self.waits_begun.release()
 
 
 _EPOLL: type[Any] = getattr(select, "epoll", type(None))

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from mailslot.net.endpoint import Endpoint
     from mailslot.sasl.credentials import Credentials
     from mailslot.testing import Step
-    from mailslot.wire.reply import Reply
     from transcripts import Call, Transcript
 
 
@@ -40,7 +39,8 @@ def play_core(
     transcript: Transcript,
     steps: Sequence[Step],
     feed: Callable[[bytes, int], Iterable[bytes]],
-    known: dict[bytes, Reply] | None = None,
+    *,
+    grouped: bool = False,
 ) -> list[tuple[str, int | None, str | None]]:
     """Put one connection's dialogue through the core.
 
@@ -48,7 +48,7 @@ def play_core(
         transcript: to which it belongs.
         steps: the dialogue.
         feed: called with a server's octets and the number of the step; gives them as they are received.
-        known: the replies that came before, which are remembered; `next_success` is asked first then.
+        grouped: whether `next_success` is asked first.
 
     Returns:
         verb, code and enhanced code of each answer.
@@ -59,11 +59,9 @@ def play_core(
     core = SmtpProtocol()
     core.encrypted = transcript.security == "tls"
     heard: list[tuple[str, int | None, str | None]] = []
-    if known is not None:
-        core.received._known = known
 
     def drain() -> None:
-        if known is not None:
+        if grouped:
             verbs = [verb.value for verb in core._pending_verbs]
             heard.extend(
                 (verb, reply.code, reply.enhanced) for verb, reply in zip(verbs, core.next_success(), strict=False)

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import ssl
     from typing import Any
 
-    from mailslot.wire.reply import Reply
     from transcripts import Transcript
 
 pytestmark = pytest.mark.virtual_time
@@ -25,12 +24,12 @@ TRANSCRIPTS = load("smtp")
 every = pytest.mark.parametrize("transcript", TRANSCRIPTS, ids=lambda transcript: transcript.name)
 
 
-def outcome(transcript: Transcript, feed: Any, known: dict[bytes, Reply] | None = None) -> list[Any]:
+def outcome(transcript: Transcript, feed: Any, *, grouped: bool = False) -> list[Any]:
     """What the core makes of all connections: the answers, and the fault where there is one."""
     heard: list[Any] = []
     for steps in transcript.connections:
         try:
-            heard += play_core(transcript, steps, feed, known)
+            heard += play_core(transcript, steps, feed, grouped=grouped)
         except RemoteProtocolError as error:
             heard.append(error.cause)
     return heard
@@ -48,18 +47,13 @@ def test_core_yields_the_same_events_octet_by_octet(transcript: Transcript) -> N
 @every
 @pytest.mark.parametrize("feed", [whole, bytewise], ids=["whole", "bytewise"])
 def test_a_group_that_succeeds_is_read_as_by_the_table(transcript: Transcript, feed: Any) -> None:
-    known: dict[bytes, Reply] = {}
-    by_the_table = outcome(transcript, feed)
-    assert outcome(transcript, feed, known) == by_the_table
-    assert outcome(transcript, feed, known) == by_the_table
+    assert outcome(transcript, feed, grouped=True) == outcome(transcript, feed)
 
 
 @every
 @pytest.mark.parametrize("spare", [b"250 2.0.0 spare\r\n", b"2"], ids=["a reply", "an octet"])
 @pytest.mark.parametrize("grouped", [False, True], ids=["by the table", "grouped"])
 def test_core_keeps_surplus_octets(transcript: Transcript, spare: bytes, grouped: bool) -> None:
-    known: dict[bytes, Reply] | None = {} if grouped else None
-    outcome(transcript, whole, known)
     for steps in transcript.connections:
         for at, step in enumerate(steps):
             asks_on = any(later.kind in {"expect", "starttls"} for later in steps[at:])
@@ -70,7 +64,7 @@ def test_core_keeps_surplus_octets(transcript: Transcript, spare: bytes, grouped
                 return [octets + (spare if number == at else b"")]
 
             with pytest.raises(RemoteProtocolError):
-                play_core(transcript, steps, feed, known)
+                play_core(transcript, steps, feed, grouped=grouped)
 
 
 @every

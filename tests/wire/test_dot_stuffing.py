@@ -162,13 +162,15 @@ def test_a_line_of_ten_megabytes_takes_linear_time() -> None:
 def test_a_whole_message_is_the_same_as_its_pieces(message: bytes) -> None:
     stuffer = DotStuffer()
     in_pieces = b"".join(stuffer.feed(message[at : at + 1]) for at in range(len(message))) + stuffer.finish()
-    lines = dot_stuffing.completed(message)
+    whole = dot_stuffing.WholeMessage(message)
+    lines = whole.lines
     assert dot_stuffing.stuffed(lines) + dot_stuffing.FINAL_DOT == in_pieces
-    assert len(lines) == stuffer.size
+    assert len(lines) == whole.size == stuffer.size
     assert dot_stuffing.unstuffed(dot_stuffing.stuffed(lines)) == lines
 
 
 def test_a_message_with_crlf_is_not_copied() -> None:
     message = b"one\r\ntwo\r\n"
-    for function in (dot_stuffing.with_crlf, dot_stuffing.completed, dot_stuffing.stuffed, dot_stuffing.unstuffed):
+    for function in (dot_stuffing.with_crlf, dot_stuffing.stuffed, dot_stuffing.unstuffed):
         assert function(message) is message
+    assert dot_stuffing.WholeMessage(message).lines is message

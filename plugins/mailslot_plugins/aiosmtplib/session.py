@@ -118,7 +118,8 @@ class AiosmtplibSession:
             return early
         end = protocol.end_of_data()
         check_size(content, protocol.sent_size)
-        await run_hook(before_end)
+        if before_end is not None:
+            await run_hook(before_end)
         if (event := protocol.next_event()) is not None:
             if event.reply.positive:
                 raise RemoteProtocolError("a yes before the message was whole")

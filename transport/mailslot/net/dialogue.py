@@ -65,6 +65,7 @@ class Dialogue(Generic[ConnectionT]):
         timeout: seconds for each wait.
         current_timeout: the timeout of the current wait, or of the last one.
         closed: whether the connection is closed.
+        current_time: the clock of the event loop.
         transcript: where both sides' lines are recorded, or None.
         redactor: masks secrets in replies. A second connection uses the same one, since the server may quote
             secrets that were sent over the first.
@@ -88,7 +89,7 @@ class Dialogue(Generic[ConnectionT]):
         self.redactor = redactor
         self._lock = TurnLock()
         self.closed = False
-        self._current_time = current_clock()
+        self.current_time = current_clock()
 
     @property
     def stage(self) -> Stage:
@@ -119,7 +120,7 @@ class Dialogue(Generic[ConnectionT]):
     def new_deadline(self, timeout: float | None = None) -> float:
         """Return the deadline of a wait that begins now; `timeout` replaces the usual one."""
         self.current_timeout = self.timeout if timeout is None else timeout
-        return self._current_time() + self.current_timeout
+        return self.current_time() + self.current_timeout
 
     def transcribe_tls(self) -> None:
         """Record in the transcript that TLS is active."""
@@ -136,7 +137,7 @@ class Dialogue(Generic[ConnectionT]):
         self.channel.close()
 
     def exclusive_use(self, stage: Stage) -> ExclusiveUse:
-        """Return a context manager for exclusive use of the connection, for one exchange.
+        """Return a context manager for exclusive use of the connection, for one exchange; it can be entered again.
 
         Any exception closes the connection and is raised as a `MailError`, except for a refusal after which the
         dialogue can continue. Entering raises `ClosedError` if the connection is closed.

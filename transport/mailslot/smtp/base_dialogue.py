@@ -107,7 +107,7 @@ class BaseSmtpDialogue(Dialogue[ConnectionT], ABC):
         reply = self.redactor.mask_reply(event.reply)
         if self.transcript is not None:
             self.transcript.server(_to_lines(reply))
-        if isinstance(event, ServerClosing):
+        if type(event) is ServerClosing:
             raise self.refusal(reply)
         if reply is event.reply or self.protocol.state is State.AUTH:
             # A challenge must stay intact to be decoded; its contents are masked where they are shown.

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from mailslot.errors import InputError, MailError, NetworkError, RefusedError
-from mailslot.smtp.standard_message import prepare_content
+from mailslot.smtp.content import BytesContent
+from mailslot.smtp.standard_message import MAX_INLINE_SIZE, prepare_content
 from mailslot.smtp.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
 
     from mailslot.smtp.content import Content
     from mailslot.smtp.dialogue import SmtpDialogue
-    from mailslot.smtp.envelope import DeliveryStatus, Envelope
-    from mailslot.smtp.negotiation import Negotiator
+    from mailslot.smtp.envelope import DeliveryStatus
     from mailslot.smtp.receipt import Receipt
 
 WINDOW: Final = 64
@@ -39,23 +39,48 @@ class Submission:
     message: bytes | StandardMessage | Content
     delivery: DeliveryStatus | None = None
 
-    async def validate(self, negotiator: Negotiator) -> tuple[Envelope, Content]:
-        """Return the envelope and the content.
 
-        Raises:
-            InputError: an address or the message cannot be used.
-        """
-        try:
-            envelope = negotiator.validate(self.sender, self.recipients, self.delivery)
-            return envelope, await prepare_content(self.message)
-        except MailError:
-            raise
-        except Exception as error:
-            raise InputError(
-                "The envelope or the message cannot be used.",
-                stage="envelope",
-                detail=f"{type(error).__name__}: {error}",
-            ) from error
+async def begin_transaction(
+    dialogue: SmtpDialogue,
+    sender: str,
+    recipients: Sequence[str],
+    message: bytes | StandardMessage | Content,
+    delivery: DeliveryStatus | None,
+    *,
+    chunking: bool,
+) -> Transaction:
+    """Validate a submission and return its transaction; nothing is sent yet.
+
+    Args:
+        dialogue: the dialogue.
+        sender: as for `SmtpSession.submit`.
+        recipients: as for `SmtpSession.submit`.
+        message: as for `SmtpSession.submit`.
+        delivery: as for `SmtpSession.submit`.
+        chunking: whether to use BDAT if the server offers it.
+
+    Raises:
+        InputError: an address or the message cannot be used.
+        MailError: the server's capabilities rule it out.
+    """
+    try:
+        envelope = dialogue.negotiator.validate(sender, recipients, delivery)
+        if type(message) is bytes and len(message) <= MAX_INLINE_SIZE:
+            content: Content = BytesContent(message)
+        else:
+            content = await prepare_content(message)
+    except MailError:
+        raise
+    except Exception as error:
+        raise InputError(
+            "The envelope or the message cannot be used.",
+            stage="envelope",
+            detail=f"{type(error).__name__}: {error}",
+        ) from error
+    transaction = Transaction(dialogue, envelope, content, chunking=chunking)
+    if transaction.streamed:
+        await transaction.read_beginning()
+    return transaction
 
 
 class Batch:
@@ -111,13 +136,19 @@ class Batch:
                 if self._error is not None or not self._dialogue.alive:
                     raise self._not_sent_error()
                 self._dialogue.count_transaction()
-                envelope, content = await submission.validate(self._dialogue.negotiator)
-                transaction = Transaction(self._dialogue, envelope, content, chunking=self._chunking)
-                await transaction.__aenter__()
-                self._open_transactions.add(transaction)
+                transaction = await begin_transaction(
+                    self._dialogue,
+                    submission.sender,
+                    submission.recipients,
+                    submission.message,
+                    submission.delivery,
+                    chunking=self._chunking,
+                )
             except MailError as error:
                 self._results[index] = error
             else:
+                if transaction.streamed:
+                    self._open_transactions.add(transaction)
                 return index, transaction
         return None
 
@@ -144,8 +175,10 @@ class Batch:
             following = await self._next_transaction()
             next_transaction = following[1] if following and self._dialogue.can_batch else None
             self._record_result(index, transaction, await self._submit_one(transaction, next_transaction))
-            await self._close(transaction)
-            await self._resubmit_due()
+            if transaction.streamed:
+                await self._close(transaction)
+            if self._resubmissions:
+                await self._resubmit_due()
             current = following
 
     def _record_result(self, index: int, transaction: Transaction, result: Receipt | MailError) -> None:
@@ -173,12 +206,14 @@ class Batch:
             transaction = Transaction(
                 dialogue, refused_transaction.envelope, refused_transaction.content, chunking=self._chunking
             )
-            await transaction.__aenter__()
+            if transaction.streamed:
+                self._open_transactions.add(transaction)
+                await transaction.read_beginning()
         except MailError as error:
             return error
-        self._open_transactions.add(transaction)
         result = await self._submit_one(transaction, None)
-        await self._close(transaction)
+        if transaction.streamed:
+            await self._close(transaction)
         return result
 
     async def _close(self, transaction: Transaction) -> None:
@@ -227,7 +262,8 @@ class Batch:
                     continue
                 await self._drain_window()
                 self._results[index] = await self._submit_one(transaction, None)
-                await self._close(transaction)
+                if transaction.streamed:
+                    await self._close(transaction)
             await self._drain_window()
 
     async def _drain_window(self) -> None:
@@ -244,7 +280,7 @@ class Batch:
         try:
             octets = transaction.message_group()
             transaction.message_sent = True
-            await dialogue.channel.send(octets, dialogue.start_wait())
+            await dialogue.channel.send(octets, dialogue.timeout)
         except Exception as error:  # noqa: BLE001 - becomes the result of all messages in flight
             self._error = self._error or error
             if isinstance(error, MailError):
@@ -259,7 +295,8 @@ class Batch:
                 result = await self._read_result(transaction)
                 if self._results[index] is None:
                     self._record_result(index, transaction, result)
-                await self._close(transaction)
+                if transaction.streamed:
+                    await self._close(transaction)
                 self._in_flight -= 1
                 self._reply_read.set()
 

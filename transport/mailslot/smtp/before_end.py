@@ -23,14 +23,12 @@ class HookError(Exception):
         self.reason = reason
 
 
-async def run_hook(hook: Hook | None) -> None:
-    """Run the hook, if there is one.
+async def run_hook(hook: Hook) -> None:
+    """Run the hook.
 
     Raises:
         HookError: it failed.
     """
-    if hook is None:
-        return
     try:
         await hook()
     except Exception as error:

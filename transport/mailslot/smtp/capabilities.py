@@ -13,6 +13,9 @@ class Capabilities(Mapping[str, tuple[str, ...]]):
     """EHLO keywords, in capitals, with their parameters as the server wrote them (RFC 5321 section 4.1.1.1).
 
     The parameters of a repeated keyword are merged. The obsolete ``AUTH=LOGIN`` counts as ``AUTH LOGIN``.
+
+    Attributes:
+        pipelining: whether commands may be sent in groups (RFC 2920).
     """
 
     def __init__(self, text: str = "") -> None:
@@ -28,6 +31,7 @@ class Capabilities(Mapping[str, tuple[str, ...]]):
                 keyword = "AUTH"
             keyword = keyword.upper()
             self._keywords[keyword] = self._keywords.get(keyword, ()) + tuple(parameters)
+        self.pipelining = "PIPELINING" in self._keywords
 
     def __getitem__(self, keyword: str) -> tuple[str, ...]:
         return self._keywords[keyword.upper()]

@@ -44,7 +44,6 @@ class SmtpDialogue(BaseSmtpDialogue[Channel]):
         """Send commands without waiting for their replies."""
         if self.transcript is not None:
             self.transcribe(octets if transcribed_as is None else transcribed_as.encode())
-        self.current_timeout = self.timeout
         await self.channel.send(octets, self.timeout)
 
     async def read_reply(self, timeout: float | None = None, deadline: float | None = None) -> ReplyReceived:
@@ -56,7 +55,8 @@ class SmtpDialogue(BaseSmtpDialogue[Channel]):
         """
         try:
             while not self.protocol.received.unread or (event := self.protocol.next_event()) is None:
-                deadline = deadline or self.new_deadline(timeout)
+                if deadline is None:
+                    deadline = self.current_time() + (self.timeout if timeout is None else timeout)
                 self.protocol.received.feed(await self.channel.receive(deadline))
         except TimeoutError:
             # Another task may have set it for its own wait meanwhile.
@@ -75,18 +75,6 @@ class SmtpDialogue(BaseSmtpDialogue[Channel]):
             replies.append(await self.read_reply(deadline=deadline))
             deadline = None
         return replies
-
-    async def read_refused_group(self) -> list[ReplyReceived]:
-        """Return the replies to all pending commands; none if all commands of a transaction have succeeded."""
-        deadline: float | None = None
-        if not self.protocol.received.unread:
-            deadline = self.new_deadline()
-            self.protocol.received.feed(await self.channel.receive(deadline))
-        if not (replies := self.protocol.next_success()):
-            return await self.read_replies(deadline)
-        if self.transcript is not None:
-            self.transcribe_replies(replies)
-        return []
 
     # Opening and closing.
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _MAX_REMEMBERED: Final = 256
 """Envelopes that a session remembers."""
 
+_LISTS: Final = frozenset({list, tuple})
+"""What recipients are remembered from."""
+
 _LONGEST_SIZE: Final = 10**20 - 1
 """The longest number that SIZE may have (RFC 1870 section 4)."""
 
@@ -50,8 +53,8 @@ class NegotiatedEnvelope:
     accepted: list[str] = field(init=False)
     verbs: tuple[Verb, ...] = field(init=False)
     _mail: tuple[bytes, bytes] | None = None
+    _group: tuple[bytes, bytes] | None = None
     _rcpts: list[bytes] = field(default_factory=list[bytes])
-    _joined_rcpts: bytes = b""
 
     def __post_init__(self) -> None:
         self.accepted = [recipient.original for recipient in self.recipients]
@@ -63,14 +66,17 @@ class NegotiatedEnvelope:
 
     def mail(self, size: int) -> bytes:
         """Return MAIL for a message of `size` octets."""
-        if not self.announces_size:
-            return mail_command(self.sender, self.further_parameters)
-        if not self._mail:
+        before, after = self._around_size()
+        return b"%b%d%b" % (before, size, after) if self.announces_size else before
+
+    def _around_size(self) -> tuple[bytes, bytes]:
+        """Return MAIL in two parts, with the size in between if it is announced."""
+        if self._mail is None:
             # Checked with the longest number; for each message only the number is another one.
             longest = mail_command(self.sender, self.mail_parameters(_LONGEST_SIZE))
             before, size_parameter, after = longest.rpartition(b"> SIZE=%d" % _LONGEST_SIZE)
-            self._mail = before + size_parameter[: len(b"> SIZE=")], after
-        return b"%b%d%b" % (self._mail[0], size, self._mail[1])
+            self._mail = (before + size_parameter[: len(b"> SIZE=")], after) if self.announces_size else (longest, b"")
+        return self._mail
 
     def rcpts(self) -> list[bytes]:
         """Return RCPT for each recipient."""
@@ -80,9 +86,11 @@ class NegotiatedEnvelope:
 
     def commands(self, size: int) -> bytes:
         """Return MAIL, and RCPT for each recipient, as one group (RFC 2920)."""
-        if not self._joined_rcpts:
-            self._joined_rcpts = b"".join(self.rcpts())
-        return self.mail(size) + self._joined_rcpts
+        if self._group is None:
+            before, after = self._around_size()
+            self._group = before, after + b"".join(self.rcpts())
+        before, after = self._group
+        return b"%b%d%b" % (before, size, after) if self.announces_size else before + after
 
 
 class Negotiator:
@@ -119,18 +127,18 @@ class Negotiator:
         Raises:
             InputError: as for `Envelope`.
         """
-        if not isinstance(recipients, (list, tuple)):
+        if type(recipients) not in _LISTS:
             return Envelope(sender, recipients, delivery)
         key = sender, tuple(recipients), delivery
         try:
-            envelope = self._envelopes.get(key)
+            return self._envelopes[key]
         except TypeError:
             # Something in it is no text, or the events of `delivery` are a list.
             return Envelope(sender, recipients, delivery)
-        if envelope is None:
+        except KeyError:
             if len(self._envelopes) >= _MAX_REMEMBERED:
                 self._envelopes.clear()
-            envelope = self._envelopes[key] = Envelope(sender, recipients, delivery)
+        envelope = self._envelopes[key] = Envelope(sender, recipients, delivery)
         return envelope
 
     def negotiate(self, envelope: Envelope, content: Content) -> NegotiatedEnvelope:
@@ -145,11 +153,12 @@ class Negotiator:
                 f"The message has {content.size:,} octets, and the mail server takes at most {self._max_size:,}.",
             )
         key = envelope, content.eight_bit, content.smtputf8
-        negotiated = self._negotiated.get(key)
-        if negotiated is None:
+        try:
+            return self._negotiated[key]
+        except KeyError:
             if len(self._negotiated) >= _MAX_REMEMBERED:
                 self._negotiated.clear()
-            negotiated = self._negotiated[key] = self._compare(*key)
+        negotiated = self._negotiated[key] = self._compare(*key)
         return negotiated
 
     def _compare(self, envelope: Envelope, eight_bit: bool, smtputf8: bool) -> NegotiatedEnvelope:  # noqa: FBT001 - a key

@@ -14,7 +14,7 @@ import base64
 from collections import deque
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, final
 
 from mailslot.smtp.capabilities import Capabilities
 from mailslot.smtp.commands import DATA, encode_command, mail_command, rcpt_command
@@ -36,6 +36,7 @@ class ReplyReceived:
     reply: Reply
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class ServerClosing:
     """An unsolicited 421: the server is closing the connection (RFC 5321 section 3.8)."""
@@ -133,19 +134,23 @@ class SmtpProtocol:
         empty and nothing has changed; `next_event` then returns the replies one by one.
         """
         pending = self._pending_verbs
-        if not pending or not _OF_TRANSACTION.issuperset(pending):
+        if not pending:
             return []
-        replies = self.received.peek_known()
-        if len(replies) != len(pending):
+        replies = self.received.peek_all()
+        try:
+            for verb, reply in zip(pending, replies, strict=True):
+                if reply is None or verb not in _OF_TRANSACTION:
+                    return []
+                code = reply.code or 0
+                if code != 354 if verb is Verb.DATA else code >= 300:
+                    return []
+        except ValueError:
+            # There are more of the ones than of the others.
             return []
-        for verb, reply in zip(pending, replies, strict=True):
-            code = reply.code or 0
-            if code != 354 if verb is Verb.DATA else code >= 300:
-                return []
         self.received.clear()
         pending.clear()
         self.state = self._optimistic_state
-        return replies
+        return [*filter(None, replies)]
 
     def _unsolicited(self, reply: Reply) -> Event:
         """Return the event for a reply while no command is pending."""
@@ -230,8 +235,7 @@ class SmtpProtocol:
 
     def respond_to_challenge(self, response: bytes) -> bytes:
         """Return the response to a challenge, which may be longer than a command (RFC 4954 section 4)."""
-        self._register((Verb.RESPONSE,))
-        return base64.b64encode(response) + b"\r\n"
+        return self.group(base64.b64encode(response) + b"\r\n", (Verb.RESPONSE,))
 
     def cancel_auth(self) -> bytes:
         """Return ``*``, which cancels the exchange; the server has to reply 501."""
@@ -250,13 +254,21 @@ class SmtpProtocol:
         return self.group(DATA, (Verb.DATA,))
 
     def group(self, octets: bytes, verbs: tuple[Verb, ...]) -> bytes:
-        """Return MAIL, RCPT and DATA commands as a group (RFC 2920), as one call for each of them would.
+        """Return commands as a group (RFC 2920), as one call for each of them would.
 
         Args:
             octets: the commands, from `mailslot.smtp.commands`.
             verbs: their verbs.
         """
-        self._register(verbs)
+        pending, first = self._pending_verbs, verbs[0]
+        if not pending and self.received.unread:
+            raise RemoteProtocolError("an answer before anything was asked")
+        if (pending or verbs[1:]) and not self.capabilities.pipelining:
+            raise _not_answered_error(*(*pending, *verbs)[-2:])
+        if pending and pending[-1] in _ENDS_GROUP:
+            raise _not_answered_error(pending[-1], first)
+        self._optimistic_state = _state_after(self._optimistic_state, verbs)
+        pending.extend(verbs)
         return octets
 
     def content(self, piece: bytes) -> bytes:
@@ -270,9 +282,8 @@ class SmtpProtocol:
         """Return the end of the message, with the final dot."""
         if self.state not in {State.DATA, State.NO_RECIPIENTS} or self._pending_verbs:
             raise LocalProtocolError("an end of content that nobody asked for")
-        self._register((Verb.END_OF_DATA,))
         stuffer, self._stuffer = self._stuffer or DotStuffer(), None
-        octets = stuffer.finish()
+        octets = self.group(stuffer.finish(), (Verb.END_OF_DATA,))
         self.sent_size = stuffer.size
         return octets
 
@@ -280,9 +291,9 @@ class SmtpProtocol:
         """Return a whole message as `content` and `end_of_data` do."""
         if self.state is not State.DATA or self._stuffer is not None or self._pending_verbs:
             raise LocalProtocolError("content that nobody asked for")
-        self._register((Verb.END_OF_DATA,))
+        octets = self.group(stuffed(message.lines) + FINAL_DOT, (Verb.END_OF_DATA,))
         self.sent_size = message.size
-        return stuffed(message.lines) + FINAL_DOT
+        return octets
 
     def bdat(self, piece: bytes, *, last: bool) -> bytes:
         """Return BDAT with a chunk of the message (RFC 3030 section 2).
@@ -291,7 +302,7 @@ class SmtpProtocol:
         """
         if "CHUNKING" not in self.capabilities:
             raise LocalProtocolError("BDAT where CHUNKING is not offered")
-        self._register((Verb.BDAT_LAST if last else Verb.BDAT,))
+        self.group(b"", (Verb.BDAT_LAST if last else Verb.BDAT,))
         normalizer = self._chunk_normalizer = self._chunk_normalizer or LineEndNormalizer()
         octets = normalizer.feed(piece)
         if last:
@@ -316,17 +327,6 @@ class SmtpProtocol:
 
     def _command(self, verb: Verb, line: str) -> bytes:
         return self.group(encode_command(line), (verb,))
-
-    def _register(self, verbs: tuple[Verb, ...]) -> None:
-        pending, first = self._pending_verbs, verbs[0]
-        if not pending and self.received.unread:
-            raise RemoteProtocolError("an answer before anything was asked")
-        if (pending or verbs[1:]) and "PIPELINING" not in self.capabilities:
-            raise _not_answered_error(*(*pending, *verbs)[-2:])
-        if pending and pending[-1] in _ENDS_GROUP:
-            raise _not_answered_error(pending[-1], first)
-        self._optimistic_state = _state_after(self._optimistic_state, verbs)
-        pending.extend(verbs)
 
 
 @lru_cache(maxsize=256)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailslot.smtp.batch import Batch, Submission
+from mailslot.smtp.batch import Batch, Submission, begin_transaction
 from mailslot.smtp.before_end import HookError
 from mailslot.smtp.envelope import Envelope
 from mailslot.smtp.probe import probe
-from mailslot.smtp.transaction import Transaction
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -31,6 +30,7 @@ class SmtpSession:
 
     def __init__(self, dialogue: SmtpDialogue, *, final_timeout: float, chunking: bool) -> None:
         self._dialogue = dialogue
+        self._exclusive_use = dialogue.exclusive_use("envelope")
         self._final_timeout = final_timeout
         self._chunking = chunking
 
@@ -74,16 +74,19 @@ class SmtpSession:
             MailError: any other error. It has no reply if the server's capabilities rule the message out, and
                 `in_doubt` is true if the whole message was sent and no reply came.
         """
-        submission = Submission(sender, recipients, message, delivery)
-        envelope, content = await submission.validate(self._dialogue.negotiator)
-        transaction = Transaction(self._dialogue, envelope, content, chunking=self._chunking)
+        transaction = await begin_transaction(
+            self._dialogue, sender, recipients, message, delivery, chunking=self._chunking
+        )
         try:
-            async with transaction, self._dialogue.exclusive_use("envelope"):
+            async with self._exclusive_use:
                 self._dialogue.count_transaction()
                 await transaction.send_envelope()
                 return await transaction.send_message(None, self._final_timeout, before_end)
         except HookError as error:
             raise error.reason from None
+        finally:
+            if transaction.streamed:
+                await transaction.close()
 
     async def submit_many(self, submissions: Iterable[Submission]) -> list[Receipt | MailError]:
         """Submit several messages with as few round trips as the server allows.
@@ -122,7 +125,7 @@ class SmtpSession:
         Raises:
             MailError: it is not.
         """
-        async with self._dialogue.exclusive_use("envelope"):
+        async with self._exclusive_use:
             self._dialogue.poll_unsolicited()
             reply = await self._dialogue.execute(self._dialogue.protocol.noop())
             if not reply.positive:

@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Final, cast
 import anyio.lowlevel
 from anyio.to_thread import run_sync
 
-from mailslot.smtp.content import PIECE_SIZE, BytesContent, Content, flatten, to_content
+from mailslot.smtp.content import PIECE_SIZE, BytesContent, flatten, is_content, to_content
 from mailslot.wire.dot_stuffing import LineEndNormalizer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator
     from email.message import Message as StandardMessage
+
+    from mailslot.smtp.content import Content
 
 STREAMING_THRESHOLD: Final = 65_536
 """Characters above which a payload is streamed; the rest of the message is serialized at once."""
@@ -40,13 +42,11 @@ async def prepare_content(message: bytes | StandardMessage | Content) -> Content
     Raises:
         InputError: as for `to_content`.
     """
-    if isinstance(message, bytes) and len(message) <= MAX_INLINE_SIZE:
-        return BytesContent(message)
     if isinstance(message, (bytes, bytearray, memoryview)):
         if len(message) > MAX_INLINE_SIZE:
             return await run_sync(to_content, message, abandon_on_cancel=True)
         return to_content(message)
-    if isinstance(message, Content):
+    if is_content(message):
         return message
     # Imported only if needed, as in `to_content`.
     from email.message import Message as StandardMessage  # noqa: PLC0415

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from mailslot.smtp.before_end import run_hook
 from mailslot.smtp.commands import DATA
-from mailslot.smtp.content import BytesContent, check_size, read_beginning, read_content
+from mailslot.smtp.content import SMALL_MESSAGE, InMemoryContent, check_size, read_beginning, read_content
 from mailslot.smtp.limits import MAX_PIPELINED_RECIPIENTS
 from mailslot.smtp.receipt import Receipt
 from mailslot.smtp.refusals import all_refused_error
@@ -15,7 +15,6 @@ from mailslot.smtp.upload import Upload
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
-    from typing import Self
 
     from mailslot.errors import RefusedError
     from mailslot.smtp.before_end import Hook
@@ -23,12 +22,10 @@ if TYPE_CHECKING:
     from mailslot.smtp.dialogue import SmtpDialogue
     from mailslot.smtp.envelope import Envelope
     from mailslot.smtp.protocol import ReplyReceived
-    from mailslot.wire.dot_stuffing import WholeMessage
     from mailslot.wire.reply import Reply
 
-SMALL_MESSAGE: Final = 16_384
-"""Octets up to which a message is sent at once, without listening meanwhile; this fits into the socket's send buffer
-(Linux: the default of tcp_wmem)."""
+_NOTHING_TO_RESET: Final = frozenset({State.READY, State.DATA, State.NO_RECIPIENTS})
+"""The states in which the end of a message, if one is due, leaves no transaction open."""
 
 
 class Transaction:
@@ -37,6 +34,7 @@ class Transaction:
     Attributes:
         envelope: the envelope.
         content: the message.
+        streamed: whether the message is read in pieces: `read_beginning` comes first, and `close` at the end.
         envelope_sent: whether the envelope was sent early, with the end of the previous message.
         batched: whether it was pipelined with another transaction.
         message_sent: whether the whole message may have been sent.
@@ -63,31 +61,23 @@ class Transaction:
         self.can_follow = self._can_pipeline and not self._recipients[MAX_PIPELINED_RECIPIENTS:]
         self._accepted: list[str] = []
         self._refused = {**self._negotiated.refused}
+        self._whole = content.whole if isinstance(content, InMemoryContent) and content.size <= SMALL_MESSAGE else None
+        self.streamed = self._whole is None
+        self._beginning = b"" if self._whole is None else self._whole.lines
         self._pieces: AsyncGenerator[bytes] | None = None
-        self._beginning = b""
-        self._whole: WholeMessage | None = None
 
-    async def __aenter__(self) -> Self:
+    async def read_beginning(self) -> None:
         """Read the beginning of the message, so that most errors are found before anything is sent.
 
         Raises:
             InputError: the content cannot be read, or has another size than announced.
         """
-        if isinstance(self.content, BytesContent) and self.content.size <= SMALL_MESSAGE:
-            # It is in memory and was measured already.
-            self._beginning, self._whole = self.content.data, self.content.whole
-            return self
         self._pieces = read_content(self.content)
         try:
             self._beginning = await read_beginning(self.content, self._pieces, SMALL_MESSAGE)
         except BaseException:
             await self.close()
             raise
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._pieces is not None:
-            await self.close()
 
     async def close(self) -> None:
         """Close the files of the message."""
@@ -96,20 +86,18 @@ class Transaction:
 
     # The envelope.
 
-    def envelope_group(self) -> bytes:
-        """Return the envelope, and DATA unless BDAT is used, as one group of commands (RFC 2920)."""
+    def envelope_group(self, *, reset: bool = False) -> bytes:
+        """Return the envelope, and DATA unless BDAT is used, as one group of commands (RFC 2920).
+
+        Args:
+            reset: whether RSET comes first even if no transaction seems to be open.
+        """
         self.envelope_sent = True
-        return self._rset_if_needed() + self._commands()
-
-    def _commands(self) -> bytes:
-        octets, verbs = self._negotiated.commands(self.content.size), self._negotiated.verbs
+        octets = self._protocol.rset() if reset or self._protocol.state not in _NOTHING_TO_RESET else b""
+        octets += self._negotiated.commands(self.content.size)
         if self._chunked:
-            return self._protocol.group(octets, verbs)
-        return self._protocol.group(octets + DATA, (*verbs, Verb.DATA))
-
-    def _rset_if_needed(self) -> bytes:
-        open_before = self._protocol.state not in {State.READY, State.DATA, State.NO_RECIPIENTS}
-        return self._protocol.rset() if open_before else b""
+            return self._protocol.group(octets, self._negotiated.verbs)
+        return self._protocol.group(octets + DATA, (*self._negotiated.verbs, Verb.DATA))
 
     def _mail(self) -> bytes:
         return self._protocol.group(self._negotiated.mail(self.content.size), (Verb.MAIL,))
@@ -120,19 +108,27 @@ class Transaction:
         Raises:
             RefusedError: the sender, every recipient or the message is refused; another transaction can follow.
         """
-        dialogue = self._dialogue
-        if not self.envelope_sent and self._protocol.received.unread:
+        dialogue, received = self._dialogue, self._protocol.received
+        if not self.envelope_sent and received.unread:
             dialogue.poll_unsolicited()
-        if self.can_follow:
-            if not self.envelope_sent:
-                await dialogue.send_commands(self.envelope_group())
-            replies = await dialogue.read_refused_group()
-            if not replies:
-                self._accepted = [*self._negotiated.accepted]
-                return
-        else:
-            replies = await self._send_envelope_in_steps()
-        await self._evaluate_envelope_replies(replies)
+        if not self.can_follow:
+            await self._evaluate_envelope_replies(await self._send_envelope_in_steps())
+            return
+        if not self.envelope_sent:
+            group = self.envelope_group()
+            if dialogue.transcript is not None:
+                dialogue.transcribe(group)
+            await dialogue.channel.send(group, dialogue.timeout)
+        deadline: float | None = None
+        if not received.unread:
+            deadline = dialogue.current_time() + dialogue.timeout
+            received.feed(await dialogue.channel.receive(deadline))
+        if not (replies := self._protocol.next_success()):
+            await self._evaluate_envelope_replies(await dialogue.read_replies(deadline))
+            return
+        self._accepted = [*self._negotiated.accepted]
+        if dialogue.transcript is not None:
+            dialogue.transcribe_replies(replies)
 
     async def _send_envelope_in_steps(self) -> list[ReplyReceived]:
         dialogue = self._dialogue
@@ -143,7 +139,7 @@ class Transaction:
             replies.extend(await dialogue.read_replies())
             return replies[-1].reply.positive
 
-        if (reset := self._rset_if_needed()) and not await execute(reset):
+        if self._protocol.state not in _NOTHING_TO_RESET and not await execute(self._protocol.rset()):
             return replies
         if not await execute(self._mail()):
             return replies
@@ -224,13 +220,17 @@ class Transaction:
         if received is None and self._whole is None and len(self._beginning) > SMALL_MESSAGE:
             received = await self._upload(following, final_timeout, before_end)
         elif received is None:
-            octets = self._end_of_message(self._beginning)
+            if self._whole is None or self._chunked:
+                octets = self._end_of_message(self._beginning)
+            else:
+                octets = self._protocol.message(self._whole)
             if following is not None:
                 octets += self._following_envelope(following)
-            await run_hook(before_end)
+            if before_end is not None:
+                await run_hook(before_end)
             # Until the kernel has taken the last octet the server cannot have the end, unless more octets follow it.
             dialogue.in_doubt = following is not None
-            await dialogue.channel.send(octets, dialogue.start_wait())
+            await dialogue.channel.send(octets, dialogue.timeout)
             dialogue.in_doubt = True
             received = await dialogue.read_reply(final_timeout)
         dialogue.in_doubt = False
@@ -258,8 +258,6 @@ class Transaction:
     def _end_of_message(self, rest: bytes) -> bytes:
         """Return the last octets of the message and its end."""
         protocol = self._protocol
-        if self._whole is not None and not self._chunked:
-            return protocol.message(self._whole)
         octets = protocol.bdat(rest, last=True) if self._chunked else protocol.content(rest) + protocol.end_of_data()
         check_size(self.content, protocol.sent_size)
         return octets
@@ -285,9 +283,8 @@ class Transaction:
 
         It begins with RSET, since the chunk of the previous group may be refused, and then only RSET helps.
         """
-        protocol = self._protocol
         self.batched = True
-        group = protocol.rset() + self._commands()
+        group = self.envelope_group(reset=True)
         self._dialogue.transcribe(group + b"(message of %d octets)" % self.content.size)
         return group + self._end_of_message(self._beginning)
 

@@ -135,9 +135,10 @@ class Upload:
         for start in range(0, len(view), PIECE_SIZE):
             is_end = last and start + PIECE_SIZE >= len(view)
             if is_end:
-                self._in_hook = True
-                await run_hook(self._before_end)
-                self._in_hook = False
+                if self._before_end is not None:
+                    self._in_hook = True
+                    await run_hook(self._before_end)
+                    self._in_hook = False
                 self._last_progress = anyio.current_time()
             await self._dialogue.channel.send(view[start : start + PIECE_SIZE])
             # Until the kernel has taken the last octet, the server cannot have the end.

@@ -27,25 +27,19 @@ def with_crlf(data: bytes) -> bytes:
     return data.replace(CRLF, b"\n").replace(b"\r", b"\n").replace(b"\n", CRLF)
 
 
-def completed(data: bytes) -> bytes:
-    """Return a whole message with CRLF at the end of every line, including the last."""
-    data = with_crlf(data)
-    return data if data.endswith(CRLF) or not data else data + CRLF
-
-
 def stuffed(data: bytes) -> bytes:
     """Return whole lines, which end with CRLF, with stuffed dots."""
     # A document in base64 has no dots at all.
     if b"." in data and _DOT_AFTER_CRLF.search(data) is not None:
         data = data.replace(b"\r\n.", b"\r\n..")
-    return b"." + data if data.startswith(b".") else data
+    return b"." + data if data[:1] == b"." else data
 
 
 def unstuffed(data: bytes) -> bytes:
     """Return whole lines without stuffed dots."""
-    if _first_dot(data) >= 0:
+    if b"." in data and _DOT_AFTER_CRLF.search(data) is not None:
         data = data.replace(b"\r\n.", CRLF)
-    return data[1:] if data.startswith(b".") else data
+    return data[1:] if data[:1] == b"." else data
 
 
 def _first_dot(data: bytes) -> int:
@@ -66,7 +60,8 @@ class WholeMessage:
 
     def __init__(self, data: bytes) -> None:
         """Take a message with any line ends."""
-        self.lines: Final = completed(data)
+        lines = with_crlf(data)
+        self.lines: Final = lines if lines[-2:] == CRLF or not lines else lines + CRLF
         self.size: Final = len(self.lines)
 
 
