@@ -19,6 +19,8 @@ from mailslot.message.header import (
 from mailslot.message.header_text import check_header_text
 from mailslot.message.mailbox import Mailbox, to_mailbox
 from mailslot.message.mime_body import MimeBody
+from mailslot.smtp.content import SMALL_MESSAGE, InMemoryContent
+from mailslot.wire.dot_stuffing import WholeMessage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
@@ -37,7 +39,7 @@ _SET_BY_ARGUMENT: Final = frozenset(
 _FALLBACK_DOMAIN: Final = "mailslot.invalid"
 
 
-class Message:
+class Message(InMemoryContent):
     """A message of text and attachments (RFC 5322), streamed, in lines that end with CRLF.
 
     Message-ID, date and boundary are fixed when it is created, so that each `chunks` returns the same octets. They are
@@ -54,6 +56,7 @@ class Message:
         size: its exact octets before dot-stuffing, as SIZE counts them (RFC 1870 section 3).
         smtputf8: whether a local part in its header is not ASCII, so that it needs SMTPUTF8
             (RFC 6531).
+        whole: all its octets, if they are few and no file is to be read; else None.
     """
 
     __slots__ = (
@@ -68,6 +71,7 @@ class Message:
         "smtputf8",
         "subject",
         "to",
+        "whole",
     )
 
     def __init__(
@@ -146,6 +150,9 @@ class Message:
         self.attachments: Final = self._content.attachments
         self.size: Final = len(self._fields) + self._content.size
         self.smtputf8: Final = any(m.smtputf8 for m in (self.sender, *reply_addresses, *self.to, *self.cc))
+        self.whole = None
+        if self.size <= SMALL_MESSAGE and not self._content.is_blocking:
+            self.whole = WholeMessage(b"".join(self._content.pieces(self._fields)))
 
     @property
     def eight_bit(self) -> bool:
@@ -162,6 +169,9 @@ class Message:
             InputError: a file is missing, cannot be read, or has another size than when it was attached. The message is
                 then incomplete and must not be completed.
         """
+        if self.whole is not None:
+            yield self.whole.lines
+            return
         pieces = self._content.pieces(self._fields)
         left = self.size
         try:
