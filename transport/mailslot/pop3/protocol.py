@@ -187,7 +187,7 @@ class Pop3Protocol:
         and has no effect; `next_event` then returns the same response in its parts.
         """
         pending = self._pending_verbs
-        if not pending or pending[0] not in MESSAGES or self.in_multiline_response:
+        if not pending or pending[0] not in MESSAGES or self._message is not None or self._listing is not None:
             return None
         response = self._buffer.peek_through(END_OF_DATA)
         if response is None:

@@ -85,9 +85,11 @@ class PipelinedRetrieval:
             command: returns the commands that request some of them.
         """
         self._dialogue = dialogue
+        self._exclusive_use = dialogue.exclusive_use("transaction")
         self._protocol = dialogue.protocol
         self._entries: Iterator[Entry] = iter(entries)
         self._command = command
+        self._all_requested = False
         self._requested: deque[Entry] = deque()
         self._octets_ahead = 0
         self._current: Retrieval | None = None
@@ -103,8 +105,9 @@ class PipelinedRetrieval:
         Raises:
             MailError: the session broke.
         """
-        async with self._dialogue.exclusive_use("transaction"):
-            await self._dialogue.set_reader(self)
+        async with self._exclusive_use:
+            if self._dialogue.reader is not self:
+                await self._dialogue.set_reader(self)
             if self._current is not None:
                 await self._discard()
             if not self._requested:
@@ -121,7 +124,7 @@ class PipelinedRetrieval:
 
     async def read(self, retrieval: Retrieval) -> bytes:
         """Return the next octets of a retrieval; empty at its end."""
-        async with self._dialogue.exclusive_use("transaction"):
+        async with self._exclusive_use:
             # Another task may have used the session while this one waited for its turn.
             if retrieval is self._current and self._dialogue.reader is self:
                 return await self._read(retrieval)
@@ -136,6 +139,7 @@ class PipelinedRetrieval:
         waiting = tuple(self._requested)
         await self._discard(all_requested=True)
         self._entries = chain(waiting, self._entries)
+        self._all_requested = False
 
     async def _read(self, retrieval: Retrieval) -> bytes:
         if not self._status_read:
@@ -154,7 +158,7 @@ class PipelinedRetrieval:
         return data
 
     async def _keep_window_full(self) -> None:
-        if self._octets_ahead < WINDOW // 2 and "PIPELINING" in self._protocol.capabilities:
+        if self._octets_ahead < WINDOW // 2 and not self._all_requested and "PIPELINING" in self._protocol.capabilities:
             await self._request_more()
 
     async def _request_more(self) -> None:
@@ -164,6 +168,7 @@ class PipelinedRetrieval:
         while len(self._requested) < limit and (self._octets_ahead < WINDOW or not self._requested):
             entry = next(self._entries, None)
             if entry is None:
+                self._all_requested = True
                 break
             entries.append(entry)
             self._requested.append(entry)
