@@ -83,7 +83,7 @@ async def spool(home: Path, clock: Clock) -> AsyncIterator[Spool]:
 
 
 def kept_totals(repositories: Repositories) -> tuple[int, int]:
-    return repositories.jobs.count_unfinished(), repositories.total_octets()
+    return repositories.totals()[:2]
 
 
 def counted_totals(repositories: Repositories) -> tuple[int, int]:

@@ -168,6 +168,15 @@ async def test_lone_surrogates_are_replaced(spool: Spool) -> None:
     assert (await spool.job(job.id)).sentence == "No ?."
 
 
+async def test_what_is_returned_is_what_is_stored(spool: Spool, clock: Clock) -> None:
+    notes = {"device": "hall", "\ud800": "\0"}
+    job = await spool.accept(
+        new("a@example.com", "b@example.com", key="k", notes=notes, send_at=clock.now + 60), message()
+    )
+    assert (job.state, job.next_attempt, job.notes) == ("deferred", clock.now + 60, notes)
+    assert job == await spool.job(job.id)
+
+
 async def test_no_recipient(spool: Spool) -> None:
     for recipients in ((), "to@example.com"):
         with pytest.raises(InputError, match="no recipient"):

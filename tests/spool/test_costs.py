@@ -6,11 +6,13 @@ import os
 import shutil
 import stat
 import threading
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
 
+from mailslot.spool.acceptance import EarlierKey
 from mailslot.spool.folder.database import Database
 from mailslot.spool.job_file import JobFile
 from mailslot.spool.spool import Spool
@@ -89,6 +91,34 @@ async def test_cost_of_a_message_that_streams_in(spool: Spool, costs: Costs, mon
         await file.commit(new(), smtputf8=False)
         assert costs.since() == (2, 1), "its file, the folder that names it, and its row"
     assert reads == 1
+
+
+async def test_statements_of_a_job(spool: Spool) -> None:
+    """While one is executed, others that share the transaction wait; and so does its thread, for its turn in Python."""
+    statements: list[str] = []
+    connection = spool._storage.database._connection
+    assert connection is not None
+
+    def verbs() -> list[str]:
+        # A statement is told once more for each trigger that it has run.
+        found = [each.split()[0] for each, _ in groupby(statements) if not each.startswith("PRAGMA")]
+        statements.clear()
+        return found
+
+    file = JobFile(spool.acceptance, new())
+    await file.write(b"a: b\r\n\r\nc")
+    connection.set_trace_callback(statements.append)
+    job = await file.commit(new(key="now"), smtputf8=False, earlier=EarlierKey("before", 0.0))
+    # The last one tells the highest ids.
+    assert verbs() == ["BEGIN", "SELECT", "INSERT", "INSERT", "COMMIT", "SELECT"]
+    async with spool.delivery_lock():
+        await spool.claim("smtp")
+        assert verbs() == ["BEGIN", "SELECT", "UPDATE", "COMMIT", "SELECT"]
+        await spool.hand_over(job.id)
+        assert verbs() == ["BEGIN", "SELECT", "UPDATE", "COMMIT", "SELECT"]
+        await spool.record_replies(job.id, accepted=["to@example.com"])
+        assert verbs() == ["BEGIN", "SELECT", "SELECT", "UPDATE", "COMMIT", "SELECT"]
+    connection.set_trace_callback(None)
 
 
 async def test_a_claim_that_does_not_wait_for_the_disk(spool: Spool) -> None:

@@ -15,8 +15,8 @@ import pytest
 
 from mailslot.spool.errors import SpoolError
 from mailslot.spool.folder import database, schema
-from mailslot.spool.folder.jobs import SqliteJobs
 from mailslot.spool.folder.storage import SqliteRepositories
+from mailslot.spool.repositories import Totals
 from mailslot.spool.spool import Spool
 from spool.conftest import MESSAGE, Clock, counted_totals, files, kept_totals, message, new, octets
 
@@ -264,8 +264,7 @@ async def test_totals_of_an_older_version(home: Path, clock: Clock, monkeypatch:
     """The first version that keeps totals counts what is there."""
     with monkeypatch.context() as patch:
         patch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:3])
-        patch.setattr(SqliteJobs, "count_unfinished", lambda _: 0)
-        patch.setattr(SqliteRepositories, "total_octets", lambda _: 0)
+        patch.setattr(SqliteRepositories, "totals", lambda *_: Totals(0, 0, has_key=False))
         await fill(home, clock)
     async with Spool(home, clock=clock) as spool:
         kept = await spool._storage.read(kept_totals)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mailslot.smtp.content import Content
     from mailslot.spool.job import Job, NewJob
     from mailslot.spool.limits import SpoolLimits
-    from mailslot.spool.repositories import Repositories
+    from mailslot.spool.repositories import Repositories, Totals
     from mailslot.spool.storage import MessageFile, Storage
 
 _PIECE_SIZE: Final = 1024 * 1024
@@ -149,20 +149,21 @@ class Acceptance:
         self.room.size, self.room.at = size, now
 
     def _check_admission(self, envelope: JobEnvelope, repositories: Repositories) -> Job | None:
-        if (existing := self._find(repositories, envelope.new, envelope.new.key)) is not None:
-            return existing
-        self.check_size(envelope.size)
-        self._check_all_room(envelope.size, repositories)
-        return None
+        totals, existing = self._look(repositories, envelope.new)
+        if existing is None:
+            self.check_size(envelope.size)
+            self._check_room(totals, envelope.size)
+            self.storage.check_free_space(envelope.size, self.limits.disk_reserve)
+        return existing
 
     def _check_all_room(self, size: int, repositories: Repositories) -> None:
-        self._check_room(repositories, size)
+        self._check_room(repositories.totals(), size)
         self.storage.check_free_space(size, self.limits.disk_reserve)
 
-    def _check_room(self, repositories: Repositories, size: int) -> None:
+    def _check_room(self, totals: Totals, size: int) -> None:
         """Check that there is room in the database; where this message takes the last of it, the next one asks."""
         limits = self.limits
-        jobs, octets = repositories.jobs.count_unfinished(), repositories.total_octets()
+        jobs, octets = totals.unfinished, totals.octets
         if jobs >= limits.max_jobs:
             raise full_error(
                 f"{jobs} jobs are waiting, and no more than {limits.max_jobs} may: deliver or cancel some first."
@@ -187,27 +188,37 @@ class Acceptance:
                 detail=f"{file.size - envelope.line_length} octets instead of {envelope.size}",
             )
         # Another task or process may have accepted something meanwhile.
-        if (existing := self._find(repositories, envelope.new, envelope.new.key)) is not None:
+        totals, existing = self._look(repositories, envelope.new, earlier)
+        if existing is not None:
             raise DuplicateKeyError(existing)
-        existing = None if earlier is None else self._find(repositories, envelope.new, earlier.key)
-        if earlier is not None and existing is not None and existing.created_at > earlier.since:
-            raise DuplicateKeyError(existing)
-        self._check_room(repositories, envelope.size)
-        job_id = repositories.jobs.insert(envelope, file=file.name, now=self.clock())
-        return repositories.jobs.load(job_id)
+        self._check_room(totals, envelope.size)
+        return repositories.jobs.insert(envelope, file=file.name, now=self.clock())
 
-    def _find(self, repositories: Repositories, new: NewJob, key: str | None) -> Job | None:
-        """Return the job that was accepted with a key; None if there is none, or its message is gone.
+    def _look(
+        self, repositories: Repositories, new: NewJob, earlier: EarlierKey | None = None
+    ) -> tuple[Totals, Job | None]:
+        """Return what there is, and the job that was accepted with one of its keys and has its message; else None."""
+        own = None if new.key is None else EarlierKey(new.key, -math.inf)
+        keys = [each for each in (own, earlier) if each is not None]
+        totals = repositories.totals(new.pipeline, [key for key, _ in keys])
+        found = repositories.jobs.find_by_keys(new, [key for key, _ in keys]) if totals.has_key else {}
+        for key, since in keys:
+            job = found.get(key)
+            if job is not None and job.created_at > since and _has_message(job, repositories):
+                return totals, job
+        return totals, None
 
-        If the machine stops just after a commit has failed, the row may be there later, without the file. Nobody was
-        told that this message is accepted.
-        """
-        if key is None or (job := repositories.jobs.find_by_key(replace(new, key=key))) is None:
-            return None
-        file, _ = repositories.jobs.file_of(job.id)
-        is_gone = file is not None and not repositories.has_file(file)
-        # Recovery has found that it is gone.
-        return None if is_gone or (job.state == "failed" and job.cause == "spool_unreadable") else job
+
+def _has_message(job: Job, repositories: Repositories) -> bool:
+    """Whether the message of a job is there, or needs not be any more.
+
+    If the machine stops just after a commit has failed, the row may be there later, without the file. Nobody was told
+    that this message is accepted.
+    """
+    file, _ = repositories.jobs.file_of(job.id)
+    is_gone = file is not None and not repositories.has_file(file)
+    # Recovery has found that it is gone.
+    return not is_gone and not (job.state == "failed" and job.cause == "spool_unreadable")
 
 
 class DuplicateKeyError(Exception):

@@ -127,7 +127,7 @@ def check_room(limits: SpoolLimits, size: int, storage: Storage | None, reposito
     waiting = repositories.mails.count_waiting()
     if waiting >= limits.max_mails:
         raise full_error(f"{waiting} fetched mails are waiting to be handled, and no more than {limits.max_mails} may.")
-    octets = repositories.total_octets()
+    octets = repositories.totals().octets
     most = max(limits.max_total_size - limits.job_reserve, 0)
     if octets + size > most:
         raise full_error(

@@ -221,8 +221,9 @@ class Ledger:
         """Return the first octets of a mail, at most so many; none if its file cannot be read, or not any more."""
         if mail.path is None:
             return b""
+        name = mail.path.name
         try:
-            async with aclosing(self._storage.stream(mail.path.name, 0, min(mail.size, most))) as pieces:
+            async with aclosing(self._storage.stream(lambda _: (name, 0), min(mail.size, most))) as pieces:
                 return b"".join([piece async for piece in pieces])
         except SpoolError:
             # As a rule, it was handled a moment ago.

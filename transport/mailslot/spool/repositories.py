@@ -29,6 +29,20 @@ class JobFilePlace(NamedTuple):
     size: int
 
 
+class Totals(NamedTuple):
+    """How much there is in a spool.
+
+    Attributes:
+        unfinished: the number of unfinished jobs.
+        octets: the size of the messages of all jobs and mails.
+        has_key: whether a job was accepted with one of the keys that were asked for.
+    """
+
+    unfinished: int
+    octets: int
+    has_key: bool
+
+
 class ListedUid(NamedTuple):
     """A unique-id, when the server listed it last, and whether it was told to delete the mail."""
 
@@ -54,8 +68,8 @@ class DatabaseLoss(NamedTuple):
 class Jobs(Protocol):
     """The jobs."""
 
-    def insert(self, envelope: JobEnvelope, *, file: str, now: float) -> int:
-        """Insert a job in state `queued`, or `deferred` if it is to be sent later, and its key; return its id."""
+    def insert(self, envelope: JobEnvelope, *, file: str, now: float) -> Job:
+        """Insert a job in state `queued`, or `deferred` if it is to be sent later, and its key; return the job."""
         ...
 
     def load(self, job_id: int) -> Job:
@@ -144,23 +158,19 @@ class Jobs(Protocol):
         """Return the lifetime of a job in seconds."""
         ...
 
-    def store(self, job: Job) -> None:
-        """Update everything of a job that a transition changes."""
+    def store(self, job: Job, *, keeps_message: bool = True) -> None:
+        """Update everything of a job that a transition changes; without its message, its file is forgotten."""
         ...
 
     def annotate(self, job: Job, notes: Mapping[str, str]) -> Job:
         """Update the notes of a job; return it."""
         ...
 
-    def find_by_key(self, new: NewJob) -> Job | None:
-        """Return the job that was accepted with the key of `new`; None if there was none.
+    def find_by_keys(self, new: NewJob, keys: Collection[str]) -> Mapping[str, Job]:
+        """Return the jobs that the pipeline of `new` has had accepted with these keys, by key.
 
-        If the job's row was deleted, only its id and its final state are known.
+        Of a job whose row was deleted, only its id and its final state are known.
         """
-        ...
-
-    def count_unfinished(self) -> int:
-        """Return the number of unfinished jobs."""
         ...
 
     def delete(self, job_id: int, state: State) -> None:
@@ -356,8 +366,11 @@ class Repositories(Protocol):
         """The values of the pipelines' stores."""
         ...
 
-    def total_octets(self) -> int:
-        """Return the total size of the messages of jobs and mails."""
+    def totals(self, pipeline: str = "", keys: Collection[str] = ()) -> Totals:
+        """Return how much there is of what has a limit, and whether a pipeline has used one of these keys.
+
+        It is one question, as each keeps those waiting who share the transaction.
+        """
         ...
 
     def files(self) -> set[str]:

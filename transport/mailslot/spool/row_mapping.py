@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from pathlib import Path
 
+    from mailslot.spool.job_envelope import JobEnvelope
 
 COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     "jobs": (
@@ -113,6 +114,34 @@ def job_of(row: Row) -> Job:
         eight_bit=bool(row["eight_bit"]),
         smtputf8=bool(row["smtputf8"]),
         delivering=bool(row["delivering"]),
+    )
+
+
+def job_of_envelope(envelope: JobEnvelope, job_id: int, now: float) -> Job:
+    """Return the job whose row was inserted for an envelope: the same as would be read from it."""
+    new, due_at = envelope.new, envelope.due_at(now)
+    return Job(
+        id=job_id,
+        pipeline=new.pipeline,
+        via=new.via,
+        state="queued" if due_at is None else "deferred",
+        sender=new.sender,
+        recipients=tuple([Recipient(address) for address in new.recipients]),
+        subject=replace_surrogates(new.subject),
+        size=envelope.size,
+        created_at=envelope.created_at,
+        changed_at=now,
+        attempts=0,
+        doubts=0,
+        next_attempt=due_at,
+        expires_at=envelope.expires_at,
+        cause=None,
+        sentence="",
+        reply="",
+        message_id=new.message_id,
+        notes=dict(new.notes),
+        eight_bit=envelope.eight_bit,
+        smtputf8=envelope.smtputf8,
     )
 
 

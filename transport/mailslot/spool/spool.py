@@ -141,8 +141,8 @@ class Spool(DeliveryQueue):
 
         If that one's row was deleted, only its id and state are valid, and it has no recipients.
         """
-        new = NewJob(pipeline=pipeline, via="", sender="", recipients=(), key=key)
-        return await self._storage.read(lambda repositories: repositories.jobs.find_by_key(new))
+        new = NewJob(pipeline=pipeline, via="", sender="", recipients=())
+        return await self._storage.read(lambda repositories: repositories.jobs.find_by_keys(new, [key]).get(key))
 
     async def jobs(
         self,

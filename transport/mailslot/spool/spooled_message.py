@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from mailslot.spool.job import Job
+    from mailslot.spool.repositories import Repositories
     from mailslot.spool.storage import Storage
 
 
@@ -36,9 +37,13 @@ class SpooledMessage:
         Raises:
             SpoolError: `spool_unreadable`, the file is missing or damaged.
         """
-        file, start = await self._storage.read(lambda repositories: repositories.jobs.file_of(self._id))
-        if file is None:
-            raise unreadable_error(f"The message of job {self._id} is not kept any more.")
-        async with aclosing(self._storage.stream(file, start, self.size)) as pieces:
+        async with aclosing(self._storage.stream(self._find, self.size)) as pieces:
             async for piece in pieces:
                 yield piece
+
+    def _find(self, repositories: Repositories) -> tuple[str, int]:
+        """Return the name of the file, and the offset of the message in it."""
+        file, start = repositories.jobs.file_of(self._id)
+        if file is None:
+            raise unreadable_error(f"The message of job {self._id} is not kept any more.")
+        return file, start

@@ -129,8 +129,13 @@ class Storage(Protocol):
         """
         ...
 
-    def stream(self, file: str, start: int, size: int) -> AsyncGenerator[bytes]:
-        """Yield `size` octets of a committed file from `start` on."""
+    def stream(self, find: Callable[[Repositories], tuple[str, int]], size: int) -> AsyncGenerator[bytes]:
+        """Yield octets of a committed file.
+
+        Args:
+            find: returns the file, and the offset of the first octet; called in another thread, which then reads it.
+            size: the number of octets.
+        """
         ...
 
     def local_file(self, file: str) -> AbstractAsyncContextManager[Path]:

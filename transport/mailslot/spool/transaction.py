@@ -45,9 +45,10 @@ class SpoolTransaction:
 
     def store(self, job: Job) -> Job:
         """Store a changed job and return it; release the file of one that was sent or cancelled."""
-        if job.state in {"sent", "cancelled"}:
-            self.release_message(job.id)
-        self.jobs.store(job)
+        is_over = job.state in {"sent", "cancelled"}
+        if is_over and (file := self.jobs.file_of(job.id)[0]) is not None:
+            self.repositories.remove_file(file)
+        self.jobs.store(job, keeps_message=not is_over)
         return job
 
     def store_all(self, jobs: Iterable[Job]) -> int:

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 from mailslot.fleet.postgres.rows import LARGEST, NOTE, DeviceRows, clean, notes_text
 from mailslot.spool.job import CONFIRMATION_NOTE, ENVELOPE_ID, STATES, UNFINISHED, Job, NewJob, Recipient, State
 from mailslot.spool.repositories import MOST_WITH_ONE_ID, JobFilePlace
-from mailslot.spool.row_mapping import found_job, job_of, job_of_key, recipients_text, state_of
+from mailslot.spool.row_mapping import (
+    found_job,
+    job_of,
+    job_of_envelope,
+    job_of_key,
+    recipients_text,
+    state_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -27,8 +34,8 @@ _OF_DEVICE: Final = "SELECT * FROM jobs WHERE device = %(device)s"
 class PostgresJobs(DeviceRows):
     """The jobs of a spool, in a transaction; see `mailslot.spool.repositories.Jobs`."""
 
-    def insert(self, envelope: JobEnvelope, *, file: str, now: float) -> int:
-        """Insert a job in state `queued`, or `deferred` if it is to be sent later, and its key; return its id."""
+    def insert(self, envelope: JobEnvelope, *, file: str, now: float) -> Job:
+        """Insert a job in state `queued`, or `deferred` if it is to be sent later, and its key; return the job."""
         new, due_at = envelope.new, envelope.due_at(now)
         job_id = int(
             self.value(
@@ -72,7 +79,8 @@ class PostgresJobs(DeviceRows):
                 job=job_id,
                 now=now,
             )
-        return job_id
+        # As it stands in the row.
+        return replace(job_of_envelope(envelope, job_id, now), subject=clean(new.subject))
 
     def load(self, job_id: int) -> Job:
         """Return a job.
@@ -240,13 +248,13 @@ class PostgresJobs(DeviceRows):
         """Return the lifetime of a job in seconds."""
         return float(self.value("SELECT lifetime FROM jobs WHERE device = %(device)s AND id = %(id)s", id=job_id))
 
-    def store(self, job: Job) -> None:
-        """Update everything of a job that a transition changes."""
+    def store(self, job: Job, *, keeps_message: bool = True) -> None:
+        """Update everything of a job that a transition changes; without its message, its file is forgotten."""
         self.execute(
             "UPDATE jobs SET state = %(state)s, changed_at = %(changed_at)s, attempts = %(attempts)s, "
             "doubts = %(doubts)s, next_attempt = %(next_attempt)s, expires_at = %(expires_at)s, cause = %(cause)s, "
-            "sentence = %(sentence)s, reply = %(reply)s, recipients = %(recipients)s, delivering = %(delivering)s "
-            "WHERE device = %(device)s AND id = %(id)s",
+            "sentence = %(sentence)s, reply = %(reply)s, recipients = %(recipients)s, delivering = %(delivering)s"
+            f"{'' if keeps_message else ', file = NULL'} WHERE device = %(device)s AND id = %(id)s",
             id=job.id,
             state=job.state,
             changed_at=job.changed_at,
@@ -269,21 +277,15 @@ class PostgresJobs(DeviceRows):
         )
         return replace(job, notes=notes)
 
-    def find_by_key(self, new: NewJob) -> Job | None:
-        """Return the job that was accepted with the key of `new`; None if there was none."""
-        row = self.one(
-            "SELECT job, state, at FROM keys WHERE device = %(device)s AND pipeline = %(pipeline)s AND key = %(key)s",
+    def find_by_keys(self, new: NewJob, keys: Collection[str]) -> Mapping[str, Job]:
+        """Return the jobs that the pipeline of `new` has had accepted with these keys, by key."""
+        found = self.all(
+            "SELECT key, job, state, at FROM keys WHERE device = %(device)s AND pipeline = %(pipeline)s "
+            "AND key = ANY(%(keys)s)",
             pipeline=new.pipeline,
-            key=new.key,
+            keys=[*keys],
         )
-        if row is None:
-            return None
-        return self.load(row["job"]) if row["state"] is None else job_of_key(row, new)
-
-    def count_unfinished(self) -> int:
-        """Return the number of unfinished jobs."""
-        query = "SELECT count(*) FROM jobs WHERE device = %(device)s AND state = ANY(%(states)s)"
-        return int(self.value(query, states=[*UNFINISHED]))
+        return {row["key"]: self.load(row["job"]) if row["state"] is None else job_of_key(row, new) for row in found}
 
     def delete(self, job_id: int, state: State) -> None:
         """Delete a job; its key is kept, with the state."""

@@ -9,9 +9,11 @@ from mailslot.fleet.postgres.mails import PostgresMails
 from mailslot.fleet.postgres.messages import PostgresMessages
 from mailslot.fleet.postgres.rows import DeviceRows
 from mailslot.fleet.postgres.values import PostgresValues
-from mailslot.spool.repositories import DatabaseLoss
+from mailslot.spool.job import UNFINISHED
+from mailslot.spool.repositories import DatabaseLoss, Totals
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from mailslot.fleet.postgres.database import DeviceId, Rows
@@ -36,13 +38,17 @@ class PostgresRepositories(DeviceRows):
         self.values: Final = PostgresValues(connection, device)
         self.messages: Final = PostgresMessages(connection, device)
 
-    def total_octets(self) -> int:
-        """Return the total size of the messages of jobs and mails."""
+    def totals(self, pipeline: str = "", keys: Collection[str] = ()) -> Totals:
+        """Return how much there is of what has a limit, and whether a pipeline has used one of these keys."""
         query = (
-            "SELECT ((SELECT coalesce(sum(size), 0) FROM jobs WHERE device = %(device)s AND file IS NOT NULL) "
-            "+ (SELECT coalesce(sum(size), 0) FROM mails WHERE device = %(device)s AND file IS NOT NULL))::bigint"
+            "SELECT (SELECT count(*) FROM jobs WHERE device = %(device)s AND state = ANY(%(states)s)) AS unfinished, "
+            "((SELECT coalesce(sum(size), 0) FROM jobs WHERE device = %(device)s AND file IS NOT NULL) "
+            "+ (SELECT coalesce(sum(size), 0) FROM mails WHERE device = %(device)s AND file IS NOT NULL))::bigint "
+            "AS octets, EXISTS (SELECT 1 FROM keys WHERE device = %(device)s AND pipeline = %(pipeline)s "
+            "AND key = ANY(%(keys)s)) AS has_key"
         )
-        return int(self.value(query))
+        [found] = self.tuples(query, states=[*UNFINISHED], pipeline=pipeline, keys=[*keys])
+        return Totals(*found)
 
     def files(self) -> set[str]:
         """Return the names of the files of all jobs and mails."""

@@ -141,11 +141,16 @@ class PostgresStorage:
         finally:
             file.discard()
 
-    async def stream(self, file: str, start: int, size: int) -> AsyncGenerator[bytes]:
-        """Yield `size` octets of a message from `start` on."""
+    async def stream(self, find: Callable[[PostgresRepositories], tuple[str, int]], size: int) -> AsyncGenerator[bytes]:
+        """Yield octets of a message."""
+
+        def begin(repositories: PostgresRepositories) -> tuple[str, int, bytes | None]:
+            file, start = find(repositories)
+            return file, start, repositories.messages.piece(file, 0)
+
         number = 0
+        file, start, piece = await run_sync(self.read_blocking, begin)
         while size:
-            piece = await run_sync(self._piece, file, number)
             if piece is None:
                 raise unreadable_error(
                     f"A message of {self._device} is damaged: its end is missing.", f"{size} octets of {file}"
@@ -156,6 +161,8 @@ class PostgresStorage:
             size -= len(octets)
             if octets:
                 yield octets
+            if size:
+                piece = await run_sync(self._piece, file, number)
 
     @asynccontextmanager
     async def local_file(self, file: str) -> AsyncGenerator[Path]:

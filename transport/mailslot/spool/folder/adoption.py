@@ -92,7 +92,7 @@ def _adopt_job(repositories: Repositories, path: Path, now: float) -> bool:
     except ValueError:
         _adopt_damaged(repositories, path, now)
         return False
-    job = repositories.jobs.load(repositories.jobs.insert(found, file=path.name, now=now))
+    job = repositories.jobs.insert(found, file=path.name, now=now)
     found_again = replace(job, state="in_doubt", cause="spool_unreadable", sentence=_FOUND_AGAIN, next_attempt=None)
     repositories.jobs.store(found_again)
     mark_registered(path)
@@ -122,7 +122,7 @@ def _adopt_damaged(repositories: Repositories, path: Path, now: float) -> None:
     found = job_envelope.JobEnvelope(
         new, state.st_size, eight_bit=False, smtputf8=False, created_at=state.st_mtime, lifetime=1
     )
-    job = repositories.jobs.load(repositories.jobs.insert(found, file=kept.name, now=now))
+    job = repositories.jobs.insert(found, file=kept.name, now=now)
     sentence = _DAMAGED.format(path=kept)
     repositories.jobs.store(replace(job, state="failed", cause="spool_unreadable", sentence=sentence, expires_at=None))
 

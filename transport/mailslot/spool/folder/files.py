@@ -216,14 +216,17 @@ def check_free_space(folder: Path, size: int, reserve: int) -> None:
         )
 
 
-async def stream_file(path: Path, start: int, size: int) -> AsyncGenerator[bytes]:
-    """Yield `size` octets of a file from `start` on.
+async def stream_file(locate: Callable[[], tuple[Path, int]], size: int) -> AsyncGenerator[bytes]:
+    """Yield `size` octets of a file.
+
+    Args:
+        locate: returns its path, and the offset of the first octet; called in the thread that opens it.
+        size: the number of octets.
 
     Raises:
         SpoolError: it cannot be read, or is too short.
     """
-    with reading(path):
-        file, piece = await anyio.to_thread.run_sync(_open_at, path, start, min(size, PIECE_SIZE))
+    path, file, piece = await anyio.to_thread.run_sync(_open, locate, min(size, PIECE_SIZE))
     with file:
         while size:
             if not piece:
@@ -235,15 +238,17 @@ async def stream_file(path: Path, start: int, size: int) -> AsyncGenerator[bytes
                     piece = await anyio.to_thread.run_sync(file.read, min(size, PIECE_SIZE))
 
 
-def _open_at(path: Path, start: int, size: int) -> tuple[FileIO, bytes]:
-    """Return a file, opened, and the octets of a piece that begins at `start`; most messages are no longer."""
-    file = path.open("rb", buffering=0)
-    try:
-        file.seek(start)
-        return file, file.read(size)
-    except BaseException:
-        file.close()
-        raise
+def _open(locate: Callable[[], tuple[Path, int]], size: int) -> tuple[Path, FileIO, bytes]:
+    """Return a file's path, the file, opened, and the octets of its first piece; most messages are no longer."""
+    path, start = locate()
+    with reading(path):
+        file = path.open("rb", buffering=0)
+        try:
+            file.seek(start)
+            return path, file, file.read(size)
+        except BaseException:
+            file.close()
+            raise
 
 
 def _create(path: Path) -> int | None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 FILE_NAME: Final = "numbers"
 
 _TABLES: Final = ("jobs", "mails")
+_MOST_OCTETS: Final = 1000
 _LINE: Final = re.compile(rb"([a-z]+) +([0-9]+)\n")
 
 
@@ -45,7 +46,7 @@ class HighestIds:
     def _save(self, current: Mapping[str, int]) -> None:
         if any(number > self._saved.get(table, 0) for table, number in current.items()):
             with _locked(self._path) as file:
-                found = self._read()
+                found = _parse(os.pread(file, _MOST_OCTETS, 0))
                 merged = {table: max(current.get(table, 0), found.get(table, 0)) for table in _TABLES}
                 # The lines have a fixed length, so that overwriting them needs no space on a full disk.
                 os.pwrite(file, b"".join(b"%-5s %018d\n" % (table.encode(), merged[table]) for table in _TABLES), 0)
@@ -66,17 +67,21 @@ class HighestIds:
 
     def _read(self) -> Mapping[str, int]:
         try:
-            octets = self._path.read_bytes()[:1000]
+            octets = self._path.read_bytes()
         except OSError:
             return {}
-        # Ignore numbers that are too large for a row id.
-        found = {name.decode(): int(number) for name, number in _LINE.findall(octets) if len(number) <= 18}
-        return {table: number for table, number in found.items() if table in _TABLES}
+        return _parse(octets[:_MOST_OCTETS])
+
+
+def _parse(octets: bytes) -> Mapping[str, int]:
+    # Ignore numbers that are too large for a row id.
+    found = {name.decode(): int(number) for name, number in _LINE.findall(octets) if len(number) <= 18}
+    return {table: number for table, number in found.items() if table in _TABLES}
 
 
 @contextmanager
 def _locked(path: Path) -> Generator[int]:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield descriptor

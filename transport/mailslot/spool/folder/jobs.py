@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.spool.job import CONFIRMATION_NOTE, ENVELOPE_ID, STATES, UNFINISHED, Job, NewJob, Recipient, State
 from mailslot.spool.repositories import MOST_WITH_ONE_ID, JobFilePlace
-from mailslot.spool.row_mapping import found_job, job_of, job_of_key, recipients_text, replace_surrogates, state_of
+from mailslot.spool.row_mapping import (
+    found_job,
+    job_of,
+    job_of_envelope,
+    job_of_key,
+    recipients_text,
+    replace_surrogates,
+    state_of,
+)
 
 if TYPE_CHECKING:
     import sqlite3
@@ -46,8 +54,8 @@ class SqliteJobs:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def insert(self, envelope: JobEnvelope, *, file: str, now: float) -> int:
-        """Insert a job in state `queued`, or `deferred` if it is to be sent later; return its id."""
+    def insert(self, envelope: JobEnvelope, *, file: str, now: float) -> Job:
+        """Insert a job in state `queued`, or `deferred` if it is to be sent later, and its key; return the job."""
         new, due_at = envelope.new, envelope.due_at(now)
         cursor = self._connection.execute(
             "INSERT INTO jobs (state, via, pipeline, changed_at, created_at, expires_at, lifetime, attempts, doubts, "
@@ -74,13 +82,14 @@ class SqliteJobs:
                 due_at,
             ),
         )
-        assert cursor.lastrowid is not None  # noqa: S101 - an INSERT has one
+        job_id = cursor.lastrowid
+        assert job_id is not None  # noqa: S101 - an INSERT has one
         if new.key is not None:
             self._connection.execute(
                 "INSERT OR REPLACE INTO keys (pipeline, key, job, at) VALUES (?, ?, ?, ?)",
-                (new.pipeline, new.key, cursor.lastrowid, now),
+                (new.pipeline, new.key, job_id, now),
             )
-        return cursor.lastrowid
+        return job_of_envelope(envelope, job_id, now)
 
     def load(self, job_id: int) -> Job:
         """Return a job.
@@ -218,11 +227,13 @@ class SqliteJobs:
         """Return the lifetime of a job in seconds."""
         return float(self._connection.execute("SELECT lifetime FROM jobs WHERE id = ?", (job_id,)).fetchone()[0])
 
-    def store(self, job: Job) -> None:
-        """Update the mutable columns of a job."""
+    def store(self, job: Job, *, keeps_message: bool = True) -> None:
+        """Update the mutable columns of a job; without its message, its file is forgotten."""
+        # Not always, since the indexes of a column are written whenever it is.
+        released = "" if keeps_message else ", file = NULL"
         self._connection.execute(
-            "UPDATE jobs SET state = ?, changed_at = ?, attempts = ?, doubts = ?, next_attempt = ?, expires_at = ?, "
-            "cause = ?, sentence = ?, reply = ?, recipients = ?, delivering = ? WHERE id = ?",
+            "UPDATE jobs SET state = ?, changed_at = ?, attempts = ?, doubts = ?, next_attempt = ?, expires_at = ?, "  # noqa: S608 - our own words
+            f"cause = ?, sentence = ?, reply = ?, recipients = ?, delivering = ?{released} WHERE id = ?",
             (
                 job.state,
                 job.changed_at,
@@ -244,23 +255,11 @@ class SqliteJobs:
         self._connection.execute("UPDATE jobs SET notes = ? WHERE id = ?", (json.dumps(dict(notes)), job.id))
         return replace(job, notes=notes)
 
-    def find_by_key(self, new: NewJob) -> Job | None:
-        """Return the job that was accepted with the key of `new`; None if there was none.
-
-        If the job's row was deleted, only its id and its final state are known.
-        """
-        row = self._connection.execute(
-            "SELECT job, state, at FROM keys WHERE pipeline = ? AND key = ?", (new.pipeline, new.key)
-        ).fetchone()
-        if row is None:
-            return None
-        if row["state"] is None:
-            return self.load(row["job"])
-        return job_of_key(row, new)
-
-    def count_unfinished(self) -> int:
-        """Return the number of unfinished jobs."""
-        return int(self._connection.execute("SELECT unfinished FROM totals").fetchone()[0])
+    def find_by_keys(self, new: NewJob, keys: Collection[str]) -> Mapping[str, Job]:
+        """Return the jobs that the pipeline of `new` has had accepted with these keys, by key."""
+        query = f"SELECT * FROM keys WHERE pipeline = ? AND key IN ({placeholders(keys)})"  # noqa: S608 - question marks
+        found = self._connection.execute(query, [new.pipeline, *keys]).fetchall()
+        return {row["key"]: self.load(row["job"]) if row["state"] is None else job_of_key(row, new) for row in found}
 
     def delete(self, job_id: int, state: State) -> None:
         """Delete a job; its key is kept, with the state."""

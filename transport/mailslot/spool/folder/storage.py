@@ -20,17 +20,17 @@ from mailslot.spool.folder.files import (
     remove_file,
     stream_file,
 )
-from mailslot.spool.folder.jobs import SqliteJobs
+from mailslot.spool.folder.jobs import SqliteJobs, placeholders
 from mailslot.spool.folder.mails import SqliteMails
 from mailslot.spool.folder.values import SqliteValues
 from mailslot.spool.folder.watch import file_versions, watch_changes
 from mailslot.spool.locks import exclusive_lock
-from mailslot.spool.repositories import DatabaseLoss
+from mailslot.spool.repositories import DatabaseLoss, Totals
 from mailslot.vault.lock import process_lock
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Collection
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
@@ -62,9 +62,14 @@ class SqliteRepositories:
         self.removed: Final[list[str]] = []
         self._folder = folder
 
-    def total_octets(self) -> int:
-        """Return the total size of the messages of jobs and mails."""
-        return int(self.connection.execute("SELECT octets FROM totals").fetchone()[0])
+    def totals(self, pipeline: str = "", keys: Collection[str] = ()) -> Totals:
+        """Return how much there is of what has a limit, and whether a pipeline has used one of these keys."""
+        query = (
+            "SELECT unfinished, octets, EXISTS (SELECT 1 FROM keys "  # noqa: S608 - question marks
+            f"WHERE pipeline = ? AND key IN ({placeholders(keys)})) FROM totals"
+        )
+        unfinished, octets, has_key = self.connection.execute(query, [pipeline, *keys]).fetchone()
+        return Totals(unfinished, octets, bool(has_key))
 
     def files(self) -> set[str]:
         """Return the names of the files of all jobs and mails."""
@@ -178,9 +183,14 @@ class FolderStorage:
             raise TypeError("it is not a file of this storage")
         return file.commit(data, partial(self._write, register))
 
-    async def stream(self, file: str, start: int, size: int) -> AsyncGenerator[bytes]:
-        """Yield `size` octets of a file from `start` on."""
-        async with aclosing(stream_file(self._folder / file, start, size)) as pieces:
+    async def stream(self, find: Callable[[SqliteRepositories], tuple[str, int]], size: int) -> AsyncGenerator[bytes]:
+        """Yield octets of a file."""
+
+        def locate() -> tuple[Path, int]:
+            file, start = self.read_blocking(find)
+            return self._folder / file, start
+
+        async with aclosing(stream_file(locate, size)) as pieces:
             async for piece in pieces:
                 yield piece
 
