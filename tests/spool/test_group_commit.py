@@ -85,6 +85,21 @@ def test_what_comes_while_others_are_served_is_served_together() -> None:
     assert calls(7) == 14, "it waits for nobody"
 
 
+def test_every_call_is_served_once() -> None:
+    served: list[int] = []
+
+    def serve(group: Sequence[tuple[int, Future[int]]]) -> None:
+        for request, future in group:
+            served.append(request)
+            future.set_result(-request)
+
+    calls: GroupCommit[int, int] = GroupCommit(serve)
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(calls, range(2_000))) == [-each for each in range(2_000)]
+    assert sorted(served) == list(range(2_000))
+    assert calls.waiting == 0
+
+
 def test_an_error_reaches_every_call_without_a_result() -> None:
     def serve(group: Sequence[tuple[int, Future[int]]]) -> None:
         raise OSError("the disk is gone")

@@ -34,8 +34,8 @@ class GroupCommit(Generic[Request, Result]):
     def __init__(self, serve: Callable[[Sequence[tuple[Request, Future[Result]]]], None]) -> None:
         self._serve = serve
         self._mutex = threading.Lock()
-        self._serving = threading.Lock()
-        self._waiting: list[tuple[Request, Future[Result]]] = []
+        self._is_serving = False
+        self._waiting: list[_Call[Request, Result]] = []
 
     @property
     def waiting(self) -> int:
@@ -44,26 +44,52 @@ class GroupCommit(Generic[Request, Result]):
 
     def __call__(self, request: Request) -> Result:
         """Return the result of a request. Blocks."""
-        future: Future[Result] = Future()
+        call: _Call[Request, Result] = _Call(request)
         with self._mutex:
-            self._waiting.append((request, future))
-        with self._serving:
-            # Another thread may have served it meanwhile.
-            if not future.done():
-                self._serve_waiting()
-        return future.result()
+            self._waiting.append(call)
+            leads, self._is_serving = not self._is_serving, True
+        if not leads:
+            call.turn.acquire()
+        if not call.future.done():
+            self._serve_waiting()
+        return call.future.result()
 
     def _serve_waiting(self) -> None:
         with self._mutex:
             group, self._waiting = self._waiting, []
         try:
-            self._serve(group)
+            self._serve([(call.request, call.future) for call in group])
         except BaseException as error:
-            for _, future in group:
-                if not future.done():
-                    future.set_exception(error)
+            for call in group:
+                if not call.future.done():
+                    call.future.set_exception(error)
             if not isinstance(error, Exception):
                 raise
+        finally:
+            with self._mutex:
+                following = self._waiting[:1]
+                self._is_serving = bool(following)
+            # First of all the one that serves the next group, since the disk waits for it.
+            for call in [*following, *group]:
+                call.turn.release()
+
+
+class _Call(Generic[Request, Result]):
+    """A call that waits.
+
+    Attributes:
+        request: what is asked for.
+        future: what came of it.
+        turn: released once it was served, or is to serve the next group.
+    """
+
+    __slots__ = ("future", "request", "turn")
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.future: Future[Result] = Future()
+        self.turn = threading.Lock()
+        self.turn.acquire()
 
 
 class Write(NamedTuple):
