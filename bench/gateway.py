@@ -235,6 +235,7 @@ def run(table: Table, folder: Path, upstream: Upstream, scale: int, missing: obj
         place = folder / name.replace(" ", "-")
         place.mkdir(mode=0o711)
         with start(place, upstream) as relay:
+            relays.wait_until_greeted(relay.port)
             for sessions in (1, 10, 20):
                 measure_relaying(
                     table, name, relay, upstream, (3_000 if sessions > 1 else 500) // scale, sessions,

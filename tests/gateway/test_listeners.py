@@ -20,6 +20,7 @@ from mailslot.spool.errors import full_error
 from mailslot_plugins.gateway import listeners
 
 if TYPE_CHECKING:
+    import logging
     from pathlib import Path
 
     import trustme
@@ -120,6 +121,28 @@ async def test_certificates_that_are_replaced_on_the_disk(
         assert await presented(gateway, "own") == new
         generated = (await gateway.log.certificates())["scan"]
         assert [(each.key_type, each.generated) for each in generated] == [("RSA", True), ("ECDSA", True)]
+
+
+async def test_passwords_that_are_lost_are_told_of_before_a_device_signs_in(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def told() -> list[logging.LogRecord]:
+        return [record for record in caplog.records if record.name == listeners.__name__]
+
+    async with run_gateway(tmp_path / "home") as gateway:
+        await gateway.add_device("hall", near=False, user="hall")
+        await gateway.port()
+        assert told() == []
+        key = tmp_path / "home" / "key"
+        await run_sync(key.rename, tmp_path / "key")
+        await gateway.add_device("attic", near=False, address=["10.0.0.1"])
+        await gateway.until(told)
+        [record] = told()
+        assert record.message.startswith("The device hall cannot sign in, since the password is missing or cannot be")
+        assert "is not here" in record.__dict__["detail"]
+        # Others are served.
+        await gateway.add_device("cellar", address=["127.0.0.1"])
+        assert await gateway.client(send) == {}
 
 
 async def test_a_log_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,6 +67,33 @@ async def test_a_port_in_use() -> None:
     listener.close()
 
 
+async def test_the_first_client_is_waited_for_and_left_to_be_served() -> None:
+    listener = await open_listener("one", "localhost", 0)
+    async with anyio.create_task_group() as group:
+        async with await anyio.connect_tcp("127.0.0.1", listener.port) as stream:
+            assert await listener.wait_for_client()
+            assert await listener.wait_for_client(), "nothing was accepted"
+            group.start_soon(listener.serve, quiet_echo)
+            await stream.send(b"x")
+            assert await stream.receive() == b"x"
+        listener.close()
+    assert not await listener.wait_for_client()
+
+
+async def test_a_listener_that_is_closed_before_any_client_comes() -> None:
+    listener = await open_listener("one", "localhost", 0)
+    found: list[bool] = []
+
+    async def wait() -> None:
+        found.append(await listener.wait_for_client())
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(wait)
+        await anyio.wait_all_tasks_blocked()
+        listener.close()
+    assert found == [False]
+
+
 async def test_peers_and_limits() -> None:
     peers = []
 

@@ -21,6 +21,7 @@ from mailslot.service import doctor
 from mailslot.service.doctor import Check, check_device
 from mailslot.service.service_lock import SERVICE_LOCK
 from mailslot.service.tables import STORE, note_tables
+from mailslot.slots.gateway.entries import add_device
 from mailslot.slots.records import Records
 from mailslot.spool.spool import Spool
 
@@ -147,6 +148,23 @@ def certificate(path: Path, until: datetime, valid: int = 365) -> None:
         name, name, key.public_key(), x509.random_serial_number(), until - timedelta(valid), until
     )
     path.write_bytes(made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+
+
+async def test_passwords_of_devices(device: Device) -> None:
+    assert "device" not in await checks(device)
+    device.records.settings.edit({("listeners", "scan"): {"listen": "127.0.0.1:0"}})
+    for name in ("fax", "hall"):
+        add_device(device.records, name, {"user": name})
+    [found] = (await checks(device))["device"]
+    assert (found.state, found.sentence) == ("ok", "The passwords of all devices can be read.")
+    # Only decrypting shows this.
+    record = device.home / "vault" / "device.fax.json"
+    record.write_bytes((device.home / "vault" / "device.hall.json").read_bytes())
+    [found] = (await checks(device))["device"]
+    assert (found.state, found.sentence.partition(" since")[0]) == ("fault", "The device fax cannot sign in,")
+    (device.home / "key").unlink()
+    [found] = (await checks(device))["device"]
+    assert found.sentence.startswith("2 devices (fax, hall) cannot sign in, since the password is missing or cannot be")
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,14 @@ from mailslot.service.device import open_device
 from mailslot.service.pipeline import find_pipelines
 from mailslot.service.service import Service
 from mailslot.service.systemd import ServiceManager
+from mailslot.slots.accounts import add_account
+from mailslot.slots.gateway.entries import add_device, add_listener
 from mailslot.slots.records import Records
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import trustme
 
 pytestmark = pytest.mark.virtual_time
 
@@ -83,6 +87,12 @@ FORBIDDEN = {
 }
 """What is loaded when somebody opens the panel, gets a token, sends a message or opens a document."""
 
+OF_SESSIONS = {
+    *("mailslot.smtp.server", "mailslot.pop3.server.session", "mailslot.sasl.server_core"),
+    *("mailslot_plugins.gateway.servers", "mailslot_plugins.gateway.verdict", "mailslot_plugins.gateway.owner_notices"),
+}
+"""What listeners load when the first client comes."""
+
 CODE = """
 import atexit, json, os, signal, sys, threading
 def end():
@@ -99,23 +109,53 @@ async def counted(self, stopped, ready, ending):
         import anyio.from_thread, asyncio
         asyncio.get_running_loop().call_later(5, end)
     await run(self, stopped, tell, ending)
-Service.run = counted
+if listeners := int(sys.argv.pop(1)):
+    from mailslot.diagnosis.gateway_log import GatewayLog
+    note = GatewayLog.note_listening
+    def noted(self, addresses, *more):
+        note(self, addresses, *more)
+        assert len(addresses) == listeners
+        end()
+    GatewayLog.note_listening = noted
+else:
+    Service.run = counted
 from mailslot.cli import main
 main()
 """
 
 
-@pytest.mark.parametrize(("panel", "most"), [(False, 610), (True, 630)], ids=["without", "with the panel"])
-def test_modules_of_an_idle_service(panel: bool, most: int, tmp_path: Path) -> None:
-    listen = ["--listen", "127.0.0.1:0"] if panel else []
+def modules_of_service(folder: Path, *options: str, listeners: int = 0) -> list[str]:
+    """Return what a service has loaded: a while after its start, or once its listeners are open."""
+    modules, home = folder / "modules", folder / "home"
     subprocess.run(
-        [sys.executable, "-c", CODE, str(tmp_path / "modules"), "--home", str(tmp_path / "home"), "serve", *listen],
+        [sys.executable, "-c", CODE, str(modules), str(listeners), "--home", str(home), "serve", *options],
         check=True,
         timeout=900,
         capture_output=True,
         env={**os.environ, "PYTHONWARNINGS": "error"},
     )
-    modules = json.loads((tmp_path / "modules").read_text())
-    found = {name for name in modules if {name, name.partition(".")[0]} & FORBIDDEN}
-    assert found == set()
-    assert len(modules) <= most
+    found: list[str] = json.loads(modules.read_text())
+    assert {name for name in found if {name, name.partition(".")[0]} & FORBIDDEN} == set()
+    return found
+
+
+@pytest.mark.parametrize(("panel", "most"), [(False, 610), (True, 630)], ids=["without", "with the panel"])
+def test_modules_of_an_idle_service(panel: bool, most: int, tmp_path: Path) -> None:
+    assert len(modules_of_service(tmp_path, *(["--listen", "127.0.0.1:0"] if panel else []))) <= most
+
+
+def test_modules_of_listeners_to_which_nobody_has_connected(tmp_path: Path, certificate: trustme.LeafCert) -> None:
+    pem = tmp_path / "own.pem"
+    pem.write_bytes(certificate.private_key_and_cert_chain_pem.bytes())
+    records = Records(tmp_path / "home")
+    add_account(records, "office", "SMTP")
+    add_account(records, "box", "POP")
+    for protocol in ("smtp", "pop3"):
+        options = {"listen": "127.0.0.1:0", "protocol": protocol}
+        add_listener(records, f"{protocol}-clear", {**options, "security": "none"})
+        add_listener(records, f"{protocol}-tls", {**options, "certificate": str(pem), "key": str(pem)})
+    add_device(records, "hall", {"via": "account.office", "user": "hall"})
+    add_device(records, "fax", {"via": "account.box", "user": "fax"}, recoverable=True)
+    modules = modules_of_service(tmp_path, listeners=4)
+    assert {name for name in modules if any(f"{name}.".startswith(f"{each}.") for each in OF_SESSIONS)} == set()
+    assert len(modules) <= 630

@@ -42,6 +42,16 @@ def test_written_values_are_read_back(home: Path, vault: Vault) -> None:
     assert again.read("fax-pop", "grant") is None
 
 
+def test_a_value_is_found_without_being_decrypted(home: Path, vault: Vault) -> None:
+    assert not vault.has("smtp", "grant")
+    vault.write("smtp", {"grant": TOKEN})
+    assert vault.has("smtp", "grant")
+    assert not vault.has("smtp", "password")
+    (home / "key").rename(home / "lost")
+    with pytest.raises(VaultError, match="The key to the secrets of smtp is not here"):
+        vault.has("smtp", "grant")
+
+
 def test_a_write_changes_only_its_fields(vault: Vault) -> None:
     vault.write("smtp", {"grant": TOKEN, "password": Secret("a"), "client_secret": Secret("b")})
     vault.write("smtp", {"grant": Secret("new"), "password": None, "absent": None})

@@ -17,7 +17,6 @@ from mailslot_plugins.gateway.maildrop import Maildrops
 from mailslot_plugins.gateway.rates import RateLimits
 from mailslot_plugins.gateway.returned_mail import apply_if_report, was_looked_at
 from mailslot_plugins.gateway.trace_ids import TraceIds
-from mailslot_plugins.gateway.verdict import Verdict, dialogue_of
 from mailslot_plugins.rules.section import SECTION as RULES
 
 if TYPE_CHECKING:
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from mailslot.slots.gateway.device_entry import DeviceEntry
     from mailslot.slots.gateway.gateway_settings import GatewaySettings
     from mailslot.slots.gateway.listeners import Listener
+    from mailslot_plugins.gateway.verdict import Verdict
 
 ROOM_FOR_TRACE: Final = 4_096
 """Octets that the header of a message may grow by."""
@@ -119,6 +119,8 @@ class Gateway:
             messages: how many messages were handed over or fetched.
             since: `removals` when the connection was accepted.
         """
+        from mailslot_plugins.gateway.verdict import dialogue_of  # noqa: PLC0415 - sessions load it
+
         if entry.name in self.settings.devices and self._removed.get(entry.name, 0) <= since:
             dialogue = dialogue_of(connection, self.device.now(), verdict, messages=messages)
             self.log.note_dialogue(entry.name, dialogue)

@@ -8,6 +8,7 @@ import logging
 import math
 import socket
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -86,6 +87,13 @@ class Listener:
     def connections(self) -> int:
         """The number of connections."""
         return len(self._open)
+
+    async def wait_for_client(self) -> bool:
+        """Return True once a client wants to connect, which `serve` then accepts; False once `close` was called."""
+        async with anyio.create_task_group() as group:
+            for listening in self._sockets:
+                group.start_soon(_wait_readable, listening, group.cancel_scope)
+        return any(listening.fileno() >= 0 for listening in self._sockets)
 
     async def serve(self, handle: Callable[[AcceptedConnection], Awaitable[None]], *, too_many: bytes = b"") -> None:
         """Accept connections until `close` is called and the last connection has ended.
@@ -192,6 +200,14 @@ class Listener:
             self._by_address[address] -= 1
             if not self._by_address[address]:
                 del self._by_address[address]
+
+
+async def _wait_readable(listening: socket.socket, others: anyio.CancelScope) -> None:
+    """Wait until a socket has a connection, or is closed; then end the tasks that wait for others."""
+    if listening.fileno() >= 0:
+        with suppress(anyio.ClosedResourceError):
+            await anyio.wait_readable(listening)
+    others.cancel()
 
 
 async def open_listener(name: str, host: str, port: int, limits: ConnectionLimits | None = None) -> Listener:

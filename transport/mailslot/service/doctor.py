@@ -27,6 +27,7 @@ from mailslot.service.json_documents import slot_rows
 from mailslot.service.service_lock import is_service_running
 from mailslot.service.tables import STORE, installed_at, outdated_version
 from mailslot.slots.effective_settings import effective_settings
+from mailslot.slots.gateway.passwords import check_passwords
 from mailslot.slots.keys import useless_items
 from mailslot.slots.section import find_section
 from mailslot.spool.limits import SpoolLimits, format_size
@@ -62,8 +63,8 @@ class Check:
     """The result of a check.
 
     Attributes:
-        name: what was checked: ``service``, ``settings``, ``slot``, ``queue``, ``clock``, ``disk``, ``certificate`` or
-            ``tables``.
+        name: what was checked: ``service``, ``settings``, ``slot``, ``device``, ``queue``, ``clock``, ``disk``,
+            ``certificate`` or ``tables``.
         state: whether it works.
         sentence: what was found.
         subject: the slot or file that was checked; empty where there is only one.
@@ -105,6 +106,7 @@ async def check_device(records: Records) -> list[Check]:
         found.append(Check("settings", "fault", f"The settings that were in use stay so: {settings.fault}"))
     found += await run_sync(list, _check_sections(settings))
     found += await _check_slots(records, settings)
+    found += await run_sync(list, _check_devices(records, settings))
     found += await _check_queue(records.place)
     found.append(await _check_clock(records, settings))
     found.append(await run_sync(_check_disk, records.home))
@@ -173,6 +175,18 @@ def _check_token(row: Mapping[str, Any], settings: Settings) -> Check | None:
     if health["state"] == "expiring":
         return Check("slot", "warning", health["sentence"])
     return Check("slot", "fault", health["sentence"], "", () if health["state"] == "needs_administrator" else get)
+
+
+def _check_devices(records: Records, settings: CurrentSettings) -> Iterator[Check]:
+    """Yield whether the passwords of devices can be read: the service does that only when the first one signs in."""
+    names = [name for name, values in settings.groups["devices"].items() if values.get("user")]
+    try:
+        check_passwords(records.vault, names, decrypt=True)
+    except MailError as error:
+        yield Check("device", "fault", str(error))
+    else:
+        if names:
+            yield Check("device", "ok", "The passwords of all devices can be read.")
 
 
 async def _check_queue(home: Home) -> list[Check]:

@@ -26,7 +26,7 @@ from mailslot.slots.gateway.stored_password import (
     generate_password,
     simulate_slow_verification,
 )
-from mailslot.vault.errors import VaultError
+from mailslot.vault.errors import VaultError, unreadable_error
 from mailslot.wire.secret import Secret
 
 if TYPE_CHECKING:
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 RECORD_PREFIX: Final = "device."
 """The prefix of the devices' records in the vault."""
+
+_SHOWN: Final = 5
+"""The maximum number of devices that a sentence names."""
 
 _THREADS: Final = 1
 """The maximum number of slow comparisons at a time; each takes 19 MiB and a processor."""
@@ -147,6 +150,41 @@ class DevicePasswords:
             # What cannot be read for a moment is not remembered: the device would be refused as long as we run.
             self._cache[name] = cached = _CachedPassword(version, _load_password(self.vault, name))
         return cached
+
+
+def check_passwords(vault: Vault, names: Iterable[str], *, decrypt: bool) -> None:
+    """Check that the passwords of devices can be read. It blocks.
+
+    Args:
+        vault: where they are stored.
+        names: the names of devices that sign in.
+        decrypt: whether to decrypt them, which loads 4 MB of code; otherwise each is only looked for, and its key.
+
+    Raises:
+        VaultError: some cannot be read; or none can be read at the moment.
+    """
+    reasons: dict[str, str] = {}
+    for name in names:
+        try:
+            found = vault.has(f"{RECORD_PREFIX}{name}", FIELD)
+        except VaultError as error:
+            if error.retryable:
+                raise
+            reasons[name] = f"{error} {error.detail}"
+        else:
+            if not found:
+                reasons[name] = "it has none"
+            elif decrypt and read_password(vault, name) is None:
+                reasons[name] = "it cannot be decrypted, or is damaged"
+    if reasons:
+        first, *others = reasons
+        shown = ", ".join([first, *others[: _SHOWN - 1], *(["…"] if len(reasons) > _SHOWN else [])])
+        who = f"{len(reasons)} devices ({shown})" if others else f"The device {first}"
+        raise unreadable_error(
+            f"{who} cannot sign in, since the password is missing or cannot be read: put the key back, or set a new "
+            f"one by `mailslot device password {first}`.",
+            repr(reasons),
+        )
 
 
 def read_password(vault: Vault, name: str) -> StoredPassword | None:
