@@ -7,7 +7,7 @@ import poplib
 import re
 import time
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import anyio.lowlevel
@@ -20,6 +20,7 @@ from mailslot.service.pipeline import Done
 from mailslot.slots.accounts import add_account
 from mailslot.slots.gateway.entries import add_device, add_listener, remove_device, set_device_password
 from mailslot.slots.slot import is_account
+from mailslot_plugins.gateway import maildrop
 from mailslot_plugins.gateway.maildrop import Maildrops
 from pop3.server import clients
 
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
+    from mailslot.pop3.server.maildrop import Message
     from mailslot.spool.incoming import Incoming
     from mailslot.wire.secret import Secret
+    from mailslot_plugins.gateway.maildrop import LedgerMaildrop
 
 T = TypeVar("T")
 
@@ -423,6 +426,52 @@ async def test_deletions_are_all_or_none(fetching: Fetching) -> None:
     assert [mail.state for mail in await ledger.mails(BOX)] == ["fetched"] * 3
     assert all(mail.path is not None and mail.path.exists() for mail in mails)
     assert opened.deleted == 0
+
+
+class Threads:
+    """Counts the calls in threads that maildrops make."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.calls = 0
+        patch.setattr(maildrop, "run_sync", self._counted)
+
+    async def _counted(self, function: Callable[..., T], *arguments: Any) -> T:
+        self.calls += 1
+        return await run_sync(function, *arguments)
+
+
+async def read(opened: LedgerMaildrop, message: Message) -> bytes:
+    found = b""
+    async with opened.open(message) as reader:
+        while piece := await reader.read():
+            found += piece
+    return found
+
+
+async def test_short_mails_are_read_together(fetching: Fetching, monkeypatch: pytest.MonkeyPatch) -> None:
+    mails = [b"Subject: mail %d\r\n\r\n" % number + b"x" * 4_000 for number in range(40)]
+    mails[20] += b"x" * 200_000
+    put = await fetching.put(*mails)
+    opened = await Maildrops(fetching.device.spool.ledger).open(BOX, "fax")
+    assert opened is not None
+    threads = Threads(monkeypatch)
+    # A header first, and then the message, as some devices fetch them.
+    for message, mail in zip(opened.messages, mails, strict=True):
+        assert await read(opened, message) == mail
+        assert await read(opened, message) == mail
+    # Five pieces of the long one, twice.
+    assert threads.calls == 2 + 10 + 2
+    # In any other order, none is read that nobody has asked for.
+    for message, mail in reversed(list(zip(opened.messages[:15], mails[:15], strict=True))):
+        assert await read(opened, message) == mail
+    assert threads.calls == 14 + 15
+    opened.release()
+    first, second, third, *_ = opened.messages
+    assert put[2].path is not None
+    await run_sync(put[2].path.unlink)
+    assert [await read(opened, each) for each in (first, second)] == mails[:2]
+    with pytest.raises(FileNotFoundError):
+        await read(opened, third)
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)

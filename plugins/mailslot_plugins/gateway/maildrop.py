@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from anyio.to_thread import run_sync
 
@@ -21,15 +21,20 @@ from mailslot.spool.errors import SpoolError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
+    from contextlib import AbstractAsyncContextManager
     from io import FileIO
     from pathlib import Path
 
     from mailslot.plugin import Incoming
+    from mailslot.pop3.server.backend import MessageReader
     from mailslot.spool.incoming import MailState
     from mailslot.spool.ledger import Ledger
 
 _PIECE: Final = 65_536
-"""Octets of a message that are read at once."""
+"""Octets of a message that are read at once; also those of short messages that are read together."""
+
+_TOGETHER: Final = 32
+"""The maximum number of messages that are read together, since a slow disk may take a while for each."""
 
 _UID_LENGTH: Final = 32
 """Characters of a unique-id: 128 bits of the mail's digest, which old devices have room for."""
@@ -107,20 +112,50 @@ class LedgerMaildrop:
         self._device = device
         self._release = release
         self.messages = [Message(mail.id, unique_id(mail), mail.size) for mail in mails if mail.path is not None]
+        self._places = {message.id: place for place, message in enumerate(self.messages)}
+        self._next_place = 0
+        self._read_together: dict[int, bytes] = {}
         self.retrieved = 0
         self.deleted = 0
 
-    @asynccontextmanager
-    async def open(self, message: Message) -> AsyncGenerator[FileReader]:
+    def open(self, message: Message) -> AbstractAsyncContextManager[MessageReader]:
         """Open a message.
+
+        Devices fetch one message after the other. So short ones are read together: to wake a thread for each would take
+        longer than all else.
 
         Raises:
             OSError: it cannot be read; on entering.
         """
+        place = self._places[message.id]
+        in_order, self._next_place = place == self._next_place, place + 1
+        octets = self._read_together.get(message.id)
+        if octets is not None:
+            return WholeReader(octets)
+        return self._open_file(message, self._following(place) if in_order else [])
+
+    def _following(self, place: int) -> list[Incoming]:
+        """Return the messages that are read together with the one at a place."""
+        found: list[Incoming] = []
+        octets = self.messages[place].size
+        for message in self.messages[place + 1 : place + _TOGETHER]:
+            octets += message.size
+            if octets >= _PIECE:
+                break
+            found.append(self._mails[message.id])
+        return found
+
+    @asynccontextmanager
+    async def _open_file(self, message: Message, following: Sequence[Incoming]) -> AsyncGenerator[MessageReader]:
         try:
             async with self._ledger.local_file(self._mails[message.id]) as path:
                 assert path is not None  # noqa: S101 - no message without a file is listed
-                file, first = await run_sync(_open, path)
+                file, first, others = await run_sync(_open, path, following)
+                if others:
+                    self._read_together = {message.id: first, **others}
+                if file is None:
+                    yield WholeReader(first)
+                    return
                 with file:
                     yield FileReader(file, first)
         except SpoolError as error:
@@ -149,7 +184,30 @@ class LedgerMaildrop:
 
     def release(self) -> None:
         """Let other sessions have the maildrop."""
+        self._read_together = {}
         self._release()
+
+
+class WholeReader:
+    """A message that was read whole, as a context manager and its reader.
+
+    Args:
+        octets: the message.
+    """
+
+    def __init__(self, octets: bytes) -> None:
+        self._octets = octets
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    async def read(self) -> bytes:
+        """Return the message; nothing after it."""
+        octets, self._octets = self._octets, b""
+        return octets
 
 
 class FileReader:
@@ -162,8 +220,7 @@ class FileReader:
 
     def __init__(self, file: FileIO, first: bytes) -> None:
         self._file = file
-        self._next: bytes | None = first
-        self._ended = len(first) < _PIECE
+        self._first = first
 
     async def read(self) -> bytes:
         """Return the next octets; none at the end.
@@ -171,13 +228,8 @@ class FileReader:
         Raises:
             OSError: they cannot be read.
         """
-        piece, self._next = self._next, None
-        if piece is not None:
-            return piece
-        if self._ended:
-            return b""
-        piece = await run_sync(self._file.read, _PIECE)
-        return piece or b""
+        first, self._first = self._first, b""
+        return first or await run_sync(self._file.read, _PIECE) or b""
 
 
 def unique_id(mail: Incoming) -> str:
@@ -185,10 +237,28 @@ def unique_id(mail: Incoming) -> str:
     return mail.digest[:_UID_LENGTH] or f"mail-{mail.id}"
 
 
-def _open(path: Path) -> tuple[FileIO, bytes]:
+def _open(path: Path, following: Sequence[Incoming]) -> tuple[FileIO | None, bytes, dict[int, bytes]]:
+    """Read a message, and those that follow as far as their files are here; what is not is told when it is opened.
+
+    Returns:
+        the file, None if its message was read whole; its first octets; those that follow, whole, by id.
+    """
     file = path.open("rb", buffering=0)
     try:
-        return file, file.read(_PIECE) or b""
+        first = file.read(_PIECE) or b""
+        if len(first) == _PIECE:
+            return file, first, {}
     except BaseException:
         file.close()
         raise
+    file.close()
+    others: dict[int, bytes] = {}
+    for mail in following:
+        try:
+            octets = b"" if mail.path is None else mail.path.read_bytes()
+        except OSError:
+            break
+        if len(octets) != mail.size:
+            break  # it comes out of a database just now
+        others[mail.id] = octets
+    return None, first, others

@@ -58,6 +58,10 @@ class Documents(Protocol):
         """Return a value that changes whenever a setting, a secret or a key does."""
         ...
 
+    def may_wait(self) -> bool:
+        """Whether reading may have to wait for another process, or a database. It does not block."""
+        ...
+
     def recover_if_needed(self) -> None:
         """Complete a change that was committed by a process that has died.
 
@@ -128,6 +132,10 @@ class FolderDocuments:
     def configuration_version(self) -> object:
         """Return a value that changes whenever a setting, a secret or a key does."""
         return tuple(durable.file_version(self._home / name) for name in ("mailslot.toml", "vault", "key"))
+
+    def may_wait(self) -> bool:
+        """Whether a change of several documents is under way."""
+        return self._journal.exists()
 
     def recover_if_needed(self) -> None:
         """Complete a change that was committed by a process that has died."""

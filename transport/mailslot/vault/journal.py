@@ -40,13 +40,17 @@ class Journal:
         """Return the lock for changing keys, secrets and files that change with them, across threads and processes."""
         return blocking_lock(self._home / "key.lock", timeout=LOCK_TIMEOUT)
 
+    def exists(self) -> bool:
+        """Whether a change is committed and not complete."""
+        return self._path.exists()
+
     def recover_if_needed(self) -> None:
         """Complete a committed change of a process that has died; wait for one that is in progress.
 
         Raises:
             VaultError: it cannot be completed now.
         """
-        if self._path.exists():
+        if self.exists():
             with self.exclusive():
                 self.recover()
 

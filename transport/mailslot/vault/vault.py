@@ -101,6 +101,10 @@ class Vault:
         self._documents.recover_if_needed()
         return self._documents.version(_name(record))
 
+    def may_wait(self) -> bool:
+        """Whether reading may have to wait for another process, or a database. It does not block."""
+        return self._documents.may_wait()
+
     def mark(self, record: str, field: str) -> str:
         """Return a text that changes whenever a field is set, without decrypting; empty if it has no value."""
         self._documents.recover_if_needed()

@@ -144,6 +144,10 @@ class PostgresDocuments:
         kept = self._configuration("mailslot.toml")
         return self.ask(read_version) if kept is None else kept.version
 
+    def may_wait(self) -> bool:
+        """Return True: the database is asked."""
+        return True
+
     def recover_if_needed(self) -> None:
         """Do nothing: a change is committed as a whole."""
 

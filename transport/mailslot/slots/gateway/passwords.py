@@ -117,7 +117,9 @@ class DevicePasswords:
 
     async def version(self, entry: DeviceEntry) -> object:
         """Return a value that changes whenever a device's password does, or is removed."""
-        return await run_sync(self.vault.version, f"{RECORD_PREFIX}{entry.name}")
+        record = f"{RECORD_PREFIX}{entry.name}"
+        # This is asked for each mail that a device fetches, and a file is looked at sooner than a thread is woken.
+        return await run_sync(self.vault.version, record) if self.vault.may_wait() else self.vault.version(record)
 
     async def recoverable(self, entry: DeviceEntry) -> Secret | None:
         """Return a device's password if it is stored as recoverable, for APOP; otherwise None."""
