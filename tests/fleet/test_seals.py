@@ -7,18 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.postgres import Fleet
-from mailslot.fleet.key_rotation import seal_tenant
-from mailslot.fleet.postgres.key_registry import KeyRegistry
 from mailslot.fleet.postgres.schema import SCHEMA
 from mailslot.slots.records import Records
 from mailslot.vault.errors import VaultError
 from mailslot.wire.secret import Secret
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from lab.postgres import Postgres
+    from lab.postgres import Fleet
     from mailslot.fleet.postgres.home import PostgresHome
 
 OLD, NEW = Secret("open sesame"), Secret("open barley")
@@ -115,22 +110,3 @@ def test_reading_beside_changes(fleet: Fleet, home: PostgresHome) -> None:
     while not changed.is_set():
         assert read(home) in {OLD, NEW}
     thread.join()
-
-
-def test_what_was_written_before_there_were_seals(postgres: Postgres, tmp_path: Path) -> None:
-    fleet = Fleet(postgres.create_database(), tmp_path / "fleet")
-    home, late = fleet.add_device("acme"), fleet.add_device("other")
-    for each in (home, late):
-        Records(each).vault.write("smtp", {"password": OLD})
-    with fleet.database.connection() as connection:
-        connection.execute(f"DELETE FROM {SCHEMA}.seals")
-        connection.execute(f"UPDATE {SCHEMA}.tenants SET sealed = false")
-    assert read(home) == OLD
-    assert seal_tenant(fleet.database, "acme", fleet.master) == 1
-    assert KeyRegistry(fleet.database).unsealed_tenants() == ["other"]
-    assert read(home) == OLD
-    execute(fleet, "DELETE FROM seals WHERE device = %s", home.device.number)
-    with pytest.raises(VaultError, match="another program"):
-        read(home)
-    assert read(late) == OLD
-    fleet.database.close()

@@ -16,26 +16,9 @@ from mailslot.fleet.address import check_name
 from mailslot.timestamps import iso
 
 if TYPE_CHECKING:
-    from mailslot.fleet.master_key import MasterKey
-    from mailslot.fleet.postgres.database import FleetDatabase
+    pass
 
 User = Annotated[str, typer.Argument(metavar="USER", help="A user of the database.")]
-
-
-def check_keys(database: FleetDatabase, master: MasterKey) -> str:
-    """Seal what was written before there were seals; return the name of the newest master key.
-
-    Raises:
-        MailError: the master key cannot be used.
-    """
-    from mailslot.fleet.key_rotation import seal_tenant  # noqa: PLC0415 - it needs the extra
-    from mailslot.fleet.postgres.key_registry import KeyRegistry  # noqa: PLC0415
-
-    newest = master.newest()
-    for tenant in KeyRegistry(database).unsealed_tenants():
-        count = seal_tenant(database, tenant, master)
-        make_console().print(f"Documents with secrets of {tenant} that are sealed now: {count}.", highlight=False)
-    return newest
 
 
 def keys(context: typer.Context, *, as_json: Json = False) -> None:
@@ -61,9 +44,9 @@ def keys(context: typer.Context, *, as_json: Json = False) -> None:
 
 
 def rewrap(context: typer.Context, *, as_json: Json = False) -> None:
-    """Wrap all data keys with the newest master key; workers go on meanwhile, and secrets stay as they are.
+    """Wrap all data keys with the newest master key. Workers can keep running, and secrets are not changed.
 
-    Run it again if it was stopped. Until it has ended, the old master key is needed: the other lines of the file, older
+    Run it again if it was stopped. Until it ends, the old master key is needed: the other lines of the file, older
     versions of the key in a key service, or MAILSLOT_OLD_MASTER_KEY.
 
     Examples:
@@ -76,13 +59,13 @@ def rewrap(context: typer.Context, *, as_json: Json = False) -> None:
     if as_json:
         print_json({"rewrapped": count, "master_key": master.newest()})
         return
-    make_console().print(f"Data keys that the newest master key has wrapped anew: {count}.", highlight=False)
+    make_console().print(f"Data keys that were wrapped again with the newest master key: {count}.", highlight=False)
 
 
 def rotate_key(context: typer.Context, tenant: TenantName, *, as_json: Json = False) -> None:
-    """Encrypt all secrets of a tenant with a new data key, then delete the old one; workers go on meanwhile.
+    """Encrypt all secrets of a tenant with a new data key, then delete the old key. Workers can keep running.
 
-    Run it again if it was stopped: it goes on with the new key.
+    Run it again if it was stopped: it continues with the new key.
 
     Examples:
         mailslot fleet rotate-key acme
@@ -105,7 +88,7 @@ def allow(
     tenant: Annotated[str | None, typer.Option("--tenant", help="For this tenant only.")] = None,
     workers: Annotated[bool, typer.Option("--workers", help="For all tenants, as workers do.")] = False,
 ) -> None:
-    """Let a user of the database work for one tenant, or for all as workers do, without owning the tables.
+    """Allow a user of the database to work for one tenant, or, as a worker, for all; it need not own the tables.
 
     Examples:
         mailslot fleet allow mailslot_worker --workers
@@ -122,7 +105,7 @@ def allow(
 
 
 def forbid(context: typer.Context, user: User) -> None:
-    """Let a user of the database work for no tenant any more.
+    """Revoke a database user's permission to work for tenants.
 
     Examples:
         mailslot fleet forbid acme_service

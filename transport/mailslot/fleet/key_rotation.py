@@ -1,7 +1,7 @@
-"""Exchange of keys: all data keys are wrapped by another master key, or a tenant gets another data key.
+"""Key rotation: wrapping all data keys with another master key, and giving a tenant another data key.
 
-Each step is a transaction of its own, after which every secret can be read. Whoever is killed between two steps leaves
-nothing to repair: the same command goes on where it was stopped. Workers may run meanwhile.
+Each step is a transaction, after which every secret can be read. A process that is killed between two steps leaves
+nothing to repair: the same command continues where it was stopped. Workers may run meanwhile.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def rewrap_keys(database: FleetDatabase, master: MasterKey, on_step: Callable[[str], None] = lambda _: None) -> int:
-    """Wrap all data keys with the newest master key; return how many were wrapped by another one.
+    """Wrap all data keys with the newest master key; return the number of those that were wrapped by another one.
 
     Args:
         database: the database, whose user owns its tables.
@@ -34,7 +34,7 @@ def rewrap_keys(database: FleetDatabase, master: MasterKey, on_step: Callable[[s
         on_step: called after each step with what was done.
 
     Raises:
-        MailError: a key cannot be unwrapped; all others are wrapped anew. Or the master key cannot be used.
+        MailError: a key cannot be unwrapped, while all others were wrapped; or the master key cannot be used.
     """
     registry, newest = KeyRegistry(database), master.newest()
     failures: list[MailError] = []
@@ -71,10 +71,10 @@ def _rewrap(registry: KeyRegistry, key: DataKey, master: MasterKey) -> bool:
 def rotate_tenant_key(
     database: FleetDatabase, tenant: str, master: MasterKey, on_step: Callable[[str], None] = lambda _: None
 ) -> int:
-    """Re-encrypt all secrets of a tenant with a new data key, and drop the old one.
+    """Re-encrypt all secrets of a tenant with a new data key, and delete the old one.
 
-    If a tenant has two keys, this was begun before and goes on with the newest. Secrets that cannot be read are left as
-    they are; then no key is dropped.
+    If a tenant has two keys, an earlier rotation is continued with the newest. Secrets that cannot be read are left
+    unchanged; then no key is deleted.
 
     Args:
         database: the database, whose user owns its tables.
@@ -83,7 +83,7 @@ def rotate_tenant_key(
         on_step: called after each step with what was done.
 
     Returns:
-        how many secrets were re-encrypted now.
+        the number of secrets that were re-encrypted.
 
     Raises:
         MailError: there is no such tenant, or a secret or key cannot be used.
@@ -92,11 +92,9 @@ def rotate_tenant_key(
     keys = registry.all(tenant)
     if not keys:
         raise InputError(f"There is no tenant {tenant} in the fleet.", stage="resolve")
-    if tenant in registry.unsealed_tenants():
-        seal_tenant(database, tenant, master)
     if len(keys) == 1 and registry.add(tenant, *new_data_key(master, tenant)):
         on_step("a key was added")
-    # Another command may add a newer one meanwhile, and then needs this one until its own end.
+    # Another command may add a newer key meanwhile, and then needs this one until it has finished.
     newest = registry.all(tenant)[0]
     count = _reencrypt(database, tenant, master, on_step)
     if not registry.drop_older(tenant, newest.id):
@@ -109,12 +107,12 @@ def rotate_tenant_key(
 
 
 def _reencrypt(database: FleetDatabase, tenant: str, master: MasterKey, on_step: Callable[[str], None]) -> int:
-    """Re-encrypt the secrets of all devices of a tenant with its newest key; return how many had another one.
+    """Re-encrypt the secrets of all devices of a tenant with its newest key; return the number that had another one.
 
     A device that is added meanwhile has the newest key.
 
     Raises:
-        MailError: the first error; secrets of other devices are re-encrypted all the same, unless the key or the
+        MailError: the first error; secrets of other devices are re-encrypted nevertheless, unless the key or the
             database cannot be used at the moment.
     """
     registry = KeyRegistry(database)
@@ -137,24 +135,6 @@ def _reencrypt(database: FleetDatabase, tenant: str, master: MasterKey, on_step:
             on_step(str(device))
     if failures:
         raise failures[0]
-    return count
-
-
-def seal_tenant(database: FleetDatabase, tenant: str, master: MasterKey) -> int:
-    """Seal the documents of a tenant that were written before there were seals; return how many.
-
-    What is there now counts as what was written last.
-
-    Raises:
-        MailError: the key cannot be used.
-    """
-    registry = KeyRegistry(database)
-    count = 0
-    for device in registry.devices(tenant):
-        documents = _documents(database, device, master)
-        for name in registry.unsealed_documents(device):
-            count += documents.seal(name)
-    registry.demand_seals(tenant)
     return count
 
 

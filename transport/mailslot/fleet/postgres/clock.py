@@ -1,4 +1,4 @@
-"""The database's clock, by which all workers go: machines of a fleet may have different times."""
+"""The database's clock, which all workers use, since machines of a fleet may have different times."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class DatabaseClock:
-    """The wall clock of a fleet; between two readings it goes by the machine's monotonic clock.
+    """The wall clock of a fleet; between two readings it follows the machine's monotonic clock.
 
     Args:
         database: the database.

@@ -1,7 +1,7 @@
-"""The settings and secrets of a device as they were a moment ago, for a worker, which reads them many times a task.
+"""A short-lived cache of a device's settings and secrets, for a worker, which reads them many times per task.
 
-They are read in the transaction that begins a task. After `FRESH_FOR` seconds, after each lease that is taken, and
-after each change by this process, the database is asked again. So whoever holds a lease reads what is there.
+They are read in the transaction that begins a task, and again after `FRESH_FOR` seconds, after each taking of a lease,
+and after each change by this process. So the holder of a lease reads the current values.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mailslot.fleet.postgres.rows import DeviceRows
 
 FRESH_FOR: Final = 2.0
-"""Seconds; as long as the service of a device in a folder may take to notice a change."""
+"""Seconds, the same as the service of a device in a folder may take to notice a change."""
 
 _IS_ONE: Final = "(documents.name = 'mailslot.toml' OR starts_with(documents.name, 'vault/'))"
 _VERSION: Final = f"SELECT count(*), max(version) FROM documents WHERE device = %(device)s AND {_IS_ONE}"
@@ -34,7 +34,7 @@ class Configuration:
 
     Attributes:
         version: changes whenever one of them does.
-        documents: they, with their versions and seals, by name.
+        documents: the documents with their versions and seals, by name.
     """
 
     version: object
@@ -42,17 +42,17 @@ class Configuration:
 
 
 def is_configuration(name: str) -> bool:
-    """Tell whether a document is a setting or a secret."""
+    """Return whether a document contains settings or secrets."""
     return name == "mailslot.toml" or name.startswith("vault/")
 
 
 def read_version(rows: DeviceRows) -> object:
-    """Return a value that changes whenever a setting or a secret does."""
+    """Return a value that changes with every change of a setting or secret."""
     return rows.tuples(_VERSION)
 
 
 class KeptConfiguration:
-    """What was read last. It may be used by several threads."""
+    """The cached configuration. It is thread-safe."""
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()
@@ -64,18 +64,18 @@ class KeptConfiguration:
 
     @property
     def fresh(self) -> Configuration | None:
-        """What was read a moment ago; None if it must be read again."""
+        """The cached configuration; None if it must be read again."""
         with self._mutex:
             return self._known if time.monotonic() < self._until else None
 
     def doubt(self) -> None:
-        """Have it read again, since it may have changed."""
+        """Invalidate the cache, since the configuration may have changed."""
         with self._mutex:
             self._doubts += 1
             self._until = 0.0
 
     def read(self, rows: DeviceRows) -> Configuration:
-        """Read what has changed, in a transaction that sees one state or keeps others from writing."""
+        """Read changed documents, in a transaction with a snapshot or a write lock."""
         with self._mutex:
             self._reads += 1
             number, known, doubts = self._reads, self._known, self._doubts
@@ -84,7 +84,7 @@ class KeptConfiguration:
         if known is None or known.version != version:
             known = Configuration(version, {row["name"]: row for row in rows.all(_ALL)})
         with self._mutex:
-            # What a slow thread has read before a change must not take the place of what came after it.
+            # A slow thread must not replace newer values with those that it read before a change.
             if doubts == self._doubts and number > self._newest_read:
                 self._newest_read, self._known, self._until = number, known, began + FRESH_FOR
         return known

@@ -1,4 +1,4 @@
-"""What is stored of consents: the tenants' applications, administrators' answers, and the address of the pages."""
+"""The stored consents: the tenants' applications, administrators' answers, and the address of the pages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mailslot.fleet.postgres.shared_secrets import SealedSecret, TenantSecrets
     from mailslot.oauth.admin_consent import AdminConsentAnswer
 
-# Tokens that applications get for themselves may come now.
+# The applications may be able to get tokens for themselves now.
 _PLAN_ALL = "SELECT hasten(tenant, id, '', 'plan', now()) FROM devices WHERE tenant = %s"
 _RENEW_ALL = (
     "UPDATE tasks SET due_at = least(due_at, now()), wake_at = least(wake_at, now()) "
@@ -25,17 +25,17 @@ _RENEW_ALL = (
 
 @dataclass(frozen=True, slots=True)
 class StoredConsent:
-    """What is known of the consent of a tenant's administrator at a provider.
+    """The state of a consent of a tenant's administrator at a provider.
 
     Attributes:
         tenant: the name of the tenant.
         provider: the id of the provider.
-        asked_at: when the address was made last, in seconds since 1970.
-        answered_at: when the answer came; None if none has come to this address.
+        asked_at: when the latest address was created, in seconds since 1970.
+        answered_at: when its answer came; None without one.
         granted: whether there is consent; None without an answer.
         directory: the provider's id of the organisation; None if unknown.
-        cause: why there is none; None if there is, or no answer.
-        sentence: the same, in a sentence.
+        cause: the cause if consent was refused; otherwise None.
+        sentence: the sentence of the cause.
     """
 
     tenant: str
@@ -49,7 +49,7 @@ class StoredConsent:
 
 
 class Consents:
-    """What is stored. Every method blocks, and may raise `InputError`.
+    """The stored consents. Every method blocks, and may raise `InputError`.
 
     All but `address`, `devices` and `note_answer` need the user who owns the tables.
 
@@ -61,7 +61,7 @@ class Consents:
         self._database = database
 
     def address(self) -> str | None:
-        """Return the https address at which the pages for owners and administrators are; None if it is not set."""
+        """Return the https address of the pages for owners and administrators; None if it is not set."""
         with fleet_transaction(self._database) as connection:
             row = connection.execute("SELECT consent_address FROM schema_version").fetchone()
         return None if row is None else row["consent_address"]
@@ -81,13 +81,13 @@ class Consents:
             return [row["name"] for row in connection.execute(query, (tenant,))]
 
     def share(self, tenant: str, name: str, sealed: SealedSecret | None) -> bool:
-        """Store what the devices of a tenant share (`mailslot.fleet.postgres.shared_secrets`); None removes it.
+        """Store a secret that a tenant's devices share (`mailslot.fleet.postgres.shared_secrets`); None removes it.
 
         Returns:
-            False if it was not stored, since the tenant has got a newer data key than that which has encrypted it.
+            False if it was not stored, since the tenant has a newer data key than the one that encrypted it.
         """
         with owner_transaction(self._database) as connection:
-            # No key is added or dropped until it is stored.
+            # The lock prevents keys from being added or deleted until it is stored.
             number = lock_tenant(connection, tenant)
             if sealed is not None:
                 query = f"SELECT id FROM data_keys WHERE tenant = %s {NEWEST_FIRST} LIMIT 1"
@@ -104,14 +104,14 @@ class Consents:
             return True
 
     def reseal(self, device: DeviceId, secrets: TenantSecrets) -> int:
-        """Encrypt what the devices of a tenant share with its newest data key; return how much had another one.
+        """Re-encrypt the secrets that a tenant's devices share with its newest key; return how many had another one.
 
         Args:
             device: one of these devices.
-            secrets: what it shares with the others.
+            secrets: the secrets that it shares with the others.
 
         Raises:
-            MailError: it cannot be read or written; what was done so far stays.
+            MailError: one cannot be read or written; the others so far are re-encrypted.
         """
         count = 0
         for name in self.shared(device.tenant_name):
@@ -120,7 +120,7 @@ class Consents:
                 continue
             sealed = secrets.sealed(name, value)
             with owner_transaction(self._database) as connection:
-                # Whoever sets it meanwhile encrypts it with the newest key (`share`).
+                # If it is set meanwhile, it is encrypted with the newest key (`share`).
                 changed = connection.execute(
                     "UPDATE shared_secrets SET key = %(key)s, octets = %(octets)s WHERE tenant = %(tenant)s "
                     "AND name = %(name)s AND key <> %(key)s",
@@ -130,14 +130,14 @@ class Consents:
         return count
 
     def shared(self, tenant: str) -> list[str]:
-        """Return the names of what the devices of a tenant share."""
+        """Return the names of the secrets that the devices of a tenant share."""
         with owner_transaction(self._database) as connection:
             number = _number(connection, tenant)
             query = "SELECT name FROM shared_secrets WHERE tenant = %s ORDER BY name"
             return [row["name"] for row in connection.execute(query, (number,))]
 
     def ask(self, tenant: str, provider: str, state: str) -> None:
-        """Note that an administrator is asked for consent; an address that was made before has no effect any more."""
+        """Record a request for consent; it invalidates the previous address."""
         with owner_transaction(self._database) as connection:
             connection.execute(
                 "INSERT INTO admin_consents (tenant, provider, state) VALUES (%(tenant)s, %(provider)s, %(state)s) "
@@ -147,7 +147,7 @@ class Consents:
             )
 
     def note_answer(self, answer: AdminConsentAnswer) -> StoredConsent | None:
-        """Store an administrator's answer; return what is known now, or None if nobody has asked with this state."""
+        """Store an administrator's answer; return the consent's state, or None if no request has this state value."""
         error = answer.error
         with fleet_transaction(self._database) as connection:
             row = connection.execute(
@@ -168,7 +168,7 @@ class Consents:
             return _find(connection, row["tenant"], row["provider"])
 
     def find(self, tenant: str, provider: str) -> StoredConsent | None:
-        """Return what is known of a consent; None if nobody was asked."""
+        """Return the state of a consent; None if it was never requested."""
         with owner_transaction(self._database) as connection:
             return _find(connection, _number(connection, tenant), provider)
 

@@ -33,19 +33,19 @@ T = TypeVar("T")
 Kind = Literal["read", "write", "beside"]
 
 Rows = Connection[dict[str, Any]]
-"""A connection whose rows have the names of their columns."""
+"""A connection whose rows are mappings by column name."""
 
 CONNECTIONS: Final = 8
-"""The maximum of connections of a process."""
+"""The maximum number of connections of a process."""
 
 _LOOK_AFTER: Final = 0.25
 """Seconds after which whoever must not wait long looks whether the pool could connect, which the pool does not tell."""
 _LOCK_TIMEOUT: Final = "15s"
 _IDLE_TIMEOUT: Final = "60s"
-"""How long a transaction may do nothing: the row of the device stays locked until then if its machine is gone, since
-the server notices that after two hours only."""
+"""The maximum idle time of a transaction. If its machine is gone, the device's row stays locked for this time; without
+it, the server would notice only after two hours."""
 _IN_DOUBT: Final = 60.0
-"""Seconds to find out whether a commit that was not answered took place."""
+"""Seconds to find out whether an unanswered commit took place."""
 _PAUSE: Final = 0.25
 
 _BEGIN: Final[Mapping[Kind, str]] = {
@@ -55,7 +55,7 @@ _BEGIN: Final[Mapping[Kind, str]] = {
 }
 
 _REMEMBERED: Final = 8
-"""How many of a device's last transactions can be told from each other when the answer to a commit was lost."""
+"""The number of a device's last transactions that are recorded, to identify one whose commit was not answered."""
 
 logger = logging.getLogger(__name__)
 
@@ -83,11 +83,11 @@ class DeviceId:
 
 @dataclass(frozen=True, slots=True)
 class _Write:
-    """A transaction that writes for a device.
+    """A write transaction of a device.
 
     Attributes:
-        number: the number of the device's changes with this one.
-        token: what tells it from all others.
+        number: the number of the device's changes, including this one.
+        token: its unique identifier.
     """
 
     number: int
@@ -99,11 +99,11 @@ class DeviceGoneError(Exception):
 
 
 class CommitInDoubtError(Exception):
-    """The connection broke during a commit, and nobody can tell whether it took place."""
+    """The connection broke during a commit, and it is unknown whether it took place."""
 
 
 def _check_address(url: str) -> None:
-    # Texts of errors quote the address, which may contain a password.
+    # The text of the error quotes the address, which may contain a password.
     try:
         port = str(conninfo_to_dict(url).get("port", ""))
     except ProgrammingError:
@@ -117,12 +117,12 @@ def _check_address(url: str) -> None:
 
 
 def _begin(connection: Rows, device: DeviceId, kind: Kind) -> _Write | None:
-    """Begin a transaction; return it if it is of the kind `write`.
+    """Begin a transaction; return its identity if its kind is `write`.
 
-    All of it is one message to the server. Such a message has no parameters, and this one needs none but numbers.
+    All statements are sent in one message, which cannot have parameters; only numbers are inserted.
 
     Raises:
-        DeviceGoneError: there is no such device any more.
+        DeviceGoneError: the device was removed.
     """
     statements = (
         f"{_BEGIN[kind]}; SELECT set_config('search_path', '{SCHEMA}, pg_temp', true), "
@@ -153,11 +153,11 @@ class FleetDatabase:
 
     Args:
         url: its address, ``postgresql://…``.
-        connections: the maximum of connections.
+        connections: the maximum number of connections.
         patience: for how long to wait for it.
 
     Raises:
-        InputError: the address is none.
+        InputError: the address is malformed.
     """
 
     def __init__(self, url: str, connections: int = CONNECTIONS, patience: Patience = OF_WORKERS) -> None:
@@ -171,7 +171,7 @@ class FleetDatabase:
         self._pool: ConnectionPool[Rows] = ConnectionPool(
             url,
             connection_class=Rows,
-            # Behind a pooler, the next transaction may be on another connection, which knows no prepared statement.
+            # Behind a pooler, the next transaction may use another connection, without its prepared statements.
             kwargs={
                 "row_factory": dict_row,
                 "prepare_threshold": None,
@@ -198,7 +198,7 @@ class FleetDatabase:
 
     @contextmanager
     def connection(self) -> Generator[Rows]:
-        """Lend a connection without an open transaction."""
+        """Yield a connection without an open transaction."""
         connection, _ = self._lend(lambda each: each.execute("SELECT"))
         try:
             yield connection
@@ -210,10 +210,10 @@ class FleetDatabase:
             raise PoolTimeout("another thread does not connect, either")
         try:
             if not self._opened:
-                # The pool would wait for a long time, and not tell why there is no connection.
+                # The pool would wait for a long time, and not report why there is no connection.
                 connect(self._url, connect_timeout=self._patience.connect, application_name="mailslot").close()
                 self._pool.open()
-                # Its threads must not run into the end of the process.
+                # Its threads must end before the process does.
                 atexit.register(self.close)
                 self._opened = True
         finally:
@@ -234,9 +234,9 @@ class FleetDatabase:
         return lent
 
     def _lend_working(self, begin: Callable[[Rows], T]) -> tuple[Rows, T]:
-        """Take a connection and begin with it; if it turns out to be broken while it was idle, take another one.
+        """Take a connection and begin with it; if it broke while it was idle, take another one.
 
-        To ask each connection first would cost each transaction a round trip.
+        Checking each connection first would cost each transaction a round trip.
         """
         self._open()
         connection = self._take()
@@ -275,7 +275,7 @@ class FleetDatabase:
 
     def _give_back(self, connection: Rows) -> None:
         if connection.pgconn.transaction_status in {TransactionStatus.INTRANS, TransactionStatus.INERROR}:
-            # The pool closes a connection that cannot do it.
+            # The pool closes a connection that fails here.
             with suppress(Error):
                 connection.execute("ROLLBACK")
         self._pool.putconn(connection)
@@ -288,12 +288,12 @@ class FleetDatabase:
 
         Args:
             device: the device.
-            kind: `read` sees one consistent state; those that `write` for the same device come one after the other;
-                `beside` writes without waiting for them.
+            kind: `read` has a consistent snapshot; `write` transactions of a device are serialized; `beside` writes
+                without waiting for them.
 
         Raises:
-            DeviceGoneError: there is no such device any more.
-            CommitInDoubtError: nobody can tell whether it was committed.
+            DeviceGoneError: the device was removed.
+            CommitInDoubtError: it is unknown whether it was committed.
         """
         committing: _Write | None = None
         try:
@@ -305,8 +305,8 @@ class FleetDatabase:
             finally:
                 self._give_back(connection)
         except Error as error:
-            # The broken connection is given back by now. Otherwise, after a restart of the database, as many threads as
-            # there are connections would each wait for another one.
+            # The broken connection was returned before. Otherwise, after a restart of the database, all threads that
+            # hold a connection would wait for another one.
             if committing is None or not is_unreachable(error):
                 raise
             took_place = self._took_place(device, committing)
@@ -317,17 +317,17 @@ class FleetDatabase:
                 raise
 
     def _took_place(self, device: DeviceId, write: _Write) -> bool | None:
-        """Ask on other connections whether a transaction was committed; None if nobody can tell.
+        """Find out on another connection whether a transaction was committed; None if it stays unknown.
 
-        PostgreSQL itself can tell by the number of the transaction (`pg_xact_status`), but not if a standby has taken
-        over meanwhile: it may give the number of a transaction that it never got to another one.
+        PostgreSQL's own `pg_xact_status` is not reliable if a standby has taken over meanwhile, which may reuse the
+        number of a transaction that it never received.
         """
         end = time.monotonic() + _IN_DOUBT
         while time.monotonic() < end:
             try:
                 with self.device_transaction(device, "beside") as connection:
-                    # This waits for the transaction if the server is still at it. And since it locks the row, its own
-                    # commit is written, too, behind that of the transaction: a standby that has it has both.
+                    # This waits for the transaction if it is still running. And since it locks the row, its own commit
+                    # is written after that of the transaction: a standby that has it has both.
                     row = connection.execute(
                         "SELECT changes, last_writes FROM device_state WHERE device = %s FOR UPDATE", (device.number,)
                     ).fetchone()
@@ -344,7 +344,7 @@ class FleetDatabase:
         return None
 
     def retrying(self, run: Callable[[], T]) -> T:
-        """Run a transaction, and once more if its connection turns out to be broken before it was committed."""
+        """Run a transaction, and once more if its connection broke before the commit."""
         try:
             return run()
         except Error as error:

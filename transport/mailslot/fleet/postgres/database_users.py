@@ -1,7 +1,7 @@
-"""Which users of the database may work for a fleet, besides the owner of its tables.
+"""The users of the database that may work for a fleet, apart from the owner of its tables.
 
-A user of workers may work for every tenant, one in each transaction. A user of one tenant sees the rows of that tenant
-only, whatever it asks for. Neither can change the tables, or delete tenants and keys.
+A worker's user may work for every tenant, one in each transaction. A tenant's user sees only the rows of that tenant,
+whatever it queries. Neither can change the tables, or delete tenants and keys.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class DatabaseUsers:
         self._database = database
 
     def allow(self, user: str, tenant: str | None) -> None:
-        """Let a user work for one tenant, or, as workers do, for all.
+        """Allow a user to work for one tenant, or, as a worker, for all.
 
         Args:
-            user: the user, which exists.
+            user: an existing user.
             tenant: the name of the tenant; None for all.
 
         Raises:
@@ -59,7 +59,7 @@ class DatabaseUsers:
             _execute(connection, _GRANT, ROLE, user)
 
     def forbid(self, user: str) -> None:
-        """Let a user work for no tenant any more.
+        """Revoke a user's permission to work for tenants.
 
         Raises:
             InputError: there is no such user.

@@ -1,4 +1,4 @@
-"""What its settings say of a device, in columns that can be searched; written in the transaction of the settings."""
+"""Descriptions of devices in searchable columns, from their settings and in the same transaction."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _WRITE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What people know a device by.
+    """The description of a device.
 
     Attributes:
         name: its name; empty if it has none.
-        location: where it stands; empty if unknown.
+        location: its location; empty if unknown.
         accounts: the mailboxes and sender addresses of its records.
         is_set_up: whether any of its records has a server or a provider.
     """
@@ -47,7 +47,7 @@ class Description:
 
 
 def describe(octets: bytes | None) -> Description:
-    """Return what a settings file says of its device; one that cannot be read says nothing."""
+    """Return the description in a settings file; empty if the file cannot be read."""
     try:
         tables = tomllib.loads((octets or b"").decode())
     except (ValueError, RecursionError):
@@ -64,11 +64,11 @@ def describe(octets: bytes | None) -> Description:
 
 
 def write_description(rows: DeviceRows, octets: bytes | None) -> None:
-    """Write what the settings say of a device, in the transaction that writes them.
+    """Write the description of a device, in the transaction that writes its settings.
 
     Args:
         rows: the rows of the device.
-        octets: its settings file; None if it has none any more.
+        octets: its settings file; None if it was removed.
     """
     found = describe(octets)
     rows.execute(

@@ -1,8 +1,8 @@
-"""The devices of a fleet for people: what needs somebody first, searched and paged by the database.
+"""The lists of a fleet's devices for people: most urgent first, searched and paged by the database.
 
-A device has the state of the worst of what its tokens, jobs and tasks say. Only rows about something that is wrong are
-read for that, by indices of their own, so their number counts and not that of all jobs. The health of tokens is what
-the worker has seen that planned for the device after its last change of settings or secrets.
+The state of a device is the worst of the states of its tokens, jobs and tasks. Only rows with problems are read for
+that, by partial indexes, so the cost depends on their number rather than on that of all jobs. The health of tokens is
+that found by the last worker that planned the device's tasks after a change of settings or secrets.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ DeviceState = Literal[
     "not_set_up",
     "ok",
 ]
-"""In the order in which somebody is needed: an administrator must act; a token must be obtained; jobs wait for
-somebody; polls or renewals are refused until somebody acts; they fail, and may work again without anybody; something
-has been due for more than a minute; a token expires unless something is done; jobs have failed in the last seven days;
-nothing is set up; nothing is wrong."""
+"""The states, most urgent first: an administrator must act; a token must be obtained; jobs are held until somebody
+acts; polls or renewals are refused until somebody acts; they fail, but may work again without anybody; a task has been
+due for more than a minute; a token expires unless somebody acts; jobs have failed in the last seven days; nothing is
+set up; nothing is wrong."""
 
 STATES: Final[tuple[DeviceState, ...]] = get_args(DeviceState)
 
 NEEDS_SOMEBODY: Final[tuple[DeviceState, ...]] = ("needs_administrator", "needs_token", "held", "refused")
-"""The states that no waiting ends."""
+"""The states that do not end without somebody acting."""
 
 PAGE: Final = 50
 """Rows on a page of the panel."""
@@ -52,10 +52,10 @@ MAX_SEARCH: Final = 200
 
 _MAX_PAGE: Final = 1_000_000
 _RECENT: Final = 7 * 86_400.0
-"""Seconds for which a failed job counts, as on the device's own first page."""
+"""Seconds for which a failed job counts, as on the device's own home page."""
 _TIMEOUT: Final = "20s"
 
-# A token that the application gets for itself is missing until a renewal has worked, whose cause says more.
+# The application's own token is missing until a renewal has succeeded; the renewal's cause is more precise.
 _FOUND: Final = """WITH wanted AS (
     SELECT id, name FROM tenants WHERE (%(tenants)s::text[] IS NULL OR name = ANY(%(tenants)s))
     AND (%(tenant)s::text IS NULL OR name = %(tenant)s)
@@ -114,16 +114,16 @@ _TENANTS: Final = f"""{_FOUND} SELECT tenant, json_object_agg(state, number) AS 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which devices or tenants are wanted.
+    """A search for devices or tenants.
 
     Attributes:
-        tenants: the only tenants that may be found; None for all.
-        tenant: the only tenant that is asked for; empty for each of them.
+        tenants: the tenants that may be shown; None for all.
+        tenant: the tenant to search; empty for all.
         search: words that must all occur in the names of tenant and device, its location or its accounts.
-        states: the only states; None for all.
-        cause: the only cause of a state; None for all.
+        states: the states to show; None for all.
+        cause: the cause of the states to show; None for all.
         page: the number of the page, from 1.
-        size: how many rows a page has; None for all on one.
+        size: the number of rows on a page; None for all.
     """
 
     tenants: Collection[str] | None = None
@@ -143,14 +143,14 @@ class ListedDevice:
         tenant: the name of its tenant.
         device: its name in the fleet.
         name: the name that people use for it; may be empty.
-        location: where it stands; may be empty.
+        location: its location; may be empty.
         accounts: its mailboxes and sender addresses, separated by commas.
-        state: its state: the worst that is wrong.
-        record: the record that this concerns; empty for the whole device, None if nothing is wrong.
+        state: its worst state.
+        record: the record with this state; empty for the whole device, None if nothing is wrong.
         cause: the id of its cause; None if there is none, or if it is unknown.
-        since: since when, in seconds since 1970; None if unknown.
-        held: the number of jobs that wait for somebody.
-        failed: the number of jobs that have failed lately.
+        since: the beginning of the state, in seconds since 1970; None if unknown.
+        held: the number of held jobs.
+        failed: the number of recently failed jobs.
     """
 
     tenant: str
@@ -167,7 +167,7 @@ class ListedDevice:
 
     @property
     def jobs(self) -> int | None:
-        """How many jobs the state is about; None if it is not about jobs."""
+        """The number of jobs with the state; None if it is not a state of jobs."""
         return {"held": self.held, "failed": self.failed}.get(self.state)
 
 
@@ -177,7 +177,7 @@ class DevicePage:
 
     Attributes:
         devices: the devices, the most urgent first.
-        counts: how many devices there are in each state, on all pages and in all states.
+        counts: the number of devices in each state, over all pages and states.
         page: the number of the page.
         pages: how many pages there are; at least 1.
     """
@@ -194,7 +194,7 @@ class ListedTenant:
 
     Attributes:
         name: its name.
-        counts: how many devices it has in each state.
+        counts: the number of its devices in each state.
     """
 
     name: str
@@ -203,7 +203,7 @@ class ListedTenant:
 
 @dataclass(frozen=True, slots=True)
 class TenantPage:
-    """A page of the list of tenants: those whose devices need somebody first.
+    """A page of the list of tenants, those whose devices need attention first.
 
     Attributes:
         tenants: the tenants.
@@ -238,7 +238,7 @@ class FleetDirectory:
         return DevicePage(devices, counts, _page(wanted), _pages(wanted, total))
 
     def tenants(self, wanted: Wanted) -> TenantPage:
-        """Return a page of tenants; of those that have no device that was asked for, none is returned."""
+        """Return a page of tenants that have a matching device."""
         with self._reading() as connection:
             rows = connection.execute(_TENANTS.encode(), _parameters(wanted)).fetchall()
         found = tuple(ListedTenant(row["tenant"], Counter(row["numbers"])) for row in rows)

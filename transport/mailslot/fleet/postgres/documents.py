@@ -36,15 +36,15 @@ _WRITE: Final = (
 class PostgresDocuments:
     """The documents of a device; see `mailslot.vault.documents.Documents`.
 
-    A change is a transaction from the beginning of the outermost `exclusive` block of a thread to its end. Documents
-    with secrets are sealed (`mailslot.fleet.postgres.seals`).
+    A change is a transaction, which is the outermost `exclusive` block of a thread. Documents with secrets are sealed
+    (`mailslot.fleet.postgres.seals`).
 
     Args:
         database: the database.
         device: the device.
         leases: the leases of this process on the device.
         master: the master key.
-        kept: keeps settings and secrets for a moment; None to read them each time.
+        kept: the cache of settings and secrets; None to read them each time.
 
     Attributes:
         keys: the keys of the tenant.
@@ -67,14 +67,14 @@ class PostgresDocuments:
         self._changing = threading.local()
 
     def path(self, name: str) -> Path:
-        """Return what stands for a document in sentences."""
+        """Return the name of a document for sentences."""
         return Path(str(self._device), name)
 
     def read(self, name: str, limit: int) -> bytes | None:
         """Return a document; None if there is none.
 
         Raises:
-            VaultError: it is one with secrets, and not what was written last; or the key cannot be used.
+            VaultError: it has secrets, and is not the document that was written last; or the key cannot be used.
         """
         if name.startswith(SEALED_FOLDER):
             octets = self._read_sealed(name)
@@ -91,7 +91,7 @@ class PostgresDocuments:
             try:
                 self._seals.check(name, row)
             except VaultError:
-                # It may have been re-encrypted since it was read, and its old key dropped.
+                # It may have been re-encrypted since it was read, and its old key deleted.
                 self._doubt()
                 before, row = row, self._row(name)
                 if row == before:
@@ -100,15 +100,6 @@ class PostgresDocuments:
                 octets: bytes = row["octets"]
                 return octets
         return None
-
-    def seal(self, name: str) -> bool:
-        """Seal a document that was written before there were seals; return False if it is not there any more."""
-        with self.exclusive():
-            octets = self._read_sealed(name)
-            if octets is None:
-                return False
-            self.replace({name: octets})
-            return True
 
     def names(self, folder: str) -> list[str]:
         """Return the names of the documents directly in a folder, without the folder."""
@@ -132,7 +123,7 @@ class PostgresDocuments:
         return self.version(name) or 0
 
     def modified_at(self, name: str) -> float:
-        """Return when a document was written last, by the database's clock; 0.0 if there is none."""
+        """Return when a document was last written, by the database's clock; 0.0 if there is none."""
         query = (
             "SELECT extract(epoch FROM written_at)::double precision FROM documents "
             "WHERE device = %(device)s AND name = %(name)s"
@@ -153,7 +144,7 @@ class PostgresDocuments:
 
     @contextmanager
     def exclusive(self) -> Generator[None]:
-        """Begin a transaction that writes for the device, unless this thread is in one already.
+        """Begin a write transaction of the device, unless this thread is in one already.
 
         Raises:
             VaultError: `token_store_busy`, another change takes too long; `token_store_unwritable`, it could not be
@@ -214,7 +205,7 @@ class PostgresDocuments:
                     write_description(rows, octets)
 
     def ask(self, ask: Callable[[DeviceRows], Any]) -> Any:  # noqa: ANN401 - what the question is for
-        """Ask something in the transaction of this thread, or else in one that only reads.
+        """Run a query in the transaction of this thread, or else in a read transaction.
 
         Raises:
             DatabaseError: the database cannot be used.
@@ -237,7 +228,7 @@ class PostgresDocuments:
         return found
 
     def _configuration(self, name: str) -> Configuration | None:
-        """Return the settings and secrets if they are kept, unless a document is none or this thread changes it."""
+        """Return the cached settings and secrets; None for other documents, or if this thread is changing them."""
         if self._kept is None or self._rows is not None or not is_configuration(name):
             return None
         found: Configuration = self._kept.fresh or self.ask(self._kept.read)

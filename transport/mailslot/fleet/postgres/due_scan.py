@@ -1,7 +1,7 @@
-"""The scan for due tasks of all tenants, and what is known of all tasks, as the owner of the tables.
+"""The scan for due tasks of all tenants, which creates their wake-ups.
 
-The engine holds few wake-ups at a time for each tenant: the others wait in the table, where those of one tenant do not
-stand in the way of another's.
+The engine has only a few wake-ups of each tenant at a time. The others wait in the table, so that a tenant with many
+due tasks does not delay the others.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
     from mailslot.fleet.postgres.database import FleetDatabase, Rows
 
 PER_TENANT: Final = 50
-"""The wake-ups that each tenant may have in the engine, however many tenants there are."""
+"""The wake-ups that each tenant may have in the engine, for any number of tenants."""
 
 TOGETHER: Final = 400
-"""The wake-ups in the engine that the tenants with due tasks share, if each may have more than `PER_TENANT` so."""
+"""The wake-ups in the engine that few tenants with due tasks share, so that each may have more than `PER_TENANT`."""
 
 LISTED: Final = 5_000
-"""The number of due tasks up to which they are read to find their tenants; with more, each tenant is looked at."""
+"""Up to this number, due tasks are read to find their tenants; with more, each tenant is checked."""
 
 AGAIN_AFTER: Final = 60.0
-"""Seconds after which a task whose wake-up was not followed by anything gets another one."""
+"""Seconds after which a task gets another wake-up if the last one had no effect."""
 
 PER_TURN: Final = 2.0
-"""Seconds that each wake-up of a tenant in the engine lets its next one come later, as it were."""
+"""Seconds by which each wake-up of a tenant in the engine makes its next one count as later."""
 
 _REMOVED_AFTER: Final = 3600.0
-"""Seconds after which a wake-up that was taken, and never ended, is removed from the engine."""
+"""Seconds after which a wake-up that was taken but never finished is removed from the engine."""
 
 LATE_AFTER: Final = 60.0
 """Seconds after which a due task counts as late."""
@@ -41,29 +41,29 @@ QUEUE: Final = "work"
 RENEWALS: Final = "renewals"
 """The queue of renewals, which have workers of their own, so that slow polls do not keep them waiting."""
 
-# Most of the time few tasks are due, and tenants that have none cost nothing.
+# Usually few tasks are due, and tenants without due tasks cost nothing.
 _TENANTS_OF_FEW: Final = """
     SELECT count(*)::integer AS number, coalesce(array_agg(DISTINCT tenant), '{}') AS tenants
     FROM (SELECT tenant FROM tasks WHERE wake_at <= now() ORDER BY wake_at LIMIT %s) AS due
 """
 
-# PostgreSQL does not know how many tasks are due, and would read those of all tenants for each tenant. Compared as a
-# pair, the time is only of use in the index that begins with the tenant.
+# PostgreSQL does not know the number of due tasks, and would read those of all tenants for each tenant. The comparison
+# as a pair makes it use the index that begins with the tenant.
 _IS_DUE: Final = "tasks.tenant = tenants.id AND (tasks.tenant, tasks.wake_at) <= (tenants.id, now())"
 
-# Many tasks may be of one tenant, such as one whose servers were down for long. Reading them all would cost more than a
-# look at each tenant.
+# Many tasks may belong to one tenant, for example if its servers were down for long. Reading them all would cost more
+# than checking each tenant.
 _TENANTS_OF_MANY: Final = f"""
     SELECT coalesce(array_agg(id), '{{}}') AS tenants FROM tenants
     CROSS JOIN LATERAL (SELECT FROM tasks WHERE {_IS_DUE} LIMIT 1) AS one
 """
 
-# Workers take first what came first, where a wake-up counts as one that came later the more its tenant has before it
-# (start-time fair queueing). So a tenant with few of them does not wait for all wake-ups of a large one, and none waits
-# for ever while others come. The engine has whole numbers of 32 bits for that, and takes the largest one first.
+# Workers take the wake-ups in the order of their time, where each wake-up that its tenant already has makes one count as
+# later (start-time fair queueing). So a tenant with few of them does not wait for all wake-ups of a large one, and none
+# waits for ever. The engine has whole numbers of 32 bits for that, and takes the largest one first.
 #
-# Renewals have a lock beside that of the record, since they may run while it is polled. The lock of a delivery is the
-# device's, as in its queue.
+# Renewals have their own lock beside that of the record, since they may run during a poll. The lock of a delivery is
+# the device's, as for its queue.
 _SCAN: Final = f"""
     WITH found AS (
         SELECT tasks.*, waiting.number AS waiting
@@ -133,10 +133,10 @@ def _tenants(connection: Rows, listed: int) -> list[int]:
 
 
 def unlock_old(database: FleetDatabase) -> int:
-    """Let no task wait for a wake-up that was taken more than a minute ago; return how many there were. Blocks.
+    """Unlock wake-ups that were taken more than a minute ago; return their number. Blocks.
 
-    If its connection breaks when a worker wants to say that it has finished, the engine never learns that. Where the
-    worker is still at it, its lease keeps others away. After an hour the wake-up is removed.
+    If a worker's connection breaks when it reports the end of its work, the engine never receives that. One that is
+    still working has a lease, which excludes others. After an hour, the wake-up is removed.
     """
     query = (
         "UPDATE procrastinate_jobs AS jobs SET lock = NULL FROM procrastinate_events AS events "

@@ -1,4 +1,4 @@
-"""What a failure of the database means, as an `OSError`, which everything above knows from files."""
+"""Converts failures of the database to `OSError`, which the layers above handle as for files."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
 _FULL: Final = (errors.DiskFull, errors.OutOfMemory)
 _BUSY: Final = (errors.LockNotAvailable, errors.QueryCanceled, errors.DeadlockDetected)
 _ENDED: Final = (errors.IdleInTransactionSessionTimeout, errors.ReadOnlySqlTransaction)
-"""The server has ended the connection, or is no primary server any more."""
+"""The server has ended the connection, or is no longer the primary server."""
 _TELLING: Final = (errors.InsufficientPrivilege, errors.UndefinedTable, errors.UndefinedFunction)
-"""Errors whose text names tables and roles, and cannot quote values of a row."""
+"""Errors whose text contains names of tables and roles, but no values."""
 _UNREACHABLE: Final = "the database does not answer"
 
 
 class DatabaseError(OSError):
-    """The database cannot be reached, or refuses; `strerror` says which, as the end of a sentence."""
+    """The database cannot be reached, or refuses; `strerror` has the reason, as the end of a sentence."""
 
 
 def is_unreachable(error: Exception) -> bool:
-    """Tell whether an error says that the connection to the database was lost, or that there is none."""
+    """Return whether an error means that there is no connection to the database."""
     if isinstance(error, (InterfaceError, *_ENDED)):
         return True
     return isinstance(error, OperationalError) and not isinstance(error, (*_FULL, *_BUSY))
 
 
 def is_busy(error: Exception) -> bool:
-    """Tell whether an error says that another transaction has not ended in time."""
+    """Return whether an error means that another transaction has not ended in time."""
     return isinstance(error, _BUSY)
 
 
@@ -90,7 +90,7 @@ def as_input_error() -> Generator[None]:
 
 
 def _connection_failure(error: BaseException | None) -> str | None:
-    """Return why there is no connection, in the words of libpq, which never contain the password."""
+    """Return libpq's reason for a missing connection, which never contains the password."""
     if not isinstance(error, OperationalError) or isinstance(error, (PoolTimeout, PoolClosed)) or error.sqlstate:
         return None
     first, *_ = str(error).splitlines() or [""]

@@ -1,4 +1,4 @@
-"""The health of the tokens of a fleet's devices, in columns: only the keys of a device open its tokens."""
+"""The health of the tokens of a fleet's devices, in columns, since only a device's keys can decrypt its tokens."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 async def token_health(device: Device) -> dict[str, tuple[str, str | None]]:
-    """Return the state of the token of each record that is set up, and the cause (`mailslot.oauth.health.Health`).
+    """Return the state and cause of the token of each record that is set up (`mailslot.oauth.health.Health`).
 
     The state of a record that needs no token is ``ok``.
     """
@@ -32,11 +32,11 @@ async def token_health(device: Device) -> dict[str, tuple[str, str | None]]:
 
 
 def write_health(rows: DeviceRows, health: Mapping[str, tuple[str, str | None]]) -> None:
-    """Replace what is known of the tokens of a device.
+    """Replace the stored health of a device's tokens.
 
     Args:
         rows: the device, in a transaction.
-        health: what `token_health` has returned.
+        health: the result of `token_health`.
     """
     rows.execute(
         "DELETE FROM record_health WHERE device = %(device)s AND NOT record = ANY(%(records)s)", records=[*health]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 WORKERS_GONE_AFTER: Final = 60.0
-"""Seconds after the last look for due tasks after which no worker counts as running."""
+"""Seconds after the last scan for due tasks until which workers count as running."""
 
 
 def find_device(database: FleetDatabase, tenant: str, device: str) -> DeviceId:
@@ -64,7 +64,7 @@ def check_version(version: int) -> None:
     """Check that a database has the tables of this version of mailslot.
 
     Raises:
-        InputError: it has none, or those of another version.
+        InputError: it has no tables, or those of another version.
     """
     if version == 0:
         raise InputError("The database has no fleet yet: run mailslot fleet init.", stage="resolve")
@@ -84,10 +84,10 @@ class PostgresHome:
         device: the device.
         address: its address.
         master: the master key.
-        folder: the folder for what belongs to this machine.
-        keeper: keeps the leases of several devices; None for one of its own.
-        messages: the folder of a worker for the messages of all devices on this machine; it then keeps settings and
-            secrets for a moment as well. None for a folder of its own.
+        folder: the folder for files of this machine.
+        keeper: the lease keeper of several devices; None to create one.
+        messages: a worker's folder for the messages of all devices; then settings and secrets are cached, too. None for
+            a folder of its own.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class PostgresHome:
         return self._address.shown
 
     def has_spool(self) -> bool:
-        """Return True: the tables are there."""
+        """Return True, since the tables exist."""
         return True
 
     def spool_storage(self) -> PostgresStorage:
@@ -130,18 +130,18 @@ class PostgresHome:
 
     @asynccontextmanager
     async def lock(self, name: str, *, timeout: float) -> AsyncGenerator[None]:
-        """Hold a lease; what is read under it is there now."""
+        """Hold a lease; settings and secrets are read again under it."""
         async with self.leases.lease(name, timeout=timeout):
             if self.kept is not None:
                 self.kept.doubt()
             yield
 
     def blocking_lock(self, name: str, *, timeout: float) -> AbstractContextManager[None]:  # noqa: ARG002 - all are one
-        """Hold the lock of all changes of documents, which is also the transaction in which they are written."""
+        """Hold the lock on the documents, which is also the transaction of the changes."""
         return self.documents.exclusive()
 
     def confirm_lock(self, name: str) -> None:
-        """Check that nobody can have taken a lease that this process holds."""
+        """Check that nobody can have taken over a lease of this process."""
         self.leases.confirm(name)
 
     def is_locked(self, name: str) -> bool:
@@ -152,7 +152,7 @@ class PostgresHome:
             return True
 
     def has_workers(self) -> bool:
-        """Whether any worker has looked for due tasks a moment ago; also True if that is unknown."""
+        """Whether any worker has scanned for due tasks recently; also True if that is unknown."""
         query = "SELECT coalesce(scanned_at > now() - make_interval(secs => %(seconds)s), false) FROM schema_version"
         try:
             with as_os_error(), self._database.device_transaction(self.device, "read") as connection:
@@ -161,10 +161,10 @@ class PostgresHome:
             return True
 
     def locate(self, name: str) -> Location:
-        """Return the location of the device, which is the same on each machine and can have no copy."""
+        """Return the location of the device, which is the same on every machine and never a copy."""
         return fleet_location(self.device, name)
 
 
 def fleet_location(device: DeviceId, name: str) -> Location:
-    """Return the location that grants and queues of a device in a fleet have."""
+    """Return the location of the grants and queue of a device in a fleet."""
     return Location((), "fleet", f"{device}/{name}", None)

@@ -1,4 +1,4 @@
-"""All data keys of a fleet: what their exchange does in the database, as the owner of the tables."""
+"""The data keys of all tenants of a fleet, for key rotation by the owner of the tables."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class KeyRegistry:
         return [DataKey(row["name"], row["id"], WrappedKey(row["master"], row["wrapped"]), row["at"]) for row in found]
 
     def replace(self, key: DataKey, fresh: WrappedKey) -> bool:
-        """Replace what a key is wrapped in; return False if it has changed or gone meanwhile."""
+        """Replace the wrapped form of a key; return False if it was changed or deleted meanwhile."""
         with self._transaction() as connection:
             changed = connection.execute(
                 "UPDATE data_keys SET master = %s, wrapped = %s FROM tenants "
@@ -69,7 +69,7 @@ class KeyRegistry:
             return changed.rowcount == 1
 
     def add(self, tenant: str, key_id: str, wrapped: WrappedKey) -> bool:
-        """Add the newest key of a tenant; return False if it has one more than its only one already."""
+        """Add a new key of a tenant; return False if it already has two."""
         with self._transaction() as connection:
             number = lock_tenant(connection, tenant)
             added = connection.execute(
@@ -82,10 +82,10 @@ class KeyRegistry:
             return added.rowcount == 1
 
     def drop_older(self, tenant: str, key_id: str) -> bool:
-        """Drop the keys of a tenant that are older than one, unless something needs such a key yet.
+        """Delete the keys of a tenant that are older than a given one, unless something still needs one of them.
 
         Returns:
-            whether there is no older one any more.
+            whether no older key is left.
         """
         older = (
             "(SELECT older.id FROM data_keys AS older JOIN data_keys AS kept ON kept.tenant = older.tenant "
@@ -111,27 +111,6 @@ class KeyRegistry:
             ).fetchall()
         return [DeviceId(tenant, row["name"], row["tenant"], row["id"]) for row in found]
 
-    def unsealed_tenants(self) -> list[str]:
-        """Return the tenants whose documents may have no seals, since they were written before there were any."""
-        with self._transaction() as connection:
-            found = connection.execute("SELECT name FROM tenants WHERE NOT sealed ORDER BY name").fetchall()
-        return [row["name"] for row in found]
-
-    def unsealed_documents(self, device: DeviceId) -> list[str]:
-        """Return the names of a device's documents with secrets that have no seal."""
-        with self._transaction() as connection:
-            found = connection.execute(
-                "SELECT name FROM documents WHERE device = %s AND starts_with(name, 'vault/') AND NOT EXISTS "
-                "(SELECT FROM seals WHERE seals.device = documents.device AND seals.name = documents.name)",
-                (device.number,),
-            ).fetchall()
-        return [row["name"] for row in found]
-
-    def demand_seals(self, tenant: str) -> None:
-        """Let each document of a tenant need a seal from now on."""
-        with self._transaction() as connection:
-            connection.execute("UPDATE tenants SET sealed = true WHERE name = %s", (tenant,))
-
     @contextmanager
     def _transaction(self) -> Generator[Rows]:
         with owner_transaction(self._database) as connection:
@@ -140,13 +119,13 @@ class KeyRegistry:
 
 @contextmanager
 def owner_transaction(database: FleetDatabase) -> Generator[Rows]:
-    """Run the block in a transaction of the owner of the tables, who sees the rows of all tenants.
+    """Run the block in a transaction of the owner of the tables, which sees the rows of all tenants.
 
     Raises:
-        InputError: the database cannot be used, or has other tables, or its user does not own them.
+        InputError: the database cannot be used, its tables have another version, or its user does not own them.
     """
     with fleet_transaction(database) as connection:
-        # For others, the rows of other tenants are just not there, which would be taken for the state of the fleet.
+        # Another user would not see the rows of all tenants, and so report a wrong state of the fleet.
         row = connection.execute("SELECT row_security_active('tenants') AS bound, session_user AS name").fetchone()
         if row is None or row["bound"]:
             name = "this one" if row is None else row["name"]
@@ -159,10 +138,10 @@ def owner_transaction(database: FleetDatabase) -> Generator[Rows]:
 
 @contextmanager
 def fleet_transaction(database: FleetDatabase) -> Generator[Rows]:
-    """Run the block in a transaction in which those rows exist that the user of the database may see.
+    """Run the block in a transaction with the rows that the database's user may see.
 
     Raises:
-        InputError: the database cannot be used, or has other tables.
+        InputError: the database cannot be used, or its tables have another version.
     """
     with as_input_error(), database.connection() as connection:
         check_version(version_of(connection))
@@ -172,7 +151,7 @@ def fleet_transaction(database: FleetDatabase) -> Generator[Rows]:
 
 
 def lock_tenant(connection: Rows, tenant: str) -> int:
-    """Let nobody else change the keys of a tenant until the end of the transaction; return its number."""
+    """Lock the keys of a tenant until the end of the transaction; return the tenant's number."""
     row: Any = connection.execute("SELECT id FROM tenants WHERE name = %s FOR UPDATE", (tenant,)).fetchone()
     if row is None:
         raise InputError(f"There is no tenant {tenant} in the fleet.", stage="resolve")

@@ -34,7 +34,7 @@ def new_data_key(master: MasterKey, tenant: str) -> tuple[str, WrappedKey]:
 
 
 def key_context(tenant: str) -> str:
-    """Return what binds a wrapped key to its tenant."""
+    """Return the context that binds a wrapped key to its tenant."""
     return f"mailslot tenant {tenant}"
 
 
@@ -42,13 +42,13 @@ class TenantKeys:
     """The data keys of the tenant of a device; see `mailslot.vault.keys.Keys`.
 
     Args:
-        ask: asks the database, in the transaction of this thread if there is one: another connection might not be free
-            before that has ended.
+        ask: runs a query, in the transaction of this thread if there is one, since it could wait in vain for a second
+            connection.
         device: the device.
         master: the master key.
 
     Attributes:
-        scope: the names of tenant and device, which are bound to each value.
+        scope: the names of tenant and device, to which each value is bound.
     """
 
     def __init__(self, ask: Ask, device: DeviceId, master: MasterKey) -> None:
@@ -67,8 +67,8 @@ class TenantKeys:
     def newest(self) -> Key:
         """Return the key to encrypt with.
 
-        The database says which one that is, in the transaction of the change: since those of a device come one after
-        the other, nothing is encrypted with an old key once a device's secrets have been re-encrypted with a new one.
+        It is read from the database in the transaction of the change. Since a device's transactions are serialized, no
+        secret is encrypted with an old key after the device's secrets were re-encrypted.
         """
         found = self._rows(f"SELECT id FROM data_keys WHERE tenant = %(tenant)s {NEWEST_FIRST} LIMIT 1")
         if not found:
@@ -89,14 +89,14 @@ class TenantKeys:
         return None
 
     def add_new_key(self) -> None:
-        """Refuse: a tenant's key is for all its devices."""
+        """Refuse, since a tenant's key is shared by all its devices."""
         raise unwritable_error(
             "The key belongs to the tenant, not to this device alone: run mailslot fleet rotate-key "
             f"{self._device.tenant_name}."
         )
 
     def drop_old_keys(self) -> None:
-        """Do nothing: other devices of the tenant may need them."""
+        """Do nothing, since other devices of the tenant may need them."""
 
     def _all(self) -> list[Key]:
         with self._mutex:
@@ -106,7 +106,7 @@ class TenantKeys:
         return self._load()
 
     def _load(self) -> list[Key]:
-        # Nothing is locked meanwhile: a thread in a transaction must not wait for one that waits for a connection.
+        # Without a lock: a thread in a transaction must not wait for a thread that waits for a connection.
         began = time.monotonic()
         found = self._rows(f"SELECT master, wrapped FROM data_keys WHERE tenant = %(tenant)s {NEWEST_FIRST}")
         context = key_context(self._device.tenant_name)

@@ -1,4 +1,4 @@
-"""The thread that moves the ends of all leases of a process on, as long as the process lives."""
+"""The thread that extends all leases of a process, as long as the process lives."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from mailslot.fleet.postgres.database import DeviceId, FleetDatabase
 
 DURATION: Final = 45.0
-"""Seconds after which a lease ends unless its holder moves its end on."""
+"""Seconds after which a lease ends unless its holder extends it."""
 
 LEFT_FOR: Final = 30.0
-"""Seconds for which a lease that was found to have ended is left to its holder. If the database was gone for a while,
-all leases have ended when it comes back, and their holders are alive."""
+"""Seconds for which a lease that was found to have ended is left to its holder: after an outage of the database, all
+leases have ended although their holders are alive."""
 
 _INTERVAL: Final = 15.0
-"""Seconds between two moves."""
+"""Seconds between two extensions."""
 
 _INTERVAL_AFTER_FAILURE: Final = 2.0
 
@@ -34,12 +34,12 @@ _MOVE: Final = (
 
 
 def now() -> float:
-    """Return the seconds of a clock that goes on while the process, or the whole machine, stands still."""
+    """Return seconds of a clock that continues while the process or the whole machine is suspended."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class LeaseKeeper:
-    """Keeps the leases of many holders; its thread runs while there are any.
+    """Extends the leases of many holders; its thread runs while there are any.
 
     Args:
         database: the database.
@@ -55,15 +55,15 @@ class LeaseKeeper:
 
     @property
     def stopping(self) -> bool:
-        """Whether the process stops, so that nobody should wait for a lease any more."""
+        """Whether the process stops, so that waiting for leases should end."""
         return self._stopping
 
     def stop_waiting(self) -> None:
-        """Let nobody wait for a lease any more."""
+        """End all waiting for leases."""
         self._stopping = True
 
     def add(self, owner: UUID, name: str, device: DeviceId, taken_at: float) -> None:
-        """Keep a lease of an owner on a device; `taken_at` is a time of `now` before it was taken."""
+        """Keep an owner's lease on a device; `taken_at` is a time of `now` before it was taken."""
         with self._mutex:
             self._held[owner, name] = device
             self._kept_at[owner, name] = taken_at
@@ -72,7 +72,7 @@ class LeaseKeeper:
                 threading.Thread(target=self._keep, args=(self._ended,), name="leases", daemon=True).start()
 
     def remove(self, owner: UUID, name: str) -> None:
-        """Keep a lease no more, also if it cannot be released now: then it ends."""
+        """Stop extending a lease; if it cannot be released now, it will end."""
         with self._mutex:
             self._held.pop((owner, name), None)
             self._kept_at.pop((owner, name), None)
@@ -81,7 +81,7 @@ class LeaseKeeper:
                 self._ended = None
 
     def is_kept(self, owner: UUID, name: str) -> bool:
-        """Whether nobody can have taken a lease, as far as is known without asking the database."""
+        """Whether nobody can have taken over a lease, as far as is known without a query."""
         with self._mutex:
             kept_at = self._kept_at.get((owner, name))
         return kept_at is not None and now() - kept_at < DURATION
@@ -92,7 +92,7 @@ class LeaseKeeper:
             interval = _INTERVAL if self.move_on() else _INTERVAL_AFTER_FAILURE
 
     def move_on(self) -> bool:
-        """Move the ends of all leases on, in a transaction for each tenant; return whether all went well."""
+        """Extend all leases, in a transaction for each tenant; return whether all succeeded."""
         good = True
         with self._mutex:
             held = [*self._held.items()]
@@ -105,7 +105,7 @@ class LeaseKeeper:
                     numbers = [device.number for device in devices]
                     kept = connection.execute(_MOVE, (DURATION, numbers, [*owners], [*names])).fetchall()
             except Error:
-                # They are moved on at the next try, or end. Those of other tenants are none the worse.
+                # They are extended at the next try, or end. Leases of other tenants are not affected.
                 good = False
                 continue
             with self._mutex:

@@ -1,10 +1,10 @@
 """Leases: locks in the database, over all processes on all machines.
 
-A lease has an owner and an end, by the database's clock. Its holder's process moves the end on as long as it lives; if
-it dies, or cannot reach the database, others take the lease: one finds that it has ended, and half a minute later one
-may have it. So after a time without the database all keep what they hold. Each transaction that writes for a
-device checks the leases that its process holds there (`HeldLeases.check`), and a lease is taken under the same lock as
-these transactions. So whoever has lost a lease, and does not know it yet, cannot write any more.
+A lease has an owner and an end, by the database's clock. Its holder's process extends it as long as it lives. If the
+process dies, or cannot reach the database, another process finds that the lease has ended, and half a minute later it
+can be taken over. So after an outage of the database, all holders keep their leases. Each write transaction of a device
+checks the leases of its process there (`HeldLeases.check`), and a lease is taken under the same lock as these
+transactions. So a process that has lost a lease without knowing can no longer write.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 1.0
 
-# A row with this owner was left when its release, or the answer to its commit, did not come through.
+# A row with this owner was left if its release failed, or the answer to its commit was lost.
 _TAKE: Final = (
     "INSERT INTO leases (tenant, device, name, owner, until) VALUES (%(tenant)s, %(device)s, %(name)s, "
     "%(owner)s, clock_timestamp() + make_interval(secs => %(seconds)s)) "
@@ -48,7 +48,7 @@ _NOTE_END: Final = (
 
 
 class LeaseLostError(Exception):
-    """This process has lost a lease that it believed to hold; nothing was written."""
+    """This process has lost a lease without knowing; nothing was written."""
 
 
 class HeldLeases:
@@ -57,7 +57,7 @@ class HeldLeases:
     Args:
         database: the database.
         device: the device.
-        keeper: keeps the leases of several devices; None for one of its own.
+        keeper: the lease keeper of several devices; None to create one.
     """
 
     def __init__(self, database: FleetDatabase, device: DeviceId, keeper: LeaseKeeper | None = None) -> None:
@@ -73,10 +73,10 @@ class HeldLeases:
 
     @asynccontextmanager
     async def lease(self, name: str, *, timeout: float) -> AsyncGenerator[None]:
-        """Hold a lease while the block runs; one that is lent (`lend`) is used, and stays held.
+        """Hold a lease while the block runs; a lease that was lent by `lend` is used, and stays held.
 
         Raises:
-            VaultError: `token_store_busy`, it is held elsewhere; `token_store_unwritable`, no answer.
+            VaultError: `token_store_busy`, it is held elsewhere; `token_store_unwritable`, the database cannot be used.
         """
         if self._borrow(name):
             try:
@@ -96,7 +96,7 @@ class HeldLeases:
                 await run_sync(self.release, name)
 
     def reserve(self, name: str) -> bool:
-        """Keep other tasks of this process from taking a lease, before it is taken; tell whether that is possible."""
+        """Exclude other tasks of this process before taking a lease; return whether that succeeded."""
         with self._mutex:
             if name in self._reserved:
                 return False
@@ -109,7 +109,7 @@ class HeldLeases:
             self._reserved.discard(name)
 
     def insert(self, rows: DeviceRows, name: str) -> bool:
-        """Take a reserved lease in a transaction that writes; tell whether it was free."""
+        """Take a reserved lease in a write transaction; return whether it was free."""
         self._taken_at[name] = now()
         taken = rows.execute(_TAKE, name=name, owner=self._owner, seconds=DURATION, left=LEFT_FOR).rowcount == 1
         if not taken:
@@ -123,18 +123,18 @@ class HeldLeases:
             self._keeper.add(self._owner, name, self._device, self._taken_at[name])
 
     def lend(self, name: str) -> None:
-        """Let the next `lease` of this name use a lease that is held, in place of taking one."""
+        """Let the next `lease` of this name use a held lease instead of taking it."""
         with self._mutex:
             if name in self._held:
                 self._lent.add(name)
 
     def delete(self, rows: DeviceRows, name: str) -> None:
-        """Give a lease back in a transaction that writes; `cancel` follows once it is committed.
+        """Release a lease in a write transaction; call `cancel` after the commit.
 
         Raises:
-            LeaseLostError: it was not ours any more.
+            LeaseLostError: it is no longer held by this process.
         """
-        # Other transactions of the device wait for this one, and must not miss its row afterwards.
+        # Other transactions of the device wait for this one, and must find its row afterwards.
         self._stop_holding(name)
         if rows.execute(_GIVE_BACK, name=name, owner=self._owner).rowcount != 1:
             raise LeaseLostError(str(self._device))
@@ -153,7 +153,7 @@ class HeldLeases:
             return True
 
     def is_held(self, name: str) -> bool:
-        """Tell whether anybody holds a lease now."""
+        """Return whether anybody holds a lease now."""
         query = (
             "SELECT 1 FROM leases WHERE device = %(device)s AND name = %(name)s "
             "AND until > clock_timestamp() - make_interval(secs => %(left)s)"
@@ -162,10 +162,10 @@ class HeldLeases:
             return DeviceRows(connection, self._device).one(query, name=name, left=LEFT_FOR) is not None
 
     def confirm(self, name: str) -> None:
-        """Check, without asking the database, that nobody can have taken a lease that this process holds.
+        """Check, without a query, that nobody can have taken over a lease of this process.
 
         Raises:
-            LostHomeError: this process has stood still, or was without the database, for too long to know.
+            LostHomeError: this process was suspended, or had no connection to the database, for too long to know.
         """
         if not self._keeper.is_kept(self._owner, name):
             raise LostHomeError(
@@ -177,10 +177,10 @@ class HeldLeases:
             )
 
     def check(self, connection: Rows) -> None:
-        """Check, in a transaction that writes, that all leases are still ours.
+        """Check, in a write transaction, that this process still holds all its leases.
 
         Raises:
-            LeaseLostError: one is not.
+            LeaseLostError: one was lost.
         """
         with self._mutex:
             held = [*self._held]
@@ -191,7 +191,7 @@ class HeldLeases:
             raise LeaseLostError(str(self._device))
 
     async def _take_shielded(self, name: str) -> bool:
-        # A cancelled task would not learn that its thread has taken the lease.
+        # Otherwise a cancelled task would not know that its thread has taken the lease.
         taken = False
         with anyio.CancelScope(shield=True):
             taken = await run_sync(self._take, name)
@@ -227,7 +227,7 @@ class HeldLeases:
             return self.insert(DeviceRows(connection, self._device), name)
 
     def release(self, name: str) -> None:
-        """Give a lease back; if that fails, it ends by itself. Blocks."""
+        """Release a lease; if that fails, it ends without extension. Blocks."""
         self._stop_holding(name)
         try:
             with as_os_error(), self._database.device_transaction(self._device) as connection:
@@ -235,7 +235,7 @@ class HeldLeases:
         except (DatabaseError, DeviceGoneError, CommitInDoubtError):
             return
         finally:
-            # Not before: the next holder's row would be deleted.
+            # Not earlier, since the next holder's row would be deleted.
             self.cancel(name)
 
 

@@ -1,4 +1,4 @@
-"""The folder of this machine for messages that are being collected or handled."""
+"""The folder on this machine for messages that are being received or handled."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 
 class LocalMessages:
-    """A folder that is made when it is first needed, and locked, so that no other process removes it.
+    """A folder that is created when it is first needed, and locked so that no other process removes it.
 
-    Names of messages are random, so one folder can have those of several devices.
+    Names of messages are random, so several devices can share one folder.
 
     Args:
-        parent: the folder in which it is made; what killed processes have left there is removed.
+        parent: the folder in which it is created; folders left there by killed processes are removed.
 
     Attributes:
-        path: where it is, or will be.
+        path: its path.
     """
 
     def __init__(self, parent: Path) -> None:
@@ -30,10 +30,10 @@ class LocalMessages:
         self._lock: int | None = None
 
     def provide(self) -> Path:
-        """Make it if it is not there; return its path. Blocks.
+        """Create the folder unless it exists; return its path. Blocks.
 
         Raises:
-            SpoolError: it cannot be made.
+            SpoolError: it cannot be created.
         """
         with self._mutex:
             if self._lock is None:
@@ -41,7 +41,7 @@ class LocalMessages:
         return self.path
 
     def remove(self) -> None:
-        """Remove it with all that is in it. Blocks."""
+        """Remove the folder with its contents. Blocks."""
         with self._mutex:
             if self._lock is not None:
                 remove_locked(self.path, self._lock)

@@ -1,7 +1,7 @@
 """The messages of jobs and mails in PostgreSQL, in pieces.
 
-A message is collected in an unnamed file of this machine, and written in the transaction that registers it. So the
-message and its row are there together or not at all, and nothing is left behind by a process that dies.
+A message is received into an unnamed file on this machine, and written in the transaction that registers it. So the
+message and its row are stored together or not at all, and a process that dies leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ PIECE_SIZE: Final = 262_144
 
 
 class CollectedMessage:
-    """A message that is being collected; see `mailslot.spool.storage.MessageFile`.
+    """A message that is being received; see `mailslot.spool.storage.MessageFile`.
 
     Args:
-        folder: the folder in which it is collected.
+        folder: the folder for its file.
         suffix: the end of its name.
     """
 
@@ -65,7 +65,7 @@ class CollectedMessage:
             file.write(data)
 
     def pieces(self) -> Generator[bytes]:
-        """Yield all octets, in pieces; until it is closed, nothing else can be done with the message.
+        """Yield all octets, in pieces; no other method can be used until the iterator is closed.
 
         Raises:
             SpoolError: they cannot be read.

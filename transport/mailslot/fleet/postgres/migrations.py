@@ -1,19 +1,182 @@
-"""The steps from each version of a fleet's tables to the next. A step once released stays as it is."""
+"""The migrations: the steps from each version of a fleet's tables to the next. A released step is never changed."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from mailslot.fleet.postgres.roles import WORKER_ROLE
-from mailslot.fleet.postgres.tables import FIRST_TABLES, OF_DEVICE
+
+_OF_DEVICE: Final = (
+    "tenant bigint NOT NULL, device bigint NOT NULL, "
+    "FOREIGN KEY (tenant, device) REFERENCES devices (tenant, id) ON DELETE CASCADE"
+)
+"""The columns of a table whose rows belong to a device."""
 
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
-    FIRST_TABLES,
     (
+        """CREATE TABLE tenants (
+            id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            name text NOT NULL UNIQUE,
+            added_at timestamptz NOT NULL DEFAULT now()
+        )""",
+        # Data keys, each wrapped by the master key `master`. Without its row, the secrets of a tenant are gone.
+        """CREATE TABLE data_keys (
+            tenant bigint NOT NULL REFERENCES tenants ON DELETE CASCADE,
+            id text NOT NULL,
+            master text NOT NULL,
+            wrapped bytea NOT NULL,
+            added_at timestamptz NOT NULL DEFAULT now(),
+            PRIMARY KEY (tenant, id)
+        )""",
+        """CREATE TABLE devices (
+            tenant bigint NOT NULL REFERENCES tenants ON DELETE CASCADE,
+            id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            name text NOT NULL,
+            added_at timestamptz NOT NULL DEFAULT now(),
+            UNIQUE (tenant, name),
+            UNIQUE (tenant, id)
+        )""",
+        # Every write transaction of a device updates its row first, so they are serialized. `last_writes` identifies
+        # its last transactions, newest first.
+        f"""CREATE TABLE device_state (
+            {_OF_DEVICE},
+            PRIMARY KEY (device),
+            changes bigint NOT NULL DEFAULT 0,
+            last_job bigint NOT NULL DEFAULT 0,
+            last_mail bigint NOT NULL DEFAULT 0,
+            last_version bigint NOT NULL DEFAULT 0,
+            last_writes bigint[] NOT NULL DEFAULT '{{}}'
+        ) WITH (fillfactor = 50)""",
+        # The version never repeats for a device, also if a document was removed.
+        f"""CREATE TABLE documents (
+            {_OF_DEVICE},
+            name text NOT NULL,
+            octets bytea NOT NULL,
+            version bigint NOT NULL,
+            written_at timestamptz NOT NULL DEFAULT now(),
+            PRIMARY KEY (device, name)
+        )""",
+        # `ended_at`: when somebody first found that the lease had ended.
+        f"""CREATE TABLE leases (
+            {_OF_DEVICE},
+            name text NOT NULL,
+            owner uuid NOT NULL,
+            until timestamptz NOT NULL,
+            ended_at timestamptz,
+            PRIMARY KEY (device, name)
+        )""",
+        f"""CREATE TABLE jobs (
+            {_OF_DEVICE},
+            id bigint NOT NULL,
+            PRIMARY KEY (device, id),
+            state text NOT NULL,
+            via text NOT NULL,
+            pipeline text NOT NULL,
+            next_attempt double precision,
+            changed_at double precision NOT NULL,
+            created_at double precision NOT NULL,
+            expires_at double precision,
+            lifetime double precision NOT NULL,
+            attempts integer NOT NULL,
+            doubts integer NOT NULL,
+            file text,
+            start bigint NOT NULL,
+            size bigint NOT NULL,
+            eight_bit boolean NOT NULL,
+            smtputf8 boolean NOT NULL,
+            delivering boolean NOT NULL DEFAULT false,
+            cause text,
+            message_id text NOT NULL,
+            sender text NOT NULL,
+            subject text NOT NULL,
+            sentence text NOT NULL,
+            reply text NOT NULL,
+            notes text NOT NULL,
+            recipients text NOT NULL,
+            UNIQUE (device, file)
+        )""",
+        "CREATE INDEX jobs_by_state ON jobs (device, state, changed_at)",
+        "CREATE INDEX jobs_due ON jobs (device, via, id) WHERE state IN ('queued', 'deferred')",
+        "CREATE INDEX jobs_files ON jobs (device, size) WHERE file IS NOT NULL",
+        f"""CREATE TABLE keys (
+            {_OF_DEVICE},
+            pipeline text NOT NULL,
+            key text NOT NULL,
+            job bigint NOT NULL,
+            state text,
+            at double precision NOT NULL,
+            PRIMARY KEY (device, pipeline, key)
+        )""",
+        "CREATE INDEX keys_by_job ON keys (device, job)",
+        f"""CREATE TABLE mails (
+            {_OF_DEVICE},
+            id bigint NOT NULL,
+            PRIMARY KEY (device, id),
+            record text NOT NULL,
+            uid text NOT NULL,
+            state text NOT NULL,
+            tries integer NOT NULL,
+            due_at double precision,
+            fetched_at double precision NOT NULL,
+            changed_at double precision NOT NULL,
+            file text,
+            size bigint NOT NULL,
+            digest text NOT NULL,
+            reason text NOT NULL,
+            UNIQUE (device, file)
+        )""",
+        "CREATE INDEX mails_by_digest ON mails (device, record, digest)",
+        "CREATE INDEX mails_by_state ON mails (device, record, state)",
+        "CREATE INDEX mails_files ON mails (device, size) WHERE file IS NOT NULL",
+        f"""CREATE TABLE uids (
+            {_OF_DEVICE},
+            record text NOT NULL,
+            uid text NOT NULL,
+            mail bigint,
+            passed_over boolean NOT NULL,
+            tries integer NOT NULL,
+            deleted boolean NOT NULL,
+            seen_at double precision NOT NULL,
+            size bigint,
+            PRIMARY KEY (device, record, uid),
+            FOREIGN KEY (device, mail) REFERENCES mails (device, id)
+        )""",
+        "CREATE INDEX uids_by_mail ON uids (device, mail)",
+        f"""CREATE TABLE maildrops (
+            {_OF_DEVICE},
+            record text NOT NULL,
+            begun_at double precision NOT NULL,
+            PRIMARY KEY (device, record)
+        )""",
+        f"""CREATE TABLE memory (
+            {_OF_DEVICE},
+            store text NOT NULL,
+            key text NOT NULL,
+            value text NOT NULL,
+            PRIMARY KEY (device, store, key)
+        )""",
+        # Losses of the database in a folder, before it was imported.
+        f"""CREATE TABLE losses (
+            {_OF_DEVICE},
+            at double precision NOT NULL,
+            found bigint NOT NULL,
+            damaged bigint NOT NULL
+        )""",
+        "CREATE INDEX losses_by_device ON losses (device, at)",
+        # The messages of jobs and mails, in pieces; the rows of jobs and mails stay small.
+        f"""CREATE TABLE messages (
+            {_OF_DEVICE},
+            file text NOT NULL,
+            piece integer NOT NULL,
+            octets bytea NOT NULL,
+            PRIMARY KEY (device, file, piece)
+        )""",
+        # Scans are compressed already.
+        "ALTER TABLE messages ALTER COLUMN octets SET STORAGE EXTERNAL",
         # What workers have to do, and when; see `mailslot.fleet.postgres.tasks`. A task is looked at when `wake_at` has
         # come, which is later than `due_at` while a wake-up is under way.
         f"""CREATE TABLE tasks (
-            {OF_DEVICE},
+            {_OF_DEVICE},
             record text NOT NULL,
             kind text NOT NULL,
             due_at timestamptz NOT NULL,
@@ -68,20 +231,6 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             END $$""",
         """CREATE TRIGGER plan_device AFTER INSERT OR UPDATE OR DELETE ON documents
             FOR EACH ROW EXECUTE FUNCTION plan_device()""",
-        # When a worker has last looked for due tasks.
-        "ALTER TABLE schema_version ADD COLUMN scanned_at timestamptz",
-        # What was there before.
-        """INSERT INTO tasks (tenant, device, record, kind, due_at, wake_at)
-            SELECT tenant, id, '', kind, now(), now() FROM devices, (VALUES ('plan'), ('deliver')) AS kinds (kind)""",
-        """INSERT INTO tasks (tenant, device, record, kind, due_at, wake_at)
-            SELECT tenant, device, record, 'handle', now(), now() FROM mails WHERE state = 'fetched'
-            GROUP BY tenant, device, record""",
-    ),
-    (
-        # What tells a device's last transactions from each other, the newest first.
-        "ALTER TABLE device_state ADD COLUMN last_writes bigint[] NOT NULL DEFAULT '{}'",
-        # When somebody first found that a lease had ended.
-        "ALTER TABLE leases ADD COLUMN ended_at timestamptz",
         # Servers that could not be reached; see `mailslot.fleet.postgres.servers`.
         """CREATE TABLE servers (
             name text NOT NULL,
@@ -100,20 +249,15 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         # What statistics count.
         "CREATE INDEX jobs_open ON jobs (tenant, state, created_at) WHERE state NOT IN ('sent', 'cancelled')",
         "CREATE INDEX mails_open ON mails (tenant, state) WHERE state <> 'done'",
-    ),
-    (
         # The seals of documents with secrets; see `mailslot.fleet.postgres.seals`. One that was removed has none.
         f"""CREATE TABLE seals (
-            {OF_DEVICE},
+            {_OF_DEVICE},
             name text NOT NULL,
             generation bigint NOT NULL,
             key text,
             seal bytea,
             PRIMARY KEY (device, name)
         )""",
-        # Whether each document with secrets must have a seal. Those of tenants that are there already have none yet.
-        "ALTER TABLE tenants ADD COLUMN sealed boolean NOT NULL DEFAULT false",
-        "ALTER TABLE tenants ALTER COLUMN sealed SET DEFAULT true",
         # What workers count for metrics, who may read nothing else of these tables for all tenants. As views of their
         # owner's, they are not bound to one tenant.
         "CREATE VIEW jobs_of_all AS SELECT tenant, state, created_at FROM jobs",
@@ -126,17 +270,16 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         """CREATE FUNCTION tenant_of_user() RETURNS bigint LANGUAGE sql STABLE SECURITY DEFINER
             SET search_path = mailslot, pg_temp AS
             'SELECT tenant FROM database_users WHERE name = session_user'""",
-        f"""CREATE OR REPLACE FUNCTION find_device(
+        # The names in an address of a device become numbers, also for the role that cannot read the tables of others.
+        f"""CREATE FUNCTION find_device(
             tenant_name text, device_name text, OUT tenant bigint, OUT device bigint)
             RETURNS SETOF record LANGUAGE sql STABLE SECURITY DEFINER SET search_path = mailslot, pg_temp AS
             $$SELECT devices.tenant, devices.id FROM devices JOIN tenants ON tenants.id = devices.tenant
               WHERE tenants.name = tenant_name AND devices.name = device_name
               AND (pg_has_role(session_user, '{WORKER_ROLE}', 'MEMBER') OR devices.tenant = tenant_of_user())$$""",
-    ),
-    (
         # What people know a device by, from its settings, in the transaction in which they are written.
         f"""CREATE TABLE descriptions (
-            {OF_DEVICE},
+            {_OF_DEVICE},
             PRIMARY KEY (device),
             name text NOT NULL,
             location text NOT NULL,
@@ -146,7 +289,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         )""",
         # The health of the tokens, which only a device's keys open, as the worker has seen it that planned for it last.
         f"""CREATE TABLE record_health (
-            {OF_DEVICE},
+            {_OF_DEVICE},
             record text NOT NULL,
             state text NOT NULL,
             cause text,
@@ -157,15 +300,6 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE INDEX record_health_wrong ON record_health (tenant, device) WHERE state <> 'ok'",
         "CREATE INDEX tasks_failing ON tasks (tenant, device) WHERE failures > 0",
         "CREATE INDEX jobs_wrong ON jobs (tenant, device) WHERE state IN ('held', 'in_doubt', 'failed')",
-        # It is found out for all devices once.
-        """INSERT INTO tasks AS known (tenant, device, record, kind, due_at, wake_at)
-            SELECT tenant, id, '', 'plan', now(), now() FROM devices
-            ON CONFLICT (device, record, kind) DO UPDATE SET due_at = least(known.due_at, excluded.due_at),
-            wake_at = least(known.wake_at, excluded.wake_at)""",
-    ),
-    (
-        # The https address of the pages where owners of mailboxes sign in; links begin with it.
-        "ALTER TABLE schema_version ADD COLUMN consent_address text",
         # What all devices of a tenant share, encrypted by its data key, such as the secret of its application. A key
         # that is needed here cannot be dropped.
         """CREATE TABLE shared_secrets (
@@ -192,7 +326,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         )""",
         # Only digests of the secrets in links, states and cookies are here.
         f"""CREATE TABLE sign_in_links (
-            {OF_DEVICE},
+            {_OF_DEVICE},
             id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
             digest bytea NOT NULL UNIQUE,
             records text[] NOT NULL,
@@ -208,7 +342,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         )""",
         "CREATE INDEX sign_in_links_by_device ON sign_in_links (device)",
         f"""CREATE TABLE sign_in_attempts (
-            {OF_DEVICE},
+            {_OF_DEVICE},
             state bytea PRIMARY KEY,
             link bigint NOT NULL REFERENCES sign_in_links ON DELETE CASCADE,
             browser bytea NOT NULL,
@@ -231,14 +365,10 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             'SELECT tenants.id, tenants.name, devices.id, devices.name FROM sign_in_attempts AS found
              JOIN devices ON devices.id = found.device JOIN tenants ON tenants.id = devices.tenant
              WHERE found.state = of_state'""",
-    ),
-    (
         # What the scan reads first: the tenants of the tasks that are due.
         "CREATE INDEX tasks_due ON tasks (wake_at) INCLUDE (tenant)",
-    ),
-    (
-        # Sessions of staff at the panel; see `mailslot.fleet.postgres.staff_sessions`. They are of no tenant, and only
-        # the owner of the tables sees them: there is no policy that lets anybody else.
+        # Sessions of staff at the panel; see `mailslot.fleet.postgres.staff_sessions`. They belong to no tenant, and
+        # only the owner of the tables sees them: no policy allows anybody else.
         """CREATE TABLE staff_sessions (
             digest bytea PRIMARY KEY,
             subject text NOT NULL,

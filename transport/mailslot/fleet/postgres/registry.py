@@ -1,4 +1,4 @@
-"""The tenants and devices of a fleet: what its commands do in the database, as the owner of the tables."""
+"""The tenants and devices of a fleet, managed by the owner of the tables."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING
 
 from mailslot.errors import InputError
 from mailslot.fleet.postgres.database import DeviceId
-from mailslot.fleet.postgres.descriptions import SETTINGS, write_description
 from mailslot.fleet.postgres.errors import as_input_error
 from mailslot.fleet.postgres.home import WORKERS_GONE_AFTER, check_version
 from mailslot.fleet.postgres.key_registry import fleet_transaction
 from mailslot.fleet.postgres.keys import new_data_key
 from mailslot.fleet.postgres.migrations import MIGRATIONS
 from mailslot.fleet.postgres.roles import admit_to_engine
-from mailslot.fleet.postgres.rows import DeviceRows
 from mailslot.fleet.postgres.schema import ENGINE_SCHEMA, migrate, version_of
 from mailslot.fleet.postgres.statistics import read_statistics
 
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DeviceSummary:
-    """What a fleet knows of a device.
+    """A device with the numbers of its jobs and mails.
 
     Attributes:
         tenant: the name of its tenant.
@@ -68,12 +66,10 @@ class Registry:
             steps = migrate(connection)
             create_schema(connection)
             admit_to_engine(connection, ENGINE_SCHEMA)
-        with self._transaction() as connection:
-            _describe_devices(connection)
         return steps
 
     def has_keys(self) -> bool:
-        """Tell whether any tenant has a data key, which a master key has wrapped."""
+        """Return whether any tenant has a data key, wrapped by a master key."""
         with self._transaction() as connection:
             return connection.execute("SELECT FROM data_keys LIMIT 1").fetchone() is not None
 
@@ -124,16 +120,16 @@ class Registry:
         return found
 
     def remove(self, tenant: str, device: str) -> bool:
-        """Remove a device with all that it has; with the last one of a tenant, the tenant and its data keys.
+        """Remove a device with all its data; with the last device of a tenant, also the tenant and its data keys.
 
         Returns:
-            whether the tenant was removed, too.
+            whether the tenant was also removed.
 
         Raises:
             InputError: there is no such device.
         """
         with self._transaction() as connection:
-            # Whoever adds a device to the tenant waits, or has finished: the last statement sees it.
+            # A transaction that adds a device to the tenant waits, or has committed: the last statement sees it.
             connection.execute("SELECT FROM tenants WHERE name = %s FOR UPDATE", (tenant,))
             _wait_for_writers(connection, "tenants.name = %s AND devices.name = %s", (tenant, device))
             row = connection.execute(
@@ -150,7 +146,7 @@ class Registry:
             return gone.rowcount == 1
 
     def remove_tenant(self, tenant: str) -> int:
-        """Remove a tenant with its data keys and devices, and all that they have; return how many devices it had.
+        """Remove a tenant with its data keys and all its devices; return the number of devices.
 
         Raises:
             InputError: there is no such tenant.
@@ -191,7 +187,7 @@ class Registry:
         ]
 
     def statistics(self, *, ended: bool) -> Statistics:
-        """Count what there is and what is due; see `mailslot.fleet.postgres.statistics.read_statistics`."""
+        """Return the statistics; see `mailslot.fleet.postgres.statistics.read_statistics`."""
         with as_input_error():
             with self._database.connection() as connection:
                 check_version(version_of(connection))
@@ -216,7 +212,7 @@ class Registry:
                 yield row["tenant"], row["device"], row["octets"]
 
     def workers_seen_at(self) -> float | None:
-        """Return when a worker has last looked for due tasks, in seconds since 1970; None if none has for a minute."""
+        """Return when a worker last scanned for due tasks, in seconds since 1970; None if that is over a minute ago."""
         query = (
             "SELECT extract(epoch FROM scanned_at)::double precision AS at FROM schema_version "
             "WHERE scanned_at > now() - make_interval(secs => %s)"
@@ -238,18 +234,8 @@ class Registry:
             yield connection
 
 
-def _describe_devices(connection: Rows) -> None:
-    """Write the descriptions of devices whose settings were written before there were any."""
-    query = (
-        "SELECT tenant, device, octets FROM documents WHERE name = %s "
-        "AND NOT EXISTS (SELECT FROM descriptions WHERE descriptions.device = documents.device)"
-    )
-    for row in connection.execute(query, (SETTINGS,)).fetchall():
-        write_description(DeviceRows(connection, DeviceId("", "", row["tenant"], row["device"])), row["octets"])
-
-
 def _wait_for_writers(connection: Rows, condition: str, values: tuple[str, ...]) -> None:
-    """Let transactions of devices end, and keep others waiting: deleting rows meanwhile would be a deadlock."""
+    """Wait for running transactions of devices, and block new ones, which could deadlock with deleting rows."""
     query = (
         "SELECT FROM device_state JOIN devices ON devices.id = device_state.device JOIN tenants ON tenants.id = "
         f"devices.tenant WHERE {condition} ORDER BY device_state.device FOR UPDATE OF device_state"

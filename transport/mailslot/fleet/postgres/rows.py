@@ -1,4 +1,4 @@
-"""What the repositories of a device have in common."""
+"""The base of a device's repositories."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from mailslot.fleet.postgres.database import DeviceId, Rows
 
 LARGEST: Final = 2**63 - 1
-"""The largest number of a row (bigint)."""
+"""The largest id of a row (bigint)."""
 
 NOTE: Final = r"(regexp_replace(notes, '\\u(0000|d[89a-f][0-9a-f]{2})', '\\u003f', 'g')::json ->> %(note)s)"
-"""A note of a job in a query: PostgreSQL does not look into JSON with escaped NUL or lone surrogates."""
+"""The SQL expression for a job's note; PostgreSQL cannot read JSON with escaped NUL or lone surrogates."""
 
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 
 
 def clean(text: str) -> str:
-    """Return `text` with ``?`` in place of lone surrogates and NUL, which PostgreSQL rejects."""
+    """Return `text` with lone surrogates and NUL, which PostgreSQL rejects, replaced by ``?``."""
     return replace_surrogates(text).replace("\0", "?")
 
 
@@ -56,7 +56,7 @@ class DeviceRows:
         """Execute a query for each mapping of names to values."""
         values = [{**self._device, **row} for row in rows]
         if len(values) == 1:
-            # The pipeline that several are sent in costs more than it saves for one.
+            # For a single row, psycopg's pipeline would cost more than it saves.
             self._connection.execute(query.encode(), values[0])
             return
         with self._connection.cursor() as cursor:

@@ -1,9 +1,9 @@
-"""The schema of a fleet: creating its tables, and bringing them up to date (`mailslot.fleet.postgres.migrations`).
+"""Creates the tables of a fleet, and brings them up to date (`mailslot.fleet.postgres.migrations`).
 
-Each table but `schema_version` and `staff_sessions` has the tenant in each row, and row-level security
+Each table except `schema_version` and `staff_sessions` has the tenant in each row, and row-level security
 (`mailslot.fleet.postgres.roles`).
 
-The times of jobs and mails are in seconds since 1970, as devices tell them; the others are the database's.
+The times of jobs and mails are in seconds since 1970, by the devices' clocks; the others are the database's.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 SCHEMA: Final = "mailslot"
 ENGINE_SCHEMA: Final = "mailslot_wakeups"
-"""The schema of procrastinate, which carries wake-ups between workers. Nothing in it needs to survive."""
+"""The schema of procrastinate, which passes wake-ups to workers. Its contents may be lost."""
 
 _LOCK: Final = 0x6D61696C
-"""The advisory lock under which the tables are changed."""
+"""The advisory lock for migrations."""
 
 _OF_NO_TENANT: Final = ("schema_version", "staff_sessions")
 
 
 def migrate(connection: Connection[dict[str, Any]]) -> int:
-    """Create the tables, or bring them up to date; return how many steps this took.
+    """Create the tables, or bring them up to date; return the number of migrations applied.
 
     The user must own the database, and may have to create the roles.
     """
@@ -35,7 +35,12 @@ def migrate(connection: Connection[dict[str, Any]]) -> int:
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
         connection.execute(f"SET LOCAL search_path = {SCHEMA}, pg_temp")
-        connection.execute("CREATE TABLE IF NOT EXISTS schema_version (version integer NOT NULL)")
+        # `scanned_at`: when a worker last scanned for due tasks. `consent_address`: the https address of the pages for
+        # owners of mailboxes, with which links begin.
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS schema_version "
+            "(version integer NOT NULL, scanned_at timestamptz, consent_address text)"
+        )
         version = version_of(connection)
         for statements in MIGRATIONS[version:]:
             for statement in statements:
@@ -50,7 +55,7 @@ def migrate(connection: Connection[dict[str, Any]]) -> int:
 
 
 def version_of(connection: Connection[dict[str, Any]]) -> int:
-    """Return how many of `MIGRATIONS` a database has seen; 0 for one without tables."""
+    """Return the number of `MIGRATIONS` applied to a database; 0 for one without tables."""
     found = connection.execute("SELECT to_regclass(%s) AS found", (f"{SCHEMA}.schema_version",)).fetchone()
     if found is None or found["found"] is None:
         return 0
@@ -59,7 +64,7 @@ def version_of(connection: Connection[dict[str, Any]]) -> int:
 
 
 def tables(connection: Connection[dict[str, Any]]) -> list[str]:
-    """Return the names of all tables that have a tenant's rows."""
+    """Return the names of all tables with rows of tenants."""
     found = connection.execute(
         "SELECT tablename FROM pg_tables WHERE schemaname = %s AND tablename <> ALL(%s) ORDER BY tablename",
         (SCHEMA, [*_OF_NO_TENANT]),

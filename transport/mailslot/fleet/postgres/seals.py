@@ -1,10 +1,10 @@
 """Seals of the documents with secrets: each binds the octets to tenant, device, name and generation.
 
 Each secret in such a document is encrypted for its record and field (`mailslot.vault.record`). The seal shows that the
-document as a whole is the one that was written last: one that was copied from another device or record, put back from
-an older copy, or put together from several, is refused. The generation rises with each change of a device and never
-repeats. It is in a table of its own, so that an old row of the table of documents does not bring its seal with it.
-Whoever puts back the rows of all tables as they were together is not noticed: that is how a backup is restored.
+document as a whole is the last one written: a document that was copied from another device or record, restored from an
+older copy, or composed of several is refused. The generation increases with each change of a device and never repeats.
+It is in its own table, so that an old row of the table of documents does not contain its seal. Restoring the rows of
+all tables together is not detected, since that is how a backup is restored.
 
 A seal is an HMAC-SHA-256 (RFC 2104) under a key that is derived from the tenant's data key.
 """
@@ -27,15 +27,14 @@ if TYPE_CHECKING:
     from mailslot.vault.keys import Key
 
 SEALED_FOLDER: Final = "vault/"
-"""The documents that are sealed begin with this."""
+"""The prefix of the names of sealed documents."""
 
 WITH_SEALS: Final = (
-    "SELECT documents.name, octets, documents.version, generation, key, seal, "
-    "(SELECT sealed FROM tenants WHERE id = %(tenant)s) AS sealed FROM documents "
+    "SELECT documents.name, octets, documents.version, generation, key, seal FROM documents "
     "LEFT JOIN seals ON seals.device = documents.device AND seals.name = documents.name "
     "WHERE documents.device = %(device)s"
 )
-"""Documents, their seals, and whether each document of the tenant that can have one must have one."""
+"""The query for documents with their seals."""
 
 READ_SEALED: Final = f"{WITH_SEALS} AND documents.name = %(name)s"
 
@@ -61,7 +60,7 @@ class Seals:
     def write(self, rows: DeviceRows, name: str, octets: bytes | None, generation: int) -> None:
         """Seal a document that is written in the same transaction.
 
-        A document that is removed has no seal any more, and one that is put back is refused by its generation.
+        A removed document has no seal, and a restored one is refused because of its generation.
 
         Raises:
             VaultError: the key cannot be used.
@@ -78,10 +77,8 @@ class Seals:
         """Check a row of `READ_SEALED`.
 
         Raises:
-            VaultError: its document is not the one that was written last; or the key cannot be used.
+            VaultError: its document is not the last one written; or the key cannot be used.
         """
-        if row["generation"] is None and not row["sealed"]:
-            return  # It was written before there were seals.
         if row["generation"] is not None and row["version"] < row["generation"]:
             raise self._error(name, "are an older copy that somebody has put back", f"version {row['version']}")
         if row["seal"] is None:
@@ -95,7 +92,7 @@ class Seals:
 
     def _seal(self, key: Key, name: str, octets: bytes, generation: int) -> bytes:
         place = ["mailslot seal", 1, self._device.tenant_name, self._device.name, name, generation]
-        # JSON has no NUL, so nothing can stand on the other side of it.
+        # JSON contains no NUL, so the parts cannot be shifted.
         message = json.dumps(place, separators=(",", ":")).encode() + b"\0" + octets
         return hmac.digest(hmac.digest(key.octets, b"mailslot seal key", "sha256"), message, "sha256")
 

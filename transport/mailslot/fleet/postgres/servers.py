@@ -1,8 +1,8 @@
-"""What is known of servers that could not be reached, for all workers; as the owner of the tables.
+"""The states of servers that could not be reached, shared by all workers.
 
-A row has the failures of one tenant's devices in a row, since the server last answered anybody. With `until`, nobody of
-the tenant is to try it before that time, and then one at a time. A row that is `for_all` says so to every tenant: it
-takes failures of several, so that no tenant's settings stop a server for the others.
+A row has the consecutive failures of one tenant's devices since the server last responded to anybody. Before the time
+`until`, no device of the tenant may try it, and afterwards one at a time. A row with `for_all` applies to every tenant;
+it requires failures of several tenants, so that one tenant's settings cannot stop a server for the others.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
     from mailslot.fleet.postgres.database import FleetDatabase, Rows
 
 FAILURES: Final = 5
-"""After how many failures in a row a tenant's devices leave a server alone for a while."""
+"""Consecutive failures of a tenant's devices after which they pause their attempts."""
 
 TENANTS: Final = 3
-"""After the failures of how many tenants in a row all devices do."""
+"""Tenants with consecutive failures after which all devices pause their attempts."""
 
 PAUSES: Final = (15.0, 30.0, 60.0, 120.0, 300.0)
-"""Seconds of the first pause, the second and so on."""
+"""Seconds of the first pause, the second, and so on."""
 
 PROBE: Final = 60.0
-"""Seconds after which another attempt is let through if nothing is heard of the one that was."""
+"""Seconds after which another attempt is allowed if the last one has no result."""
 
 _FORGOTTEN_AFTER: Final = 600.0
-"""Seconds after which failures that were too few to stop anybody do not count any more."""
+"""Seconds after which failures that did not cause a pause no longer count."""
 
 _REMOVED_AFTER: Final = 86_400.0
-"""Seconds after which a server that nobody tries any more is forgotten."""
+"""Seconds without attempts after which a server's state is deleted."""
 
 _COLUMNS: Final = (
     "name, tenant, failures, openings, stage, cause, for_all, extract(epoch FROM since)::double precision AS since, "
@@ -47,13 +47,13 @@ class ServerState:
     Attributes:
         name: its name and port.
         tenant: the number of the tenant.
-        failures: how often it could not be reached since it last answered.
-        openings: how many pauses there were since then, with the present one.
-        stage: where the last attempt failed.
-        cause: the cause of that.
-        for_all: whether the pause is for the devices of all tenants.
+        failures: the number of failures since it last responded.
+        openings: the number of pauses since then, including the current one.
+        stage: the stage at which the last attempt failed.
+        cause: the cause of the last failure.
+        for_all: whether the pause applies to all tenants.
         since: when the first attempt failed, in seconds since 1970.
-        remaining: seconds until it may be tried again; None if it may be tried by all.
+        remaining: seconds until it may be tried again; None without a pause.
     """
 
     name: str
@@ -68,18 +68,18 @@ class ServerState:
 
 
 def find(database: FleetDatabase, name: str) -> list[ServerState]:
-    """Return what is known of a server; nothing if it answered when it was last tried. Blocks."""
+    """Return the states of a server; empty if it responded at the last attempt. Blocks."""
     with database.connection() as connection:
         return _states(connection, "name = %s", name)
 
 
 def stopped(connection: Rows, most: int) -> list[ServerState]:
-    """Return servers that are not tried now, those first that have not been reached for longest."""
+    """Return the servers with a pause, those with the longest outage first."""
     return _states(connection, "until IS NOT NULL ORDER BY since, name LIMIT %s", most)
 
 
 def claim_probe(database: FleetDatabase, state: ServerState) -> bool:
-    """Claim the one attempt after a pause; return whether nobody else was quicker. Blocks."""
+    """Claim the single attempt after a pause; return whether nobody else has claimed it. Blocks."""
     query = (
         f"UPDATE {SCHEMA}.servers SET until = clock_timestamp() + make_interval(secs => %s) "
         "WHERE name = %s AND tenant = %s AND until <= clock_timestamp()"
@@ -89,13 +89,13 @@ def claim_probe(database: FleetDatabase, state: ServerState) -> bool:
 
 
 def note_answer(database: FleetDatabase, name: str) -> None:
-    """Note that a server has answered. Blocks."""
+    """Record that a server has responded. Blocks."""
     with database.connection() as connection:
         connection.execute(f"DELETE FROM {SCHEMA}.servers WHERE name = %s".encode(), (name,))
 
 
 def note_failed_probe(database: FleetDatabase, state: ServerState, error: MailError) -> None:
-    """Note that the attempt after a pause has failed, too. Blocks."""
+    """Record that the attempt after a pause has failed, too. Blocks."""
     query = (
         f"UPDATE {SCHEMA}.servers SET failures = failures + 1, openings = openings + 1, failed_at = now(), "
         "stage = %(stage)s, cause = %(cause)s, until = clock_timestamp() + make_interval("
@@ -108,12 +108,12 @@ def note_failed_probe(database: FleetDatabase, state: ServerState, error: MailEr
 
 
 def note_failure(database: FleetDatabase, name: str, tenant: int, error: MailError) -> bool:
-    """Note that a server could not be reached; return whether it is left alone from now on. Blocks."""
+    """Record a failure to reach a server; return whether this begins a pause. Blocks."""
     forget = (
         "DELETE FROM servers WHERE name = %(name)s AND until IS NULL "
         "AND failed_at < now() - make_interval(secs => %(forgotten)s)"
     )
-    # What began before the pause, and fails in it, says nothing new.
+    # An attempt that began before the pause and fails during it gives no new information.
     count = (
         "INSERT INTO servers AS known (name, tenant, stage, cause) VALUES (%(name)s, %(tenant)s, %(stage)s, %(cause)s) "
         "ON CONFLICT (name, tenant) DO UPDATE SET failures = known.failures + 1, failed_at = now(), "
@@ -144,7 +144,7 @@ def note_failure(database: FleetDatabase, name: str, tenant: int, error: MailErr
 
 
 def forget_old(database: FleetDatabase) -> None:
-    """Forget servers that nobody has tried for a day. Blocks."""
+    """Delete the states of servers that nobody has tried for a day. Blocks."""
     query = f"DELETE FROM {SCHEMA}.servers WHERE failed_at < now() - make_interval(secs => %s)"
     with database.connection() as connection:
         connection.execute(query.encode(), (_REMOVED_AFTER,))

@@ -68,7 +68,7 @@ class TenantSecrets:
             raise unreadable_error(sentence, str(error)) from None
 
     def sealed(self, name: str, value: Secret) -> SealedSecret:
-        """Return what `mailslot.fleet.postgres.consents.Consents.share` stores for a secret.
+        """Return a secret in the form that `mailslot.fleet.postgres.consents.Consents.share` stores.
 
         Raises:
             VaultError: the tenant's key cannot be used.

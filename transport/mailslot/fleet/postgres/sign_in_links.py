@@ -1,7 +1,7 @@
-"""Links by which the owner of a mailbox signs in for a device, and the sign-ins that have begun, in the database.
+"""Links by which the owner of a mailbox signs in for a device, and pending sign-ins, in the database.
 
-So any process can go on with a sign-in that another has begun, and a restart loses none. The secrets in links, in
-states and in browsers' cookies are stored as digests only.
+So any process can continue a sign-in that another one has begun, and a restart loses none. The secrets in links, states
+and browsers' cookies are stored only as digests.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 _OCTETS: Final = 32
 _MAX_ATTEMPTS: Final = 20
-"""Sign-ins by one link that may be under way; beginning another one ends the oldest."""
+"""Pending sign-ins by one link; beginning another one ends the oldest."""
 
 _KEPT_DAYS: Final = 90
-"""Days after which a link that has expired is forgotten."""
+"""Days after which an expired link is deleted."""
 
 _COLUMNS: Final = (
     "id, records, account, granted, cause, sentence, signed_in, withdrawn, used_at IS NOT NULL AS used, "
@@ -40,7 +40,7 @@ _COLUMNS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """What was granted for a record by a link.
+    """A grant for a record by a link.
 
     Attributes:
         account: the user who signed in.
@@ -57,16 +57,16 @@ class SignInLink:
 
     Attributes:
         id: its number.
-        records: the records that get a token by it, in this order.
+        records: the records that get a token by it, in order.
         account: the user who has to sign in.
-        made_at: when it was made, in seconds since 1970.
+        made_at: when it was created, in seconds since 1970.
         expires_at: when it expires, in seconds since 1970.
         expired: whether it has expired.
-        withdrawn: whether somebody has withdrawn it.
-        granted: what was granted so far, by record.
-        cause: why the last sign-in failed; None if none has since the last success.
-        sentence: the same, in a sentence.
-        signed_in: the user who signed in then, if it was another one.
+        withdrawn: whether it was withdrawn.
+        granted: the grants so far, by record.
+        cause: the cause of the last failed sign-in; None if none has failed since the last success.
+        sentence: the sentence of the cause.
+        signed_in: the user who signed in then, if it was the wrong one.
     """
 
     id: int
@@ -96,13 +96,13 @@ class SignInLink:
 
 @dataclass(frozen=True, slots=True)
 class BegunSignIn:
-    """A sign-in that has begun.
+    """A pending sign-in.
 
     Attributes:
         device: the device.
         link: the number of its link.
-        record: the record that is to get the token.
-        sealed: what the process that has begun it needs to go on, encrypted.
+        record: the record that will get the token.
+        sealed: the encrypted state that is needed to continue it.
     """
 
     device: DeviceId
@@ -122,7 +122,7 @@ class SignInLinks:
         self._database = database
 
     def make(self, device: DeviceId, records: Sequence[str], account: str, seconds: float) -> tuple[int, str]:
-        """Make a link; return its number and its secret, which is not stored."""
+        """Create a link; return its number and its secret, which is not stored."""
         token = secrets.token_urlsafe(_OCTETS)
 
         def write(rows: DeviceRows) -> Any:  # noqa: ANN401 - a number
@@ -155,7 +155,7 @@ class SignInLinks:
     def begin(
         self, device: DeviceId, link: int, record: str, *, state: str, browser: str, sealed: bytes, seconds: float
     ) -> None:
-        """Store a sign-in that begins.
+        """Store a pending sign-in.
 
         Args:
             device: the device.
@@ -163,8 +163,8 @@ class SignInLinks:
             record: the record.
             state: the state of the authorization request.
             browser: the secret in the browser's cookie.
-            sealed: what is needed to go on, encrypted.
-            seconds: for how long it may take.
+            sealed: the encrypted state that is needed to continue it.
+            seconds: the seconds that it may take.
         """
 
         def write(rows: DeviceRows) -> None:
@@ -190,7 +190,7 @@ class SignInLinks:
         self._run(device, write)
 
     def take(self, state: str, browser: str) -> BegunSignIn | None:
-        """Return a sign-in that was begun in this browser, once; None if there is none, or it has taken too long."""
+        """Return and remove a pending sign-in of this browser; None if there is none, or it has expired."""
         device = self._device_of("find_sign_in_attempt", state)
         if device is None:
             return None
@@ -202,7 +202,7 @@ class SignInLinks:
         return None if row is None else BegunSignIn(device, row["link"], row["record"], row["sealed"])
 
     def note_failure(self, device: DeviceId, link: int, *, cause: str, sentence: str, signed_in: str | None) -> None:
-        """Store why a sign-in by a link has failed; the link can be used again."""
+        """Store the failure of a sign-in by a link, which can still be used."""
         query = (
             "UPDATE sign_in_links SET cause = %(cause)s, sentence = %(sentence)s, signed_in = %(signed_in)s "
             "WHERE device = %(device)s AND id = %(link)s AND used_at IS NULL"
@@ -223,7 +223,7 @@ class SignInLinks:
         return [(row["tenant_name"], row["device_name"], _link(row)) for row in found]
 
     def withdraw(self, number: int) -> bool:
-        """Withdraw a link that is not used yet, as the owner of the tables; return whether there was one."""
+        """Withdraw an unused link, as the owner of the tables; return whether there was one."""
         query = (
             f"UPDATE {SCHEMA}.sign_in_links SET withdrawn = true WHERE id = %s AND used_at IS NULL AND NOT withdrawn"
         )
@@ -241,10 +241,10 @@ class SignInLinks:
 
 
 def complete(rows: DeviceRows, link: int, record: str, granted: Granted) -> None:
-    """Note, in the transaction in which a token is stored, that it came by a link.
+    """Record a grant by a link, in the transaction that stores its token.
 
     Raises:
-        TokenError: the link cannot be used any more, so the token must not be stored.
+        TokenError: the link can no longer be used, so the token must not be stored.
     """
     query = f"SELECT {_COLUMNS} FROM sign_in_links WHERE device = %(device)s AND id = %(link)s FOR UPDATE"
     row = rows.one(query, link=link)
@@ -262,7 +262,7 @@ def complete(rows: DeviceRows, link: int, record: str, granted: Granted) -> None
 
 
 def link_closed_error() -> TokenError:
-    """Return the error for a link that cannot be used any more."""
+    """Return the error for a link that can no longer be used."""
     return TokenError(
         "This link was used, withdrawn or has expired meanwhile, so the token was not stored.",
         cause="token_not_retrieved",

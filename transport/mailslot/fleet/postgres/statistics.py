@@ -1,4 +1,4 @@
-"""How a fleet stands, counted in its tables as their owner, for each tenant and for the whole fleet."""
+"""Statistics of a fleet, for each tenant and in total."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
     from mailslot.fleet.postgres.servers import ServerState
 
 MOST_SERVERS: Final = 50
-"""The maximum of servers that are named."""
+"""The maximum number of servers in the statistics."""
 
 _OPEN_JOBS: Final = "state NOT IN ('sent', 'cancelled')"
 _OPEN_MAILS: Final = "state <> 'done'"
-"""As in the indexes, so that all that has ended need not be counted."""
+"""The same conditions as in the indexes, so that finished rows need not be counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskCounts:
-    """How tasks stand; those of devices that have a service of their own do not count.
+    """The numbers of tasks, without those of devices with their own service.
 
     Attributes:
-        tasks: how many there are.
-        due: how many are due, including those in work.
-        late: how many have been due for more than `LATE_AFTER`.
-        failing: how many have failed when they were last tried.
-        longest: for how many seconds the oldest has been due.
+        tasks: the number of tasks.
+        due: the number of due tasks, including those in work.
+        late: the number of tasks that have been due for more than `LATE_AFTER`.
+        failing: the number of tasks whose last attempt failed.
+        longest: the seconds for which the oldest one has been due.
     """
 
     tasks: int = 0
@@ -44,7 +44,7 @@ class TaskCounts:
     longest: float = 0.0
 
     def __add__(self, other: TaskCounts) -> TaskCounts:
-        """Return the counts of both."""
+        """Return the sum of two counts."""
         return TaskCounts(
             self.tasks + other.tasks,
             self.due + other.due,
@@ -56,15 +56,15 @@ class TaskCounts:
 
 @dataclass(slots=True)
 class Counts:
-    """How a tenant stands, or several.
+    """The counts of one or several tenants.
 
     Attributes:
         devices: the number of its devices.
-        serving: how many of them have a service of their own now.
+        serving: the number of devices with their own running service.
         jobs: the number of jobs by state.
         mails: the number of mails by state.
-        oldest_job: for how many seconds the oldest job that has not ended has waited; None if there is none.
-        tasks: how the tasks of each kind stand.
+        oldest_job: the age in seconds of the oldest unfinished job; None if there is none.
+        tasks: the counts of the tasks of each kind.
     """
 
     devices: int = 0
@@ -75,7 +75,7 @@ class Counts:
     tasks: dict[str, TaskCounts] = field(default_factory=dict[str, TaskCounts])
 
     def add(self, other: Counts) -> None:
-        """Add the counts of another."""
+        """Add other counts."""
         self.devices += other.devices
         self.serving += other.serving
         self.jobs.update(other.jobs)
@@ -87,22 +87,22 @@ class Counts:
 
     @property
     def all_tasks(self) -> TaskCounts:
-        """How the tasks of all kinds stand."""
+        """The counts of the tasks of all kinds."""
         return sum(self.tasks.values(), TaskCounts())
 
 
 @dataclass(slots=True)
 class Statistics:
-    """How a fleet stands.
+    """The statistics of a fleet.
 
     Attributes:
-        tenants: each tenant, by name.
-        causes: how many tasks have failed when they were last tried, by kind and cause.
-        wakeups: how many wake-ups the engine has, by queue and state.
-        scanned_at: when a worker has last looked for due tasks, in seconds since 1970; None if none ever has.
+        tenants: the counts of each tenant, by name.
+        causes: the number of tasks whose last attempt failed, by kind and cause.
+        wakeups: the number of wake-ups in the engine, by queue and state.
+        scanned_at: when a worker last scanned for due tasks, in seconds since 1970; None if none ever has.
         now: the database's time, in seconds since 1970.
-        stopped: how many servers are not tried now.
-        servers: those of them that have not been reached for longest.
+        stopped: the number of servers with a pause.
+        servers: those with the longest outages.
     """
 
     tenants: dict[str, Counts]
@@ -115,7 +115,7 @@ class Statistics:
 
     @property
     def total(self) -> Counts:
-        """How the whole fleet stands."""
+        """The counts of the whole fleet."""
         total = Counts()
         for each in self.tenants.values():
             total.add(each)

@@ -49,8 +49,8 @@ class PostgresStorage:
         database: the database.
         device: the device.
         leases: the leases of this process on the device.
-        messages: the folder of this machine for messages that are being collected or handled.
-        is_shared: whether that is for other devices as well; then whoever works for all of them removes it.
+        messages: the folder on this machine for messages that are being received or handled.
+        is_shared: whether other devices use the folder, too; then it is removed by the worker.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class PostgresStorage:
         self.loss_error: SpoolError | None = None
 
     def open(self) -> None:
-        """Check that the device is there, unless it belongs to several, which are in use. Blocks."""
+        """Check that the device exists, unless the storage is shared. Blocks."""
         self.loss_error = None
         if not self._is_shared:
             self.check()
@@ -84,7 +84,7 @@ class PostgresStorage:
             self._messages.remove()
 
     def check(self) -> None:
-        """Check that the database answers, and has the device. Blocks."""
+        """Check that the database responds and has the device. Blocks."""
         self._version()
 
     async def read(self, work: Callable[[PostgresRepositories], T]) -> T:
@@ -119,17 +119,17 @@ class PostgresStorage:
             return self._database.retrying(run)
 
     def new_file(self, suffix: str) -> CollectedMessage:
-        """Begin a message."""
+        """Create a message."""
         return CollectedMessage(self._messages, suffix)
 
     def commit_file(self, file: MessageFile, data: bytes, register: Callable[[PostgresRepositories], T]) -> T:
-        """Write a message, and what `register` writes, in one transaction. Blocks."""
+        """Write a message, and call `register`, in one transaction. Blocks."""
         if not isinstance(file, CollectedMessage):
             raise TypeError("it is not a file of this storage")
 
         def work(repositories: PostgresRepositories) -> T:
             result = register(repositories)
-            # Left as it is where the database refuses one of them, it would keep `discard` waiting.
+            # Closed, since an open iterator would block `discard` after a failure.
             with closing(file.pieces()) as pieces:
                 repositories.messages.insert(file.name, pieces)
             return result
@@ -177,7 +177,7 @@ class PostgresStorage:
 
     def _provide(self, file: str, path: Path) -> None:
         with self._mutex:
-            # A message that was removed must not look like one without a word.
+            # A removed message must not look like an empty one.
             if not self._local[file] and (octets := self._piece(file, 0)) is not None:
                 self._messages.provide()
                 with writing(path), path.open("wb") as opened:
@@ -200,15 +200,15 @@ class PostgresStorage:
         return self.read_blocking(lambda repositories: repositories.messages.piece(file, number))
 
     def check_free_space(self, size: int, reserve: int) -> None:
-        """Do nothing: nobody but the database knows its disk, and it says when it is full."""
+        """Do nothing: only the database knows its disk, and reports when it is full."""
 
     def lock(self, name: str, sentence: str, *, timeout: float) -> AbstractAsyncContextManager[None]:
         """Hold a lease."""
         return exclusive_lock(self._leases.lease(lease_of(name), timeout=timeout), sentence)
 
     def recover(self, clock: Callable[[], float]) -> Recovery:
-        """Take jobs back from deliveries that have died. Blocks."""
-        # There is seldom anything to do, and looking needs no commit.
+        """Reclaim jobs from deliveries of processes that have died. Blocks."""
+        # Usually there is nothing to do, and reading needs no commit.
         if not self.read_blocking(lambda repositories: repositories.jobs.claimed()):
             return Recovery()
 
@@ -218,10 +218,10 @@ class PostgresStorage:
         return run_transaction(self, clock(), work)
 
     def move_here(self) -> None:
-        """Do nothing: a device in a database is no copy."""
+        """Do nothing: a device in a database is never a copy."""
 
     async def changes(self) -> AsyncGenerator[None]:
-        """Yield at once, and then after each change by any process."""
+        """Yield immediately, and then after each change by any process."""
         seen: int | None = None
         while True:
             version = await run_sync(self._version)

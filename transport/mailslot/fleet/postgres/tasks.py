@@ -1,8 +1,8 @@
-"""The tasks of a device: what has to be done for it, and when. The database keeps them up to date.
+"""The tasks of a device, with the times when they are due. The database keeps them up to date.
 
-A task has the time when it is due, and the time when somebody has to look at it. Triggers move both forward, in the
-transaction of the job, mail or setting from which that follows. Whoever has worked for a task settles it, which says
-when it is due next.
+A task has the time when it is due, and the time when it must be checked. Triggers bring both times forward, in the
+transaction of the job, mail or setting that causes the task. A worker settles a task after its work, which sets the
+next times.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ if TYPE_CHECKING:
     from mailslot.fleet.postgres.database import DeviceId, Rows
 
 Kind = Literal["deliver", "poll", "handle", "renew", "plan"]
-"""Deliver the jobs of all records; poll a record; handle mail that was fetched; renew a token; and find out, after a
-change of settings or secrets, which of these there are."""
+"""Deliver the jobs of all records; poll a record; handle fetched mail; renew a token; and plan these tasks after a
+change of settings or secrets."""
 
 TaskState = Literal["due", "early", "served", "gone"]
-"""Whether a task is due, or due later; its device has a service of its own; or there is no such task."""
+"""Whether a task is due, or due later; its device has its own service; or there is no such task."""
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 _THIS: Final = "device = %(device)s AND record = %(record)s AND kind = %(kind)s"
 
 _CHECK_JOBS_EVERY: Final = 86_400.0
-"""Seconds after which a device that has only finished jobs, or such as need somebody, is looked at."""
+"""Seconds after which a device without deliverable jobs is checked."""
 
 _AT_EARLIEST: Final = 5.0
-"""Seconds after a delivery before the next one, for jobs that it has left."""
+"""Seconds until the next delivery, for jobs left by the last one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A poll or a renewal that follows from the settings.
+    """A poll or a renewal that the settings require.
 
     Attributes:
         record: the record.
-        kind: what is to be done.
-        seconds: after how many seconds it is due, unless it is known already.
+        kind: the kind of task.
+        seconds: the seconds until a new task is due.
         period: the seconds between two polls; 0.0 for a renewal.
     """
 
@@ -59,7 +59,7 @@ class TaskRows(DeviceRows):
     """The tasks of a device, in a transaction.
 
     Attributes:
-        values: the values of the pipelines' stores, for what is written together with a task.
+        values: the values of the pipelines' stores, which can be written together with a task.
     """
 
     def __init__(self, connection: Rows, device: DeviceId) -> None:
@@ -67,7 +67,7 @@ class TaskRows(DeviceRows):
         self.values: Final = PostgresValues(connection, device)
 
     def begin(self, record: str, kind: Kind) -> TaskState:
-        """Note that the wake-up of a task has arrived; return whether there is anything to do."""
+        """Record that the wake-up of a task has arrived; return whether there is work to do."""
         query = (
             "UPDATE tasks SET woken = false, wake_at = CASE WHEN due_at <= now() THEN wake_at ELSE due_at END "
             f"WHERE {_THIS} RETURNING due_at <= now() AS due, EXISTS (SELECT FROM leases "
@@ -82,15 +82,15 @@ class TaskRows(DeviceRows):
         return "served" if row["served"] else "due"
 
     def leave(self, record: str, kind: Kind, seconds: float) -> None:
-        """Let nobody look at a task for some seconds, since it is somebody else's."""
+        """Postpone the next check of a task by some seconds, since another process works on it."""
         query = f"UPDATE tasks SET wake_at = now() + make_interval(secs => %(seconds)s) WHERE {_THIS}"
         self.execute(query, record=record, kind=kind, seconds=seconds)
 
     def settle_delivery(self, records: Iterable[str], probe: float | None) -> None:
-        """Say when jobs are due next.
+        """Set when jobs are due next.
 
         Args:
-            records: the records that send; jobs of others wait until there is one of that name.
+            records: the sending records; jobs of other records wait until there is one of that name.
             probe: seconds until held jobs are tried again; None if a person must act first.
         """
         due_at = self.value(
@@ -110,7 +110,7 @@ class TaskRows(DeviceRows):
         self._settle("", "deliver", due_at)
 
     def settle_handling(self, record: str) -> None:
-        """Say when fetched mail of a record is to be handled next."""
+        """Set when fetched mail of a record is due to be handled next."""
         due_at = self.value(
             "SELECT greatest(now() + make_interval(secs => %(earliest)s), to_timestamp(min(coalesce(due_at, 0)))) "
             "FROM mails WHERE device = %(device)s AND record = %(record)s AND state = 'fetched' HAVING count(*) > 0",
@@ -120,7 +120,7 @@ class TaskRows(DeviceRows):
         self._settle(record, "handle", due_at)
 
     def settle(self, record: str, kind: Kind, seconds: float, *, cause: str | None = None) -> None:
-        """Say after how many seconds a task is due again, and why it has failed, unless it has not."""
+        """Set the seconds until a task is due again, and the cause if it has failed."""
         query = (
             "UPDATE tasks SET due_at = now() + make_interval(secs => %(seconds)s), "
             "wake_at = now() + make_interval(secs => %(seconds)s), woken = false, cause = %(cause)s, "
@@ -133,15 +133,15 @@ class TaskRows(DeviceRows):
         self.execute(f"DELETE FROM tasks WHERE {_THIS}", record=record, kind=kind)
 
     def failures(self, record: str, kind: Kind) -> int:
-        """Return how often a task has failed since it last succeeded."""
+        """Return the number of a task's failures since it last succeeded."""
         return self.number(f"SELECT failures FROM tasks WHERE {_THIS}", record=record, kind=kind) or 0
 
     def replan(self, planned: Iterable[Planned], unknown: Iterable[str]) -> None:
-        """Replace the polls and renewals by those that follow from the settings.
+        """Replace the polls and renewals by those that the settings require.
 
         Args:
-            planned: all that there are.
-            unknown: records whose secrets cannot be read now, and whose tasks stay.
+            planned: all required polls and renewals.
+            unknown: records whose secrets cannot be read now, and whose tasks are kept.
         """
         tasks = [*planned]
         self.execute(
@@ -150,7 +150,7 @@ class TaskRows(DeviceRows):
             unknown=[*unknown],
             tasks=[f"{task.kind} {task.record}" for task in tasks],
         )
-        # A poll keeps its time, unless its interval is another one now, or it failed and may work now.
+        # A poll keeps its time, unless its interval has changed, or it has failed and may work now.
         self.execute_many(
             "INSERT INTO tasks AS known (tenant, device, record, kind, due_at, wake_at, period) VALUES (%(tenant)s, "
             "%(device)s, %(record)s, %(kind)s, now() + make_interval(secs => %(seconds)s), "
@@ -164,7 +164,7 @@ class TaskRows(DeviceRows):
                 for task in tasks
             ],
         )
-        # What has stopped jobs may be over.
+        # The reason why jobs were stopped may be over.
         self.execute(
             "SELECT hasten(%(tenant)s, %(device)s, '', 'deliver', now()) WHERE EXISTS (SELECT FROM jobs "
             "WHERE device = %(device)s AND state IN ('queued', 'deferred', 'held'))"

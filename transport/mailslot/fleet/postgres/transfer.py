@@ -1,4 +1,4 @@
-"""All that a device has in PostgreSQL, for moving it from a folder and back."""
+"""Reading and writing all rows of a device, for moving it from a folder and back."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def dump_rows(rows: DeviceRows) -> dict[str, list[dict[str, Any]]]:
 
 
 def restore_rows(rows: DeviceRows, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    """Insert rows for a device that has none."""
+    """Insert rows for an empty device."""
     for table, found in tables.items():
         columns = COLUMNS[table]
         places = ", ".join(f"%({column})s" for column in columns)
@@ -30,13 +30,13 @@ def restore_rows(rows: DeviceRows, tables: Mapping[str, Sequence[Mapping[str, An
 
 
 def highest_ids(rows: DeviceRows) -> dict[str, int]:
-    """Return the highest id that each numbered table has ever had."""
+    """Return the highest id that each table with ids has ever had."""
     found = rows.one("SELECT last_job, last_mail FROM device_state WHERE device = %(device)s")
     return {} if found is None else {"jobs": found["last_job"], "mails": found["last_mail"]}
 
 
 def continue_after(rows: DeviceRows, ids: Mapping[str, int]) -> None:
-    """Let no id up to these be given again."""
+    """Prevent ids up to these from being used again."""
     rows.execute(
         "UPDATE device_state SET last_job = %(jobs)s, last_mail = %(mails)s WHERE device = %(device)s",
         jobs=ids["jobs"],
