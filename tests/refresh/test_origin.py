@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from mailslot.oauth.endpoint_url import origin_of
-from mailslot.oauth.grant import Grant
 from mailslot.oauth.health import TokenSettings, health
 from mailslot.oauth.settings_digest import settings_digest
-from mailslot.wire.secret import Secret
 from refresh import device as devices
 from refresh.device import ACCOUNT, running
 from refresh.service import serving
@@ -99,42 +96,6 @@ async def test_a_grant_is_not_sent_to_another_revocation_endpoint(
         assert not told.notified
         assert told.sentence.startswith(f"The provider was not told: the token came from {service.url}")
         assert await device.store.load() is None
-
-
-async def before(device: Device, settings: str) -> None:
-    """Keep a grant as the version before wrote it."""
-    grant = replace(devices.grant(device.service.begin(), device.clocks.wall, age=7200), settings=settings)
-    values = json.loads(grant.to_secret().reveal())
-    del values["token_origin"], values["revocation_origin"]
-    old = Grant.from_secret(Secret(json.dumps(values)))
-    assert (old, old.token_origin) == (grant, None)
-    await device.store.save(old)
-
-
-async def test_a_grant_of_the_previous_version(home: Path, service: Service) -> None:
-    """It belongs to the service that its settings named when it was used last."""
-    async with running(home, service) as device:
-        await before(device, settings_digest(device.client, "browser"))
-        await device.token()
-        assert (await device.grant()).token_origin == service.url
-        assert (await device.source.delete()).notified
-
-
-async def test_a_grant_of_the_previous_version_with_other_settings(
-    home: Path, service: Service, hostile: Service
-) -> None:
-    async with running(home, service) as device:
-        await before(device, settings_digest(device.client, "browser"))
-        nowhere = "http://127.0.0.1:9/revoke"
-        point_to(device, token=f"{hostile.url}/token", revocation=nowhere)
-        for ignore_backoff in (False, True):
-            error = await device.refuse("token_for_other_service", ignore_backoff=ignore_backoff)
-            assert "a service that is not known any more" in str(error)
-            # Not even after a failure was noted under the new settings.
-            device.restart()
-        assert (await state(device)).state == "needs_token"
-        point_to(device, revocation=f"{hostile.url}/revoke")
-        assert not (await device.source.delete()).notified
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ async def test_a_service_that_never_gives_a_usable_token(home: Path, service: Se
         device.clocks.pass_by(301)
         for _ in range(20):
             error = await device.refuse("unknown")
-            assert "its access token is no text" in str(error)
+            assert "its access token is not text" in str(error)
             assert error.retryable
             kept = await device.grant()
             assert fingerprint(kept.refresh_token.reveal()) == service.state.newest

@@ -51,18 +51,17 @@ class Grant:
         scopes: the granted scopes; the requested ones if the provider did not say.
         account: the user who signed in; None if the response did not say.
         tenant: the user's tenant; the one in the request if the response did not say; None if neither is known.
-        client_id: the application that it was issued to; None if it has no id, or in a grant from before ids were
-            stored.
+        client_id: the application that it was issued to; None if it has no id.
         obtained_at: when the person or the application signed in.
         renewed_at: when the access token was issued.
         skew: seconds that the provider's clock is ahead of ours, by its ``Date``.
         settings: a digest of the settings that a refresh depends on; `failure` applies only to these settings.
         failure: why the last refresh failed; None if it worked.
         forced: how many refreshes in a row were forced because a mail server had refused the access token.
-        token_origin: scheme, host and port of the token endpoint that issued it (`mailslot.oauth.origin`); None in a
-            grant from before origins were stored.
+        token_origin: scheme, host and port of the token endpoint that issued it; None before
+            `mailslot.oauth.origin.bind_origin`, so never in a stored grant.
         revocation_origin: the same for the revocation endpoint that was known at that time; None if none was.
-        location: where it was last obtained or refreshed; None in a grant from before locations were stored.
+        location: where it was last obtained or refreshed; None before it is stored.
     """
 
     flow: str
@@ -107,7 +106,7 @@ class Grant:
                 values[name] = None if values[name] is None else Secret(values[name])
             values["scopes"] = tuple(values["scopes"])
             values["failure"] = None if values["failure"] is None else RefreshFailure(**values["failure"])
-            location = values.get("location")
+            location = values["location"]
             values["location"] = None if location is None else Location.from_json(location)
             return cls(**values)
         except (KeyError, TypeError, AttributeError) as error:

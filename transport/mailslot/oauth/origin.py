@@ -6,7 +6,7 @@ Otherwise anybody who may change settings could set their own token endpoint and
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from mailslot.errors import TokenError
 from mailslot.oauth.endpoint_url import origin_of
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from mailslot.oauth.client import OAuthClient
     from mailslot.oauth.grant import Grant
     from mailslot.oauth.providers import Provider
-
-UNKNOWN_ORIGIN: Final = ""
-"""The origin of a grant from before origins were stored, if the settings have changed since; it equals no other."""
 
 
 def bind_origin(grant: Grant, client: OAuthClient) -> Grant:
@@ -38,19 +35,6 @@ def bind_origin(grant: Grant, client: OAuthClient) -> Grant:
     )
 
 
-def resolve_origin(grant: Grant, settings_digest: str) -> Grant:
-    """Return a grant with its origin, as it may be used with the current settings.
-
-    A grant without a stored origin belongs to the provider in the settings that it was last used with; with other
-    settings, its origin is unknown.
-    """
-    return (
-        replace(grant, token_origin=UNKNOWN_ORIGIN)
-        if grant.token_origin is None and grant.settings != settings_digest
-        else grant
-    )
-
-
 def origin_mismatch(grant: Grant, provider: Provider) -> TokenError | None:
     """Return the error for refreshing a grant at a service other than its origin; None if it may be refreshed."""
     if grant.token_origin is None or not provider.endpoints.token:
@@ -58,9 +42,8 @@ def origin_mismatch(grant: Grant, provider: Provider) -> TokenError | None:
     named = origin_of(provider.endpoints.token)
     if grant.token_origin == named:
         return None
-    origin = grant.token_origin or "a service that is not known any more"
     return TokenError(
-        f"The token came from {origin}, and the settings name {named} now: obtain it again.",
+        f"The token came from {grant.token_origin}, and the settings name {named} now: obtain it again.",
         cause="token_for_other_service",
     )
 
@@ -75,5 +58,4 @@ def revocation_mismatch(grant: Grant, provider: Provider) -> str:
     named = origin_of(revocation)
     if named in {origin, grant.revocation_origin}:
         return ""
-    origin = origin or "a service that is not known any more"
     return f"The provider was not told: the token came from {origin}, and the settings name {named} for giving it up."
