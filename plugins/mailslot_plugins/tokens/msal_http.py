@@ -15,9 +15,8 @@ import anyio.from_thread
 import httpx2
 
 from mailslot.oauth import response_body, transport_errors
-from mailslot.oauth.http import MAX_BODY
+from mailslot.oauth.http import read_body
 from mailslot.oauth.response import TokenServiceResponse
-from mailslot.oauth.token_error_table import Remedy
 from mailslot.oauth.token_errors import TokenServiceError
 from mailslot.plugin import Secret, TokenHttp
 from mailslot.wire.redact import Redactor
@@ -138,11 +137,7 @@ class ManagedIdentityHttp:
                     httpx2.AsyncClient(trust_env=False, timeout=self._timeout, verify=empty_context) as http,
                     http.stream("GET", url, headers=headers) as response,
                 ):
-                    with anyio.CancelScope() as scope:
-                        async for octets in response.aiter_raw():
-                            body += octets
-                            if len(body) > MAX_BODY:
-                                scope.cancel()  # from inside; `mailslot.oauth.http` says why
+                    await read_body(response, host, body)
         except (httpx2.HTTPError, OSError) as error:
             unreachable = transport_errors.transport_error(error, host)
             raise TokenServiceError(
@@ -151,12 +146,6 @@ class ManagedIdentityHttp:
                 remedy=unreachable.remedy,
                 detail=unreachable.detail,
             ) from None
-        if len(body) > MAX_BODY:
-            raise TokenServiceError(
-                f"What answers at {host} sent more than 64 KiB, which no token service does.",
-                cause="token_service_unreachable",
-                remedy=Remedy.WAIT,
-            )
         response_body.reject_foreign_page(response.status_code, response.headers, bytes(body), host)
         members = response_body.parse_json_object(bytes(body))
         token = (members or {}).get("access_token")

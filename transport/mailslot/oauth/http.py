@@ -133,7 +133,7 @@ class TokenHttp:
             with anyio.fail_after(2 * self._timeout):
                 async with http.stream(method, url, content=content, headers=headers) as response:
                     received_at, status = self._clock(), response.status_code
-                    await _read_body(response, host, body)
+                    await read_body(response, host, body)
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError, UnicodeError, TokenServiceError) as error:
             failure = error if isinstance(error, TokenServiceError) else transport_errors.transport_error(error, host)
             if 200 <= status < 300:
@@ -222,8 +222,12 @@ def _http_client(context: ssl.SSLContext, timeout: float, *, trust_env: bool) ->
         raise InputError("A proxy named in the environment cannot be used.", stage="token", detail=str(error)) from None
 
 
-async def _read_body(response: httpx2.Response, host: str, body: bytearray) -> None:
-    """Append the response's body to `body` as it arrives."""
+async def read_body(response: httpx2.Response, host: str, body: bytearray) -> None:
+    """Append the response's body to `body` as it arrives.
+
+    Raises:
+        TokenServiceError: it has more than `MAX_BODY` octets.
+    """
     with anyio.CancelScope() as scope:
         async for octets in response.aiter_raw():
             body += octets

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Mapping, Sequence
     from pathlib import Path
 
+    import httpx2
+
     from mailslot_plugins.printers.ipp.codec import Response, Value
 
 GET_PRINTER_ATTRIBUTES: Final = 0x000B
@@ -137,19 +139,13 @@ async def post(
     length = len(head) + size
     headers = {"Content-Type": "application/ipp", "Accept-Encoding": "identity", "Content-Length": str(length)}
     content = head if document is None else _RequestBody(head, document)
-    body = bytearray()
     try:
         # A printer is on the local network: no proxy is used.
         async with httpx2.AsyncClient(timeout=timeout, verify=context, trust_env=False) as http:
             with anyio.fail_after(total_timeout):
                 async with http.stream("POST", address, content=content, headers=headers) as response:
                     status = response.status_code
-                    # Cancelled from inside: leaving the loop would suspend the generator for good, which trio forbids.
-                    with anyio.CancelScope() as scope:
-                        async for chunk in response.aiter_raw():
-                            body += chunk
-                            if len(body) > MAX_OCTETS:
-                                scope.cancel()
+                    body = await _read_body(response)
     except (httpx2.TimeoutException, TimeoutError) as error:
         raise NetworkError(
             "The printer does not answer.",
@@ -174,7 +170,19 @@ async def post(
             retryable=True,
             detail=f"HTTP status {status}",
         )
-    return decode(bytes(body))
+    return decode(body)
+
+
+async def _read_body(response: httpx2.Response) -> bytes:
+    """Return a response's body; of a large one, little more than the `MAX_OCTETS` that `decode` reads."""
+    body = bytearray()
+    with anyio.CancelScope() as scope:
+        async for chunk in response.aiter_raw():
+            body += chunk
+            if len(body) > MAX_OCTETS:
+                # A `break` would leave generators of httpx unfinished, which trio reports as errors.
+                scope.cancel()
+    return bytes(body)
 
 
 def _describe_error(error: BaseException) -> str:
