@@ -60,7 +60,7 @@ def parse_presets(text: str) -> Mapping[str, Provider]:
     found: dict[str, Provider] = {}
     for name, table in tables.items():
         if not isinstance(table, dict):
-            raise ValueError(f"{name} is no table")  # noqa: TRY004 - the same exception for all faults of the file
+            raise ValueError(f"{name} is not a table")  # noqa: TRY004 - the same exception for all faults of the file
         whole = cast("dict[str, Any]", table)
         if "like" in whole:
             whole = _merged(tables[whole["like"]], {key: value for key, value in whole.items() if key != "like"})
@@ -88,19 +88,19 @@ class _Table:
     def optional_text(self, key: str) -> str | None:
         value = self._values.pop(key, None)
         if value is not None and (not isinstance(value, str) or not value):
-            raise ValueError(f"{self._name}.{key} is no text")
+            raise ValueError(f"{self._name}.{key} is not text")
         return value
 
     def texts(self, key: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
         value = self._values.pop(key, list(default))
         if not isinstance(value, list) or not all(isinstance(one, str) and one for one in cast("list[object]", value)):
-            raise ValueError(f"{self._name}.{key} is no list of texts")
+            raise ValueError(f"{self._name}.{key} is not a list of texts")
         return tuple(cast("list[str]", value))
 
     def number(self, key: str) -> int | None:
         value = self._values.pop(key, None)
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value <= 0):
-            raise ValueError(f"{self._name}.{key} is no number above 0")
+            raise ValueError(f"{self._name}.{key} is not a number above 0")
         return value
 
     def flag(self, key: str) -> bool:
@@ -116,7 +116,7 @@ class _Table:
     def table(self, key: str) -> _Table:
         value = self._values.pop(key, {})
         if not isinstance(value, dict):
-            raise ValueError(f"{self._name}.{key} is no table")  # noqa: TRY004 - as above
+            raise ValueError(f"{self._name}.{key} is not a table")  # noqa: TRY004 - as above
         return _Table(cast("dict[str, Any]", value), f"{self._name}.{key}")
 
     def end(self) -> None:
@@ -182,7 +182,6 @@ def _service(table: _Table) -> Service | None:
         app_roles=table.texts("app_roles"),
         mechanisms=table.texts("mechanisms", ("XOAUTH2", "OAUTHBEARER")),
         resource=table.optional_text("resource"),
-        token_limit=table.number("token_limit"),
     )
     table.end()
     if not found.servers or not found.scopes or set(found.mechanisms) - {"XOAUTH2", "OAUTHBEARER"}:

@@ -57,7 +57,6 @@ class Service:
         app_roles: the ``roles`` of which the application's own token must contain one; empty if unknown.
         mechanisms: the bearer mechanisms that it supports; the best first.
         resource: the id, in ``resources.toml``, of the resource that its tokens are for; None if unknown.
-        token_limit: the maximum characters of an access token that the servers accept; None if unknown.
     """
 
     servers: tuple[Endpoint, ...] = ()
@@ -66,7 +65,6 @@ class Service:
     app_roles: tuple[str, ...] = ()
     mechanisms: tuple[str, ...] = ("XOAUTH2", "OAUTHBEARER")
     resource: str | None = None
-    token_limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
