@@ -1,7 +1,7 @@
 """The client's side of LDAP without I/O: StartTLS, a simple bind, and searches (RFC 4511).
 
-sansldap encodes and decodes the messages. What it is given is bounded here, and anything that it cannot decode is an
-error of the server.
+sansldap encodes and decodes the messages. This module bounds their size, and reports what cannot be decoded as a
+protocol error of the server.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from mailslot_plugins.addressbook.directory.query import Query
 
 MAX_MESSAGE: Final = 64 * 1024
-"""Octets of a message; an entry has its names and its addresses only."""
+"""Octets of a message; only names and addresses of an entry are requested."""
 
 _SEQUENCE: Final = 0x30
 _LONG_FORM: Final = 0x80
@@ -41,29 +41,29 @@ _LONG_FORM: Final = 0x80
 
 @dataclass(slots=True)
 class LdapProtocol:
-    """A dialogue with one operation at a time. The methods that begin one return the octets to send."""
+    """The client's state, with one operation at a time. Methods that begin an operation return the octets to send."""
 
     _client: LDAPClient = field(default_factory=LDAPClient)
     _arrived: bytearray = field(default_factory=bytearray)
 
     def start_tls(self) -> bytes:
-        """Ask for TLS (RFC 4511 section 4.14)."""
+        """Request TLS (RFC 4511 section 4.14)."""
         self._client.extended_request(ExtendedOperations.LDAP_START_TLS.value)
         return self._client.data_to_send()
 
     def bind(self, user: str, password: Secret) -> bytes:
-        """Sign in with a name and a password (RFC 4513 section 5.1.3)."""
+        """Bind with a name and a password (RFC 4513 section 5.1.3)."""
         self._client.bind_simple(user, password.reveal())
         return self._client.data_to_send()
 
     def search(self, base: str, query: Query, *, page_size: int, cookie: bytes, seconds: int) -> bytes:
-        """Search below an entry.
+        """Request one page of a search.
 
         Args:
-            base: the entry.
-            query: what is wanted.
-            page_size: the most entries of this page (RFC 2696).
-            cookie: that of the page before; empty for the first page.
+            base: the distinguished name below which to search.
+            query: the filter and the attributes to return.
+            page_size: the maximum number of entries of this page (RFC 2696).
+            cookie: the cookie of the previous page; empty for the first page.
             seconds: how long the server may search.
         """
         self._client.search_request(
@@ -81,16 +81,11 @@ class LdapProtocol:
         """Whether the beginning of a message has come, without its end."""
         return bool(self._arrived)
 
-    def unbind(self) -> bytes:
-        """Say that the connection ends."""
-        self._client.unbind()
-        return self._client.data_to_send()
-
     def receive(self, octets: bytes) -> Iterator[Found | Result]:
-        """Yield what has come.
+        """Yield the entries and results in received octets.
 
         Args:
-            octets: some octets of the server.
+            octets: octets from the server, in pieces of any size.
 
         Raises:
             RemoteProtocolError: they are not LDAP, or a message is too long.
@@ -116,7 +111,7 @@ class LdapProtocol:
 
 
 def _event(message: LDAPMessage) -> Found | Result | None:
-    """Return what a message says; None for references to other servers, which are not followed."""
+    """Return the event of a message; None for references to other servers, which are not followed."""
     if isinstance(message, SearchResultEntry):
         return Found({each.name.lower(): each.values for each in message.attributes})
     if isinstance(message, SearchResultDone | BindResponse | ExtendedResponse):
@@ -127,15 +122,15 @@ def _event(message: LDAPMessage) -> Found | Result | None:
 
 
 def _message_length(octets: bytearray) -> int | None:
-    """Return the length of the message that octets begin with; None if that has not come yet.
+    """Return the length of the message at the beginning of the octets; None while its header is incomplete.
 
     Raises:
-        RemoteProtocolError: no message begins so (RFC 4511 section 5.1), or it is too long.
+        RemoteProtocolError: this is not the beginning of a message (RFC 4511 section 5.1), or it is too long.
     """
     if not octets:
         return None
     if octets[0] != _SEQUENCE:
-        raise RemoteProtocolError("it is not LDAP")
+        raise RemoteProtocolError("not LDAP")
     if len(octets) == 1:
         return None
     first = octets[1]
@@ -143,7 +138,7 @@ def _message_length(octets: bytearray) -> int | None:
         return 2 + first
     count = first - _LONG_FORM
     if not 1 <= count <= 4:
-        raise RemoteProtocolError("a length is not LDAP's")
+        raise RemoteProtocolError("not the length of an LDAP message")
     if len(octets) < 2 + count:
         return None
     length = int.from_bytes(octets[2 : 2 + count])
