@@ -1,4 +1,4 @@
-"""``mailslot account``: further accounts besides the seven slots, for the devices that use this gateway."""
+"""``mailslot account``: accounts in addition to the seven slots, for the devices that use this gateway."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ AccountName = Annotated[str, typer.Argument(metavar="NAME", help="The account's 
 
 
 class ProtocolName(StrEnum):
-    """What an account or a listener is for."""
+    """The protocol of an account or a listener."""
 
     SMTP = "smtp"
     POP3 = "pop3"
@@ -125,7 +125,7 @@ def remove(
 
 
 async def _check_queue(home: Home, slot: Slot) -> None:
-    """Refuse the removal of an account through which something is still to be sent.
+    """Refuse the removal of an account with unsent jobs.
 
     Raises:
         InputError: jobs wait for it.
@@ -147,7 +147,7 @@ async def _check_queue(home: Home, slot: Slot) -> None:
 
 
 def _has_secrets(records: Records, slot: Slot) -> bool:
-    """Whether anything goes that cannot be entered again at once."""
+    """Whether the removal deletes a token or a secret, which cannot simply be entered again."""
     try:
         return bool(records.vault.fields(slot.record))
     except VaultError:

@@ -1,4 +1,4 @@
-"""The commands, as typer reads them."""
+"""The command line, as parsed by typer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mailslot.cli.overview import DESCRIPTION, HOME_HELP, VERSION_HELP, overview
 
 class _Main(Commands):
     def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401, ARG002 - typer keeps their types to itself
-        """Write the help, which is the same without typer."""
+        """Write the overview of all commands, which does not need typer."""
         formatter.write(overview())
 
 
@@ -45,6 +45,6 @@ def _options(
     ] = False,
 ) -> None:
     """Take the options before the command."""
-    # A fleet has many homes, and its commands need none of them.
+    # The commands of a fleet do not use a home.
     if context.invoked_subcommand != "fleet":
         context.obj = find_home(home)

@@ -1,6 +1,6 @@
 """The help of each command: usage, arguments and options with types named for people, examples.
 
-Examples stand at the end of a command's docstring, under ``Examples:``.
+Examples are at the end of a command's docstring, under ``Examples:``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def set_up_help(command: Any) -> None:  # noqa: ANN401 - typer does not export t
 
 
 def usage(words: str, command: Any) -> str:  # noqa: ANN401 - as above
-    """Return how a command is called.
+    """Return the usage of a command.
 
     Args:
         words: the words that call it, without ``mailslot``.
@@ -44,7 +44,7 @@ def usage(words: str, command: Any) -> str:  # noqa: ANN401 - as above
 
 
 def parameter_rows(command: Any, context: Any, kind: str) -> list[tuple[str, str]]:  # noqa: ANN401 - as above
-    """Return the parameters of a command, each with what it means.
+    """Return the parameters of a command, each with its meaning.
 
     Args:
         command: the command.
@@ -84,7 +84,7 @@ def _help_lines(command: Any, context: Any) -> Iterator[str]:  # noqa: ANN401 - 
 
 
 def _examples(command: Any) -> list[str]:  # noqa: ANN401 - as above
-    """Return the examples of a command; of one that only has others below it, the first of each."""
+    """Return the examples of a command; for a group of commands, the first example of each."""
     if command.epilog:
         return str(command.epilog).splitlines()
     return [line for child in getattr(command, "commands", {}).values() for line in _examples(child)[:1]]
@@ -117,7 +117,7 @@ def _meaning(parameter: Any) -> str:  # noqa: ANN401 - as above
 
 
 def _plain_type(parameter: Any) -> Any:  # noqa: ANN401 - as above
-    """Return a parameter's type; of a list, that of its items."""
+    """Return a parameter's type; for a list, the type of its items."""
     found = parameter.type_descriptor.annotation
     return get_args(found)[0] if get_origin(found) is list else found
 

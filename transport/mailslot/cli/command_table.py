@@ -1,4 +1,4 @@
-"""The commands that there are, and what each does in one sentence; none of them is loaded for it."""
+"""The table of all commands, each with a one-sentence summary; reading it loads none of them."""
 
 from __future__ import annotations
 
@@ -47,23 +47,23 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "Faults, and support": ("explain", "decode", "report", "plugins"),
     "Several devices": ("export", "import", "fleet"),
 }
-"""The built-in commands by what they are for, as the help lists them."""
+"""The built-in commands by group, as the help lists them."""
 
 
 def plugin_command_names() -> list[str]:
-    """Return the words that call commands of plugins, sorted; without those that nobody could type."""
+    """Return the names of plugins' commands, sorted, without names that cannot be typed."""
     names = {entry.name for entry in installed_entry_points() if entry.group == COMMAND_GROUP}
     return sorted({name for name in names if display_name(name) == name} - BUILT_IN.keys())
 
 
 def summary(place: str) -> str:
-    """Return what a command does, in one sentence, without importing its module.
+    """Return the one-sentence summary of a command, without importing its module.
 
     Args:
         place: a function with a docstring, or a typer with `help`, as ``module:name``.
 
     Returns:
-        the sentence; empty where the source cannot be read or does not say.
+        the sentence; empty if the source cannot be read or has none.
     """
     module, _, name = place.partition(":")
     try:

@@ -1,4 +1,4 @@
-"""The commands, built in and of plugins; each is loaded when it is called or its help is shown."""
+"""The built-in commands and those of plugins; each is loaded when it is called or its help is shown."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Command = typer.Typer | Callable[..., object]
 
 
 def _is_command(found: object) -> bool:
-    """Return whether typer can make a command of it; typer's own error says why not."""
+    """Return whether typer can turn an object into a command; its exception says why not."""
     return (isinstance(found, typer.Typer) or (callable(found) and not isinstance(found, type))) and bool(
         make_command("command", found)
     )
@@ -30,14 +30,14 @@ COMMANDS: Final = PluginGroup[Command](COMMAND_GROUP, noun="command", check=_is_
 """The commands of plugins by name."""
 
 _ANY_WORDS: Final[Mapping[str, Any]] = {"allow_extra_args": True, "ignore_unknown_options": True}
-"""So that typer does not refuse words that a command does not know, and repeats none of them."""
+"""Settings with which typer accepts unknown words, since its own error would repeat them."""
 
 _REFUSES_ITSELF: Final = frozenset({"decode"})
-"""The built-in commands that refuse unknown words themselves: what is passed to them by mistake may be a secret."""
+"""The built-in commands that refuse unknown words themselves, since such a word may be a secret."""
 
 
 class Commands(TyperGroup):
-    """All commands, built in and of plugins."""
+    """The group of all commands."""
 
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - typer's arguments
         super().__init__(**settings)
@@ -73,7 +73,7 @@ def _load_command(name: str) -> Any:  # noqa: ANN401 - as above
 
 
 def make_command(name: str, command: Command, context_settings: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 - as above
-    """Return typer's command of a name."""
+    """Return a command as typer's object."""
     holder = typer.Typer(rich_markup_mode=None)
     if isinstance(command, typer.Typer):
         holder.add_typer(command, name=name)

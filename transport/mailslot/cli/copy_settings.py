@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def copy_account_settings(home: Home, source: str, targets: list[str]) -> None:
-    """Copy the provider and the account of a slot, and say what is still to be done.
+    """Copy the provider and the account of a slot, and print the next steps.
 
     Args:
         home: the home folder.
@@ -58,7 +58,7 @@ def copy_account_settings(home: Home, source: str, targets: list[str]) -> None:
 
 
 def _print_next_steps(console: Console, home: Home, records: Records, slots: Mapping[str, Sequence[str]]) -> None:
-    """Print what is still to be done.
+    """Print the next steps.
 
     Args:
         console: where to print.

@@ -27,7 +27,7 @@ def decode(
     language: Annotated[str | None, typer.Option(help="The language to answer in; else the device's.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what a token or SASL message contains, without its secrets.
+    """Show what is in a token or SASL message, without its secrets.
 
     It is read from standard input.
 
@@ -38,12 +38,12 @@ def decode(
     from mailslot.diagnosis.decoding.transcript import MAX_INPUT, decode_pasted  # noqa: PLC0415 - only when called
 
     if context.args:
-        # The words are not repeated: they may be the secret.
+        # The words are not repeated, since they may be the secret.
         raise _misuse(f"Nothing is taken from the command line, where it would stay in the shell's history. {_HOW}")
     home: Home = context.obj
     spoken = chosen_language(open_records(home), language)
     if sys.stdin.isatty():
-        # A terminal would show the secret, and cuts a line off after some 4,000 characters.
+        # A terminal would show the secret, and truncates a line after some 4,000 characters.
         raise _misuse(_HOW)
     octets = sys.stdin.buffer.read(MAX_INPUT + 1)
     if not octets.strip():

@@ -1,4 +1,4 @@
-"""``mailslot device``: the devices that hand their mail to this gateway, or fetch it here."""
+"""``mailslot device``: the devices that send or fetch mail through this gateway."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def add(
     as_json: AsJson = False,
     given: options.GivenOptions,
 ) -> None:
-    """Add a device. An address, a user with a password, or a certificate identify it; all that are given must fit.
+    """Add a device. Its address, a user with a password, or a certificate identifies it; all that are given must match.
 
     Examples:
         mailslot device add copier --user copier --address 192.168.1.20
@@ -68,7 +68,7 @@ def adopt(
     as_json: AsJson = False,
     given: options.GivenOptions,
 ) -> None:
-    """Add an unknown device, with its address and the user that it tried; and say what to enter at it.
+    """Add an unknown device with its address and the user that it tried, and show what to enter at it.
 
     Examples:
         mailslot device adopt 192.168.1.22 copier
@@ -113,7 +113,7 @@ def _add(home: Home, name: str, given: options.DeviceOptions, *, as_json: bool) 
 
 @app.command("list")
 def list_devices(context: typer.Context, *, as_json: AsJson = False) -> None:
-    """List the devices, and when each came last.
+    """List the devices, and when each connected last.
 
     Examples:
         mailslot device list
@@ -172,7 +172,7 @@ _PASSWORDS = {
 
 @app.command("remove")
 def remove(context: typer.Context, name: options.DeviceName) -> None:
-    """Remove a device and its password; nothing is taken from it any more within seconds.
+    """Remove a device and its password. Within seconds, its connections are refused.
 
     Examples:
         mailslot device remove copier
@@ -198,7 +198,7 @@ def new_password(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Give a device a new password: one that is made and shown once, or one of your own.
+    """Give a device a new password: a random one, which is shown once, or your own.
 
     Examples:
         mailslot device password copier
@@ -216,7 +216,7 @@ def new_password(
 
 @app.command("log")
 def log(context: typer.Context, name: options.DeviceName, *, as_json: AsJson = False) -> None:
-    """Show the last dialogues of a device, without secrets, each with what there is to say about it.
+    """Show the last dialogues of a device, without secrets, each with its outcome.
 
     Examples:
         mailslot device log copier
@@ -244,7 +244,7 @@ def log(context: typer.Context, name: options.DeviceName, *, as_json: AsJson = F
 
 @app.command("unknown")
 def unknown(context: typer.Context, *, as_json: AsJson = False) -> None:
-    """Show who knocked and was not let in: from where, what they called themselves and tried, and how often.
+    """Show the unknown devices that were refused: their address, name and user, and how often they tried.
 
     Examples:
         mailslot device unknown

@@ -68,12 +68,12 @@ Notify = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class DeviceOptions:
-    """What was given for a device.
+    """The options that were given for a device.
 
     Attributes:
-        values: of its table; None where nothing was given.
-        password: what a person chose; None for one that is made.
-        recoverable: whether it must stay recoverable.
+        values: the values of its table; None for options that were not given.
+        password: the chosen password; None to generate one.
+        recoverable: whether the password must stay recoverable.
     """
 
     values: dict[str, Any]
@@ -101,7 +101,7 @@ def read_options(
     size: Size = None,
     notify: Notify = None,
 ) -> DeviceOptions:
-    """Return what was given. The parameters are the options of the commands; see `takes_device_options`.
+    """Return the given options. The parameters are the options of the commands; see `takes_device_options`.
 
     Raises:
         InputError: a file holds no certificate, or the password is empty.
@@ -123,10 +123,10 @@ def read_options(
 
 
 def takes_device_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of a device, but those that are parameters of its own.
+    """Give a command the options of a device, except those that are its own parameters.
 
     Args:
-        command: gets what was given as ``given``: `read_options` with these options, to be called.
+        command: gets ``given``, a function without parameters that returns the given options.
     """
     own, known = (signature(each, eval_str=True).parameters for each in (command, read_options))
     options = {name: each for name, each in known.items() if name not in own}
@@ -143,10 +143,10 @@ def takes_device_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def read_password(given: str | None) -> Secret | None:
-    """Return a password from the command line or standard input; None where none was given.
+    """Return a password from the command line or standard input; None if none was given.
 
     Raises:
-        InputError: nothing was entered.
+        InputError: the password is empty.
     """
     if given is None:
         return None

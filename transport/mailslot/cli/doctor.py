@@ -32,9 +32,9 @@ def doctor(
     as_json: AsJson = False,
     test: Annotated[bool, typer.Option("--test", help="Test the connections of the slots first.")] = False,
 ) -> None:
-    """Show whether all works: service, slots, queue, clock, disk.
+    """Check the service, slots, queue, clock and disk.
 
-    Ends with 1 where something does not work. Nothing is connected to without --test.
+    Exits with 1 if something does not work. Without --test, no server is contacted.
 
     Examples:
         mailslot doctor

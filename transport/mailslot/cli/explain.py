@@ -24,9 +24,9 @@ def explain(
     language: Annotated[str | None, typer.Option(help="The language to answer in; else the device's.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what an error means that a panel, a log or a client shows.
+    """Explain an error from a panel, a log or a client.
 
-    It says who must act as well.
+    The explanation includes who must act.
 
     Examples:
         mailslot explain "535 5.7.139 Authentication unsuccessful"
@@ -46,12 +46,12 @@ def explain(
         if as_json:
             print_json({"cause": None, **({"makers": makers} if makers else {})})
         elif makers:
-            # The number is another maker's for something else.
+            # Another maker uses this number for something else.
             print_error(f"Name the maker as well, such as: mailslot explain {makers[0]} {pasted.strip()}")
         else:
             print_error("Nothing is known about this.")
         raise typer.Exit(1)
-    # Whose settings these are is not known.
+    # It is not known to which slot the error belongs.
     explanation = explain_cause(diagnosis, chosen)
     explanation = replace(explanation, actor=causes()[explanation.cause].actor)
     maker = diagnosis.facts.get("maker")

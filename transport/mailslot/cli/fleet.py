@@ -12,7 +12,7 @@ import typer
 from mailslot.cli.console import confirm, make_console, print_json
 from mailslot.cli.fleet_consent import application, consent
 from mailslot.cli.fleet_database import DATABASE, fleet_homes, fleet_registry, open_fleet
-from mailslot.cli.fleet_keys import allow, check_keys, forbid, keys, rewrap, rotate_key
+from mailslot.cli.fleet_keys import allow, forbid, keys, rewrap, rotate_key
 from mailslot.cli.fleet_links import link, links, sign_in, unlink
 from mailslot.cli.fleet_lists import list_devices, print_metrics, status
 from mailslot.cli.fleet_options import DeviceName, Json, Log, TenantOrDevice
@@ -56,7 +56,7 @@ def _options(
 def init(context: typer.Context) -> None:
     """Create the tables and a master key, or bring the tables up to date.
 
-    No master key is created if there are tenants already: their secrets need the one that they have.
+    No master key is created if there are tenants already, since their secrets need the existing key.
 
     Examples:
         mailslot fleet --database postgresql://db.example.com/mailslot init
@@ -81,7 +81,7 @@ def init(context: typer.Context) -> None:
             soft_wrap=True,
         )
         return
-    newest = check_keys(database, places.open_master_key())
+    newest = places.open_master_key().newest()
     if master is None:
         console.print(f"The key service can be used: the newest version of its key is {newest}.", highlight=False)
 
@@ -109,8 +109,8 @@ def remove(
 ) -> None:
     """Remove a device, or a tenant with all its devices: settings, tokens and queue.
 
-    With a tenant, or its last device, its data keys are deleted, and nothing of it can be decrypted any more in the
-    database. Copies of the database are another matter: see the guide.
+    With a tenant, or its last device, its data keys are deleted, so that its data in the database can no longer be
+    decrypted. For backups of the database, see the guide.
 
     Examples:
         mailslot fleet remove acme/copier
@@ -144,7 +144,7 @@ def worker(
         str | None, typer.Option(metavar="HOST:PORT", help="Where Prometheus reads metrics, such as 127.0.0.1:9464.")
     ] = None,
 ) -> None:
-    """Send, fetch and renew tokens for all devices until stopped; run as many as you like.
+    """Send and fetch mail and renew tokens for all devices, until stopped. Any number of workers can run.
 
     Examples:
         mailslot fleet worker
@@ -165,7 +165,7 @@ def panel(
     settings: Annotated[Path, typer.Option(metavar="FILE", help="Its settings: address, sign-in, roles.")],
     log: Log = None,
 ) -> None:
-    """Show a web panel of all devices, for staff who sign in by OpenID Connect, until stopped.
+    """Serve a web panel of all devices until stopped, for staff who sign in by OpenID Connect.
 
     Examples:
         mailslot fleet panel --listen 8443 --settings /etc/mailslot/fleet-panel.toml
@@ -200,7 +200,7 @@ def import_(
     *,
     tenant: Annotated[str, typer.Option("--tenant", help="The tenant that the devices belong to.")],
 ) -> None:
-    """Move home folders into the fleet, with tokens and queue; the folders count as copies from then on.
+    """Move home folders into the fleet, with tokens and queue. The folders count as copies afterwards.
 
     Examples:
         mailslot fleet import /var/lib/mailslot/copier --tenant acme
@@ -233,7 +233,7 @@ def export(
     name: DeviceName,
     folder: Annotated[Path, typer.Argument(metavar="HOME", help="A folder that does not exist yet.")],
 ) -> None:
-    """Copy a device into a home folder; nothing is sent from there until somebody says that it was moved.
+    """Copy a device into a home folder. Nothing is sent from there before `mailslot token moved`.
 
     Examples:
         mailslot fleet export acme/copier /var/lib/mailslot/copier

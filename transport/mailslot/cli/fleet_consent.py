@@ -50,7 +50,7 @@ def application(
 ) -> None:
     """Store the application that all devices of a tenant share, or show it.
 
-    It is registered with the provider once. A slot of any device uses it if its settings name the same provider, and
+    It is registered with the provider once. A slot of any device uses it if its settings have the same provider and
     no client_id. With a secret or a certificate, devices can sign in as the application: set their flow to app.
 
     client_secret may be a text, or a private key with its certificate in PEM.
@@ -103,7 +103,7 @@ def consent(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Print the address at which an administrator consents for the whole organisation, or take the answer.
+    """Print the address at which an administrator consents for the whole organisation, or process the answer.
 
     Examples:
         mailslot fleet consent acme

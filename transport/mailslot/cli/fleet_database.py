@@ -1,4 +1,4 @@
-"""The database of a fleet, as ``mailslot fleet`` names it."""
+"""Opening the database of a fleet, for the commands ``mailslot fleet``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def open_fleet(context: typer.Context, connections: int | None = None, *, for_pa
         for_pages: whether people wait for it in a browser.
 
     Raises:
-        InputError: none is named, or the name cannot be used.
+        InputError: none is given, or its address cannot be used.
     """
     if not context.obj:
         raise InputError(

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 LinkState = Literal["open", "used", "expired", "withdrawn"]
 
 LINK_HOURS: Final = 72
-"""For how many hours a link can be used, unless something else is said: over a weekend."""
+"""Hours for which a link can be used by default: a weekend and a day."""
 
 
 def link(
@@ -47,8 +47,8 @@ def link(
 ) -> None:
     """Make links by which the owners of mailboxes sign in for devices; each is printed once.
 
-    A link can be used once, by the owner of the mailbox only. Send it in any way: whoever else opens it sees the
-    names of the device and the mailbox.
+    A link can be used once, and only by the owner of the mailbox. It may be sent in any way: anybody else who opens
+    it sees only the names of the device and the mailbox.
 
     Examples:
         mailslot fleet link acme/copier
@@ -83,7 +83,7 @@ def link(
         except MailError as error:
             if slash:
                 raise
-            # The links that were made are known nowhere else, and have to be printed.
+            # The links made so far are stored nowhere else, so they must be printed.
             faults.append(f"{tenant}/{each}: {error}")
     _print_links(made, faults, as_json=as_json)
     if faults:
@@ -110,7 +110,7 @@ def links(
     state: Annotated[LinkState | None, typer.Option("--state", help="Only links in this state.")] = None,
     as_json: Json = False,
 ) -> None:
-    """List the links for owners of mailboxes, and what has become of them.
+    """List the links for owners of mailboxes, with their state.
 
     Examples:
         mailslot fleet links
@@ -146,7 +146,7 @@ def unlink(
     context: typer.Context,
     number: Annotated[int, typer.Argument(metavar="LINK", min=1, help="Its number in mailslot fleet links.")],
 ) -> None:
-    """Withdraw a link that was not used yet.
+    """Withdraw an unused link.
 
     Examples:
         mailslot fleet unlink 17
@@ -173,7 +173,7 @@ def sign_in(
     key: Annotated[Path | None, typer.Option(metavar="FILE", help="The certificate's private key, PEM.")] = None,
     log: Log = None,
 ) -> None:
-    """Serve the pages where owners of mailboxes sign in, until stopped; any number of processes may do so.
+    """Serve the pages where owners of mailboxes sign in, until stopped. Any number of processes can run.
 
     Register ADDRESS/consent/callback, and ADDRESS/consent/admin for administrators, as redirect URIs of the
     application.
@@ -207,7 +207,7 @@ def _base(address: str) -> str:
     try:
         parts = urlsplit(str(url(address)))
     except ValueError:
-        raise typer.BadParameter(f"{address!r} is no https address", param_hint="--address") from None
+        raise typer.BadParameter(f"{address!r} is not an https address", param_hint="--address") from None
     if parts.path not in {"", "/"} or parts.query or parts.username is not None:
         raise typer.BadParameter("it must have nothing but the host and port: https://HOST", param_hint="--address")
     return f"{parts.scheme}://{parts.netloc}"

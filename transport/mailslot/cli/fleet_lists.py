@@ -45,7 +45,7 @@ def list_devices(
     page: Annotated[int, typer.Option("--page", min=1, help="Which part of the list, of --limit devices each.")] = 1,
     as_json: Json = False,
 ) -> None:
-    """List the devices; with --health or its filters, by what is wrong with them.
+    """List the devices; with --health or its filters, by state.
 
     The states, in this order: needs_administrator, needs_token, held (jobs wait for somebody), refused (until somebody
     acts), failing (may end by itself), late, expiring, failed (jobs, in the last seven days), not_set_up, ok.
@@ -78,9 +78,9 @@ def list_devices(
 
 
 def status(context: typer.Context, *, as_json: Json = False) -> None:
-    """Print how many devices, jobs and mails there are, and what is due, for each tenant and in total.
+    """Print the numbers of devices, jobs, mails and due tasks, for each tenant and in total.
 
-    Devices that need somebody are listed by mailslot fleet list --health.
+    Devices that need attention are listed by mailslot fleet list --health.
 
     Examples:
         mailslot fleet status

@@ -1,4 +1,4 @@
-"""Arguments and options that several commands of ``mailslot fleet`` have."""
+"""Arguments and options of several commands of ``mailslot fleet``."""
 
 from __future__ import annotations
 

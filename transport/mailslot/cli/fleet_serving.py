@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 def run_panel(homes: FleetHomes, listen: str, settings: Path, log: str | None) -> None:
-    """Show the panel until a signal comes.
+    """Serve the panel until a signal comes.
 
     Args:
         homes: the homes of the devices.
@@ -38,7 +38,7 @@ def run_panel(homes: FleetHomes, listen: str, settings: Path, log: str | None) -
         log: how to log; None for what suits the stream.
 
     Raises:
-        MailError: it cannot be shown.
+        MailError: it cannot be served.
     """
     panel = find_fleet_panel()(homes, settings.absolute())
     _run_until_stopped(homes, listen, log, panel.announce, panel.serve)
@@ -51,7 +51,7 @@ def run_sign_in(homes: FleetHomes, base: str, listen: str, tls: ssl.SSLContext |
         homes: the homes of the devices.
         base: the https address of the pages.
         listen: where they are served, as ``HOST:PORT``.
-        tls: TLS; None where a proxy does that.
+        tls: the TLS context; None if a proxy does TLS.
         log: how to log; None for what suits the stream.
 
     Raises:

@@ -30,15 +30,15 @@ def set_up(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing; print what would change.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Add and set up devices from a table in CSV; the devices that are there already are changed.
+    """Add devices, or change existing ones, by a table in CSV.
 
     The columns tenant and device name the device. Every other column is a setting: account, provider or any other of
     network.smtp, or of the slot in the column slot; fax.pop.account for another slot; device.location for a section.
     The provider's tenant is the column provider_tenant. An empty cell leaves a setting as it is, and - unsets it.
     Passwords and secrets do not belong in a table.
 
-    Each device is changed as a whole or not at all, and what is as the table says stays. So an interrupted run is
-    simply repeated.
+    Each device is changed completely or not at all, and only where it differs from the table. So an interrupted run can
+    simply be repeated.
 
     Examples:
         mailslot fleet set-up devices.csv --dry-run

@@ -1,4 +1,4 @@
-"""``mailslot fleet list --health``: devices by state, and what a state means."""
+"""``mailslot fleet list --health``: devices by state, with the meaning of each state."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def list_states(
     *,
     as_json: bool,
 ) -> None:
-    """Print the devices of a fleet by state, what needs somebody first.
+    """Print the devices of a fleet by state, those that need attention first.
 
     Raises:
         InputError: there is no such state, or the database cannot be used.

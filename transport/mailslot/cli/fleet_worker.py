@@ -28,10 +28,10 @@ def run_worker(homes: FleetHomes, tasks: int, renewals: int, log: str | None, me
 
     Args:
         homes: the homes of its devices.
-        tasks: how many tasks to work for at a time, besides renewals.
-        renewals: how many renewals at a time.
-        log: how to log; None for what suits the stream.
-        metrics: where a monitoring system reads the metrics, as ``HOST:PORT``; None for nowhere.
+        tasks: the maximum of tasks other than renewals at the same time.
+        renewals: the maximum of renewals at the same time.
+        log: the format of the log; None to choose it by the stream.
+        metrics: where metrics are served, as ``HOST:PORT``; None for nowhere.
 
     Raises:
         InputError: the extra is missing, or the database or the address for metrics cannot be used.

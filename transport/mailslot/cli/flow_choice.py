@@ -1,4 +1,4 @@
-"""What ``mailslot token get`` prints about the flow that it uses, and the other ones."""
+"""The explanations of ``mailslot token get`` about the chosen flow and the other flows."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ FLOW_TITLES: Final[Mapping[str, str]] = {
     "paste": "Sign in on another machine and paste the address",
     "app": "The application signs in by itself",
 }
-"""What each flow is called on the panel as well; a test compares them."""
+"""The names of the flows, as on the panel; a test compares them."""
 
 
 def print_flow_choice(
     console: Console, settings: Settings, flow: str, *, named: bool, blocked: Collection[str], confidential: bool
 ) -> None:
-    """Print what speaks against a flow, and which other ones there are.
+    """Print the drawbacks of a flow, and the other flows.
 
     Args:
         console: where to print.
         settings: the settings of the record.
         flow: the name of the flow that is used.
-        named: whether a person has named it.
+        named: whether a person has chosen it explicitly.
         blocked: flows that the organisation has blocked.
         confidential: whether the application has a secret or certificate.
     """

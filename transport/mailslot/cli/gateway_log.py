@@ -1,4 +1,4 @@
-"""The gateway's log, as commands read it."""
+"""Reading the gateway's log in commands."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ T = TypeVar("T")
 
 
 async def read_log(home: Home, read: Callable[[GatewayLog], Awaitable[T]], without: T) -> T:
-    """Return what the gateway has noted.
+    """Return a part of the gateway's log.
 
     Args:
         home: the home.
         read: reads it.
-        without: what to return where nothing was ever noted.
+        without: the result if there is no log yet.
 
     Raises:
         MailError: it cannot be read.
     """
     if not home.has_spool():
         return without
-    # The spool takes a while to import, and where there is none it is not needed.
+    # The spool takes a while to import, and is not needed if it does not exist.
     from mailslot.diagnosis.gateway_log import STORE, GatewayLog  # noqa: PLC0415
     from mailslot.spool.spool import Spool  # noqa: PLC0415
 
@@ -37,7 +37,7 @@ async def read_log(home: Home, read: Callable[[GatewayLog], Awaitable[T]], witho
 
 
 def unknown_address(address: str, known: list[str]) -> InputError:
-    """Return the error for an address from which no unknown device has come."""
+    """Return the error for an address from which no unknown device has connected."""
     there = f" The unknown devices are: {', '.join(known[:10])}." if known else ""
     return InputError(
         f"No unknown device has come from {address[:80]}.{there} To add one that has not come yet: "

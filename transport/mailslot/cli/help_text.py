@@ -16,10 +16,10 @@ _MAX_LEFT: Final = 26
 
 _MIN_TEXT: Final = 20
 _STEP: Final = re.compile(r" *\w+\. ")
-"""How a step begins, such as ``1. `` or ``   a. ``."""
+"""The beginning of a step, such as ``1. `` or ``   a. ``."""
 
 _COMMAND: Final = "mailslot "
-"""How a line begins that a person types, and that is not to be wrapped."""
+"""The beginning of a command to type, which must not be wrapped."""
 
 
 def text_width() -> int:
@@ -28,7 +28,7 @@ def text_width() -> int:
 
 
 def columns(rows: Iterable[tuple[str, str]]) -> Iterator[str]:
-    """Yield the lines of a list: what is named, and beside it what there is to say about it."""
+    """Yield the lines of a two-column list of names and descriptions."""
     rows = list(rows)
     indent = min(max((len(left) for left, _ in rows), default=0), _MAX_LEFT) + 4
     for left, text in rows:
@@ -42,7 +42,7 @@ def columns(rows: Iterable[tuple[str, str]]) -> Iterator[str]:
 
 
 def steps(text: str) -> Iterator[str]:
-    """Yield the lines of numbered steps; a line that is indented further than its step is typed, and stays as it is."""
+    """Yield the lines of numbered steps; a line that is indented further than its step is a command, not wrapped."""
     waiting, indent = list[str](), 0
 
     def flush() -> Iterator[str]:
@@ -66,7 +66,7 @@ def steps(text: str) -> Iterator[str]:
 
 
 def paragraphs(text: str) -> Iterator[str]:
-    """Yield the lines of a text; a line that is a command stays as it is."""
+    """Yield the lines of a text; a line that is a command is not wrapped."""
     for number, paragraph in enumerate(filter(None, text.split("\n\n"))):
         if number:
             yield ""

@@ -1,4 +1,4 @@
-"""The home, and values from the command line; only here is the environment read."""
+"""The home, and values from the command line; the only module that reads the environment."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def find_home(given: str | None) -> Home:
 
 
 def fleet_places() -> FleetPlaces:
-    """Return where this machine keeps what it needs for fleets.
+    """Return this machine's files for fleets.
 
     The master key is the file or address ``MAILSLOT_MASTER_KEY``, else the service manager's credential
     ``mailslot.master-key``, else a file in the platform's data folder. The one before is ``MAILSLOT_OLD_MASTER_KEY``.
@@ -115,10 +115,10 @@ def find_slot(home: Home, name: str) -> Slot:
 def read_values(texts: Sequence[str]) -> list[str]:
     """Return values from the command line, ``-`` meaning standard input.
 
-    One ``-`` takes all of it, such as a key file; several take a line each. A keyboard gives one line, unseen.
+    One ``-`` takes all of it, such as a key file; several take a line each. On a terminal, a line is read without echo.
 
     Raises:
-        InputError: it is no text.
+        InputError: it is not a text.
     """
     try:
         return _read(texts)

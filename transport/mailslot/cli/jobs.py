@@ -1,4 +1,4 @@
-"""``mailslot jobs``: the queue, the details of a job, and what a person can do about it."""
+"""``mailslot jobs``: the queue and the details of a job; sending a job again, or cancelling it."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _list(found: list[Job]) -> None:
 
 @app.command("show")
 def show(context: typer.Context, number: Number, *, as_json: AsJson = False) -> None:
-    """Show a job's story: who gets it, what the server said, how often it was tried, and when it is tried next.
+    """Show the details of a job: its recipients, the server's reply, the attempts so far, and the next attempt.
 
     Examples:
         mailslot jobs show 17
@@ -123,7 +123,7 @@ def show(context: typer.Context, number: Number, *, as_json: AsJson = False) -> 
 
 @app.command("retry")
 def retry(context: typer.Context, number: Number) -> None:
-    """Have a job sent again that has failed, is held, waits for its next try or is in doubt.
+    """Send a job again that has failed, is held, is deferred or is in doubt.
 
     Examples:
         mailslot jobs retry 17
@@ -135,7 +135,7 @@ def retry(context: typer.Context, number: Number) -> None:
 
 @app.command("cancel")
 def cancel(context: typer.Context, number: Number) -> None:
-    """Have a job not sent.
+    """Cancel a job, so that it is not sent.
 
     Examples:
         mailslot jobs cancel 17

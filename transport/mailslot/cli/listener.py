@@ -1,4 +1,4 @@
-"""``mailslot listener``: what the gateway opens for the devices that hand their mail to it."""
+"""``mailslot listener``: the listeners of the gateway, to which devices connect."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def add(
 
 @app.command("list")
 def list_listeners(context: typer.Context, *, as_json: AsJson = False) -> None:
-    """List the listeners, the addresses that the service has taken, and the certificates that they present.
+    """List the listeners with their addresses and certificates.
 
     Examples:
         mailslot listener list
@@ -119,7 +119,7 @@ def _print_certificates(console: Console, listeners: Iterable[Listener], noted: 
 
 @app.command("remove")
 def remove(context: typer.Context, name: ListenerName) -> None:
-    """Remove a listener; not while a device is bound to it.
+    """Remove a listener, unless a device is bound to it.
 
     Examples:
         mailslot listener remove old

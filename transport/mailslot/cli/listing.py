@@ -1,4 +1,4 @@
-"""Lists of things: a table where it fits the terminal, and a block for each thing where it does not."""
+"""Lists: a table if it fits the terminal, else a block of lines for each row."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def print_listing(
         headings: the headings of the columns; the first column names the thing.
         rows: the cells, in the order of the headings.
         wrapped: the columns that may be wrapped; the others keep one line.
-        right: those that are aligned to the right.
+        right: the columns that are aligned to the right.
     """
     from rich.padding import Padding  # noqa: PLC0415 - `--json` does without it
     from rich.table import Table  # noqa: PLC0415 - as above

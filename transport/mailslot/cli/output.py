@@ -11,7 +11,7 @@ from typing import IO
 from mailslot.errors import MailError
 
 _EXISTS = "it is there already; --force writes over it"
-_NO_FILE = "it is no file of its own, but a link, a pipe or a device"
+_NO_FILE = "it is not a regular file, but a link, a pipe or a device"
 
 
 class OutputError(MailError):

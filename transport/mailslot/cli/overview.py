@@ -36,7 +36,7 @@ FIRST_STEPS: Final = (
     "mailslot serve                   send and fetch until stopped",
     "mailslot COMMAND --help          more about a command, with examples",
 )
-"""What somebody types who begins; at most 78 characters."""
+"""The first commands to type; at most 78 characters a line."""
 
 
 def overview() -> str:

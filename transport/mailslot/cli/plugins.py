@@ -1,4 +1,4 @@
-"""``mailslot plugins``: what is installed, from which package, whether it can be used, and what uses it."""
+"""``mailslot plugins``: the installed plugins, with their packages, whether they can be used, and what uses them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Commands that run without typer.
 
 typer and pydantic, which it needs, take a quarter of a second of processor time and ten megabytes, which a service
-would keep for as long as it runs. So the usual forms of a few commands are read here, by a table. Any other form, also
-each one that is wrong, is left to typer; `tests/test_quick_commands.py` checks that both read the same.
+would keep for as long as it runs. So the usual forms of a few commands are parsed here, by a table. Any other form,
+including all errors, is left to typer; `tests/test_quick_commands.py` checks that both parse the same.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ OPTIONS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
 
 
 def quick_command(arguments: Sequence[str]) -> Callable[[], None] | None:
-    """Return what the arguments call; None where typer is to read them.
+    """Return the command that the arguments call; None to leave them to typer.
 
     Args:
-        arguments: what was typed behind ``mailslot``.
+        arguments: the arguments after ``mailslot``.
     """
-    # Shells ask by the environment what may come next.
+    # A shell's completion sets these variables.
     if any(name.endswith("_COMPLETE") for name in os.environ):
         return None
     if (parsed := parse(arguments)) is None:
@@ -55,7 +55,7 @@ def quick_command(arguments: Sequence[str]) -> Callable[[], None] | None:
 
 
 def parse(arguments: Sequence[str]) -> tuple[str | None, str, _Values] | None:
-    """Return the home folder that was given, the command, and the values of its options; None for any other form."""
+    """Return the given home folder, the command, and the values of its options; None for any other form."""
     words = list(arguments)
     above: _Values = {}
     if not _take_options(words, {"--home": _ANY}, above) or not words:

@@ -30,7 +30,7 @@ def run() -> None:
     fault = flush_output() or fault
     if fault is not None:
         code = 1
-        # A reader that has ended, such as `head`, needs no more.
+        # The reader has ended, such as `head`.
         if not isinstance(fault, BrokenPipeError):
             print_error(f"The output cannot be written: {fault.strerror}.")
     sys.exit(code)

@@ -1,4 +1,4 @@
-"""``mailslot serve`` and ``mailslot metrics``, as typer reads them."""
+"""``mailslot serve`` and ``mailslot metrics``, for typer."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def serve(
         Literal["json", "plain"] | None, typer.Option(help="How to log; plain on a terminal, else JSON lines.")
     ] = None,
 ) -> None:
-    """Send, fetch and renew tokens until stopped.
+    """Send and fetch mail and renew tokens, until stopped.
 
     Examples:
         mailslot serve

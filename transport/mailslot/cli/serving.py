@@ -1,4 +1,4 @@
-"""The process of ``mailslot serve``; it does without typer, whose memory a service would keep."""
+"""The process of ``mailslot serve``, without typer, whose memory a service would keep."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _MAX_FILES: Final = 65_536
-"""Open files that are enough for any number of listeners. Programs that are started inherit the limit, and some become
-slow with a larger one."""
+"""Open files, enough for any number of listeners. Child processes inherit the limit, and some programs become slow with
+a higher one."""
 
 _EXIT_TIMEOUT: Final = 9.5
 """Seconds after which the process ends in any case; the files survive a crash at any time."""
@@ -45,7 +45,7 @@ def serve_home(home: Home, listen: str | None, backend: str, log: str | None) ->
         home: the home.
         listen: where the panel listens, as ``HOST:PORT``; None for no panel.
         backend: the event loop.
-        log: how to log; None for what suits the stream.
+        log: the format of the log; None to choose it by the stream.
 
     Raises:
         MailError: it cannot be served.
@@ -100,7 +100,7 @@ def raise_file_limit() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        # A service manager may forbid it; then what does not fit waits.
+        # A service manager may forbid it; then further connections wait.
         with suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 

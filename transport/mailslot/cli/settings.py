@@ -49,7 +49,7 @@ def show(
 ) -> None:
     """Show the settings of a slot, or of a section such as device.
 
-    Each with what holds, and where it is from.
+    Each is shown with its value in effect and its origin.
 
     Examples:
         mailslot show network.smtp
@@ -75,7 +75,7 @@ def show(
 
 
 def _useless(records: Records, section: Section) -> list[str]:
-    """Return sentences about what is set and has no effect."""
+    """Return sentences about settings that have no effect."""
     given = records.settings.current().sections.get(section.name, {})
     return [sentence for key, value in given.items() if (sentence := useless_items(section.keys, key, value))]
 
@@ -211,7 +211,7 @@ def _warn_about_folders(texts: Mapping[str, str], keys: Mapping[str, Key]) -> No
 
 
 def _texts(assignments: list[str]) -> dict[str, str]:
-    """Return the values by key, with what standard input contains."""
+    """Return the values by key, read from standard input where the value is ``-``."""
     pairs = [assignment.partition("=") for assignment in assignments]
     for key, equals, _ in pairs:
         if not equals:

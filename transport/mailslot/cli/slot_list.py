@@ -1,4 +1,4 @@
-"""The list of ``mailslot slots``; it does without typer."""
+"""The list of ``mailslot slots``, without typer."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def print_slots(home: Home, *, as_json: bool, long: bool = False) -> None:
         long: whether to print the place on the panel and the record as well.
 
     Raises:
-        MailError: what is known about them cannot be read.
+        MailError: their state cannot be read.
     """
     rows = anyio.run(slot_rows, open_records(home), slot_directory(home).slots)
     if as_json:
@@ -92,7 +92,7 @@ def _last_test(test: dict[str, Any] | None) -> str:
 
 
 def remarks(home: Home, rows: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """Yield what is wrong with each record, and the command that helps.
+    """Yield a sentence about each faulty record, with the command that helps.
 
     Args:
         home: the home folder.
@@ -110,7 +110,7 @@ def remarks(home: Home, rows: Iterable[dict[str, Any]]) -> Iterator[str]:
 
 
 def _remark(row: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
-    """Return what is wrong with a row, with a place for the names of its slots, and the words of a command."""
+    """Return the sentence about a row, with a placeholder for the names of its slots, and the words of a command."""
     from rich.markup import escape  # noqa: PLC0415 - `--json` does without it
 
     def text(sentence: str) -> str:

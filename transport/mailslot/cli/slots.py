@@ -1,4 +1,4 @@
-"""``mailslot slots``, as typer reads it."""
+"""``mailslot slots``, for typer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands that a person is told to type."""
+"""Commands that sentences suggest to a person."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from mailslot.slots.slot import Slot
 
 _PLAIN: Final = re.compile(r"[\w@%+=:,./…-]+")
-"""What a shell takes as it is; `…` stands for what the person has to fill in."""
+"""Words that need no quoting in a shell; `…` stands for a value that the person has to fill in."""
 
 
 def suggested_command(home: Home, *words: str) -> str:
-    """Return a command of mailslot as a person types it in a shell, with the home folder if it is not the usual one.
+    """Return a command of mailslot as typed in a shell, with the home folder if it is not the default one.
 
     Args:
         home: the home folder that the command is for.
@@ -36,7 +36,7 @@ def suggested_command(home: Home, *words: str) -> str:
 
 
 def repairing_command(home: Home, slot: Slot, explanation: Explanation) -> str:
-    """Return the command by which the person at the device mends a fault of a slot; empty where none does."""
+    """Return the command with which the person at the device can repair a fault of a slot; empty if there is none."""
     if explanation.settings:
         settings = explanation.settings
         if explanation.cause == "not_configured" and settings == ("server=…",) and not _has_provider(home, slot):
@@ -51,7 +51,7 @@ def repairing_command(home: Home, slot: Slot, explanation: Explanation) -> str:
 
 @contextmanager
 def suggesting_settings(home: Home, slot: Slot, settings: Callable[[], Settings]) -> Generator[None]:
-    """Name the command that sets what is missing for a sign-in, where an error says that something is.
+    """Add the command that sets a missing setting to the error of a sign-in.
 
     Args:
         home: the home folder.
@@ -78,14 +78,14 @@ def _has_provider(home: Home, slot: Slot) -> bool:
 
 
 def _unset_for_oauth(settings: Settings) -> list[str]:
-    """Return the settings that a sign-in with OAuth 2.0 needs as well, as they are to be set.
+    """Return the settings that a sign-in with OAuth 2.0 also needs, as arguments of ``mailslot set``.
 
-    How to come by a client id is said next where the provider is known.
+    With a known provider, the next step explains how to get a client id.
     """
     own = settings.provider == "custom" or settings.issuer or settings.token_endpoint
     needed = ("account", "client_id", "scopes") if own else ("provider", "account")
     found = [f"{key}=…" for key in needed if not getattr(settings, key)]
-    # A provider implies it where no sign-in is set.
+    # A provider implies it if no authentication is set.
     implied = settings.authentication == "oauth2" or (settings.authentication == "none" and "provider=…" in found)
     return found if implied else [*found, "authentication=oauth2"]
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Terminal:
-    """Shows addresses and codes, and asks; it needs a keyboard for `ask_pasted_address` only."""
+    """Shows addresses and codes; only `ask_pasted_address` needs a keyboard."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -54,7 +54,7 @@ class Terminal:
         )
 
     async def ask_pasted_address(self, address: str) -> str:
-        """Show an address, and read the one that the browser could not open."""
+        """Show an address, and read the redirect address that the browser could not open."""
         self._console.print("Open this address in a browser on any machine, and sign in:\n")
         self._console.print(f"  {escape(address)}\n", soft_wrap=True, highlight=False)
         self._console.print(
@@ -64,5 +64,5 @@ class Terminal:
         return await anyio.to_thread.run_sync(self._console.input, "> ", abandon_on_cancel=True)
 
     async def show_message(self, text: str) -> None:
-        """Say what is going on."""
+        """Show a message."""
         self._console.print(escape(text))

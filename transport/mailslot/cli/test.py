@@ -1,4 +1,4 @@
-"""``mailslot test``: parallel connection tests, and advice where one fails."""
+"""``mailslot test``: parallel connection tests, with advice for failures."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ def run_test(
         str | None, typer.Option(help="What to say it in: en, de, fr, es or ja; else the device's language.")
     ] = None,
 ) -> None:
-    """Test the connection of slots; say why it fails, and who must act.
+    """Test the connection of slots, and show who must act on a failure.
 
-    Nothing is read and nothing deleted; nothing is sent without --send.
+    No mail is read or deleted, and none is sent without --send.
 
     Examples:
         mailslot test network.smtp
@@ -126,7 +126,7 @@ class _Progress:
         self._stages: dict[tuple[str, str], StageResult] = {}
 
     def update(self, record: str, stage: StageResult) -> None:
-        """Note the state of a stage."""
+        """Store the state of a stage."""
         if stage.reached:
             self._stages[record, stage.name] = stage
         else:
@@ -191,8 +191,8 @@ def _print_wrapped(console: Console, markup: str, *, begin: str = "", is_command
     Args:
         console: where to print.
         markup: the text.
-        begin: what stands before it, with markup; further lines are indented as far.
-        is_command: whether it is a command, which can be copied as one line only.
+        begin: a prefix, with markup; further lines are indented by its width.
+        is_command: whether it is a command, which must stay on one line to be copied.
     """
     first, text = Text.from_markup(begin, emoji=False), Text.from_markup(markup, emoji=False)
     room = console.width - first.cell_len

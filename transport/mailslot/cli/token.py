@@ -49,7 +49,7 @@ def get(
     slot: SlotName,
     flow: Annotated[FlowName | None, typer.Option(help=FLOW_HELP)] = None,
 ) -> None:
-    """Get a token: sign in once, and the device renews it from then on.
+    """Get a token: sign in once; afterwards the device renews it.
 
     Examples:
         mailslot token get network.smtp
@@ -114,7 +114,7 @@ async def _obtain(source: GrantSource[Person], terminal: Terminal, *, asks: bool
         await source.obtain(terminal)
         return
     failure: Exception | None = None
-    # Nothing but cancellation may cross the task group: what is raised in one comes out in an exception group.
+    # Only cancellation may leave the task group, which would wrap any other exception in an exception group.
     async with anyio.create_task_group() as group:
         group.start_soon(terminal.count_down)
         try:
@@ -162,9 +162,9 @@ def moved(
     *,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Say that the device has moved, and was not copied: its tokens are renewed here from now on, and its jobs sent.
+    """Confirm that the device was moved, not copied: from now on its tokens are renewed and its jobs sent here.
 
-    Only where nothing renews them elsewhere any more: two devices with one token end it for each other.
+    Only do this if no other device renews them: two devices with one token invalidate it for each other.
 
     Examples:
         mailslot token moved
@@ -200,7 +200,7 @@ async def _move_queue(home: Home) -> None:
 def rotate_key(context: typer.Context) -> None:
     """Encrypt all tokens, passwords and secrets with a new key, and delete the old key.
 
-    For when somebody may have got hold of the old key, such as with a backup. A service that runs can go on.
+    Use it if somebody may have got the old key, for example from a backup. The service can keep running.
 
     Examples:
         mailslot token rotate-key
@@ -221,7 +221,7 @@ def status(
     as_json: AsJson = False,
     long: Annotated[bool, typer.Option("--long", help="Also show when each was obtained, and how.")] = False,
 ) -> None:
-    """Show the tokens of all slots, or of one: until when, for whom, and what is wrong.
+    """Show the tokens of all slots, or of one: expiry, account, and problems.
 
     Examples:
         mailslot token status
@@ -243,7 +243,7 @@ def status(
     for row in reversed(noted.values()):
         health: dict[str, Any] = row["health"] or {}
         for topic, note in zip(health.get("topics", ()), health.get("notes", ()), strict=True):
-            # The remark says that already.
+            # The remark already says this.
             if (topic, health["cause"]) != ("no_renewal", "token_not_renewable"):
                 console.print(f"{row['slot']}: {escape(note)}", highlight=False)
 

@@ -35,7 +35,7 @@ def export(
 ) -> None:
     """Write the settings to a file, for other devices to import.
 
-    Passwords, secrets and tokens are not in it.
+    It does not contain passwords, secrets and tokens.
 
     Examples:
         mailslot export settings.toml --without account,sender_address
@@ -68,12 +68,12 @@ def import_(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Import the settings that another device has exported.
+    """Import settings that were exported on another device.
 
     If anything in the file is wrong, nothing is imported.
 
-    What would change is shown first. A table in the file replaces the device's; all other tables stay as they are.
-    Tokens and passwords stay as well, except those that would go to another server.
+    The changes are shown first. A table in the file replaces the device's table; all other tables stay unchanged.
+    Tokens and passwords are kept, except those that would go to another server.
 
     Examples:
         mailslot import settings.toml --dry-run

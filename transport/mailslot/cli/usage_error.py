@@ -1,4 +1,4 @@
-"""Errors of usage, in words for people; typer's own are those of its parser."""
+"""Usage errors as sentences for people, instead of the parser's own messages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SENTENCES: Final = (
 
 
 def usage_sentence(error: Any) -> str:  # noqa: ANN401 - typer does not export these types
-    """Return what is wrong with the arguments.
+    """Return a sentence about an error in the arguments.
 
     Args:
         error: an exception of typer's parser.
@@ -28,7 +28,7 @@ def usage_sentence(error: Any) -> str:  # noqa: ANN401 - typer does not export t
 
 
 def usage_lines(error: Any) -> list[str]:  # noqa: ANN401 - as above
-    """Return the lines to print: how the command is called, and what is wrong."""
+    """Return the lines to print: the usage of the command, and the error."""
     context = getattr(error, "ctx", None)
     if context is not None and str(error.format_message()) == context.get_help():
         return [context.get_help()]
