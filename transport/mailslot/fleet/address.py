@@ -1,7 +1,7 @@
 """The address of a device in a fleet: ``postgresql://…/DATABASE?device=TENANT/DEVICE``.
 
-It is taken apart as libpq does it, and everything that libpq gets stays as it was entered: in its addresses, other than
-in those of the web, the host may be empty and ``+`` is no space.
+It is parsed as by libpq, and the part for libpq is passed on unchanged: unlike in web addresses, the host may be empty
+and ``+`` does not mean a space.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class DeviceAddress:
 
     @property
     def shown(self) -> str:
-        """What people enter for it, without a password."""
+        """The address as people enter it, without a password."""
         start, parameters = _split(self.database)
         scheme, _, rest = start.partition("://")
         authority, slash, name = rest.partition("/")
@@ -52,7 +52,7 @@ class DeviceAddress:
 
 
 def is_address(place: str) -> bool:
-    """Tell whether a home is the address of a database, and no folder."""
+    """Return whether a home is the address of a database rather than a folder."""
     scheme, separator, _ = place.partition("://")
     return bool(separator) and scheme in SCHEMES
 
@@ -75,7 +75,7 @@ def parse_device(text: str) -> tuple[str, str]:
     """Return the names of tenant and device in ``TENANT/DEVICE``.
 
     Raises:
-        InputError: these are no names.
+        InputError: it has another form, or a name is not valid.
     """
     tenant, slash, device = text.partition("/")
     if not slash:
@@ -84,10 +84,10 @@ def parse_device(text: str) -> tuple[str, str]:
 
 
 def check_name(name: str) -> str:
-    """Return the name of a tenant or device, if it is one.
+    """Return the name of a tenant or device, if it is valid.
 
     Raises:
-        InputError: it is none.
+        InputError: it is not valid.
     """
     if not _NAME.fullmatch(name):
         raise InputError(

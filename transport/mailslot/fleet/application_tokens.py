@@ -1,4 +1,4 @@
-"""Tokens that the application of a tenant gets for itself: a worker obtains them, since nobody has to sign in."""
+"""Tokens of a tenant's application (client credentials), which a worker obtains, since nobody has to sign in."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 async def is_missing(device: Device, record: str) -> bool:
-    """Tell whether a record's application signs in as itself, as its settings say, and has no token yet.
+    """Return whether a record signs in as the application, by its settings, and has no token yet.
 
     Raises:
         MailError: the secrets cannot be read.
@@ -35,7 +35,7 @@ async def is_missing(device: Device, record: str) -> bool:
 
 
 async def obtain_if_missing(device: Device, record: str) -> MailError | None:
-    """Obtain a missing token; return why there is none, or None if nothing was missing or it was obtained.
+    """Obtain a token if it is missing; return the error if that fails, else None.
 
     Raises:
         MailError: the secrets cannot be read.

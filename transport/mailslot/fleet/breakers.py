@@ -1,7 +1,7 @@
-"""Circuit breakers for servers, over all devices and workers: a server that is down is tried by one at a time.
+"""Circuit breakers for servers, shared by all devices and workers, which limit attempts to reach a server that is down.
 
-After some failures in a row to reach a server, whichever devices they were of, nobody tries it for a while. Then one
-attempt is let through. If it fails, the pause becomes longer; if the server answers, all may try again.
+After some consecutive failures to reach a server, by any devices, no device tries it for a while. Then a single attempt
+is allowed. If it fails, the pause becomes longer; if the server responds, all devices may try again.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _BELIEVED_FOR: Final = 2.0
-"""Seconds for which what was read of a server is not read again."""
+"""Seconds for which the state of a server is cached."""
 
 _MOST_KNOWN: Final = 10_000
 
@@ -41,8 +41,8 @@ _OPENING: Final = frozenset({"resolve", "connect", "tls", "greeting"})
 _DOWN: Final = frozenset(
     {"name_not_found", "connection_refused", "connection_timeout", "connection_lost", "network_unreachable"}
 )
-"""At the opening of a session, failures with these causes are the server's or the network's. Certificates, passwords
-and grants are a device's."""
+"""Causes of failures to open a session that are the server's or the network's fault. Failures by certificates,
+passwords and grants are a device's own."""
 
 _SERVER_ERRORS: Final = 500
 
@@ -50,7 +50,7 @@ logger = logging.getLogger(__name__)
 
 
 class ServerDownError(NetworkError):
-    """A server is not tried now, since it could not be reached before."""
+    """A server must not be tried now, since it could not be reached before."""
 
     def __init__(self, state: ServerState, seconds: float) -> None:
         super().__init__(
@@ -63,21 +63,21 @@ class ServerDownError(NetworkError):
 
 
 _pause: ContextVar[list[float] | None] = ContextVar("_pause", default=None)
-"""The pauses that a task has met, also in tasks that it has started."""
+"""The pauses that a task has encountered, including its child tasks."""
 
 
 def note_pauses() -> None:
-    """Forget the pauses that this task has met, and note those that it meets from now on."""
+    """Forget the pauses that this task has encountered, and record new ones."""
     _pause.set([])
 
 
 def pause_of_task() -> float:
-    """Return after how many seconds this task may try again the servers that it was not to try; 0.0 without any."""
+    """Return the seconds until this task may try the servers again that it must not try now; 0.0 without any."""
     return max(_pause.get() or [], default=0.0)
 
 
 def is_down(error: MailError) -> bool:
-    """Tell whether an error says that a server does not work for anybody."""
+    """Return whether an error shows that a server is down for everybody."""
     if isinstance(error, TokenServiceError):
         if error.cause == "token_service_busy":
             return error.status is not None and error.status >= _SERVER_ERRORS
@@ -86,19 +86,19 @@ def is_down(error: MailError) -> bool:
         return True
     if not isinstance(error, NetworkError) or error.stage not in _OPENING:
         return False
-    # Retryable if the server has hung up; what it disagrees about may be this device's settings.
+    # Retryable if the server has closed the connection; any other failure of TLS may be due to this device's settings.
     return error.cause in _DOWN or (error.cause == "tls_failed" and error.retryable)
 
 
 class Breakers:
-    """The breakers of all servers, as one process sees them.
+    """The breakers of all servers, for one process.
 
-    If the database cannot be used, every attempt is let through.
+    If the database cannot be used, every attempt is allowed.
 
     Args:
         database: the database.
-        monotonic: returns seconds on a clock that cannot be set.
-        random: returns a number from 0 to 1, so that devices do not come all at once when a server works again.
+        monotonic: returns seconds of a monotonic clock.
+        random: returns a number from 0 to 1, to spread the devices' attempts when a server works again.
     """
 
     def __init__(
@@ -118,10 +118,10 @@ class Breakers:
 
     @asynccontextmanager
     async def attempt(self, server: str, tenant: int) -> AsyncGenerator[None]:
-        """Contact a server for a tenant in the block, which ends once it has answered.
+        """Contact a server for a tenant in the block, which ends once the server has responded.
 
         Raises:
-            ServerDownError: on entering: it is not to be tried now.
+            ServerDownError: on entering, the server must not be tried now.
         """
         probed = await self._enter(server, tenant)
         try:
@@ -135,7 +135,7 @@ class Breakers:
         await self._note_answer(server, probed)
 
     async def _enter(self, server: str, tenant: int) -> ServerState | None:
-        """Return the pause after which this is the one attempt that is let through; None if there is no pause."""
+        """Return the state of the pause after which this is the single allowed attempt; None without a pause."""
         read_at, known = await self._look(server)
         passed = self._monotonic() - read_at
         closed = [

@@ -1,6 +1,6 @@
-"""A worker's claim on a task: one transaction begins the work, and another one says when it is due next.
+"""A worker's claim on a task: one transaction begins the work, and another one stores when it is due next.
 
-The lease that the work needs is taken in the first one and given back in the second.
+The lease for the work is taken in the first one and released in the second.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SERVED_ELSEWHERE: Final = 300.0
-"""Seconds for which a device that has a service of its own is left to it."""
+"""Seconds for which a device is left to its own service."""
 
 BUSY_PAUSE: Final = 20.0
-"""Seconds after which it is looked again whether another worker has finished, or its lease has ended."""
+"""Seconds until the next check whether another worker has finished or its lease has ended."""
 
 
 class Claim:
@@ -45,8 +45,8 @@ class Claim:
         kind: its kind.
 
     Attributes:
-        state: what `begin` has found.
-        is_held: whether the lease must still be given back.
+        state: the state of the task that `begin` has found.
+        is_held: whether the lease must still be released.
     """
 
     def __init__(self, database: FleetDatabase, home: PostgresHome, record: str, kind: Kind) -> None:
@@ -59,7 +59,7 @@ class Claim:
         self.is_held = False
 
     async def leave(self) -> None:
-        """Have the task looked at again soon, since another worker is at it.
+        """Schedule another check of the task soon, since another worker works on it.
 
         Raises:
             DatabaseError: the database cannot be used.
@@ -71,11 +71,11 @@ class Claim:
             TaskRows(connection, self.home.device).leave(self.record, self.kind, BUSY_PAUSE)
 
     def begin(self) -> None:
-        """Begin the work; `state` then says whether there is any. Blocks.
+        """Begin the work; then `state` shows whether there is any. Blocks.
 
         Raises:
             DatabaseError: the database cannot be used.
-            SpoolError: `spool_busy`, another worker is at it.
+            SpoolError: `spool_busy`, another worker works on it.
         """
         leases, name = self.home.leases, self._lease
         if name is not None and not leases.reserve(name):
@@ -115,11 +115,11 @@ class Claim:
         return state, taken
 
     async def settle(self, work: Callable[[TaskRows], T]) -> T:
-        """Say what follows from the work, and give the lease back.
+        """Store the result of the work, and release the lease.
 
         Raises:
             DatabaseError: the database cannot be used.
-            LeaseLostError: another worker has taken the work over; nothing was written.
+            LeaseLostError: another worker has taken over the work; nothing was written.
         """
         return await run_sync(self._settle, work)
 
@@ -136,7 +136,7 @@ class Claim:
         return result
 
     def release(self) -> None:
-        """Give the lease back if the work was not settled. Blocks."""
+        """Release the lease if the work was not settled. Blocks."""
         if self.is_held and self._lease is not None:
             self.is_held = False
             self.home.leases.release(self._lease)
@@ -144,11 +144,11 @@ class Claim:
 
 @asynccontextmanager
 async def claimed(database: FleetDatabase, home: PostgresHome, record: str, kind: Kind) -> AsyncGenerator[Claim]:
-    """Claim a task while the block runs; there may be nothing to do.
+    """Claim a task while the block runs; there may be no work to do.
 
     Raises:
         DatabaseError: the database cannot be used.
-        SpoolError: `spool_busy`, another worker is at it.
+        SpoolError: `spool_busy`, another worker works on it.
     """
     claim = Claim(database, home, record, kind)
     try:

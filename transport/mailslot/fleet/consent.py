@@ -27,27 +27,27 @@ if TYPE_CHECKING:
     from mailslot.slots.shared_application import SharedApplication
 
 PREFIX: Final = "/consent"
-"""Below which path the pages are."""
+"""The path of the pages."""
 
 ADMIN_PATH: Final = f"{PREFIX}/admin"
 CALLBACK_PATH: Final = f"{PREFIX}/callback"
 
 LOOPBACK: Final = "http://localhost"
-"""Where the answer goes if there are no pages: nothing listens there, and the person pastes the address."""
+"""The redirect URI without pages: nothing listens there, and the person pastes the address from the browser."""
 
 _PROTOCOLS: Final[tuple[Protocol, ...]] = ("smtp", "pop")
 
 
 @dataclass(frozen=True, slots=True)
 class ConsentRequest:
-    """What an administrator is asked for.
+    """A request for an administrator's consent.
 
     Attributes:
         address: the address to open.
         opened_by: who may consent.
-        scopes: what the application wants to be allowed.
+        scopes: the scopes that the application requests.
         app: whether the application signs in as itself.
-        answer_at: where the answer goes; None if there is none, since the page does not say what was done there.
+        answer_at: the redirect URI for the answer; None if the provider's page sends no answer.
     """
 
     address: str
@@ -59,7 +59,7 @@ class ConsentRequest:
 
 @dataclass(frozen=True, slots=True)
 class ApplicationCheck:
-    """What a token that the application got for itself may be used for.
+    """The permissions in a token of the application itself.
 
     Attributes:
         roles: the permissions in it.
@@ -71,11 +71,11 @@ class ApplicationCheck:
 
 
 class TenantConsent:
-    """The application of a tenant at one provider, and the consent to it. Methods block unless they say otherwise.
+    """The application of a tenant at one provider, and the consent to it. All methods but `check` block.
 
     Args:
         homes: the homes of the devices.
-        consents: what is stored.
+        consents: the stored consents.
         tenant: the name of the tenant.
         provider: the id of the provider, or ``custom``.
     """
@@ -113,8 +113,8 @@ class TenantConsent:
         """Return the address for the administrator.
 
         Args:
-            people: whether to ask for what people may allow, also if the application has a secret to sign in as itself.
-            redirect_uri: where the answer goes; None for the pages, or `LOOPBACK` without them.
+            people: whether to request delegated permissions even if the application could sign in as itself.
+            redirect_uri: the redirect URI; None for that of the pages, or `LOOPBACK` without pages.
 
         Raises:
             InputError: the tenant has no application there, or the provider has no such address.
@@ -136,7 +136,7 @@ class TenantConsent:
         return ConsentRequest(address, consent.opened_by, scopes, app, answer_at if consent.answers else None)
 
     async def check(self, http: TokenHttp) -> ApplicationCheck:
-        """Get a token for the application, and return what it allows.
+        """Get a token for the application, and return its permissions.
 
         Raises:
             MailError: there is no token; its cause says why.

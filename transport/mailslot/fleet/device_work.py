@@ -1,4 +1,4 @@
-"""What a worker does for a task of a device: what the service of a single device does all the time, once."""
+"""A worker's work for a task: one step of what the service of a single device does continuously."""
 
 from __future__ import annotations
 
@@ -49,17 +49,17 @@ _HOUR: Final = 3600.0
 _DAY: Final = 86_400.0
 _FIRST_PAUSE_OF_APPLICATION: Final = 300.0
 _LONGEST_PAUSE_OF_APPLICATION: Final = 6 * 3600.0
-"""Seconds after which an application that got no token for itself asks again, first and at most."""
+"""Seconds between an application's attempts to get a token for itself, at first and at most."""
 _MIN_PAUSE: Final = 2.0
 _MIN_RENEWAL_PAUSE: Final = 15.0
 _RENEWALS_WITHIN: Final = 20.0
-"""Seconds over which renewals are spread that are all due when devices are imported together."""
+"""Seconds over which renewals are spread, since they are all due when devices are imported together."""
 
 logger = logging.getLogger(__name__)
 
 
 class DeviceWork:
-    """The work of one process; it may be called for many tasks at a time.
+    """The work of one process, for many tasks at a time.
 
     Args:
         homes: the homes of the devices.
@@ -67,7 +67,7 @@ class DeviceWork:
         clocks: the clocks of all devices.
 
     Attributes:
-        counter: counts what it has done.
+        counter: counts wake-ups and their results.
     """
 
     def __init__(self, homes: FleetHomes, pipelines: Sequence[Pipeline], clocks: Clocks) -> None:
@@ -75,7 +75,7 @@ class DeviceWork:
         self._homes = homes
         self._pipelines = pipelines
         self._clocks = clocks
-        # No tenant has a name that begins with a dot.
+        # No tenant's name begins with a dot.
         self._messages = LocalMessages(homes.places.folder / ".messages")
         self._breakers = Breakers(homes.database)
         self._devices = OpenDevices(self._open)
@@ -94,7 +94,7 @@ class DeviceWork:
             await run_sync(self._messages.remove)
 
     async def wake(self, tenant: str, device: str, record: str, kind: str) -> None:
-        """Work for a task if it is due. What fails is logged, and the task gets another wake-up after a while."""
+        """Work for a task if it is due. Failures are logged, and the task gets another wake-up after a while."""
         extra = {"tenant": tenant, "device": device, "record": record}
         began = time.monotonic()
         outcome: Outcome = "failed"
@@ -102,7 +102,7 @@ class DeviceWork:
             outcome = await self._wake(tenant, device, record, cast("Kind", kind))
         except SpoolError as error:
             if error.cause == "spool_busy":
-                # Another worker is at it, or one has died a moment ago and its lease has not ended yet.
+                # Another worker works on it, or has just died and its lease has not ended yet.
                 logger.info("%s", error, extra=extra)
                 outcome = "busy"
             else:
@@ -120,7 +120,7 @@ class DeviceWork:
             self.counter.add(kind, outcome, time.monotonic() - began)
 
     def stop_waiting(self) -> None:
-        """Wait for no other worker any more, since this one stops; what is being done may be finished."""
+        """Stop waiting for other workers, since this one stops; running work may finish."""
         self._homes.keeper.stop_waiting()
 
     async def _wake(self, tenant: str, device: str, record: str, kind: Kind) -> Outcome:
@@ -262,7 +262,7 @@ class DeviceWork:
 
 
 async def _is_grant_dead(device: Device, record: str) -> bool:
-    """Tell whether the provider has refused to refresh a record's token for good."""
+    """Return whether the provider has permanently refused to refresh a record's token."""
     try:
         grant = await device.records.tokens.store(record).load()
     except MailError:
@@ -271,6 +271,6 @@ async def _is_grant_dead(device: Device, record: str) -> bool:
 
 
 def _part(device: int, record: str) -> float:
-    """Return a number from 0 to 1 that is always the same for a record, and evenly spread over all records."""
+    """Return a number from 0 to 1 that is constant for a record, and evenly distributed over all records."""
     digest = hashlib.sha256(f"{device}/{record}".encode()).digest()
     return int.from_bytes(digest[:4]) / 2**32

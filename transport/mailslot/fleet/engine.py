@@ -1,7 +1,7 @@
-"""The engine: procrastinate, which carries wake-ups from the scan to the workers of all machines.
+"""The engine, procrastinate, which passes wake-ups from the scan to the workers on all machines.
 
-A wake-up says only which task to look at. It may be lost, come twice, or come late: the task itself is in our own
-table, and whoever is woken looks there first.
+A wake-up only names the task to check. It may be lost, duplicated or late: the task itself is in our own table, which
+the worker reads first.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _SCAN_AT: Final = "* * * * * */2"
 
 _CLEAN_UP_AT: Final = "* * * * * */15"
 _DEAD_AFTER: Final = 40.0
-"""Seconds after which a process that gives no sign of life counts as dead."""
+"""Seconds after which a process without a heartbeat counts as dead."""
 
 _BEGIN: Final = f"BEGIN; SET LOCAL search_path = {ENGINE_SCHEMA}, pg_temp"
 
@@ -54,12 +54,12 @@ logger = logging.getLogger(__name__)
 
 
 def engine_version() -> str:
-    """Return what is installed, as the comment on the schema says it."""
+    """Return the installed version, as stored in the comment on the schema."""
     return f"procrastinate {version('procrastinate')}"
 
 
 def create_schema(connection: Rows) -> None:
-    """Create the engine's tables, in place of those of another version; wake-ups in them come again by themselves."""
+    """Create the engine's tables, replacing those of another version; lost wake-ups are created again by the scan."""
     with connection.transaction():
         if _installed(connection) == engine_version():
             return
@@ -71,7 +71,7 @@ def create_schema(connection: Rows) -> None:
 
 
 def check_schema(connection: Rows) -> None:
-    """Check that the engine's tables are those of the version that is installed.
+    """Check that the engine's tables are those of the installed version.
 
     Raises:
         InputError: they are not.
@@ -90,10 +90,10 @@ def _installed(connection: Rows) -> str | None:
 
 
 class _Pool(AsyncConnectionPool[Any]):
-    """A pool whose transactions find the engine's tables, also behind a pooler that changes connections."""
+    """A pool whose transactions set the search path to the engine's tables, since a pooler may change connections."""
 
     def __init__(self, **options: Any) -> None:  # noqa: ANN401 - those of the pool
-        # The engine's own check costs each transaction a round trip.
+        # The pool's own check would cost each transaction a round trip.
         options["check"] = _check
         options["configure"] = _begin_by_ourselves
         super().__init__(**options)
@@ -107,8 +107,8 @@ class _Pool(AsyncConnectionPool[Any]):
 
 
 async def _check(connection: AsyncConnection[Any]) -> None:
-    """Raise if a connection that was idle is broken, such as after a restart of the database."""
-    # What a server sends by itself is most often its farewell.
+    """Raise if an idle connection is broken, for example after a restart of the database."""
+    # An unsolicited message of the server is most often the end of the connection.
     idle = select.poll()
     idle.register(connection.pgconn.socket, select.POLLIN)
     if idle.poll(0):
@@ -120,13 +120,13 @@ async def _begin_by_ourselves(connection: AsyncConnection[Any]) -> None:
 
 
 class _JobManager(JobManager):
-    """Tells the database what becomes of wake-ups."""
+    """Stores the results of wake-ups."""
 
     async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:  # noqa: FBT001 - as in the base class
         try:
             await super().finish_job(job, status, delete_job)
         except ConnectorException as error:
-            # What it was about is done, or comes again by itself. After a while the clean-up sees to the wake-up.
+            # Its task is done, or will get another wake-up. After a while, the clean-up removes this one.
             logger.warning("A wake-up has ended, which could not be noted: %s", type(error).__name__)
 
 
@@ -136,9 +136,9 @@ class Engine:
     Args:
         url: the address of the database.
         database: the same database, for scans.
-        wake: works for a task, named by tenant, device, record and kind; it raises nothing but a cancellation.
-        work: how many tasks to work for at a time, besides renewals.
-        renewals: how many renewals at a time.
+        wake: works for a task, given by tenant, device, record and kind; it raises only cancellations.
+        work: the maximum of tasks other than renewals at the same time.
+        renewals: the maximum of renewals at the same time.
     """
 
     def __init__(
@@ -171,7 +171,7 @@ class Engine:
         @app.task(name=TASK)
         async def wake(tenant: str, device: str, record: str, kind: str) -> None:
             # When it stops, or has lost the database for a moment, procrastinate cancels its task, and no scope shields
-            # from that. What runs in a task of ours is cancelled by a scope: it learns what its threads have done.
+            # from that. Our own task is cancelled by a scope, so that it still gets the results of its threads.
             async with anyio.create_task_group() as group:
                 group.start_soon(self._wake, tenant, device, record, kind)
 
@@ -188,8 +188,8 @@ class Engine:
             await self._guard(self._forget_dead)
 
     async def run(self, stopped: Callable[[], Awaitable[None]], *, grace: float) -> None:
-        """Work until `stopped` returns; what is being done then may take `grace` seconds more."""
-        # Not tasks of anyio, which would cancel procrastinate again and again while it finishes its work.
+        """Work until `stopped` returns; running work may take `grace` seconds more."""
+        # Not anyio's tasks, which would cancel procrastinate repeatedly while it finishes its work.
         tasks = [
             asyncio.create_task(self._run_queue(queue, number, grace), name=queue)
             for queue, number in self._queues.items()
@@ -204,7 +204,7 @@ class Engine:
 
     @asynccontextmanager
     async def opened(self) -> AsyncGenerator[None]:
-        """Hold the engine's connections while the block runs."""
+        """Keep the engine's connections open while the block runs."""
         async with self._app.open_async():
             yield
 
@@ -217,7 +217,7 @@ class Engine:
                     queues=[queue],
                     concurrency=number,
                     name=queue,
-                    # A pooler does not pass notifications on.
+                    # A pooler does not pass on notifications.
                     listen_notify=False,
                     fetch_job_polling_interval=_POLL_INTERVAL,
                     shutdown_graceful_timeout=grace,
@@ -242,7 +242,7 @@ class Engine:
         await run_sync(scan, self._database)
 
     async def _forget_dead(self) -> None:
-        """Forget wake-ups that dead processes have taken, whose locks would keep others waiting."""
+        """Delete wake-ups taken by dead processes, whose locks would block others."""
         manager = self._app.job_manager
         for job in await manager.get_stalled_jobs(seconds_since_heartbeat=_DEAD_AFTER):
             await manager.finish_job(job, status=Status.FAILED, delete_job=True)

@@ -24,10 +24,10 @@ _GROUPS = frozenset({"listeners", "devices"})
 def export_table(documents: Iterable[tuple[str, str, bytes | None]]) -> tuple[bytes, list[str]]:
     """Return the table, with a line for each slot that is set up, and sentences about devices that are left out.
 
-    Secrets, tokens, and listeners and devices of the gateway are not in it.
+    It does not contain secrets, tokens, and listeners and devices of the gateway.
 
     Args:
-        documents: the names of tenant and device, and the device's ``mailslot.toml`` if there is one.
+        documents: the names of tenant and device, with the device's ``mailslot.toml`` or None.
     """
     rows: list[dict[str, str]] = []
     left_out: list[str] = []

@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 
 class FleetHomes:
-    """The homes; they share one database and one keeper of leases. Every method blocks.
+    """The homes, which share one database and one lease keeper. Every method blocks.
 
     Args:
         url: the address of the database.
         database: the same database.
         master: the master key.
-        places: where the machine has what belongs to it.
+        places: the files of this machine.
 
     Attributes:
         url: the address of the database.
         database: the database.
         master: the master key.
-        places: where the machine has what belongs to it.
+        places: the files of this machine.
         keeper: keeps the leases of all devices.
     """
 

@@ -1,8 +1,8 @@
-"""Data keys that a key service has unwrapped, kept in memory, so that mail goes on while the service is away.
+"""A cache of unwrapped data keys, so that mail continues while the key service is unavailable.
 
-A key is asked for again after `FRESH` seconds. While the service does not answer, or is sealed, a key is given out for
-up to `KEPT` seconds after the service has last unwrapped it, and then no more. If the service refuses, the key is
-forgotten at once. Keys that this process has not unwrapped before cannot be used while the service is away.
+A key is requested again after `FRESH` seconds. While the service does not respond, or is sealed, a cached key is used
+for up to `KEPT` seconds after it was last unwrapped. If the service refuses, the key is removed from the cache at once.
+Keys that this process has not unwrapped before cannot be used while the service is unavailable.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ if TYPE_CHECKING:
     from mailslot.fleet.master_key import MasterKey, WrappedKey
 
 FRESH: Final = 300.0 - KEPT_UNWRAPPED
-"""Seconds for which a key is given out without asking the service; whoever gets it keeps it for a moment longer."""
+"""Seconds for which a cached key is used without a request; its users keep it for a moment longer."""
 
 KEPT: Final = 3600.0 - KEPT_UNWRAPPED
-"""Seconds for which a key is given out while the service is away."""
+"""Seconds for which a cached key is used while the service is unavailable."""
 
 MOST: Final = 10_000
-"""The maximum of keys in memory; those that were unwrapped longest ago are forgotten first."""
+"""The maximum number of cached keys; those that were unwrapped longest ago are removed first."""
 
 ASK_AGAIN: Final = 15.0
-"""Seconds after which a service that was away is asked again; otherwise each tenant's work would wait for it."""
+"""Seconds after which an unavailable service is tried again, so that not every tenant's work waits for a timeout."""
 
 
 class KeptKeys:
-    """A `MasterKey` that keeps what it has unwrapped. Any number of threads may use it.
+    """A `MasterKey` with a cache. It is thread-safe.
 
     Args:
         master: the key in a key service.
-        monotonic: a clock.
+        monotonic: returns seconds of a monotonic clock.
     """
 
     def __init__(self, master: MasterKey, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -51,11 +51,11 @@ class KeptKeys:
         self._refusals = 0
 
     def newest(self) -> str:
-        """Return the name of the key that wraps now."""
+        """Return the name of the newest key."""
         return self._master.newest()
 
     def has(self, name: str) -> bool:
-        """Tell whether a name is that of a key of this service."""
+        """Return whether a name is that of a key of this service."""
         return self._master.has(name)
 
     def wrap(self, octets: bytes, context: str) -> WrappedKey:
@@ -63,7 +63,7 @@ class KeptKeys:
         return self._master.wrap(octets, context)
 
     def unwrap(self, wrapped: WrappedKey, context: str) -> bytes:
-        """Decrypt a data key, or return it from memory."""
+        """Decrypt a data key, or return it from the cache."""
         place = (wrapped.master, wrapped.octets, context)
         asked_at = self._monotonic()
         kept, away, refusals = self._look(place, asked_at)
@@ -91,7 +91,7 @@ class KeptKeys:
     def _look(
         self, place: tuple[str, bytes, str], now: float
     ) -> tuple[tuple[float, bytes] | None, KeyServiceError | None, int]:
-        """Return what is kept of a key, the error of a service that need not be asked now, and how often it refused."""
+        """Return the cached key, the error of a service that need not be tried now, and its number of refusals."""
         with self._mutex:
             while self._kept and now - next(iter(self._kept.values()))[0] > KEPT:
                 self._kept.popitem(last=False)

@@ -1,7 +1,7 @@
-"""Requests to a key service: JSON over HTTP, with limits on time and memory for every answer.
+"""Requests to a key service: JSON over HTTP, with limits on time and memory for every response.
 
-Addresses are https, or http on a loopback address, for which no proxy is used. Redirects are not followed: the token
-would go to another server.
+Addresses are https, or http on a loopback address, for which no proxy is used. Redirects are not followed, since the
+token would be sent to another server.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import httpx2
 
 TIMEOUT: Final = 10.0
-"""Seconds for each step of a request; the whole takes at most twice as long once the answer has begun."""
+"""Seconds for each step of a request; the whole takes at most twice as long once the response has begun."""
 
 _KEPT_OPEN: Final = 2.0
 """Seconds for which a connection is kept open for the next request."""
@@ -34,10 +34,10 @@ _MAX_TOKEN_FILE: Final = 16 * 1024
 
 
 class KeyServiceError(MailError):
-    """A key service does not answer, or refuses. Nothing was changed.
+    """A key service does not respond, or refuses. Nothing was changed.
 
     Attributes:
-        is_away: whether it could not answer now, so that nothing follows for what it has answered before.
+        is_away: whether it is unavailable, so that earlier responses are still valid.
     """
 
     def __init__(self, message: str, *, is_away: bool, detail: str = "") -> None:
@@ -47,12 +47,12 @@ class KeyServiceError(MailError):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a key service has answered.
+    """A response of a key service.
 
     Attributes:
         status: the HTTP status.
         members: the JSON object; empty if there is none.
-        errors: what it says about an error, without secrets of the request.
+        errors: its error messages, without secrets of the request.
     """
 
     status: int
@@ -61,11 +61,11 @@ class Answer:
 
 
 class KeyServiceClient:
-    """Sends requests with a token; any number of threads may use it.
+    """Sends requests with a token. It is thread-safe.
 
     Args:
         token_file: the file with the token, read for each request, since an agent may replace it.
-        ca_file: a file of certificate authorities in PEM to trust besides the system's.
+        ca_file: a file of further trusted certificate authorities, in PEM.
         timeout: seconds for each step.
     """
 
@@ -77,7 +77,7 @@ class KeyServiceClient:
         self._http: httpx2.Client | None = None
 
     def send(self, method: Literal["GET", "POST"], url: str, body: Mapping[str, str] | None = None) -> Answer:
-        """Send a request, and return the answer, whatever its status.
+        """Send a request, and return the response with any status.
 
         Args:
             method: the method.
@@ -85,7 +85,7 @@ class KeyServiceClient:
             body: the members of the JSON object to send; its values are secret.
 
         Raises:
-            KeyServiceError: there was no answer, or the token or the authorities cannot be read.
+            KeyServiceError: there was no response, or the token or the authorities cannot be read.
         """
         import httpx2  # noqa: PLC0415 - a fleet without a key service does without it
 
@@ -118,7 +118,7 @@ class KeyServiceClient:
                         timeout=self._timeout,
                         follow_redirects=False,
                         trust_env=not is_loopback(url),
-                        # A connection that was idle for long may be closed by the time that it is used again.
+                        # The server may have closed a connection that was idle for long.
                         limits=httpx2.Limits(max_connections=16, keepalive_expiry=_KEPT_OPEN),
                         headers={"User-Agent": "mailslot"},
                     )
@@ -141,7 +141,8 @@ class KeyServiceClient:
             octets = durable.read(self.token_file, _MAX_TOKEN_FILE)
             token = "" if octets is None else octets.decode("ascii").strip()
         except (OSError, ValueError) as error:
-            raise self._token_error(f"cannot be read: {getattr(error, 'strerror', None) or 'it is no text'}") from error
+            reason = getattr(error, "strerror", None) or "it is not text"
+            raise self._token_error(f"cannot be read: {reason}") from error
         if not token.isprintable() or not token:
             raise self._token_error("is missing or empty")
         return Secret(token)

@@ -1,4 +1,4 @@
-"""Links for owners of mailboxes: for which records of a device, and whose sign-in they need."""
+"""Links for owners of mailboxes: the records of a device that need a sign-in, by the user who has to sign in."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class MadeLink:
         id: its number.
         device: the device, as TENANT/DEVICE.
         account: the user who has to sign in.
-        address: the link, which is known nowhere else.
+        address: the link, which is not stored anywhere.
     """
 
     id: int
@@ -45,13 +45,13 @@ def make_links(
     """Make the links for a device, one for each user who has to sign in. It blocks.
 
     Args:
-        links: where they are stored.
+        links: the stored links.
         home: the device.
         slots: as for `records_to_sign_in`.
         user: as for `records_to_sign_in`.
         base: the https address of the pages.
         now: the time, in seconds since the epoch.
-        hours: for how many hours they can be used.
+        hours: the hours for which they can be used.
 
     Raises:
         MailError: as for `records_to_sign_in`.
@@ -68,7 +68,7 @@ def records_to_sign_in(records: Records, slots: Sequence[str], user: str | None,
 
     Args:
         records: the device.
-        slots: the ids of slots; empty for all that have no token that works, and need somebody to sign in.
+        slots: the ids of slots; empty for all that need a sign-in and have no working token.
         user: the user; None for the account of each record.
         now: the time, in seconds since the epoch.
 

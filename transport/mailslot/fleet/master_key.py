@@ -1,8 +1,7 @@
-"""Master keys: what the data keys of tenants are wrapped with.
+"""Master keys, which wrap the data keys of tenants.
 
-Whoever wraps data keys is a `MasterKey`: a file, which may be a credential of the service manager (`FileMasterKey`), or
-a key of a key service (`mailslot.fleet.transit`). What is wrapped is always bound to a tenant, so that the data key of
-one tenant cannot be passed off as another's.
+A `MasterKey` is a file, which may be a credential of the service manager (`FileMasterKey`), or a key of a key service
+(`mailslot.fleet.transit`). A wrapped key is always bound to its tenant, so that it cannot be used as another tenant's.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _NONCE_OCTETS: Final = 12
 _MAX_FILE_SIZE: Final = 64 * 1024
 
 KEPT_UNWRAPPED: Final = 60.0
-"""Seconds for which the work of a device keeps a data key before the master key is asked again."""
+"""Seconds for which the work of a device keeps a data key before it is unwrapped again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +47,15 @@ class MasterKey(Protocol):
     Every method blocks, and may raise:
 
     - `InputError`: the key cannot be used.
-    - `mailslot.fleet.key_service.KeyServiceError`: the service that has it does not answer, or refuses.
+    - `mailslot.fleet.key_service.KeyServiceError`: its service does not respond, or refuses.
     """
 
     def newest(self) -> str:
-        """Return the name of the key that wraps now, after checking that it can be used."""
+        """Return the name of the newest key, after checking that it can be used."""
         ...
 
     def has(self, name: str) -> bool:
-        """Tell whether a name is that of a key of this file or service."""
+        """Return whether a name is that of a key of this file or service."""
         ...
 
     def wrap(self, octets: bytes, context: str) -> WrappedKey:
@@ -67,13 +66,13 @@ class MasterKey(Protocol):
         """Decrypt a data key.
 
         Raises:
-            InputError: it was wrapped by a key that is not there, or for another context, or was changed.
+            InputError: it was wrapped by a missing key or for another context, or was changed.
         """
         ...
 
 
 class FileMasterKey:
-    """Master keys in a file, one in each line, newest first; like the key file of a home (`mailslot.vault.keys`).
+    """Master keys in a file, one per line, newest first, like the key file of a home (`mailslot.vault.keys`).
 
     The newest wraps; the others only unwrap.
 
@@ -117,7 +116,7 @@ class FileMasterKey:
         return self._keys()[0].id
 
     def has(self, name: str) -> bool:
-        """Tell whether the file has a key with this id."""
+        """Return whether the file has a key with this id."""
         return any(key.id == name for key in self._keys())
 
     def wrap(self, octets: bytes, context: str) -> WrappedKey:
@@ -171,18 +170,18 @@ class FileMasterKey:
             raise self._error(f"is open to other users: run `chmod 600 {self._file}`", stat.filemode(state.st_mode))
 
     def _error(self, reason: str, detail: str) -> InputError:
-        # The secrets are unharmed, and can be read on another machine, or when the key is put back.
+        # The secrets are intact, and can be read on another machine, or after the key is restored.
         return InputError(
             f"The master key {self._file} {reason}.", stage="token", cause="token_store_unreachable", detail=detail
         )
 
 
 class MasterKeys:
-    """A master key, and the one that it takes the place of, which only unwraps.
+    """A master key, and the one that it replaces, which only unwraps.
 
     Args:
-        newest: what wraps now.
-        old: what has wrapped before.
+        newest: the new key, which wraps.
+        old: the old key, which only unwraps.
     """
 
     def __init__(self, newest: MasterKey, old: MasterKey) -> None:
@@ -190,11 +189,11 @@ class MasterKeys:
         self._old = old
 
     def newest(self) -> str:
-        """Return the name of the key that wraps now."""
+        """Return the name of the new key."""
         return self._newest.newest()
 
     def has(self, name: str) -> bool:
-        """Tell whether a name is that of a key of either."""
+        """Return whether a name is that of a key of either."""
         return self._newest.has(name) or self._old.has(name)
 
     def wrap(self, octets: bytes, context: str) -> WrappedKey:
@@ -202,7 +201,7 @@ class MasterKeys:
         return self._newest.wrap(octets, context)
 
     def unwrap(self, wrapped: WrappedKey, context: str) -> bytes:
-        """Decrypt a data key with the key that has wrapped it."""
+        """Decrypt a data key with the key that wrapped it."""
         return (self._newest if self._newest.has(wrapped.master) else self._old).unwrap(wrapped, context)
 
 

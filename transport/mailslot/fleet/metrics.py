@@ -1,4 +1,4 @@
-"""The metrics of a fleet, for each tenant and for the whole fleet, but not for each device: there are too many."""
+"""The metrics of a fleet, for each tenant and in total; there are too many devices for metrics of each."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
     from mailslot.fleet.postgres.statistics import Statistics
 
 MOST_TENANTS: Final = 500
-"""The maximum of tenants that have metrics of their own."""
+"""The maximum number of tenants with their own metrics."""
 
 OTHERS: Final = "(others)"
 """The name under which the other tenants are counted; no tenant can have it."""
 
 _JOBS: Final = tuple(state for state in STATES if state not in {"sent", "cancelled"})
 _MAILS: Final = tuple(state for state in MAIL_STATES if state != "done")
-"""Those that have ended are too many to be counted again and again."""
+"""States that are counted; finished jobs are too many to count each time."""
 
 
 def fleet_metrics(found: Statistics, most_tenants: int = MOST_TENANTS) -> str:
     """Return metrics as text.
 
     Args:
-        found: how the fleet stands.
-        most_tenants: the maximum of tenants that have metrics of their own: those with the most devices. The others
-            are added up.
+        found: the fleet's statistics.
+        most_tenants: the maximum number of tenants with their own metrics, those with the most devices; the others are
+            added up.
     """
     return as_text(
         [
@@ -44,7 +44,7 @@ def fleet_metrics(found: Statistics, most_tenants: int = MOST_TENANTS) -> str:
 
 
 def _stops(found: Statistics) -> dict[str, float]:
-    """Return for each server that is named since when it could not be reached."""
+    """Return since when each named server could not be reached."""
     began: dict[str, float] = {}
     for each in found.servers:
         began[each.name] = min(each.since, began.get(each.name, each.since))
@@ -52,7 +52,7 @@ def _stops(found: Statistics) -> dict[str, float]:
 
 
 def _named(found: Statistics, most: int) -> dict[str, Counts]:
-    """Return the tenants that are named, and the sum of the others."""
+    """Return the tenants with their own metrics, and the sum of the others."""
     by_size = sorted(found.tenants.items(), key=lambda each: (-each[1].devices, each[0]))
     named, others = dict(sorted(by_size[:most])), by_size[most:]
     if others and most:

@@ -1,4 +1,4 @@
-"""The listener from which a monitoring system reads a worker's metrics: ``GET /metrics``."""
+"""The HTTP listener for a worker's metrics: ``GET /metrics``."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
 _TIMEOUT: Final = 5.0
-"""Seconds that a client may take for each read; one is served at a time, as monitoring systems need no more."""
+"""Seconds that a client may take for each read; one client is served at a time, which suffices for monitoring."""
 
 _KEPT_FOR: Final = 5.0
-"""Seconds for which the same metrics are answered again, since the database has to count for them."""
+"""Seconds for which metrics are cached, since the database has to count rows for them."""
 
 
 class _Server(HTTPServer):
@@ -44,7 +44,7 @@ class _Server(HTTPServer):
         return self._text
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Do nothing: the client is gone."""
+        """Do nothing: the client has gone."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -76,12 +76,12 @@ class _Handler(BaseHTTPRequestHandler):
 def serving_metrics(
     listener: socket.socket, read: Callable[[], str], *, kept_for: float = _KEPT_FOR
 ) -> Generator[None]:
-    """Answer requests in a thread while the block runs.
+    """Serve requests in a thread while the block runs.
 
     Args:
         listener: the socket; it is closed at the end.
         read: returns the metrics; it may block, and raise `MailError`.
-        kept_for: seconds for which the same metrics are answered again.
+        kept_for: seconds for which metrics are cached.
     """
     server = _Server(listener, read, kept_for)
     thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
@@ -89,7 +89,7 @@ def serving_metrics(
     try:
         yield
     finally:
-        # Whoever is being answered may take a while, for which the end of the process does not wait.
+        # A slow client must not delay the end of the process.
         ending = threading.Thread(target=server.shutdown, name="metrics end", daemon=True)
         ending.start()
         ending.join(1.0)

@@ -1,4 +1,4 @@
-"""The devices that a worker has open, so that the next task of each finds its settings, keys and tokens read."""
+"""The devices that a worker keeps open, with their settings, keys and tokens in memory for the next task."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
     from mailslot.service.device import Device
 
 MOST: Final = 2_000
-"""How many devices stay open that nobody works for; each takes some 50 kB."""
+"""The number of idle devices that stay open; each takes about 50 kB."""
 
 _NEW_ONES_STAY: Final = 0.1
-"""How often a device that was used takes the place of the one that was used least recently, once all are taken. All
-devices have their turn within an interval: if each took the place of another, none would ever be found open."""
+"""The probability that a used device replaces the least recently used one when the cache is full. All devices have a
+turn within an interval: if each of them replaced another, none would ever be found open."""
 
 
 class OpenDevice:
-    """A device whose home is open, and that is opened as a whole when a task needs it.
+    """A device with an open home; the device itself is opened when a task needs it.
 
     Args:
         home: its home.
 
     Attributes:
-        users: how many tasks have it.
+        users: the number of tasks that use it.
         is_gone: whether it may have been removed from the fleet, so that it must be looked up again.
     """
 
@@ -49,11 +49,11 @@ class OpenDevice:
         self._opening = anyio.Lock()
 
     async def device(self, clocks: Clocks, gate: ServerGate) -> Device:
-        """Return the device, with its settings as they are now.
+        """Return the device, with its current settings.
 
         Args:
             clocks: its clocks.
-            gate: says whether a server may be contacted now.
+            gate: decides whether a server may be contacted now.
 
         Raises:
             InputError: the settings cannot be used.
@@ -69,7 +69,7 @@ class OpenDevice:
 
     @property
     def must_stay(self) -> bool:
-        """Whether a task has it, or a new token is in its memory only, since it could not be written."""
+        """Whether a task uses it, or a new token is only in memory because it could not be written."""
         return self.users > 0 or (self._device is not None and self._device.connector.token_sources.has_unsaved)
 
     async def close(self) -> None:
@@ -82,7 +82,7 @@ class OpenDevices:
 
     Args:
         open_home: returns the home of a device by the names of its tenant and itself, None if there is none; it blocks.
-        most: how many stay open that no task has.
+        most: the maximum number of idle devices that stay open.
         random: returns a number from 0 to 1.
     """
 
@@ -110,7 +110,7 @@ class OpenDevices:
             if home is None:
                 yield None
                 return
-            # Another task may have been faster.
+            # Another task may have opened it meanwhile.
             self._devices.setdefault(key, OpenDevice(home))
         found = self._devices[key]
         self._devices.move_to_end(key)
@@ -123,7 +123,7 @@ class OpenDevices:
                 await self._close(self._superfluous(key))
 
     async def aclose(self) -> None:
-        """Close all."""
+        """Close all devices."""
         with anyio.CancelScope(shield=True):
             await self._close([*self._devices])
 
@@ -135,7 +135,7 @@ class OpenDevices:
         return [key for key in found if not self._devices[key].must_stay]
 
     async def _close(self, keys: Iterable[tuple[str, str]]) -> None:
-        # Nobody must find one that is being closed.
+        # Removed first, so that no task finds a device that is being closed.
         devices = [self._devices.pop(key) for key in keys]
         for device in devices:
             await device.close()

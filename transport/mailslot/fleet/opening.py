@@ -1,4 +1,4 @@
-"""Opening a fleet, or one of its devices, from what was entered."""
+"""Opening a fleet, or one of its devices, by an entered address."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class FleetPlaces:
-    """Where a fleet has what belongs to this machine.
+    """This machine's files for fleets.
 
     Attributes:
         folder: the folder for devices' files of this machine.
         master_key: the file of the master key, or its address in a key service.
         is_provided: whether that file is a credential of the service manager.
-        old_master_key: the one before, which only unwraps, if any.
+        old_master_key: the previous master key, which only unwraps, if any.
         token_file: the file with the token for the key service, if any.
-        ca_file: a file of certificate authorities to trust for the key service besides the system's, if any.
+        ca_file: a file of further trusted certificate authorities for the key service, if any.
     """
 
     folder: Path
@@ -45,10 +45,10 @@ class FleetPlaces:
         )
 
     def open_master_key(self) -> MasterKey:
-        """Return the master key. A key service is asked nothing yet.
+        """Return the master key, without contacting a key service yet.
 
         Raises:
-            InputError: the address of a key in a key service is none, or no token for it is named.
+            InputError: the address of a key in a key service is malformed, or no token for it is given.
         """
         newest = self.master_key_file() or self._open_service(str(self.master_key))
         match self.old_master_key:
@@ -97,7 +97,7 @@ def open_database(url: str, connections: int | None = None, *, for_pages: bool =
         for_pages: whether people wait for it in a browser, so that it must say soon that the database is away.
 
     Raises:
-        InputError: it is no address of a database, or the extra is missing.
+        InputError: it is not the address of a database, or the extra is missing.
     """
     if not is_address(url):
         raise InputError("The database of a fleet is named by postgresql://HOST/DATABASE.", stage="resolve")

@@ -25,10 +25,10 @@ class SignInPages(Protocol):
             homes: the homes of the fleet.
             address: the https address of the pages.
             listener: a listening TCP socket.
-            context: TLS; None where a proxy in front of it does that.
+            context: the TLS context; None if a proxy does TLS.
         """
         ...
 
 
 PAGES: Final = PluginGroup[SignInPages]("mailslot.fleet_pages", noun="set of pages", check=callable)
-"""What serves pages of a fleet, by name; ``sign-in`` is the one of `SignInPages`."""
+"""The plugins that serve pages of a fleet, by name; ``sign-in`` is a `SignInPages`."""

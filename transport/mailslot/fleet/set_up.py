@@ -1,7 +1,7 @@
-"""Setting up many devices from a table: each device in one transaction, which a dry run takes back.
+"""Setting up many devices from a table: each device in one transaction, which a dry run rolls back.
 
-What the table does not say stays as it is. So a table can be applied again, also after it was interrupted, and changes
-only what differs.
+Values that are not in the table are unchanged. So a table can be applied again, also after an interruption, and changes
+only the differences.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class ValueChange:
 
 @dataclass(frozen=True, slots=True)
 class DeviceChange:
-    """What was, or would be, done with a device.
+    """The change of a device, or the change that a dry run found.
 
     Attributes:
         tenant: the name of its tenant.
@@ -59,7 +59,7 @@ class DeviceChange:
         line: its first line in the table.
         outcome: ``added``, ``changed``, ``unchanged``, or ``failed``: nothing of it was changed.
         changes: the values that differ.
-        notes: a sentence for each value that was understood differently from how it was entered.
+        notes: a sentence for each value that was normalized.
         faults: why it failed.
     """
 
@@ -73,11 +73,11 @@ class DeviceChange:
 
 
 class _TakenBackError(Exception):
-    """Takes the transaction of a dry run back."""
+    """Rolls back the transaction of a dry run."""
 
 
 class _FaultsError(Exception):
-    """The values of a device cannot be used; takes its transaction back."""
+    """The values of a device cannot be used; rolls back its transaction."""
 
     def __init__(self, faults: list[TableFault]) -> None:
         super().__init__()
@@ -90,8 +90,8 @@ class SetUp:
     Args:
         registry: the devices.
         homes: opens their homes.
-        known: the devices that there are, as pairs of names.
-        dry_run: whether to take each change back.
+        known: the existing devices, as pairs of names.
+        dry_run: whether to roll back each change.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class SetUp:
         self._dry_run = dry_run
 
     def apply(self, devices: Iterable[DeviceRows]) -> Iterator[DeviceChange]:
-        """Set up devices one after the other; yield what was done with each.
+        """Set up devices one after the other; yield the change of each.
 
         Raises:
             InputError: the database or the master key cannot be used.

@@ -1,8 +1,8 @@
-"""A table of devices in CSV: its columns, its rows by device, and the faults that can be told without the database.
+"""A table of devices in CSV: its columns, its rows by device, and the faults that are found without the database.
 
-Besides `tenant` and `device`, a column is a setting: `account` is one of the slot in the column `slot`, or of
-`network.smtp` without one; `fax.pop.account` is one of that slot, and `device.location` one of that section.
-`provider_tenant` stands for the setting `tenant`, which is the provider's and not the fleet's.
+Apart from `tenant` and `device`, each column is a setting: `account` is a setting of the slot in the column `slot`, or
+of `network.smtp` without that column; `fax.pop.account` of the slot `fax.pop`; `device.location` of the section
+`device`. `provider_tenant` is the setting `tenant`, which is the provider's tenant and not the fleet's.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ UNSET: Final = "-"
 """The cell that unsets a setting; an empty one leaves it as it is."""
 
 _LATER: Final = frozenset({"protocol", "server", "secondary_server"})
-"""Settings that are checked with the others of their slot only."""
+"""Settings that can only be checked together with the others of their slot."""
 
 _RECORDS: Final = {slot.id: slot.record for slot in SLOTS}
 
@@ -65,13 +65,13 @@ class TableFault:
 
 @dataclass(slots=True)
 class DeviceRows:
-    """What the table says of a device.
+    """The values of a device in the table.
 
     Attributes:
         tenant: the name of its tenant.
         device: its name.
-        line: the line on which it stands first.
-        values: the values as they were entered, by table (``("records", "smtp")``, ``("device",)``) and key; None
+        line: its first line.
+        values: the entered values, by table (``("records", "smtp")``, ``("device",)``) and key; None
             unsets.
         cells: the line and column of each value.
     """
@@ -104,8 +104,8 @@ class DeviceTable:
     """The table.
 
     Attributes:
-        devices: what it says of each device, in its order.
-        faults: the faults that were found so far.
+        devices: the values of each device, in the order of the table.
+        faults: the faults found so far.
     """
 
     devices: tuple[DeviceRows, ...]
@@ -117,7 +117,7 @@ class _Column:
     """A column with a setting.
 
     Attributes:
-        title: as it stands in the header.
+        title: its title in the header.
         place: the slot or section; empty for the slot of the row.
         key: the setting.
     """
@@ -265,15 +265,15 @@ def _table_of(place: str) -> tuple[str, ...]:
 
 
 def _column(title: str) -> _Column:
-    """Return what a column of the header means.
+    """Return the setting of a column by its title.
 
     Raises:
-        InputError: it means nothing, or holds secrets.
+        InputError: there is no such setting, or it is a secret.
     """
     place, _, key = title.rpartition(".")
     if key in SECRETS:
         raise InputError(
-            "Passwords and secrets do not belong into a table: set them with mailslot set SLOT KEY=-, or for a whole "
+            "Passwords and secrets do not belong in a table: set them with mailslot set SLOT KEY=-, or for a whole "
             "tenant with mailslot fleet application.",
             stage="resolve",
         )

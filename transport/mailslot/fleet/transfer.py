@@ -44,10 +44,10 @@ if TYPE_CHECKING:
     from mailslot.wire.secret import Secret
 
 _LOCK_TIMEOUT: Final = 5.0
-"""Seconds to wait for a command that works in the folder."""
+"""Seconds to wait for a running command to release the folder."""
 
 _OTHERWISE: Final = frozenset({"spool", "vault", "locks", "work", "thumbnails"})
-"""The folders of a home that are moved in another way, or are this machine's own."""
+"""The folders of a home that are moved differently, or belong to this machine only."""
 
 _NOT_MOVED: Final = frozenset({"key", "key.lock", "change.json"})
 _MAX_DOCUMENT: Final = 16 * 1024 * 1024
@@ -55,21 +55,21 @@ _VAULT: Final = "vault/"
 
 
 class ImportInDoubtError(InputError):
-    """The database has not answered to the commit of an import; the folder counts as moved."""
+    """The database did not respond to the commit of an import; the folder counts as moved."""
 
 
 def import_folder(source: FolderHome, target: PostgresHome, database: FleetDatabase) -> None:
-    """Move all that a home folder has to a device that has nothing yet. Blocks.
+    """Move the contents of a home folder to an empty device. Blocks.
 
     Raises:
-        ImportInDoubtError: nobody can tell whether it was moved.
-        InputError: something runs for the folder, or it is a copy, or something in it or in the database cannot be
-            used; then nothing is moved.
+        ImportInDoubtError: it is unknown whether it was moved.
+        InputError: a process uses the folder, it is a copy, or something in it or in the database cannot be used; then
+            nothing is moved.
         MailError: a secret or the queue cannot be read.
     """
     _check_links(source.folder)
     with ExitStack() as stack:
-        # Neither a service nor a command may send anything, or refresh a token that was read already.
+        # No service or command may send jobs, or refresh a token that was already read.
         for name in ("service", *_records(source)):
             stack.enter_context(source.blocking_lock(name, timeout=_LOCK_TIMEOUT))
         storage: FolderStorage | None = None
@@ -84,7 +84,7 @@ def import_folder(source: FolderHome, target: PostgresHome, database: FleetDatab
         _check_original(source, storage, tables, target)
         documents = _read_documents(source.folder)
         secrets = _read_secrets(source)
-        # Before anything can work there: two places with the same token would have it revoked.
+        # Before the device can be used: two places with the same token would have it revoked.
         _move_folder_to(source, storage, target)
         try:
             with as_input_error(), database.device_transaction(target.device) as connection:
@@ -98,7 +98,7 @@ def import_folder(source: FolderHome, target: PostgresHome, database: FleetDatab
                     messages = PostgresMessages(connection, target.device)
                     _import_spool(storage, tables, source.folder / "spool", rows, messages)
         except CommitInDoubtError as error:
-            # It stays as it is: at worst it belongs to a device that is empty, and can be imported again.
+            # Left unchanged: at worst it belongs to an empty device, and can be imported again.
             raise ImportInDoubtError(
                 f"The database has not answered, so it is unknown whether {source.folder} was moved to "
                 f"{target.device}. If that device is empty, remove it, and import the folder again.",
@@ -110,10 +110,10 @@ def import_folder(source: FolderHome, target: PostgresHome, database: FleetDatab
 
 
 def export_device(source: PostgresHome, folder: Path, database: FleetDatabase) -> None:
-    """Copy all that a device has, as it is at one moment, into a new folder. Blocks.
+    """Copy a consistent snapshot of a device into a new folder. Blocks.
 
     Raises:
-        InputError: there is something in the folder already, or the database cannot be used.
+        InputError: the folder is not empty, or the database cannot be used.
         MailError: a secret cannot be read, or the folder cannot be written.
     """
     if folder.exists() and any(folder.iterdir()):
@@ -154,10 +154,10 @@ def _check_original(
     tables: Mapping[str, Sequence[Mapping[str, Any]]],
     target: PostgresHome,
 ) -> None:
-    """Check that the tokens and the queue of a folder are used there, and not where it was moved to or copied from.
+    """Check that the tokens and the queue of a folder are used there, rather than where it was moved to or copied from.
 
     Raises:
-        InputError: they are not.
+        InputError: they are used elsewhere.
     """
     vault = Vault(source.documents, source.keys)
     copies: list[str] = []
@@ -179,7 +179,7 @@ def _check_original(
 
 
 def _is_elsewhere(location: Location | None, source: Location, target: Location) -> bool:
-    """Tell whether something with this location is used neither in the folder nor by the device that it is moved to."""
+    """Return whether a location is neither that of the folder nor that of the device to which it is moved."""
     return location is not None and location != target and source.is_copy_of(location)
 
 
@@ -201,7 +201,7 @@ def _import_spool(
 
 
 def _move_folder_to(source: FolderHome, storage: FolderStorage | None, target: PostgresHome) -> None:
-    """Let the folder's tokens and queue belong to the fleet."""
+    """Assign the folder's tokens and queue to the fleet."""
     vault = Vault(source.documents, source.keys)
     for record in _records(source):
         vault.write(record, _with_location(_grant_of(vault, record), target.locate(record)))
@@ -219,7 +219,7 @@ def _move_folder_back(source: FolderHome, storage: FolderStorage | None) -> None
 
 
 def _with_location(fields: dict[str, Secret | None], here: Location) -> dict[str, Secret | None]:
-    """Return secrets with the location of the grant among them."""
+    """Return secrets with the location of their grant changed."""
     grant = fields.get(GRANT_FIELD)
     if grant is None:
         return fields

@@ -1,7 +1,7 @@
 """Master keys in OpenBao's transit secrets engine, or HashiCorp Vault's, whose API is the same.
 
-What is wrapped is bound to its tenant as associated data. ``rewrap`` of the API cannot be used, since it takes none: a
-data key is wrapped anew by ``decrypt`` and ``encrypt``.
+A wrapped key is bound to its tenant by associated data. The API's ``rewrap`` cannot be used, since it has no parameter
+for associated data; a data key is wrapped again by ``decrypt`` and ``encrypt``.
 
 Sources: https://openbao.org/api-docs/secret/transit, https://openbao.org/api-docs (status codes); OpenBao's
 builtin/logical/transit, for the words of its errors; hashicorp/vault issues 29532 and 31791, on ``rewrap``.
@@ -27,19 +27,19 @@ _ADDRESS: Final = re.compile(
 _CIPHERTEXT: Final = re.compile(rb"[\w-]{1,32}:v(?P<version>[0-9]{1,9}):[A-Za-z0-9+/=]{1,1024}")
 
 _BINDING: Final = frozenset({"aes128-gcm96", "aes256-gcm96", "chacha20-poly1305", "xchacha20-poly1305"})
-"""The types of keys that take associated data."""
+"""The types of keys that support associated data."""
 
 
 class TransitMasterKey:
-    """A key of a transit secrets engine; its newest version wraps, and those that the engine still allows unwrap.
+    """A key of a transit secrets engine; its newest version wraps, and all versions that the engine allows unwrap.
 
     Args:
-        address: the address of the key in the API, ``https://HOST:8200/v1/transit/keys/NAME``; where there are
-            namespaces, theirs stands before ``transit``.
+        address: the address of the key in the API, ``https://HOST:8200/v1/transit/keys/NAME``, with an optional
+            namespace before ``transit``.
         client: sends the requests.
 
     Raises:
-        InputError: the address is none.
+        InputError: the address is malformed.
     """
 
     def __init__(self, address: str, client: KeyServiceClient) -> None:
@@ -75,7 +75,7 @@ class TransitMasterKey:
         return f"{self._prefix}{version}"
 
     def has(self, name: str) -> bool:
-        """Tell whether a name is that of a version of this key."""
+        """Return whether a name is that of a version of this key."""
         return name.startswith(self._prefix) and name[len(self._prefix) :].isdecimal()
 
     def wrap(self, octets: bytes, context: str) -> WrappedKey:
@@ -119,10 +119,10 @@ class TransitMasterKey:
         return self._client.send("POST", f"{self._base}/{operation}/{self._key}", body)
 
     def _data(self, answer: Answer, operation: str) -> Mapping[str, object]:
-        """Return the ``data`` of an answer.
+        """Return the ``data`` of a response.
 
         Raises:
-            KeyServiceError: it is a refusal, or none of a key service.
+            KeyServiceError: it is a refusal, or not from a key service.
         """
         data = answer.members.get("data")
         if answer.status == 200 and isinstance(data, dict):
@@ -149,7 +149,7 @@ class TransitMasterKey:
 
     def _no_answer(self, answer: Answer) -> KeyServiceError:
         return KeyServiceError(
-            f"What answers for {self._host} is no key service, or its address is wrong.",
+            f"What answers for {self._host} is not a key service, or its address is wrong.",
             is_away=True,
             detail=f"HTTP status {answer.status} {answer.errors}".rstrip(),
         )

@@ -1,4 +1,4 @@
-"""What a worker has done since it started, counted for its metrics."""
+"""Counts a worker's wake-ups since its start, for its metrics."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 from mailslot.service.metric_family import Family, as_text
 
 Outcome = Literal["done", "nothing", "busy", "failed"]
-"""What came of a wake-up: the task was worked for; nothing was due; another worker was at it; or it failed."""
+"""The result of a wake-up: the work was done; nothing was due; another worker worked on it; or it failed."""
 
 
 class WakeupCounter:
@@ -21,7 +21,7 @@ class WakeupCounter:
         self._seconds: dict[str, float] = {}
 
     def add(self, kind: str, outcome: Outcome, seconds: float) -> None:
-        """Count a wake-up that has taken some seconds."""
+        """Count a wake-up with its outcome and duration."""
         with self._mutex:
             self._number[kind, outcome] += 1
             self._seconds[kind] = self._seconds.get(kind, 0.0) + seconds

@@ -1,4 +1,4 @@
-"""A worker of a fleet: one of any number of processes, on any number of machines, that work for all its devices."""
+"""A worker of a fleet: one of any number of processes, on any machines, that work for all its devices."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class FleetWorker:
     Args:
         homes: the homes of the devices.
         pipelines: the pipelines that handle mail.
-        work: how many tasks to work for at a time, besides renewals.
-        renewals: how many renewals at a time.
+        work: the maximum of tasks other than renewals at the same time.
+        renewals: the maximum of renewals at the same time.
     """
 
     def __init__(self, homes: FleetHomes, pipelines: Sequence[Pipeline], *, work: int, renewals: int) -> None:
@@ -53,7 +53,7 @@ class FleetWorker:
         """Work until `stopped` returns, and then stop within ten seconds.
 
         Args:
-            stopped: returns when the worker is to stop.
+            stopped: returns when the worker must stop.
             ready: called when it has started.
 
         Raises:
