@@ -254,7 +254,7 @@ def test_a_pipe_a_device_or_a_link_is_not_replaced(tmp_path: Path, *, force: boo
     link.symlink_to(file)
     dangling.symlink_to(tmp_path / "nowhere")
     for path in (pipe, link, dangling):
-        with pytest.raises(OutputError, match="it is no file of its own, but a link, a pipe or a device"):
+        with pytest.raises(OutputError, match="it is not a regular file, but a link, a pipe or a device"):
             write_output(path, b"two", force=force)
     assert pipe.is_fifo()
     assert (link.is_symlink(), dangling.is_symlink(), file.read_bytes()) == (True, True, b"one")

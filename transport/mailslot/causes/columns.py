@@ -17,10 +17,10 @@ _GROUP: Final = re.compile(r"\([^()]*\)")
 
 
 class Words:
-    """Words that patterns are looked for in. It is remembered which terms are among them.
+    """A text in which patterns are searched, with the results for the terms that were already searched.
 
     Attributes:
-        text: the words.
+        text: the text.
     """
 
     __slots__ = ("_terms", "text")
@@ -30,7 +30,7 @@ class Words:
         self._terms: dict[str, bool] = {}
 
     def contain(self, term: str) -> bool:
-        """Return whether a term, which is a regular expression, is among the words."""
+        """Return whether a term, which is a regular expression, is found in the text."""
         found = self._terms.get(term)
         if found is None:
             found = self._terms[term] = _compiled(term).search(self.text) is not None
@@ -38,12 +38,12 @@ class Words:
 
 
 class Pattern:
-    """A regular expression in any case, compiled when it is first needed: most of it never is.
+    """A regular expression that ignores case, compiled when it is first needed: most are never needed.
 
-    A member that has terms in it is needed only where all its terms are among the words.
+    A member with terms is compiled and searched only if all its terms are found in the text.
 
     Attributes:
-        pattern: as it is written, with its terms filled in.
+        pattern: the whole expression, with its terms filled in.
     """
 
     __slots__ = ("_compiled", "_members", "pattern")
@@ -65,21 +65,21 @@ class Pattern:
         self.pattern: Final = "|".join(f"(?:{each})" for each in [*plain, *(filled for _, filled in with_terms)])
 
     def found_in(self, words: Words) -> bool:
-        """Return whether it is found in words."""
+        """Return whether it is found in a text."""
         return any(
             all(words.contain(term) for term in terms) and self._compile(member).search(words.text) is not None
             for terms, member in self._members
         )
 
     def fits(self, text: str) -> bool:
-        """Return whether it fits all of a text."""
+        """Return whether it matches the whole of a text."""
         return self._compile(self.pattern).fullmatch(text) is not None
 
     def check(self) -> None:
-        """Refuse what is no regular expression.
+        """Check that it is a regular expression.
 
         Raises:
-            re.error: it is none.
+            re.error: it is not.
         """
         self._compile(self.pattern)
 
@@ -96,13 +96,13 @@ def _compiled(term: str) -> re.Pattern[str]:
 
 
 def _needed_terms(member: str) -> tuple[str, ...]:
-    """Return the terms without which a member is never found: those outside of all groups but their own."""
+    """Return the terms that every match of a member contains: those outside of all groups but their own."""
     outside = _innermost_removed(member)
     return () if "|" in outside else tuple(dict.fromkeys(_NEEDED.findall(outside)))
 
 
 def _innermost_removed(member: str) -> str:
-    """Return a member without its groups, but for those that hold a term alone, which become ``<name>``."""
+    """Return a member without its groups; groups that contain a single term become ``<name>``."""
     member = _ESCAPED.sub("_", member)
     member = _TERM_ALONE.sub(r"<\1>", member)
     while True:
@@ -115,7 +115,7 @@ def _innermost_removed(member: str) -> str:
 def text(value: object) -> str:
     """Return a text that is not empty."""
     if not isinstance(value, str) or not value:
-        raise TypeError(f"{value!r} is no text")
+        raise TypeError(f"{value!r} is not a text")
     return value
 
 
@@ -124,7 +124,7 @@ def texts(value: object) -> tuple[str, ...]:
     if isinstance(value, str):
         return (text(value),)
     if not isinstance(value, list) or not value:
-        raise TypeError(f"{value!r} is no list")
+        raise TypeError(f"{value!r} is not a list")
     return tuple(text(each) for each in cast("list[object]", value))
 
 
@@ -133,7 +133,7 @@ def choices(value: object, allowed: Collection[str]) -> tuple[str, ...]:
     if isinstance(value, str):
         value = [value]
     if not isinstance(value, list) or not value:
-        raise TypeError(f"{value!r} is no list")
+        raise TypeError(f"{value!r} is not a list")
     found = tuple(cast("list[object]", value))
     if not set(found) <= set(allowed):
         raise ValueError(f"{found} is not among {sorted(allowed)}")
@@ -141,7 +141,7 @@ def choices(value: object, allowed: Collection[str]) -> tuple[str, ...]:
 
 
 def pattern(value: object, terms: Mapping[str, str] | None = None) -> Pattern:
-    """Return a regular expression, in any case; of a list, one for any of its members. ``""`` fits only nothing.
+    """Return the regular expression of a column; a list matches where any of its members does, ``""`` only nothing.
 
     Args:
         value: the column.

@@ -1,4 +1,4 @@
-"""``maker_codes.toml``: codes that devices show in place of words."""
+"""``maker_codes.toml``: codes that devices show instead of a text."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class MakerCode:
 
     Attributes:
         maker: the maker of the device or program.
-        code: as it is shown.
-        cause: what it means.
-        source: where that can be read.
+        code: the code, as the device shows it.
+        cause: the cause that it stands for.
+        source: where its meaning is documented.
     """
 
     maker: str
@@ -38,7 +38,7 @@ def parse_maker_codes(written: str) -> tuple[MakerCode, ...]:
     """Return the codes in a file's text.
 
     Raises:
-        ValueError: a column is not known or missing, or a value is of the wrong type; or a maker's code has two rows.
+        ValueError: a column is unknown or missing, a value has the wrong type, or a maker's code has two rows.
     """
     found: dict[tuple[str, str], MakerCode] = {}
     try:
@@ -54,9 +54,9 @@ def parse_maker_codes(written: str) -> tuple[MakerCode, ...]:
 
 
 def find_maker_codes(shown: str) -> list[MakerCode]:
-    """Return the codes in what is shown: those of a maker that is named, else those with a letter or a sign in them.
+    """Return the codes in a shown text: those of a maker that it names, else those with a letter or a sign.
 
-    A code of digits alone is another maker's number for something else, a year or a port.
+    Without the maker, a code of digits alone may be anything, such as a year or a port.
     """
     words = " ".join(shown.split())
     present = [each for each in maker_codes() if _contains(words, each.code)]

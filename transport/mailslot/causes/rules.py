@@ -58,10 +58,10 @@ class Rule:
         )
 
     def check(self) -> None:
-        """Refuse a row with what is no regular expression.
+        """Check that all patterns are regular expressions.
 
         Raises:
-            re.error: one of its columns is none.
+            re.error: one of them is not.
         """
         for each in (self.code, self.enhanced, self.words, self.link, *self.challenge.values()):
             if each is not None:
@@ -97,7 +97,7 @@ def find_rule(refusal: Refusal) -> Rule | None:
 
 @cache
 def table() -> Table:
-    """Return the rows of the file that comes with this package. It is read once, when something is first refused."""
+    """Return the rows of the package's file. It is read once, at the first refusal."""
     return parse_table(files("mailslot.causes").joinpath("rules.toml").read_text("utf-8"), checked=True)
 
 
@@ -106,7 +106,7 @@ def parse_table(written: str, *, checked: bool = False) -> Table:
 
     Args:
         written: the text.
-        checked: its regular expressions are known to be good, and each is compiled when it is first asked.
+        checked: its regular expressions are known to be valid, so each is compiled only when it is first used.
 
     Raises:
         ValueError: a column is unknown or missing, a value has the wrong type or is not allowed, a cause is not in

@@ -32,7 +32,7 @@ def parse_shown(written: str, *, checked: bool = False) -> tuple[Shown, ...]:
 
     Args:
         written: the text.
-        checked: its regular expressions are known to be good, and each is compiled when it is first asked.
+        checked: its regular expressions are known to be valid, so each is compiled only when it is first used.
 
     Raises:
         ValueError: a column is unknown or missing, or a value has the wrong type.
@@ -54,7 +54,7 @@ def parse_shown(written: str, *, checked: bool = False) -> tuple[Shown, ...]:
 
 
 def find_shown(words: str) -> Shown | None:
-    """Return the first row that fits what is shown, as it is or as `normalize` makes it."""
+    """Return the first row whose pattern is found in a shown text, as it is or normalized; None without one."""
     shown = " ".join(words[:MAX_TEXT].split())
     both = Words(shown), Words(normalize(shown))
     return next((row for row in shown_rows() if any(map(row.says.found_in, both))), None)

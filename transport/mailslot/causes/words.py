@@ -15,12 +15,12 @@ _NUMBERS: Final = re.compile(r"#?\b[245]\.\d{1,3}\.\d{1,3}\b(?!\.\d)")
 _IP: Final = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b|\b[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){3,7}\b", re.IGNORECASE)
 _HOST: Final = re.compile(r"\b(?:[\w](?:[\w\-]*\w)?\.)+(?:[a-z]{2,6}|[A-Z]{2,6}|example|invalid)\b")
 _FIELD: Final = re.compile(r"\b(?:relay|dsn)=\S*", re.IGNORECASE)
-"""What servers and their logs say of a connection besides."""
+"""Fields with which logs add the relay and the status to a server's text."""
 _APOSTROPHE: Final = re.compile(r"(?<=\w)['’`´](?=\w)")
 _CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])")
 _OTHER: Final = re.compile(r"[\W_]+")
 _STROKED: Final = str.maketrans("łøđ", "lod")
-"""Letters whose stroke is no accent of Unicode's."""
+"""Letters with a stroke, which Unicode does not decompose into a letter and an accent."""
 _ENHANCED: Final = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d]|\.\d)")
 
 
@@ -36,7 +36,7 @@ def normalize(text: str) -> str:
 
 
 def links(text: str) -> tuple[str, ...]:
-    """Return the links and hosts in a text: some servers say with them what they do not say in words."""
+    """Return the links and hosts in a text: some servers give the reason only in a link."""
     text = _ADDRESS.sub(" ", text[:MAX_TEXT])
     return tuple(match[0] for pattern in (LINK, _HOST) for match in pattern.finditer(text))
 

@@ -26,8 +26,8 @@ async def detect_alternate_tls(profile: ConnectionProfile, timeout: float) -> Se
         timeout: seconds for each step; everything takes three times as long at most.
 
     Returns:
-        what the server speaks: `Security.NONE` if it offers no encryption on this port. None if the other way fails
-        too.
+        the encryption that the server supports; `Security.NONE` if it offers none on this port; None if the other
+        kind fails, too.
     """
     tls_was_tried = profile.endpoint.security is Security.TLS
     endpoint = Endpoint(

@@ -32,7 +32,7 @@ LANGUAGES: Final[Mapping[str, str]] = {
 """The file of each language."""
 
 WORDS: Final = "words"
-"""The table of a file that is no cause: translations of labels, actors and values of facts."""
+"""The one table of a file that is not a cause: translations of labels, actors and values of facts."""
 
 _ENCRYPTION_FACTS: Final = frozenset({"security_now", "security_right", "encrypted_now"})
 

@@ -110,7 +110,7 @@ def _facts(error: MailError, context: DiagnosisContext) -> dict[str, str | None]
         if response or (error.status or 0) >= 300:
             facts["token_words"] = response or f"HTTP {error.status}"
         else:
-            # The response was no refusal, but could not be used either: our own sentence says why.
+            # The response was not a refusal, but was unusable: our own sentence says why.
             facts["reason"] = str(error)
     else:
         facts["reason"] = str(error)
@@ -142,7 +142,7 @@ def _correct_settings(context: DiagnosisContext) -> dict[str, str | None]:
 
 
 def _published_settings(context: DiagnosisContext) -> dict[str, str | None]:
-    """Return the server that the provider publishes, the nearest to what is set."""
+    """Return the provider's published server that is most similar to the settings."""
     provider = provider_of(context)
     service = None if provider is None else provider.service(context.service)
 

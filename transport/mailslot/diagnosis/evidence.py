@@ -206,7 +206,7 @@ class Evidence:
         return found
 
     async def _gateway(self) -> dict[str, Any] | None:
-        """Return what came of the devices last, and who knocked; where there is no device, nothing."""
+        """Return the last dialogues of devices, and the unknown devices; empty without a gateway."""
         current = await run_sync(self._records.settings.current)
         if not await run_sync(self._records.place.has_spool):
             return None

@@ -1,8 +1,7 @@
-"""What the gateway remembers of devices: their last dialogues, who knocked and is not known, and what it listens on.
+"""The gateway's log: the last dialogues of devices, unknown devices, and the state of the listeners.
 
-The running gateway notes it, and commands and the panel read it. Nothing here is worth a mail: it is written every few
-seconds, in one transaction, and what came after the last one is lost with the process. Everything is bounded, whatever
-is sent by whom.
+The running gateway writes it, and commands and the panel read it. Mail does not depend on it, so it is written only
+every few seconds, in one transaction, and a crash loses the rest. Everything in it is bounded, whatever clients send.
 """
 
 from __future__ import annotations
@@ -26,10 +25,10 @@ STORE: Final = "gateway log"
 """The name of its `Store`."""
 
 MAX_DIALOGUES: Final = 10
-"""Dialogues that are remembered of each device."""
+"""Dialogues that are kept of each device."""
 
 MAX_UNKNOWN: Final = 200
-"""Addresses of unknown devices that are remembered."""
+"""Addresses of unknown devices that are kept."""
 
 MAX_LINES: Final = 200
 """Lines of a dialogue; the first and the last ones are kept."""
@@ -50,14 +49,14 @@ class Dialogue:
 
     Attributes:
         at: when it ended, in seconds since 1970.
-        listener: the listener that it came to.
-        address: where it came from.
-        tls: the version of TLS, such as ``"TLSv1.2"``; empty without.
-        ok: whether all that it wanted was done.
-        cause: an id of the catalogue of causes; ``"ok"`` where all went well.
-        verdict: what there is to say about it, in one sentence.
-        lines: what was said, without secrets.
-        messages: how many messages it handed over, or fetched.
+        listener: the listener.
+        address: the client's address.
+        tls: the version of TLS, such as ``"TLSv1.2"``; empty without TLS.
+        ok: whether nothing failed.
+        cause: an id of the catalogue of causes; ``"ok"`` if nothing failed.
+        verdict: the outcome, in one sentence.
+        lines: the transcript, without secrets.
+        messages: the number of messages that it submitted or fetched.
     """
 
     at: float
@@ -73,19 +72,19 @@ class Dialogue:
 
 @dataclass(frozen=True, slots=True)
 class UnknownDevice:
-    """An unknown device: who knocked and was not let in.
+    """An unknown device, which was refused.
 
     Attributes:
-        address: where it came from.
-        listener: the listener that it came to last.
-        helo: what it called itself last; empty where it did not come so far.
-        user: the user that it tried last; empty without.
-        tls: the version of TLS; empty without.
-        verdict: why it was not let in, in one sentence.
-        first_at: when it came first, in seconds since 1970.
-        last_at: when it came last.
-        count: how often it came.
-        cause: an id of the catalogue of causes; empty where another version has noted it.
+        address: its address.
+        listener: the listener to which it connected last.
+        helo: the name in its last HELO or EHLO; empty without one.
+        user: the user that it tried last; empty without one.
+        tls: the version of TLS; empty without TLS.
+        verdict: why it was refused, in one sentence.
+        first_at: when it connected first, in seconds since 1970.
+        last_at: when it connected last.
+        count: how often it connected.
+        cause: an id of the catalogue of causes.
     """
 
     address: str
@@ -117,14 +116,14 @@ class GatewayLog:
         self._listeners_changed = anyio.Event()
         self._writing = anyio.Lock()
 
-    # What the gateway notes; it never waits for the disk.
+    # Called by the gateway; these methods never wait for the disk.
 
     def note_dialogue(self, device: str, dialogue: Dialogue) -> None:
-        """Note a dialogue of a device.
+        """Add a dialogue of a device.
 
         Args:
             device: its name.
-            dialogue: what was said; what is too long is cut.
+            dialogue: the dialogue; texts that are too long are truncated.
         """
         self._dialogues.setdefault(device, deque(maxlen=MAX_DIALOGUES)).append(_bounded_dialogue(dialogue))
         self._noted.set()
@@ -141,16 +140,16 @@ class GatewayLog:
         verdict: str,
         cause: str = "",
     ) -> None:
-        """Note that somebody knocked who was not let in.
+        """Add a connection of an unknown device, which was refused.
 
         Args:
-            at: when, in seconds since 1970.
-            address: from where.
-            listener: at which listener.
-            helo: what it called itself.
+            at: the time, in seconds since 1970.
+            address: its address.
+            listener: the listener.
+            helo: the name in its HELO or EHLO.
             user: the user that it tried.
             tls: the version of TLS.
-            verdict: why it was not let in, in one sentence.
+            verdict: why it was refused, in one sentence.
             cause: an id of the catalogue of causes.
         """
         new = UnknownDevice(
@@ -175,12 +174,12 @@ class GatewayLog:
         failures: Mapping[str, str] | None = None,
         certificates: Mapping[str, Sequence[ListenerCertificate]] | None = None,
     ) -> None:
-        """Note what the gateway listens on; nothing is written if it is as before.
+        """Store the state of the listeners; nothing is written if it has not changed.
 
         Args:
-            addresses: hosts and ports by the names of the listeners.
-            failures: why a listener could not be opened, or not with its new certificate, in one sentence, by its name.
-            certificates: what each listener with TLS presents.
+            addresses: hosts and ports, by the names of the listeners.
+            failures: why a listener or its new certificate cannot be used, in one sentence, by the listener's name.
+            certificates: the certificates that each listener with TLS presents.
         """
         shown = {name: list(map(asdict, each)) for name, each in (certificates or {}).items()}
         listeners = {_LISTENING: dict(addresses), _FAILURES: dict(failures or {}), _CERTIFICATES: shown}
@@ -190,10 +189,10 @@ class GatewayLog:
             self._listeners_changed.set()
 
     async def run(self) -> None:
-        """Write what is noted every few seconds, changes of listeners at once, until cancelled; then once more.
+        """Write new entries every few seconds, and changes of listeners at once, until cancelled; then once more.
 
         Raises:
-            MailError: it cannot be written; what was noted is kept for another try.
+            MailError: it cannot be written; the entries are kept for another try.
         """
         try:
             while True:
@@ -206,7 +205,7 @@ class GatewayLog:
                 await self.flush()
 
     async def flush(self) -> None:
-        """Write what is noted.
+        """Write new entries.
 
         Raises:
             MailError: as for `run`.
@@ -222,7 +221,7 @@ class GatewayLog:
         if not dialogues and not unknown and listeners is None:
             return
         try:
-            # What is written when this is cancelled must not be written twice.
+            # Shielded, since entries that are being written when this is cancelled must not be written twice.
             with anyio.CancelScope(shield=True):
                 await self._write(dialogues, unknown, listeners or {})
         except MailError:
@@ -253,7 +252,7 @@ class GatewayLog:
         values |= {f"{_UNKNOWN}{each}": asdict(merged[each]) for each in kept_addresses if each in unknown}
         await self._store.update(values, [f"{_UNKNOWN}{each}" for each in known.keys() - set(kept_addresses)])
 
-    # What commands and the panel read.
+    # Called by commands and the panel.
 
     async def dialogues(self, device: str) -> list[Dialogue]:
         """Return the last dialogues of a device, the newest first.
@@ -274,7 +273,7 @@ class GatewayLog:
         return sorted((UnknownDevice(**row) for row in rows), key=lambda each: each.last_at, reverse=True)
 
     async def listening(self) -> dict[str, tuple[str, int]]:
-        """Return what the gateway listened on when it was last started: hosts and ports by the names of the listeners.
+        """Return the hosts and ports of the listeners when the gateway was last started, by their names.
 
         Raises:
             MailError: as for `dialogues`.
@@ -283,7 +282,7 @@ class GatewayLog:
         return {name: (str(host), int(port)) for name, (host, port) in rows.items()}
 
     async def failures(self) -> dict[str, str]:
-        """Return why listeners could not be opened, or not with their new certificates, by their names.
+        """Return why listeners, or their new certificates, could not be used, by their names.
 
         Raises:
             MailError: as for `dialogues`.
@@ -291,7 +290,7 @@ class GatewayLog:
         return cast("dict[str, str]", await self._store.get(_FAILURES, {}))
 
     async def certificates(self) -> dict[str, list[ListenerCertificate]]:
-        """Return the certificates of the listeners with TLS when they were open last, by their names.
+        """Return the certificates of the listeners with TLS when they were last open, by their names.
 
         Raises:
             MailError: as for `dialogues`.
@@ -300,7 +299,7 @@ class GatewayLog:
         return {name: list(map(ListenerCertificate.from_json, each)) for name, each in rows.items()}
 
     async def forget(self, *, unknown: Iterable[str] = (), device: str | None = None) -> None:
-        """Forget unknown devices that are known from now on, or a device that is removed.
+        """Delete unknown devices that have become known, or a removed device.
 
         Raises:
             MailError: it cannot be written.
@@ -314,7 +313,7 @@ class GatewayLog:
 
 
 def _merged(before: UnknownDevice | None, new: UnknownDevice) -> UnknownDevice:
-    """Return what is known of an unknown device that came again: what it said before, where it said less now."""
+    """Merge two connections of an unknown device; values that the new one lacks are taken from the earlier one."""
     if before is None:
         return new
     return replace(
@@ -340,7 +339,7 @@ def _bounded_dialogue(dialogue: Dialogue) -> Dialogue:
 
 
 def _clean(text: str, most: int) -> str:
-    """Return a text on one line that a terminal shows as it is."""
+    """Return a text on one line, without characters that a terminal would interpret."""
     if len(text) <= most and text.isprintable():
         return text
     shown = "".join(letter if letter.isprintable() else "�" for letter in text[: most + 1])

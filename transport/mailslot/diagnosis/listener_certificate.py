@@ -1,4 +1,4 @@
-"""The certificate that a listener of the gateway presents, as commands and the panel show it."""
+"""The certificate of a gateway's listener, for commands and the panel."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ if TYPE_CHECKING:
     from mailslot.net.certificate_contents import CertificateContents
 
 _WARNED_BEFORE: Final = 14 * 86_400.0
-"""Seconds before the end of a certificate from which on it is warned of."""
+"""Seconds before a certificate expires in which there is a warning."""
 
 _WARNED_PART: Final = 5
-"""Of a certificate that is valid for a short time, only this part of its time is warned of: the last fifth."""
+"""The part of a short-lived certificate's validity in which there is a warning: the last fifth."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListenerCertificate:
-    """A certificate of a listener. One that mailslot generates comes twice, with an RSA and an ECDSA key.
+    """A certificate of a listener. mailslot generates two for a listener, with an RSA and an ECDSA key.
 
     Attributes:
-        subject: whom it was issued to.
-        names: the hosts that it names.
-        issuer: who issued it.
-        fingerprint: SHA-256 of it in DER, in lower-case hexadecimal.
+        subject: its subject.
+        names: its host names and addresses.
+        issuer: its issuer.
+        fingerprint: the SHA-256 digest of its DER encoding, in lower-case hexadecimal.
         key_type: ``"RSA"``, ``"ECDSA"``, or empty for any other.
         valid_from: the beginning of its validity, in seconds since the epoch.
         valid_until: the end of its validity, likewise.
-        generated: whether mailslot has generated it; otherwise it was given in the settings.
+        generated: whether mailslot has generated it; otherwise it is from the settings.
     """
 
     subject: str
@@ -57,12 +57,12 @@ class ListenerCertificate:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> ListenerCertificate:
-        """Return a certificate from the fields that were stored as JSON."""
+        """Return a certificate from its JSON fields."""
         return replace(cls(**values), names=tuple(values["names"]))
 
     @property
     def grouped_fingerprint(self) -> str:
-        """The fingerprint in the form in which other programs show it, such as ``0A:1B:…``."""
+        """The fingerprint in the common form ``0A:1B:…``."""
         return ":".join(self.fingerprint[at : at + 2] for at in range(0, len(self.fingerprint), 2)).upper()
 
     def has_ended(self, now: float) -> bool:

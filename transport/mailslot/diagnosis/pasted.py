@@ -56,7 +56,7 @@ _SAID_BY_SERVERS_ALONE: Final = frozenset(
         "relay_denied",
     }
 )
-"""What no client says in words of its own."""
+"""Causes that a client's own message never has."""
 _SAID_OF_OTHER_THINGS: Final = frozenset(
     {"password_refused", "mailbox_full", "server_busy", "sign_in_temporarily_unavailable"}
 )
@@ -64,14 +64,14 @@ _SAID_OF_OTHER_THINGS: Final = frozenset(
 _NOBODY_ANSWERED: Final = frozenset(
     {"name_not_found", "network_unreachable", "connection_refused", "connection_timeout", "not_a_mail_server"}
 )
-"""What clients say of any failure, also where they quote what the server said."""
+"""Clients' messages that are the same for any failure, even when they quote the server's reply."""
 _SECRET: Final = re.compile(r"\b(?:Bearer|AUTH \w+|PASS) \S+|[A-Za-z0-9+/_.\-]{60,}={0,2}")
 
 
 def explain_pasted(text: str) -> Diagnosis | None:
     """Return the diagnosis of a copied text; None if nothing is known about it.
 
-    A token service's error is looked for first, then a mail server's reply, whoever quotes it, then a maker's code,
+    A token service's error is searched for first, then a quoted reply of a mail server, then a maker's code,
     then the client's own words, at last what a server says without a code. What looks like a secret is masked. The
     fact ``maker`` says whose code it is.
     """
@@ -100,7 +100,7 @@ def explain_pasted(text: str) -> Diagnosis | None:
 
 
 def _of_token_service(text: str) -> str | None:
-    """Return what a token service said."""
+    """Return the diagnosis of a token service's error."""
     if match := _HTTP.search(text):
         return classify_error(TokenServiceResponse(int(match[1]), None)).cause
     members = _members_of(text)
@@ -121,7 +121,7 @@ def _of_token_service(text: str) -> str | None:
 
 
 def _members_of(text: str) -> dict[str, Any]:
-    """Return the members of an error response: of JSON, or of what a program printed of it."""
+    """Return the members of an error response, as JSON or as printed by a program."""
     if match := _JSON.search(text):
         try:
             found: object = json.loads(match[0])
@@ -133,7 +133,7 @@ def _members_of(text: str) -> dict[str, Any]:
 
 
 def _of_servers(replies: Iterable[Quoted]) -> str | None:
-    """Return what mail servers said, at the place that makes most sense of it."""
+    """Return the diagnosis of quoted replies, at the stage that explains them best."""
     for reply in replies:
         rule = next(_rules(reply.known), None) or min(_rules(reply.guessed), key=_distance, default=None)
         if rule is not None and (reply.certain or _distance(rule) < 2):
@@ -142,19 +142,19 @@ def _of_servers(replies: Iterable[Quoted]) -> str | None:
 
 
 def _rules(refusals: Iterable[Refusal]) -> Iterator[Rule]:
-    """Yield the rows that tell something."""
+    """Yield the matching rows with a known cause."""
     found = (find_rule(refusal) for refusal in refusals)
     return (rule for rule in found if rule is not None and rule.cause != "unknown")
 
 
 def _of_words(text: str, among: Collection[str]) -> str | None:
-    """Return what the words alone say, if it is `among` some causes."""
+    """Return the diagnosis of the words alone, if its cause is `among` some causes."""
     found = (rule.cause for rule in _rules(spoken_refusals(text)) if _distance(rule) == 0)
     return next((cause for cause in found if cause in among), None)
 
 
 def _distance(rule: Rule) -> int:
-    """Return how far a row is from a server's words: a code says less, and the place in the dialogue is a guess."""
+    """Return how weakly a row explains a reply: least if its words match, more by a code or by a guessed stage."""
     if rule.words is not None or rule.link is not None:
         return 0
     return 1 if rule.enhanced is not None and not rule.enhanced.fits("") else 2

@@ -1,4 +1,4 @@
-"""Mail servers' replies within what somebody has copied: a log, a client's message, a trace of a program."""
+"""Finds mail servers' replies quoted in a copied text: a log, a client's message, or a program's trace."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mailslot.errors import Stage
 
 _CODE: Final = r"(?:4[235]\d|5[0-5]\d)"
-"""SMTP's codes of refusals, without those that are ports or only HTTP's."""
+"""SMTP's codes of refusals, without numbers that are ports or HTTP statuses."""
 _NUMBERS: Final = r"[45]\.\d{1,3}\.\d{1,3}"
 
 _ESCAPE: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(r?\\?n|r|t)|([\"'/\\]))")
@@ -26,7 +26,7 @@ _TAG: Final = re.compile(r"</?(?:br|p|div|span|b|i|a|td|tr|li)(?:\s[^<>]*)?/?>",
 _BESIDES: Final = re.compile(
     r"\bdsn=[45][\d.]+,? ?|[^\W\d]\w* ?\((?:SSL|TLS|SSL/TLS)\)[ \u00a0]?[:：] ?[^\W\d]+,?", re.IGNORECASE
 )
-"""Fields of logs and of Outlook's messages that say how, not what: ``dsn=4.3.5``, ``Secure(SSL): No``."""
+"""Fields of logs and of Outlook's messages that are not part of a reply: ``dsn=4.3.5``, ``Secure(SSL): No``."""
 _IN_PARENTHESES: Final = re.compile(rf"(?<=\w) ?\(({_CODE})\): ?")
 _TUPLE: Final = re.compile(rf"\(({_CODE}), b?(?=['\"])")
 _NAMED_CODE: Final = re.compile(
@@ -47,13 +47,13 @@ _BEFORE_A_CODE: Final = re.compile(
 _ENHANCED: Final = re.compile(rf"(?<![\d.])({_NUMBERS})(?![\d.])[ :]*(.*)", re.DOTALL)
 _POP3: Final = re.compile(r"-ERR\b(?: \[([A-Z/-]+)\])? ?(.*)", re.DOTALL)
 _POP3_IN_QUOTES: Final = re.compile(r"(['\"])-ERR\b(?: \[([A-Z/-]+)\])? ?(.*?)\1(?=[,;)\s]|$)", re.DOTALL)
-"""As Outlook quotes it, with fields of its own behind."""
+"""A reply as quoted by Outlook, followed by its own fields."""
 _POP3_RESPONDED: Final = re.compile(
     r"(?:Sending of (?:user ?name|password)|The (?:STAT|LIST|UIDL|RETR|DELE|TOP) command)\b.{0,160}?"
     r" responded: (?:\[([A-Z/-]+)\] )?(.*)",
     re.DOTALL,
 )
-"""As Thunderbird quotes it, without the sign of POP3."""
+"""A response as quoted by Thunderbird, without POP3's ``-ERR``."""
 _IMAP: Final = re.compile(r"(?:\b(?:NO|BAD|BYE) |b['\"])\[([A-Z-]+)\] (.*)", re.DOTALL)
 _CONTINUED: Final = re.compile(rf"\n?{_CODE}-(?:{_NUMBERS} )?")
 
@@ -75,7 +75,7 @@ _SAID_AT: Final[tuple[tuple[re.Pattern[str], _Place], ...]] = (
     (re.compile(r"refused to talk to me|initial (?:server greeting|connection)|SMTPConnectError"), ("greeting", "")),
     (re.compile(r"(?:reply to|connection with|after) STARTTLS|STARTTLS (?:command )?failed"), ("tls", "")),
 )
-"""What logs and clients say of the command that was refused."""
+"""Texts of logs and clients that name the refused command."""
 
 _PLACES: Final[tuple[_Place, ...]] = (("envelope", "RCPT"), ("envelope", "MAIL"), ("data", ""), ("greeting", ""))
 _POP3_PLACES: Final[tuple[tuple[Stage, Presented | None], ...]] = (
@@ -91,10 +91,10 @@ class Quoted(NamedTuple):
     """A reply that a text may quote.
 
     Attributes:
-        words: the server's own.
-        known: the reply where it was said, as far as the text tells, the likeliest place first.
-        guessed: the reply at the places where it may have been said besides.
-        certain: whether it is a reply, and not any number and what follows it.
+        words: the server's own text.
+        known: the reply at the stages that the text shows, the most likely first.
+        guessed: the reply at other possible stages.
+        certain: whether it certainly is a reply, rather than some number with a text.
     """
 
     words: str
@@ -104,7 +104,7 @@ class Quoted(NamedTuple):
 
 
 def unwrapped(text: str) -> str:
-    """Return a text without what programs put around a server's words: escapes of JSON, Python, URLs and HTML."""
+    """Return a text without the escapes of JSON, Python, URLs and HTML with which programs quote a server's text."""
     if "&" in text:
         text = html.unescape(text)
     if _URL_ENCODED.search(text) and "=" in text:
@@ -116,7 +116,7 @@ def unwrapped(text: str) -> str:
 
 
 def quoted_replies(text: str) -> Iterator[Quoted]:
-    """Yield the replies that an unwrapped text may quote, the likeliest first."""
+    """Yield the replies that an unwrapped text may quote, the most likely first."""
     places = _by_token_first(text, _POP3_PLACES) + (_POP3_GREETING if _GREETS.search(text) else ())
     for patterns, protocol in (((_POP3_IN_QUOTES, _POP3, _POP3_RESPONDED), "POP3"), ((_IMAP,), "IMAP")):
         if match := next(filter(None, (pattern.search(text) for pattern in patterns)), None):
@@ -135,7 +135,7 @@ def quoted_replies(text: str) -> Iterator[Quoted]:
 
 
 def spoken_refusals(text: str) -> Iterator[Refusal]:
-    """Yield a text as what a server may have said without a code, such as ``Your account has been disabled``."""
+    """Yield the refusals that a text without a code may be, such as ``Your account has been disabled``."""
     places: tuple[tuple[Protocol, Stage, str, Presented | None], ...] = (
         ("SMTP", "sign_in", "", "password"),
         ("POP3", "sign_in", "", "password"),
@@ -149,7 +149,7 @@ def spoken_refusals(text: str) -> Iterator[Refusal]:
 
 
 def _over_smtp(reply: Reply, text: str) -> tuple[tuple[Refusal, ...], tuple[Refusal, ...]]:
-    """Return a reply where it was said, and where it may have been said."""
+    """Return a reply at the stages that the text shows, and at other possible stages."""
     named: list[_Place] = [place for pattern, place in _SAID_AT if pattern.search(text)]
     signs_in = _by_token_first(text, (("sign_in", "password"), ("sign_in", "token")))
     sign_in = tuple(
@@ -172,14 +172,14 @@ def _over_smtp(reply: Reply, text: str) -> tuple[tuple[Refusal, ...], tuple[Refu
 def _by_token_first(
     text: str, places: tuple[tuple[Stage, Presented | None], ...]
 ) -> tuple[tuple[Stage, Presented | None], ...]:
-    """Return the places where a text may have been said; a token's come first where the text speaks of one."""
+    """Return the possible stages of a text; those with a token come first if the text mentions one."""
     if not _TOKEN.search(text):
         return places
     return tuple(sorted(places, key=lambda place: place[1] != "token"))
 
 
 def _smtp_replies(text: str) -> Iterator[tuple[Reply, bool]]:
-    """Yield what may be replies, and whether they certainly are."""
+    """Yield possible replies, and whether each certainly is one."""
     for match in _SMTP.finditer(text):
         reply = Reply(int(match[1]), match[2], _CONTINUED.sub(" ", match[3]).strip("'\" "), positive=False)
         yield reply, match[2] is not None or bool(_BEFORE_A_CODE.search(text, 0, match.start()))

@@ -1,4 +1,4 @@
-"""What the person at the device can set in a slot to remove a cause."""
+"""The settings of a slot that the person at the device can change to remove a cause."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NOW_AND_PUBLISHED: Final[Mapping[str, tuple[str, str]]] = {
     "security": ("security_now", "published_security"),
     "ca_file": ("host", "published_server"),
 }
-"""For each of these settings, the fact that says what is set, and the one that says what the provider publishes."""
+"""For each of these settings, the fact with its current value, and the fact with the provider's published value."""
 
 
 def settings_to_change(cause: str, facts: Mapping[str, str]) -> tuple[str, ...]:
@@ -41,7 +41,7 @@ def settings_to_change(cause: str, facts: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _filled(setting: str, facts: Mapping[str, str]) -> str:
-    """Return a setting with its fact; empty where not even its key is known."""
+    """Return a setting with its fact filled in; empty if its key is not known either."""
     key, _, value = setting.partition("=")
     names = [name for _, name, _, _ in string.Formatter().parse(value) if name]
     if key.startswith("{"):

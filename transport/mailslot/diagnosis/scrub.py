@@ -53,7 +53,7 @@ class Scrubber:
                 self._ngrams.setdefault(size, set()).update(form[at : at + size] for at in range(len(form) - size + 1))
 
     def scrub(self, document: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
-        """Return a JSON document with ``•••`` in place of each text that contains a piece of a secret."""
+        """Return a JSON document in which each text that contains a piece of a secret is replaced by ``•••``."""
         texts = list(_texts(document))
         matches = self._matches(texts)
         return _masked(document, iter(matches)) if any(matches) else document

@@ -27,7 +27,7 @@ class StageResult:
         ok: whether it passed; None while it is running.
         seconds: how long it has taken.
         note: a remark; mostly empty.
-        reached: False if it has to wait for another one after all, and is not to be shown.
+        reached: False if it has to wait for another stage after all, and must not be shown.
     """
 
     name: str
@@ -38,7 +38,7 @@ class StageResult:
 
 
 class Stages:
-    """Measures the stages. With STARTTLS their order differs from the one of display, and some come twice."""
+    """Measures the stages. With STARTTLS their order differs from the order of display, and some come twice."""
 
     def __init__(self, notify: Callable[[StageResult], None] | None = None) -> None:
         self._notify = notify

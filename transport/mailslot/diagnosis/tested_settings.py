@@ -1,4 +1,4 @@
-"""Whether a connection test was made with the settings that a record has now."""
+"""Detects whether a record's settings have changed since a connection test."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _UNTESTED: Final = frozenset(
 
 
 def tested_settings(records: Records, record: str) -> str:
-    """Return a digest of what a connection test of a record depends on: its settings, and which password is stored.
+    """Return a digest of what a connection test of a record depends on: its settings and its stored password.
 
-    Nothing of the password is in it: it has the vault's mark, which also changes when secrets get a new key. Blocks for
-    a moment.
+    The digest does not depend on the password itself but on the vault's version of it, which also changes when secrets
+    are encrypted with a new key. Blocks for a moment.
 
     Args:
         records: the records.

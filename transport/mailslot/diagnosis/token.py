@@ -35,9 +35,9 @@ def _preset_by_host(name: str) -> Provider | None:
 
 
 def service_of(context: DiagnosisContext) -> Service | None:
-    """Return the mail service that was used; None where the provider is not known or has none.
+    """Return the mail service that was used; None if the provider is not known or has none.
 
-    A provider of one's own does not say what its tokens are for; the preset whose server it is does.
+    A custom provider does not define what its tokens are for; the preset with the same server does.
     """
     provider = provider_of(context)
     service = None if provider is None else provider.service(context.service)
@@ -49,7 +49,7 @@ def service_of(context: DiagnosisContext) -> Service | None:
 
 
 def other_resource_of(context: DiagnosisContext) -> str | None:
-    """Return what the token is for, in words for people, where that is not the mail service that was used."""
+    """Return the name of the token's audience for people, if it is not the mail service that was used."""
     claims, service = parse_claims(context.token), service_of(context)
     return None if claims is None or service is None else other_resource(claims, service)
 
@@ -62,7 +62,7 @@ def read_token(context: DiagnosisContext) -> TokenReading | None:
     account = context.account or ""
     claims = parse_claims(token)
     if service is None:
-        # For a server of one's own, only another user's token is wrong for certain.
+        # For a custom server, only another user's token is certainly wrong.
         names = () if claims is None else tuple(name.casefold() for name in claims.users if "@" in name)
         return "another user" if "@" in account and names and account.casefold() not in names else None
     if claims is None:
@@ -74,7 +74,7 @@ def read_token(context: DiagnosisContext) -> TokenReading | None:
 
 
 def _read_grant(context: DiagnosisContext, service: Service) -> TokenReading | None:
-    """Judge an opaque token by what the provider said when it issued it."""
+    """Judge an opaque token by the provider's response when it was issued."""
     if context.scopes and missing_scopes(service.scopes, context.scopes):
         return "another service"
     owner, account = context.owner or "", context.account or ""

@@ -1,1 +1,1 @@
-"""What SASL messages and tokens say of themselves, without the secrets in them."""
+"""Describes the contents of SASL messages and tokens, without the secrets in them."""

@@ -1,4 +1,4 @@
-"""Base64 as people copy it: what is wrong with it is a finding, and it is decoded all the same."""
+"""Base64 as people copy it: faults are reported as findings, and it is decoded nevertheless."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _FROM_URL: Final = str.maketrans("-_", "+/")
 
 
 def decode_base64(text: str) -> tuple[bytes, list[str]] | None:
-    """Return the octets that a text stands for, and the ids of what is wrong with it; None if it is no base64."""
+    """Return the decoded octets and the ids of what is wrong with the text; None if it is not base64."""
     faults: list[str] = []
     joined = "".join(text.split())
     if joined != text.strip():
@@ -23,7 +23,7 @@ def decode_base64(text: str) -> tuple[bytes, list[str]] | None:
     if not digits or not _ALPHABET.fullmatch(digits):
         return None
     if len(digits) % 4 == 1:
-        # No number of octets has so many digits.
+        # No number of octets has an encoding of this length.
         faults.append("base64_cut_off")
         digits = digits[:-1]
     elif len(standard) != len(digits) + -len(digits) % 4:

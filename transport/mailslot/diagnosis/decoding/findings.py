@@ -1,4 +1,4 @@
-"""What was found in one SASL message or token, as sentences in every language: ``sentences.toml``."""
+"""Findings about one SASL message or token, with sentences in every language in ``sentences.toml``."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ MAX_LIST: Final = 20
 """Values of the longest list that is shown."""
 
 MAX_HIDDEN: Final = 4_096
-"""Characters of a secret that values are searched for."""
+"""Characters of a secret that are searched for in values."""
 
 _LONG: Final = re.compile(r"[A-Za-z0-9+_=-]{60,}|eyJ[\w-]{8,}\.[\w-]+")
-"""What nobody's name or address looks like, and a secret does."""
+"""Matches texts that look like a secret, and unlike a name or address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +55,12 @@ class Finding:
 
 
 class Piece:
-    """The findings in one message or token. The first one says what it is.
+    """The findings about one message or token. The first one names its kind.
 
     Every value is shortened, made printable, and masked if it is or contains a secret.
 
     Args:
-        redactor: knows the secrets in the text that this is a piece of; it gets those of this piece.
+        redactor: has the secrets of the whole text; the secrets of this piece are added to it.
     """
 
     def __init__(self, redactor: Redactor) -> None:

@@ -1,4 +1,4 @@
-"""What the octets of one SASL message say, after they were decoded from base64."""
+"""Describes one SASL message, after it was decoded from base64."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from mailslot.diagnosis.decoding.findings import Piece
 
 MAX_USER: Final = 20
-"""Characters of the longest user name that is shown though it is no address; Amazon SES has names of 20."""
+"""Characters of the longest user name that is shown although it is not an address; those of Amazon SES have 20."""
 
 _WRITTEN_OUT: Final = re.compile(r"\^A|\\x01|\\u0001|\\001|%01|<SOH>|\N{SYMBOL FOR START OF HEADING}", re.IGNORECASE)
-"""How people write the separator of bearer mechanisms, the octet 1."""
+"""The ways in which people write the separator of bearer mechanisms, octet 1."""
 
 _FIELD: Final = "auth="
 _SCHEME: Final = re.compile(r"\s*bearer(?:\s+|$)", re.IGNORECASE)
@@ -32,12 +32,12 @@ _CRAM_RESPONSE: Final = re.compile(r"(\S+) [\da-f]{32}")
 
 
 def looks_like_bearer(text: str) -> bool:
-    """Tell whether a text is a bearer mechanism's message that is not in base64."""
+    """Return whether a text is a bearer mechanism's message without base64."""
     return bool(re.match(r"\s*(?:user=|[nyp](?:=[^,]*)?,)", text)) and "auth=" in text
 
 
 def describe_bearer(piece: Piece, text: str, now: float) -> None:
-    """Add what a message of XOAUTH2 or OAUTHBEARER says, and what is wrong with its form."""
+    """Add the contents of a message of XOAUTH2 or OAUTHBEARER, and faults of its form."""
     if text.endswith(("\n", "\r")):
         piece.add("line_break_at_end")
         text = text.rstrip("\r\n")
@@ -108,10 +108,10 @@ def _describe_field(piece: Piece, value: str, user: str, now: float) -> None:
 
 
 def describe_octets(piece: Piece, octets: bytes, now: float) -> bool:
-    """Add what a decoded message says.
+    """Add the contents of a decoded message.
 
     Returns:
-        whether it was recognised.
+        whether it was recognized.
     """
     if octets.startswith(b"NTLMSSP\0"):
         piece.add("ntlm")
@@ -134,7 +134,7 @@ def describe_octets(piece: Piece, octets: bytes, now: float) -> bool:
 
 
 def _describe_word(piece: Piece, text: str, now: float) -> bool:
-    """Describe a message that is one word or prompt, whichever mechanism it belongs to."""
+    """Describe a message of one word or prompt, of any mechanism."""
     word = text.strip()
     if _USER_PROMPT.fullmatch(text):
         piece.add("user_prompt")
@@ -168,7 +168,7 @@ def _describe_encoded_twice(piece: Piece, word: str, now: float) -> bool:
 
 
 def describe_challenge(piece: Piece, octets: bytes) -> bool:
-    """Add what an error challenge says (RFC 7628 section 3.2.2)."""
+    """Add the contents of an error challenge (RFC 7628 section 3.2.2)."""
     members = parse_error_challenge(octets)
     if not {"status", "schemes", "scope", "openid-configuration"} & members.keys():
         return False
@@ -183,7 +183,7 @@ def describe_challenge(piece: Piece, octets: bytes) -> bool:
 def _describe_plain(piece: Piece, text: str) -> bool:
     """Describe ``authzid NUL authcid NUL password`` (RFC 4616).
 
-    Where the form is wrong, any part may be the password, and none is shown.
+    If the form is wrong, any part may be the password, so none is shown.
     """
     parts = text.split("\0")
     if not all(part.isprintable() for part in "".join(parts).splitlines()):
@@ -210,7 +210,7 @@ def _describe_plain(piece: Piece, text: str) -> bool:
 
 
 def are_swapped(user: str, secret: str) -> bool:
-    """Tell whether the secret is where the user name belongs, as far as the forms show."""
+    """Return whether user name and secret seem to be swapped, judging by their forms."""
     return bool(_ADDRESS.fullmatch(secret.strip())) and not _ADDRESS.fullmatch(user.strip())
 
 

@@ -1,4 +1,4 @@
-"""``token_shapes.toml``: by which beginnings tokens that cannot be read are recognised."""
+"""``token_shapes.toml``: the beginnings by which opaque tokens are recognized."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class TokenShape:
     """A row.
 
     Attributes:
-        pattern: fits a whole token; it is also searched for in other text.
-        kind: what such a token is for.
-        provider: who issues it.
-        source: where that is known from.
+        pattern: matches a whole token; it is also searched for in other text.
+        kind: the purpose of such a token.
+        provider: its issuer.
+        source: where this is documented.
     """
 
     pattern: re.Pattern[str]
@@ -38,7 +38,7 @@ class TokenShape:
 
 @cache
 def token_shapes() -> tuple[TokenShape, ...]:
-    """Return the rows of the file that comes with this package."""
+    """Return the rows of the package's file."""
     rows = tomllib.loads(files("mailslot.diagnosis.decoding").joinpath("token_shapes.toml").read_text("utf-8"))
     return tuple(
         TokenShape(re.compile(rf"(?<![\w.~/-]){row['begins']}"), row["kind"], row["provider"], row["source"])
@@ -47,5 +47,5 @@ def token_shapes() -> tuple[TokenShape, ...]:
 
 
 def find_shape(token: str) -> TokenShape | None:
-    """Return the shape of a token; None if no row fits all of it."""
+    """Return the shape of a token; None if no row matches all of it."""
     return next((shape for shape in token_shapes() if shape.pattern.fullmatch(token)), None)

@@ -1,4 +1,4 @@
-"""What a token says of itself: its claims where it is a JWT, else what its beginning tells."""
+"""Describes a token: the claims of a JWT, or what the beginning of an opaque token shows."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _MICROSOFT: Final = re.compile(
 
 
 def is_token(text: str) -> bool:
-    """Tell whether a text looks like a token that is known here."""
+    """Return whether a text looks like a token of a known kind."""
     return find_shape(text) is not None or (text.startswith("eyJ") and text.count(".") in {1, 2, 4})
 
 
 def describe_token(piece: Piece, token: str, now: float, *, user: str = "", used_as_access_token: bool = False) -> None:
-    """Add what a token says of itself.
+    """Add the description of a token.
 
     Args:
         piece: gets the findings.
         token: the token.
         now: the time, in seconds since the epoch.
-        user: whom the client signs in, for comparison; empty if not known.
+        user: the user that the client signs in, for comparison; empty if not known.
         used_as_access_token: whether a client sends it to a mail server.
     """
     piece.hide(token)
@@ -81,7 +81,7 @@ def _describe_claims(
 
 
 def _describe_parties(piece: Piece, claims: Claims, members: dict[str, Any]) -> None:
-    """Add who issued it, for whom, and for which service."""
+    """Add its issuer, its user and its audience."""
     if claims.issuer:
         piece.add("issuer", issuer=claims.issuer)
         if _MICROSOFT.match(claims.issuer) and members.get("ver") in {"1.0", "2.0"}:
@@ -99,7 +99,7 @@ def _describe_parties(piece: Piece, claims: Claims, members: dict[str, Any]) -> 
 
 
 def _describe_mail_permissions(piece: Piece, claims: Claims, *, permitted: bool) -> None:
-    """Add which mail services the token is good for, where its audience is a known provider's mail."""
+    """Add the mail services that the token permits, if its audience is a known provider's mail service."""
     if not permitted:
         piece.add("no_permissions")
         return

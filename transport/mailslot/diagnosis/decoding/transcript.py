@@ -1,4 +1,4 @@
-"""What somebody pasted: a token, SASL messages, or lines of a dialogue, taken apart into pieces."""
+"""Splits a pasted text into tokens and SASL messages: a single one, or the lines of a dialogue."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from mailslot.diagnosis.decoding.findings import Finding
 
 MAX_INPUT: Final = 256 * 1024
-"""Octets that are looked at."""
+"""Octets that are inspected."""
 
 MAX_PIECES: Final = 32
 """Tokens and messages that are described."""
 
 MAX_LINES: Final = 4_096
-"""Lines that are looked at."""
+"""Lines that are inspected."""
 
 Role = Literal["", "user", "password"]
-"""What the next message of LOGIN is."""
+"""The next message of LOGIN."""
 
 _MARK: Final = re.compile(
     r"""^\s*(?:\[?\d{1,4}[:./-]\d[\d:.,/\-TZ]*\]?\s+)*               # times
@@ -54,15 +54,15 @@ _BEARER: Final = re.compile(r"((?:\bbearer\s+){1,3})([\w.~+/=!*$-]{8,})", re.IGN
 _EMBEDDED: Final = re.compile(r"[\w.~+/!*$%-]{8,}")
 _ACKNOWLEDGEMENT: Final = b"\x01"
 _CONTINUES: Final = 40
-"""Characters of a line from which on the next one may be its continuation."""
+"""Characters of a line that may be continued on the next line."""
 
 _TOKENS: Final = ("access_token", "refresh_token", "id_token")
 
 
 def decode_pasted(text: str, now: float) -> list[list[Finding]]:
-    """Return what a text says of itself, a list for each token or message in it; empty if nothing is recognised.
+    """Return the findings about each token or message in a text; empty if none is recognized.
 
-    No secret is in the findings: neither a token, nor a password, nor what may be one.
+    The findings contain no token, no password, and nothing that may be one.
 
     Args:
         text: the text.
@@ -104,7 +104,7 @@ def _describe_unencoded(text: str, now: float, redactor: Redactor) -> list[Piece
 
 
 class _Dialogue:
-    """Reads line by line, and knows what the line before was."""
+    """Reads a dialogue line by line, with the state from the previous line."""
 
     def __init__(self, now: float, redactor: Redactor) -> None:
         self._now = now
@@ -160,7 +160,7 @@ class _Dialogue:
             self._pieces.append(piece)
 
     def _describe(self, piece: Piece, text: str) -> bool:
-        """Describe a client's message, or a token; return whether it was recognised."""
+        """Describe a client's message, or a token; return whether it was recognized."""
         joined = "".join(text.split())
         role, self._role = self._role, "password" if self._role == "user" else ""
         is_due, self._is_due = self._is_due, False
@@ -184,7 +184,7 @@ class _Dialogue:
         return known
 
     def _describe_login(self, piece: Piece, octets: bytes, role: Role) -> bool:
-        """Describe a message of LOGIN, which is known by its place only."""
+        """Describe a message of LOGIN, whose meaning depends only on its position."""
         if not role or b"\0" in octets:
             return False
         try:
@@ -197,7 +197,7 @@ class _Dialogue:
             self._user = word
             piece.add("login_user_name")
         else:
-            # The user is not told before: both may have been sent the wrong way round.
+            # The user is not shown earlier, since both may have been swapped.
             swapped = are_swapped(self._user, word)
             piece.add("login_password")
             if swapped or self._user == word:
@@ -209,7 +209,7 @@ class _Dialogue:
         return True
 
     def _compare(self, piece: Piece) -> None:
-        """Add whether another mechanism was named than the one whose message it is."""
+        """Add a finding if the message belongs to another mechanism than the one that was named."""
         found = piece.ids & {"xoauth2", "oauthbearer", "plain"}
         if self._mechanism and found and self._mechanism.lower() not in found:
             piece.add("other_mechanism", named=self._mechanism, sent=found.pop().upper())
@@ -231,7 +231,7 @@ class _Dialogue:
 
 
 def _joined(text: str) -> Iterator[str]:
-    """Yield the lines without marks; what was wrapped is one line, with the line breaks in it."""
+    """Yield the lines without marks; wrapped lines are joined, with their line breaks."""
     collected = ""
     for raw in text.splitlines()[:MAX_LINES]:
         line = _unmarked(raw)
@@ -249,7 +249,7 @@ def _joined(text: str) -> Iterator[str]:
 
 
 def _unmarked(line: str) -> str:
-    """Return a line without times and signs of who speaks, and without what Python's clients put around it."""
+    """Return a line without timestamps, marks of the speaker, and the quoting of Python's clients."""
     found = line[_MARK.match(line).end() :].strip()  # type: ignore[union-attr] # pyright: ignore[reportOptionalMemberAccess] - it fits the empty text
     if quoted := _PYTHON.match(found):
         found = (quoted[1] or quoted[2] or "").replace("\\r", "").replace("\\n", "").strip()
