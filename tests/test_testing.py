@@ -256,11 +256,11 @@ async def test_an_exception_of_the_code_is_raised_unchanged() -> None:
 @pytest.mark.parametrize(
     ("script", "fault"),
     [
-        ("S: 220\nX: 1", r"line 2 of the script, 'X: 1': it is no line of a script"),
-        ("!hang", r"line 1 of the script, '!hang': it is no line of a script"),
-        ("S: {tokn}", r"line 1 of the script, 'S: \{tokn\}': \{tokn\} stands for nothing"),
+        ("S: 220\nX: 1", r"line 2 of the script, 'X: 1': it is not a valid line of a script"),
+        ("!hang", r"line 1 of the script, '!hang': it is not a valid line of a script"),
+        ("S: {tokn}", r"line 1 of the script, 'S: \{tokn\}': \{tokn\} is unknown"),
         ("C: {octets}", r"line 1 of the script, 'C: \{octets\}': no message is given"),
-        ("C: MAIL SIZE={size}", r"\{size\} stands for nothing"),
+        ("C: MAIL SIZE={size}", r"\{size\} is unknown"),
         ("S: {message}", r"no message is given"),
     ],
 )

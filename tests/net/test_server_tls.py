@@ -240,7 +240,7 @@ async def test_silence_instead_of_a_handshake(certificates: list[tuple[Path, Pat
 
 def test_certificates_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "bad.pem").write_text("no certificate")
-    for name, reason in (("bad.pem", "it is no certificate"), ("none.pem", "No such file")):
+    for name, reason in (("bad.pem", "it is not a certificate"), ("none.pem", "No such file")):
         with pytest.raises(InputError, match=reason) as caught:
             server_context([(tmp_path / name, tmp_path / name)])
         assert caught.value.key == "certificate"

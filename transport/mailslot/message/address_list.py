@@ -1,4 +1,4 @@
-"""Reading the addresses in a header that somebody else has written."""
+"""Parsing the addresses in another program's header."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def read_addresses(values: Iterable[str]) -> list[tuple[str, str]]:
         values: the fields' values, unfolded. They may be anything.
 
     Returns:
-        the pairs, whose addresses may be none; nothing where comments or groups are nested so deeply that only an
-        attacker can have written them.
+        the pairs, whose addresses may be invalid; none if comments or groups are nested so deeply that only an attacker
+        can have written them.
     """
     try:
         return getaddresses(list(values))

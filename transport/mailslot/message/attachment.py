@@ -47,7 +47,7 @@ class Attachment:
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", safe_name(self.name))
         if len(self.content_type) > _MAX_TYPE or not _TYPE.fullmatch(self.content_type):
-            raise InputError(f"{self.content_type[:80]!r} is no content type.", stage="data")
+            raise InputError(f"{self.content_type[:80]!r} is not a content type.", stage="data")
         if _is_composite(self.content_type):
             raise InputError(f"{self.content_type!r} cannot be attached.", stage="data")
         if self.size <= 0:

@@ -113,7 +113,7 @@ def identifiers_field(name: str, identifiers: Iterable[str]) -> str:
     for identifier in identifiers:
         if not _IDENTIFIER.fullmatch(identifier):
             raise InputError(
-                f"What {name} is to hold is no message identifier, such as <name@domain>.",
+                f"The value for {name} is not a message identifier, such as <name@domain>.",
                 stage="data",
                 detail=ascii(identifier[:200]),
             )

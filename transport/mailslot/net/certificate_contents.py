@@ -1,4 +1,4 @@
-"""What a certificate says of itself; none of it is verified here."""
+"""Parses the contents of a certificate, without verifying them."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class CertificateContents:
     """The contents of a certificate.
 
     Attributes:
-        names: the hosts that it names; the common name if it names none.
-        issuer: who issued it.
+        names: its subject alternative names; the common name if it has none.
+        issuer: its issuer.
         self_signed: whether its issuer is its subject.
         valid_from: the beginning of its validity, in seconds since the epoch.
         valid_until: the end of its validity, likewise.
-        subject: whom it was issued to: the common name, else the whole subject.
-        fingerprint: SHA-256 of it in DER, in lower-case hexadecimal.
+        subject: the common name of its subject, else the whole subject.
+        fingerprint: the SHA-256 digest of its DER encoding, in lower-case hexadecimal.
         key_type: ``"RSA"``, ``"ECDSA"``, or empty for any other.
     """
 
@@ -96,9 +96,9 @@ def read_certificate(path: Path) -> CertificateContents | None:
 
 
 def read_certificates(paths: Sequence[Path]) -> list[CertificateContents | None]:
-    """Do what `read_certificate` does for several files, and keep nothing of it in memory. It blocks.
+    """Return the result of `read_certificate` for several files, without keeping the parser in memory. It blocks.
 
-    The parser takes four megabytes. So where it is not loaded yet, another process reads the files, and ends.
+    The parser takes 4 MB. So unless it is loaded already, another process reads the files.
     """
     if "cryptography.x509" not in sys.modules:
         with suppress(OSError, SubprocessError, ValueError):
@@ -108,7 +108,7 @@ def read_certificates(paths: Sequence[Path]) -> list[CertificateContents | None]
 
 
 def _contents_of(values: dict[str, Any] | None) -> CertificateContents | None:
-    """Return the contents that another process has written as JSON."""
+    """Return the contents from the JSON of another process."""
     if values is None:
         return None
     values["names"] = tuple(values["names"])

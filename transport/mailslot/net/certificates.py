@@ -45,7 +45,7 @@ def ensure_certificates(folder: Path, hosts: Sequence[str]) -> list[tuple[Path, 
     """
     missing = not all((folder / name).exists() for name in NAMES)
     if missing and "cryptography.x509" not in sys.modules:
-        # What makes them takes four megabytes, and a service has no other use for it.
+        # Created in another process, since cryptography takes 4 MB, and the service has no other use for it.
         with suppress(OSError, SubprocessError):
             run_module(__name__, str(folder.absolute()), *hosts)
     _create_missing(folder, hosts)
@@ -94,7 +94,7 @@ def _certificate(key: RSAPrivateKey | EllipticCurvePrivateKey, hosts: Sequence[s
         .serial_number(x509.random_serial_number())
         .not_valid_before(_NOT_BEFORE)
         .not_valid_after(_NOT_AFTER)
-        # An authority for itself alone, so that a device can be told to trust it.
+        # A certificate authority for itself only, so that it can be imported as a trusted one on a device.
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_key_usage(key), critical=True)
         .add_extension(x509.SubjectAlternativeName([_general_name(host) for host in hosts]), critical=False)

@@ -1,4 +1,4 @@
-"""A mail server on one listener: its sessions, whatever they speak, and how they are stopped."""
+"""A mail server on one listener, for any protocol: its sessions, and stopping them."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ class MailServer(ABC, Generic[Settings]):
 
     Attributes:
         listener: the listener.
-        settings: how it speaks; a change applies to the next connection.
+        settings: its settings; a change applies to the next connection.
     """
 
     def __init__(self, listener: Listener, settings: Settings, too_many: bytes) -> None:
-        """Make a server; `serve` runs it.
+        """Create a server; `serve` runs it.
 
         Args:
             listener: the listener.
-            settings: how it speaks.
-            too_many: what a client is told for which there is no room.
+            settings: its settings.
+            too_many: the reply to a client if there are too many connections.
         """
         self.listener = listener
         self.settings = settings
@@ -48,14 +48,14 @@ class MailServer(ABC, Generic[Settings]):
 
     async def serve(self) -> None:
         """Serve until `stop` is called and the last session has ended. Cancellation ends all sessions at once."""
-        # A client that begins with TLS cannot read a reply before it.
+        # With implicit TLS, a client cannot read a reply before the handshake.
         too_many = b"" if self.settings.security is Security.TLS else self._too_many
         await self.listener.serve(self._serve_one, too_many=too_many)
 
     def stop(self) -> None:
-        """Accept nothing more, and end each session once nothing is under way.
+        """Stop accepting connections, and end each session once it is idle.
 
-        A client may take its time; whoever cannot wait cancels `serve` after a while.
+        Clients may take long; to limit the wait, cancel `serve`.
         """
         self._stopping = True
         self.listener.close()

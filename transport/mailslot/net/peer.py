@@ -1,4 +1,4 @@
-"""What a server knows about a client's connection below the mail protocol."""
+"""A server's data about a client's connection below the mail protocol."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class TlsInfo:
-    """The TLS that was agreed upon.
+    """The negotiated TLS parameters.
 
     Attributes:
         version: such as ``"TLSv1.3"``.
         cipher: OpenSSL's name of the cipher suite.
         bits: the length of its key.
-        fingerprint: SHA-256 of the client's certificate in DER, as 64 lower-case hexadecimal digits; None if it sent
-            none. The certificate is not verified: only its fingerprint identifies a client.
+        fingerprint: the SHA-256 digest of the client's certificate in DER, as 64 lower-case hexadecimal digits; None
+            without one. The certificate is not verified: only its fingerprint identifies a client.
     """
 
     version: str
@@ -29,12 +29,12 @@ class Peer:
 
     Attributes:
         listener: the name of the listener that accepted it.
-        address: the client's IP address; IPv4 also where the listener's socket is an IPv6 one.
+        address: the client's IP address; IPv4 addresses also on an IPv6 socket.
         port: the client's port.
         local_address: our own IP address on this connection.
         local_port: our own port.
-        tls: the TLS in use; None without.
-        tls_error: why a handshake failed, in OpenSSL's words, such as ``"UNSUPPORTED_PROTOCOL"``; None if none did.
+        tls: the TLS in use; None without TLS.
+        tls_error: OpenSSL's reason for a failed handshake, such as ``"UNSUPPORTED_PROTOCOL"``; None if none failed.
     """
 
     listener: str

@@ -1,4 +1,4 @@
-"""One client's connection to a server, as far as it is known: what a backend decides by, and what is told of it."""
+"""A client's connection to a server, as seen by a backend: the basis of its decisions and its log."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class ServerConnection:
         peer: the client's address, the listener and TLS.
         started: when it was accepted, in seconds since the epoch.
         user: the user who has signed in; None before.
-        mechanism: the SASL mechanism of the last sign-in that was tried; None for the protocol's own commands.
-        tried_user: the last user name with which a sign-in was tried, successful or not; None without one.
+        mechanism: the SASL mechanism of the last sign-in attempt; None for the protocol's own commands.
+        tried_user: the user name of the last sign-in attempt, successful or not; None without one.
         transcript: the last lines of the dialogue, without secrets and without messages.
         ending: how the connection ended; None while it is open.
-        other_protocol: what the client spoke instead of ours, ``"TLS"`` or ``"HTTP"``; None for none. ``"TLS"`` means
-            that it began with TLS where this listener speaks in clear first.
-        refusal: the last reply that refused anything, once the connection has ended; None without one.
+        other_protocol: the protocol that the client used instead of ours, ``"TLS"`` or ``"HTTP"``; None for ours.
+            ``"TLS"`` means that it began with a handshake on a listener without implicit TLS.
+        refusal: the last negative reply, once the connection has ended; None without one.
     """
 
     peer: Peer

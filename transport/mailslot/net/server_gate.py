@@ -1,7 +1,7 @@
-"""A gate in front of mail servers and token services, for a process that works for many devices.
+"""Limits attempts to contact mail servers and token services, in a process that works for many devices.
 
-A device alone backs off by itself. Where ten thousand devices have the same server, and it is down, they would try it
-ten thousand times nevertheless, and each time wait for it in vain.
+Each device backs off on its own. But if ten thousand devices use the same server and it is down, they would still make
+ten thousand attempts, and wait for each to time out.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ class ServerGate(Protocol):
     """Decides whether a server may be contacted now, and learns from each attempt."""
 
     def attempt(self, server: str) -> AbstractAsyncContextManager[None]:
-        """Contact a server in the block, which ends once it has answered.
+        """Return a context manager for contacting a server; the block ends once the server has responded.
 
         Args:
             server: its name and port.
 
         Raises:
-            NetworkError: on entering: it is down, as others have found, and is not to be tried now.
+            NetworkError: on entering, the server is known to be down and must not be tried now.
         """
         ...
 

@@ -1,6 +1,6 @@
-"""A server's session with one client, whatever they speak: TLS, deadlines, and an end that loses no reply.
+"""A server's session with one client, for any protocol: TLS, deadlines, and an end that loses no reply.
 
-A protocol's own session brings its core and what it does with each of the core's events.
+A protocol's session adds its core, and a handler for each of the core's events.
 """
 
 from __future__ import annotations
@@ -34,33 +34,33 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_FAILED_SIGN_INS: Final = 3
-"""Failed sign-ins after which the next one ends the connection."""
+"""Failed sign-ins after which the next attempt ends the connection."""
 
 _LAST_SEND_TIMEOUT: Final = 5.0
-"""Seconds to wait for a client that does not take the last replies."""
+"""Seconds to wait for a client to receive the last replies."""
 
 FLUSH_AT: Final = 16_384
-"""Octets of replies that may collect while commands are taken from the buffer."""
+"""Octets of replies that are collected while commands are in the buffer."""
 
 
 class ConnectionLostError(Exception):
-    """The connection broke, was closed by the client, or stood still; `__cause__` has the error."""
+    """The connection broke, was closed by the client, or timed out; `__cause__` has the error."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
-    """How a server speaks with its clients.
+    """The settings of a server's sessions.
 
     Attributes:
-        host: our own name, in the greeting.
-        security: whether TLS comes first, by a command or not at all. Passwords are taken in clear only with ``NONE``.
+        host: our own host name, for the greeting.
+        security: how connections are encrypted. Passwords without TLS are accepted only with ``NONE``.
         tls_context: returns the context for the next handshake; None without TLS.
-        idle_timeout: seconds in which a command must be complete, and in which a message must make some progress.
+        idle_timeout: seconds within which a command must be complete and a message must make progress.
         tls_timeout: seconds for a handshake.
-        rejected_timeout: seconds for which a client is heard that was refused instead of greeted.
-        slow_message_time: seconds that a message may take in any case.
-        slowest_rate: octets a second at which it must pass if it takes longer.
-        wording: other words for the server's replies; None for its own.
+        rejected_timeout: seconds for which a client is served after a refusing greeting.
+        slow_message_time: seconds that any message may take.
+        slowest_rate: the minimum octets per second of a message that takes longer.
+        wording: replacements for the server's replies; None without any.
     """
 
     host: str
@@ -76,14 +76,14 @@ class ServerSettings:
 
 @dataclass(frozen=True, slots=True)
 class EndingReplies:
-    """What a client is told before its connection is closed.
+    """The last replies of a protocol before a connection is closed.
 
     Attributes:
-        idle: it was silent for too long; None to say nothing.
-        stopping: the server stops.
-        internal_error: the backend failed.
-        out_of_sync: octets came before the reply to the command that starts TLS.
-        too_many_failures: of its sign-ins.
+        idle: after a timeout; None to send none.
+        stopping: when the server stops.
+        internal_error: after a failure of the backend.
+        out_of_sync: if octets came before the reply to the command that starts TLS.
+        too_many_failures: after too many failed sign-ins.
     """
 
     idle: Reply | None
@@ -94,7 +94,7 @@ class EndingReplies:
 
 
 class ServerProtocol(Protocol):
-    """A core without I/O, as far as every session uses it."""
+    """The interface of the protocols' cores, without I/O."""
 
     encrypted: bool
     other_protocol: str | None
@@ -102,7 +102,7 @@ class ServerProtocol(Protocol):
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is under way, so that the session may be ended."""
+        """Whether the session is between transactions, so that it may be ended."""
         ...
 
     def receive(self, data: bytes) -> None:
@@ -114,19 +114,19 @@ class ServerProtocol(Protocol):
         ...
 
     def reply(self, reply: Reply | None = None) -> None:
-        """Answer the last event: accept it, or refuse it with a reply."""
+        """Reply to the last event: accept it (None), or refuse it with a reply."""
         ...
 
     def octets_to_send(self, at_least: int = 1) -> bytes:
-        """Return, and forget, what is to be sent; nothing if it is less than `at_least` octets."""
+        """Return and remove the octets to send; none if there are less than `at_least`."""
         ...
 
     def tls_started(self) -> None:
-        """Forget what is known from before TLS, which has come up."""
+        """Reset the state after the TLS handshake (RFC 3207 section 4.2)."""
         ...
 
     def close(self, ending: Ending, reply: Reply | None = None) -> None:
-        """End the session, with a last reply or without."""
+        """End the session, with an optional last reply."""
         ...
 
 
@@ -138,12 +138,12 @@ class ServerSession(ABC, Generic[Core, Connection]):
     """A session, from the accepted connection to its end.
 
     Attributes:
-        connection: what is known of the client.
+        connection: the client's connection.
     """
 
     replies: ClassVar[EndingReplies]
     reactions: ClassVar[Mapping[type, Callable[[Any, Any], Awaitable[None]]]]
-    """What is done with each kind of event."""
+    """The handler of each kind of event."""
 
     def __init__(
         self,
@@ -165,32 +165,32 @@ class ServerSession(ABC, Generic[Core, Connection]):
         self._deadline = 0.0
         self._receiving = False
 
-    # What a protocol adds.
+    # To be implemented for each protocol.
 
     @abstractmethod
     async def _greet(self) -> bool:
-        """Greet the client, or refuse to; return whether it was greeted."""
+        """Send the greeting, which may be a refusal; return whether it is positive."""
 
     @abstractmethod
     async def _release(self) -> None:
-        """Give up what the session holds. Called at its end, shielded from cancellation."""
+        """Release the session's resources. Called at its end, shielded from cancellation."""
 
     @abstractmethod
     async def _closed(self) -> None:
-        """Tell the backend of the end."""
+        """Notify the backend that the connection has ended."""
 
     @property
     def _idle_timeout(self) -> float:
         return self._settings.idle_timeout
 
     def _next_deadline(self) -> float:
-        """Return until when to wait for octets."""
+        """Return the deadline for the next octets."""
         return self._deadline
 
     # The session.
 
     async def run(self) -> None:
-        """Speak with the client until either side ends the session. Errors of the backend are logged."""
+        """Serve the client until either side ends the session. Errors of the backend are logged."""
         finished = False
         try:
             await self._start()
@@ -199,7 +199,7 @@ class ServerSession(ABC, Generic[Core, Connection]):
         except TlsHandshakeError as error:
             self.connection.transcript.event(f"TLS failed: {error}")
             self._core.close("tls")
-            # The alert that tells the client why must not be lost.
+            # The TLS alert with the reason must reach the client.
             finished = True
         except ConnectionLostError as error:
             self._record_loss(error.__cause__)
@@ -212,7 +212,7 @@ class ServerSession(ABC, Generic[Core, Connection]):
                 await self._end(finished=finished)
 
     def stop(self) -> None:
-        """End the session as soon as nothing is under way: now, or later."""
+        """End the session as soon as it is idle."""
         self._stopping = True
         if self._receiving and self._core.is_idle:
             self._channel.interrupt()
@@ -223,7 +223,7 @@ class ServerSession(ABC, Generic[Core, Connection]):
     def _record_loss(self, error: BaseException | None) -> None:
         connection = self.connection
         if isinstance(error, ssl.SSLError):
-            # Such as an alert by a client that does not trust our certificate, which comes late in TLS 1.3.
+            # For example, in TLS 1.3 the alert of a client that does not trust our certificate comes late.
             connection.peer.tls_error = tls_error_reason(error)
             connection.transcript.event(f"TLS failed: {connection.peer.tls_error}")
         elif isinstance(error, TimeoutError) and error.errno is None:
@@ -267,7 +267,7 @@ class ServerSession(ABC, Generic[Core, Connection]):
                 await self._receive()
 
     async def _flush(self, at_least: int = 1) -> None:
-        """Send the replies that have collected. Each gives the client new time for its next command."""
+        """Send the collected replies. Each one restarts the client's time for the next command."""
         octets = self._core.octets_to_send(at_least)
         if not octets:
             return
@@ -289,7 +289,7 @@ class ServerSession(ABC, Generic[Core, Connection]):
             data = await self._channel.receive(deadline)
         except TimeoutError as error:
             if error.errno is not None:
-                # The system's own, for a connection that is dead.
+                # The system's own timeout, for a dead connection.
                 raise ConnectionLostError from error
             self._core.close("idle", self.replies.idle)
         except InterruptedWaitError:
@@ -304,16 +304,16 @@ class ServerSession(ABC, Generic[Core, Connection]):
     def _received(self, data: bytes) -> None:
         self._core.receive(data)
 
-    # What commands of every protocol need.
+    # For the commands of every protocol.
 
     def _forget_client(self) -> None:
-        """Forget what the client has said before TLS (RFC 3207 section 4.2)."""
+        """Discard knowledge about the client from before TLS (RFC 3207 section 4.2)."""
         self.connection.user = None
 
     async def upgrade(self, _event: object) -> None:
-        """Start TLS, at the command that asks for it."""
+        """Start TLS after STARTTLS or STLS."""
         if self._channel.has_pending_octets():
-            # Sent before our reply: they could be mistaken for octets received inside TLS (RFC 3207 section 6).
+            # Octets sent before our reply could be mistaken for octets received inside TLS (RFC 3207 section 6).
             self._core.close("protocol", self.replies.out_of_sync)
             return
         self._core.reply()
@@ -323,7 +323,7 @@ class ServerSession(ABC, Generic[Core, Connection]):
         self._forget_client()
 
     def _may_sign_in(self, user: str, mechanism: str | None = None) -> bool:
-        """Record that a user tries to sign in; return False, and end the session, after too many failures."""
+        """Record a sign-in attempt; after too many failures, end the session and return False."""
         self.connection.tried_user, self.connection.mechanism = user, mechanism
         if self._failed_sign_ins < MAX_FAILED_SIGN_INS:
             return True
@@ -342,13 +342,13 @@ class ServerSession(ABC, Generic[Core, Connection]):
     # The end.
 
     async def _end(self, *, finished: bool) -> None:
-        """Give up what is held, send the last replies, close, and tell the backend.
+        """Release resources, send the last replies, close, and notify the backend.
 
         Args:
-            finished: whether the client should get the last replies; else the connection is closed at once.
+            finished: whether to send the last replies; otherwise the connection is closed at once.
         """
         connection, core = self.connection, self._core
-        # Unless it is closed already, this was cancelled.
+        # If it is not closed yet, the session was cancelled.
         core.close("stopped")
         while (event := core.next_event()) is not None:
             if isinstance(event, Closing) and connection.ending is None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _NO_CHECK_TIME: Final = 0x20_0000
-"""OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which Python has no name for."""
+"""OpenSSL's X509_V_FLAG_NO_CHECK_TIME, for which Python has no name."""
 
 _LEGACY_CIPHERS: Final = "ALL:!aNULL:!eNULL:!EXPORT:@SECLEVEL=0"
 """These include ciphers with SHA-1, 3DES and key exchange by RSA, but none without encryption or without a
@@ -30,16 +30,16 @@ def server_context(
             there are several, the client's ciphers determine which one is used; one with an RSA key and one with an
             ECDSA key serve all clients.
         legacy: whether TLS 1.0 and 1.1 and old ciphers are accepted as well; otherwise only TLS 1.2 or newer.
-        client_certificates: certificates in PEM that clients may present. A client without one is let in as well, with
-            `TlsInfo.fingerprint` None. One that presents any other is refused in the handshake, and nobody is asked for
-            a certificate if there are none here. Their dates do not matter: the fingerprint identifies a device.
+        client_certificates: certificates in PEM that clients may present. A client without one is accepted, with
+            `TlsInfo.fingerprint` None; a client with any other is refused in the handshake. Clients are asked for a
+            certificate only if there are some here. Their dates do not matter: the fingerprint identifies a device.
 
     Raises:
         InputError: a certificate cannot be used; its `key` is ``"certificate"``.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     if legacy:
-        # The oldest that this OpenSSL has; SSLv3 is switched off by Python. `TLSVersion.TLSv1` would warn.
+        # The oldest version of this OpenSSL; Python disables SSLv3. `TLSVersion.TLSv1` would warn.
         context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
         context.set_ciphers(_LEGACY_CIPHERS)
     else:
@@ -56,7 +56,7 @@ def _load(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
     try:
         context.load_cert_chain(certificate, key, password=partial(_refuse_password, asked))
     except (OSError, ValueError) as error:
-        reason = "it is no certificate with its key"
+        reason = "it is not a certificate with its key"
         if asked:
             reason = "the key has a passphrase; store it without one"
         elif isinstance(error, OSError) and not isinstance(error, ssl.SSLError):
@@ -83,7 +83,7 @@ def _ask_for(context: ssl.SSLContext, client_certificates: Sequence[str]) -> Non
         context.load_verify_locations(cadata="\n".join(client_certificates))
     except (ssl.SSLError, ValueError) as error:
         raise InputError(
-            "The certificate of a device cannot be used: it is no certificate in PEM.",
+            "The certificate of a device cannot be used: it is not a certificate in PEM.",
             stage="tls",
             key="certificate",
             detail=str(error),

@@ -1,4 +1,4 @@
-"""Processes that do one thing and end, so that the memory which it takes is given back."""
+"""Runs a task in a short-lived process, so that its memory is returned to the system."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from typing import Final
 
 _TIMEOUT: Final = 60.0
-"""Seconds that it may take."""
+"""Seconds that the process may take."""
 
 
 def run_module(module: str, *arguments: str) -> bytes:

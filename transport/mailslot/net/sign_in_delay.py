@@ -9,13 +9,13 @@ if TYPE_CHECKING:
 
 _FIRST_DELAY: Final = 1.0
 _MAX_DELAY: Final = 30.0
-"""Seconds before a refusal is sent: doubled for each failure in a row, up to the longest."""
+"""Seconds before a refusal is sent: doubled for each consecutive failure, up to the maximum."""
 
 _FORGOTTEN_AFTER: Final = 600.0
-"""Seconds after which an address's failures do not count any more."""
+"""Seconds after which an address's failures no longer count."""
 
 _MAX_ADDRESSES: Final = 10_000
-"""Addresses whose failures are remembered; then the oldest is forgotten."""
+"""Addresses whose failures are counted; beyond this, the oldest is forgotten."""
 
 
 class SignInDelay:
@@ -25,16 +25,16 @@ class SignInDelay:
     """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
-        """Begin without failures; `monotonic` returns the time in seconds."""
+        """Create a counter; `monotonic` returns seconds of a monotonic clock."""
         self._monotonic = monotonic
         self._failures: dict[str, tuple[int, float]] = {}
 
     def failed(self, address: str) -> float:
-        """Count a failed sign-in, and return for how many seconds to delay the refusal."""
+        """Count a failed sign-in, and return the seconds by which to delay the refusal."""
         now = self._monotonic()
         count, last = self._failures.pop(address, (0, now))
         count = 1 if now - last > _FORGOTTEN_AFTER else count + 1
-        # The latest is the last, so the first is the oldest.
+        # The dictionary is in order of time, so the first one is the oldest.
         self._failures[address] = count, now
         if len(self._failures) > _MAX_ADDRESSES:
             del self._failures[next(iter(self._failures))]

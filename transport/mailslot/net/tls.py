@@ -105,7 +105,7 @@ def _load_context(ca_file: Path) -> ssl.SSLContext:
     # Without O_NONBLOCK, opening a named pipe would wait for somebody to write into it.
     with os.fdopen(os.open(ca_file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "it is no file")
+            raise OSError(errno.EINVAL, "it is not a file")
         octets = file.read(_MAX_FILE_SIZE + 1)
     if len(octets) > _MAX_FILE_SIZE:
         raise OSError(errno.EFBIG, f"it is larger than {_MAX_FILE_SIZE} octets")

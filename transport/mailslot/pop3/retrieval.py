@@ -189,7 +189,7 @@ class PipelinedRetrieval:
         self._current = None
 
     async def _discard(self, *, all_requested: bool = False) -> None:
-        """Discard the rest of the current message and, with `all_asked`, all others that were requested."""
+        """Discard the rest of the current message and, with `all_requested`, all others that were requested."""
         read = 0
         with anyio.fail_after(self._dialogue.timeout):
             while self._current is not None or (all_requested and self._requested):

@@ -80,7 +80,7 @@ class OAuthBearer(_Bearer):
 
 
 def parse_error_challenge(challenge: bytes) -> dict[str, str]:
-    """Return the members of an error challenge (RFC 7628 section 3.2.2) as text; empty if it is no JSON object."""
+    """Return the members of an error challenge (RFC 7628 section 3.2.2) as text; empty if it is not a JSON object."""
     if len(challenge) > MAX_ERROR_CHALLENGE:
         return {}
     try:

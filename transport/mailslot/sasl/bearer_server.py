@@ -20,10 +20,10 @@ _BEARER: Final = re.compile(r"Bearer ([!-~]+)", re.IGNORECASE)
 
 
 class _BearerServer(ServerMechanism):
-    """What both mechanisms share."""
+    """The base of both mechanisms."""
 
     def __init__(self, reasons: Mapping[str, str] | None = None) -> None:
-        """Make a mechanism.
+        """Create a mechanism.
 
         Args:
             reasons: the members of the challenge that refuses a token (RFC 7628 section 3.2.2); None to send none.
@@ -46,7 +46,7 @@ class _BearerServer(ServerMechanism):
             raise MechanismError("a response that is not UTF-8") from None
 
     def explain_refusal(self) -> bytes | None:
-        """Return the reasons as JSON."""
+        """Return the error challenge as JSON."""
         return None if self._reasons is None else json.dumps(self._reasons, separators=(",", ":")).encode()
 
     @abstractmethod
@@ -76,7 +76,7 @@ class OAuthBearerServer(_BearerServer):
     name = "OAUTHBEARER"
 
     def __init__(self, reasons: Mapping[str, str] | None = None) -> None:
-        """Make a mechanism; see `XOAuth2Server`."""
+        """Create a mechanism; see `XOAuth2Server`."""
         super().__init__(reasons)
         self.fields: Mapping[str, str] = {}
 

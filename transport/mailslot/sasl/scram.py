@@ -92,7 +92,7 @@ class ScramSha256(Mechanism):
         if not nonce.startswith(self._nonce) or nonce == self._nonce:
             raise MechanismError("the server's nonce does not go on from ours")
         if not (count.isascii() and count.isdigit() and len(count) <= 7):
-            raise MechanismError("an iteration count that is no number")
+            raise MechanismError("an iteration count that is not a number")
         iterations = int(count)
         if not MIN_ITERATIONS <= iterations <= MAX_ITERATIONS:
             raise MechanismError(f"{iterations} iterations, not {MIN_ITERATIONS} to {MAX_ITERATIONS}")

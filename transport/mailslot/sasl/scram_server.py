@@ -27,7 +27,7 @@ class ScramSha256Server(ServerMechanism):
     name = "SCRAM-SHA-256"
 
     def __init__(self, password_of: Callable[[str], Secret | None]) -> None:
-        """Make a mechanism.
+        """Create a mechanism.
 
         Args:
             password_of: returns a user's password, or None if there is no such user.
@@ -58,7 +58,7 @@ class ScramSha256Server(ServerMechanism):
             raise MechanismError("not the first message of SCRAM")
         self._header, self._client_first = match[1], match[2]
         self._user = match[3].replace("=2C", ",").replace("=3D", "=")
-        # Whether there is such a user does not show (RFC 5802 section 9).
+        # The challenge must not reveal whether the user exists (RFC 5802 section 9).
         self._password = self._password_of(self._user) or _wrong_password()
         self._nonce = match[4] + secrets.token_urlsafe(18)
         salt = base64.b64encode(secrets.token_bytes(16)).decode()

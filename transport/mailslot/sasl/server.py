@@ -1,6 +1,6 @@
 """The server's side of SASL mechanisms, without I/O (RFC 4422), after go-sasl's `Server`; PLAIN and LOGIN.
 
-Those for bearer tokens are in `mailslot.sasl.bearer_server`, SCRAM is in `mailslot.sasl.scram_server`.
+Bearer mechanisms are in `mailslot.sasl.bearer_server`, SCRAM is in `mailslot.sasl.scram_server`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 USER_PROMPT: Final = b"Username:"
 PASSWORD_PROMPT: Final = b"Password:"
-"""LOGIN's prompts: some devices hang up at any others."""
+"""LOGIN's prompts; some devices accept no others."""
 
 
 @dataclass(frozen=True, slots=True)
 class SuppliedSecret:
-    """What the client has signed in with; whether it is right is for the caller to find out.
+    """The user and secret that a client supplied; the caller has to verify them.
 
     Attributes:
         user: the user name.
@@ -44,7 +44,7 @@ class ServerMechanism(ABC):
 
     @abstractmethod
     def start(self, initial: bytes | None) -> bytes | SuppliedSecret:
-        """Return the first challenge, or what was supplied.
+        """Return the first challenge, or the supplied secret.
 
         Args:
             initial: the initial response; None without one, which differs from an empty one (RFC 4422 section 4.3.a).
@@ -55,14 +55,14 @@ class ServerMechanism(ABC):
 
     @abstractmethod
     def next(self, response: bytes) -> bytes | SuppliedSecret:
-        """Return the next challenge, or what was supplied.
+        """Return the next challenge, or the supplied secret.
 
         Raises:
             MechanismError: the response is malformed.
         """
 
     def explain_refusal(self) -> bytes | None:
-        """Return the challenge that tells the client why it is refused; its response is ignored. None without one."""
+        """Return the error challenge with the reason of a refusal, whose response is ignored; None if there is none."""
         return None
 
 
@@ -112,7 +112,7 @@ class LoginServer(ServerMechanism):
 
 
 Mechanisms: TypeAlias = "Mapping[str, Callable[[], ServerMechanism]]"
-"""Makes a mechanism, by its name, in the order in which they are offered."""
+"""Functions that create a mechanism, by its name, in the order in which they are offered."""
 
 NO_MECHANISMS: Final[Mechanisms] = {}
 

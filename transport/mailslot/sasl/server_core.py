@@ -1,4 +1,4 @@
-"""What the cores of servers with SASL mechanisms share (RFC 4954 section 4, RFC 5034 section 4)."""
+"""The common core of servers with SASL mechanisms (RFC 4954 section 4, RFC 5034 section 4)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ExchangeReplies:
-    """A protocol's replies to a sign-in that comes to nothing."""
+    """A protocol's replies to an incomplete sign-in."""
 
     unknown_mechanism: Reply
     malformed: Reply
@@ -31,16 +31,16 @@ class ExchangeReplies:
 
 
 class SaslServerCore(ServerCore[Event, Verb, Notes], Generic[Event, Verb, Notes]):
-    """The core of a session with AUTH; a protocol says how challenges are sent."""
+    """The core of a session with AUTH; a protocol defines how challenges are sent."""
 
     _exchange_replies: ClassVar[ExchangeReplies]
     _exchange_verbs: ClassVar[tuple[Any, Any]]
-    """AUTH, and a response."""
+    """The verbs of AUTH and of a SASL response."""
     _credentials: ClassVar[type[Any]]
-    """The event that a client wants to sign in, of user, secret and the name of the mechanism."""
+    """Creates the event of a sign-in from the user, the secret, and the name of the mechanism."""
     _mechanism: ServerMechanism
     _refusal: Reply | None = None
-    """What follows the response to a challenge that explains it."""
+    """The refusal that follows the response to an error challenge."""
 
     @property
     @abstractmethod
@@ -49,15 +49,15 @@ class SaslServerCore(ServerCore[Event, Verb, Notes], Generic[Event, Verb, Notes]
 
     @abstractmethod
     def _answer(self, verb: Verb, answer: Reply) -> None:
-        """Send the reply to a command that is permitted, and change the state by it."""
+        """Send the reply to a permitted command, and change the state accordingly."""
 
     @abstractmethod
     def _challenge(self, verb: Verb, octets: bytes) -> None:
-        """Answer by a challenge."""
+        """Reply with a challenge."""
 
     @abstractmethod
     def _read_command(self, line: bytes) -> None:
-        """Take a line that is no response; raise `CommandError` to refuse it."""
+        """Take a line that is not a response; raise `CommandError` to refuse it."""
 
     def _read_line(self, limit: int) -> bool:
         """Take a line of up to `limit` octets from the input; return False if more octets are needed."""
@@ -81,8 +81,8 @@ class SaslServerCore(ServerCore[Event, Verb, Notes], Generic[Event, Verb, Notes]
         """Begin a sign-in.
 
         Args:
-            argument: the mechanism in any case, and perhaps an initial response: in base64, or ``=`` for an empty one.
-            mechanisms: makes a mechanism, by its name.
+            argument: the mechanism, in any case, and an optional initial response in base64, ``=`` for an empty one.
+            mechanisms: functions that create a mechanism, by its name.
 
         Raises:
             CommandError: there is no such mechanism, or the response cannot be decoded.
@@ -111,7 +111,7 @@ class SaslServerCore(ServerCore[Event, Verb, Notes], Generic[Event, Verb, Notes]
 
     def _decode_and(self, step: Callable[[bytes], bytes | SuppliedSecret], response: bytes) -> bytes | SuppliedSecret:
         try:
-            # Some clients leave the padding out.
+            # Some clients omit the padding.
             return step(base64.b64decode(response + b"=" * (-len(response) % 4), validate=True))
         except (binascii.Error, MechanismError):
             raise CommandError(self._exchange_replies.malformed) from None
@@ -124,7 +124,7 @@ class SaslServerCore(ServerCore[Event, Verb, Notes], Generic[Event, Verb, Notes]
             self._challenge(verb, step)
 
     def _explain(self, verb: Verb, refusal: Reply, *, temporary: bool) -> bool:
-        """Answer by a challenge that explains a refusal, where the mechanism has one; return whether it has."""
+        """Reply with an error challenge if the mechanism has one; return whether it has."""
         if verb not in self._exchange_verbs or refusal.positive or temporary:
             return False
         challenge = self._mechanism.explain_refusal()

@@ -132,7 +132,7 @@ class Batch:
             self._results.append(None)
             try:
                 if not isinstance(submission, Submission):
-                    raise InputError(f"A {type(submission).__name__} is no Submission.", stage="envelope")
+                    raise InputError(f"A {type(submission).__name__} is not a Submission.", stage="envelope")
                 if self._error is not None or not self._dialogue.alive:
                     raise self._not_sent_error()
                 self._dialogue.count_transaction()

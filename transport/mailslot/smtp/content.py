@@ -186,7 +186,7 @@ def to_content(message: bytes | StandardMessage | Content) -> Content:
             serialized in 7-bit form; or a stream such as `mailslot.message.Message`.
 
     Raises:
-        InputError: it is none of these, or the standard library cannot serialize it.
+        InputError: it is not one of these, or the standard library cannot serialize it.
     """
     if isinstance(message, (bytes, bytearray, memoryview)):
         return BytesContent(bytes(message))

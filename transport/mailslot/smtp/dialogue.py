@@ -105,7 +105,7 @@ class SmtpDialogue(BaseSmtpDialogue[Channel]):
     async def quit(self) -> None:
         """Send QUIT and close, without waiting for the reply, since all results are known.
 
-        It is no error if the server has closed the connection already.
+        It is not an error if the server has closed the connection already.
         """
         with anyio.move_on_after(min(self.timeout, 2)), suppress(OSError, EOFError, ProtocolError):
             await self.send_commands(self.protocol.quit())

@@ -28,7 +28,7 @@ class Upload:
     """Sends the content of one message and awaits the final reply at the same time.
 
     A server may refuse in the middle of a message; its reply says more than the broken pipe that follows. The timeout
-    is for progress: a slow connection is no failure, a dead one is. No single wait exceeds the timeout, so that a
+    is for progress: a slow connection is not a failure, a dead one is. No single wait exceeds the timeout, so that a
     change of state (the hook has ended, the end was sent) applies to the next wait.
 
     Args:

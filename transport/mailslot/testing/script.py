@@ -1,4 +1,4 @@
-"""Scripts, read into steps."""
+"""Parsing scripts into steps."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Step:
     """One step of a dialogue.
 
     Attributes:
-        kind: `send` for what the server sends at once, `expect` for what the client has to send, or what else happens.
+        kind: `send` for the server's octets, `expect` for the client's, or the name of an action.
         text: the lines of the script.
-        octets: what they stand for. `{any}` stays as it is; a message that may be any is empty.
+        octets: the octets of the lines. `{any}` is not replaced; they are empty for `C: {message}` without a message.
     """
 
     kind: Literal["send", "expect", "tls", "starttls", "close", "reset", "silence"]
@@ -44,19 +44,19 @@ class Step:
 def parse_script(
     script: str, *, message: bytes | None = None, placeholders: Mapping[str, str] | None = None, port: int = 0
 ) -> list[list[Step]]:
-    """Read a script, to play it in a way of your own: to a protocol core without I/O, for example.
+    """Parse a script, to play it differently, for example to a protocol core without I/O.
 
     Args:
         script: its lines.
         message: as in `scripted_server`.
         placeholders: as in `scripted_server`.
-        port: what `{port}` stands for.
+        port: the value of `{port}`.
 
     Returns:
-        for each connection, the steps of its dialogue.
+        the steps of each connection.
 
     Raises:
-        ValueError: a line is none of a script's, or a placeholder stands for nothing.
+        ValueError: a line is malformed, or a placeholder is unknown.
     """
     values = {"port": str(port), **(placeholders or {})}
     if message is not None:
@@ -81,7 +81,7 @@ def parse_script(
 def _step(line: str, message: bytes | None, values: Mapping[str, str]) -> Step:
     match = _LINE.fullmatch(line)
     if match is None:
-        raise ValueError("it is no line of a script")
+        raise ValueError("it is not a valid line of a script")
     if match["action"]:
         return Step(match["action"], line)  # type: ignore[arg-type]  # one of them
     kind: Literal["send", "expect"] = "expect" if match["kind"] == "C:" else "send"
@@ -94,7 +94,7 @@ def _step(line: str, message: bytes | None, values: Mapping[str, str]) -> Step:
 
 
 def _fill(octets: bytes, message: bytes | None, values: Mapping[str, str]) -> bytes:
-    """Put in what placeholders stand for."""
+    """Replace the placeholders."""
 
     def value(match: re.Match[bytes]) -> bytes:
         if match["count"]:
@@ -107,7 +107,7 @@ def _fill(octets: bytes, message: bytes | None, values: Mapping[str, str]) -> by
         if name in values:
             return _fill(values[name].encode(), message, values)
         if match[0] != _ANY:
-            raise ValueError(f"{{{name}}} stands for nothing")
+            raise ValueError(f"{{{name}}} is unknown")
         return _ANY
 
     return _PLACEHOLDER.sub(value, octets)
@@ -120,10 +120,10 @@ def _given(message: bytes | None) -> bytes:
 
 
 def unescape(text: str) -> bytes:
-    r"""Return octets, with `\xNN` made what it stands for."""
+    r"""Return the octets of a text, with `\xNN` replaced."""
     return re.sub(rb"\\x([0-9a-f]{2})", lambda match: bytes.fromhex(match[1].decode()), text.encode())
 
 
 def _stuffed(message: bytes) -> bytes:
-    """Return a message with CRLF line ends as it travels, final dot included."""
+    """Return a message with stuffed dots and the final dot."""
     return re.sub(rb"^\.", b"..", message, flags=re.MULTILINE) + b".\r\n"

@@ -33,11 +33,11 @@ _LINE_END: Final = re.compile(rb"\n")
 _MESSAGE_END: Final = re.compile(rb"(?:\A|(?<=\r\n))\.\r\n")
 
 _WIDTH: Final = 200
-"""Octets of a line that an error shows."""
+"""Octets of a line that an error message shows."""
 
 
 class ScriptError(AssertionError):
-    """The client did not do what the script says; the message shows each dialogue so far, credentials too."""
+    """The client deviated from the script; the message shows the dialogue of each connection, including credentials."""
 
 
 @dataclass
@@ -45,9 +45,9 @@ class ScriptedServer:
     """A server that plays a script.
 
     Attributes:
-        endpoint: where it listens.
-        connections: how many the client has made.
-        messages: what the client sent for each `{message}` and `{octets}`, without the dots that are stuffed.
+        endpoint: the address at which it listens.
+        connections: the number of connections that the client has made.
+        messages: the messages that the client sent for `{message}` and `{octets}`, without stuffed dots.
     """
 
     endpoint: Endpoint
@@ -66,26 +66,26 @@ async def scripted_server(
     chunk_size: int | None = None,
     timeout: float = 60,
 ) -> AsyncGenerator[ScriptedServer]:
-    """Serve a script on loopback, until the context is left and the client has closed its connections.
+    """Serve a script on loopback until the context is left and the client has closed its connections.
 
     Args:
         script: its lines; see `mailslot.testing`.
-        message: what `{message}`, `{octets}` and `{size}` stand for, with CRLF line ends. Without it, `C: {message}`
-            takes any message, and the others cannot be used.
-        placeholders: further ones: with `{"token": "abc"}`, `{token}` stands for `abc`. They may hold placeholders.
-        ssl_context: the server's certificate, where the script has `!tls` or `!starttls`.
-        security: what the endpoint says of encryption; if None, what the script's handshakes tell. A server that
-            refuses STARTTLS makes none.
-        chunk_size: how many octets the server sends at a time; if None, all that is to be said at once.
-        timeout: seconds that the server waits for a line of the client, and for its leaving. It only ends a hang.
+        message: the message for `{message}`, `{octets}` and `{size}`, with CRLF line ends. Without it, `C: {message}`
+            accepts any message, and the others cannot be used.
+        placeholders: the values of further placeholders, by name; values may contain placeholders.
+        ssl_context: the server's TLS context, which `!tls` and `!starttls` need.
+        security: the encryption of the endpoint; None to derive it from the script's handshakes. Set it for a server
+            that refuses STARTTLS.
+        chunk_size: the octets that the server sends at a time; None for all of a step.
+        timeout: seconds to wait for a line of the client, and for its end of the connection.
 
     Yields:
-        the server, for its endpoint, and for what was sent to it.
+        the server.
 
     Raises:
-        ScriptError: the client did otherwise than the script says. It is raised when the context is left, from what was
-            raised in it, if anything was.
-        ValueError: the script cannot be read, or has a handshake and there is no `ssl_context`.
+        ScriptError: when the context is left, the client has deviated from the script; its cause is the exception that
+            was raised in the context, if any.
+        ValueError: the script is malformed, or has a handshake without an `ssl_context`.
     """
     failure: BaseException | None = None
     async with await anyio.create_tcp_listener(local_host="127.0.0.1", backlog=8) as listener:
@@ -113,12 +113,12 @@ async def scripted_server(
 
 
 class _DeviationError(Exception):
-    """The client did otherwise than the script says."""
+    """The client deviated from the script."""
 
 
 @dataclass
 class _Player:
-    """Plays a script's connections, and notes what the client does otherwise."""
+    """Plays a script's connections, and records deviations of the client."""
 
     server: ScriptedServer
     script: list[list[Step]]
@@ -131,7 +131,7 @@ class _Player:
     _left: anyio.Event = field(default_factory=anyio.Event)
 
     def serve(self, stream: ByteStream) -> Awaitable[None]:
-        """Play the next connection; a plain function, so that it is known before its task has begun."""
+        """Play the next connection; not a coroutine function, so that it is counted before its task has begun."""
         self._streams.append(stream)
         self._open += 1
         self.server.connections += 1
@@ -152,7 +152,7 @@ class _Player:
             self._left.set()
 
     async def finish(self) -> None:
-        """Wait until the client has left all connections, since what it did last is still on its way."""
+        """Wait until the client has closed all connections, since its last octets may still be in transit."""
         with anyio.move_on_after(self.timeout):
             while self._open:
                 self._left = anyio.Event()
@@ -172,7 +172,7 @@ class _Dialogue:
     """Plays one connection.
 
     Attributes:
-        taken: how many steps.
+        taken: the number of completed steps.
     """
 
     def __init__(self, stream: ByteStream, player: _Player) -> None:
@@ -184,10 +184,10 @@ class _Dialogue:
         self._received = bytearray()
 
     async def play(self, steps: list[Step]) -> None:
-        """Take the steps, then wait until the client leaves.
+        """Play the steps, then wait until the client closes the connection.
 
         Raises:
-            _DeviationError: it does otherwise.
+            _DeviationError: the client deviates from the script.
         """
         try:
             for step in steps:
@@ -196,7 +196,7 @@ class _Dialogue:
             while True:
                 await self._receive()
         except _LOST as error:
-            # A client may leave before the server's last words, and before nothing else.
+            # A client may close the connection before the server's last lines, but not before its own.
             due = [number for number, step in enumerate(steps) if step.kind == "expect" and number >= self.taken]
             if due:
                 self.taken = due[0]
@@ -205,7 +205,7 @@ class _Dialogue:
                 raise _DeviationError(f"The client sent more: {_shown(self._received)}") from None
 
     async def close(self) -> None:
-        # What a client has sent ahead is lost.
+        # Octets that the client has already sent do not count.
         self._received.clear()
         await anyio.aclose_forcefully(self._stream)
 

@@ -1,1 +1,1 @@
-"""What SMTP and POP3 share below the dialogue: lines, dot-stuffing, replies, transcripts and masked secrets."""
+"""Shared by SMTP and POP3 below the dialogue: lines, dot-stuffing, replies, transcripts and masked secrets."""

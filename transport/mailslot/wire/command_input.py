@@ -1,4 +1,4 @@
-"""The octets that a client has sent to a server, taken line by line or in pieces, in linear time and bounded memory."""
+"""A server's input buffer: lines or pieces of the received octets, in linear time and bounded memory."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 class CommandInput:
     """Received octets.
 
-    A command line ends with CRLF, or with LF alone, as some devices send it. That does no harm here: what could end a
-    message is looked for elsewhere (`mailslot.smtp.server.content`).
+    A command line ends with CRLF, or with a bare LF, as some devices send it. This is harmless here, since the end of a
+    message is detected elsewhere (`mailslot.smtp.server.content`).
     """
 
     __slots__ = ("_data", "_searched", "_skipping")
@@ -28,7 +28,7 @@ class CommandInput:
 
     @property
     def begins_with_tls(self) -> bool:
-        """Whether the next octets are those of a TLS handshake (RFC 8446 section 5.1)."""
+        """Whether the next octets are a TLS handshake (RFC 8446 section 5.1)."""
         return self._data.startswith(b"\x16\x03")
 
     def feed(self, data: bytes) -> None:
@@ -36,20 +36,20 @@ class CommandInput:
         self._data += data
 
     def clear(self) -> None:
-        """Forget all octets."""
+        """Remove all octets."""
         self._data.clear()
         self._searched = 0
 
     def next_line(self, limit: int) -> bytes | None:
         """Return the next line without its end; None while it is incomplete.
 
-        The rest of a line that was too long is skipped before.
+        The rest of an overlong line is skipped first.
 
         Args:
-            limit: the octets that a line may have, its end included.
+            limit: the maximum octets of a line, including its end.
 
         Raises:
-            LineTooLongError: the line is longer. It counts as taken.
+            LineTooLongError: the line is longer; it is removed.
         """
         end = self._data.find(b"\n", self._searched)
         if self._skipping and end >= 0:
@@ -81,14 +81,14 @@ class CommandInput:
 
 
 class LineTooLongError(Exception):
-    """A command line is longer than it may be."""
+    """A command line is longer than allowed."""
 
 
 class CommandError(Exception):
-    """A command that cannot be understood or fulfilled.
+    """A command cannot be parsed or executed.
 
     Attributes:
-        reply: the reply to it.
+        reply: the reply to the command.
     """
 
     def __init__(self, answer: Reply) -> None:
@@ -102,7 +102,7 @@ class Command:
 
     Attributes:
         verb: its first word, in capitals.
-        argument: the rest, without the blanks around it.
+        argument: the rest, without surrounding blanks.
     """
 
     verb: str

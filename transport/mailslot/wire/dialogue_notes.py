@@ -1,4 +1,4 @@
-"""The transcript of a session, as a server keeps it: without secrets and without messages."""
+"""Recording a server's session in a transcript, without secrets and messages."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 _WORD: Final = re.compile(r"[A-Za-z]{1,12}(?=\s|\Z)")
 
-# How sign-ins begin in SMTP, POP3, FTP and IMAP.
+# The commands that sign in, in SMTP, POP3, FTP and IMAP.
 _SIGN_IN: Final = re.compile("auth|user|pass|login|apop", re.IGNORECASE)
 
 
 _HARMLESS: Final = frozenset({b"", b"*", b"AQ=="})
-"""SASL responses without a secret: an empty one, the end of an exchange, and what acknowledges a refusal (RFC 7628)."""
+"""SASL responses without a secret: an empty one, a cancellation, and the acknowledgement of a refusal (RFC 7628)."""
 
 
 _MECHANISM: Final = re.compile(
@@ -31,19 +31,18 @@ _MECHANISM: Final = re.compile(
 
 
 def masked_auth(argument: str) -> str:
-    """Return the argument of AUTH without a secret: the mechanism, unless it may be a password in its place."""
+    """Return the argument of AUTH without secrets; an unknown mechanism is masked, since it may be a password."""
     name, _, initial = argument.strip().partition(" ")
     known = name if not name or _MECHANISM.fullmatch(name) else MASK
     return f"{known} {MASK}" if initial and known != MASK else known
 
 
 class DialogueNotes:
-    """Records a dialogue; a protocol adds how its commands are recorded.
+    """Records a dialogue; a protocol's subclass records its commands.
 
-    Of a line that is no command, only the first word is shown, since it may be part of a message or of a sign-in. A
-    client that was refused may go on with its password all the same, as if that were a command, or say it in the words
-    of another protocol. So after a sign-in, such lines are masked as a whole. A password that is known is masked
-    wherever it occurs.
+    Of an unknown line, only the first word is shown, since it may be part of a message or a sign-in. A client that was
+    refused may still send its password as the next line, or use another protocol's command for it. So after a sign-in
+    attempt, such lines are masked completely. A known password is masked wherever it occurs.
     """
 
     def __init__(self, transcript: Transcript) -> None:
@@ -57,7 +56,7 @@ class DialogueNotes:
         self._redactor.add(secret)
 
     def other_line(self, line: bytes) -> None:
-        """Record a line that is no command."""
+        """Record a line that is not a command."""
         text = line.decode("utf-8", "replace")
         self._sign_in_tried = self._sign_in_tried or _SIGN_IN.search(text) is not None
         word = _WORD.match(text)
@@ -67,7 +66,7 @@ class DialogueNotes:
             self._record(word[0] if word[0] == text else f"{word[0]} …")
 
     def response(self, line: bytes) -> None:
-        """Record a SASL response: what it says, or only that it came if it may hold a secret."""
+        """Record a SASL response, masked if it may contain a secret."""
         self._transcript.client(line.decode() if line in _HARMLESS else MASK)
 
     def reply(self, reply: Reply) -> None:

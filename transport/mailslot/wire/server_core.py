@@ -1,4 +1,4 @@
-"""What the cores of all servers share: octets in, replies out, and an end to commands that make no sense."""
+"""The common core of all servers: octets in, replies out, with limits on bad and junk commands."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
     from mailslot.wire.reply import Reply
 
 MAX_BAD_COMMANDS: Final = 10
-"""Commands that cannot be understood, after which the session ends."""
+"""Commands that cannot be parsed, after which the session ends."""
 
 MAX_JUNK_COMMANDS: Final = 100
-"""Commands that bring no message nearer, after which the session ends (Postfix: ``smtpd_junk_command_limit``)."""
+"""Commands without progress towards a message, after which the session ends (Postfix: ``smtpd_junk_command_limit``)."""
 
 MAX_TURN: Final = 50
-"""Commands taken in one turn, which takes a few milliseconds."""
+"""Commands processed in one turn, which takes a few milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class TurnOver:
-    """The event that this session has had its turn: send what is to be sent, and let others have theirs."""
+    """The event that this session's turn is over: send the replies, and give other sessions a turn."""
 
 
 Wording: TypeAlias = "Mapping[Reply, Reply]"
-"""What is said instead of a reply of the server's own. It must mean the same to a client."""
+"""Replacements for the server's own replies, with the same meaning for a client."""
 
 Event = TypeVar("Event")
 Verb = TypeVar("Verb")
@@ -44,13 +44,13 @@ Notes = TypeVar("Notes", bound=DialogueNotes)
 class ServerCore(ABC, Generic[Event, Verb, Notes]):
     """The core of a session; a protocol adds its states and commands.
 
-    A client can send thousands of commands at once. So they are taken in turns, and they come to an end where nothing
-    but commands comes.
+    A client can send thousands of commands at once. So they are processed in turns, and their number is limited as long
+    as no message comes.
 
     Attributes:
         encrypted: whether TLS is in use.
-        other_protocol: the protocol that the client speaks instead of ours, ``"TLS"`` or ``"HTTP"``; None for none.
-        refusal: the last reply that refused anything; None without one.
+        other_protocol: the protocol that the client uses instead of ours, ``"TLS"`` or ``"HTTP"``; None for ours.
+        refusal: the last negative reply; None without one.
     """
 
     _protocol: ClassVar[str]
@@ -58,12 +58,12 @@ class ServerCore(ABC, Generic[Event, Verb, Notes]):
     _too_many_junk_commands: ClassVar[Reply]
 
     def __init__(self, notes: Notes, *, encrypted: bool, wording: Wording | None = None) -> None:
-        """Begin a session.
+        """Create the core of a session.
 
         Args:
-            notes: record the dialogue.
-            encrypted: whether TLS was there from the first octet.
-            wording: other words for our replies.
+            notes: records the dialogue.
+            encrypted: whether TLS is implicit.
+            wording: replacements for our replies.
         """
         self.encrypted = encrypted
         self.other_protocol: str | None = None
@@ -80,7 +80,7 @@ class ServerCore(ABC, Generic[Event, Verb, Notes]):
 
     @abstractmethod
     def _encode(self, answer: Reply) -> bytes:
-        """Return a reply as it is sent."""
+        """Return the octets of a reply."""
 
     @property
     @abstractmethod
@@ -89,15 +89,15 @@ class ServerCore(ABC, Generic[Event, Verb, Notes]):
 
     @abstractmethod
     def _enter_closed(self) -> None:
-        """Give up what is under way: the session is over."""
+        """Abort the current command and enter the closed state."""
 
     @abstractmethod
     def _refuse_bad_command(self, answer: Reply) -> None:
-        """Refuse a line that cannot be understood."""
+        """Refuse a line that cannot be parsed."""
 
     @property
     def reply_due(self) -> bool:
-        """Whether the last event demands a reply."""
+        """Whether a reply to the last event is due."""
         return self._reply_due is not None
 
     def receive(self, data: bytes) -> None:
@@ -105,7 +105,7 @@ class ServerCore(ABC, Generic[Event, Verb, Notes]):
         self._input.feed(data)
 
     def octets_to_send(self, at_least: int = 1) -> bytes:
-        """Return, and forget, what is to be sent; nothing if it is less than `at_least` octets."""
+        """Return and remove the octets to send; none if there are less than `at_least`."""
         if len(self._output) < at_least:
             return b""
         data, self._output = bytes(self._output), bytearray()
@@ -115,8 +115,8 @@ class ServerCore(ABC, Generic[Event, Verb, Notes]):
         """End the session.
 
         Args:
-            ending: why.
-            reply: a last reply that nobody has asked for, or None.
+            ending: the reason.
+            reply: an unsolicited last reply, or None.
         """
         if self._is_closed:
             return
@@ -129,10 +129,10 @@ class ServerCore(ABC, Generic[Event, Verb, Notes]):
         self._events.append((Closing(ending), None))
 
     def _take_due(self) -> Verb:
-        """Return what is to be answered now.
+        """Return the verb to reply to.
 
         Raises:
-            LocalProtocolError: nothing is.
+            LocalProtocolError: no reply is due.
         """
         verb, self._reply_due = self._reply_due, None
         if verb is None:
@@ -140,7 +140,7 @@ class ServerCore(ABC, Generic[Event, Verb, Notes]):
         return verb
 
     def refuse(self, line: bytes, answer: Reply) -> None:
-        """Refuse a command line that `receive` is not given, since the caller demands more of a client than we do."""
+        """Refuse a command line that was not passed to `receive`, for callers that are stricter than this core."""
         self._notes.other_line(line)
         self._refuse_bad_command(answer)
 
@@ -153,7 +153,7 @@ class ServerCore(ABC, Generic[Event, Verb, Notes]):
         self._output += self._encode(answer)
 
     def _end_if_too_many_bad_commands(self) -> bool:
-        """Count a bad command; end the session, and return True, if there were too many."""
+        """Count a bad command; after too many, end the session and return True."""
         self._bad_commands += 1
         if self._bad_commands < MAX_BAD_COMMANDS:
             return False
@@ -161,7 +161,7 @@ class ServerCore(ABC, Generic[Event, Verb, Notes]):
         return True
 
     def _end_if_too_many_junk_commands(self, limit: int = MAX_JUNK_COMMANDS) -> bool:
-        """Count a command as long as it brings no message nearer; end the session, and return True, if too many did."""
+        """Count a junk command; after too many, end the session and return True."""
         self._junk_commands += 1
         if self._junk_commands <= limit:
             return False
@@ -169,7 +169,7 @@ class ServerCore(ABC, Generic[Event, Verb, Notes]):
         return True
 
     def _end_turn(self) -> bool:
-        """Tell whether enough lines were taken for one turn, and begin another one if so."""
+        """Return whether the turn is over; if so, begin the next one."""
         if self._turn < MAX_TURN:
             return False
         self._turn = 0

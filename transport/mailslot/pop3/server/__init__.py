@@ -1,1 +1,1 @@
-"""The POP3 server: a core without I/O, its sessions, and what it hands them to."""
+"""The POP3 server: a core without I/O, sessions, and the interface of its backend."""

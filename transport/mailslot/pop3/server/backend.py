@@ -1,10 +1,10 @@
-"""What a POP3 server hands its connections to: who may sign in, and the maildrops, behind a few small protocols.
+"""The interface of a POP3 server's backend, which signs clients in and provides maildrops.
 
-The session speaks POP3 and calls a `ConnectionHandler` to sign a client in, which opens a `Maildrop`. The calls for one
+The session speaks POP3 and calls a `ConnectionHandler` to sign a client in, which opens a `Maildrop`. The calls for a
 connection come one at a time, in the order of the dialogue.
 
 An exception ends the connection with ``-ERR [SYS/TEMP]`` and is logged; `OSError` from a `Maildrop` only refuses the
-command, with the same response code, as far as that is possible.
+command, if possible, with the same response code.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 class Backend(Protocol):
-    """Makes a handler for each connection."""
+    """Creates a handler for each connection."""
 
     def connected(self, connection: ServerConnection) -> ConnectionHandler:
-        """Return the handler of a new connection. Nothing has been sent, and no TLS handshake been made yet.
+        """Return the handler of a new connection, before anything is sent and before the TLS handshake.
 
         This must not block, and must not raise.
         """
@@ -33,20 +33,19 @@ class Backend(Protocol):
 
 
 class ConnectionHandler(Protocol):
-    """Decides on one connection; made by a `Backend`.
+    """Signs in the client of one connection; created by a `Backend`.
 
-    It keeps the `ServerConnection` that it was made for and reads there what becomes known later, such as TLS and the
-    client's certificate.
+    It keeps its `ServerConnection`, from which it gets what becomes known later, such as the client's certificate.
     """
 
     async def offers_apop(self) -> bool:
-        """Tell whether somebody may sign in with APOP here. Called once, before the greeting."""
+        """Return whether to offer APOP. Called once, before the greeting."""
         ...
 
     async def authenticate(self, user: str, password: Secret) -> Maildrop | Reply:
-        """Sign a user in, and open his maildrop.
+        """Sign a user in, and open the user's maildrop.
 
-        Where the session was told to offer SASL mechanisms, `ServerConnection.mechanism` says whether this is a token.
+        If the session offers SASL mechanisms, `ServerConnection.mechanism` shows whether this is a token.
 
         A refusal is ``-ERR [AUTH]``, the same for unknown users; ``-ERR [IN-USE]``; or ``-ERR [SYS/TEMP]``. The
         session delays the first one, counts failures and sets `ServerConnection.user`.
@@ -54,29 +53,29 @@ class ConnectionHandler(Protocol):
         ...
 
     async def authenticate_apop(self, user: str, timestamp: str, digest: str) -> Maildrop | Reply:
-        """Sign a user in by a digest, and open his maildrop; else as `authenticate`.
+        """Sign a user in by a digest, and open the user's maildrop; otherwise like `authenticate`.
 
         Args:
             user: the user.
-            timestamp: that of the greeting, with its brackets.
-            digest: in lower-case hexadecimal: MD5 of the timestamp and the password (RFC 1939 section 7).
+            timestamp: the greeting's timestamp, with its brackets.
+            digest: the MD5 digest of the timestamp and the password, in lower-case hexadecimal (RFC 1939 section 7).
         """
         ...
 
     async def check(self) -> Reply | None:
-        """Return why a client that has signed in must sign in again, such as with a new password; None to go on.
+        """Return why a signed-in client must sign in again, for example because of a new password; None to continue.
 
-        Called before the commands that it has sent are answered. The session ends with the reply, and deletes nothing.
+        Called before its pipelined commands are answered. The session ends with the reply, and deletes nothing.
         """
         ...
 
     async def closed(self) -> None:
-        """The connection has ended; `ServerConnection.ending` says how. Called once, shielded from cancellation."""
+        """Called once when the connection has ended, shielded from cancellation; `ServerConnection.ending` says how."""
         ...
 
 
 class Maildrop(Protocol):
-    """A maildrop that one session has for itself."""
+    """A maildrop, exclusively for one session."""
 
     @property
     def messages(self) -> Sequence[Message]:
@@ -87,16 +86,16 @@ class Maildrop(Protocol):
         """Open a message, to be used with ``async with``.
 
         Raises:
-            OSError: it cannot be read; on entering.
+            OSError: on entering, it cannot be read.
         """
         ...
 
     def note_retrieved(self, message: Message) -> None:
-        """Note that a message was read whole; whether it has arrived is not known."""
+        """Record that a message was read completely; whether it has arrived is not known."""
         ...
 
     async def delete(self, messages: Sequence[Message]) -> None:
-        """Delete messages, all or none. Once this returns, that is on the disk.
+        """Delete all of these messages, or none; durable once this returns.
 
         Raises:
             OSError: nothing is deleted.
@@ -104,7 +103,7 @@ class Maildrop(Protocol):
         ...
 
     def release(self) -> None:
-        """Let other sessions have the maildrop. Called once, at the end of the session, however that comes."""
+        """Make the maildrop available to other sessions. Called once, at any end of the session."""
         ...
 
 
@@ -112,7 +111,7 @@ class MessageReader(Protocol):
     """Reads a message from its beginning."""
 
     async def read(self) -> bytes:
-        """Return the next octets, at most 64 KiB or so; none at the end.
+        """Return the next octets, at most about 64 KiB; none at the end.
 
         Raises:
             OSError: they cannot be read.

@@ -1,7 +1,6 @@
 """Parsing command lines, tolerantly where old devices need it (RFC 1939 section 3).
 
-Tolerated are any case, and blanks around words. The blanks of a password are part of it. Never tolerated are control
-characters.
+Any case and blanks around words are tolerated; blanks in a password are part of it. Control characters are refused.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ def parse_command(line: bytes) -> Command:
     Raises:
         CommandError: it is empty, or holds control characters.
     """
-    # An octet that is no UTF-8 cannot be in any password here.
+    # No password here has octets that are not UTF-8.
     text = line.decode("utf-8", "backslashreplace").lstrip()
     if not text.strip() or _CONTROL.search(text):
         raise CommandError(replies.SYNTAX)
@@ -79,7 +78,7 @@ def parse_number(argument: str) -> int:
     """Return the number of a message.
 
     Raises:
-        CommandError: it is none.
+        CommandError: it is not one.
     """
     if not _NUMBER.fullmatch(argument.strip()):
         raise CommandError(replies.NUMBER_EXPECTED)
@@ -87,7 +86,7 @@ def parse_number(argument: str) -> int:
 
 
 def parse_top(argument: str) -> tuple[int, int]:
-    """Return the number of a message, and how many lines of its body are wanted.
+    """Return the number of a message, and the number of lines of its body.
 
     Raises:
         CommandError: a syntax error.

@@ -1,4 +1,4 @@
-"""What the POP3 server's core reports; those that demand a decision say so."""
+"""The events of the POP3 server's core; some require a decision."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StartTls:
-    """STLS. Demands a response; after a positive one has been sent, the handshake is due."""
+    """STLS. Requires a response; after a positive one has been sent, the handshake is due."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """The client wants to sign in. Demands `Pop3ServerProtocol.open_maildrop` or a refusal.
+    """A sign-in. Requires `Pop3ServerProtocol.open_maildrop` or a refusal.
 
     Attributes:
         user: the user.
-        secret: the password, or the token, as the mechanism has it.
+        secret: the password or the token, depending on the mechanism.
         mechanism: the name of the SASL mechanism; None for USER and PASS.
     """
 
@@ -35,12 +35,12 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class ApopDigest:
-    """APOP. Demands `Pop3ServerProtocol.open_maildrop` or a refusal.
+    """APOP. Requires `Pop3ServerProtocol.open_maildrop` or a refusal.
 
     Attributes:
         user: the user.
-        timestamp: that of the greeting, with its brackets.
-        digest: in lower-case hexadecimal: MD5 of the timestamp and the password.
+        timestamp: the greeting's timestamp, with its brackets.
+        digest: the MD5 digest of the timestamp and the password, in lower-case hexadecimal.
     """
 
     user: str
@@ -50,11 +50,11 @@ class ApopDigest:
 
 @dataclass(frozen=True, slots=True)
 class Retrieve:
-    """RETR or TOP. Demands a response; after a positive one, the message's octets and its end.
+    """RETR or TOP. Requires a response; after a positive one, the message's octets and its end.
 
     Attributes:
         message: the message.
-        whole: whether all of it is wanted, as by RETR.
+        whole: whether the whole message is requested, as by RETR.
     """
 
     message: Message
@@ -63,7 +63,7 @@ class Retrieve:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """QUIT, where messages are marked. Demands a response: a positive one once they are deleted."""
+    """QUIT with messages marked as deleted. Requires a response: a positive one once they are deleted."""
 
     deleted: tuple[Message, ...]
 

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 
 class Excerpt:
-    """Takes the beginning of a message that comes in pieces of any size.
+    """Takes the beginning of a message, in pieces of any size.
 
     Attributes:
-        is_complete: whether all that is wanted has come.
+        is_complete: whether the excerpt is complete.
     """
 
     __slots__ = ("_blank", "_in_header", "_left", "is_complete")
 
     def __init__(self, lines: int) -> None:
-        """Begin; `lines` is how many lines of the body are wanted."""
+        """Begin; `lines` is the number of lines of the body."""
         self.is_complete = False
         self._left = lines
         self._in_header = True
         self._blank = True  # the line so far is empty
 
     def feed(self, data: bytes) -> bytes:
-        """Return what of the next piece is wanted."""
+        """Return the part of the next piece that belongs to the excerpt."""
         at = 0
         while not self.is_complete:
             end = data.find(b"\n", at)

@@ -9,10 +9,10 @@ MAX_COMMAND_LINE: Final = 12_290
 which is too few for a long password, or for a token as an initial response."""
 
 MAX_OUTPUT: Final = 65_536
-"""Octets of responses after which they are sent before the next command is looked at. A listing may be longer."""
+"""Octets of responses after which they are sent before the next command is parsed. A listing may be longer."""
 
 MAX_MESSAGES: Final = 20_000
-"""Messages that one session shows, the newest: enough for any device, and a few megabytes."""
+"""Messages that a session shows, the newest ones: enough for any device, with a few megabytes of memory."""
 
 COMMANDS_PER_MESSAGE: Final = 10
-"""Commands that a session may have for each message, besides `mailslot.wire.server_core.MAX_JUNK_COMMANDS`."""
+"""Commands allowed for each message, in addition to `mailslot.wire.server_core.MAX_JUNK_COMMANDS`."""

@@ -1,4 +1,4 @@
-"""The messages of a maildrop in one session: numbers that stay, and marks for deletion (RFC 1939 section 5)."""
+"""The messages of a maildrop in one session: fixed message numbers, and deletion marks (RFC 1939 section 5)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Message:
     """A message.
 
     Attributes:
-        id: what the backend knows it by.
+        id: the backend's identifier.
         uid: its unique-id: 1 to 70 characters from ``!`` to ``~`` (RFC 1939 section 7).
         size: its octets, with CRLF line ends.
     """
@@ -28,7 +28,7 @@ class MarkedMessages:
     """The messages of a session, by their numbers.
 
     Args:
-        messages: in the order of their numbers, which begin with 1.
+        messages: the messages in the order of their numbers, from 1.
     """
 
     def __init__(self, messages: Sequence[Message]) -> None:
@@ -37,7 +37,7 @@ class MarkedMessages:
         self._octets = sum(message.size for message in messages)
 
     def find(self, number: int) -> Message | None:
-        """Return a message; None if there is none of this number, or it is marked."""
+        """Return a message; None if there is no such number, or the message is marked."""
         if not 1 <= number <= len(self._messages) or number in self._marked:
             return None
         return self._messages[number - 1]
@@ -58,30 +58,30 @@ class MarkedMessages:
 
     @property
     def total_count(self) -> int:
-        """How many there are, marked or not."""
+        """The number of messages, marked or not."""
         return len(self._messages)
 
     @property
     def marked(self) -> tuple[Message, ...]:
-        """The messages that are marked."""
+        """The marked messages."""
         return tuple(self._messages[number - 1] for number in sorted(self._marked))
 
     @property
     def count(self) -> int:
-        """How many are not marked."""
+        """The number of unmarked messages."""
         return len(self._messages) - len(self._marked)
 
     @property
     def octets(self) -> int:
-        """The octets of those that are not marked."""
+        """The octets of the unmarked messages."""
         return self._octets
 
     def sizes(self) -> list[str]:
-        """Return the scan listings of all that are not marked."""
+        """Return the scan listings of all unmarked messages."""
         return [f"{number} {message.size}" for number, message in self._numbered()]
 
     def uids(self) -> list[str]:
-        """Return the unique-id listings of all that are not marked."""
+        """Return the unique-id listings of all unmarked messages."""
         return [f"{number} {message.uid}" for number, message in self._numbered()]
 
     def _numbered(self) -> list[tuple[int, Message]]:

@@ -15,7 +15,7 @@ class Pop3Notes(DialogueNotes):
     """Records a dialogue. Every password and every digest is masked."""
 
     def command(self, command: Command) -> None:
-        """Record a command that is known."""
+        """Record a known command."""
         self._sign_in_tried = self._sign_in_tried or command.verb in {"USER", "PASS", "APOP", "AUTH"}
         if command.verb == "PASS":
             self._record(f"PASS {MASK}")
@@ -23,7 +23,7 @@ class Pop3Notes(DialogueNotes):
             name = command.argument.strip().partition(" ")[0]
             self._record(f"APOP {name} {MASK}")
         elif command.verb == "USER":
-            # A device whose lines run together may say its password here, too.
+            # If a device joins lines by mistake, its password may be here, too.
             name, _, rest = command.argument.strip().partition(" ")
             self._record(f"USER {name} {MASK}" if rest else f"USER {name}".rstrip())
         elif command.verb == "AUTH":

@@ -1,4 +1,4 @@
-"""What a server offers, and its response to CAPA (RFC 2449)."""
+"""A server's capabilities on one connection, and its response to CAPA (RFC 2449)."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Offers:
-    """What a server offers on one connection.
+    """A server's capabilities on one connection.
 
     Attributes:
         tls: whether STLS is offered.
-        clear_text_passwords: whether one can sign in without TLS.
-        mechanisms: makes a SASL mechanism, by its name; without any, there is no AUTH.
+        clear_text_passwords: whether signing in without TLS is allowed.
+        mechanisms: functions that create a SASL mechanism, by its name; if empty, there is no AUTH.
     """
 
     tls: bool = False
@@ -26,7 +26,7 @@ class Offers:
     mechanisms: Mechanisms = field(default_factory=lambda: NO_MECHANISMS)
 
     def may_sign_in(self, *, encrypted: bool) -> bool:
-        """Whether one can sign in now."""
+        """Whether signing in is allowed now."""
         return encrypted or self.clear_text_passwords
 
     def capabilities(self, *, encrypted: bool, signed_in: bool) -> list[str]:
@@ -39,7 +39,7 @@ class Offers:
         lines = ["TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING"]
         if self.tls and not encrypted:
             lines.append("STLS")
-        # USER that would be refused is not shown (RFC 2595 section 4).
+        # USER is not shown if it would be refused (RFC 2595 section 4).
         if signed_in or self.may_sign_in(encrypted=encrypted):
             lines.append("USER")
             if self.mechanisms and not signed_in:

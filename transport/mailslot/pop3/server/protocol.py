@@ -2,10 +2,10 @@
 
 After RFC 1939, with CAPA, response codes and PIPELINING (RFC 2449, RFC 3206), STLS (RFC 2595) and AUTH (RFC 5034).
 
-`receive` takes received octets, and `next_event` returns what they mean. Some events demand a decision: `reply` gives
-it, or `open_maildrop`, and only then the next event can be asked for. After `Retrieve` was accepted, `send_content`
-takes the message in pieces, and `end_content` its end. The core answers everything else itself. Responses collect until
-`octets_to_send` is called, so those to a group of commands are sent at once.
+`receive` takes received octets, and `next_event` returns their events. Some events require a decision by `reply` or
+`open_maildrop` before the next event can be requested. After `Retrieve` was accepted, `send_content` takes the message
+in pieces, and `end_content` ends it. The core answers everything else itself. Responses are collected until
+`octets_to_send` is called, so that those to a group of commands are sent together.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Pop3ServerProtocol(SaslServerCore[events.Event, Verb, Pop3Notes]):
 
     Attributes:
         state: the state.
-        offers: what is offered.
+        offers: the server's capabilities.
     """
 
     _protocol = "POP3"
@@ -64,13 +64,13 @@ class Pop3ServerProtocol(SaslServerCore[events.Event, Verb, Pop3Notes]):
     def __init__(
         self, offers: Offers, transcript: Transcript, *, encrypted: bool = False, wording: Wording | None = None
     ) -> None:
-        """Begin a session.
+        """Create the core of a session.
 
         Args:
-            offers: what is offered.
-            transcript: where the dialogue is recorded.
-            encrypted: whether TLS was there from the first octet.
-            wording: other words for our replies.
+            offers: the server's capabilities.
+            transcript: records the dialogue.
+            encrypted: whether TLS is implicit.
+            wording: replacements for our replies.
         """
         super().__init__(Pop3Notes(transcript), encrypted=encrypted, wording=wording)
         self.state = State.GREETING
@@ -82,22 +82,22 @@ class Pop3ServerProtocol(SaslServerCore[events.Event, Verb, Pop3Notes]):
         self._stuffer = DotStuffer()
         self._excerpt: Excerpt | None = None
 
-    # What the caller does.
+    # Called by the session.
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is lost if the session ends now.
+        """Whether the session can be ended now without loss.
 
-        A client that has fetched a message, and could not delete it, would get it again.
+        A client that has fetched a message but could not delete it would get it again.
         """
         return self.state in {*NOT_SIGNED_IN, State.TRANSACTION} and not self._touched and not self._input
 
     def greet(self, timestamp: str = "") -> None:
-        """Greet the client.
+        """Send the greeting.
 
         Args:
-            timestamp: what APOP is computed with, such as ``"<1896.697170952@host>"`` (RFC 1939 section 7), and never
-                the same again; empty where APOP is not offered.
+            timestamp: the unique timestamp for APOP, such as ``"<1896.697170952@host>"`` (RFC 1939 section 7); empty if
+                APOP is not offered.
         """
         if self.state is not State.GREETING:
             raise LocalProtocolError("the greeting was sent already")
@@ -126,7 +126,7 @@ class Pop3ServerProtocol(SaslServerCore[events.Event, Verb, Pop3Notes]):
         return event
 
     def reply(self, reply: Reply | None = None) -> None:
-        """Answer the last event.
+        """Reply to the last event.
 
         Args:
             reply: a refusal; None to accept. A sign-in is accepted by `open_maildrop`.
@@ -148,10 +148,10 @@ class Pop3ServerProtocol(SaslServerCore[events.Event, Verb, Pop3Notes]):
         """Accept a sign-in.
 
         Args:
-            messages: those of the maildrop, in the order of their numbers.
+            messages: the messages of the maildrop, in the order of their numbers.
 
         Raises:
-            LocalProtocolError: no sign-in is to be answered.
+            LocalProtocolError: no reply to a sign-in is due.
         """
         verb = self._take_due()
         if verb not in {Verb.PASS, Verb.APOP, Verb.AUTH, Verb.RESPONSE}:
@@ -160,7 +160,7 @@ class Pop3ServerProtocol(SaslServerCore[events.Event, Verb, Pop3Notes]):
         self._answer(verb, replies.ok(f"{self._messages.count} messages"))
 
     def send_content(self, data: bytes) -> bool:
-        """Send the next octets of a message, after `Retrieve` was accepted; return whether more of them are wanted.
+        """Send the next octets of a message, after `Retrieve` was accepted; return whether more are needed.
 
         Raises:
             LocalProtocolError: no message is due.
@@ -182,7 +182,7 @@ class Pop3ServerProtocol(SaslServerCore[events.Event, Verb, Pop3Notes]):
         self._move(Verb.END_OF_MESSAGE, positive=True)
 
     def tls_started(self) -> None:
-        """Forget what is known from before TLS, which has come up (RFC 2595 section 4)."""
+        """Reset the state after the TLS handshake (RFC 2595 section 4)."""
         if self.state is not State.UPGRADE or self._input:
             raise LocalProtocolError("TLS is not due")
         self.state = State.AUTHORIZATION
@@ -247,7 +247,7 @@ class Pop3ServerProtocol(SaslServerCore[events.Event, Verb, Pop3Notes]):
             raise LocalProtocolError("no message is due")
 
     def _answer(self, verb: Verb, answer: Reply) -> None:
-        """Send the response to a command that is permitted, and change the state by it."""
+        """Send the response to a permitted command, and change the state accordingly."""
         self._move(verb, positive=answer.positive)
         self._send(answer)
 

@@ -22,12 +22,12 @@ class Pop3Server(MailServer[SessionSettings]):
         server = Pop3Server(listener, SessionSettings("gate.example", Security.TLS, contexts), backend)
         await server.serve()
 
-    A server that is stopped ends the sessions in which nothing was fetched, and lets the others come to their QUIT.
-    Where `serve` is cancelled, nothing is deleted that was not deleted before.
+    When it is stopped, it ends the sessions in which nothing was fetched, and waits for QUIT in the others. If `serve`
+    is cancelled, no further messages are deleted.
     """
 
     def __init__(self, listener: Listener, settings: SessionSettings, backend: Backend) -> None:
-        """Make a server; `serve` runs it."""
+        """Create a server; `serve` runs it."""
         super().__init__(listener, settings, encode_reply(TOO_MANY_CONNECTIONS))
         self._backend = backend
 

@@ -1,4 +1,4 @@
-"""One POP3 session with a client: the core, its connection, and the backend that has the maildrops."""
+"""A POP3 server's session: connects the protocol core, the client's connection, and the backend."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SessionSettings(ServerSettings):
-    """How a POP3 server speaks with its clients.
+    """The settings of a POP3 server's sessions.
 
     Attributes:
-        signed_in_timeout: seconds in which a command must be complete once somebody has signed in, at least ten
-            minutes (RFC 1939 section 3); before, it is `idle_timeout`.
+        signed_in_timeout: seconds within which a command must be complete after the sign-in, at least ten minutes
+            (RFC 1939 section 3); before that, it is `idle_timeout`.
     """
 
     signed_in_timeout: float = 600.0
 
 
 class Pop3ServerSession(ServerSession[Pop3ServerProtocol, ServerConnection]):
-    """A session, from the accepted connection to its end; it is stopped while nothing has been fetched in it."""
+    """A session with one client; it can be stopped as long as nothing has been fetched."""
 
     replies = EndingReplies(
         # RFC 1939 section 3: the connection is closed without a response.
@@ -57,14 +57,14 @@ class Pop3ServerSession(ServerSession[Pop3ServerProtocol, ServerConnection]):
         delay: SignInDelay,
         offers: Offers | None = None,
     ) -> None:
-        """Begin a session; `run` leads it.
+        """Create a session; `run` runs it.
 
         Args:
             channel: the connection.
-            settings: how we speak.
-            backend: signs clients in and has the maildrops.
-            delay: of refused sign-ins.
-            offers: what is offered; None for what the settings say.
+            settings: its settings.
+            backend: signs clients in, and provides maildrops.
+            delay: delays refused sign-ins.
+            offers: the capabilities; None for those of the settings.
         """
         connection = ServerConnection(channel.peer, time.time())
         self._handler = backend.connected(connection)
@@ -77,7 +77,7 @@ class Pop3ServerSession(ServerSession[Pop3ServerProtocol, ServerConnection]):
         super().__init__(channel, settings, connection, core, delay)
 
     async def _greet(self) -> bool:
-        # Nobody else can have got the same one, whenever (RFC 1939 section 7).
+        # No other greeting ever has the same timestamp (RFC 1939 section 7).
         timestamp = f"<{secrets.token_hex(8)}.{int(time.time())}@{self._settings.host}>"
         self._core.greet(timestamp if await self._handler.offers_apop() else "")
         return True
@@ -121,7 +121,7 @@ class Pop3ServerSession(ServerSession[Pop3ServerProtocol, ServerConnection]):
         except OSError as error:
             self._note_storage_error(error)
             if not self._core.reply_due:
-                # Without its end, nobody takes the message for complete.
+                # Without its end, the client does not take the message for complete.
                 self._core.close("error")
                 return
             self._core.reply(replies.UNREADABLE)
@@ -131,7 +131,7 @@ class Pop3ServerSession(ServerSession[Pop3ServerProtocol, ServerConnection]):
                 maildrop.note_retrieved(event.message)
 
     async def _send_message(self, reader: MessageReader) -> None:
-        """Send a message in pieces, the last of them later. It may pass slowly, but not forever."""
+        """Send a message in pieces, except the last one. It may be slow, but not forever."""
         settings, began, octets = self._settings, anyio.current_time(), 0
         while piece := await reader.read():
             wanted = self._core.send_content(piece)

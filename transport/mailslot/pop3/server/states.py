@@ -7,27 +7,26 @@ Theory of operation
 
 RFC 1939 section 3 has three states: AUTHORIZATION, TRANSACTION and UPDATE. The client sends commands, and each gets
 exactly one response, in their order; our response changes the state. Commands may come in groups (RFC 2449 section
-6.6), but the server need not know: it takes them from its buffer one by one, and looks at the next one only once it has
+6.6), but the server need not know: it takes them from its buffer one by one, and parses the next one only after it has
 answered the previous one. So there is one position in the machine, unlike in the client (`mailslot.pop3.states`).
 
 * `TRANSITIONS` has the next state by state and command: after ``+OK``, after ``-ERR``, and after a challenge. A
   command without a row is not permitted in that state, and changes nothing. None means that we never send such a
   response.
 * `OUT_OF_ORDER` has the response to a command that is not permitted, by state, else a general one.
-* `WAIT_BEHIND` has the commands behind which nothing may be sent before their response.
+* `WAIT_BEHIND` has the commands after which nothing may be sent before their response.
 
 Five states are finer than those of RFC 1939:
 
 * USER is AUTHORIZATION after a USER command, so that PASS is permitted. A wrong password leads back, and so does STLS,
-  which forgets what was said before (RFC 2595 section 4).
+  after which the previous dialogue does not count (RFC 2595 section 4).
 * UPGRADE: STLS was accepted, and the TLS handshake is due.
-* AUTH: in a SASL exchange (RFC 5034), which only a server has that was told to offer mechanisms.
+* AUTH: in a SASL exchange (RFC 5034), if the server offers mechanisms.
 * RETRIEVAL: the response to RETR or TOP is being sent. It may take long, and commands that come meanwhile wait.
 * CLOSED: the session is over.
 
-UPDATE is what the backend does between QUIT and our response: it deletes the messages that are marked. Any other end
-of a session, such as a lost connection, deletes nothing (RFC 1939 section 6). Where nothing is marked, there is nothing
-to wait for, and QUIT is answered at once.
+In UPDATE, between QUIT and our response, the backend deletes the marked messages. Any other end of a session, such as a
+lost connection, deletes nothing (RFC 1939 section 6). If no message is marked, QUIT is answered at once.
 
 The documentation draws its diagram from `TRANSITIONS` (`docs/generators/states.py`).
 """
@@ -64,7 +63,7 @@ class State(Enum):
     AUTH = auto()
     """In a SASL exchange; the client's response is due."""
     TRANSACTION = auto()
-    """Somebody has signed in, and has the maildrop for himself."""
+    """A user has signed in, and the maildrop is locked for this session."""
     RETRIEVAL = auto()
     """A message is being sent."""
     CLOSED = auto()
@@ -83,7 +82,7 @@ class Transition:
 S, V = State, Verb
 
 NOT_SIGNED_IN: Final = frozenset({S.AUTHORIZATION, S.USER})
-"""The states in which one can sign in."""
+"""The states in which a client can sign in."""
 
 _IN_MAILDROP: Final = (V.STAT, V.LIST, V.UIDL, V.DELE)
 
@@ -115,7 +114,7 @@ OUT_OF_ORDER: Final[Mapping[tuple[State, Verb], Reply]] = {
 }
 
 WAIT_BEHIND: Final = frozenset({V.STLS})
-"""The commands behind which a client must wait for the response: the octets that follow would mean something else."""
+"""The commands after which a client must wait for the response, since it changes how the next octets are read."""
 
 
 def out_of_order(state: State, verb: Verb) -> Reply:

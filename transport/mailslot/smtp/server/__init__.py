@@ -1,1 +1,1 @@
-"""The SMTP server: a core without I/O, and sessions that hand what they receive to a backend."""
+"""The SMTP server: a core without I/O, sessions, and the interface of its backend."""

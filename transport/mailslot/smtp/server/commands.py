@@ -1,8 +1,8 @@
 """Parsing command lines, tolerantly where old devices need it (RFC 5321 section 4.1).
 
-Tolerated are any case, blanks around words, blanks after ``FROM:`` and ``TO:``, addresses without brackets, source
-routes (which are ignored, RFC 5321 appendix C), a SIZE that is no number, and senders without a domain. Never tolerated
-are control characters.
+These are tolerated: any case, blanks around words and after ``FROM:`` and ``TO:``, addresses without brackets, source
+routes (which are ignored, RFC 5321 appendix C), a SIZE that is not a number, and senders without a domain. Control
+characters are refused.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ NEEDS_SMTPUTF8: Final = reply(553, "5.6.7", "Only addresses in ASCII can be used
 UNKNOWN_PARAMETER: Final = reply(555, "5.5.4", "A parameter that is not known here")
 
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-# An address between brackets, in which a quoted local part may hold brackets; or one without, up to a blank.
+# An address in brackets, whose quoted local part may contain brackets; or an address without brackets, up to a blank.
 _PATH: Final = re.compile(r"(?:<((?:\"(?:[^\"\\]|\\.)*\"|[^\"<>])*)>|([^\s<>]+))(.*)", re.DOTALL)
 _ROUTE: Final = re.compile(r"\A@[^:]*:")
 _BDAT: Final = re.compile(r"(\d{1,20})(\s+LAST)?", re.IGNORECASE | re.ASCII)
@@ -102,7 +102,7 @@ def parse_bdat(argument: str) -> tuple[int, bool]:
     """Return the size of a chunk, and whether it is the last one.
 
     Raises:
-        CommandError: a syntax error. Nobody knows then where the chunk ends.
+        CommandError: a syntax error. Then the end of the chunk is unknown.
     """
     match = _BDAT.fullmatch(argument)
     if match is None:

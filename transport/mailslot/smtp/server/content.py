@@ -1,4 +1,4 @@
-"""The content of a message as it arrives, by DATA or BDAT, in pieces of any size."""
+"""Receiving the content of a message by DATA or BDAT, in pieces of any size."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 class ContentReader:
-    """Takes the octets of a message, and returns its content with CRLF line ends and without stuffed dots.
+    """Converts received octets to the content of a message, with CRLF line ends and without stuffed dots.
 
-    The end of DATA is CRLF ``.`` CRLF and nothing else, whatever other line ends stand around a dot: bare CR and LF
-    become CRLF only after the end was looked for, and dots are stuffed anew when the message is sent on. So no octets
-    within a message can end it for this server or the next one (SMTP smuggling).
+    Only CRLF ``.`` CRLF is the end of DATA, whatever other line ends are around a dot: bare CR and LF become CRLF only
+    after the search for the end, and dots are stuffed again when the message is relayed. So no octets within a message
+    can end it, for this server or the next one (SMTP smuggling).
 
     Attributes:
         received: the octets received so far.
@@ -36,8 +36,8 @@ class ContentReader:
         """Begin a message.
 
         Args:
-            chunked: whether it comes by BDAT, without stuffed dots and without an end of its own.
-            as_it_is: whether its line ends stay as they are.
+            chunked: whether it comes by BDAT, without stuffed dots and without an end mark.
+            as_it_is: whether its line ends are kept.
         """
         self._unstuffer = None if chunked else DotUnstuffer()
         self._normalizer = NoNormalizer() if as_it_is else LineEndNormalizer()
@@ -55,7 +55,7 @@ class ContentReader:
 
     @property
     def trailing(self) -> bytes:
-        """The octets behind the end of DATA in the last piece."""
+        """The octets after the end of DATA in the last piece."""
         return b"" if self._unstuffer is None else self._unstuffer.trailing
 
     def feed(self, data: bytes) -> bytes:
@@ -64,7 +64,7 @@ class ContentReader:
         return self._normalizer.feed(data if self._unstuffer is None else self._unstuffer.feed(data))
 
     def finish(self) -> bytes:
-        """Return what is still missing at the end: CRLF, if the last line has none."""
+        """Return CRLF if the last line lacks it, else nothing."""
         return self._normalizer.finish()
 
 
@@ -74,7 +74,7 @@ class Chunk:
 
     Attributes:
         verb: BDAT or BDAT LAST.
-        left: the octets that have not come yet.
+        left: the number of octets still due.
     """
 
     verb: Verb
@@ -82,19 +82,19 @@ class Chunk:
 
 
 class IncomingMessage:
-    """The message that is being received, or discarded for the sake of the reply behind it.
+    """The message that is being received, or read and discarded until its reply is due.
 
     Attributes:
         begun: whether the caller has begun to store it.
-        refusal: the reply that it, or the chunk, will get at its end; None if it is not refused so far.
+        refusal: the refusal to send at the end of the message or chunk; None if it is not refused so far.
         chunk: the chunk that is being received; None for DATA.
-        max_size: the octets that it may have.
+        max_size: its maximum octets.
     """
 
     __slots__ = ("_events", "_reader", "begun", "chunk", "max_size", "refusal")
 
     def __init__(self, events: deque[tuple[Event, Verb | None]]) -> None:
-        """Make the place for a message; what happens to it is appended to `events`."""
+        """Create it without a message; its events are appended to `events`."""
         self._events = events
         self._reader = ContentReader(chunked=True)
         self.begun = False
@@ -109,7 +109,7 @@ class IncomingMessage:
 
     @property
     def is_discarded_too_long(self) -> bool:
-        """Whether so much of a refused message has come that its end need not be awaited."""
+        """Whether too many octets of a refused message have been read to wait for its end."""
         return self.refusal is not None and self._reader.received > self.max_size + MAX_DISCARDED
 
     def begin(self, max_size: int, *, chunked: bool, as_it_is: bool) -> None:
@@ -119,7 +119,7 @@ class IncomingMessage:
         self.begun = True
 
     def read(self, octets: CommandInput) -> Verb | None:
-        """Take what has come of the message or the chunk; return the verb that is complete now, None if none is."""
+        """Read the received octets of the message or chunk; return the verb that is complete now, or None."""
         if (chunk := self.chunk) is None:
             return self._read_data(octets)
         data = octets.take(chunk.left)
@@ -140,19 +140,19 @@ class IncomingMessage:
         return None
 
     def finish(self) -> Reply | None:
-        """Take the end of the message: report it, or return the refusal that is due now."""
+        """End the message: report it, or return the refusal that is due now."""
         if self.refusal is None:
             self._report(self._reader.finish())
         refusal, self.refusal = self.refusal, None
         return refusal
 
     def refuse(self, refusal: Reply) -> None:
-        """Discard the rest."""
+        """Refuse the message, and discard its rest."""
         self.refusal = refusal
         self.abort()
 
     def abort(self) -> None:
-        """Tell the caller that nothing of the message counts."""
+        """Report that the message was aborted."""
         if self.begun:
             self.begun = False
             self._events.append((Aborted(), None))

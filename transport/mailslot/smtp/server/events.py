@@ -1,4 +1,4 @@
-"""What the SMTP server's core reports; those that demand a decision say so."""
+"""The events of the SMTP server's core; some require a decision."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """HELO or EHLO. Demands a reply, unless the greeting was a refusal.
+    """HELO or EHLO. Requires a reply, unless the greeting was a refusal.
 
     Attributes:
-        name: the argument, perhaps empty; it is not checked.
+        name: the argument, which may be empty and is not checked.
         esmtp: whether it was EHLO.
     """
 
@@ -28,16 +28,16 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class StartTls:
-    """STARTTLS. Demands a reply; after a positive one has been sent, the handshake is due."""
+    """STARTTLS. Requires a reply; after a positive one has been sent, the handshake is due."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """The client wants to sign in. Demands a reply.
+    """A sign-in. Requires a reply.
 
     Attributes:
         user: the user.
-        secret: the password, or the token, as the mechanism has it.
+        secret: the password or the token, depending on the mechanism.
         mechanism: the name of the SASL mechanism.
     """
 
@@ -48,7 +48,7 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """MAIL with a sender, empty for the null sender. Demands a reply."""
+    """MAIL with a sender, empty for the null sender. Requires a reply."""
 
     sender: str
     parameters: MailParameters
@@ -56,14 +56,14 @@ class Mail:
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """RCPT. Demands a reply."""
+    """RCPT. Requires a reply."""
 
     address: str
 
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """DATA, or the first BDAT of a message. Demands a reply; for BDAT a positive one is not sent."""
+    """DATA, or the first BDAT of a message. Requires a reply; for BDAT, a positive one is not sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +75,12 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class ChunkReceived:
-    """A chunk is complete, and was not the last. Demands a reply."""
+    """A chunk other than the last one is complete. Requires a reply."""
 
 
 @dataclass(frozen=True, slots=True)
 class EndOfMessage:
-    """The message is complete. Demands a reply: `mailslot.smtp.server.replies.queued_as`, or a refusal.
+    """The message is complete. Requires a reply: `mailslot.smtp.server.replies.queued_as`, or a refusal.
 
     Attributes:
         size: the octets of its content.
@@ -91,7 +91,7 @@ class EndOfMessage:
 
 @dataclass(frozen=True, slots=True)
 class Aborted:
-    """A message that had begun is over: too large, given up by the client, or cut off. Nothing of it counts."""
+    """A message was aborted and must be discarded: it is too large, or the client has aborted it or disconnected."""
 
 
 Event = (

@@ -14,7 +14,7 @@ MAX_RECIPIENTS: Final = 1_000
 """Recipients of one message; RFC 5321 section 4.5.3.1.8 demands 100."""
 
 MAX_DISCARDED: Final = 268_435_456
-"""Octets of a refused message that are read for the sake of the reply behind them; then the session ends."""
+"""Octets of a refused message that are read before the reply at its end; with more, the session ends."""
 
 MIN_CHUNK: Final = 512
-"""Octets of a chunk below which its command counts as one that brings no message nearer."""
+"""Octets of a chunk below which its BDAT counts as a junk command."""

@@ -18,18 +18,18 @@ class SmtpNotes(DialogueNotes):
     """Records a dialogue. An initial response and every SASL response is masked."""
 
     def command(self, command: Command) -> None:
-        """Record a command that is known."""
-        # A chunk of a wrong size ends anywhere, also within AUTH.
+        """Record a known command."""
+        # After a chunk with a wrong size, a command line may begin anywhere, also within AUTH.
         self._sign_in_tried = self._sign_in_tried or command.verb in {"AUTH", "BDAT"}
         argument = masked_auth(command.argument) if command.verb == "AUTH" else command.argument
         self._record(f"{command.verb} {argument}" if argument else command.verb)
 
     def content(self, size: int) -> None:
-        """Record that a message came."""
+        """Record that a message was received."""
         self._transcript.client(f"({size} octets of a message)")
 
     def _record(self, text: str) -> None:
         if "AUTH" in text.upper():
-            # Also within a line that became no AUTH, since its end or its beginning was damaged.
+            # Also in lines that were not parsed as AUTH because they are damaged.
             text = _INITIAL_RESPONSE.sub(rf"\1{MASK}", text)
         super()._record(text)

@@ -1,4 +1,4 @@
-"""What a server offers, and its reply to EHLO (RFC 5321 section 4.1.1.1)."""
+"""A server's extensions on one connection, and its reply to EHLO (RFC 5321 section 4.1.1.1)."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Offers:
-    """What a server offers on one connection.
+    """A server's extensions on one connection.
 
     Attributes:
         host: our own name.
         tls: whether STARTTLS is offered.
-        clear_text_passwords: whether one can sign in without TLS.
+        clear_text_passwords: whether signing in without TLS is allowed.
         obsolete_auth_line: whether ``AUTH=`` is offered as well, which clients of the nineties look for.
-        max_size: the octets that a message may have.
+        max_size: the maximum octets of a message.
         authentication: whether anybody can sign in.
-        mechanisms: makes a mechanism, by its name, in the order in which they are offered.
-        content_as_it_is: whether a message is handed on octet for octet; otherwise bare CR and LF become CRLF, and so
-            does a missing end of its last line.
+        mechanisms: functions that create a mechanism, by its name, in the order in which they are offered.
+        content_as_it_is: whether the content is passed on unchanged; otherwise bare CR and LF become CRLF, and an
+            incomplete last line is completed.
     """
 
     host: str
@@ -75,13 +75,13 @@ class Offers:
         return commands.parse_rcpt(argument)
 
     def check_authentication(self, *, encrypted: bool) -> None:
-        """Check that one can sign in now.
+        """Check that signing in is allowed now.
 
         Args:
             encrypted: whether TLS is in use.
 
         Raises:
-            CommandError: not without TLS, or not at all.
+            CommandError: it is not allowed without TLS, or not at all.
         """
         if not encrypted and not self.clear_text_passwords:
             raise CommandError(TLS_REQUIRED)

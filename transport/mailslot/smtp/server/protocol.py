@@ -3,9 +3,9 @@
 After RFC 5321, with STARTTLS (RFC 3207), AUTH (RFC 4954), SIZE (RFC 1870), 8BITMIME (RFC 6152), PIPELINING (RFC 2920),
 ENHANCEDSTATUSCODES (RFC 2034) and CHUNKING (RFC 3030).
 
-`receive` takes received octets, and `next_event` returns what they mean. Some events demand a decision: `reply` gives
-it, and only then the next event can be asked for. The core answers everything else itself. Replies collect until
-`octets_to_send` is called, so those to a group of commands are sent at once (RFC 2920 section 3.2).
+`receive` takes received octets, and `next_event` returns their events. Some events require a decision by `reply` before
+the next event can be requested. The core answers everything else itself. Replies are collected until `octets_to_send`
+is called, so that those to a group of commands are sent together (RFC 2920 section 3.2).
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ class SmtpServerProtocol(SaslServerCore[events.Event, Verb, SmtpNotes]):
     def __init__(
         self, offers: Offers, transcript: Transcript, *, encrypted: bool = False, wording: Wording | None = None
     ) -> None:
-        """Begin a session.
+        """Create the core of a session.
 
         Args:
-            offers: what is offered; the caller may change it during the session.
-            transcript: where the dialogue is recorded.
-            encrypted: whether TLS was there from the first octet.
-            wording: other words for our replies.
+            offers: the server's extensions; the caller may change them during the session.
+            transcript: records the dialogue.
+            encrypted: whether TLS is implicit.
+            wording: replacements for our replies.
         """
         super().__init__(SmtpNotes(transcript), encrypted=encrypted, wording=wording)
         self.state = State.GREETING
@@ -65,11 +65,11 @@ class SmtpServerProtocol(SaslServerCore[events.Event, Verb, SmtpNotes]):
         self._message = IncomingMessage(self._events)
         self._recipients = 0
 
-    # What the caller does.
+    # Called by the session.
 
     @property
     def is_idle(self) -> bool:
-        """Whether no transaction and nothing else is under way, so that the session can be ended by a 421."""
+        """Whether the session is between transactions, so that a 421 can end it."""
         return self.state in IDLE and self._message.chunk is None and not self._input
 
     @property
@@ -79,11 +79,11 @@ class SmtpServerProtocol(SaslServerCore[events.Event, Verb, SmtpNotes]):
 
     @property
     def chunk_left(self) -> int:
-        """The octets of a chunk that have not come yet; 0 if none is being received."""
+        """The octets of the current chunk that are still due; 0 without a chunk."""
         return self._message.chunk.left if self._message.chunk else 0
 
     def greet(self, reply: Reply | None = None) -> None:
-        """Greet the client, in words of the caller's or our own; or refuse to speak with it."""
+        """Send the greeting: the given positive reply, our own, or a refusal."""
         if self.state is not State.GREETING:
             raise LocalProtocolError("the greeting was sent already")
         self._answer(Verb.GREETING, reply or replies.reply(220, None, f"{self.offers.host} ESMTP"))
@@ -107,7 +107,7 @@ class SmtpServerProtocol(SaslServerCore[events.Event, Verb, SmtpNotes]):
         return event
 
     def reply(self, reply: Reply | None = None) -> None:
-        """Answer the last event.
+        """Reply to the last event.
 
         Args:
             reply: a refusal; None to accept. The end of a message always needs a reply.
@@ -119,7 +119,7 @@ class SmtpServerProtocol(SaslServerCore[events.Event, Verb, SmtpNotes]):
         if reply is not None and reply.code == 421:
             self.close("limit", reply)
         elif self._message.chunk is not None:
-            # A chunk's first event; a refusal is sent when all of the chunk has come.
+            # A refusal of the first chunk is sent at its end.
             self._message.refusal = reply
             if reply is None:
                 self._message.begin(self.offers.max_size, chunked=True, as_it_is=self.offers.content_as_it_is)
@@ -138,7 +138,7 @@ class SmtpServerProtocol(SaslServerCore[events.Event, Verb, SmtpNotes]):
         return ACCEPTED[verb]
 
     def _follow_up(self, verb: Verb, *, accepted: bool) -> None:
-        """Do what follows from an answer, apart from the new state."""
+        """Apply the effects of a reply, apart from the new state."""
         if verb in {Verb.EHLO, Verb.HELO}:
             self._message.abort()
         elif verb is Verb.DATA and accepted:
@@ -154,7 +154,7 @@ class SmtpServerProtocol(SaslServerCore[events.Event, Verb, SmtpNotes]):
                 self._junk_commands = 0
 
     def tls_started(self) -> None:
-        """Forget what is known from before TLS, which has come up (RFC 3207 section 4.2)."""
+        """Reset the state after the TLS handshake (RFC 3207 section 4.2)."""
         if self.state is not State.UPGRADE or self._input:
             raise LocalProtocolError("TLS is not due")
         self.state = State.SECURED
@@ -176,7 +176,7 @@ class SmtpServerProtocol(SaslServerCore[events.Event, Verb, SmtpNotes]):
     # The dialogue.
 
     def _advance(self) -> bool:
-        """Take something from the input; return False if more octets are needed."""
+        """Take a command or content from the input; return False if more octets are needed."""
         if self.expects_content:
             return self._read_content()
         if self.state in {State.GREETING, State.UPGRADE}:
@@ -226,11 +226,11 @@ class SmtpServerProtocol(SaslServerCore[events.Event, Verb, SmtpNotes]):
         answer = out_of_order(self.state, verb)
         if verb not in {Verb.RCPT, Verb.DATA}:
             raise CommandError(answer)
-        # These are no fault of the client: it has sent them in one group with MAIL, which was refused.
+        # These do not count as junk: the client has sent them in one group with MAIL, which was refused.
         self._send(answer)
 
     def _answer(self, verb: Verb, answer: Reply) -> None:
-        """Send the reply to a command that is permitted, and change the state by it."""
+        """Send the reply to a permitted command, and change the state accordingly."""
         transition = TRANSITIONS[self.state, verb]
         code = answer.code or 0
         after = transition.positive if code < 300 else transition.intermediate if code < 400 else transition.negative

@@ -22,13 +22,12 @@ class SmtpServer(MailServer[SessionSettings]):
         server = SmtpServer(listener, SessionSettings("gate.example", Security.STARTTLS, contexts), backend)
         await server.serve()
 
-    A server that is stopped ends each session between transactions, with ``421 4.3.2``. Where `serve` is cancelled,
-    messages that are being received are discarded, and nobody is told. Each client then sends its message again, since
-    it got no reply.
+    When it is stopped, it ends each session between transactions, with ``421 4.3.2``. If `serve` is cancelled, messages
+    that are being received are discarded without a reply, so that each client sends its message again.
     """
 
     def __init__(self, listener: Listener, settings: SessionSettings, backend: Backend) -> None:
-        """Make a server; `serve` runs it."""
+        """Create a server; `serve` runs it."""
         super().__init__(listener, settings, encode_reply(TOO_MANY_CONNECTIONS))
         self._backend = backend
 

@@ -1,4 +1,4 @@
-"""One SMTP session with a client: the core, its connection, and the backend that decides and stores."""
+"""An SMTP server's session: connects the protocol core, the client's connection, and the backend."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SessionSettings(ServerSettings):
-    """How an SMTP server speaks with its clients.
+    """The settings of an SMTP server's sessions.
 
     Attributes:
         obsolete_auth_line: whether EHLO also offers ``AUTH=``, for clients of the nineties.
@@ -36,7 +36,7 @@ class SessionSettings(ServerSettings):
 
 
 class SmtpServerSession(ServerSession[SmtpServerProtocol, Connection]):
-    """A session, from the accepted connection to its end; it is stopped between transactions."""
+    """A session with one client; it can be stopped between transactions."""
 
     replies = EndingReplies(
         idle=replies.IDLE_TOO_LONG,
@@ -54,14 +54,14 @@ class SmtpServerSession(ServerSession[SmtpServerProtocol, Connection]):
         delay: SignInDelay,
         offers: Offers | None = None,
     ) -> None:
-        """Begin a session; `run` leads it.
+        """Create a session; `run` runs it.
 
         Args:
             channel: the connection.
-            settings: how we speak.
-            backend: decides and stores.
-            delay: of refused sign-ins.
-            offers: what is offered; None for what the settings say.
+            settings: its settings.
+            backend: decides about clients and messages, and stores messages.
+            delay: delays refused sign-ins.
+            offers: the extensions to offer; None for those of the settings.
         """
         connection = Connection(channel.peer, time.time())
         self._handler = backend.connected(connection)
@@ -88,10 +88,10 @@ class SmtpServerSession(ServerSession[SmtpServerProtocol, Connection]):
         super()._received(data)
 
     def _next_deadline(self) -> float:
-        """Return until when to wait for octets.
+        """Return the deadline for the next octets.
 
-        A command must be complete in time, but a message may come slowly: as long as there is progress, though not
-        forever, which an octet a second would mean.
+        A command must be complete in time. A message may come slowly as long as it makes progress, but not at any rate:
+        one octet per second would take forever.
         """
         if not self._core.expects_content:
             self._content_began = None
@@ -106,7 +106,7 @@ class SmtpServerSession(ServerSession[SmtpServerProtocol, Connection]):
 
     async def _mail(self, event: events.Mail) -> None:
         refusal = await self._handler.mail(event.sender, event.parameters)
-        # It may be known only now who the device is.
+        # The backend may have identified the device only now.
         self._refresh_offers()
         self._core.reply(refusal)
 

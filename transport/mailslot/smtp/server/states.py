@@ -13,13 +13,13 @@ rest of a group; here such a command is simply not permitted, and its row is in 
 
 * `TRANSITIONS` has the next state by state and command: after a 2xx reply, after 4xx or 5xx, and after 3xx. A command
   without a row is not permitted in that state. None means that we never send such a reply.
-* `WAIT_BEHIND` has the commands behind which nothing may be sent before their reply.
+* `WAIT_BEHIND` has the commands after which nothing may be sent before their reply.
 * `ACCEPTED` has the replies that accept a command.
 * `OUT_OF_ORDER` has the reply to a command that is not permitted, by state and command, by command, or else a general
   one. It does not change the state.
 
 A 421 ends the session whatever it replies to, so it has no row: `protocol.py` then sets CLOSED. The same is true of the
-few violations after which nobody knows what the next octets are: octets behind STARTTLS or DATA, a BDAT whose size
+few violations after which the meaning of the next octets is unknown: octets after STARTTLS or DATA, a BDAT whose size
 cannot be read, another protocol.
 
 The octets of a chunk belong to BDAT as its argument does. They are taken from the buffer also where BDAT is not
@@ -28,10 +28,10 @@ client has sent with it find no transaction and get 503, and the next MAIL begin
 
 Two states differ from what RFC 5321 describes, for the sake of old devices:
 
-* SECURED: TLS has come up by STARTTLS, and everything known from before is forgotten (RFC 3207 section 4.2). A client
-  should now send EHLO again, but some go on at once with AUTH or MAIL. Nothing is gained by refusing them.
-* REJECTED: the greeting was a refusal. Every command but QUIT gets 503 (RFC 5321 section 3.1), HELO included, whose
-  name is noted: it helps to find the device.
+* SECURED: TLS was started by STARTTLS, and the state is reset (RFC 3207 section 4.2). A client should now send EHLO
+  again, but some continue with AUTH or MAIL. Nothing is gained by refusing them.
+* REJECTED: the greeting was a refusal. Every command but QUIT gets 503 (RFC 5321 section 3.1), including HELO, whose
+  name is recorded, since it helps to find the device.
 
 The documentation draws its diagram from `TRANSITIONS` (`docs/generators/states.py`).
 """
@@ -65,7 +65,7 @@ class State(Enum):
     CONNECTED = auto()
     """Greeted; HELO or EHLO is due."""
     SECURED = auto()
-    """TLS has come up by STARTTLS; EHLO is expected, but not demanded."""
+    """TLS was started by STARTTLS; EHLO is expected, but not required."""
     READY = auto()
     """No transaction is open."""
     UPGRADE = auto()
@@ -96,7 +96,7 @@ class Transition:
 S, V = State, Verb
 
 IDLE: Final = frozenset({S.REJECTED, S.CONNECTED, S.SECURED, S.READY})
-"""The states between transactions, in which a server that stops may end the session."""
+"""The states between transactions, in which a stopping server may end the session."""
 
 _HELLO: Final = (S.CONNECTED, S.SECURED, S.READY, S.SENDER, S.RECIPIENTS, S.CHUNKS)
 
@@ -134,7 +134,7 @@ _NOT_NOW: Final = reply(503, "5.5.1", "Not now")
 OUT_OF_ORDER: Final[Mapping[tuple[State, Verb] | Verb, Reply]] = {
     **{(S.CONNECTED, verb): _HELLO_FIRST for verb in Verb},
     **{(S.CHUNKS, verb): _NOT_WITHIN_CHUNKS for verb in Verb},
-    # RFC 5321 section 3.3 leaves the choice of 503 and 554; the words are the same everywhere.
+    # RFC 5321 section 3.3 allows 503 and 554; the text is the same everywhere.
     (S.SENDER, V.DATA): reply(554, "5.5.1", "No valid recipients"),
     (S.SENDER, V.BDAT): reply(554, "5.5.1", "No valid recipients"),
     (S.SENDER, V.BDAT_LAST): reply(554, "5.5.1", "No valid recipients"),
@@ -147,8 +147,8 @@ OUT_OF_ORDER: Final[Mapping[tuple[State, Verb] | Verb, Reply]] = {
 
 
 WAIT_BEHIND: Final = frozenset({V.STARTTLS, V.DATA})
-"""The commands behind which a client must wait for the reply. It must wait behind others as well, such as EHLO
-(RFC 2920 section 3.1); but only here the octets that follow would mean something else after the reply."""
+"""The commands after which a client must wait for the reply, since it changes how the next octets are read. A client
+must also wait after others, such as EHLO (RFC 2920 section 3.1), but there is no harm if it does not."""
 
 ACCEPTED: Final[Mapping[Verb, Reply]] = {
     V.STARTTLS: replies.START_TLS,

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from mailslot.smtp.server.backend import Connection
 
-# What may stand for a domain or an address literal; anything else that a device says in HELO is left out.
+# A domain or an address literal; any other argument of HELO is left out.
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,255}|\[[A-Za-z0-9.:]{1,64}\]")
 _FOLD: Final = "\r\n\t"
 
@@ -19,7 +19,7 @@ def received_value(connection: Connection, *, host: str, job: str, when: datetim
     """Return the value of a Received field, folded with CRLF and a tab.
 
     Args:
-        connection: who sent the message.
+        connection: the connection of the message's sender.
         host: our own name.
         job: the id of the message here.
         when: when it was received, with a time zone.
@@ -45,6 +45,6 @@ def received_value(connection: Connection, *, host: str, job: str, when: datetim
 def transmission_type(connection: Connection) -> str:
     """Return how the message was transmitted, such as ``"ESMTPSA"`` (RFC 3848)."""
     tls, signed_in = connection.peer.tls is not None, connection.user is not None
-    # There is no type for TLS or AUTH without extensions; whoever uses them has found them.
+    # There is no type for TLS or AUTH without ESMTP; a client that uses them knows ESMTP.
     extended = connection.esmtp or tls or signed_in
     return f"{'E' if extended else ''}SMTP{'S' if tls else ''}{'A' if signed_in else ''}"
