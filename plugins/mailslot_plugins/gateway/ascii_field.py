@@ -1,8 +1,7 @@
-"""Header fields with raw octets over 127, as old devices write them, in the form that every mail server takes.
+"""Encodes header fields with raw octets over 127, which old devices write, in a form that every server accepts.
 
-Such octets need SMTPUTF8 (RFC 6531), which hardly any device means and few servers offer. So text becomes encoded words
-(RFC 2047), names in addresses too; a file name in quotes becomes one as well, which mail programs understand although
-no standard has it.
+Such octets would need SMTPUTF8 (RFC 6531), which few servers offer. So text becomes encoded words (RFC 2047), also in
+display names, and in quoted file names, where no standard allows them but mail programs understand them.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ _ADDRESSES: Final = re.compile(
 _STRUCTURED: Final = re.compile(
     r"content-.*|mime-version|(?:resent-)?(?:message-id|date)|in-reply-to|references|received|dkim-signature|arc-.*"
 )
-# An escaped quotation mark outside quotation marks begins nothing, too: else each one in a text without end would be
-# tried as a beginning, which takes the square of the text's length.
+# An escaped quotation mark outside of quotation marks does not begin a string: otherwise each one in an unterminated
+# text would be tried as a beginning, which takes quadratic time.
 _QUOTED: Final = re.compile(r'\\.|"((?:[^"\\]|\\.)*)"')
 _CONTROL: Final = re.compile(r"[\0-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def to_ascii(field: HeaderField) -> bytes:
-    """Return a field in ASCII; one that is in ASCII already is returned as it is, to the octet."""
+    """Return a field in ASCII; a field that is already in ASCII is returned unchanged."""
     if field.raw.isascii():
         return field.raw
     name = field.raw.partition(b":")[0].strip().decode("ascii")
@@ -46,7 +45,7 @@ def to_ascii(field: HeaderField) -> bytes:
 
 
 def _decode(value: bytes) -> str:
-    """Return raw octets as text: UTF-8 where they are valid, else Windows-1252, which old programs write."""
+    """Decode raw octets: as UTF-8 if they are valid, else as Windows-1252, which old programs write."""
     try:
         return value.decode("utf-8")
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""Who a connection comes from, by the entries of devices: the same for devices that send and for those that fetch."""
+"""Identifying the device of a connection by the entries of devices, for SMTP and POP3 alike."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 class Client:
-    """The other side of one connection. Settings that change take effect at once.
+    """The client of one connection. Changes of the settings take effect at once.
 
     Args:
-        gateway: what all connections share.
+        gateway: the gateway.
         connection: the connection.
 
     Attributes:
-        removals: `Gateway.removals` when it was accepted.
+        removals: `Gateway.removals` when the connection was accepted.
     """
 
     def __init__(self, gateway: Gateway, connection: ServerConnection) -> None:
@@ -32,12 +32,12 @@ class Client:
         self.removals = gateway.removals
 
     def candidates(self) -> tuple[DeviceEntry, ...]:
-        """Return the devices that this may turn out to be."""
+        """Return the devices that this may be, before anybody has signed in."""
         listener = self._gateway.listener(self._connection.peer.listener)
         return () if listener is None else self._gateway.settings.candidates(self._address, listener)
 
     def find(self) -> DeviceEntry | None:
-        """Return the device that this is by what is known now, the user who has signed in included; None for none."""
+        """Return the device by what is known now, including the user who has signed in; None if it is not known."""
         connection = self._connection
         listener = self._gateway.listener(connection.peer.listener)
         if listener is None:
@@ -47,12 +47,12 @@ class Client:
         )
 
     def of_user(self, user: str) -> DeviceEntry | None:
-        """Return the device that signs in as a user, wherever it comes from; None where there is none."""
+        """Return the device that signs in as a user, from any address; None if there is none."""
         listener = self._gateway.listener(self._connection.peer.listener)
         return None if listener is None else self._gateway.settings.of_user(user, listener)
 
     async def authenticate(self, user: str, password: Secret) -> DeviceEntry | None:
-        """Return the device of a user and password; from a wrong address, or with a wrong certificate, there is none.
+        """Return the device of a user and password; None if one of them, the address or the certificate is wrong.
 
         How long that takes does not tell whether there is such a user.
 
@@ -78,16 +78,16 @@ class Client:
         self._signed_in = entry.name, version
 
     async def is_signed_in_as(self, entry: DeviceEntry) -> bool:
-        """Whether the password with which this has signed in is still the one of a device, or the device needs none."""
+        """Whether the password of the sign-in is still the device's password, or the device needs none."""
         return entry.user is None or self._signed_in == (entry.name, await self._gateway.passwords.version(entry))
 
     def fits(self, entry: DeviceEntry, user: str) -> bool:
-        """Whether this is a device, once it has signed in as `user`."""
+        """Whether this is the given device, after it has signed in as `user`."""
         listener = self._connection.peer.listener
         return entry.match(self._address, listener=listener, user=user, certificate=self._fingerprint())
 
     def likely_entry(self) -> DeviceEntry | None:
-        """Return the device that this probably was, though it was not let in; None for a stranger."""
+        """Return the device that this probably was, although it was refused; None if it is unknown."""
         candidates, user = self.candidates(), self._connection.tried_user
         if user is not None:
             return next((each for each in candidates if each.user is not None and same_user(each.user, user)), None)

@@ -1,8 +1,8 @@
-"""The same message again, from a device that did not see our reply: it is accepted, and not sent twice.
+"""Recognizing a message that a device sends again because it did not receive our reply: it is not sent twice.
 
-A message is recognised by its device, its envelope and its content as received. Its job has a key of those and of the
-time, in steps of ten minutes; so the job that was accepted less than ten minutes ago has the key of this step or of the
-one before. The keys are in the spool, and outlive a restart.
+A message is identified by its device, its envelope and its content as received. The key of its job contains these and
+the time, in steps of ten minutes; so a job that was accepted less than ten minutes ago has the key of the current or
+the previous step. The keys are in the spool, and so outlive a restart.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from mailslot.spool.job_file import JobFile
 
 WINDOW: Final = 600.0
-"""Seconds within which the same message is one."""
+"""Seconds within which a repeated message is a duplicate."""
 
 
 def fingerprint(device: str, sender: str, recipients: Sequence[str], content_digest: bytes) -> str:
-    """Return what identifies a message, in hexadecimal.
+    """Return the identity of a message, in hexadecimal.
 
     Args:
         device: the device's name.
@@ -52,7 +52,7 @@ class DuplicateGuard:
         self._locks: dict[str, tuple[anyio.Lock, int]] = {}
 
     async def commit(self, file: JobFile, new: NewJob, identity: str) -> Job:
-        """Accept a received message, or return the job that was accepted for the same one before.
+        """Accept a received message, or return the job of an earlier copy.
 
         Args:
             file: the message.
@@ -70,7 +70,7 @@ class DuplicateGuard:
 
     @asynccontextmanager
     async def _exclusive(self, identity: str) -> AsyncGenerator[None]:
-        """Let one of several equal messages be accepted at a time: they may have keys of different steps."""
+        """Accept one of several equal messages at a time, since their keys may have different steps."""
         lock, users = self._locks.get(identity, (anyio.Lock(), 0))
         self._locks[identity] = lock, users + 1
         try:

@@ -1,4 +1,4 @@
-"""What a device may do over POP3: who it is, and which maildrop is its own."""
+"""The gateway's POP3 side: identifies the device, and opens its maildrop."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 class FetchingBackend:
-    """Makes a handler for each connection.
+    """Creates a handler for each connection.
 
     Args:
-        gateway: what all connections share.
+        gateway: the gateway.
     """
 
     def __init__(self, gateway: Gateway) -> None:
@@ -38,11 +38,11 @@ class FetchingBackend:
 class Fetching:
     """The handler of one connection; see `mailslot.pop3.server.backend.ConnectionHandler`.
 
-    Every client of POP3 sends a user and a password. Where an entry without a user identifies the device, by its
+    Every POP3 client sends a user and a password. If an entry without a user identifies the device, by its
     address or its certificate, both may be anything, unless another device has this user.
 
     Args:
-        gateway: what all connections share.
+        gateway: the gateway.
         connection: the connection.
     """
 
@@ -55,7 +55,7 @@ class Fetching:
         self._refusal: Reply | None = None
 
     async def offers_apop(self) -> bool:
-        """Tell whether a device may come from this address whose entry asks for APOP."""
+        """Whether a device whose entry has APOP may connect from this address."""
         for entry in self._client.candidates():
             if entry.user is not None and await self._gateway.passwords.recoverable(entry) is not None:
                 return True
@@ -86,7 +86,7 @@ class Fetching:
         return await self._open(entry)
 
     async def check(self) -> Reply | None:
-        """Refuse a device whose password has changed since, or whose entry no longer gives it this maildrop."""
+        """Refuse a device whose password has changed since, or whose entry no longer has this maildrop."""
         entry = self._entry
         assert entry is not None  # noqa: S101 - it has signed in
         now = self._gateway.settings.devices.get(entry.name)
@@ -95,7 +95,7 @@ class Fetching:
         return None if await self._client.is_signed_in_as(now) else replies.PASSWORD_CHANGED
 
     async def closed(self) -> None:
-        """Note the dialogue."""
+        """Record the dialogue."""
         connection, entry = self._connection, self._entry or self._client.likely_entry()
         if entry is None:
             self._gateway.note_unknown(connection, stranger_verdict(connection))

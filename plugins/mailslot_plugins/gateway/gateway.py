@@ -1,4 +1,4 @@
-"""What all connections of the gateway share: its settings, the passwords of devices, what they have sent, its log."""
+"""The state that all connections of the gateway share: settings, passwords of devices, rates, maildrops, and log."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mailslot_plugins.gateway.verdict import Verdict
 
 ROOM_FOR_TRACE: Final = 4_096
-"""Octets that the header of a message may grow by."""
+"""Octets by which the header of a message may grow."""
 
 PIPELINE_STORE: Final = "gateway"
 
@@ -40,14 +40,14 @@ class Gateway:
 
     Attributes:
         device: the device that mailslot runs on.
-        passwords: verifies them.
-        rates: what devices have sent.
-        guard: recognises messages that were accepted before.
-        maildrops: what devices fetch.
-        trace_ids: recognises messages that have passed through here.
-        log: the last dialogues of devices, and who is not known.
+        passwords: verifies the passwords of devices.
+        rates: counts the messages of devices.
+        guard: recognizes duplicate messages.
+        maildrops: the maildrops of devices.
+        trace_ids: recognizes messages that have passed through this gateway.
+        log: the last dialogues of devices, and unknown clients.
         host: the name of this machine.
-        removals: how often devices were removed.
+        removals: how many times devices were removed.
     """
 
     def __init__(self, device: Device, trace_ids: TraceIds) -> None:
@@ -65,11 +65,11 @@ class Gateway:
 
     @property
     def settings(self) -> GatewaySettings:
-        """Its listeners and devices, as they were read last."""
+        """The listeners and devices, as last read."""
         return self.device.gateway
 
     async def refresh(self) -> None:
-        """Learn what follows from settings that have changed.
+        """Apply changed settings.
 
         Raises:
             MailError: they cannot be read.
@@ -81,17 +81,16 @@ class Gateway:
             self.removals += 1
             self._removed |= dict.fromkeys(removed, self.removals)
             for name in removed:
-                # Its last dialogues may have been written after the command had forgotten them.
+                # Its last dialogues may have been written after the command had deleted them.
                 await self.log.forget(device=name)
         self._known = known
         for via in {entry.via for entry in settings.devices.values()}:
             await self.device.server_limits.read(settings.slots.find(via).record, settings.servers.get(via))
 
     async def _look_at(self, mail: Incoming) -> None:
-        """Take a report that a device deletes before anybody has looked at it.
+        """Apply a report that a device deletes before it was handled.
 
-        The mail of an account is looked at when it is handled; see `handle_account_mail`. That of a slot is not handled
-        while devices fetch it.
+        Mail of accounts is handled by `handle_account_mail`; mail of a slot is not handled while devices fetch it.
         """
         if mail.state == "fetched" and not (is_account(mail.record) and was_looked_at(mail)):
             await apply_if_report(mail, self.device)
@@ -101,7 +100,7 @@ class Gateway:
         return self.settings.listeners.get(name)
 
     def max_size(self, entry: DeviceEntry) -> int:
-        """Return the octets that a message of a device may have: no more than the server upstream takes."""
+        """Return the maximum octets of a device's message, which is at most the upstream server's limit."""
         most = entry.size or SpoolLimits().max_message_size
         server = self.settings.servers.get(entry.via)
         upstream = self.device.server_limits.known(self.settings.slots.find(entry.via).record, server)
@@ -110,13 +109,13 @@ class Gateway:
     def note(
         self, connection: ServerConnection, entry: DeviceEntry, verdict: Verdict, *, messages: int, since: int
     ) -> None:
-        """Note a device's connection, unless the device was removed meanwhile: a later one may have its name.
+        """Record a device's connection, unless the device was removed meanwhile: a new one may have its name.
 
         Args:
             connection: the connection, which has ended.
             entry: the device.
-            verdict: the verdict on it.
-            messages: how many messages were handed over or fetched.
+            verdict: the outcome.
+            messages: the number of messages that were submitted or fetched.
             since: `removals` when the connection was accepted.
         """
         from mailslot_plugins.gateway.verdict import dialogue_of  # noqa: PLC0415 - sessions load it
@@ -126,7 +125,7 @@ class Gateway:
             self.log.note_dialogue(entry.name, dialogue)
 
     def note_unknown(self, connection: ServerConnection, verdict: Verdict, *, helo: str = "") -> None:
-        """Note the connection of an unknown device, which has ended; `helo` is what it called itself."""
+        """Record the connection of an unknown device, which has ended; `helo` is the name in its HELO or EHLO."""
         tls = connection.peer.tls
         self.log.note_unknown(
             self.device.now(),
@@ -146,7 +145,7 @@ async def open_gateway(device: Device) -> Gateway:
     Raises:
         MailError: the settings or the spool cannot be read.
     """
-    # Read now, so that they are known when the file is damaged later.
+    # Read now, so that they are known if the file is damaged later.
     await device.refresh([RULES])
     gateway = Gateway(device, await TraceIds.load(device.store(PIPELINE_STORE)))
     gateway.host = await run_sync(host_name)
@@ -155,6 +154,6 @@ async def open_gateway(device: Device) -> Gateway:
 
 
 def host_name() -> str:
-    """Return the name of this machine, as far as it can stand in a greeting. It blocks."""
+    """Return the name of this machine, in a form that a greeting allows. It blocks."""
     name = socket.gethostname()
     return name if _HOST.fullmatch(name) else "localhost"

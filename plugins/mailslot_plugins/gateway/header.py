@@ -1,6 +1,7 @@
-"""The header of a message as a device sends it, read from a stream.
+"""Reads the header of a device's message from a stream.
 
-A device may write a header that no standard allows. Whatever is not a field ends the header, and belongs to the body.
+Devices write headers that no standard allows. The first line that is not a field ends the header, and belongs to the
+body.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from dataclasses import dataclass
 from typing import Final
 
 MAX_SIZE: Final = 262_144
-"""Octets of a header; one of its lines may have 65,536, as old devices write all recipients into one."""
+"""Octets of a header; a line may have 65,536, since old devices write all recipients on one line."""
 MAX_FIELDS: Final = 2_000
-"""Fields of a header: each takes more memory than it has octets."""
+"""Fields of a header, limited since each takes more memory than it has octets."""
 
 _FIELD: Final = re.compile(rb"([!-9;-~]{1,256})[ \t]*:")
 
@@ -56,10 +57,10 @@ class HeaderReader:
         self._size = 0
 
     def feed(self, data: bytes) -> bytes:
-        """Read a piece; return the octets of the body in it, which are none before the header has ended.
+        """Read a piece; return the octets in it that belong to the body.
 
         Raises:
-            HeaderTooLargeError: there is no end in the first octets, or fields.
+            HeaderTooLargeError: the header exceeds the limits.
         """
         if self.is_complete:
             return data
@@ -81,11 +82,11 @@ class HeaderReader:
         return b""
 
     def finish(self) -> bytes:
-        """End the header where the message ends; return the octets of the body, such as an incomplete line."""
+        """End the header at the end of the message; return the octets of the body, such as an incomplete line."""
         return b"" if self.is_complete else self._complete(0)
 
     def _add_line(self, line: bytes) -> bool:
-        """Add a line; return False if it is part of no field."""
+        """Add a line; return False if it does not belong to a field."""
         if line[0] in b" \t":
             if not self._lines:
                 return False

@@ -1,4 +1,4 @@
-"""The TLS of a listener: its certificates, which may be replaced on the disk while it is open."""
+"""The TLS context of a listener; its certificates may be replaced on the disk while it is open."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
-    """What was loaded.
+    """A loaded context.
 
     Attributes:
-        context: for the next handshake.
-        certificates: those that it presents.
+        context: the context for the next handshake.
+        certificates: the certificates that it presents.
         made_from: the versions of their files, and the certificates of devices.
     """
 
@@ -39,7 +39,7 @@ class _Loaded:
 
 
 class ListenerTls:
-    """The certificates of a listener, and those of devices that it asks for.
+    """The certificates of a listener, and the certificates of devices that it accepts.
 
     Args:
         home: the home folder.
@@ -51,7 +51,7 @@ class ListenerTls:
 
     @property
     def certificates(self) -> tuple[ListenerCertificate, ...]:
-        """The certificates that it presents; empty before the first `refresh`."""
+        """The certificates that the listener presents; empty before the first `refresh`."""
         return () if self._loaded is None else self._loaded.certificates
 
     def context(self) -> ssl.SSLContext:
@@ -60,20 +60,20 @@ class ListenerTls:
         return self._loaded.context
 
     async def refresh(self, settings: Listener, device_certificates: tuple[str, ...]) -> None:
-        """Load the certificates again, if any of them has changed.
+        """Load the certificates again if any of them has changed.
 
         Args:
-            settings: the listener, which has TLS.
-            device_certificates: those that devices may present, in PEM.
+            settings: the listener's settings, with TLS.
+            device_certificates: the certificates that devices may present, in PEM.
 
         Raises:
-            MailError: they cannot be used; those that were loaded before are kept.
+            MailError: they cannot be used; the loaded ones stay in use.
         """
         self._loaded = await run_sync(self._load, settings, device_certificates)
 
     def _load(self, settings: Listener, device_certificates: tuple[str, ...]) -> _Loaded:
         files, before = self._files(settings), self._loaded
-        # Read before the files, so that a change meanwhile is noticed next time.
+        # Read before the files, so that a change meanwhile is noticed at the next refresh.
         made_from = ([[(path, durable.file_version(path)) for path in pair] for pair in files], device_certificates)
         if before is not None and before.made_from == made_from:
             return before

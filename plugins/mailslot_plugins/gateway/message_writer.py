@@ -1,4 +1,4 @@
-"""A message from a device on its way into the spool: its header rewritten, its body as it is."""
+"""Writes a device's message into the spool, with its header rewritten and its body unchanged."""
 
 from __future__ import annotations
 
@@ -31,29 +31,29 @@ if TYPE_CHECKING:
 
 PIPELINE: Final = "gateway"
 LIFETIME: Final = 5 * 86_400.0
-"""Seconds for which a message is tried (RFC 5321 section 4.5.4.1)."""
+"""Seconds for which delivery of a message is tried (RFC 5321 section 4.5.4.1)."""
 
 _REPORTED_EVENTS: Final = "FAILURE,DELAY"
-"""What servers usually report without being asked; asked, they also return our identifier, and only the header."""
+"""Servers usually report this without a request; with one, they also return our identifier, and only the header."""
 
 _HEADER_TOO_LARGE: Final = reply(552, "5.3.4", "The message's header is too large")
 
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """A message that a device hands over, as far as it is known before its content.
+    """A message that a device submits, as far as it is known before its content.
 
     Attributes:
         device: the device's name.
-        via: the record that it is sent through.
+        via: the record through which it is sent.
         envelope_sender: the reverse-path that the device gave.
-        upstream_sender: the reverse-path with which it is sent on.
+        upstream_sender: the reverse-path with which it is relayed.
         recipients: the recipients.
-        sender: who stands in From.
-        received: returns the value of the Received field, folded, for an id of the message.
+        sender: the sender for From.
+        received: returns the folded value of the Received field for a given id of the message.
         at: when its content began, with a time zone.
-        allows_sender: tells whether the device may name an address as the sender.
-        wants_reports: whether somebody is to be told if it cannot be delivered.
+        allows_sender: returns whether the device may use an address as the sender.
+        wants_reports: whether a report is requested if it cannot be delivered.
         copies: the addresses that get a blind copy.
         send_at: when it is due, in seconds since 1970; None for now.
     """
@@ -75,13 +75,13 @@ class Transaction:
 class MessageWriter:
     """Writes one message; see `mailslot.smtp.server.backend.MessageWriter`.
 
-    What refuses it is remembered, and replied at its end; a job is made only where nothing did.
+    A refusal is remembered, and is the reply at the end of the message; a job is created only without one.
 
     Args:
-        transaction: the message's.
-        acceptance: stores it.
-        guard: recognises a message that was accepted before.
-        trace_ids: recognises one that has passed through here before.
+        transaction: the message's transaction.
+        acceptance: stores the message.
+        guard: recognizes a duplicate message.
+        trace_ids: recognizes a message that has passed through this gateway before.
         ended: called with the result of `commit`.
     """
 
@@ -134,12 +134,12 @@ class MessageWriter:
             return SPOOL_FULL
 
     async def discard(self) -> None:
-        """Keep nothing of a message that was not committed."""
+        """Discard a message that was not committed."""
         if self._file is not None:
             await self._file.discard()
 
     async def _attempt(self, data: bytes, *, at_end: bool = False) -> None:
-        """Write what there is; remember why if it cannot be."""
+        """Write the octets so far; if that fails, remember why."""
         try:
             body = data if at_end else self._header.feed(data)
             if self._file is None and self._header.is_complete:
@@ -193,7 +193,7 @@ class MessageWriter:
 
 
 def _notes(transaction: Transaction, identifier: str) -> dict[str, str]:
-    """Return the notes of the job, by which a report about it is recognised, and when it is due."""
+    """Return the notes of the job: its identifiers, which match reports to it, and when it is due."""
     notes = {DEVICE_NOTE: transaction.device, ENVELOPE_ID: identifier}
     if transaction.send_at is not None:
         notes[DUE_NOTE] = f"{transaction.send_at:.0f}"

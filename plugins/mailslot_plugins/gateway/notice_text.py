@@ -30,7 +30,7 @@ _MAX_RECIPIENTS: Final = 20
 def compose_notice(jobs: Sequence[Job], sender: Mailbox, to: str, language: str) -> Message:
     """Return the mail about jobs of an owner's devices.
 
-    It names no Message-ID of theirs, by which it could be mistaken for a report about them.
+    It contains none of their Message-IDs, so that it cannot be mistaken for a report about them.
 
     Args:
         jobs: the jobs, oldest first; at least one.
@@ -69,7 +69,7 @@ def text_of(jobs: Sequence[Job], language: str) -> str:
 
 
 def word(key: str, language: str, **facts: object) -> str:
-    """Return one of the texts of this mail."""
+    """Return a text of this mail with its facts filled in."""
     return translate(load_words("mailslot_plugins.gateway", "mail_words.toml"), key, language, **facts)
 
 
@@ -99,7 +99,7 @@ def _reason(failure: Failure, job: Job, language: str) -> str:
 
 
 def _details(failure: Failure, language: str) -> str:
-    """Return what a mail server has said; of what a report says, our own sentence for it."""
+    """Return the reply of a mail server; for a report, our own sentence about it."""
     words = one_line(failure.words, 300)
     return f"{words}: {_message(failure, language)}" if failure.reported and words else words
 

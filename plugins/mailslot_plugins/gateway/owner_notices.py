@@ -1,11 +1,11 @@
-"""Tells the owners of devices what became of their mail: one mail for many jobs, at most every quarter of an hour.
+"""Notifies the owners of devices of mail that was not delivered: one notice for many jobs, at most every 15 minutes.
 
-The owner is the address `notify` of the device's entry, and never an address from a mail. What is told is found in the
-jobs: replies of servers, reports that came back, and how long they have waited. Only jobs that devices have handed over
-count, so nothing is ever told about such a mail itself.
+The owner is the address `notify` of the device's entry, and never an address from a mail. The notice is about the jobs'
+replies from servers, reports that came back, and long waits. Only jobs from devices count, so there is never a notice
+about a notice.
 
-A mail is planned in the store before it is accepted, with a key; then its jobs get a note. So however this is
-interrupted, it is accepted once, and about all of its jobs.
+A notice is first planned in the store, with a key, then accepted as a job, then noted in the jobs that it is about. So
+whenever this is interrupted, the notice is accepted once, with all of its jobs.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
     from mailslot.plugin import Device, Job
 
 NOTICE_PIPELINE: Final = "gateway-notices"
-"""The pipeline of these mails."""
+"""The pipeline of notices."""
 
 INTERVAL: Final = 900.0
-"""Seconds between two mails to an owner."""
+"""Seconds between two notices to an owner."""
 
 CHECK_INTERVAL: Final = 60.0
 LIFETIME: Final = 5 * 86_400.0
 MAX_JOBS: Final = 1_000
-"""The most jobs of a mail."""
+"""The maximum number of jobs in a notice."""
 
 _STORED: Final = "notices"
 _ALERT_RECORD: Final = "alert-smtp"
@@ -47,19 +47,19 @@ logger = logging.getLogger(__name__)
 
 
 class Owner(NamedTuple):
-    """Where the mails to an owner go: the address, and the record that they are sent through."""
+    """The address of an owner, and the record through which notices are sent there."""
 
     address: str
     record: str
 
 
 class Notice(NamedTuple):
-    """A mail that is due.
+    """A notice that is due.
 
     Attributes:
         key: its unique key.
-        owner: who gets it.
-        jobs: what is told about each job, by id.
+        owner: the recipient.
+        jobs: the id of each job, with the text for its note.
     """
 
     key: str
@@ -78,7 +78,7 @@ class Notice(NamedTuple):
 
 
 class OwnerNotices:
-    """Tells the owners of a gateway's devices.
+    """Notifies the owners of a gateway's devices.
 
     Args:
         device: the device that mailslot runs on.
@@ -89,7 +89,7 @@ class OwnerNotices:
         self._store = device.store(PIPELINE)
 
     async def run(self) -> None:
-        """Look for news until cancelled, while any device has an owner."""
+        """Send notices until cancelled, while any device has an owner."""
         repeated = ""
         while True:
             wanted = any(entry.notify for entry in self._device.gateway.devices.values())
@@ -105,40 +105,40 @@ class OwnerNotices:
             await self._device.pause(CHECK_INTERVAL if wanted else math.inf)
 
     async def tell(self) -> None:
-        """Accept the mails that are due.
+        """Accept the notices that are due.
 
         Raises:
-            MailError: one could not be accepted; it is tried again next time.
+            MailError: a notice could not be accepted; it is tried again at the next call.
         """
         stored = await self._store.get(_STORED, {"sent": [], "due": []})
         due = [Notice.from_json(each) for each in stored["due"]]
         if not due:
-            # Those that an interruption has left come first, and alone, so that nothing is told twice.
+            # Notices left by an interruption come first, and alone, so that no job is reported twice.
             due = await self._plan(stored)
         while due:
             try:
                 await self._accept(due[0])
             except InputError as error:
-                # Its account was removed, for example; its jobs are told about in a later mail.
+                # Its account was removed, for example; a later notice has its jobs.
                 logger.warning("%s cannot be told what was not delivered: %s", due[0].owner.address, error)
             due = due[1:]
             await self._store.put(_STORED, {**stored, "due": [notice.as_json() for notice in due]})
 
     async def _plan(self, stored: dict[str, Any]) -> list[Notice]:
-        """Decide which mails are due, and store that, with the time; `stored` is changed as well."""
+        """Decide which notices are due, and store them with the time; `stored` is changed as well."""
         now = self._device.now()
-        # Times in the future are from before the clock was set back: with them, nobody would be told until then.
+        # Times in the future are from before the clock was set back; they would delay all notices until then.
         sent = {Owner(address, record): at for address, record, at in stored["sent"] if now - INTERVAL < at <= now}
         owners = await self._owners()
         found: dict[Owner, dict[int, str]] = {}
         async for job in self._device.spool.undelivered(PIPELINE, accepted_before=now - LATE_AFTER):
             owner = owners.get(job.notes.get(DEVICE_NOTE, ""))
-            # What is held would hold a mail about it as well.
+            # A record that is held would hold the notice as well.
             if owner is None or owner in sent or (job.state == "held" and owner.record == job.via):
                 continue
             if (what := news(job, now)) and len(jobs := found.setdefault(owner, {})) < MAX_JOBS:
                 jobs[job.id] = what
-        # Random, since a list of jobs that was made anew from its files knows the keys, but not how many there were.
+        # Random, since a list of jobs that was rebuilt from its files has the keys, but not their number.
         due = [Notice(f"notice-{secrets.token_hex(16)}", *each) for each in found.items()]
         if due:
             stored["sent"] = [[*owner, at] for owner, at in (sent | dict.fromkeys(found, now)).items()]
@@ -146,9 +146,9 @@ class OwnerNotices:
         return due
 
     async def _owners(self) -> Mapping[str, Owner]:
-        """Return who is told about each device's jobs; without those that nobody can be told about now.
+        """Return the owner of each device; devices whose owner cannot be notified now are left out.
 
-        It is sent through the record of alerts, or the device's own where that one is not set up.
+        Notices are sent through the record of alerts, or through the device's own if that is not set up.
         """
         owners: dict[str, Owner] = {}
         alerts_work = await self._can_send(_ALERT_RECORD)

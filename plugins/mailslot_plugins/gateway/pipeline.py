@@ -19,12 +19,12 @@ class GatewayPipeline:
     polls: str | None = None
     polls_accounts: bool = True
     drains: bool = True
-    # A scan that arrives twice does less harm than one that does not arrive: the device has thrown it away.
+    # A scan that arrives twice does less harm than a lost one: the device does not keep it.
     retry_policy: RetryPolicy = RetryPolicy(UNATTENDED, resubmit_after=RESUBMIT_AFTER)
     panel: PanelPackage = PanelPackage("mailslot_plugins.gateway.panel", has_page=True, icon="copier", has_api=True)
 
     async def handle(self, mail: Incoming, device: Device) -> Handled:
-        """Take reports, and keep mail for the devices that fetch it."""
+        """Apply reports, and keep other mail for the devices that fetch it."""
         from mailslot_plugins.gateway.returned_mail import handle_account_mail  # noqa: PLC0415 - the commands need only the name
 
         return await handle_account_mail(mail, device)
@@ -32,7 +32,7 @@ class GatewayPipeline:
     async def run(self, device: Device) -> None:
         """Serve devices until the service stops."""
         while not device.gateway.listeners:
-            # Servers are not loaded before somebody needs one.
+            # Servers are loaded when they are first needed.
             if device.stopping.is_set():
                 return
             await device.pause(math.inf)

@@ -1,4 +1,4 @@
-"""How many messages a device may send in a time."""
+"""Rate limits: how many messages a device may send within a time."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from mailslot.slots.gateway.device_entry import DeviceEntry, Limit
 
 _BUCKETS: Final = 60
-"""Parts of the time that are counted as one, so that memory does not grow with the limit."""
+"""The number of counters that the time is divided into, so that memory does not grow with the limit."""
 
 
 class SlidingCount:
-    """The messages of the last so many seconds, counted up to a sixtieth of that time longer.
+    """Counts messages in a sliding window; each counts for up to a sixtieth of the window longer.
 
     Args:
-        limit: how many there may be.
+        limit: the number of messages, and the seconds of the window.
     """
 
     def __init__(self, limit: Limit) -> None:
@@ -31,7 +31,7 @@ class SlidingCount:
         """Return the seconds until another message is allowed; 0.0 for now.
 
         Args:
-            now: by a clock that is never set.
+            now: seconds by a monotonic clock.
         """
         current = math.floor(now / self._width)
         while self._buckets and self._buckets[0][0] < current - _BUCKETS:
@@ -56,7 +56,7 @@ class RateLimits:
     """The counts of all devices.
 
     Args:
-        monotonic: returns seconds by a clock that is never set.
+        monotonic: returns seconds by a monotonic clock.
     """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
@@ -75,7 +75,7 @@ class RateLimits:
             count.count(now)
 
     def forget_except(self, names: frozenset[str]) -> None:
-        """Forget devices that are no more."""
+        """Forget the counts of devices that no longer exist."""
         self._counts = {name: kept for name, kept in self._counts.items() if name in names}
 
     def _of(self, entry: DeviceEntry) -> list[SlidingCount]:

@@ -1,4 +1,4 @@
-"""Mail that accounts receive: reports about mail that was sent, and what is for the devices that fetch it."""
+"""Handles mail of accounts: applies reports about sent mail, and keeps other mail for the devices that fetch it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 async def handle_account_mail(mail: Incoming, device: Device) -> Handled:
     """Add a report to the job that it is about, and keep mail until a device deletes it.
 
-    Of accounts that no device fetches from, other mail than reports is set aside, unless it stays in the mailbox: there
-    strangers could fill the spool with it, and then devices could not send.
+    If no device fetches from the account, mail other than reports is set aside unless it stays in the mailbox, since
+    strangers could fill the spool with it, and devices could no longer send.
     """
-    # Mail that waits is handled again each day.
+    # Waiting mail is handled again every day.
     outcome = None if was_looked_at(mail) else await apply_if_report(mail, device)
     if await run_sync(is_fetched_by_devices, device, mail.record):
         return WAITS_FOR_DEVICE
@@ -32,11 +32,11 @@ async def handle_account_mail(mail: Incoming, device: Device) -> Handled:
     in_use = await run_sync(device.records.settings.current)
     if in_use.records[mail.record].after_fetch == "keep":
         return Done("no report about a mail that was sent here; it stays in the mailbox")
-    return SetAside("It is no report about a mail that was sent here, and no device fetches from this account.")
+    return SetAside("It is not a report about a mail that was sent here, and no device fetches from this account.")
 
 
 def was_looked_at(mail: Incoming) -> bool:
-    """Whether a mail was handled before, and left to devices."""
+    """Whether a mail was handled before, and was kept for devices."""
     return mail.reason == WAITS_FOR_DEVICE.why
 
 
@@ -46,7 +46,7 @@ async def apply_if_report(mail: Incoming, device: Device) -> ReportOutcome | Non
     Raises:
         SpoolError: it could not be added.
     """
-    # When a device deletes it, its file need not be on this machine.
+    # When a device deletes it, its file may not be on this machine.
     async with device.working_folder() as folder, device.spool.ledger.local_file(mail) as path:
         if path is None:
             return None

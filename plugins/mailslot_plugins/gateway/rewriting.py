@@ -1,8 +1,7 @@
-"""The header with which a device's message is sent on.
+"""Rewrites the header of a device's message for relaying.
 
-The account that sends it may not send as the device, so its address goes into From and the device's into Reply-To. What
-a device has left out is added (RFC 6409 section 8), and Bcc is taken out. Every other field stays as it is, to the
-octet, if it is in ASCII.
+The account that sends it may not send as the device, so From gets the account's address and Reply-To the device's.
+Missing fields are added (RFC 6409 section 8), and Bcc is removed. Every other field in ASCII stays unchanged.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from mailslot_plugins.gateway.header import HeaderField
 
 MAX_RECEIVED: Final = 30
-"""As many Received fields are a loop (RFC 5321 section 6.3)."""
+"""Received fields; as many are a loop (RFC 5321 section 6.3)."""
 
 _DROPPED: Final = frozenset({"bcc", "resent-bcc", "return-path"})
 _BETWEEN_WORDS: Final = re.compile(r"[\s<>()\[\],;:\"]+")
@@ -34,7 +33,7 @@ _MESSAGE_ID: Final = re.compile(rb"<[!-;=?-~]{1,990}>")
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Who stands in From.
+    """The sender for From.
 
     Attributes:
         mode: ``"keep"`` leaves From as it is; ``"account"`` writes `address`, and the device's own into Reply-To.
@@ -49,7 +48,7 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """What the gateway adds about itself.
+    """The trace fields that the gateway adds.
 
     Attributes:
         received: the value of the Received field, folded.
@@ -72,7 +71,7 @@ def rewrite_header(
     Args:
         fields: the header as the device sent it.
         sender: who stands in From.
-        trace: what is added.
+        trace: the trace fields to add.
         envelope_sender: the device's reverse-path; empty for the null sender.
         recipients: the recipients in the envelope.
     """
@@ -102,11 +101,11 @@ def message_id_of(fields: Iterable[HeaderField]) -> str:
 
 
 def is_loop(fields: Sequence[HeaderField], is_own: Callable[[str], bool]) -> bool:
-    """Whether the message has passed through too many servers, or through this gateway before.
+    """Whether the message has passed through too many servers, or already through this gateway.
 
     Args:
         fields: its header.
-        is_own: tells whether this gateway has made a value of `TRACE_FIELD`.
+        is_own: returns whether this gateway created a value of `TRACE_FIELD`.
     """
     return sum(field.name == "received" for field in fields) >= MAX_RECEIVED or any(map(is_own, _traces(fields)))
 
@@ -125,10 +124,10 @@ def device_address(fields: Iterable[HeaderField], envelope_sender: str) -> str:
 
 
 def named_senders(fields: Iterable[HeaderField]) -> set[str]:
-    """Return whom From and Sender name, in whatever way a reader may understand them.
+    """Return all addresses that a mail program may take for the sender in From and Sender.
 
-    Programs differ in what they take for the address in a field that no standard allows. So everything is returned
-    that looks like an address, also in display names and comments; and the whole value where there is none.
+    Programs differ in how they read malformed fields. So everything that looks like an address is returned, also in
+    display names and comments; without any, the whole value.
     """
     found: set[str] = set()
     for field in fields:
@@ -142,7 +141,7 @@ def named_senders(fields: Iterable[HeaderField]) -> set[str]:
 def _from_fields(fields: Iterable[HeaderField], sender: Sender, envelope_sender: str) -> list[str]:
     own = device_address(fields, envelope_sender)
     if sender.mode == "keep":
-        # The device has left it out.
+        # The device sent none.
         return [mailboxes_field("From", [Mailbox(own or sender.address, sender.name)])]
     added = [mailboxes_field("From", [Mailbox(sender.address, sender.name)])]
     reply_to = _mailbox(own)
@@ -152,13 +151,13 @@ def _from_fields(fields: Iterable[HeaderField], sender: Sender, envelope_sender:
 
 
 def _to_field(recipients: Sequence[str], *, hidden: bool) -> str:
-    """Return To: the only recipient, or a group without members, so that nobody learns of the others."""
+    """Return the field To: the only recipient, or a group without members, so that recipients stay hidden."""
     only = _mailbox(recipients[0]) if len(recipients) == 1 and not hidden else None
     return mailboxes_field("To", [only]) if only is not None else ascii_field("To", "undisclosed-recipients:;")
 
 
 def _without_repeated(fields: Iterable[HeaderField], names: set[str]) -> list[HeaderField]:
-    """Return the fields, of each of these names only the first (RFC 5322 section 3.6)."""
+    """Return the fields; of those with these names, only the first of each name (RFC 5322 section 3.6)."""
     kept: list[HeaderField] = []
     seen: set[str] = set()
     for field in fields:
@@ -175,7 +174,7 @@ def _has(fields: Iterable[HeaderField], name: str) -> bool:
 
 
 def _mailbox(address: str) -> Mailbox | None:
-    """Return the mailbox; None for what is no address, or would need SMTPUTF8."""
+    """Return the mailbox; None if it is not an address, or would need SMTPUTF8."""
     try:
         mailbox = Mailbox(address)
     except InputError:

@@ -1,4 +1,4 @@
-"""What a device may do over SMTP: who it is, and whether a message of this sender to these recipients is accepted."""
+"""The gateway's SMTP side: identifies the device, and decides which senders and recipients it may use."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ _MAX_REPLY_TEXT: Final = 400
 
 _PASSWORD_CHANGED: Final = reply(421, "4.7.0", "The password has changed; connect and sign in again")
 _TOO_MANY_RECIPIENTS: Final = reply(452, "4.5.3", "Too many recipients")
-# RFC 3463 has this code for a directory server that fails.
+# The code for a failed directory server (RFC 3463).
 _DIRECTORY_FAILED: Final = reply(451, "4.4.3", "The directory that must know the recipient cannot be asked now")
 _NO_ACCOUNT_ADDRESS: Final = reply(451, "4.3.5", "The account that this device sends through is not set up yet")
 
 
 class SubmissionBackend:
-    """Makes a handler for each connection.
+    """Creates a handler for each connection.
 
     Args:
-        gateway: what all connections share.
+        gateway: the gateway.
     """
 
     def __init__(self, gateway: Gateway) -> None:
@@ -55,10 +55,10 @@ class SubmissionBackend:
 class Submission:
     """The handler of one connection; see `mailslot.smtp.server.backend.ConnectionHandler`.
 
-    Settings that change take effect at the next message.
+    Changes of the settings take effect at the next message.
 
     Args:
-        gateway: what all connections share.
+        gateway: the gateway.
         connection: the connection.
     """
 
@@ -77,17 +77,17 @@ class Submission:
 
     @property
     def max_size(self) -> int:
-        """The octets of a message: of the device, once it is known, else of the one that may send the most."""
+        """The maximum octets of a message: the device's limit, or the highest of all while the device is not known."""
         entries = self._client.candidates() if self._entry is None else (self._entry,)
         return max((self._gateway.max_size(entry) for entry in entries), default=0)
 
     @property
     def offers_authentication(self) -> bool:
-        """Whether a device with a password may come from this address to this listener."""
+        """Whether a device with a password may connect from this address to this listener."""
         return any(entry.user is not None for entry in self._client.candidates())
 
     async def accept(self) -> Reply | None:
-        """Refuse an address from which no device may come."""
+        """Refuse an address from which no device may connect."""
         if not self._client.candidates():
             return self._refuse(replies.NOT_ALLOWED_HERE)
         return None
@@ -104,7 +104,7 @@ class Submission:
         return None
 
     async def mail(self, sender: str, parameters: MailParameters) -> Reply | None:
-        """Decide who the device is, and whether it may send now, and as this sender."""
+        """Identify the device, and decide whether it may send now with this sender."""
         self._recipients = []
         self._entry = entry = self._client.find()
         if entry is None:
@@ -146,7 +146,7 @@ class Submission:
         return None
 
     async def begin(self) -> MessageWriter | Reply:
-        """Return where the message is written."""
+        """Return the writer for the message."""
         entry, gateway = self._entry, self._gateway
         account = None if entry is None else self._account_address(entry)
         if entry is None or account is None:
@@ -182,7 +182,7 @@ class Submission:
         )
 
     async def closed(self) -> None:
-        """Note the dialogue."""
+        """Record the dialogue."""
         connection, entry = self._connection, self._entry or self._client.likely_entry()
         if entry is None:
             verdict = stranger_verdict(connection, self._refusal)
@@ -201,8 +201,8 @@ class Submission:
             self._refuse(result)
 
     def _policy_refusal(self, entry: DeviceEntry) -> Reply | None:
-        """Return why the device may not send a message from this sender, of this size, now."""
-        # What is no address can stand for the device, but not in the envelope of what it sends on.
+        """Return the reply that refuses a message of this sender and size now; None if it is allowed."""
+        # A name without a domain can identify the device, but cannot be the reverse-path of the relayed message.
         is_name = bool(self._sender) and "@" not in self._sender
         if not entry.allows_sender(self._sender) or (is_name and entry.sender == "keep"):
             return replies.SENDER_NOT_ALLOWED

@@ -1,4 +1,4 @@
-"""Identifiers in the trace field, which only this gateway can have made: by them it recognises a loop."""
+"""Authenticated identifiers in the trace field, by which the gateway recognizes its own messages, and so a loop."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TAG_LENGTH: Final = 24
 
 
 class TraceIds:
-    """Makes and recognises identifiers.
+    """Creates and recognizes identifiers.
 
     Args:
         key: the gateway's key.
@@ -26,7 +26,7 @@ class TraceIds:
 
     @classmethod
     async def load(cls, store: Store) -> Self:
-        """Return those of a home folder; the key is made once.
+        """Return the identifiers of a home folder; its key is created at the first call.
 
         Raises:
             SpoolError: the key cannot be read or written.
@@ -43,7 +43,7 @@ class TraceIds:
         return f"{identifier}.{self._tag(identifier)}"
 
     def is_own(self, value: str) -> bool:
-        """Whether `new` has made an identifier, in this home folder."""
+        """Whether `new` created an identifier, in this home folder."""
         identifier, _, tag = value.strip().partition(".")
         return hmac.compare_digest(tag.encode(), self._tag(identifier).encode())
 

@@ -1,4 +1,4 @@
-"""What the owner of a device is told about its jobs: mail that was not delivered, and mail that waits for long."""
+"""The jobs of which a device's owner is notified: mail that was not delivered, and mail that has waited long."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ if TYPE_CHECKING:
     from mailslot.plugin import Job
 
 TOLD_NOTE: Final = "owner_told"
-"""The note with what the owner was told about a job last."""
+"""The note with the last state of which the owner was notified."""
 
 DUE_NOTE: Final = "due_at"
-"""The note with the time, in seconds since 1970, before which a mail is not to be sent."""
+"""The note with the time, in seconds since 1970, before which a mail must not be sent."""
 
 LATE_AFTER: Final = 4 * 3600.0
-"""Seconds for which a job is overdue when it is told about; mail servers do so as late (Sendmail and Exchange)."""
+"""Seconds after which an overdue job is reported, as by Sendmail and Exchange."""
 
 _WAITING: Final = "waiting"
 
 _REPORT: Final = re.compile(
     r"(?P<status>5\.\d{1,3}\.\d{1,3})(?: (?P<code>5\d\d)\b)?(?:[ -](?P<enhanced>5\.\d{1,3}\.\d{1,3})\b)?(.*)"
 )
-"""A report's status code, and the reply that it quotes."""
+"""Matches the status code in a job's note of a report, and the quoted reply."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a recipient has not received a message.
+    """A recipient that did not receive a message, and the reason.
 
     Attributes:
         address: the recipient.
         cause: the id of the cause; empty if it is not known.
-        words: the mail server's words; empty if it has said nothing about this recipient. Of a report only the status
-            code, such as ``"5.1.1"``: anyone can write one, and owners must not read a stranger's words as ours.
-        reported: whether a report says so, which came back later.
+        words: the text of the mail server's reply; empty without one. Of a report, only the status code, such as
+            ``"5.1.1"``: anyone can write a report, and owners must not take a stranger's text for ours.
+        reported: whether this is known from a report that came back later.
     """
 
     address: str
@@ -51,10 +51,9 @@ class Failure:
 
 
 def news(job: Job, now: float) -> str:
-    """Return what the owner must be told about a job, as the text for `TOLD_NOTE`; empty if nothing is new.
+    """Return the state of a job of which the owner must be notified, as the text for `TOLD_NOTE`; empty if none.
 
-    Nothing is told twice. Once a mail was not delivered, it is not told again that it waits, such as after a person has
-    retried it.
+    Nothing is reported twice. After a failure, a wait is not reported, for example after a person has retried the job.
 
     Args:
         job: the job.
@@ -76,7 +75,7 @@ def is_waiting(job: Job) -> bool:
 
 
 def failures(job: Job) -> list[Failure]:
-    """Return the recipients that a message will not reach, each with the reason."""
+    """Return the recipients whose delivery failed for good, each with the reason."""
     found: list[Failure] = []
     for recipient in job.recipients:
         if recipient.state == "refused":

@@ -1,4 +1,4 @@
-"""The verdict on a connection of a device: what went wrong, by the same catalogue of causes as everywhere."""
+"""The outcome of a device's connection, as a cause of the catalogue with its sentence."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mailslot.net.server_connection import ServerConnection
     from mailslot.plugin import Reply
 
-# By the reply's code and enhanced status code, and the command that it refused where those are not enough.
+# Causes by the code and enhanced status code of our reply.
 _BY_REPLY: Final[Mapping[tuple[int, str], str]] = {
     (530, "5.7.0"): "device_not_signed_in",
     (535, "5.7.8"): "device_password_wrong",
@@ -41,9 +41,9 @@ _FETCHING_CAUSES: Final[Mapping[Reply, str]] = {
     pop3_replies.PASSWORD_CHANGED: "device_password_wrong",
 }
 _OF_SESSION: Final = frozenset({pop3_replies.TLS_REQUIRED, pop3_replies.NOT_DELETED, pop3_replies.PASSWORD_CHANGED})
-"""Refusals that are not replies to a sign-in, and that count nevertheless."""
+"""Refusals by the session itself rather than by the backend."""
 
-# OpenSSL's words (err.h), in the order in which they are looked for.
+# Reasons in OpenSSL's errors (err.h), in order of precedence.
 _BY_TLS_ERROR: Final = (
     ("UNKNOWN_CA", "device_distrusts_certificate"),
     ("BAD_CERTIFICATE", "device_distrusts_certificate"),
@@ -60,10 +60,10 @@ _SSL_V2: Final = ("UNKNOWN_PROTOCOL", "NO_PROTOCOLS_AVAILABLE", "UNSUPPORTED_SSL
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What there is to say about a connection.
+    """The outcome of a connection.
 
     Attributes:
-        cause: an id of the catalogue of causes; ``"ok"`` where all that the device wanted was done.
+        cause: an id of the catalogue of causes; ``"ok"`` if nothing failed.
         sentence: the sentence about it.
     """
 
@@ -74,35 +74,35 @@ class Verdict:
 def submission_verdict(
     connection: ServerConnection, refusal: Reply | None, *, stored: int, refused_command: str = ""
 ) -> Verdict:
-    """Return the verdict on a connection of a device that sends.
+    """Return the outcome of a connection of a device that sends.
 
     Args:
         connection: the connection, which has ended.
         refusal: the last reply of ours that refused anything; None for none.
-        stored: how many messages were stored.
+        stored: the number of messages that were stored.
         refused_command: the command that it refused, ``"MAIL"`` or ``"RCPT"``; empty for any other.
     """
-    # This one the session gives by itself.
+    # The session refuses this itself, without the backend.
     refusal = refusal or (smtp_replies.TLS_REQUIRED if connection.refusal == smtp_replies.TLS_REQUIRED else None)
     cause = _connection_cause(connection)
     if cause is None and refusal is not None:
         cause = _submission_cause(refusal, refused_command)
     if cause is None and connection.ending == "protocol":
         cause = "device_speaks_otherwise"
-    # Some devices hang up without QUIT once they have their 250.
+    # Some devices close the connection without QUIT after the final 250.
     if cause is None and stored == 0 and connection.ending in {"closed", "idle"}:
         cause = "device_silent" if connection.ending == "idle" else "device_gone"
     return _verdict(cause, _accepted(stored))
 
 
 def fetching_verdict(connection: ServerConnection, refusal: Reply | None, *, retrieved: int, deleted: int) -> Verdict:
-    """Return the verdict on a connection of a device that fetches.
+    """Return the outcome of a connection of a device that fetches.
 
     Args:
         connection: the connection, which has ended.
-        refusal: the last refusal of a sign-in; None where it succeeded, or was not tried.
-        retrieved: how many messages were fetched.
-        deleted: how many were deleted.
+        refusal: the last refusal of a sign-in; None if it succeeded or was not tried.
+        retrieved: the number of messages that were fetched.
+        deleted: the number of messages that were deleted.
     """
     if refusal is None and connection.refusal in _OF_SESSION:
         refusal = connection.refusal
@@ -119,7 +119,7 @@ def fetching_verdict(connection: ServerConnection, refusal: Reply | None, *, ret
 
 
 def stranger_verdict(connection: ServerConnection, refusal: Reply | None = None) -> Verdict:
-    """Return the verdict on a connection of an unknown device.
+    """Return the outcome of a connection of an unknown device.
 
     Args:
         connection: the connection, which has ended.
@@ -129,13 +129,13 @@ def stranger_verdict(connection: ServerConnection, refusal: Reply | None = None)
 
 
 def dialogue_of(connection: ServerConnection, at: float, verdict: Verdict, *, messages: int) -> Dialogue:
-    """Return a dialogue with its verdict, for the log.
+    """Return a dialogue with its outcome, for the log.
 
     Args:
         connection: the connection, which has ended.
         at: when, in seconds since 1970.
-        verdict: the verdict.
-        messages: how many messages were handed over or fetched.
+        verdict: the outcome.
+        messages: the number of messages that were submitted or fetched.
     """
     tls = connection.peer.tls
     return Dialogue(

@@ -1,1 +1,1 @@
-"""The panel's pages for the gateway: devices, listeners and accounts; their texts, and the API operations."""
+"""The panel's pages for the gateway (devices, listeners and accounts), their texts, and the API operations."""

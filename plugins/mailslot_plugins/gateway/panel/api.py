@@ -86,7 +86,7 @@ async def add_gateway_device(call: Call) -> Response:
 
 
 async def adopt_gateway_device(call: Call) -> Response:
-    """Add a device that has knocked."""
+    """Add a device that tried to connect."""
     name, address = call.body[_NAME], call.body["from_address"]
     log = gateway_log(call.device)
     found = next((each for each in await log.unknown_devices() if each.address == address), None)
@@ -137,7 +137,7 @@ async def list_gateway_dialogues(call: Call) -> Response:
 
 
 async def list_unknown_devices(call: Call) -> Response:
-    """Return who knocked and was not let in."""
+    """Return the unknown devices that tried to connect."""
     return json_response([unknown_document(each) for each in await gateway_log(call.device).unknown_devices()])
 
 

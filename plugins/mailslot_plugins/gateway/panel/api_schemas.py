@@ -1,4 +1,4 @@
-"""The schemas of the gateway's API: what requests may hold, and what responses hold."""
+"""The schemas of the requests and responses of the gateway's API."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ PATH_PARAMETERS: Final[Mapping[str, Schema]] = {"device": _NAME, "listener": _NA
 
 def _settings(keys: Mapping[str, Key]) -> dict[str, Schema]:
     """Return the schemas of settings in a request of the administrator."""
-    # What an API key may not set is read-only in other requests; here, only the administrator can ask at all.
+    # In other requests, settings that an API key may not change are read-only; these need the administrator anyway.
     return {name: {k: v for k, v in setting_schema(key).items() if k != "readOnly"} for name, key in keys.items()}
 
 

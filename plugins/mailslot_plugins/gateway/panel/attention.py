@@ -25,11 +25,11 @@ _RECENT: Final = 7 * 86_400.0
 
 _MAX_NAMED_DEVICES: Final = 3
 _PASSING: Final = frozenset({"device_gone", "device_silent", "device_too_fast"})
-"""Causes that end by themselves, or come of somebody who only looks whether a port is open."""
+"""Causes that end without anybody acting, or that result from a mere port scan."""
 
 
 async def attention(device: Device, language: str, named: Container[str]) -> list[AttentionItem]:  # noqa: ARG001 - the panel passes it
-    """Return what needs attention.
+    """Return the items that need attention.
 
     Args:
         device: the device that mailslot runs on.
@@ -57,7 +57,7 @@ async def attention(device: Device, language: str, named: Container[str]) -> lis
 
 
 async def _of_listeners(log: GatewayLog, settings: GatewaySettings, now: float, language: str) -> list[AttentionItem]:
-    """Return what needs attention at listeners: those that are not open, and certificates that end soon."""
+    """Return the items about listeners: those that are not open, and certificates that expire soon."""
 
     def item(where: str, sentence: str, advice: str) -> AttentionItem:
         button = translate("gateway", "open_listeners", language)

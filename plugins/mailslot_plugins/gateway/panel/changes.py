@@ -1,4 +1,4 @@
-"""Changes of listeners and devices, with a check of who may make them; for the pages and for the API.
+"""Changes of listeners and devices by the pages and the API, with a check of the permission.
 
 Everything here blocks: call it in a thread.
 """
@@ -50,7 +50,7 @@ def new_device(
 
 
 def change_device(records: Records, name: str, values: Mapping[str, object | None], *, by: SetterRole) -> None:
-    """Change what is set of a device; None unsets.
+    """Change settings of a device; None unsets a setting.
 
     Raises:
         NotPermittedError: `by` may not.
@@ -61,7 +61,7 @@ def change_device(records: Records, name: str, values: Mapping[str, object | Non
         _check(DEVICES, name, values, find_table(records, DEVICES, name), by, how="in mailslot.toml")
 
     check()
-    # Somebody may have changed or removed it since.
+    # Somebody may have changed or removed it meanwhile.
     records.settings.edit({(DEVICES.name, name): values}, before_write=check)
 
 

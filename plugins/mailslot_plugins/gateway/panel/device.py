@@ -1,4 +1,4 @@
-"""``/gateway/devices/{device}``: a device, what to enter at it, its last dialogues, and its settings."""
+"""``/gateway/devices/{device}``: a device with the values to enter at it, its last dialogues, and its settings."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _JOBS: Final = 5
 _JOBS_READ: Final = 500
-"""The newest jobs among which those of the device are looked for."""
+"""The number of newest jobs that are searched for those of the device."""
 
 
 async def show(request: Request) -> Response:
@@ -50,7 +50,7 @@ async def show_live(request: Request) -> Response:
 
 
 async def show_sheet(request: Request) -> Response:
-    """Return a page to print for the person at the device, with the menu of its maker."""
+    """Return a printable page for the person at the device, with the steps through its menu."""
     current, name = await _found(request)
     known = makers()
     maker = next((each for each in known if each.id == request.query_params.get("maker", "")), None)
@@ -144,7 +144,7 @@ async def _page(request: Request, form: DeviceForm | None = None) -> Response:
 
 
 async def _entering(request: Request, current: CurrentSettings, name: str) -> dict[str, Any]:
-    """Return what is entered at the device, for each listener that it may use."""
+    """Return the values to enter at the device, for each listener that it may use."""
     settings = GatewaySettings.of(current)
     entry = settings.devices[name]
     slot = settings.slots.find(entry.via)

@@ -1,4 +1,4 @@
-"""``/gateway``: the devices, who is not known, and a new device."""
+"""``/gateway``: the devices, unknown devices, and the form for a new device."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 HERE: Final = "/gateway"
 NEW_PASSWORD: Final = "gateway_password"  # noqa: S105 - the name of a session's datum
-"""Where a session keeps a device's new password until its page has shown it: the device's name, and the password."""
+"""The session's key for a device's name and new password, kept until the page has shown it."""
 
 _MAX_UNKNOWN: Final = 50
 
@@ -53,7 +53,7 @@ async def ask_new(request: Request) -> Response:
 
 
 async def add(request: Request) -> Response:
-    """Add a device; its page shows the password that was made."""
+    """Add a device; its page shows the generated password."""
     form = read_form(request.state.form)
     find_errors(request, form)
     if not form.errors:
@@ -67,7 +67,7 @@ async def add(request: Request) -> Response:
 
 
 async def adopt(request: Request) -> Response:
-    """Add a device that has knocked, with its address and the user that it tried."""
+    """Add a device that tried to connect, with its address and the user that it tried."""
     device, form = device_of(request), request.state.form
     address, name = str(form.get("address", "")), str(form.get("name", "")).strip().lower()
     log = gateway_log(device)
@@ -105,7 +105,7 @@ async def new_page(request: Request, form: DeviceForm) -> Response:
 
 
 def preferred(ways: Iterable[Via], protocol: str = "SMTP") -> str:
-    """Return the id of the slot or account that most devices will use; empty where there is none."""
+    """Return the id of the slot or account that most devices will use; empty if there is none."""
     fitting = [each for each in ways if each.protocol == protocol]
     return max(fitting, key=lambda each: each.is_set).id if fitting else ""
 

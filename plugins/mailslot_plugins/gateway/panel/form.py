@@ -1,4 +1,4 @@
-"""The form of a device: what was entered, as the values of its table."""
+"""The form of a device, and its conversion to and from the values of its table."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ IDENTITIES: Final = ("user", "address", "both")
 """How a device identifies itself: by a user with a password, by its address, or by both."""
 
 AUDIENCES: Final = ("domain", "some", "anyone")
-"""To whom a device may send: within the domain of the account, to some addresses, or to anyone."""
+"""The recipients that a device may send to: in the account's domain, some addresses, or anyone."""
 
 FURTHER: Final = ("listener", "sender", "limit", "size", "notify")
-"""The settings that the form shows folded away."""
+"""The settings in the collapsed part of the form."""
 
 _ANYONE: Final = ("*",)
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceForm:
-    """What was entered.
+    """The entered values.
 
     Attributes:
         name: the device's name.
         identity: one of `IDENTITIES`.
         audience: one of `AUDIENCES`.
         fields: the other fields, as text by key.
-        errors: what is wrong, by field; the empty one is for what belongs to none.
+        errors: the errors by field; the key is empty for errors that belong to no field.
     """
 
     name: str = ""
@@ -52,11 +52,11 @@ class DeviceForm:
     errors: dict[str, str] = field(default_factory=dict[str, str])
 
     def get(self, key: str) -> str:
-        """Return the text of a field; empty where there is none."""
+        """Return the text of a field; empty if it is missing."""
         return self.fields.get(key, "")
 
     def values(self) -> dict[str, object | None]:
-        """Return the values of the device's table; None for what is not set."""
+        """Return the values of the device's table; None for settings without a value."""
         values: dict[str, object | None] = {key: self.get(key) or None for key in (*FURTHER, "via", "from")}
         values["user"] = (self.get("user") or self.name) if self.identity in {"user", "both"} else None
         values["address"] = (self.get("address") or None) if self.identity in {"address", "both"} else None
@@ -65,11 +65,11 @@ class DeviceForm:
 
 
 def read_form(form: FormData, name: str | None = None) -> DeviceForm:
-    """Return what was entered.
+    """Read the form of a request.
 
     Args:
         form: the form.
-        name: the device's name, where it has one already.
+        name: the name of an existing device; None for a new one.
     """
     fields = {key: str(form.get(key, "")).strip() for key in DEVICE_KEYS}
     identity, audience = str(form.get("identity", "")), str(form.get("audience", ""))
@@ -82,11 +82,11 @@ def read_form(form: FormData, name: str | None = None) -> DeviceForm:
 
 
 def form_of(entry: DeviceEntry, values: Mapping[str, Any]) -> DeviceForm:
-    """Return the form of a device as it is set.
+    """Return the form with the settings of a device.
 
     Args:
         entry: the device.
-        values: of its table, without defaults.
+        values: the values of its table, without defaults.
     """
     fields = {key: as_text(json_value(values[key])) for key in DEVICE_KEYS if key in values}
     identity = "address" if entry.user is None else "both" if entry.addresses else "user"
@@ -95,12 +95,12 @@ def form_of(entry: DeviceEntry, values: Mapping[str, Any]) -> DeviceForm:
 
 
 def find_errors(request: Request, form: DeviceForm, *, certificate: bool = False) -> None:
-    """Note in a form what is wrong with each field.
+    """Store the error of each field in a form.
 
     Args:
         request: the request, for the language.
-        form: what was entered.
-        certificate: whether a certificate identifies the device as well.
+        form: the form.
+        certificate: whether a certificate identifies the device, too.
     """
     if not is_valid_name(form.name):
         form.errors["name"] = text(request, FOLDER, "name_wrong")

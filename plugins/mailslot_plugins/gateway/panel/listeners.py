@@ -1,4 +1,4 @@
-"""``/gateway/listeners``: what the gateway listens on."""
+"""``/gateway/listeners``: the listeners of the gateway."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the settings for mail are in the menus of devices, by maker; the facts are in ``makers.toml``."""
+"""The way through the menu of each maker's devices to their settings for mail; the facts are in ``makers.toml``."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ class Maker:
 
     Attributes:
         id: its id in addresses.
-        name: the maker, and which devices.
+        name: the maker and its devices.
         menus: the steps through the menu, by protocol: ``"SMTP"`` or ``"POP"``.
-        fields: what the device calls a value, by protocol and by ``host``, ``port``, ``security``, ``user`` and
-            ``password``.
+        fields: the device's names for ``host``, ``port``, ``security``, ``user`` and ``password``, by protocol.
     """
 
     id: str
@@ -30,11 +29,11 @@ class Maker:
     fields: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, "Mapping[str, str]"])
 
     def menu(self, protocol: str) -> tuple[str, ...]:
-        """Return the steps through the menu; empty where they are not known."""
+        """Return the steps through the menu; empty if they are not known."""
         return self.menus.get(protocol, ())
 
     def field_name(self, protocol: str, key: str) -> str:
-        """Return what the device calls a value; empty where that is not known."""
+        """Return the device's name for a value; empty if it is not known."""
         return self.fields.get(protocol, {}).get(key, "")
 
 

@@ -1,4 +1,4 @@
-"""What the pages show of the gateway: devices with their state, and the slots that they may use."""
+"""The contents of the gateway's pages: devices with their state, and the slots and accounts that they may use."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from mailslot.spool.job import State
 
 FOLDER: Final = "gateway"
-"""The pipeline, which is also the folder of its texts and templates."""
+"""The pipeline's name, which is also the folder of its texts and templates."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """What is said of a dialogue.
+    """The sentence about a dialogue, in the language of the page.
 
     Attributes:
         text: what happened.
@@ -44,7 +44,7 @@ class Sentence:
 
 @dataclass(slots=True)
 class Tally:
-    """How many messages of a device are in the spool.
+    """The numbers of a device's messages in the spool.
 
     Attributes:
         sent: accepted by the mail server.
@@ -77,8 +77,8 @@ class DeviceRow:
         name: its name.
         entry: its entry.
         protocol: whether it sends or fetches.
-        last: its newest dialogue; None where it has never come.
-        sentence: what is said of that; None without one.
+        last: its newest dialogue; None if it has never connected.
+        sentence: the sentence about that dialogue; None without one.
         tally: its messages.
     """
 
@@ -120,7 +120,7 @@ class Via:
 
 
 def gateway_log(device: Device) -> GatewayLog:
-    """Return what the gateway remembers."""
+    """Return the gateway's log."""
     return GatewayLog(device.store(STORE))
 
 
@@ -133,7 +133,7 @@ async def device_rows(
         device: the device that mailslot runs on.
         settings: the devices.
         language: one of the panel's.
-        names: which ones; all without it.
+        names: the names of the devices to return; None for all.
     """
     log = gateway_log(device)
     tallies = {name: Tally() for name in settings.devices}
@@ -150,7 +150,7 @@ async def device_rows(
 
 
 def sentence_of(noted: Dialogue | UnknownDevice, language: str) -> Sentence:
-    """Return what is said of a dialogue, or of an unknown device, in the language of the page."""
+    """Return the sentence about a dialogue or an unknown device, in the language of the page."""
     if noted.cause == "ok":
         number = getattr(noted, "messages", 0)
         key = {0: "messages_none", 1: "messages_one"}.get(number, "messages_many")
@@ -162,9 +162,9 @@ def sentence_of(noted: Dialogue | UnknownDevice, language: str) -> Sentence:
 
 
 def ways_out(records: Mapping[str, Settings], language: str) -> list[Via]:
-    """Return what devices can send through or fetch from: accounts first, and of each, what is set up first.
+    """Return the slots and accounts that devices can use: accounts before slots, and those that are set up first.
 
-    A slot that fetches is not among them: its mail belongs to the device that mailslot runs on.
+    POP slots are left out, since their mail belongs to the device that mailslot runs on.
 
     Args:
         records: the settings of all records.
