@@ -1,1 +1,1 @@
-"""The address book: people, fax machines and groups, by the names that a person types for them."""
+"""The address book: people, fax machines and groups, each with the name that people type for it."""

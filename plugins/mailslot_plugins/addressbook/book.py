@@ -1,4 +1,4 @@
-"""The address book of a device: its entries, what a name stands for, and changes."""
+"""The address book of a device: its entries, the addresses of a name, and changes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MAX_ENTRIES: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What an import changes; each a list of names, sorted.
+    """The changes by an import, as sorted lists of names.
 
     Attributes:
         added, changed, removed, unchanged: the names of these entries.
@@ -78,12 +78,12 @@ class AddressBook:
         return found
 
     def addresses(self, name: str, *, fax: bool = False) -> list[str]:
-        """Return the addresses that a name stands for, as ``Name <address>``; for a fax, the bare fax addresses.
+        """Return the addresses of an entry or group, as ``Name <address>``; for a fax, the bare fax addresses.
 
         Members of a group that have no such address are left out.
 
         Raises:
-            InputError: there is no such name, or nobody of that name has such an address.
+            InputError: there is no such name, or it has no such address.
         """
         members = self.members(name)
         found = [
@@ -113,7 +113,7 @@ class AddressBook:
 
         Args:
             address: the address.
-            denied: whether what has such a name is refused; see `mailslot.slots.gateway.patterns.matches`.
+            denied: whether the names are for a rule that refuses; see `mailslot.slots.gateway.patterns.matches`.
         """
         canonical = normalized(address)
         found = set(self._names_by_address.get(canonical, ()))
@@ -141,14 +141,14 @@ class AddressBook:
         return found
 
     def changes(self, new: Iterable[Entry], *, replace_all: bool = False) -> Changes:
-        """Return what it changes to put entries into the book.
+        """Return the changes if these entries were put into the book.
 
         Args:
             new: the entries; one with a known name replaces that entry.
             replace_all: whether all other entries are removed.
 
         Raises:
-            InputError: the book would have too many entries, or a name would stand for an entry and a group.
+            InputError: the book would have too many entries, or an entry and a group would have the same name.
         """
         wanted = {entry.name: entry for entry in new}
         after = wanted if replace_all else self.entries | wanted
@@ -203,7 +203,7 @@ async def save_entries(
         new: the entries.
         replace_all: whether all other entries are removed.
         renamed: the former name of an entry that gets another one; empty if none does.
-        replaces: whether they replace entries of the same names; the one that is `renamed` may always be replaced.
+        replaces: whether they replace entries of the same names; the entry `renamed` may always be replaced.
 
     Raises:
         EntryExistsError: there is an entry of such a name, and `replaces` is false.
@@ -260,7 +260,7 @@ def _stored(device: Device) -> StoredBook:
 
 
 def normalized(address: str) -> str:
-    """Return an address for comparisons, however it is written; see `mailslot.smtp.address.Address.canonical`."""
+    """Return an address in its canonical form, for comparisons; see `mailslot.smtp.address.Address.canonical`."""
     try:
         return parse_address(address, "recipient").canonical
     except InputError:
@@ -268,7 +268,7 @@ def normalized(address: str) -> str:
 
 
 def is_name(text: str) -> bool:
-    """Whether a text is the name of an entry or group, and no address."""
+    """Whether a text is the name of an entry or group rather than an address."""
     return text.strip().startswith("@")
 
 

@@ -35,7 +35,7 @@ COLUMNS: Final[Mapping[Field, Sequence[str]]] = {
     "last_name": ("last name", "surname", "nachname", "nom de famille", "apellidos", "姓"),
     "kind": ("objectclass",),
 }
-"""The names of columns by what they hold; where several are there, the first of them counts."""
+"""The names of the columns of each field; if a header has several of them, the first one counts."""
 
 OWN: Final = ("name", "display_name", "addresses", "fax_addresses", "groups")
 """The columns that `mailslot addressbook export` writes."""
@@ -44,7 +44,7 @@ _RICOH: Final = "indexinaclsandgroups"
 
 
 def find_columns(header: Sequence[str]) -> dict[Field, int]:
-    """Return where each field is in a header; fields without a column are left out."""
+    """Return the position of each field in a header; fields without a column are left out."""
     keys = [_key(cell) for cell in header]
     found: dict[Field, int] = {}
     for field, names in COLUMNS.items():

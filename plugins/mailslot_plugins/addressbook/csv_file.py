@@ -23,11 +23,11 @@ _INTERNET_FAX: Final = "ifax"
 
 @dataclass(frozen=True, slots=True)
 class CsvContents:
-    """What an address book in CSV contains.
+    """The contents of an address book in CSV.
 
     Attributes:
         entries: its entries.
-        left_out: the rows that have no mail or fax address, each in a sentence with its line.
+        left_out: a sentence with the line for each row without a mail or fax address.
     """
 
     entries: tuple[Entry, ...]
@@ -71,7 +71,7 @@ def write_csv(entries: Iterable[Entry], separator: str = ",") -> bytes:
 
 
 class _Reader:
-    """Makes entries of rows, and collects what is wrong with them."""
+    """Makes entries from rows, and collects their errors."""
 
     def __init__(self, columns: Mapping[Field, int]) -> None:
         self._columns = columns
@@ -106,7 +106,7 @@ class _Reader:
         name = given or self._free_name(name_from(display_name) or name_from((address or fax)[0].partition("@")[0]))
         entry = make_entry(name, display_name, address, fax, split_list(self._cell(row, "groups")))
         if entry.name in self._entries:
-            raise InputError(f"{entry.name} stands on line {self._entries[entry.name][0]} already.", stage="envelope")
+            raise InputError(f"{entry.name} is on line {self._entries[entry.name][0]} already.", stage="envelope")
         self._entries[entry.name] = line, entry
 
     def _cell(self, row: Sequence[str], field: Field) -> str:
@@ -117,7 +117,7 @@ class _Reader:
         return from_cell(text)
 
     def _free_name(self, name: str) -> str:
-        """Return a name that no row before has: two people may be called the same."""
+        """Return a name that no earlier row has: two people may have the same name."""
         found, number = name, 1
         while found in self._entries:
             number += 1

@@ -1,4 +1,4 @@
-"""An entry of the address book, and the names that it is called by."""
+"""An entry of the address book, and its names."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Entry:
     """A person or a machine; made by `make_entry`.
 
     Attributes:
-        name: its one-touch name, which is typed as ``@name``.
-        display_name: its name for people, as it stands in a mail; may be empty.
+        name: its one-touch name, which people type as ``@name``.
+        display_name: its name in a mail's header; may be empty.
         addresses: its mail addresses.
-        fax_addresses: the addresses that faxes are sent to.
+        fax_addresses: its fax addresses.
         groups: the names of the groups that it belongs to.
     """
 
@@ -70,10 +70,10 @@ def make_entry(
     fax_addresses: Iterable[str] = (),
     groups: Iterable[str] = (),
 ) -> Entry:
-    """Return an entry of what a person has entered.
+    """Return an entry from a person's input.
 
     Raises:
-        InputError: something in it is not allowed; ``key`` says what.
+        InputError: a value is not allowed; ``key`` names it.
     """
     made = Entry(
         parse_name(name),
@@ -92,10 +92,10 @@ def parse_name(text: str, key: str = "name") -> str:
 
     Args:
         text: the name, with or without ``@``, in upper or lower case.
-        key: what it is entered as, for the error.
+        key: the name of the value, for the error.
 
     Raises:
-        InputError: it is no such name.
+        InputError: it is not a valid name.
     """
     found = unicodedata.normalize("NFKC", text.strip()).casefold().removeprefix("@")
     if len(found) > MAX_NAME or not _NAME.fullmatch(found):
@@ -109,7 +109,7 @@ def parse_name(text: str, key: str = "name") -> str:
 
 
 def name_from(display_name: str) -> str:
-    """Return the one-touch name for a name such as ``Alice Example``; empty if nothing in it can be used."""
+    """Return the one-touch name for a display name such as ``Alice Example``; empty if it has no usable character."""
     text = unicodedata.normalize("NFKC", display_name).casefold()
     return _NOT_IN_NAME.sub("-", text).strip("-+_")[:MAX_NAME].rstrip("-")
 

@@ -1,6 +1,6 @@
-"""What a name stands for, in the address book and in the directory behind it.
+"""Looking up names in the address book and in the directory behind it.
 
-The address book of the device comes first: a name that is in it is never asked for elsewhere.
+The address book of the device comes first: a name that is in it is not searched in the directory.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 async def with_names(device: Device, book: AddressBook, names: Iterable[str]) -> AddressBook:
-    """Return the address book, and the entries of the directory with these names that it does not have.
+    """Return the address book together with the directory's entries for those of the names that it lacks.
 
     Args:
         device: the device.
@@ -27,13 +27,13 @@ async def with_names(device: Device, book: AddressBook, names: Iterable[str]) ->
         names: names of entries or groups.
 
     Raises:
-        InputError: one cannot be a name.
-        DirectoryError: the directory could not be asked.
+        InputError: a name is malformed.
+        DirectoryError: the directory could not be searched.
     """
     missing = {parse_name(name) for name in names} - {*book.entries, *book.groups}
     if not missing:
         return book
-    # Most devices have no directory, and need nothing of it in memory.
+    # Imported here, since most devices have no directory.
     from mailslot_plugins.addressbook.directory.directory import directory_of  # noqa: PLC0415
     from mailslot_plugins.addressbook.directory.directory_error import DirectoryError  # noqa: PLC0415
 
@@ -55,7 +55,7 @@ async def with_names(device: Device, book: AddressBook, names: Iterable[str]) ->
 
 
 async def expand_names(device: Device, texts: Iterable[str], *, fax: bool = False) -> list[str]:
-    """Return lists of addresses with each ``@name`` replaced; the book is read only if there is one.
+    """Return lists of addresses with each ``@name`` replaced; the book is read only if there is such a name.
 
     Args:
         device: the device.
@@ -63,8 +63,8 @@ async def expand_names(device: Device, texts: Iterable[str], *, fax: bool = Fals
         fax: whether the fax addresses are wanted.
 
     Raises:
-        InputError: a name is nowhere, or has no such address.
-        DirectoryError: a name is not in the address book, and the directory could not be asked.
+        InputError: a name does not exist, or has no such address.
+        DirectoryError: a name is not in the address book, and the directory could not be searched.
     """
     given = list(texts)
     names = [part for text in given for part in split_list(text) if is_name(part)]
@@ -74,10 +74,10 @@ async def expand_names(device: Device, texts: Iterable[str], *, fax: bool = Fals
 
 
 async def expand_name(device: Device, text: str) -> str:
-    """Return an address as it is, and a ``@name`` as the first address of its only entry.
+    """Return the first mail address of the entry that a ``@name`` names; any other text is returned as it is.
 
     Raises:
-        InputError: the name is nowhere, has no mail address, or is that of a group.
+        InputError: the name does not exist, has no mail address, or is a group's.
         DirectoryError: as for `expand_names`.
     """
     if not is_name(text):

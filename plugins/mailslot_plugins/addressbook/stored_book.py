@@ -1,6 +1,6 @@
-"""The entries of the address book as they are stored: in a document of the home, beside the settings.
+"""The stored entries of the address book: a document of the home, beside the settings.
 
-They are what people have typed, so they are not in the spool's database, which is made anew when it is damaged.
+People have typed them, so they are not in the spool's database, which is rebuilt if it is damaged.
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ class StoredBook:
 
     @contextmanager
     def changed(self) -> Generator[dict[str, Entry]]:
-        """Yield the entries, and store what the block leaves of them, unless it raises.
+        """Yield the entries for changing, and store them after the block, unless it raises.
 
-        Nobody else changes them meanwhile, in whatever thread or process.
+        No other thread or process can change them meanwhile.
 
         Raises:
             InputError: they are too long.

@@ -28,7 +28,7 @@ _STOPPED: Final = 5
 _MAX_REASONS: Final = 50
 _SUFFIXES: Final[Mapping[str, Severity]] = {"report": "information", "warning": "warning", "error": "error"}
 
-# Printers use the suffix "report" for what does not stop them; for supplies, people want to know it all the same.
+# Printers use the suffix "report" for conditions that do not stop them; for supplies, people want to know nevertheless.
 _SUPPLIES: Final = frozenset(
     {
         *("toner_low", "toner_empty", "waste_toner_almost_full", "waste_toner_full"),

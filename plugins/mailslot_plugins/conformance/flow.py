@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class NoPerson:
-    """A person whom a flow must not ask for anything, for flows that need nobody."""
+    """The person of a flow that needs nobody: any question fails the test."""
 
     async def show_address(self, address: str) -> NoReturn:
         """Fail."""

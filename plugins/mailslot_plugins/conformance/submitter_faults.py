@@ -1,4 +1,4 @@
-"""Conformance tests for submitters: connections that break, violations of the protocol, cancellation, the hook."""
+"""Conformance tests for submitters: broken connections, protocol violations, cancellation, and the hook."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class FaultTests(SubmitterHarness):
-    """Tests of what goes wrong."""
+    """Tests of failures."""
 
     async def test_unreachable_servers(self, sandbox: Sandbox) -> None:
         """Only these errors lead to the secondary server."""

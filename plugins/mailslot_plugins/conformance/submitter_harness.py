@@ -1,4 +1,4 @@
-"""What the conformance tests of a submitter share: its sessions with the sandbox, and what is sent in them."""
+"""The base of the conformance tests of a submitter: its sessions with the sandbox, and the messages sent in them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conformance tests for submitters: what is sent, and what the server refuses."""
+"""Conformance tests for submitters: sent messages, and refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conformance tests for submitters: how a session is opened, and what is told of it."""
+"""Conformance tests for submitters: opening a session, its stages and its transcript."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class SessionTests(SubmitterHarness):
         assert caught.value.cause == "tls_required"
         assert "C: STARTTLS" not in sandbox.transcript
 
-    # What is told.
+    # Stages and transcripts.
 
     async def test_stages_are_reported_in_order(self, sandbox: Sandbox) -> None:
         """`on_stage` is called when each stage begins."""

@@ -40,7 +40,7 @@ _MEDIA: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class PrintOptions:
-    """How a mail is to be printed.
+    """The options for printing a mail.
 
     Attributes:
         copies: the number of copies.

@@ -1,1 +1,1 @@
-"""The rules for what is sent: to whom, as whom, with a copy to whom, and when."""
+"""The rules for sending: allowed recipients, the sender in From, blind copies, and delays."""

@@ -1,4 +1,4 @@
-"""The rules for what is sent as a plugin of the service: their settings and their texts; it handles no mail."""
+"""The rules for sending as a plugin of the service: settings and texts only; it handles no mail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules for what is sent, ``[rules]``; they hold for scans, faxes and mail of other devices."""
+"""The settings of the rules for sending, ``[rules]``; they apply to scans, faxes and mail of other devices."""
 
 from __future__ import annotations
 

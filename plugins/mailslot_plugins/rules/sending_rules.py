@@ -1,7 +1,7 @@
-"""The rules for destinations, and what else is the same for everything that is sent.
+"""The rules for sending, which apply to everything that is sent.
 
-A rule is a pattern as in the entry of a device: an address, ``*@domain`` or ``*``; here, ``@name`` stands for an entry
-or a group of the address book, too. What is denied stays denied, whatever else allows it.
+A rule is a pattern as in the entry of a device: an address, ``*@domain`` or ``*``; in addition, ``@name`` is an entry
+or group of the address book. Rules that deny take precedence over rules that allow.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ _EMPTY: Final = AddressBook({})
 
 @dataclass(frozen=True, slots=True)
 class SendingRules:
-    """The rules of ``[rules]`` at one moment; made by `load_rules`.
+    """A snapshot of the rules in ``[rules]``; made by `load_rules`.
 
     Attributes:
         allow, deny: patterns, and names of the address book.
         destinations: ``"any"``, ``"book"`` or ``"self"``.
         sender: ``"account"`` or ``"user"``.
         archive: the addresses that get a blind copy.
-        delay: from `mailslot_plugins.rules.delay.parse_delay`; None for none.
+        delay: the result of `mailslot_plugins.rules.delay.parse_delay`; None to send at once.
         book: the address book; empty if no rule needs it.
-        in_directory: the recipients that the directory behind the address book has, as `normalized` writes them.
+        in_directory: the recipients that are in the directory behind the address book, normalized.
     """
 
     allow: Sequence[str] = (ANY,)
@@ -52,7 +52,7 @@ class SendingRules:
     in_directory: AbstractSet[str] = frozenset()
 
     def refusal(self, address: str, user: str = "") -> str:
-        """Return why nothing may be sent to an address, in one sentence; empty if it may.
+        """Return why nothing may be sent to an address, in one sentence; empty if sending is allowed.
 
         Args:
             address: the recipient.
@@ -70,10 +70,10 @@ class SendingRules:
         return ""
 
     def check(self, addresses: Iterable[str], user: str = "") -> None:
-        """Check that it may be sent to these addresses.
+        """Check that sending to these addresses is allowed.
 
         Raises:
-            InputError: to some it may not; the sentence says by which rule.
+            InputError: it is not allowed for some; the sentence names the rules.
         """
         refusals = [found for address in addresses if (found := self.refusal(address, user))]
         if refusals:
@@ -83,16 +83,16 @@ class SendingRules:
             )
 
     def copies(self, recipients: Iterable[str]) -> tuple[str, ...]:
-        """Return the addresses that get a blind copy of what is sent to these recipients."""
+        """Return the addresses that get a blind copy of a mail to these recipients."""
         present = {address.casefold() for address in recipients}
         return tuple(address for address in self.archive if address.casefold() not in present)
 
     def send_at(self, now: float, delay: str | None = None) -> float | None:
-        """Return when it is due to be sent, in seconds since 1970; None for now.
+        """Return when a mail is due, in seconds since 1970; None for now.
 
         Args:
             now: the time.
-            delay: a delay that the person who sends has asked for, instead of that of the rules.
+            delay: a delay requested by the person who sends, which replaces that of the rules; None without one.
         """
         wanted = delay or self.delay
         return None if wanted is None else end_of_delay(wanted, now)
@@ -106,7 +106,7 @@ class SendingRules:
         return matches([rule], address)
 
     def _denies(self, rule: str, address: str) -> bool:
-        # What is too strange to be allowed by a domain's rule is nevertheless denied by it.
+        # An unusual address that a domain's rule does not allow is nevertheless denied by one.
         is_of_domain = rule.startswith("*@") and domain_of(address) == rule.removeprefix("*@")
         if rule == ANY or is_of_domain:
             return True
@@ -118,7 +118,7 @@ class SendingRules:
 
 
 def _is_sent_to(address: str, rule: str) -> bool:
-    """Whether an address has the number of a rule, at whatever gateway; many gateways take it without the +."""
+    """Whether an address has the fax number of a rule, at any gateway; many gateways take it without the +."""
     try:
         local = parse_address(address, "recipient").canonical.rpartition("@")[0]
     except InputError:
@@ -128,11 +128,11 @@ def _is_sent_to(address: str, rule: str) -> bool:
 
 
 async def load_rules(device: Device, recipients: Iterable[str] = ()) -> SendingRules:
-    """Return the rules that hold now; the address book is read only if a rule needs it.
+    """Return the current rules; the address book is read only if a rule needs it.
 
     Args:
         device: the device.
-        recipients: the addresses that are to be checked.
+        recipients: the addresses that will be checked.
 
     Raises:
         DirectoryError: a rule depends on the directory behind the address book, which could not be asked.
@@ -150,7 +150,7 @@ async def with_recipients(device: Device, rules: SendingRules, recipients: Itera
     Args:
         device: the device.
         rules: its rules.
-        recipients: the addresses that are to be checked.
+        recipients: the addresses that will be checked.
 
     Raises:
         DirectoryError: the rules depend on the directory, which could not be asked.

@@ -1,4 +1,4 @@
-"""Signing in: what the users of a sandbox can sign in with, and how a service refuses them."""
+"""Authentication of a sandbox's users, and the refusals of the simulated service."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ACKNOWLEDGEMENTS: Final = {"XOAUTH2": b"", "OAUTHBEARER": b"AQ=="}
 
 
 class SignInRefusals(NamedTuple):
-    """A protocol's replies to a wrong password, to a token, and if nobody can tell now."""
+    """A protocol's replies to a wrong password, to a wrong token, and if the check fails temporarily."""
 
     password: Reply
     token: Reply
@@ -37,11 +37,11 @@ class Authenticator:
         state: the sandbox.
         behavior: the service's behaviour in this protocol.
         connection: the connection.
-        dialogue: what is recorded of it.
-        mechanisms: those of the service, offered or not.
+        dialogue: the record of the dialogue.
+        mechanisms: the mechanisms of the service, offered or not.
         acknowledgement: the response that acknowledges the last refusal of a token; None if none is due.
         closes_after: the replies after which the connection is closed.
-        begin_moment: begins a moment, for its faults; set by the session.
+        begin_moment: begins a moment, at which faults can be injected; set by the session.
     """
 
     begin_moment: Callable[[str], Awaitable[bool]]
@@ -91,7 +91,7 @@ class Authenticator:
     async def sign_in(self, user: str, secret: Secret) -> Reply | None:
         """Check a password or a token; return the refusal."""
         refusal = self._check(user, secret)
-        # A refusal that is explained first follows the client's acknowledgement.
+        # After an error challenge, the refusal follows the client's acknowledgement.
         if self.acknowledgement is None and not await self.begin_moment("sign_in"):
             return self._refusals.unavailable
         return refusal
@@ -114,7 +114,7 @@ class Authenticator:
         return self._refusals.token
 
     async def take_response(self, response: bytes) -> None:
-        """Note a response that should acknowledge a refusal, and does not; the refusal follows."""
+        """Record a violation if the response does not acknowledge the error challenge; the refusal follows."""
         due, self.acknowledgement = self.acknowledgement, None
         if due is not None:
             if response not in {due, b"*"}:

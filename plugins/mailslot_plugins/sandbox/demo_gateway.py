@@ -1,4 +1,4 @@
-"""The demo of the gateway: a copier sends, and a printer fetches, each with no more than a password."""
+"""The demo of the gateway: a copier sends and a printer fetches mail, each with a password only."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from mailslot_plugins.sandbox.sandbox import Sandbox
 
 GATEWAY: Final = "The gateway"
-"""What stands for the mail service in these steps."""
+"""The name of the service in these steps."""
 
 _ACCOUNT, _MAILBOX = "scanner@example.com", "print@example.com"
 _COPIER: Final = "copier@hall.example"
@@ -47,7 +47,7 @@ async def run_gateway_journey(sandbox: Sandbox, page: Path) -> AsyncIterator[Ste
     """Send a page from a copier through the gateway, and fetch it from there with a printer.
 
     Args:
-        sandbox: the mail service, whose sign-in is by OAuth 2.0 alone.
+        sandbox: the mail service, which accepts only OAuth 2.0.
         page: the page.
     """
     stopwatch = Stopwatch()

@@ -1,4 +1,4 @@
-"""The faults that a test plans, and the moments of a dialogue at which they come."""
+"""The faults that a test injects, and the moments of a dialogue at which they occur."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Fault:
 
     Attributes:
         at: the moment.
-        nth: the number of this moment on a connection, counted from 1; 0 for every one.
+        nth: the number of this moment on a connection, counted from 1; 0 for all.
         protocol: ``smtp`` or ``pop3``; empty for both.
         connection: the number of the connection of that protocol, counted from 1; 0 for every one.
         until: an event to wait for first.
@@ -53,7 +53,7 @@ class Fault:
     ending: ConnectionEnd | None = None
 
     def said_instead_of(self, reply: bytes) -> bytes:
-        """Return what is sent instead of a reply."""
+        """Return the octets to send instead of a reply."""
         said = self.replace if self.replace is not None else reply if self.act else b""
         return said[: self.keep] + self.append
 

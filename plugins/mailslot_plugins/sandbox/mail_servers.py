@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mailslot.net.listener import Listener
     from mailslot_plugins.sandbox.state import SandboxState
 
-# Only a test says how long something takes.
+# Only tests decide how long something takes.
 _smtp_settings: Final = partial(SmtpSettings, idle_timeout=math.inf, tls_timeout=math.inf, slow_message_time=math.inf)
 _pop3_settings: Final = partial(
     Pop3Settings, idle_timeout=math.inf, signed_in_timeout=math.inf, tls_timeout=math.inf, slow_message_time=math.inf
@@ -32,7 +32,7 @@ _pop3_settings: Final = partial(
 
 
 class _NoDelay(SignInDelay):
-    """Refuses at once."""
+    """Adds no delay."""
 
     def __init__(self) -> None:
         super().__init__(lambda: 0.0)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from mailslot.wire.reply import Reply
 
-# Replies that a personality may word otherwise, beside those of the library's servers.
+# Replies that a personality can replace, in addition to those of the library's servers.
 
 QUEUED: Final = smtp.reply(250, "2.0.0", "queued")
 TOKEN_REFUSED: Final = smtp.reply(535, "5.7.8", "The token is refused")
@@ -42,7 +42,7 @@ class ProtocolBehavior:
         capabilities_tls: the same inside TLS.
         capabilities_authenticated: CAPA lines after authentication; unused for SMTP.
         scope: the scope that an access token needs.
-        replies: what is said instead of a reply of the library's servers, or of one of those below; a complete reply.
+        replies: complete replies that replace those of the library's servers or the ones below.
         closes_after: the replies, by the keys of `replies`, after which the server closes the connection.
         line_limit: octets of a command line, including CRLF.
         response_limit: octets of base64 in a SASL response.

@@ -1,8 +1,8 @@
-"""What the sandbox adds to the library's sessions: planned faults, and a strict look at what clients send.
+"""The sandbox's additions to the library's sessions: injected faults, and strict checks of the client's commands.
 
-The library's servers are tolerant, and never misbehave. So this stands between the connection and the server: it hands
-the server one command at a time, says where the client has broken a standard, and at a planned fault changes what is
-sent. A command that comes in a group is answered in a group.
+The library's servers are tolerant and correct. So this module stands between the connection and the server: it passes
+on one command at a time, records where the client violates a standard, and changes the replies at planned faults.
+Replies to pipelined commands are sent together.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 class PlayedSession(ServerSession[Core, Connection]):
-    """A session of the sandbox; a protocol's own session comes behind it in the order of base classes."""
+    """The base of the sandbox's sessions, to be placed before a protocol's session among the base classes."""
 
     authenticator: Authenticator
     _core: Any
@@ -50,25 +50,25 @@ class PlayedSession(ServerSession[Core, Connection]):
         self._deaf = False
         self._ending: ConnectionEnd | None = None
 
-    # What a protocol adds.
+    # To be implemented for each protocol.
 
     @abstractmethod
     def _pipelines(self, verb: str) -> bool:
-        """Whether a client may send on behind a command without waiting for its reply."""
+        """Whether a client may send further commands after this one without waiting for its reply."""
 
     @abstractmethod
     def _inspect(self, line: bytes, verb: str) -> Reply | None:
-        """Note what is wrong with a command; return the refusal if the server should not see it."""
+        """Record the violations in a command; return the refusal if it must not be passed on to the server."""
 
     @property
     def _content_length(self) -> int:
-        """How many of the octets that have come are a message's; 0 if a command or a response is due."""
+        """The number of received octets that belong to a message; 0 if a command or a response is due."""
         return 0
 
     # Moments.
 
     async def _begin_moment(self, moment: str) -> bool:
-        """Begin a moment, and wait if its fault says so; return whether what is due then is to be done."""
+        """Begin a moment, and wait as long as its fault says; return whether the command has to be executed."""
         await self._end_moment()
         nth = self._moments[moment] = self._moments.get(moment, 0) + 1
         dialogue, faults = self.authenticator.dialogue, self.authenticator.state.faults
@@ -83,7 +83,7 @@ class PlayedSession(ServerSession[Core, Connection]):
         return fault.act
 
     async def _end_moment(self) -> None:
-        """Send what the fault of the moment makes of the reply."""
+        """Send the reply as changed by the fault of the moment."""
         fault = self._fault
         if fault is None:
             return
@@ -121,7 +121,7 @@ class PlayedSession(ServerSession[Core, Connection]):
         await super()._flush(at_least)
 
     async def _begin_challenge(self) -> None:
-        """Begin the moment of a challenge, which is the reply that waits to be sent."""
+        """Begin the moment of a challenge, which is the pending reply."""
         challenge = self._core.octets_to_send()
         await self._begin_moment("challenge")
         await self._send(challenge, math.inf)
@@ -137,7 +137,7 @@ class PlayedSession(ServerSession[Core, Connection]):
         if len(line) <= behavior.response_limit:
             return None
         if self._response_too_long not in behavior.replies:
-            # The server hangs up without a word.
+            # The server closes the connection without a reply.
             self._core.close("limit")
         return self._response_too_long
 
@@ -187,7 +187,7 @@ class PlayedSession(ServerSession[Core, Connection]):
                 self.connection.transcript.client(verb if verb in {"AUTH", "PASS"} else line.decode("utf-8", "replace"))
                 return
             if verb in {"STARTTLS", "STLS", "DATA"}:
-                # What follows is for the server to refuse.
+                # The server refuses the rest.
                 octets += self._take(len(self._buffer))
         if refusal is None:
             self._core.receive(octets)

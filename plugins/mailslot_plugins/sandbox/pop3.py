@@ -35,7 +35,7 @@ _REFUSALS: Final = SignInRefusals(replies.AUTHENTICATION_FAILED, POP3_TOKEN_REFU
 
 
 class PersonalOffers(Offers):
-    """What the personality offers."""
+    """The capabilities of the personality."""
 
     def __init__(self, state: SandboxState) -> None:
         """Make the offers for one client."""
@@ -50,7 +50,7 @@ class PersonalOffers(Offers):
 
 
 class OpenMaildrop:
-    """A maildrop that one session has for itself, as the library's sessions want it."""
+    """A maildrop, exclusively for one session, with the interface of the library's sessions."""
 
     def __init__(self, maildrop: Maildrop, connection: ServerConnection, *, retrieving_removes: bool) -> None:
         """Open a maildrop."""
@@ -70,7 +70,7 @@ class OpenMaildrop:
         yield StoredReader(self._stored[message.id].content)
 
     def note_retrieved(self, message: Message) -> None:
-        """Note that a message was read whole."""
+        """Record that a message was read completely."""
         self._retrieved.append(message)
 
     async def delete(self, messages: Sequence[Message]) -> None:
@@ -78,7 +78,7 @@ class OpenMaildrop:
         self._maildrop.remove(self._stored[message.id] for message in messages)
 
     def release(self) -> None:
-        """Let other sessions have the maildrop; with Gmail, what was retrieved is gone after QUIT."""
+        """Make the maildrop available to other sessions; with Gmail's personality, retrieved messages are removed."""
         if self._retrieving_removes and self._connection.ending == "quit":
             self._maildrop.remove(self._stored[message.id] for message in self._retrieved)
         self._maildrop.locked = False
@@ -140,7 +140,7 @@ class Pop3Client:
         return replies.AUTHENTICATION_FAILED
 
     async def check(self) -> None:
-        """Let the client go on."""
+        """Accept every client."""
 
     async def closed(self) -> None:
         """The connection has ended."""

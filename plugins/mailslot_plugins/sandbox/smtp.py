@@ -47,11 +47,11 @@ _REFUSALS: Final = SignInRefusals(replies.AUTHENTICATION_FAILED, TOKEN_REFUSED, 
 
 
 class PersonalOffers(Offers):
-    """What the personality offers to one client, and what it demands of MAIL and RCPT.
+    """The personality's extensions for one client, and its strict parsing of MAIL and RCPT.
 
     Attributes:
-        connection: the connection; set once there is one.
-        path: the last sender or recipient that was named.
+        connection: the connection; set once it exists.
+        path: the last sender or recipient.
     """
 
     connection: Connection
@@ -84,13 +84,13 @@ class PersonalOffers(Offers):
             raise CommandError(replies.NO_AUTHENTICATION)
 
     def parse_mail(self, argument: str) -> tuple[str, MailParameters]:
-        """Return the sender and the parameters of MAIL, read strictly."""
+        """Return the sender and the parameters of MAIL, parsed strictly."""
         self.path = self._sender = parse_path("MAIL", argument, self.capability)
         self._demand_smtputf8()
         return self.path.address, MailParameters(int(self.path.parameters.get("SIZE", "0")))
 
     def parse_rcpt(self, argument: str) -> str:
-        """Return the recipient of RCPT, read strictly."""
+        """Return the recipient of RCPT, parsed strictly."""
         self.path = parse_path("RCPT", argument, self.capability)
         self._demand_smtputf8()
         return self.path.address
@@ -125,7 +125,7 @@ class SmtpClient:
 
     @property
     def max_size(self) -> int:
-        """The octets that a message may have."""
+        """The maximum octets of a message."""
         limit = self.offers.capability("SIZE") or ""
         return int(limit) if limit.isdigit() and int(limit) else sys.maxsize
 
@@ -182,7 +182,7 @@ class SmtpClient:
         return float("inf")
 
     async def begin(self) -> SmtpClient | Reply:
-        """Begin a message; this object takes it."""
+        """Begin a message; this object is its writer."""
         binary = self._sender.parameters.get("BODY", "").upper() == "BINARYMIME"
         if binary and self.authenticator.dialogue.verb == "DATA":
             return BINARY_NEEDS_BDAT
@@ -209,7 +209,7 @@ class SmtpClient:
         return QUEUED
 
     async def discard(self) -> None:
-        """Forget the message."""
+        """Discard the message."""
 
     async def closed(self) -> None:
         """The connection has ended."""
@@ -225,7 +225,7 @@ class PlayedSmtpSession(PlayedSession[SmtpServerProtocol, Connection], SmtpServe
 
     _content_begun = False
     _tail = b""
-    """The last octets that were taken, in which the end of a message may begin."""
+    """The last octets passed on, in which the end of a message may begin."""
     _not_crlf = replies.reply(521, "5.5.2", "A line must end with CRLF")
     _response_too_long = RESPONSE_TOO_LONG
 
@@ -286,6 +286,6 @@ class PlayedSmtpSession(PlayedSession[SmtpServerProtocol, Connection], SmtpServe
             self._content_begun = True
             if not await self._begin_moment("content"):
                 await self._end_moment()
-                # The message is taken for nothing, and no reply follows.
+                # The message is received and dropped, and no reply follows.
                 self._deaf = True
         await super()._receive()

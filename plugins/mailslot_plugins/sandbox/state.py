@@ -24,7 +24,7 @@ class EnvelopePath:
 
     Attributes:
         address: the mailbox; empty for the null sender.
-        parameters: by keyword in capitals; an empty text where a keyword stood alone.
+        parameters: by keyword in capitals; an empty text for a keyword without a value.
     """
 
     address: str
@@ -59,7 +59,7 @@ class Dialogue:
     Attributes:
         protocol: ``smtp`` or ``pop3``.
         number: the number of the connection of that protocol, counted from 1.
-        connection: what the server knows of the client.
+        connection: the server's data about the client.
         violations: violations of standards by the client that the server tolerated.
         verb: the last command.
     """

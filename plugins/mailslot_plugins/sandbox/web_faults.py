@@ -45,8 +45,8 @@ class WebFault:
 
     Attributes:
         at: the endpoint: ``metadata``, ``token``, ``revoke``, ``introspect`` or ``device_authorization``.
-        grant: the grant type; empty for every one.
-        nth: the number of such a request, counted from 1; 0 for every one.
+        grant: the grant type; empty for all.
+        nth: the number of such a request, counted from 1; 0 for all.
         act: False to not handle the request, and to respond with 503 unless `answer` is given.
         delay: seconds to wait before the response is sent; ``math.inf`` for silence.
         answer: the response to send instead.

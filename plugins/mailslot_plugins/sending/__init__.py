@@ -1,1 +1,1 @@
-"""What scan and fax have in common: the account, recipients, progress, waiting, and reports about sent mail."""
+"""Shared by scan and fax: the account, recipients, progress, waiting for delivery, and reports about sent mail."""

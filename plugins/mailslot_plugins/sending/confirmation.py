@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Status = Literal["sent", "delayed", "unknown", "delivered", "processed", "failed"]
 
 RECIPIENT_NOTE: Final = "report of "
-"""How the note begins that has the report about a recipient; the address follows."""
+"""The prefix of the note with the report about a recipient; the address follows."""
 
 _RANKS: Final[Mapping[str, int]] = {
     "sent": 0,
@@ -66,7 +66,7 @@ def status_of(notes: Mapping[str, str], recipient: str) -> Status:
 
 
 def report_text(notes: Mapping[str, str], recipient: str) -> str:
-    """Return what a report says about one recipient, besides the status; empty if it says nothing."""
+    """Return the text of a report about one recipient, apart from the status; empty without one."""
     return notes.get(f"{RECIPIENT_NOTE}{recipient}", "").partition(": ")[2]
 
 

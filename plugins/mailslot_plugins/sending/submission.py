@@ -1,4 +1,4 @@
-"""Documents that somebody hands over to be sent, by the panel or the API, and how a repetition is recognised."""
+"""Documents submitted through the panel or the API, and the identity of a request, to recognize its repetition."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from mailslot.spool.spool import Spool
 
 REQUEST_NOTE: Final = "request"
-"""The note of a job with the fingerprint of the request that it came from."""
+"""The note of a job with the fingerprint of its request."""
 
 PARTS_NOTE: Final = "parts"
-"""The note with the number of jobs that one request became, if it became several."""
+"""The note with the number of jobs of its request, if there are several."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestIdentity:
-    """The identity of a request that may be made again (draft-ietf-httpapi-idempotency-key-header).
+    """The identity of a request that may be repeated (draft-ietf-httpapi-idempotency-key-header).
 
     Attributes:
-        key: identifies the request among all that have been made.
-        fingerprint: changes with what the request contains.
+        key: identifies the request among all requests.
+        fingerprint: the digest of its contents.
     """
 
     key: str
@@ -38,14 +38,14 @@ class RequestIdentity:
         return f"{self.key}/{number}"
 
     def notes(self, parts: int) -> dict[str, str]:
-        """Return the notes of the jobs of the request, which becomes this many."""
+        """Return the notes for the jobs of the request, of which there are `parts`."""
         return {REQUEST_NOTE: self.fingerprint} | ({PARTS_NOTE: str(parts)} if parts > 1 else {})
 
     def check(self, job: Job) -> None:
         """Check that the job with this request's key was accepted for the same request.
 
         Raises:
-            InputError: it was accepted for another one, or so long ago that this cannot be told.
+            InputError: it was accepted for another request, or so long ago that this is unknown.
         """
         if not job.recipients:
             raise InputError(
@@ -65,7 +65,7 @@ class RequestIdentity:
 
 @dataclass(frozen=True, slots=True)
 class SubmittedDocument:
-    """A document that was handed over.
+    """A submitted document.
 
     Attributes:
         path: its file, in the submission's folder.
@@ -78,13 +78,13 @@ class SubmittedDocument:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """Documents that are to be sent.
+    """Documents to send.
 
     Attributes:
         documents: the documents, in order.
-        fields: what else was entered, by the names of the fields; fields that were left empty are missing.
+        fields: the values of the other fields, by name; empty fields are left out.
         folder: a folder for further files; it stays until the documents are accepted.
-        request: the identity of the request; None if it cannot be made again.
+        request: the identity of the request; None if it cannot be repeated.
     """
 
     documents: Sequence[SubmittedDocument]
@@ -107,7 +107,7 @@ class Submission:
 
 
 async def find_earlier_jobs(spool: Spool, pipeline: str, request: RequestIdentity) -> list[Job]:
-    """Return the jobs of a pipeline that the same request became earlier, if it became all of them.
+    """Return the jobs that an earlier copy of a request became, if all of them were accepted.
 
     Raises:
         InputError: another request has used the key.

@@ -21,7 +21,7 @@ _RECHECK_INTERVAL: Final = 5.0
 
 
 async def wait_for_delivery(device: Device, accepted: Job, progress: Callable[[int, int], None]) -> Job:
-    """Return a job once it is finished or deferred; at once if it is to be sent later.
+    """Return a job once it is finished or deferred; at once if it is delayed.
 
     If the service runs, it delivers and we watch; otherwise we deliver.
 

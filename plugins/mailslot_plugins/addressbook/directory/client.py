@@ -1,4 +1,4 @@
-"""Asks a directory: one connection for each question, with limits for its time and its size."""
+"""Searching a directory: one connection for each search, with limits on its time and on the octets received."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ if TYPE_CHECKING:
     from mailslot_plugins.addressbook.directory.source import Source
 
 MAX_RECEIVED: Final = 8 * 1024 * 1024
-"""Octets of an answer."""
+"""Octets received for one search."""
 
 _PAGE_SIZE: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a directory has found.
+    """The entries that a search found.
 
     Attributes:
         entries: the values of each entry, by attribute in lower case.
-        is_complete: whether these are all.
+        is_complete: whether there are no further matches.
     """
 
     entries: Sequence[Mapping[str, Sequence[bytes]]]
@@ -59,16 +59,16 @@ class Answer:
 
 
 async def ask(source: Source, password: Secret | None, query: Query, max_results: int) -> Answer:
-    """Ask a directory.
+    """Connect to a directory, bind if there is a password, and search.
 
     Args:
         source: the directory.
-        password: that of its user; None to ask without signing in.
-        query: what is wanted.
-        max_results: the most entries that are wanted.
+        password: the password of its user; None for an anonymous search.
+        query: the filter and the attributes to return.
+        max_results: the maximum number of entries.
 
     Raises:
-        DirectoryError: it was not reached, or has refused to answer.
+        DirectoryError: the directory was not reached, or refused.
     """
     try:
         context = None if source.ca_file is None else await run_sync(context_trusting, source.ca_file)
@@ -95,7 +95,7 @@ async def ask(source: Source, password: Secret | None, query: Query, max_results
 
 
 async def _greet(source: Source, context: ssl.SSLContext, channel: Channel) -> _Session:
-    """Encrypt a new connection; there is no greeting in LDAP."""
+    """Encrypt a new connection; LDAP has no greeting."""
     session = _Session(source, channel)
     if source.endpoint.security is Security.STARTTLS:
         await session.start_tls(context)
@@ -132,7 +132,7 @@ class _Session:
         found: list[Mapping[str, Sequence[bytes]]] = []
         cookie = b""
         while True:
-            # One more than is wanted tells whether there are more.
+            # One more than the maximum, to know whether there are more.
             size = min(_PAGE_SIZE, max_results + 1 - len(found))
             seconds = max(1, int(self._source.timeout))
             await self._channel.send(
@@ -153,7 +153,7 @@ class _Session:
     async def _result(self) -> Result:
         event = await self._event()
         if not isinstance(event, Result):
-            raise RemoteProtocolError("an entry without a search")
+            raise RemoteProtocolError("a search result without a search")
         return event
 
     async def _event(self) -> Found | Result:
@@ -161,10 +161,10 @@ class _Session:
             octets = await self._channel.receive()
             self._received += len(octets)
             if self._received > MAX_RECEIVED:
-                raise RemoteProtocolError(f"an answer has more than {MAX_RECEIVED} octets")
+                raise RemoteProtocolError(f"a response of more than {MAX_RECEIVED} octets")
             self._events.extend(self._protocol.receive(octets))
         return self._events.popleft()
 
     def close(self) -> None:
-        """Close at once. To end without an unbind is allowed (RFC 4511 section 5.3)."""
+        """Close at once; an unbind is not required (RFC 4511 section 5.3)."""
         self._channel.close()

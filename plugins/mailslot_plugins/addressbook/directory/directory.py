@@ -1,4 +1,4 @@
-"""The directory of a device: its questions, and answers that are kept for a while."""
+"""The directory of a device: searches, whose results are cached for a while."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ if TYPE_CHECKING:
     from mailslot_plugins.addressbook.entry import Entry
 
 MIN_TEXT: Final = 2
-"""The fewest characters that are searched for."""
+"""Shorter texts are not searched for."""
 
 _SAMPLE: Final = 10
-"""Entries that a test asks for, some of which may have no address that can be used."""
+"""Entries that a test requests, since some of them may have no usable address."""
 
 _MAX_KEPT: Final = 100
 _MAX_CONNECTIONS: Final = 4
 _RETRY_AFTER: Final = 30.0
-"""Seconds for which a directory that was not reached is not asked again."""
+"""Seconds after which a directory that was not reached is tried again."""
 
 Kind = Literal["search", "name", "address", "any"]
 
 
 @dataclass(frozen=True, slots=True)
 class DirectoryAnswer:
-    """What a directory has found.
+    """The entries that a search found.
 
     Attributes:
         entries: the entries, by name.
-        is_complete: whether these are all.
+        is_complete: whether there are no further matches.
     """
 
     entries: Sequence[Entry] = ()
@@ -56,15 +56,14 @@ class DirectoryAnswer:
 class Directory:
     """The directory of a device, made by `directory_of`.
 
-    Every question may raise `DirectoryError`: the directory was not reached or has refused to answer, or the settings
-    cannot be used.
+    Every search may raise `DirectoryError`: the directory was not reached or refused, or the settings cannot be used.
 
     Args:
         device: the device.
     """
 
     def __init__(self, device: Device) -> None:
-        # A device is not kept for its directory, which is kept for the device.
+        # A weak reference, since the device is the key under which its directory is kept.
         self._device: Device = proxy(device)
         self._kept: OrderedDict[tuple[Source, Kind, str], tuple[float, DirectoryAnswer]] = OrderedDict()
         self._failure: tuple[Source, float, DirectoryError] | None = None
@@ -72,11 +71,11 @@ class Directory:
 
     @property
     def source(self) -> Source | None:
-        """The directory's place and schema; None if no directory is set."""
+        """The directory's server and schema; None if no directory is set."""
         return source_of(self._device.settings(SECTION))
 
     async def search(self, text: str) -> DirectoryAnswer:
-        """Return the entries of which each word of a text begins a name or an address."""
+        """Return the entries in which every word of a text is the beginning of a name or an address."""
         wanted = " ".join(text.split()).removeprefix("@")
         return await self._ask("search", wanted) if len(wanted) >= MIN_TEXT else DirectoryAnswer()
 
@@ -86,14 +85,14 @@ class Directory:
         return next((entry for entry in answer.entries if entry.name == name), None)
 
     async def has_address(self, address: str) -> bool:
-        """Whether an entry has an address. A fax address is known if its entry was asked for by name just now."""
+        """Whether an entry has an address. A fax address is found only in entries that were searched by name before."""
         wanted = normalized(address)
         if any(wanted in _addresses(answer) for answer in self._answers_about_names()):
             return True
         return wanted in _addresses(await self._ask("address", address))
 
     async def test(self) -> DirectoryAnswer:
-        """Ask for any entry, whatever is kept."""
+        """Search for any entry, without the cache."""
         self._failure = None
         return await self._ask("any", "", max_results=_SAMPLE)
 
@@ -145,7 +144,7 @@ class Directory:
             self._kept.popitem(last=False)
 
     def _check_failure(self, source: Source) -> None:
-        """Raise what was raised just now, so that nobody waits again for a directory that is not reached."""
+        """Raise the error of a recent search again, so that nobody waits again for a directory that is not reached."""
         if self._failure is not None and self._failure[0] == source and self._device.monotonic() < self._failure[1]:
             error = self._failure[2]
             raise DirectoryError(
@@ -161,7 +160,7 @@ _directories: WeakKeyDictionary[Device, Directory] = WeakKeyDictionary()
 
 
 def directory_of(device: Device) -> Directory:
-    """Return the directory of a device, the same one for each question."""
+    """Return the directory of a device; it is the same object each time, with its cache."""
     if device not in _directories:
         _directories[device] = Directory(device)
     return _directories[device]

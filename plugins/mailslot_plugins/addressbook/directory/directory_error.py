@@ -6,4 +6,4 @@ from mailslot.errors import MailError
 
 
 class DirectoryError(MailError):
-    """A directory does not answer, or refuses to, or its settings cannot be used."""
+    """A directory does not respond or refuses, or its settings cannot be used."""

@@ -1,4 +1,4 @@
-"""Entries of a directory as entries of the address book."""
+"""Converts entries of a directory to entries of the address book."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NOT_IN_NUMBER: Final = re.compile(r"[\s().\-/]+|\(0\)")
 
 
 def entry_of(source: Source, values: Mapping[str, Sequence[bytes]]) -> Entry | None:
-    """Return an entry; None if it has no name that can be typed, or no address that can be used.
+    """Return an entry; None if it has no valid one-touch name or no valid address.
 
     Args:
         source: the directory.
@@ -43,7 +43,7 @@ def entry_of(source: Source, values: Mapping[str, Sequence[bytes]]) -> Entry | N
 
 
 def _shown(texts: Sequence[str]) -> str:
-    """Return a name for people on one line."""
+    """Return the first display name, on one line; empty without one."""
     if not texts:
         return ""
     text = " ".join(texts[0].split())[:MAX_DISPLAY_NAME]
@@ -51,7 +51,7 @@ def _shown(texts: Sequence[str]) -> str:
 
 
 def _usable(texts: Iterable[str], parse: Callable[[str], str]) -> list[str]:
-    """Return the addresses that can be used. A directory has others, too, which nobody at this device can correct."""
+    """Return the valid addresses. The others are left out, since nobody at this device can correct a directory."""
     found: list[str] = []
     for text in texts:
         try:

@@ -1,4 +1,4 @@
-"""What went wrong with a directory: one sentence for each case."""
+"""The errors of a directory: one sentence for each case."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TIME_LIMIT_EXCEEDED: Final = 3
 SIZE_LIMIT_EXCEEDED: Final = 4
 ADMIN_LIMIT_EXCEEDED: Final = 11
 LIMITS: Final = frozenset({TIME_LIMIT_EXCEEDED, SIZE_LIMIT_EXCEEDED, ADMIN_LIMIT_EXCEEDED})
-"""There are more entries than those that came."""
+"""The server has more entries than it returned."""
 
 _OPERATIONS_ERROR: Final = 1
 _REFERRAL: Final = 10
@@ -44,7 +44,7 @@ _REACHED: Final = {
     "certificate_name_mismatch": "The certificate of the directory {host} was issued for another name.",
     "certificate_untrusted": "The certificate of the directory {host} is not trusted.",
 }
-"""By the cause of a `NetworkError`."""
+"""The sentence for each cause of a `NetworkError`."""
 
 
 def connection_error(source: Source, error: NetworkError) -> DirectoryError:
@@ -101,14 +101,14 @@ def search_error(source: Source, result: Result) -> DirectoryError:
     if result.code in _BUSY:
         return _busy_error(source, result)
     if result.code in LIMITS:
-        sentence, cause = "The directory {host} found too much; its limits end the search.", "try_again_later"
+        sentence, cause = "The search in the directory {host} exceeds the directory's limits.", "try_again_later"
     elif result.code in {_NO_SUCH_OBJECT, _REFERRAL} and not source.user:
         sentence = "The directory {host} does not have {base}, or shows it only to users who sign in."
         cause = "not_configured"
     elif result.code in {_NO_SUCH_OBJECT, _REFERRAL}:
         sentence, cause = "The directory {host} does not have {base}, or does not show it.", "not_configured"
     elif result.code == _INVALID_DN_SYNTAX:
-        sentence, cause = "{base} is not a name as the directory {host} has them.", "not_configured"
+        sentence, cause = "{base} is not a valid name for the directory {host}.", "not_configured"
     elif result.code in _FILTER_ERRORS:
         sentence, cause = "The directory {host} cannot use the filter {filter}.", "not_configured"
     elif not source.user and result.code in {
@@ -126,7 +126,7 @@ def search_error(source: Source, result: Result) -> DirectoryError:
 
 
 def filter_error(source: Source, error: ValueError) -> DirectoryError:
-    """Return the error for a filter of the settings that is none."""
+    """Return the error for a filter in the settings that is not an LDAP filter."""
     return _error(source, "{filter} is not a filter for a directory.", cause="not_configured", detail=str(error))
 
 

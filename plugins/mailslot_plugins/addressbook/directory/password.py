@@ -31,7 +31,7 @@ def store_password(vault: Vault, source: Source | None, password: Secret | None)
         password: the password; None to remove it.
 
     Raises:
-        InputError: it cannot be one, or there is no user that it is for.
+        InputError: it is not a valid password, or no user is set.
         MailError: the vault cannot be written.
     """
     if password is None:
@@ -57,7 +57,7 @@ def store_password(vault: Vault, source: Source | None, password: Secret | None)
 
 
 def read_password(vault: Vault, source: Source) -> Secret | None:
-    """Return the password; None if nobody signs in. It blocks for a moment.
+    """Return the password; None if no user is set. It blocks for a moment.
 
     Raises:
         DirectoryError: none is stored for this directory and its user.

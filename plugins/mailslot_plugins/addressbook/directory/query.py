@@ -1,6 +1,6 @@
-"""What a directory is asked: filters (RFC 4511 section 4.5.1.7), made as objects.
+"""Search filters, built as objects (RFC 4511 section 4.5.1.7).
 
-What people type becomes a value of such an object and never part of a filter's text, so nothing has to be escaped.
+What people type becomes a value in such an object and never part of a filter's text, so nothing needs escaping.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from mailslot_plugins.addressbook.directory.source import Source
 
 MAX_TEXT: Final = 100
-"""Characters of what people type that are searched for."""
+"""Characters of the searched text; the rest is ignored."""
 
 _MAX_WORDS: Final = 5
 _MAX_DEPTH: Final = 20
-# Searched beside the attributes of the schema, so that a family name is found whatever stands before it (RFC 4519).
+# Searched in addition to the schema's attributes, so that a family name is found without the first name (RFC 4519).
 _NAMES: Final = ("givenName", "sn")
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A question to a directory.
+    """A search.
 
     Attributes:
-        filter: which entries are meant.
-        attributes: the attributes that are wanted.
+        filter: the entries to find.
+        attributes: the attributes to return.
     """
 
     filter: LDAPFilter
@@ -38,7 +38,7 @@ class Query:
 
 
 def parse_filter(text: str) -> LDAPFilter:
-    """Return a filter of the settings (RFC 4515).
+    """Parse a filter from the settings (RFC 4515).
 
     Raises:
         ValueError: it is not one.
@@ -49,7 +49,7 @@ def parse_filter(text: str) -> LDAPFilter:
 
 
 def max_depth(text: str) -> int:
-    """Return how deeply the parentheses of a text are nested; those of a value are escaped."""
+    """Return how deeply the parentheses of a filter are nested; those in values are escaped."""
     depth = deepest = 0
     for letter in text:
         depth += (letter == "(") - (letter == ")")
@@ -58,13 +58,13 @@ def max_depth(text: str) -> int:
 
 
 def query(source: Source, kind: Literal["search", "name", "address", "any"], text: str) -> Query:
-    """Return a question.
+    """Build a search.
 
     Args:
         source: the directory.
-        kind: ``search``: each word of the text begins a name or an address; ``name``, ``address``: the text is one;
-            ``any``: whatever has an address.
-        text: what somebody has typed.
+        kind: ``search``: every word of the text is the beginning of a name or an address; ``name``, ``address``: the
+            text is the whole name or address; ``any``: all entries with an address.
+        text: what a person has typed.
 
     Raises:
         DirectoryError: the filter in the settings cannot be used.

@@ -1,4 +1,4 @@
-"""What a directory answers."""
+"""The results that a directory returns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An entry.
+    """An entry of the directory.
 
     Attributes:
         values: the values of its attributes, by name in lower case.
@@ -25,9 +25,9 @@ class Result:
     """The end of an operation.
 
     Attributes:
-        code: its result (RFC 4511 appendix A).
-        text: what the server says about it.
-        cookie: what asks for the next page; empty if there is none (RFC 2696).
+        code: its result code (RFC 4511 appendix A).
+        text: the server's diagnostic message.
+        cookie: the cookie for the next page; empty after the last one (RFC 2696).
     """
 
     code: int

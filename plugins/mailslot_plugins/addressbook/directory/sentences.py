@@ -1,4 +1,4 @@
-"""What came of a test of a directory, in one sentence."""
+"""The result of a test of a directory, in one sentence."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def sentence_of_test(source: Source | None, answer: DirectoryAnswer) -> str:
-    """Return what a directory that answers has."""
+    """Return the sentence for a directory that responded."""
     if source is None:
         return "No directory is set."
     host, base = source.endpoint.host, source.base

@@ -1,4 +1,4 @@
-"""Where a directory is, and which of its attributes mean what, from the settings in ``[addressbook]``."""
+"""A directory's server and the meaning of its attributes, from the settings in ``[addressbook]``."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _PORTS: Final = {Security.TLS: 636, Security.STARTTLS: 389}
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """What a kind of directory calls its things.
+    """The attributes of a kind of directory.
 
     Attributes:
-        name: the attribute with the name that a person signs in with.
-        display_name: the attribute with the name for people.
+        name: the attribute with the sign-in name.
+        display_name: the attribute with the display name.
         mail: the attribute with mail addresses.
         fax: the attribute with fax numbers.
-        filter: the entries that are meant (RFC 4515).
+        filter: selects the entries that are people or groups (RFC 4515).
     """
 
     name: str
@@ -58,14 +58,14 @@ class Source:
 
     Attributes:
         endpoint: its server.
-        base: the entry below which is searched (RFC 4514).
-        user: who signs in; empty if nobody does.
-        schema: its attributes, and the filter.
-        fax_gateway: the domain behind which fax numbers are addresses; empty for none.
-        max_results: the most entries of an answer.
-        timeout: seconds that an answer may take.
-        keep_for: seconds that an answer is kept.
-        ca_file: authorities that are trusted, too; None for none.
+        base: the distinguished name below which to search (RFC 4514).
+        user: the name to bind with; empty for an anonymous search.
+        schema: its attributes and filter.
+        fax_gateway: the domain that makes a fax number an address; empty if fax numbers are not used.
+        max_results: the maximum number of entries of a search.
+        timeout: seconds that a search may take.
+        keep_for: seconds for which results are cached.
+        ca_file: a file of further trusted certificate authorities, or None.
     """
 
     endpoint: Endpoint
@@ -80,21 +80,21 @@ class Source:
 
     @property
     def destination(self) -> str:
-        """To whom the password goes; one that was stored for another destination is not sent."""
+        """Where the password is sent; one that was stored for another destination is not sent."""
         return f"{self.user} {self.endpoint}"
 
 
 def source_of(settings: Mapping[str, Any]) -> Source | None:
-    """Return the directory of the settings; None if none is set.
+    """Return the directory from the settings; None if no server is set.
 
     Raises:
-        DirectoryError: a server is set, but not the entry below which is searched.
+        DirectoryError: a server is set, but no base.
     """
     if settings["ldap_server"] is None:
         return None
     if settings["ldap_base"] is None:
         raise DirectoryError(
-            "It is not set where in the directory addresses are. mailslot set addressbook ldap_base=DN",
+            "The part of the directory that contains the addresses is not set. mailslot set addressbook ldap_base=DN",
             stage="resolve",
             cause="not_configured",
         )

@@ -38,7 +38,7 @@ _SEPARATORS: Final = {"comma": ",", "semicolon": ";", "tab": "\t"}
 
 
 async def list_addressbook(call: Call) -> Response:
-    """Return the entries: all, or those that a name stands for."""
+    """Return all entries, or those of one name."""
     book, name = await load_book(call.device), call.query.get("name")
     if name is not None:
         book = await with_names(call.device, book, [name])
@@ -47,7 +47,7 @@ async def list_addressbook(call: Call) -> Response:
 
 
 async def put_addressbook_entry(call: Call) -> Response:
-    """Add an entry, or replace the one of its name."""
+    """Add an entry, or replace the entry of this name."""
     _check_permission(call)
     body = call.body
     entry = make_entry(
@@ -72,7 +72,7 @@ async def remove_addressbook_entry(call: Call) -> Response:
 
 
 async def import_addressbook(call: Call) -> Response:
-    """Import entries from CSV, or say what that would change."""
+    """Import entries from CSV, or return what that would change."""
     dry_run, replace_all = call.body.get("dry_run", False), call.body.get("replace_all", False)
     contents = read_csv(call.body["csv"].encode("utf-8", "replace"))
     if dry_run:
@@ -98,7 +98,7 @@ async def search_directory(call: Call) -> Response:
 
 
 async def test_directory(call: Call) -> Response:
-    """Ask the directory for any entry."""
+    """Test the directory."""
     directory = directory_of(call.device)
     try:
         answer = await directory.test()
@@ -109,7 +109,7 @@ async def test_directory(call: Call) -> Response:
 
 
 def _check_permission(call: Call) -> None:
-    """Refuse an API key that could change what the administrator's rules allow.
+    """Refuse an API key if a change of the address book could change what the administrator's rules allow.
 
     Raises:
         ProblemError: 403, the rules for sending rely on the address book.

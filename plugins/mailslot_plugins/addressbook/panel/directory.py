@@ -32,7 +32,7 @@ _MAX_SUGGESTIONS: Final = 20
 
 
 def is_set(device: Device) -> bool:
-    """Whether the address book has a directory behind it that can be asked."""
+    """Whether the address book has a directory that can be searched."""
     try:
         return directory_of(device).source is not None
     except MailError:
@@ -45,7 +45,7 @@ async def show(request: Request) -> Response:
 
 
 async def test(request: Request) -> Response:
-    """Ask the directory for any entry, and say what came of it."""
+    """Test the directory, and show the result."""
     directory = directory_of(device_of(request))
     try:
         sentence = sentence_of_test(directory.source, await directory.test())
@@ -66,7 +66,7 @@ async def save_password(request: Request) -> Response:
 
 
 async def suggest(request: Request) -> Response:
-    """Return what begins with ``text`` in the query, as pairs of a value and what it stands for."""
+    """Return the suggestions for ``text`` in the query, as pairs of a value and its meaning."""
     typed = request.query_params.get("text", "")[:100]
     try:
         answer = await directory_of(device_of(request)).search(typed)

@@ -35,7 +35,7 @@ _LISTS: Final = frozenset({"addresses", "fax_addresses", "groups"})
 
 
 async def show(request: Request) -> Response:
-    """Return the entries; ``find`` in the query names those that are wanted, ``page`` the part of them."""
+    """Return the entries; in the query, ``find`` filters them, and ``page`` selects the part to show."""
     device = device_of(request)
     book = await load_book(device)
     find = request.query_params.get("find", "").strip()[:100]
@@ -59,7 +59,7 @@ async def show(request: Request) -> Response:
 
 
 async def suggestions(device: Device) -> list[tuple[str, str]]:
-    """Return the names of the book and what they stand for, for forms in which recipients are entered."""
+    """Return the names of the book and their meaning, for forms in which recipients are entered."""
     book = await load_book(device)
     groups = [(f"@{group}", ", ".join(f"@{entry.name}" for entry in book.members(group)[:5])) for group in book.groups]
     return groups + [
@@ -69,12 +69,12 @@ async def suggestions(device: Device) -> list[tuple[str, str]]:
 
 
 async def search_address(device: Device) -> str:
-    """Return where is searched while somebody types a name; empty if all names are suggested anyway."""
+    """Return the address to search while somebody types a name; empty if the form suggests all names already."""
     return directory.SUGGESTIONS if directory.is_set(device) else ""
 
 
 async def ask(request: Request) -> Response:
-    """Return the form of a new entry, or of the one that ``name`` in the query names."""
+    """Return the form of a new entry, or of the entry ``name`` in the query."""
     name = request.query_params.get("name", "")
     book = await load_book(device_of(request))
     entry = book.entries.get(name)
@@ -148,7 +148,7 @@ async def export(request: Request) -> Response:
 
 
 async def _in_directory(request: Request, find: str) -> tuple[DirectoryAnswer, str]:
-    """Return what the directory has, and a sentence if it cannot be asked."""
+    """Return the directory's matches, and a sentence if it cannot be searched."""
     try:
         return await directory_of(device_of(request)).search(find), ""
     except MailError as error:
