@@ -33,7 +33,7 @@ def test_an_unreadable_ca_file(shell: Shell, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "empty.pem").write_text("nothing")
     for name, says in {
-        "fifo": "is no file",
+        "fifo": "is not a file",
         ".": "folder",
         "nowhere.pem": "there is no such file",
         "empty.pem": "no certificate",

@@ -52,7 +52,7 @@ def test_keys_are_those_of_the_protocol_and_the_protocol_stays(records: Records)
     records.change("account.inbox", {"check_interval": "5"}, {})
     with pytest.raises(InputError, match="no setting sender_name for POP"):
         records.change("account.inbox", {"sender_name": "x"}, {})
-    with pytest.raises(InputError, match="is for POP3, and stays so"):
+    with pytest.raises(InputError, match="is for POP3, and its protocol cannot be changed"):
         records.settings.change("account.inbox", {"protocol": "smtp"})
     with pytest.raises(InputError, match="no setting 'protocol'"):
         records.settings.change("smtp", {"protocol": "smtp"})
@@ -163,7 +163,7 @@ def test_export_and_import_carry_accounts_over(records: Records, tmp_path: Path)
     assert plan_import(records, moved, "export.toml").dropped == {"account.office": ("password",)}
     third = Records(tmp_path / "third")
     add_account(third, "inbox", "SMTP")
-    with pytest.raises(InputError, match="is for SMTP, and stays so"):
+    with pytest.raises(InputError, match="is for SMTP, and its protocol cannot be changed"):
         plan_import(third, exported, "export.toml")
     without = export_settings(records.settings.current(), ["account.office"])
     assert "account.office" not in without.partition("[records")[2]

@@ -349,7 +349,7 @@ async def test_what_is_no_longer_a_devices_own_ends_its_session(fetching: Fetchi
 async def test_mail_that_was_set_aside_is_served_from_accounts(fetching: Fetching) -> None:
     ledger = fetching.device.spool.ledger
     [mail, *_] = await fetching.put(*MAILS)
-    await ledger.set_aside(mail.id, "Handling it has broken off 3 times.")
+    await ledger.set_aside(mail.id, "Handling it was interrupted 3 times.")
     drops = Maildrops(ledger)
     opened = await drops.open(BOX, "fax")
     assert opened is not None

@@ -124,12 +124,12 @@ def test_an_invalid_refresh_token(value: object) -> None:
 @pytest.mark.parametrize(
     ("members", "because"),
     [
-        (None, "cut off or is no JSON"),
+        (None, "cut off or is not JSON"),
         ({}, "no access token"),
         ({"token_type": "Bearer"}, "no access token"),
-        ({**GOOD, "access_token": None}, "no text"),
-        ({**GOOD, "access_token": 7}, "no text"),
-        ({**GOOD, "access_token": ["a"]}, "no text"),
+        ({**GOOD, "access_token": None}, "not text"),
+        ({**GOOD, "access_token": 7}, "not text"),
+        ({**GOOD, "access_token": ["a"]}, "not text"),
         ({**GOOD, "access_token": ""}, "empty"),
         ({**GOOD, "access_token": "a b"}, "characters"),
         ({**GOOD, "access_token": "a\r\nb"}, "characters"),

@@ -319,7 +319,7 @@ async def test_a_certificate_that_ends_soon(panel: RunningPanel, admin: BrowserC
     log, now = GatewayLog(panel.device.store(STORE)), panel.device.now()
     ends = ListenerCertificate("mail", ("mail.example.com",), "An Authority", "0a1b", "RSA", 0.0, now + 86_400, False)
     open_at = {"scan": ("127.0.0.1", 40025)}
-    log.note_listening(open_at, {"scan": "It is no certificate."}, {"scan": [ends]})
+    log.note_listening(open_at, {"scan": "It is not a certificate."}, {"scan": [ends]})
     await log.flush()
     sentence = f"The certificate is valid only until {day(ends.valid_until)}."
     text = await page(admin, "/gateway/listeners")
@@ -327,7 +327,7 @@ async def test_a_certificate_that_ends_soon(panel: RunningPanel, admin: BrowserC
         assert shown in text
     home = await page(admin, "/")
     assert sentence in home
-    assert "It is no certificate." in home
+    assert "It is not a certificate." in home
     assert "The listener is not open" not in home
 
 

@@ -48,7 +48,7 @@ async def from_scanner(
                 replace(scanner, silence_timeout=silence_timeout), encoding, folder, progress
             )
         except ScannerError as error:
-            if "said nothing for" not in str(error) or silence_timeout == 180:
+            if "did not respond for" not in str(error) or silence_timeout == 180:
                 raise
     raise AssertionError
 
@@ -184,7 +184,7 @@ async def test_a_scan_cancelled_during_its_start_leaves_no_process(tmp_path: Pat
 
 
 async def test_a_silent_scanner_is_given_up(tmp_path: Path) -> None:
-    with pytest.raises(ScannerError, match="said nothing for 0 seconds"):
+    with pytest.raises(ScannerError, match="did not respond for 0 seconds"):
         await sources.from_scanner(replace(SLOW, silence_timeout=0), "pdf", tmp_path, nothing)
     assert not running(tmp_path)
 

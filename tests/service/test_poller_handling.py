@@ -48,7 +48,7 @@ async def test_a_mail_that_fails_is_set_aside_after_three_tries(
             harness.clocks.set(seconds)
             [handling] = await handle_waiting(harness.device, RECORD, harness.keeper)
         assert handling.outcome == "set aside"
-        assert "It could not be handled in 3 tries: ValueError, raised at" in handling.note
+        assert "It could not be handled in 3 attempts: ValueError, raised at" in handling.note
         assert tried == ["poison", "two", "poison", "poison"]
         assert "hunter2" not in caplog.text
         [mail] = await harness.device.spool.ledger.mails(states={"set_aside"})
@@ -205,7 +205,7 @@ async def test_a_mail_that_ends_the_process_is_set_aside(tmp_path: Path) -> None
         harness.keeper.answer = None
         harness.clocks.set(31)
         [handling] = await handle_waiting(harness.device, RECORD, harness.keeper)
-        assert (handling.outcome, handling.note) == ("set aside", "Handling it has broken off 3 times.")
+        assert (handling.outcome, handling.note) == ("set aside", "Handling it was interrupted 3 times.")
         assert harness.keeper.subjects == []
 
 

@@ -154,7 +154,7 @@ async def test_settings_edited_while_running(tmp_path: Path) -> None:
         job_id = await accept(tmp_path, "one")
         await until_sent(tmp_path, job_id)
         replace_file(file, text.replace("check_interval = 0", "check_interval = 1"))
-        await service.said("The settings were read anew")
+        await service.said("The settings were read again")
         await until_empty(sandbox)
         assert await service.stop() == 0
 
@@ -267,7 +267,7 @@ async def test_a_job_database_lost_while_running(tmp_path: Path, how: str) -> No
         kept = how in {"replaced", "log removed"}
         async with serving(home) as served:
             if not kept:
-                await served.said("The list of jobs was lost, and made anew from the messages: 1 jobs and mails")
+                await served.said("The list of jobs was lost and rebuilt from the messages: 1 jobs and mails")
             later = await accept(home, "two")
             await until_sent(home, later)
             assert await served.stop() == 0

@@ -82,7 +82,7 @@ async def test_a_pipeline_runs_and_one_that_polls_a_non_pop_record_is_reported(
         pipeline = WorkingPipeline(stop)
         await run(Service(harness.device, [pipeline], ServiceManager(), worker=harness.worker), stop)
         assert pipeline.runs == 2
-        assert "wants to poll smtp, which is no POP record" in caplog.text
+        assert "wants to poll smtp, which is not a POP record" in caplog.text
 
 
 async def test_only_one_service_per_home(tmp_path: Path) -> None:

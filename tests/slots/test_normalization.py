@@ -58,9 +58,9 @@ def test_addresses(protocol: Protocol, entered: str, expected: dict[str, object]
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ({"server": "https://mail.example.com"}, "no mail server"),
+        ({"server": "https://mail.example.com"}, "does not begin the address of a mail server"),
         ({"server": "pop3://mail.example.com"}, "POP server"),
-        ({"server": "smtp://user:geheim@mail.example.com"}, "belongs into account"),
+        ({"server": "smtp://user:geheim@mail.example.com"}, "belongs in account"),
         ({"server": "mail.example.com:587", "port": "25"}, "contradict"),
         ({"server": "smtps://mail.example.com", "security": "starttls"}, "contradict"),
         ({"server": "mail.example.com:99999"}, "65535"),

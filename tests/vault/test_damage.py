@@ -150,7 +150,7 @@ def test_a_folder_or_pipe_instead_of_the_file(vault: Vault, path: Path) -> None:
         assert caught.value.cause == "token_store_unreadable"
     path.rmdir()
     os.mkfifo(path)
-    with pytest.raises(VaultError, match="It is no file"):
+    with pytest.raises(VaultError, match="It is not a file"):
         vault.read("smtp", "grant")
 
 

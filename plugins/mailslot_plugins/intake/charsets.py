@@ -43,7 +43,7 @@ _ALTERNATIVES: Final = {"iso2022_jp_ext": ("utf_8", "euc_jp", "cp932")}
 _C1: Final = {
     octet: bytes([octet]).decode(_WINDOWS) for octet in range(0x80, 0xA0) if octet not in {0x81, 0x8D, 0x8F, 0x90, 0x9D}
 }
-"""The characters of Windows-1252 in place of the C1 controls; five octets are undefined."""
+"""The characters of Windows-1252 in the range of the C1 controls; five octets are undefined."""
 
 
 def find_codec(label: str) -> str | None:

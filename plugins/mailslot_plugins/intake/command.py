@@ -1,4 +1,4 @@
-"""``mailslot received``: the mail that was fetched, and what became of it."""
+"""``mailslot received``: the fetched mail, and its state."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def save(
 
 
 async def _opened(home: Home, number: int) -> tuple[ReceivedMail, list[MailDocument] | None, str]:
-    """Return a mail, and the documents in it; None if nobody knows them, and why."""
+    """Return a mail and its documents; None and the reason if they cannot be read."""
     from mailslot.service.received import describe_mail  # noqa: PLC0415 - the parsers of mail take a moment
     from mailslot.spool.spool import Spool  # noqa: PLC0415 - sqlite takes a moment to import
     from mailslot.spool.working_folders import working_folder  # noqa: PLC0415 - as above
@@ -175,7 +175,7 @@ async def _opened(home: Home, number: int) -> tuple[ReceivedMail, list[MailDocum
 
 
 async def _save_mail(home: Home, number: int, folder: Path, *, force: bool) -> list[tuple[Path, int]]:
-    """Save a mail, also where it cannot be taken apart; return its file and the size of that."""
+    """Save a mail, even if it cannot be parsed; return its file and the size of the file."""
     from mailslot.service.received import open_mail_file  # noqa: PLC0415 - as above
     from mailslot.spool.spool import Spool  # noqa: PLC0415 - as above
 
@@ -188,7 +188,7 @@ async def _save_mail(home: Home, number: int, folder: Path, *, force: bool) -> l
 
 
 async def _save_documents(home: Home, number: int, folder: Path, *, force: bool) -> list[tuple[Path, int]]:
-    """Save the documents of a mail, all or none if one is there already; return the files and their sizes."""
+    """Save the documents of a mail, or none if a file exists already; return the files and their sizes."""
     from mailslot.spool.spool import Spool  # noqa: PLC0415 - as above
     from mailslot.spool.working_folders import working_folder  # noqa: PLC0415 - as above
     from mailslot_plugins.intake.mail_documents import take_documents  # noqa: PLC0415 - as above

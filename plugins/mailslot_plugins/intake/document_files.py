@@ -1,4 +1,4 @@
-"""Takes the documents out of a mail, in the confined process: its attachments, as whoever sent it put them in."""
+"""Extracts the documents of a mail in the confined process: its attachments, unchanged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mailslot_plugins.intake.limits import Limits
 
 HEAD_SIZE: Final = 8
-"""The first octets of a document that are returned with its name."""
+"""The number of a document's first octets that are returned with its name."""
 
 _MAX_TEXT: Final = 500
 """The most characters of a name or type that are returned; file names have fewer."""

@@ -1,4 +1,4 @@
-"""Has confined processes forked; see `mailslot_plugins.intake.fork_server`."""
+"""Starts confined processes by a fork server; see `mailslot_plugins.intake.fork_server`."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 class ForkedProcess(NamedTuple):
-    """Our ends of what connects us with a process that was ordered.
+    """Our ends of the sockets to a forked process.
 
     Attributes:
-        stream: takes its request, and gives its result.
-        errors: gives its standard error.
-        control: gives its exit code in decimal digits; nothing where it was never started. Closing it ends the process.
+        stream: its standard input and output: the request and the result.
+        errors: its standard error.
+        control: receives its exit code in decimal digits; nothing if it was not started. Closing it kills the process.
     """
 
     stream: socket.socket
@@ -32,7 +32,7 @@ class ForkedProcess(NamedTuple):
 
 
 class ForkServer:
-    """The process that forks; started when it is needed, and again where it has ended meanwhile. It is thread-safe."""
+    """The fork server, started when it is needed, and again if it has ended. This class is thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -41,13 +41,13 @@ class ForkServer:
         self._owner = 0
 
     def order(self, folder: Path) -> ForkedProcess:
-        """Order a process. Blocks for a moment.
+        """Fork a process. Blocks for a moment.
 
         Args:
             folder: its working folder.
 
         Raises:
-            OSError: the process that forks cannot be started, or there are no descriptors left.
+            OSError: the fork server cannot be started, or there are no file descriptors left.
         """
         with ExitStack() as ours, ExitStack() as theirs:
             pairs = [socket.socketpair() for _ in ForkedProcess._fields]
@@ -61,20 +61,20 @@ class ForkServer:
                 try:
                     socket.send_fds(self._connected(), [order], descriptors)
                 except (BrokenPipeError, ConnectionResetError):
-                    # It was not needed for a while, and has ended.
+                    # It has ended because it was not needed for a while.
                     self._forget()
                     socket.send_fds(self._connected(), [order], descriptors)
             ours.pop_all()
             return ForkedProcess(*(our_end for our_end, _ in pairs))
 
     def forget(self) -> None:
-        """Have the next order start another process that forks; this one ends with its tasks."""
+        """Start another fork server for the next process; this one ends with its tasks."""
         with self._lock:
             self._forget()
 
     def _connected(self) -> socket.socket:
         if self._owner != os.getpid():
-            # This process was forked itself, and has a server only by its parent.
+            # This process was itself forked, and its fork server belongs to its parent.
             self._process = self._orders = None
         if self._orders is None:
             self._start()
@@ -101,6 +101,6 @@ class ForkServer:
         if self._orders is not None:
             self._orders.close()
         if self._process is not None:
-            # It ends at the end of its orders.
+            # It ends when its orders end.
             self._process.wait()
         self._process = self._orders = None

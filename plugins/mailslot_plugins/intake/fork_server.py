@@ -1,13 +1,12 @@
-"""The process that the confined processes are forked from.
+"""The fork server, from which the confined processes are forked.
 
-To start Python and to load what opens a mail takes eighty milliseconds of processor time; to fork a process that has
-loaded it takes two. Each task still has a process of its own, which sets its limits and ends. This one opens nothing
-itself, has no environment and none of the service's open files, and ends when it was not needed for a while.
+Starting Python and loading the modules that open a mail takes 80 ms of processor time; forking a process that has
+loaded them takes 2 ms. Each task still has its own process, which sets its limits and ends. The fork server itself
+opens no mail, has no environment and none of the service's open files, and ends when it was not needed for a while.
 
-It takes orders from the socket that is its standard input. An order is the working folder of a task, with its length in
-front, and three descriptors: what the task reads its request from and writes its result to; its standard error; and a
-socket on which the exit code is sent once the process has ended. Where the other end of that is closed, the process is
-killed.
+It receives orders on the socket that is its standard input. An order is the task's working folder, preceded by its
+length, and three descriptors: for the request and the result; for standard error; and a control socket, on which the
+exit code is sent when the process has ended. If the other end of the control socket is closed, the process is killed.
 """
 
 from __future__ import annotations
@@ -27,22 +26,22 @@ if TYPE_CHECKING:
     from types import FrameType
 
 LENGTH: Final = struct.Struct("!H")
-"""The length of a folder's name."""
+"""The format of the length of a folder's name."""
 
 DESCRIPTORS: Final = 3
 
 PRELOADED: Final = ("child", "limits", "mime", "refusal", "tasks")
-"""The modules of this package that a mail is opened with; what a document takes, the process loads itself."""
+"""The modules of this package that open a mail; modules for documents are loaded by the processes that need them."""
 
 _IDLE_SECONDS: Final = 20.0
 
 
 def main() -> None:
-    """Fork processes until the service has ended, or none was wanted for a while."""
+    """Fork processes until the service ends, or none was ordered for a while."""
     os.umask(0o077)
     for name in PRELOADED:
         import_module(f"mailslot_plugins.intake.{name}")
-    # What is there now is shared with all processes; a collection would write to it, and so copy it.
+    # The objects so far are shared with all processes; garbage collection would write to their memory, and so copy it.
     gc.collect()
     gc.freeze()
     orders = socket.socket(fileno=os.dup(0))
@@ -53,13 +52,13 @@ class _Server:
     def __init__(self, orders: socket.socket) -> None:
         self._orders = orders
         self._controls: dict[int, socket.socket] = {}
-        """The sockets on which the exit code of each process is sent, by its id."""
+        """The control socket of each process, by process id."""
         self._ended, self._told = os.pipe()
         for descriptor in (self._ended, self._told):
             os.set_blocking(descriptor, False)
         signal.set_wakeup_fd(self._told, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, _go_on)
-        # The terminal sends it to all; the service decides when its tasks end.
+        # The terminal sends SIGINT to all processes; the service decides when its tasks end.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def run(self) -> None:
@@ -81,7 +80,7 @@ class _Server:
             self._end(process)
 
     def _take_order(self) -> bool:
-        """Take an order; return False once there can be none any more."""
+        """Take an order; return False at the end of the orders."""
         length, descriptors, _, _ = socket.recv_fds(self._orders, LENGTH.size, DESCRIPTORS)
         if len(length) < LENGTH.size or len(descriptors) < DESCRIPTORS:
             return False
@@ -98,10 +97,10 @@ class _Server:
         return True
 
     def _collect(self) -> None:
-        """Tell of the processes that have ended."""
+        """Send the exit codes of the processes that have ended."""
         while self._controls:
             try:
-                # Not yet reaped, its id cannot be another process's.
+                # Until it is reaped, its id cannot belong to another process.
                 found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             except ChildProcessError:
                 return
@@ -110,7 +109,7 @@ class _Server:
             self._reap(found.si_pid)
 
     def _end(self, process: int) -> None:
-        """Kill a process whose result nobody waits for."""
+        """Kill a process whose control socket was closed."""
         _kill(process)
         self._reap(process)
 
@@ -122,14 +121,14 @@ class _Server:
 
 
 def _go_on(number: int, frame: FrameType | None) -> None:
-    """Do nothing: the descriptor for signals tells of it."""
+    """Do nothing: the signal is received by the wakeup descriptor."""
 
 
 def _kill(process: int) -> None:
-    """Kill a process, and those that it has started, which are in its process group."""
+    """Kill a process and its process group, which has the processes that it started."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process, signal.SIGKILL)
-    # It may not have made its group yet.
+    # It may not have created its group yet.
     with suppress(ProcessLookupError):
         os.kill(process, signal.SIGKILL)
 
@@ -139,7 +138,7 @@ def _descriptor(control: socket.socket) -> int:
 
 
 def _run_task(folder: bytes, request: int, errors: int, highest: int) -> None:
-    """Run one task in the process that was forked; never return."""
+    """Run one task in a forked process; never return."""
     code = 1
     try:
         os.setsid()
@@ -153,7 +152,7 @@ def _run_task(folder: bytes, request: int, errors: int, highest: int) -> None:
         import_module("mailslot_plugins.intake.child").main()
         code = 0
     finally:
-        # No clean-up of the process that it was forked from.
+        # Skip the clean-up handlers inherited from the fork server.
         with suppress(OSError, ValueError):
             sys.stderr.flush()
         os._exit(code)

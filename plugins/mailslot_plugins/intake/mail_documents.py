@@ -1,4 +1,4 @@
-"""The documents in a fetched mail, for people to open and save; it is taken apart in the confined process."""
+"""Extracts the documents of a fetched mail in the confined process, for people to open and save."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mailslot.spool.ledger import Ledger
 
 LIMITS: Final = Limits(parts=2 * MAX_DOCUMENTS, depth=50)
-"""The limits: more parts than for mail that is printed, since here people look for what is in them."""
+"""The limits; more parts than for printed mail are allowed, since people search these mails for a document."""
 
 _PREFIX: Final = "document-"
 _CONTENT_TYPE: Final = re.compile(r"[!-.0-~]+/[!-.0-~]+")
@@ -42,10 +42,10 @@ class MailDocument:
 
     Attributes:
         name: its file name, which is safe on any system and unique in its mail.
-        content_type: its type, as the mail says; ``application/octet-stream`` if that is none.
+        content_type: its type, as the mail says; ``application/octet-stream`` if that is not a media type.
         size: its octets.
         head: its first octets.
-        path: the file with its octets, if that was wanted.
+        path: the file with its octets, if it was requested.
     """
 
     name: str
@@ -58,16 +58,16 @@ class MailDocument:
 async def take_documents(
     ledger: Ledger, mail: Incoming, folder: Path, wanted: Collection[int] | None = None
 ) -> list[MailDocument]:
-    """Take a fetched mail apart, and return the documents in it, without its texts.
+    """Return the documents in a fetched mail, without its texts.
 
     Args:
         ledger: the fetched mail.
         mail: the mail.
         folder: an existing folder for the files; the caller removes it.
-        wanted: the numbers, from 1, of the documents whose files are wanted; None for all.
+        wanted: the numbers, from 1, of the documents to write as files; None for all.
 
     Raises:
-        InputError: it is not kept any more, or it exceeds a limit or is too broken to be taken apart.
+        InputError: it is no longer kept, exceeds a limit, or is too damaged to be parsed.
         SpoolError: it cannot be read.
     """
     async with ledger.local_file(mail) as path:
@@ -81,7 +81,7 @@ async def take_documents(
                 f"Mail {mail.id} cannot be taken apart; save it as a whole. {error}", stage="spool", detail=repr(error)
             ) from error
     found = cast("list[dict[str, Any]]", result["documents"])
-    # What a stranger's mail has made the confined process say is made safe here.
+    # The result of the confined process comes from a stranger's mail, so it is made safe here.
     types = [_content_type(str(each["type"])) for each in found]
     names = unique_names(
         _name(str(each["name"]), content_type, number)
@@ -101,5 +101,5 @@ def _name(written: str, content_type: str, number: int) -> str:
 
 
 def _content_type(written: str) -> str:
-    """Return the type; what is none could move the cursor of a terminal."""
+    """Return the type if it is well-formed; anything else could move the cursor of a terminal."""
     return written if _CONTENT_TYPE.fullmatch(written) else _BINARY

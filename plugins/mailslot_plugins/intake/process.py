@@ -80,9 +80,9 @@ class _Run:
     """One process.
 
     Attributes:
-        output: what it has written.
-        errors: the beginning of what it has written on standard error.
-        code: its exit code, negative for a signal; None where it is not known to have run.
+        output: its output.
+        errors: the beginning of its standard error.
+        code: its exit code, negative for a signal; None if it is not known to have run.
     """
 
     def __init__(self, input_octets: bytes) -> None:
@@ -92,9 +92,9 @@ class _Run:
         self.code: int | None = None
 
     async def run(self, folder: Path) -> None:
-        """Run it until it has ended; where this is cancelled, it is killed first, with all that it has started."""
+        """Run it to its end; on cancellation, kill it with all processes that it has started."""
         forked: ForkedProcess | None = None
-        # On asyncio, a cancellation would leave behind what the thread returns.
+        # On asyncio, a cancellation would lose the sockets that the thread returns.
         with anyio.CancelScope(shield=True):
             forked = await anyio.to_thread.run_sync(_server.order, folder)
         assert forked is not None  # noqa: S101 - a shield swallows nothing
@@ -109,7 +109,7 @@ class _Run:
                     group.start_soon(_read, forked.control, code, _MAX_CODE)
                     await _write(forked.stream, self._input)
             finally:
-                # It may not write into its folder any more once this returns.
+                # It must not write into its folder after this has returned.
                 with anyio.CancelScope(shield=True), suppress(OSError):
                     forked.control.shutdown(socket.SHUT_WR)
                     await _read(forked.control, code, _MAX_CODE)

@@ -142,13 +142,13 @@ def _page(data: bytes, file: TiffFile, directory: Directory, number: int, mode: 
 def _check_size(size: tuple[int, int], max_pixels: int, *, is_facsimile: bool) -> None:
     width, length = size
     if not width or not length:
-        raise ValueError(f"its size, {width} × {length}, cannot be")
+        raise ValueError(f"its size, {width} × {length}, is invalid")
     if is_facsimile and width <= MAX_WIDTH and length <= MAX_LENGTH:
         return
     if width > 4 * MAX_WIDTH or length > MAX_LENGTH:
-        raise ValueError(f"its size, {width} × {length}, cannot be: the most is {4 * MAX_WIDTH} × {MAX_LENGTH}")
+        raise ValueError(f"its size, {width} × {length}, is invalid: the maximum is {4 * MAX_WIDTH} × {MAX_LENGTH}")
     if width * length > max_pixels:
-        raise ValueError(f"its size, {width} × {length}, cannot be: the most are {max_pixels:,} pixels")
+        raise ValueError(f"its size, {width} × {length}, is invalid: the maximum is {max_pixels:,} pixels")
 
 
 def _turn_upright(image: Image.Image, directory: Directory) -> Image.Image:

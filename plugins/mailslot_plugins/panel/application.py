@@ -59,7 +59,7 @@ PAGES: Final = (
 """The folders whose module ``page`` has ``routes``. The pages of pipelines are added to them."""
 
 _OWN_ACCESS: Final = frozenset({"first_start", "sign_in", "preferences", "api"})
-"""The folders with the device's own sign-in and keys, which its panel in a fleet has not."""
+"""The folders with the device's own sign-in and keys, which its panel in a fleet lacks."""
 
 
 def application(device: Device, tasks: BackgroundTasks, security: Security) -> Starlette:
@@ -88,13 +88,13 @@ def application(device: Device, tasks: BackgroundTasks, security: Security) -> S
 
 
 def device_application(device: Device, tasks: BackgroundTasks, root: str, place: DeviceId) -> Starlette:
-    """Return the panel of a device in a fleet, whose guard and sign-in are those of the fleet.
+    """Return the panel of a device in a fleet, with the fleet's guard and sign-in.
 
     Args:
         device: the device.
         tasks: its tasks in the background.
         root: the path below which it is served.
-        place: which device it is.
+        place: the device's id.
     """
     routes, pages = _routes_in_fleet()
     middleware_ = [Middleware(RootMiddleware, root=root)]
@@ -166,4 +166,4 @@ EXCEPTION_HANDLERS: Final[Mapping[Any, Callable[[Request, Exception], Awaitable[
     HTTPException: _show_http_error,
     MailError: _show_mail_error,
 }
-"""What an application answers to exceptions of its pages."""
+"""The responses to exceptions of pages."""

@@ -1,4 +1,4 @@
-"""What the pages of an application show around their content: the device's name, the menu, the place in a fleet."""
+"""The frame around the content of pages: the device's name, the menu, and the place in a fleet."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Frame:
     Attributes:
         identity: returns the description of the device.
         tabs: returns the menu in a language.
-        root: the path below which the application is; empty if it has a host for itself.
+        root: the path below which the application is served; empty for a host of its own.
         place: the device in a fleet whose panel this is; None for the device's own panel, and for the fleet's pages.
     """
 

@@ -19,10 +19,10 @@ logger = logging.getLogger(__name__)
 
 
 class LateApplication:
-    """An application that is made for the first request; if that fails, the next request tries again.
+    """An application that is created at the first request; if that fails, the next request tries again.
 
     Args:
-        make: makes it. It is called in a thread, once at a time.
+        make: creates it; called in a thread, one call at a time.
     """
 
     def __init__(self, make: Callable[[], ASGIApp]) -> None:

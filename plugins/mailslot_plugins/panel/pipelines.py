@@ -66,12 +66,12 @@ class PipelinePage:
         return None if named is None else named(key, language)
 
     async def suggestions(self, device: Device) -> list[tuple[str, str]]:
-        """Return values that can be chosen in forms, each with what it stands for (`Key.suggested_by`)."""
+        """Return values that can be chosen in forms, each with its meaning (`Key.suggested_by`)."""
         suggest: Callable[[Device], Awaitable[list[tuple[str, str]]]] | None = getattr(self.module, "suggestions", None)
         return [] if suggest is None else await suggest(device)
 
     async def search_address(self, device: Device) -> str:
-        """Return the path that answers with further suggestions for what is typed (``?text=``); empty if none does."""
+        """Return the path that returns further suggestions for a typed text (``?text=``); empty if there is none."""
         found: Callable[[Device], Awaitable[str]] | None = getattr(self.module, "search_address", None)
         return "" if found is None else await found(device)
 
@@ -114,7 +114,7 @@ def page_of(section: str, pages: Iterable[PipelinePage]) -> PipelinePage | None:
 
 
 def address_of(section: str, pages: Iterable[PipelinePage]) -> str:
-    """Return the address of the page that the form of a section leads back to.
+    """Return the address of the page to which the form of a section returns.
 
     Args:
         section: its name.

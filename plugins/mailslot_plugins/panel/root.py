@@ -1,6 +1,6 @@
-"""A panel below a path of a larger site: its pages and redirects name their own paths, and here the prefix is added.
+"""A panel below a path of a larger site: adds the path as a prefix to the addresses in its pages and redirects.
 
-So the pages of a device, and those that pipelines bring, are the same wherever they are served.
+So the pages of a device, including those of pipelines, need not know where they are served.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SHARED: Final = ("static/", "sign-out", "preferences")
-"""What follows the slash in the paths that belong to the whole site."""
+"""The first parts of paths that belong to the whole site, and so get no prefix."""
 
 _HEADERS: Final = ("location", "hx-redirect")
 
@@ -23,11 +23,11 @@ _HEADERS: Final = ("location", "hx-redirect")
 def add_root(page: str, root: str) -> str:
     """Return a page whose links, forms and reloads lead to the panel below a path.
 
-    In what templates have inserted, quotation marks are escaped, so only attributes are found.
+    Templates escape quotation marks in inserted values, so only attributes are found.
 
     Args:
         page: the HTML.
-        root: the path, such as ``/tenants/acme/devices/copier``; empty for a panel that has a host for itself.
+        root: the path, such as ``/tenants/acme/devices/copier``; empty for a panel with a host of its own.
     """
     return _addresses(root).sub(rf"\g<0>{root}", page) if root else page
 

@@ -54,13 +54,13 @@ def _translated_parts(text: str, language: str, depth: int) -> str:
 
 @cache
 def sentences() -> Sequence[Mapping[str, str]]:
-    """Return the texts of each sentence by language; a fact stands in braces."""
+    """Return the texts of each sentence by language, with placeholders in braces."""
     text = files("mailslot_plugins.panel").joinpath("sentences.toml").read_text("utf-8")
     return cast("Sequence[Mapping[str, str]]", tomllib.loads(text)["sentence"])
 
 
 @cache
 def _patterns() -> Sequence[tuple[re.Pattern[str], Mapping[str, str]]]:
-    # What has more fixed text says more: "The scanner {name} has no paper." comes before "The scanner {name} {what}."
+    # Patterns with more fixed text come first: "The scanner {name} has no paper." before "The scanner {name} {what}."
     ordered = sorted(sentences(), key=lambda texts: -len(_PLACEHOLDER.sub("", texts["en"])))
     return [(re.compile(_FACT.sub(r"(?P<\1>.+?)", re.escape(texts["en"]))), texts) for texts in ordered]

@@ -118,7 +118,7 @@ async def _load_certificate(device: Device, security: Security, listener: socket
 
 
 def _find_certificate(device: Device, host: str, names: tuple[str, ...]) -> ServerCertificate:
-    # cryptography takes eight megabytes, and a panel for this machine alone does without TLS.
+    # cryptography takes 8 MB, and a panel on loopback needs no TLS.
     from mailslot_plugins.panel.security import certificate  # noqa: PLC0415
 
     settings = device.settings(PANEL)

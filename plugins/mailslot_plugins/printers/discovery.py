@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 PROGRAM: Final = "ippfind"
 
 _SECONDS: Final = 3
-"""How long printers are waited for; most answer within one."""
+"""Seconds to wait for printers; most respond within one."""
 
 _DEADLINE: Final = 30.0
-"""Seconds after which the program is ended, if it does not end itself."""
+"""Seconds after which the program is killed."""
 
 _MAX_PRINTERS: Final = 50
 _MAX_LENGTH: Final = 300
@@ -57,7 +57,7 @@ async def discover_printers() -> list[FoundPrinter]:
     Raises:
         PrinterError: the program is missing or cannot browse, such as without a responder for multicast DNS.
     """
-    # Its arguments are of two lists: the services to browse for, and what is done with each of them.
+    # Its arguments are two lists: the services to browse for, and the expression to evaluate for each of them.
     browse = [PROGRAM, "-T", str(_SECONDS), "_ipps._tcp", "_ipp._tcp"]
     command = [*browse, "--exec", "printf", r"%s\t%s\n", "{}", "{service_name}", ";"]
     try:
@@ -74,7 +74,7 @@ async def discover_printers() -> list[FoundPrinter]:
 def parse_found(lines: Iterable[str]) -> list[FoundPrinter]:
     """Return the printers in lines of address, tab and name: each name once, if possible with encryption.
 
-    The lines come from anybody on the network; what is no address of IPP is left out.
+    The lines come from anybody on the network; anything but an IPP address is left out.
     """
     found: dict[str, FoundPrinter] = {}
     for line in lines:

@@ -33,7 +33,7 @@ class Document:
         path: the file.
         name: its name, for patterns and for people.
         kind: its kind, by its first octets.
-        state: what tells whether the file has changed.
+        state: the file's state, to detect changes.
         part: the number of this part and how many parts there are; None for a whole document.
     """
 
@@ -87,7 +87,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """What changes once a file is written to or replaced: its size, modification time and inode."""
+    """The state of a file, which differs after it was written to or replaced: size, modification time and inode."""
 
     size: int
     modified: int

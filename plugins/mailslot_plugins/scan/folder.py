@@ -109,7 +109,7 @@ class WatchedFolder:
         self._ignored[found.path.name] = found.state
 
     def restart_wait(self, found: FoundFile) -> None:
-        """Wait anew for a file to stay unchanged."""
+        """Wait again for a file to stay unchanged."""
         self._seen.pop(found.path.name, None)
 
     def _entries(self) -> Iterator[tuple[str, os.stat_result]]:
@@ -141,10 +141,10 @@ class WatchedFolder:
 
 
 def claim(path: Path) -> int | None:
-    """Keep other services of this machine from taking files out of a folder until `release`, or until we end.
+    """Lock a folder, so that no other service on this machine takes files out of it, until `release` or our end.
 
     Returns:
-        the folder, opened; None where another service has it. Where its file system has no locks, nobody is kept out.
+        the folder's descriptor; None if another service has locked it. A file system without locks always succeeds.
 
     Raises:
         OSError: it is missing, or its share went away.
@@ -161,7 +161,7 @@ def claim(path: Path) -> int | None:
 
 
 def release(descriptor: int) -> None:
-    """Let others take files out of a folder again."""
+    """Unlock a folder."""
     with suppress(OSError):
         # Closing alone would leave the lock to a child forked in the meantime.
         fcntl.flock(descriptor, fcntl.LOCK_UN)
@@ -235,7 +235,7 @@ def is_unchanged(found: FoundFile) -> bool:
 
 
 def remove_mailed(found: FoundFile, after: str) -> None:
-    """Delete a mailed file, or move it into the folder `done`; a file that is gone is no error.
+    """Delete a mailed file, or move it into the folder `done`; a file that no longer exists is not an error.
 
     Raises:
         OSError: neither can be done.

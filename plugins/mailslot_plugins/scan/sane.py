@@ -202,8 +202,7 @@ class _ScanimageRun:
                 return None
             if anyio.current_time() - self._last_output_at > self._silence_timeout:
                 return ScannerError(
-                    f"The scanner said nothing for {self._silence_timeout:.0f} seconds and was given up. "
-                    "Nothing was sent.",
+                    f"The scanner did not respond for {self._silence_timeout:.0f} seconds. Nothing was sent.",
                     "scanner_failed",
                 )
             if self._page > MAX_PAGES:

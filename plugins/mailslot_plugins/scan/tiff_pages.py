@@ -48,9 +48,9 @@ class Page:
 
     Attributes:
         byte_order: the byte order, ``<`` or ``>``.
-        entries: the fields but those that say where strips or tiles are, by tag.
+        entries: the fields by tag, without those for the positions of strips or tiles.
         location_tags: the tags of offsets and of byte counts.
-        strips: where each strip or tile is, and how long it is.
+        strips: the position and length of each strip or tile.
     """
 
     byte_order: str

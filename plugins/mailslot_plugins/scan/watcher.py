@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from mailslot.slots.settings import Settings
 
 _UNSET_INTERVAL: Final = 60.0
-"""Seconds between two looks at the settings where no folder is set; a change of them is told of at once."""
+"""Seconds between two checks of the settings if no folder is set; usually a change is noticed at once."""
 
 POLL_INTERVAL: Final = 1.0
 """Seconds between two polls of the folder."""
@@ -71,7 +71,7 @@ class FolderWatcher:
         self._is_shared = False
 
     async def run(self) -> None:
-        """Poll until cancelled; where no folder is set, wait for the settings to change."""
+        """Poll until cancelled; without a folder, wait for the settings to change."""
         while True:
             seconds = await self.check_folder()
             if self._folder is None:
@@ -123,7 +123,7 @@ class FolderWatcher:
     async def _process_all(
         self, folder: WatchedFolder, found: Sequence[FoundFile], settings: Settings, to: Sequence[Mailbox]
     ) -> None:
-        """Process the files found, unless another service is about to: a copy of this device would mail them, too."""
+        """Process the files found, unless another service has locked the folder and so will mail them."""
         claimed = await to_thread.run_sync(claim, folder.path, abandon_on_cancel=True)
         if claimed is None:
             if not self._is_shared:
@@ -261,7 +261,7 @@ async def _recipients(device: Device, section: Mapping[str, Any]) -> Sequence[Ma
             "They have no recipients. mailslot set scan to=ADDRESS", stage="envelope", cause="not_configured"
         )
     check_recipients(len(to), section)
-    # Files wait for the rules to be changed; what is refused later is set aside.
+    # Files wait until the rules are changed; files that are refused later are set aside.
     addresses = [mailbox.address for mailbox in to]
     (await load_rules(device, addresses)).check(addresses)
     return to

@@ -54,7 +54,7 @@ class AuthorizationAttempt:
         client: the client, with its provider's endpoints.
         redirect_uri: the address to which the browser is redirected with the response.
         values: its state, verifier and nonce; None for new ones.
-        another_user: whether the provider must not use the session of whoever is signed in there.
+        another_user: whether the provider must not reuse the session of the user who is signed in there.
 
     Attributes:
         redirect_uri: the redirect URI.

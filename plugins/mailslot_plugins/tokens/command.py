@@ -101,7 +101,7 @@ class CommandToken:
                 await process.aclose()
         detail = _error_text(bytes(errors), bytes(output))
         if len(output) > MAX_TEXT or len(errors) > MAX_TEXT:
-            raise self._failed("wrote more than 64 KiB, which is no token", detail)
+            raise self._failed("wrote more than 64 KiB, which is not a token", detail)
         if not ended:
             raise self._failed(f"did not end within {self._timeout:g} seconds", detail)
         if process.returncode:

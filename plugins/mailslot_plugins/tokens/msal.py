@@ -129,7 +129,7 @@ def source(settings: Mapping[str, object]) -> MsalToken:
         settings: ``msal``, the text behind ``msal`` above; ``client``, ``ca_file`` and ``timeout`` of the record.
 
     Raises:
-        InputError: it is none of these.
+        InputError: it is not one of these.
     """
     kind, _, argument = str(settings.get("msal", "")).partition(" ")
     argument = argument.strip()

@@ -56,7 +56,7 @@ def source(settings: Mapping[str, object]) -> TokenSource:
     token, read = settings.get("token"), settings.get("secret")
     if settings.get("static"):
         raise InputError(
-            "A token does not belong into the settings: set token_source=static and client_secret=- to paste it.",
+            "A token does not belong in the settings: set token_source=static and client_secret=- to paste it.",
             stage="token",
         )
     if isinstance(token, str | Secret):

@@ -26,7 +26,7 @@ def parse_token(text: bytes, origin: str, *, written_at: float, now: float) -> A
         TokenError: it contains no token, or an expired one.
     """
     if len(text) > MAX_TEXT:
-        raise _token_error(f"{origin} holds more than 64 KiB, which is no token.")
+        raise _token_error(f"{origin} holds more than 64 KiB, which is not a token.")
     stripped = text.decode("utf-8", "replace").strip()
     members: dict[str, object] = {"access_token": stripped}
     if stripped.startswith("{"):

@@ -1,4 +1,4 @@
-"""What a home is: a folder, or a device in another database. Everything above knows this protocol only."""
+"""The interface of a home: a folder, or a device in another database. The layers above use only this protocol."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 
 class Home(Protocol):
-    """Where the things of one device are."""
+    """The place of one device's settings, secrets, queue and locks."""
 
     @property
     def name(self) -> str:
-        """What people enter for it, as ``--home``."""
+        """Its name, as people enter it for ``--home``."""
         ...
 
     @property
     def folder(self) -> Path:
-        """The folder for what belongs to this machine: certificates, small pictures, documents taken apart."""
+        """The folder for files of this machine: certificates, thumbnails, extracted documents."""
         ...
 
     @property
@@ -76,7 +76,7 @@ class Home(Protocol):
         """Check that nobody can have taken a lock of `lock` that this process holds. It does not block.
 
         Raises:
-            LostHomeError: somebody can, since this process has stood still for a while.
+            LostHomeError: somebody can, since this process was suspended for a while.
         """
         ...
 
@@ -89,5 +89,5 @@ class Home(Protocol):
         ...
 
     def locate(self, name: str) -> Location:
-        """Return the location of this home, told by the lock of this name (`mailslot.oauth.location`). Blocks."""
+        """Return the location of this home, by the lock with this name (`mailslot.oauth.location`). Blocks."""
         ...

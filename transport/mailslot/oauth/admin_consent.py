@@ -84,7 +84,7 @@ def parse_answer(address: str) -> AdminConsentAnswer:
     """Return the answer in an address, or in its query alone.
 
     Raises:
-        InputError: it is no such answer, or only a part of it.
+        InputError: it is not such an answer, or only a part of it.
     """
     parts = urlsplit(address.strip())
     pairs = parse_qsl(parts.query or parts.path.lstrip("?"), keep_blank_values=True)

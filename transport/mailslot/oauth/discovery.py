@@ -86,7 +86,7 @@ def _endpoint(metadata: Mapping[str, object], name: str, issuer: str) -> str | N
     if address is None:
         return None
     if not isinstance(address, str):
-        raise _metadata_error(issuer, f"names a {name} that is no text")
+        raise _metadata_error(issuer, f"names a {name} that is not text")
     try:
         check_endpoint_url(address, name)
     except InputError as error:

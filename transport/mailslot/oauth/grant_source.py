@@ -23,7 +23,7 @@ from mailslot.errors import MailError, TokenError
 from mailslot.oauth.endpoint_url import host_of
 from mailslot.oauth.flow import P
 from mailslot.oauth.grant import copied_home_error
-from mailslot.oauth.origin import bind_origin, origin_mismatch, resolve_origin
+from mailslot.oauth.origin import bind_origin, origin_mismatch
 from mailslot.oauth.refresh_attempts import RefreshAttempts, is_invalid_grant
 from mailslot.oauth.refresh_backoff import CONFIRM_AFTER, RefreshBackoff
 from mailslot.oauth.revocation import Revocation, revoke
@@ -217,7 +217,7 @@ class GrantSource(Generic[P]):
                 stored = await self._load()
                 if stored is None:
                     return Revocation(notified=False, sentence="There was no token.")
-                grant = resolve_origin(self._newest(stored), self._settings_digest)
+                grant = self._newest(stored)
                 if copied_home_error(grant, await self._location()) is not None:
                     sentence = "The provider was not told: the token is in use where this home folder was copied from."
                     return Revocation(notified=False, sentence=sentence)
@@ -261,7 +261,6 @@ class GrantSource(Generic[P]):
             return grant
         if (copied := copied_home_error(grant, await self._location())) is not None:
             raise copied
-        grant = resolve_origin(grant, self._settings_digest)
         forced = refused is not None and grant.access_token == refused
         if (
             not ignore_backoff
@@ -401,5 +400,5 @@ class GrantSource(Generic[P]):
         await self._save_failure(self._backoff.next_failure(self._relevant_failure(self._newest(self._stored)), error))
 
     async def _save_failure(self, failure: RefreshFailure) -> None:
-        grant = resolve_origin(self._newest(self._stored), self._settings_digest)
+        grant = self._newest(self._stored)
         await self._save(replace(grant.with_failure(failure), settings=self._settings_digest))

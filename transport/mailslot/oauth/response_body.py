@@ -56,8 +56,8 @@ def reject_foreign_page(status: int, headers: Mapping[str, str], body: bytes, ho
     # An error page of the service's gateway only means that the service is busy.
     if status == 511 or (_is_page(status, headers, body) and status != 429 and status < 500):
         raise _foreign_response(
-            f"What answers for {host} is no token service: a web page came, such as a sign-in page. The network may "
-            "want somebody to sign in first, or the address is wrong.",
+            f"What answers for {host} is not a token service: it sent a web page, such as a sign-in page. The network "
+            "may want somebody to sign in first, or the address is wrong.",
             status,
             f"HTTP {status}, {shorten(headers.get('content-type', ''))}",
             cause="token_service_unreachable" if status == 511 else "not_a_token_service",

@@ -95,7 +95,7 @@ def parse_token_response(
     if not response.ok:
         raise classify_error(response, grant_type, obtained_by=obtained_by)
     if members is None:
-        raise _unusable(response, "what it sent is cut off or is no JSON", response.refresh_token)
+        raise _unusable(response, "what it sent is cut off or is not JSON", response.refresh_token)
     refresh_token = _secret(members.get("refresh_token"))
     if members.get("error"):
         error = classify_error(response, grant_type, obtained_by=obtained_by)
@@ -201,7 +201,7 @@ def _why_unusable(members: Mapping[str, object]) -> str | None:
         return "there is no access token in it"
     token = members["access_token"]
     if not isinstance(token, str):
-        return "its access token is no text"
+        return "its access token is not text"
     try:
         AccessToken(token)
     except InputError as error:

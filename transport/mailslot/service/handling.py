@@ -168,7 +168,7 @@ async def _run_pipeline(device: Device, mail: Incoming, pipeline: Pipeline) -> t
     if mail.path is None:
         return SetAside("Its file is missing."), True
     if mail.tries > MAX_TRIES:
-        return SetAside(f"Handling it has broken off {MAX_TRIES} times."), True
+        return SetAside(f"Handling it was interrupted {MAX_TRIES} times."), True
     try:
         with anyio.fail_after(HANDLING_TIMEOUT):
             with ExitGuard():
@@ -180,7 +180,7 @@ async def _run_pipeline(device: Device, mail: Incoming, pipeline: Pipeline) -> t
             return Later(_SHORTAGE_DELAY, description), False
         logger.warning("Mail %d could not be handled in try %d: %s", mail.id, mail.tries, description)
         if mail.tries >= MAX_TRIES:
-            return SetAside(f"It could not be handled in {MAX_TRIES} tries: {description}"), True
+            return SetAside(f"It could not be handled in {MAX_TRIES} attempts: {description}"), True
         return Later(_RETRY_DELAYS[mail.tries - 1], description), True
     except BaseException:
         # If this cannot be written, the attempt counts.

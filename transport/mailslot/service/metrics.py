@@ -59,7 +59,7 @@ async def _jobs(device: Device) -> list[Family]:
 
 
 async def _losses(device: Device) -> list[Family]:
-    at = Family("jobs_lost_timestamp_seconds", "gauge", "When the list of jobs was lost last, and made anew.")
+    at = Family("jobs_lost_timestamp_seconds", "gauge", "When the list of jobs was last lost and rebuilt.")
     damaged = Family("jobs_lost_damaged", "gauge", "Jobs whose messages were damaged then, and that have failed.")
     for loss in (await device.spool.losses())[-1:]:
         at.add(loss.at)
@@ -120,7 +120,7 @@ async def _records(device: Device) -> list[Family]:
 async def _gateway(device: Device) -> list[Family]:
     at = Family("device_last_timestamp_seconds", "gauge", "When a device that uses the gateway came last.")
     ok = Family("device_last_ok", "gauge", "Whether all that it wanted was done then.")
-    unknown = Family("unknown_devices", "gauge", "Addresses from which somebody knocked who was not let in.")
+    unknown = Family("unknown_devices", "gauge", "Addresses of unknown devices that were refused.")
     ends = Family("listener_certificate_expires_timestamp_seconds", "gauge", "When the certificate of a listener ends.")
     log = GatewayLog(device.store(GATEWAY_LOG))
     for name in device.gateway.devices:

@@ -141,7 +141,7 @@ class Service:
         ]
         for record, pipeline in pollers(self._pipelines).items():
             if PROTOCOLS.get(record) != "POP":
-                logger.error("The pipeline %s wants to poll %s, which is no POP record", pipeline.name, record)
+                logger.error("The pipeline %s wants to poll %s, which is not a POP record", pipeline.name, record)
                 continue
             polling = PollLoop(self._device, record, pipeline)
             tasks += [(f"polling {record}", polling.run), (f"watching {record}", polling.watch)]
@@ -216,7 +216,7 @@ class Service:
         while True:
             await anyio.sleep(_SETTINGS_CHECK_INTERVAL)
             if await self._device.refresh():
-                logger.info("The settings were read anew")
+                logger.info("The settings were read again")
 
     async def _report_status(self) -> None:
         if not self._manager.present:

@@ -240,7 +240,7 @@ class Worker:
         losses = await self._spool.losses()
         for loss in losses[logged:]:
             logger.error(
-                "The list of jobs was lost, and made anew from the messages: %d jobs and mails were found again; %d "
+                "The list of jobs was lost and rebuilt from the messages: %d jobs and mails were found again; %d "
                 "jobs are damaged and have failed",
                 loss.found,
                 loss.damaged,

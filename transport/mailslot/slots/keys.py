@@ -237,7 +237,7 @@ def useless_items(known: Mapping[str, Key], key: str, value: object) -> str:
     items = parse.useless(value) if isinstance(parse, Parser) and value is not None else ()
     if not items:
         return ""
-    return f"{', '.join(items)} in {key} has no effect: no address is like that. Correct it, or leave it out."
+    return f"{', '.join(items)} in {key} has no effect: no address has this form. Correct it, or leave it out."
 
 
 def json_value(value: object) -> Any:  # noqa: ANN401 - whatever JSON and TOML hold

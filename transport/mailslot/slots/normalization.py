@@ -160,10 +160,10 @@ def _split_address(
     scheme, rest = (match[1] or "").lower(), match[2].strip(_SURROUNDING)
     if scheme and scheme not in _SCHEMES:
         raise InputError(
-            f"{scheme}:// is the address of no mail server; enter its name alone.", stage="resolve", key=key
+            f"{scheme}:// does not begin the address of a mail server; enter its name alone.", stage="resolve", key=key
         )
     if "@" in rest:
-        raise InputError("A server's name has no @ in it; a user name belongs into account.", stage="resolve", key=key)
+        raise InputError("A server's name has no @ in it; a user name belongs in account.", stage="resolve", key=key)
     speaks, security = _SCHEMES.get(scheme, (None, None))
     wanted = (mail_service(settings, protocol) or settings.maildrop).upper()
     if speaks not in {None, wanted}:

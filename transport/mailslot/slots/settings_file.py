@@ -241,7 +241,8 @@ class SettingsFile:
             raise InputError(f"There is no record {record!r}.", stage="resolve")
         if wanted not in {None, found}:
             raise InputError(
-                f"{record} is for {protocol_text(found).upper()}, and stays so: remove it first, and add it anew.",
+                f"{record} is for {protocol_text(found).upper()}, and its protocol cannot be changed: remove it, and "
+                "add it again.",
                 stage="resolve",
                 key="protocol",
             )

@@ -150,7 +150,7 @@ def apply_import(records: Records, plan: ImportPlan) -> None:
         now, after = records.settings.current(), records.settings.preview(_json_values(plan.values))
         # The secrets may have changed while the person was asked to confirm.
         if _tables(now) != plan.before or _dropped(records, now.records, after.records) != plan.dropped:
-            raise SettingsFileError("The settings have been changed meanwhile, and nothing was taken over: try again.")
+            raise SettingsFileError("The settings were changed in the meantime, so nothing was imported: try again.")
 
     def changed_files() -> AbstractContextManager[dict[str, bytes | None]]:
         # They are changed together, so that a secret is never stored next to the wrong server.
@@ -244,7 +244,7 @@ def _check_version(text: str, name: str) -> None:
         return  # `parse_settings_document` reports the line, and all other faults
     version = cast("dict[str, object]", header).get("export") if isinstance(header, dict) else None
     if version is None:
-        raise SettingsFileError(f"{name} is no export of mailslot's settings: it has no table [mailslot].")
+        raise SettingsFileError(f"{name} is not an export of mailslot's settings: it has no table [mailslot].")
     if version != VERSION or isinstance(version, bool):
         raise SettingsFileError(
             f"{name} was exported by another version of mailslot: its format is {quoted_value(version)}, and this one "

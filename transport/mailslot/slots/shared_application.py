@@ -51,7 +51,7 @@ class SharedApplication:
         """Return the application that `to_secret` serialized.
 
         Raises:
-            ValueError: it is none.
+            ValueError: it is not one.
         """
         try:
             values = json.loads(secret.reveal())

@@ -87,7 +87,7 @@ def remove_locked(path: Path, lock: int) -> None:
 
 
 def _lock(path: Path) -> int | None:
-    """Lock a folder; None if it is locked, was removed, or is no folder."""
+    """Lock a folder; None if it is locked, was removed, or is not a folder."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:

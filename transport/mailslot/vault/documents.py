@@ -173,4 +173,4 @@ def _check_regular(state: os.stat_result) -> None:
     if stat.S_ISDIR(state.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if not stat.S_ISREG(state.st_mode):
-        raise OSError(errno.EINVAL, "It is no file")
+        raise OSError(errno.EINVAL, "It is not a file")

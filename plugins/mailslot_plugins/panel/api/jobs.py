@@ -1,4 +1,4 @@
-"""``/api/jobs``: the queue, and documents that are to be sent."""
+"""``/api/jobs``: the queue, and sending documents."""
 
 from __future__ import annotations
 

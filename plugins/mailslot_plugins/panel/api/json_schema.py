@@ -64,7 +64,7 @@ def schema_ref(name: str) -> Schema:
 
 
 def setting_schema(key: Key) -> Schema:
-    """Return the schema of a setting, which an API key may change, or may only send back unchanged."""
+    """Return the schema of a setting; it is read-only if an API key may not change it."""
     found = nullable(schema(key))
     if key.private:
         found["writeOnly"] = True

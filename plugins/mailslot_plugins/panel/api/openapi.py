@@ -91,7 +91,7 @@ def openapi(groups: tuple[OperationGroup, ...]) -> dict[str, Any]:
 
 
 def _expand_sections(operation: Operation) -> Iterator[tuple[str, Operation]]:
-    """Yield an operation with its id; one on any section once for each, since their settings differ."""
+    """Yield an operation with its id; an operation on sections once for each, since their settings differ."""
     name = operation.handler.__name__
     if _SECTION not in operation.path:
         yield name, operation
@@ -138,7 +138,7 @@ def _operation(name: str, operation: Operation, tag: str, parameters: Mapping[st
 
 
 def problem_statuses(operation: Operation) -> list[int]:
-    """Return the statuses of the problems that an operation can answer with."""
+    """Return the statuses of the problems that an operation can return."""
     found = {401, 408, 413, 422, 503}
     if operation.method != "GET" or operation.reads_documents:
         found.add(403)

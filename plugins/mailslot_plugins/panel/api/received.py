@@ -67,7 +67,7 @@ async def get_document(call: Call) -> Response:
 
 
 async def get_message(call: Call) -> Response:
-    """Return a mail as it came."""
+    """Return a mail unchanged."""
     return await message_response(call.request, await _incoming(call))
 
 
@@ -87,7 +87,7 @@ async def _mail(call: Call) -> dict[str, Any]:
 
 
 def _of_kept_mail(path: str, handler: Handler, summary: str, found: ResponseSpec) -> Operation:
-    """Return an operation that reads what a mail contains, while it is kept."""
+    """Return an operation that reads the contents of a mail, as long as it is kept."""
     return Operation(
         "GET", f"/received/{{mail}}/{path}", handler, summary, {200: found}, reads_documents=True, conflicts=True
     )

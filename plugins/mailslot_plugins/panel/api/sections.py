@@ -1,4 +1,4 @@
-"""``/api/sections``: the settings other than the slots', such as those of the device, of faxes and of alarms."""
+"""``/api/sections``: all settings other than those of the slots, such as of the device, faxes and alarms."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Chart:
 
 
 def make_chart(outcomes: Sequence[Outcome]) -> Chart:
-    """Return the chart of tests, which are given the newest first."""
+    """Return the chart of tests, which are passed newest first."""
     shown = outcomes[:MAX_BARS]
     passed = sum(each.ok for each in shown)
     bars = tuple(Bar(place * _STEP, each) for place, each in enumerate(reversed(shown)))

@@ -1,1 +1,1 @@
-"""Pages where owners of mailboxes sign in for devices of a fleet, and where administrators' answers come in."""
+"""The pages on which owners of mailboxes sign in for devices of a fleet, and to which administrators are redirected."""

@@ -1,4 +1,4 @@
-"""The pages by themselves, as ``mailslot fleet sign-in`` serves them."""
+"""The pages as an application of their own, served by ``mailslot fleet sign-in``."""
 
 from __future__ import annotations
 

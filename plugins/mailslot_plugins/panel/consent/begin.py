@@ -1,4 +1,4 @@
-"""A sign-in by a link: what is stored while the owner of the mailbox is at the provider."""
+"""The begin of a sign-in by a link, and its state while the owner of the mailbox is at the provider."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ if TYPE_CHECKING:
     from mailslot_plugins.panel.consent.fleet import ConsentFleet
 
 FLOW: Final = "browser"
-"""The flow that the grants belong to: authorization code with PKCE; it refreshes them, too."""
+"""The flow of the grants, authorization code with PKCE, which also refreshes them."""
 
 _FIELD: Final = "sign-in"
 
 
 @dataclass(frozen=True, slots=True)
 class PendingSignIn:
-    """What is needed to go on when the browser comes back.
+    """The state of a sign-in, which is needed when the browser comes back.
 
     Attributes:
         state: the state of the authorization request.
         verifier: its PKCE verifier.
         nonce: its nonce.
         redirect_uri: its redirect URI.
-        settings: the digest of the settings that it was made with.
-        link: the secret in the link, to lead back to its page.
+        settings: the digest of the settings at its begin.
+        link: the secret in the link, to return to its page.
     """
 
     state: str
@@ -53,7 +53,7 @@ class PendingSignIn:
 
     @property
     def values(self) -> AttemptSecrets:
-        """The values that bind the answer to the authorization request."""
+        """The values that bind the authorization response to the request."""
         return AttemptSecrets(Secret(self.state), Secret(self.verifier), Secret(self.nonce))
 
 
@@ -90,7 +90,7 @@ async def record_client(
         fleet: the fleet.
         device: the device.
         record: the record.
-        http: an HTTP client, to find out the provider's endpoints; None to leave them.
+        http: an HTTP client to discover the provider's endpoints; None to skip the discovery.
 
     Raises:
         MailError: the settings are incomplete or cannot be read, or the provider does not answer.
@@ -128,7 +128,7 @@ async def begin(
         redirect_uri: where the provider sends the browser.
 
     Raises:
-        MailError: nobody can sign in there now.
+        MailError: signing in is not possible now.
     """
     found = await run_sync(_load, fleet, device, record)
     async with token_http(found.settings) as http:
@@ -154,7 +154,7 @@ async def begin(
 
 
 def open_pending(home: PostgresHome, record: str, sealed: bytes) -> PendingSignIn:
-    """Return what `begin` has stored. It blocks.
+    """Return the state that `begin` has stored. It blocks.
 
     Raises:
         InputError: it cannot be opened.

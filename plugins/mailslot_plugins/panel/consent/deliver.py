@@ -1,7 +1,7 @@
-"""The end of a sign-in by a link: the provider's answer becomes a token of the record that it is for.
+"""The end of a sign-in by a link: exchanging the authorization response for a grant, and storing it.
 
-The token is stored in the transaction in which the link is used. So a link gives one token to each of its records,
-however many browsers come back at the same time.
+The grant is stored in the transaction in which the link is used. So a link gives each of its records one grant, even
+if several browsers come back at the same time.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
 
 
 class OtherUserError(TokenError):
-    """Somebody else than the owner of the mailbox has signed in.
+    """Somebody other than the owner of the mailbox has signed in.
 
     Attributes:
-        signed_in: who; empty if the provider does not say.
+        signed_in: the user; empty if the provider does not name one.
     """
 
     def __init__(self, expected: str, signed_in: str) -> None:
@@ -57,7 +57,7 @@ class OtherUserError(TokenError):
 
 @dataclass(frozen=True)
 class LinkFlow(RefreshTokenFlow):
-    """Makes a grant of the provider's answer, if the right user has signed in.
+    """Exchanges the authorization response for a grant, if the right user has signed in.
 
     Attributes:
         attempt: the authorization request.
@@ -84,7 +84,7 @@ class LinkFlow(RefreshTokenFlow):
 
 
 class LinkGrantStore(RecordGrantStore):
-    """Stores the grant of a record, and notes at its link that it has come, in one transaction."""
+    """Stores the grant of a record, and marks the record as done in the link, in one transaction."""
 
     def __init__(self, vault: Vault, record: str, home: PostgresHome, begun: BegunSignIn, user: str) -> None:
         super().__init__(vault, record, home)
@@ -97,7 +97,7 @@ class LinkGrantStore(RecordGrantStore):
         """Store the grant.
 
         Raises:
-            TokenError: the link cannot be used any more, so nothing was stored.
+            TokenError: the link can no longer be used, so nothing was stored.
             VaultError: it could not be written.
         """
         await run_sync(self._save, grant)
@@ -114,16 +114,16 @@ class LinkGrantStore(RecordGrantStore):
 
 
 async def deliver(fleet: ConsentFleet, begun: BegunSignIn, pending: PendingSignIn, answer: Mapping[str, str]) -> None:
-    """Store the token that a provider's answer is worth.
+    """Exchange the authorization response, and store the grant.
 
     Args:
         fleet: the fleet.
-        begun: the sign-in, which nobody else has.
-        pending: what it began with.
-        answer: the parameters with which the browser came back.
+        begun: the sign-in, which was taken from the database exclusively.
+        pending: the state that was stored at its begin.
+        answer: the parameters of the authorization response.
 
     Raises:
-        MailError: there is no token, or it must not be stored.
+        MailError: there is no grant, or it must not be stored.
     """
     _, link = await run_sync(_link, fleet, pending)
     record = begun.record

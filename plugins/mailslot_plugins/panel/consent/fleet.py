@@ -1,4 +1,4 @@
-"""What the pages need of the fleet."""
+"""The fleet, as far as the pages need it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""``/consent/…``: the page of a link, the way to the provider and back, and the answer of an administrator.
+"""``/consent/…``: the page of a link, the redirects to the provider and back, and the response of an administrator.
 
-All of them are GET and need no sign-in here: whoever opens a link signs in at the provider. Opening a page uses no
-link up, since programs that examine mails open links, too. A sign-in is bound to the browser that began it.
+All of them are GET and need no sign-in here: the owner signs in at the provider. Opening a page does not use the link
+up, since programs that scan mails open links, too. A sign-in is bound to the browser that began it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 
 async def show_link(request: Request) -> Response:
-    """Show what a link is for, or what was granted by it."""
+    """Show the purpose of a link, or its result."""
     fleet, token = fleet_of(request), request.path_params["token"]
     found = await run_sync(fleet.links.find, token) if _SECRET.fullmatch(token) else None
     if found is None:
@@ -54,7 +54,7 @@ async def show_link(request: Request) -> Response:
 
 
 async def start(request: Request) -> Response:
-    """Send the browser to the provider."""
+    """Redirect the browser to the provider."""
     fleet, token = fleet_of(request), request.path_params["token"]
     found = await run_sync(fleet.links.find, token) if _SECRET.fullmatch(token) else None
     if found is None or (record := found[1].next_record) is None or found[1].state != "open":
@@ -77,14 +77,14 @@ async def start(request: Request) -> Response:
         path="/",
         secure=request.url.scheme == "https",
         httponly=True,
-        # The provider sends the browser back from another site.
+        # The provider redirects the browser back from another site.
         samesite="lax",
     )
     return response
 
 
 async def receive(request: Request) -> Response:
-    """Take the provider's answer."""
+    """Receive the authorization response."""
     fleet = fleet_of(request)
     answer = parse_parameters(request.url.query) or {}
     state, browser = answer.get("state", ""), cookie(request, _cookie_name(request))
@@ -103,13 +103,13 @@ async def receive(request: Request) -> Response:
         return RedirectResponse(page, 303)
     logger.info("A token was obtained by a link", extra=extra)
     found = await run_sync(fleet.links.find, pending.link)
-    # The owner has signed in at the provider already, so the next record's token comes without being asked.
+    # The owner has signed in at the provider already, so the next record needs no further click.
     go_on = found is not None and found[1].state == "open"
     return RedirectResponse(f"{page}/start" if go_on else page, 303)
 
 
 async def receive_admin_answer(request: Request) -> Response:
-    """Take an administrator's answer, and say it in one sentence."""
+    """Receive the response to an administrator's consent, and show it in one sentence."""
     fleet = fleet_of(request)
     try:
         answer = parse_answer(str(request.url.query))

@@ -1,4 +1,4 @@
-"""What the pages show."""
+"""Rendering the pages."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ def render_page(request: Request, template: str, status: int = 200, **context: A
 
 
 def sorry(request: Request, key: str, status: int, sentence: str = "") -> Response:
-    """Return the page that says why there is nothing to do here: a text of this folder, or a sentence."""
+    """Return the page that says why the link cannot be used: a text of this folder, or a sentence."""
     return render_page(request, "consent/sorry.html", status, key=key, sentence=sentence)
 
 
 def link_facts(fleet: ConsentFleet, device: DeviceId, link: SignInLink, language: str) -> dict[str, Any]:
-    """Return what the page of a link shows of the device and its records. It blocks.
+    """Return the facts of a link's page about the device and its records. It blocks.
 
     Raises:
         MailError: the settings cannot be read.
@@ -89,7 +89,7 @@ def link_facts(fleet: ConsentFleet, device: DeviceId, link: SignInLink, language
 
 
 def guarded(endpoint: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
-    """Return an endpoint that shows a page for its errors, also in an application without a guard of its own."""
+    """Return an endpoint that shows its errors as a page, also in an application without error handlers."""
 
     async def call(request: Request) -> Response:
         chosen = request.query_params.get("language", "")
@@ -100,7 +100,7 @@ def guarded(endpoint: Callable[[Request], Awaitable[Response]]) -> Callable[[Req
         except MailError as error:
             logger.warning("A page for a mailbox's owner has failed: %s", error, extra={"cause": error.cause})
             if isinstance(error.__cause__, DatabaseError):
-                # Anybody may open this page, and what the database says is for those who run it.
+                # Anybody may open this page, and the database's message is only for the operator.
                 return sorry(request, "trouble_other", 503)
             return sorry(request, "", 503, translated(str(error), request.state.language))
         except Exception as error:  # noqa: BLE001 - the text of any other error may quote a secret

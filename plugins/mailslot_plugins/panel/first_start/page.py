@@ -104,7 +104,7 @@ async def set_device(request: Request) -> Response:
 
 
 async def show_purpose(request: Request) -> Response:
-    """Return the choice between the device's own mail and what pipelines offer instead."""
+    """Return the choice between the device's own mail and the pages of pipelines."""
     return render(request, "first_start/purpose.html", others=_others(request))
 
 
@@ -154,7 +154,7 @@ async def show_clock(request: Request) -> Response:
 
 
 def _others(request: Request) -> list[PipelinePage]:
-    """Return the pages of pipelines that somebody may set up instead of the device's own mail."""
+    """Return the pages of pipelines that can be set up instead of the device's own mail."""
     pages: list[PipelinePage] = request.app.state.pages
     return [page for page in pages if pipeline_text(page.name, "first_start_choice", request.state.language)]
 

@@ -1,4 +1,4 @@
-"""The panel of a fleet as ``mailslot fleet panel`` sees it."""
+"""The panel of a fleet, as ``mailslot fleet panel`` runs it."""
 
 from __future__ import annotations
 
@@ -105,13 +105,13 @@ class FleetPanel:
         return [f"The fleet's panel is at {self._settings.address}/ and listens on {host}, port {port}."]
 
     def _note_address(self) -> None:
-        """Let links for owners of mailboxes lead here, unless somebody has set another address for them."""
+        """Set this address for the links of mailbox owners, unless another one was set for them."""
         consents = Consents(self._homes.database)
         try:
             if consents.address() is None:
                 consents.set_address(self._settings.address)
         except InputError as error:
-            # The panel starts while the database is gone, too.
+            # The panel also starts while the database is not reachable.
             logger.info("The address of pages for owners of mailboxes is not set: %s", error)
 
     def _certificate(self, host: str) -> ServerCertificate | None:

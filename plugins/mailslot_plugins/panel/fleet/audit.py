@@ -1,4 +1,4 @@
-"""The log of what staff do: each change, and each look at received documents, with who, where and the outcome."""
+"""The log of the staff's actions: each change and each view of received documents, with person, device and outcome."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 class AuditLog:
-    """Middleware that logs requests; it comes after the guard, which logs what it refuses.
+    """Middleware that logs requests; it comes after the guard, which logs its refusals itself.
 
     Args:
         app: the next application.

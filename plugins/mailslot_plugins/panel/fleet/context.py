@@ -1,4 +1,4 @@
-"""What the pages of the fleet's panel work with; an application has it in its state."""
+"""The objects that the pages of the fleet's panel use; they are in the application's state."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class FleetContext:
         directory: the lists of devices and tenants.
         panels: the panels of devices that are in use.
         security: the sessions.
-        provider: where staff sign in.
-        states: the sign-ins that browsers have begun.
-        failures: slows down sign-ins that fail.
-        consent: what the pages for owners of mailboxes work with.
+        provider: the OpenID provider at which staff sign in.
+        states: the pending sign-ins.
+        failures: counts failed sign-ins, to slow them down.
+        consent: the fleet for the pages of mailbox owners.
     """
 
     settings: FleetPanelSettings
@@ -43,6 +43,6 @@ class FleetContext:
 
 
 def fleet_of(request: Request) -> FleetContext:
-    """Return what the pages work with."""
+    """Return the context of a request."""
     found: FleetContext = request.app.state.fleet
     return found

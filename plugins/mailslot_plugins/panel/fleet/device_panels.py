@@ -1,4 +1,4 @@
-"""The panels of single devices, below ``/tenants/TENANT/devices/DEVICE``, each as the device itself would show it."""
+"""The panels of single devices, below ``/tenants/TENANT/devices/DEVICE``; they are the same as a device's own panel."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 async def show_device(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer a request for a page of a device. Whether the person may see it was checked before."""
+    """Handle a request for a page of a device. The person's permission was checked before."""
     request = Request(scope, receive)
     names = request.path_params
     try:

@@ -1,4 +1,4 @@
-"""``/``: the devices, those that need somebody first; ``/tenants``; and ``/healthz``."""
+"""``/``: the devices, with those that need attention first; ``/tenants``; and ``/healthz``."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ async def _tenants(request: Request) -> dict[str, Any]:
 
 
 async def show_health(request: Request) -> Response:
-    """Return whether the database responds; why not is in the log, since anybody may ask."""
+    """Return whether the database responds; the reason is only logged, since anybody may request this."""
     try:
         await run_sync(fleet_of(request).directory.has_workers)
     except MailError as error:
@@ -80,7 +80,7 @@ async def show_health(request: Request) -> Response:
 
 
 def _wanted(request: Request) -> Wanted:
-    """Return what the address asks for, within what the person may see."""
+    """Return the search in the query, limited to the tenants that the person may see."""
     query = request.query_params
     staff = staff_of(request.state.session)
     return Wanted(
@@ -103,7 +103,7 @@ def _explanation(device: ListedDevice, request: Request) -> str:
 
 
 def _address(path: str, request: Request, **changes: object) -> str:
-    """Return the address of a list with some parameters changed; a page is kept only if it is among them."""
+    """Return the address of a list with changed parameters; the page number is kept only if it is among them."""
     kept = {name: request.query_params.get(name, "") for name in ("tenant", "search", "state")}
     parameters = {name: str(value) for name, value in {**kept, **changes}.items() if value}
     return f"{path}?{urlencode(parameters)}" if parameters else path

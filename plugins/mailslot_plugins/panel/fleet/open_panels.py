@@ -1,6 +1,6 @@
-"""The panels of devices that are in use: each is opened for its first request, and closed once it is unused.
+"""The open panels of devices: each is opened for its first request, and closed when it was unused for a while.
 
-The devices that a worker has open are another matter: `mailslot.fleet.open_devices`.
+The devices that a worker keeps open are in `mailslot.fleet.open_devices`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from mailslot.service.device import Device
 
 MAX_OPEN: Final = 100
-"""Panels that are open at the same time; beyond, those are closed that nobody uses."""
+"""Panels that are open at the same time; beyond this, unused ones are closed."""
 
 CLOSE_AFTER: Final = 900.0
 """Seconds without a request after which a panel is closed; sign-ins and tests may still run on it."""
@@ -47,14 +47,14 @@ class OpenPanel:
     """An open device and its panel.
 
     Attributes:
-        id: which device it is.
+        id: the device's id.
         device: the device.
         application: its panel.
         tasks: the panel's tasks in the background.
-        root: the path below which the panel is.
-        users: how many requests use it.
-        used_at: when a request last ended, in seconds of a monotonic clock.
-        ending: set when it is to be closed.
+        root: the path below which it is served.
+        users: the number of requests that use it.
+        used_at: when the last request ended, in seconds of a monotonic clock.
+        ending: set when it has to be closed.
     """
 
     id: DeviceId
@@ -73,7 +73,7 @@ class OpenPanel:
 
 
 class OpenPanels:
-    """The open panels. They are open while `run` runs.
+    """The open panels; they stay open while `run` is running.
 
     Args:
         homes: the homes of the devices.
@@ -99,12 +99,12 @@ class OpenPanels:
                 self._group = None
 
     def all(self) -> list[OpenPanel]:
-        """Return the panels that are open now."""
+        """Return the open panels."""
         return [*self._open.values()]
 
     @asynccontextmanager
     async def lend(self, tenant: str, device: str) -> AsyncGenerator[OpenPanel | None]:
-        """Lend the panel of a device for a request; None if there is no device of this name.
+        """Yield the panel of a device for a request; None if there is no device of this name.
 
         Raises:
             MailError: it cannot be opened.
@@ -114,7 +114,7 @@ class OpenPanels:
             yield None
             return
         opened = await self._opened(id_)
-        # From here to the first await of the request, nothing else runs, so that it is not closed in between.
+        # There is no await from here to the begin of the request, so the panel cannot be closed in between.
         opened.users += 1
         try:
             await opened.device.refresh()

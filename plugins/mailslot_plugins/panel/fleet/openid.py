@@ -58,10 +58,10 @@ _METADATA_LIFETIME: Final = 3600.0
 """Seconds after which the provider's metadata and keys are read again."""
 
 _RETRY_AFTER: Final = 5.0
-"""Seconds after which a provider is asked again that could not be reached; those who wait meanwhile get its error."""
+"""Seconds after which an unreachable provider is tried again; until then, its error is raised at once."""
 
 _KEYS_AT_EARLIEST: Final = 30.0
-"""Seconds after the keys were read before an unknown key makes them be read again."""
+"""Seconds after which the keys are read again because of an unknown key."""
 
 _LEEWAY: Final = 120
 """Seconds by which the provider's clock and ours may differ."""
@@ -71,7 +71,7 @@ _LONGEST_HINT: Final = 4096
 
 
 class Begun(NamedTuple):
-    """A sign-in that a browser has begun.
+    """A pending sign-in.
 
     Attributes:
         secrets: its state, verifier and nonce.
@@ -115,7 +115,7 @@ class SignInStates:
         return self._begun(session, base64.urlsafe_b64encode(document).decode().rstrip("="), next_path)
 
     def find(self, session: str, state: str) -> Begun | None:
-        """Return the sign-in that a session has begun with a state; None if it has not, or long ago."""
+        """Return the pending sign-in of a session with a state; None if there is none, or it has expired."""
         head = state.partition(".")[0]
         if not state.isascii() or not hmac.compare_digest(state, self._state(session, head)):
             return None
@@ -187,7 +187,7 @@ class OpenIdProvider:
         self._lock = anyio.Lock()
 
     async def address(self, begun: Begun) -> str:
-        """Return the address at the provider that the browser is sent to.
+        """Return the address of the authorization request at the provider.
 
         Raises:
             MailError: the provider cannot be reached, or its metadata cannot be used.
@@ -199,10 +199,10 @@ class OpenIdProvider:
 
         Args:
             begun: the sign-in.
-            parameters: the parameters of the redirect; their state is that of the sign-in.
+            parameters: the parameters of the authorization response, whose state was checked.
 
         Raises:
-            TokenError: the sign-in was refused, or what came is not valid.
+            TokenError: the sign-in was refused, or the ID token is not valid.
             MailError: the provider cannot be reached.
         """
         client = await self._discovered()
@@ -216,7 +216,7 @@ class OpenIdProvider:
         except JoseError as error:
             if self._keys is not None and self._monotonic() - self._keys[0] < _KEYS_AT_EARLIEST:
                 raise _invalid(error) from error
-        # The provider may have a new key since.
+        # The provider may have got a new key.
         self._keys = None
         try:
             return self._verified(token, await self._key_set(client), begun)

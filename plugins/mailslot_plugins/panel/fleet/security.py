@@ -60,7 +60,7 @@ class FleetSecurity:
         return self._names
 
     async def is_claimed(self) -> bool:
-        """Return True: there is no password to be set."""
+        """Return True: staff sign in at the provider, so no password has to be set."""
         return True
 
     def cookie_port(self, request: Request) -> int:  # noqa: ARG002 - it is the same for all
@@ -93,12 +93,12 @@ class FleetSecurity:
         return path in PUBLIC or path.startswith(f"{PREFIX}/")
 
     def path_on_panel(self, path: str) -> str:
-        """Return the path on the device's panel that a path leads to, or the path itself."""
+        """Return the path within the device's panel, or the path itself if it is not on a device's panel."""
         found = _DEVICE.match(path)
         return path if found is None else path[found.end() :]
 
     def refusal(self, request: Request) -> tuple[int, str] | None:
-        """Return status and text if the person may not do what a request asks for; None if they may."""
+        """Return status and text if the person may not make this request; None if they may."""
         staff = staff_of(request.state.session)
         if staff is None:
             return None  # its path is public

@@ -1,4 +1,4 @@
-"""The settings file of the fleet's panel, in TOML: its address, the OpenID provider, and who has which role."""
+"""The settings file of the fleet's panel, in TOML: its address, the OpenID provider, and the roles."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ _ROLE: Final[Mapping[str, Key]] = {
 }
 
 TABLES: Final[Mapping[str, Mapping[str, Key]]] = {"": _PANEL, "openid": _OPENID, "roles": _ROLE}
-"""The keys of each table; the first is the file itself, and there may be several of the last."""
+"""The keys of each table; the empty name is the top level of the file, and ``roles`` is an array of tables."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenIdSettings:
-    """How staff sign in.
+    """The OpenID provider at which staff sign in.
 
     Attributes:
         issuer: the issuer of the provider.
@@ -93,11 +93,11 @@ class FleetPanelSettings:
 
     Attributes:
         address: its address in browsers, without a slash at the end.
-        name: what it is called.
+        name: its title.
         names: further host names.
         certificate: the certificate and its key; None for plain HTTP, which is for loopback only.
-        idle_minutes: minutes after which a session ends that is not used.
-        openid: how staff sign in.
+        idle_minutes: minutes of inactivity after which a session ends.
+        openid: the OpenID provider.
     """
 
     address: str
@@ -119,7 +119,7 @@ class FleetPanelSettings:
 
     @property
     def is_https(self) -> bool:
-        """Whether browsers use https, here or at a proxy in front of it."""
+        """Whether browsers use https, directly or through a proxy."""
         return self.address.startswith("https:")
 
 

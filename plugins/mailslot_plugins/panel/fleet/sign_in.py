@@ -1,4 +1,4 @@
-"""``/sign-in`` and ``/sign-out`` for staff: the way to the OpenID provider and back."""
+"""``/sign-in`` and ``/sign-out`` for staff: the redirects to the OpenID provider and back."""
 
 from __future__ import annotations
 

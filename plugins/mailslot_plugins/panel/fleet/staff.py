@@ -1,4 +1,4 @@
-"""Who has signed in, and what they may do: the one place where that is decided.
+"""Authorization of staff: the roles of a signed-in person, and the requests that they allow.
 
 A person has roles by the values of a claim of their ID token, such as their groups. A role is for the whole fleet or
 for one tenant, and either may change things or not.
@@ -25,19 +25,19 @@ RoleName = Literal["fleet", "tenant", "read-only"]
 ROLES: Final[tuple[RoleName, ...]] = get_args(RoleName)
 
 TENANT_PLACE: Final = "{tenant}"
-"""What stands for the name of a tenant in the value of a claim."""
+"""The placeholder for the name of a tenant in the value of a rule."""
 
 Refusal = Literal["hidden", "read_only"]
-"""Why a request is refused: what it is about does not exist for this person, or they may only read."""
+"""Why a request is refused: its subject does not exist for this person, or they may only read."""
 
 _SAFE: Final = frozenset({"GET", "HEAD"})
 _OWN: Final = frozenset({"/sign-out", "/preferences"})
-"""What everybody may do: it concerns only their own session and browser."""
+"""Paths that everybody may request, since they affect only their own session and browser."""
 
 _OF_TENANT: Final = re.compile(r"/tenants/([^/]*)")
 
 _NAMES: Final = ("email", "preferred_username", "upn", "name", "sub")
-"""The claims that name a person, the one that is most useful in a log first."""
+"""The claims with a person's name, the most useful one for the log first."""
 
 _MAX_NAME: Final = 200
 
@@ -53,7 +53,7 @@ class RoleRule:
     Attributes:
         value: the value; `TENANT_PLACE` in it stands for the name of any tenant.
         role: the role.
-        tenant: the tenant that it is for; empty for all, or for the one named in the value.
+        tenant: the tenant that it is for; empty for all tenants, or for the tenant named in the value.
     """
 
     value: str
@@ -91,11 +91,11 @@ class RoleRule:
 
 @dataclass(frozen=True, slots=True)
 class Staff:
-    """A person who has signed in.
+    """A signed-in person.
 
     Attributes:
         subject: the id that the provider gives the person, which never changes.
-        name: the name by which they are known, for the log.
+        name: their name, for the log.
         sees: the tenants that they may see; None for all.
         changes: the tenants that they may change; None for all.
     """
@@ -140,7 +140,7 @@ def staff_of_claims(claims: Mapping[str, Any], claim: str, rules: Iterable[RoleR
     Args:
         claims: the claims of the ID token, verified.
         claim: the name of the claim with the values; with dots, the path to it in nested objects.
-        rules: which role each value gives.
+        rules: the role of each value.
     """
     if is_unverified(claims, claim):
         return None

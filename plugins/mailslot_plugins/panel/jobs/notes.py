@@ -51,7 +51,7 @@ def _text(job: Job, key: str, language: str) -> str | None:
 
 
 def _time(value: str) -> str:
-    """Return a point in time as the page shows it; empty if the value is none."""
+    """Return a point in time as the page shows it; empty if the value is not one."""
     try:
         at = datetime.fromisoformat(value)
     except ValueError:

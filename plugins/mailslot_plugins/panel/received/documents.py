@@ -1,7 +1,7 @@
-"""The documents of received mail as responses. They come from anybody, so a browser must run nothing in them.
+"""The documents of received mail as responses. They come from anybody, so a browser must not run anything in them.
 
-Only pictures, by their octets, are shown in the browser. Everything else is saved: HTML and SVG would run scripts with
-the rights of the panel, and what a mail says about a type is not believed.
+Only files that are pictures by their octets are shown in the browser. Everything else is saved: HTML and SVG could run
+scripts with the rights of the panel, and the type that a mail declares is not trusted.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ _TYPES: Final = (
     (b"MM\0*", "image/tiff"),
 )
 _PIECE: Final = 65_536
-"""Octets that are read and sent at once."""
+"""Octets that are read and sent at a time."""
 
 
 async def documents_of(request: Request, mail: Incoming) -> list[MailDocument]:
     """Return the documents in a mail, without their files.
 
     Raises:
-        InputError: it is not kept any more, or cannot be taken apart.
+        InputError: it is no longer kept, or cannot be parsed.
         MailError: it cannot be read.
     """
     async with _taken_apart(request, mail, ()) as documents:
@@ -66,7 +66,7 @@ async def document_response(request: Request, mail: Incoming, number: int, *, sh
         shown: whether a picture is shown.
 
     Raises:
-        InputError: there is no such document, or the mail is not kept any more, or cannot be taken apart.
+        InputError: there is no such document, or the mail is no longer kept or cannot be parsed.
         MailError: it cannot be read.
     """
     async with _taken_apart(request, mail, (number,)) as documents:
@@ -82,10 +82,10 @@ async def document_response(request: Request, mail: Incoming, number: int, *, sh
 
 
 async def message_response(request: Request, mail: Incoming) -> FileResponse:
-    """Return a mail as it came, to be saved.
+    """Return a mail unchanged, to be saved.
 
     Raises:
-        InputError: it is not kept any more.
+        InputError: it is no longer kept.
         MailError: it cannot be read.
     """
     file = await open_mail_file(device_of(request).spool.ledger, mail)
@@ -99,7 +99,7 @@ def is_picture(document: MailDocument) -> bool:
 
 @asynccontextmanager
 async def _taken_apart(request: Request, mail: Incoming, wanted: tuple[int, ...]) -> AsyncGenerator[list[MailDocument]]:
-    """Take a mail apart while the block runs; one at a time, since it takes memory and room on the disk."""
+    """Yield the documents of a mail, one mail at a time, since this takes memory and disk space."""
     device = device_of(request)
     limiter: CapacityLimiter = request.app.state.document_limiter
     async with limiter, device.working_folder() as folder:

@@ -62,7 +62,7 @@ async def show_document(request: Request) -> Response:
 
 
 async def show_message(request: Request) -> Response:
-    """Return a mail as it came, as a file."""
+    """Return a mail unchanged, as a file."""
     try:
         return await message_response(request, await _mail(request))
     except InputError:

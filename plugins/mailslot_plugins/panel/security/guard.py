@@ -57,7 +57,7 @@ logger = logging.getLogger(__name__)
 
 
 class Authority(Protocol):
-    """Who is signed in, and what they may request. A device's panel has one kind, a fleet's another.
+    """Authentication and authorization of requests; a device's panel and a fleet's panel each have their own.
 
     Attributes:
         accepts_keys: whether programs may use API keys.
@@ -104,11 +104,11 @@ class Authority(Protocol):
         ...
 
     def path_on_panel(self, path: str) -> str:
-        """Return the path on the panel of a device that a request's path leads to."""
+        """Return the path within the panel of a device for a request's path."""
         ...
 
     def refusal(self, request: Request) -> tuple[int, str] | None:
-        """Return status and text if whoever is signed in may not request this; None if they may."""
+        """Return status and text if the signed-in person may not make this request; None if they may."""
         ...
 
 

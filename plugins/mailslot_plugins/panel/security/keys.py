@@ -103,7 +103,7 @@ class ApiKeys:
         """
         name = " ".join(name.split())
         if not name or not name.isprintable() or len(name) > MAX_NAME_LENGTH:
-            raise InputError(f"A key has a name of 1 to {MAX_NAME_LENGTH} characters.", stage="resolve")
+            raise InputError(f"The name of a key has 1 to {MAX_NAME_LENGTH} characters.", stage="resolve")
         key = Secret(PREFIX + secrets.token_urlsafe(32))
         with self._changed() as keys:
             if len(keys) >= MAX_KEYS:

@@ -1,4 +1,4 @@
-"""The scheme that browsers use, which is not the one of the connection if a proxy in front of the pages does TLS."""
+"""The scheme that browsers use, which differs from the connection's if a proxy in front of the pages does TLS."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class HttpsInBrowsers:
-    """Middleware that marks requests as https, for pages whose address is known to be.
+    """Middleware that marks requests as https, for pages whose address is known to be https.
 
     Args:
         app: the next application.

@@ -21,7 +21,7 @@ MAX_AGE: Final = 12 * 3600.0
 """Seconds after which a session ends, even if it is used."""
 
 MAX_SIGNED_IN: Final = 32
-"""Signed-in sessions at the same time; a new one ends the one that was unused for longest."""
+"""Signed-in sessions at the same time; a new one ends the session that was unused for longest."""
 
 MAX_ANONYMOUS: Final = 256
 """Stored sessions that are not signed in."""

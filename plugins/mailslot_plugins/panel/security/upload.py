@@ -1,4 +1,4 @@
-"""Requests whose body is not read before they reach their page, since it may be large: uploads of documents."""
+"""Uploads of documents: requests whose body is read by the page instead of the guard, since it may be large."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class CsrfError(Exception):
 
 
 class UploadBody:
-    """The body of an upload, of which a page may read less than all.
+    """The body of an upload; a page may leave a part of it unread.
 
     Args:
         receive: the server's ``receive``.
@@ -43,7 +43,7 @@ class UploadBody:
         return message
 
     async def discard(self) -> None:
-        """Read what is left, for a while: many programs read no response before they have sent everything."""
+        """Read the rest, for a while, since many programs read no response before they have sent everything."""
         discarded = 0
         with anyio.move_on_after(DEADLINE):
             while not self.complete and discarded <= _MAX_DISCARDED:
@@ -61,7 +61,7 @@ def check_upload_token(request: Request, token: str | None) -> None:
 
     Args:
         request: the request.
-        token: the token in the form; None if there was none where it must stand, as its first field.
+        token: the token in the form; None if the form's first field was not the token.
 
     Raises:
         CsrfError: it is not that of the session.

@@ -1,1 +1,1 @@
-"""Documents that programs and people hand over to be sent."""
+"""Sending documents from programs and browsers."""

@@ -1,4 +1,4 @@
-"""Accepts received documents: finds their pipeline, checks their fields, and lets the pipeline send them once."""
+"""Accepts received documents: finds their pipeline, checks their fields, and has the pipeline send them once."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ async def accept_documents(
 
     Args:
         device: the device.
-        received: what was received.
+        received: the documents and fields.
         folder: a folder for further files.
-        request: the identity of the request, if it can be repeated: it becomes the same jobs then.
+        request: the identity of the request, with which a repetition has the same jobs; None without one.
 
     Returns:
         the jobs; at least one.
@@ -77,7 +77,7 @@ def field_of(error: InputError) -> str:
 def make_submission(
     sender: DocumentSender, received: Received, folder: Path, request: RequestIdentity | None
 ) -> Submission:
-    """Return what was received for the pipeline that sends it.
+    """Return the submission for the pipeline that sends it.
 
     Raises:
         ProblemError: 422, a field is unknown, missing or not valid.
@@ -88,7 +88,7 @@ def make_submission(
 
 
 def find_sender(senders: Mapping[str, DocumentSender], received: Received) -> DocumentSender:
-    """Return the pipeline that is to send what was received.
+    """Return the pipeline that sends the received documents.
 
     Raises:
         ProblemError: 422, it is missing or unknown.

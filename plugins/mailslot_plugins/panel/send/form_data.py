@@ -1,4 +1,4 @@
-"""Reads ``multipart/form-data`` (RFC 7578) as it arrives, without I/O: no part is ever in memory as a whole."""
+"""Parses ``multipart/form-data`` (RFC 7578) as it arrives, without I/O; no part is ever in memory as a whole."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class PartBegin:
 
     Attributes:
         name: the name of its field.
-        filename: the name of its file; None if it is no file.
+        filename: the name of its file; None if it is not a file.
     """
 
     name: str
@@ -89,10 +89,10 @@ class FormDataReader:
             raise FormDataError("The boundary is too long.") from error
 
     def feed(self, octets: bytes) -> list[Event]:
-        """Read the next octets of the body, and return what happened in them.
+        """Parse the next octets of the body, and return their events.
 
         Raises:
-            FormDataError: they cannot be in such a body.
+            FormDataError: they are not valid in such a body.
         """
         if not self.complete:  # what follows is to be ignored (RFC 2046 section 5.1.1)
             try:

@@ -1,4 +1,4 @@
-"""The ``Idempotency-Key`` of a request (draft-ietf-httpapi-idempotency-key-header), by which it can be repeated."""
+"""The ``Idempotency-Key``, with which a request can be repeated (draft-ietf-httpapi-idempotency-key-header)."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ def request_identity(owner: str, key: str, received: Received) -> RequestIdentit
     """Return the identity of a request.
 
     Args:
-        owner: who makes it; others may use the same key for something else.
+        owner: the client; other clients may use the same key for other requests.
         key: its key.
-        received: what it contains.
+        received: its documents and fields.
     """
     return RequestIdentity(f"request-{_digest([owner, key])}", _digest(_content(received.fields, received)))
 

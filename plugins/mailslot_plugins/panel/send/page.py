@@ -1,4 +1,4 @@
-"""``/send``: a form with which people send documents as a scan or a fax."""
+"""``/send``: the form for sending documents as a scan or a fax."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def show(request: Request) -> Response:
 
 
 async def send(request: Request) -> Response:
-    """Send the documents in the form, and go to the job; sent twice, the form becomes one job."""
+    """Send the documents in the form, and redirect to the job; a form that is sent twice becomes one job."""
     received = Received()
     try:
         first = await _accept(request, received)
@@ -57,7 +57,7 @@ async def send(request: Request) -> Response:
 
 
 async def show_scan(request: Request) -> Response:
-    """Return the progress of the scan that was started; the form, if it cannot be sent; the job, once there is one."""
+    """Return the progress of the started scan, or the form if it cannot be sent; redirect to the job once it exists."""
     task = find_scan(request)
     if task is None:
         return redirect(request, HERE)
@@ -83,7 +83,7 @@ async def cancel_scan(request: Request) -> Response:
 
 
 async def _accept(request: Request, received: Received) -> Job | None:
-    """Put the documents of a form into the spool, and return their job; None if a scanner makes them first."""
+    """Put the documents of a form into the spool, and return their job; None if they have to be scanned first."""
     device = device_of(request)
     if not is_form_data(request.headers.get("content-type", "")):
         raise ProblemError(415, text(request, "send", "no_form"))
@@ -93,8 +93,8 @@ async def _accept(request: Request, received: Received) -> Job | None:
         if received.fields.pop(_SCAN, None):
             await _start_scan(request, received)
             return None
-        # Each form has a key of its own, so that a second click or a reload sends nothing twice. Somebody who goes back
-        # in the browser may send something else with the same form.
+        # Each form has its own key, so that a second click or a reload sends nothing twice. A person who goes back in
+        # the browser may send other documents with the same form.
         identity = request_identity("form", key, received) if key else None
         if identity is not None:
             identity = replace(identity, key=f"{identity.key}-{identity.fingerprint}")
@@ -105,7 +105,7 @@ async def _start_scan(request: Request, received: Received) -> None:
     sender = find_sender(await run_sync(document_senders), received)
     if not _can_scan(sender, device_of(request)):
         raise ProblemError(422, text(request, "send", "no_scanner"), key=PIPELINE)
-    # Files that were chosen as well are gone with the request.
+    # Files that were chosen in addition end with the request.
     received.documents.clear()
     if not start_scan(request, sender, received):
         raise ProblemError(409, text(request, "send", "scan_is_running"))
@@ -116,13 +116,13 @@ def _can_scan(sender: DocumentSender, device: Device) -> bool:
 
 
 def _missing(request: Request, key: str, received: Received) -> str:
-    """Return what to do about a field that was left empty; empty if the error is another one."""
+    """Return the advice for a field that was left empty; empty for any other error."""
     is_missing = not received.documents if key == FILE else key == TO and TO not in received.fields
     return text(request, "send", f"{key}_missing") if is_missing else ""
 
 
 def _explained(request: Request, key: str, sentence: str) -> str:
-    """Return the sentence of an error in the page's language; if there is none, with what it is about before it."""
+    """Return the sentence of an error in the page's language; if it has none, with the field's name before it."""
     shown = translated(sentence, request.state.language)
     return (
         text(request, "send", f"{key}_wrong", sentence=sentence) if shown == sentence and key in {TO, FILE} else shown
@@ -149,13 +149,13 @@ async def _form(request: Request, received: Received | None = None, errors: dict
 
 
 async def _suggestions(request: Request) -> list[tuple[str, str]]:
-    """Return what the pages of pipelines suggest as recipients, each with what it stands for."""
+    """Return the recipients that the pages of pipelines suggest, each with its meaning."""
     pages: tuple[PipelinePage, ...] = request.app.state.pages
     return [each for page in pages for each in await page.suggestions(device_of(request))]
 
 
 async def _search_address(request: Request) -> str:
-    """Return the path that answers with further suggestions; empty if none does."""
+    """Return the path that returns further suggestions; empty if there is none."""
     pages: tuple[PipelinePage, ...] = request.app.state.pages
     found = [await page.search_address(device_of(request)) for page in pages]
     return next(filter(None, found), "")

@@ -1,4 +1,4 @@
-"""Receives documents: from the connection to files, a piece at a time, so that memory does not grow with them."""
+"""Receives documents from a connection into files, a piece at a time, so that memory use does not depend on them."""
 
 from __future__ import annotations
 
@@ -43,21 +43,21 @@ CSRF: Final = "csrf"
 MAX_FILES: Final = 100
 MAX_FIELDS: Final = 200
 MAX_FIELD_OCTETS: Final = 64 * 1024
-"""Octets of all fields together, without the documents."""
+"""Octets of all fields together, apart from documents."""
 
 MAX_SILENCE: Final = 30.0
-"""Seconds without any octet after which the request is given up."""
+"""Seconds without any octet after which the request fails."""
 
 _CHECK_INTERVAL: Final = 16 * 1024 * 1024
 """Octets after which the free space is checked again."""
 
 _MAX_DISCARDED: Final = 64 * 1024 * 1024
-"""Octets that are read after an error: many browsers show no response before they have sent everything."""
+"""Octets that are read after an error, since many browsers show no response before they have sent everything."""
 
 
 @dataclass(slots=True)
 class Received:
-    """What was received.
+    """Received documents and fields.
 
     Attributes:
         documents: the documents.
@@ -74,10 +74,10 @@ async def receive_documents(request: Request, spool: Spool, folder: Path, receiv
     """Receive documents.
 
     Args:
-        request: a request with a body of type ``multipart/form-data``, which nobody has read.
-        spool: the spool, whose limits hold.
-        folder: where the documents are stored.
-        received: what has been received is added to it, also before an error.
+        request: a request with an unread body of type ``multipart/form-data``.
+        spool: the spool, whose limits apply.
+        folder: the folder for the documents.
+        received: gets the documents and fields, also those before an error.
 
     Raises:
         ProblemError: the body is not valid, or was cut short.
@@ -131,7 +131,7 @@ class _Reception:
         ]
 
     async def discard(self) -> None:
-        """Read what is still to come, for a while."""
+        """Read the rest of the body, for a while."""
         discarded = 0
         with anyio.move_on_after(MAX_SILENCE), suppress(TooSlowError):
             while not self._complete and discarded < _MAX_DISCARDED:

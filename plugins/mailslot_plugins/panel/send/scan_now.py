@@ -1,4 +1,4 @@
-"""Documents that a scanner at the device makes for a form: a background task, whose progress a page shows."""
+"""Scanning documents for a form: a background task whose progress a page shows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _KEY: Final = ("send", "acquire")
 
 @dataclass(eq=False, slots=True)
 class ScanNow:
-    """A scan that a form asked for.
+    """A scan for a form.
 
     Attributes:
         device: the device.
@@ -32,8 +32,8 @@ class ScanNow:
         received: the fields of the form; the documents are added to it.
         page: the page that is being scanned; 0 before the first.
         fraction: the scanned part of it, 0.0 to 1.0.
-        job: the job that it has become; None before.
-        error: why it has failed; None if it has not.
+        job: the job that it has become; None before that.
+        error: the error; None if it has not failed.
     """
 
     device: Device
@@ -46,13 +46,13 @@ class ScanNow:
 
     @property
     def error_key(self) -> str:
-        """The field that the error is about; empty for none."""
+        """The field at fault; empty if there is none."""
         if isinstance(self.error, InputError):
             return field_of(self.error)
         return self.error.key if isinstance(self.error, ProblemError) else ""
 
     def update(self, page: int, fraction: float) -> None:
-        """Take in the progress of the scanner."""
+        """Store the progress of the scanner."""
         self.page, self.fraction = page, fraction
 
 
@@ -62,7 +62,7 @@ def find_scan(request: Request) -> BackgroundTask[ScanNow] | None:
 
 
 def start_scan(request: Request, sender: DocumentSender, received: Received) -> bool:
-    """Start a scan, and return True; False, and nothing is started, while another one is running."""
+    """Start a scan, and return True; return False while another one is running."""
     task = find_scan(request)
     if task is not None and task.running:
         return False

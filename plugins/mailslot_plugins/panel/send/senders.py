@@ -2,9 +2,9 @@
 
 The package that a pipeline names in `mailslot.service.pipeline.PanelPackage` may have a module ``documents`` with
 ``send``, which accepts a `mailslot_plugins.sending.submission.Submission` and returns its jobs, and ``fields``, the
-schemas of its fields besides those that all documents have. If the pipeline has a scanner, the module also has
-``acquire``, which scans documents for a submission, and ``can_acquire``, which tells whether it can. Our own pipelines
-do the same.
+schemas of its fields in addition to those that all documents have. If the pipeline has a scanner, the module also has
+``acquire``, which scans documents for a submission, and ``can_acquire``, which returns whether a scanner is set up.
+Our own pipelines do the same.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _load(found: tuple[Pipeline, ...]) -> Mapping[str, DocumentSender]:
             if is_shortage(error):
                 raise
             logger.warning("The pipeline %s takes no documents: %s", pipeline.name, describe_error(error))
-    # The one with a scanner, which people use most, comes first.
+    # The pipeline with a scanner comes first, since people use it most.
     return dict(sorted(senders.items(), key=lambda item: item[1].acquire is None))
 
 

@@ -205,7 +205,7 @@ class IppPrinter:
         return None
 
     async def _discard_incomplete_job(self, number: int, job: Mapping[str, tuple[Value, ...]], owner: str) -> bool:
-        """Cancel a job that did not get its whole document; return False if it was printed all the same."""
+        """Cancel a job that did not get its whole document; return False if it was printed nevertheless."""
         state, reasons = _job_state(job), frozenset(map(str, job.get("job-state-reasons", ())))
         if state in {CANCELED, ABORTED}:
             return reasons.isdisjoint(_CANCELED_BY_PEOPLE)
@@ -308,6 +308,6 @@ def _job_error(state: int, reasons: tuple[Value, ...]) -> PrinterError:
     if is_document_fault(reasons):
         return PrinterError("The printer cannot print the document.", cause="document_unprintable", detail=detail)
     sentence = (
-        "The document was cancelled at the printer." if state == CANCELED else "The printer broke off the document."
+        "The document was cancelled at the printer." if state == CANCELED else "The printer aborted the document."
     )
     return PrinterError(sentence, cause="printer_refused", detail=detail)

@@ -15,7 +15,7 @@ from typing import Final
 
 _FAX: Final = re.compile(r"/?fax=(.*)", re.IGNORECASE | re.DOTALL)
 _NUMBER: Final = re.compile(r"(\+|00)?([1-9][0-9]{6,14})", re.ASCII)
-"""E.164 allows fifteen digits; with fewer than seven, it is no subscriber's number in any country."""
+"""E.164 allows fifteen digits; no country has subscribers' numbers with fewer than seven."""
 
 _SEPARATORS: Final = str.maketrans("", "", " .-()")
 _TRUNK: Final = "(0)"
@@ -42,7 +42,7 @@ class FaxNumber:
 
 
 def parse_number(text: str, *, bare: bool = False) -> str | None:
-    """Return the digits of an international number, however it is written; None if it is none.
+    """Return the digits of an international number, however it is written; None if it is not one.
 
     Args:
         text: the text.
@@ -53,7 +53,7 @@ def parse_number(text: str, *, bare: bool = False) -> str | None:
 
 
 def fax_number(local_part: str, *, bare: bool = False) -> FaxNumber | None:
-    """Return the number in the local part of an address; None if it is no international one.
+    """Return the number in the local part of an address; None if it is not an international one.
 
     Args:
         local_part: such as ``FAX=+12027653000/T33S=1387``, or ``+12027653000``; without quotation marks.

@@ -84,9 +84,9 @@ class StoredPassword:
             found = cls(cast("Kind", document["kind"]), document["value"], document["salt"])
             _ = bytes.fromhex(found.salt)
         except (KeyError, TypeError, ValueError):
-            raise ValueError("it is no password of a device") from None
+            raise ValueError("it is not a password of a device") from None
         if found.kind not in {"made", "chosen", "recoverable"} or not isinstance(found.value, str):
-            raise ValueError("it is no password of a device")
+            raise ValueError("it is not a password of a device")
         return found
 
 

@@ -49,7 +49,7 @@ def recover(storage: Storage, folder: Path, clock: Callable[[], float], here: Lo
     result = run_transaction(storage, clock(), partial(_put_in_order, sizes, folder, here))
     known = storage.read_blocking(lambda repositories: repositories.files())
     for name in (known & sizes.keys()) - marked:
-        # Its writer died before it marked the file, or was an older version that did not mark files.
+        # Its writer died before it marked the file.
         mark_registered(folder / name)
     found: list[Path] = []
 
