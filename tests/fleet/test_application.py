@@ -15,7 +15,7 @@ from mailslot.fleet.key_rotation import rotate_tenant_key
 from mailslot.fleet.opening import FleetPlaces
 from mailslot.fleet.postgres.consents import Consents
 from mailslot.fleet.postgres.database import FleetDatabase
-from mailslot.fleet.postgres.directory import FleetDirectory, Wanted
+from mailslot.fleet.postgres.directory import DeviceSearch, FleetDirectory
 from mailslot.fleet.postgres.key_registry import owner_transaction
 from mailslot.fleet.postgres.shared_secrets import TenantSecrets
 from mailslot.oauth.http import TokenHttp
@@ -92,7 +92,7 @@ async def test_a_worker_gets_a_token_for_each_device(tasks: TaskFleet, provider:
         assert Records(home).vault.read("smtp", "client_secret") is None
     for home in homes:
         await work(tasks, home, "plan")
-    assert [each.state for each in FleetDirectory(tasks.database).devices(Wanted(tenant=tenant)).devices] == [
+    assert [each.state for each in FleetDirectory(tasks.database).devices(DeviceSearch(tenant=tenant)).devices] == [
         "ok",
         "ok",
     ]
@@ -170,7 +170,7 @@ async def test_a_refusal_is_noted_and_asked_again(tasks: TaskFleet, provider: Pr
     tasks.make_due(home, "renew")
     await work(tasks, home, "renew")
     task = tasks.tasks(home)["smtp", "renew"]
-    [health] = FleetDirectory(tasks.database).devices(Wanted(tenant=tenant)).devices
+    [health] = FleetDirectory(tasks.database).devices(DeviceSearch(tenant=tenant)).devices
     assert (health.state, health.cause) == ("needs_token", "app_secret_invalid")
     assert (task["failures"], task["cause"]) == (1, "app_secret_invalid")
     assert 0 < task["due_in"] <= 300

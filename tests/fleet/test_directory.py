@@ -11,7 +11,7 @@ from anyio.to_thread import run_sync
 
 from command_line import mailslot
 from mailslot.fleet.postgres.descriptions import Description, describe
-from mailslot.fleet.postgres.directory import NEEDS_SOMEBODY, PAGE, STATES, FleetDirectory, Wanted
+from mailslot.fleet.postgres.directory import NEEDS_SOMEBODY, PAGE, STATES, DeviceSearch, FleetDirectory
 from mailslot.slots.records import Records
 from mailslot.slots.section import DEVICE
 from mailslot.spool.job import NewJob
@@ -36,7 +36,7 @@ def tenant(own: TaskFleet) -> str:
 
 
 async def listed(own: TaskFleet, tenant: str, **more: Any) -> DevicePage:
-    return await run_sync(FleetDirectory(own.database).devices, Wanted(tenant=tenant, **more))
+    return await run_sync(FleetDirectory(own.database).devices, DeviceSearch(tenant=tenant, **more))
 
 
 async def set_up(home: PostgresHome, **settings: object) -> None:
@@ -113,7 +113,7 @@ async def test_each_state(own: TaskFleet, tenant: str, tmp_path: Path) -> None:
     assert ([each.state for each in only.devices], only.pages, only.counts) == (["failing"], 2, page.counts)
     caused = await listed(own, tenant, cause="server_unreachable", size=None)
     assert [each.state for each in caused.devices] == ["failing"]
-    [row] = (await run_sync(FleetDirectory(own.database).tenants, Wanted(tenant=tenant))).tenants
+    [row] = (await run_sync(FleetDirectory(own.database).tenants, DeviceSearch(tenant=tenant))).tenants
     assert (row.name, row.counts) == (tenant, page.counts)
 
     environment = {"MAILSLOT_DATABASE": own.url, "XDG_DATA_HOME": str(tmp_path), "COLUMNS": "200"}
@@ -233,16 +233,16 @@ async def test_only_the_tenants_that_may_be_seen(own: TaskFleet, tenant: str) ->
     ):
         found: list[str] = []
         for number in itertools.count(1):
-            page = await run_sync(directory.devices, Wanted(tenants=tenants, page=number))
+            page = await run_sync(directory.devices, DeviceSearch(tenants=tenants, page=number))
             found += [each.tenant for each in page.devices]
             if number == page.pages:
                 break
         assert set(found) & {tenant, other} == expected
         assert sum(page.counts.values()) == len(found)
         assert tenants is None or set(found) == expected
-        rows = await run_sync(directory.tenants, Wanted(tenants=tenants))
+        rows = await run_sync(directory.tenants, DeviceSearch(tenants=tenants))
         assert {each.name for each in rows.tenants} & {tenant, other} == expected
-    assert not (await run_sync(directory.devices, Wanted(tenants={other}, tenant=tenant))).devices
+    assert not (await run_sync(directory.devices, DeviceSearch(tenants={other}, tenant=tenant))).devices
 
 
 async def test_what_was_there_before_is_described(own: TaskFleet, tenant: str) -> None:

@@ -19,7 +19,7 @@ from command_line import mailslot
 from fleet.key_service import TOKEN, run_key_service
 from lab.postgres import Fleet, programs
 from mailslot.fleet.address import DeviceAddress
-from mailslot.fleet.kept_keys import KeptKeys
+from mailslot.fleet.key_cache import KeyCache
 from mailslot.fleet.key_rotation import rewrap_keys, rotate_tenant_key
 from mailslot.fleet.key_service import KeyServiceClient
 from mailslot.fleet.master_key import FileMasterKey, MasterKeys
@@ -249,20 +249,20 @@ def test_from_a_file_to_a_key_service(fleet: Fleet, tmp_path: Path) -> None:
         address = DeviceAddress(fleet.url, "acme", "copier-1")
         device = find_device(fleet.database, "acme", "copier-1")
 
-        def worker(master: KeptKeys) -> Records:
+        def worker(master: KeyCache) -> Records:
             return Records(PostgresHome(fleet.database, device, address, master, tmp_path))
 
-        kept = KeptKeys(transit)
+        kept = KeyCache(transit)
         assert worker(kept).vault.read("smtp", "password") == Secret("copier-1")
         service.sealed = True
         # One that has worked for the tenant goes on, and can write; another cannot, and nothing is held for that.
         worker(kept).vault.write("smtp", {"password": Secret("renewed")})
         assert worker(kept).vault.read("smtp", "password") == Secret("renewed")
         with pytest.raises(VaultError, match="is sealed") as caught:
-            worker(KeptKeys(transit)).vault.read("smtp", "password")
+            worker(KeyCache(transit)).vault.read("smtp", "password")
         assert (caught.value.cause, caught.value.retryable) == ("token_store_unreachable", True)
         with pytest.raises(VaultError, match="is sealed"):
-            worker(KeptKeys(transit)).vault.write("smtp", {"password": Secret("lost")})
+            worker(KeyCache(transit)).vault.write("smtp", {"password": Secret("lost")})
 
 
 async def test_jobs_wait_until_the_master_key_is_there(fleet: Fleet, tmp_path: Path) -> None:

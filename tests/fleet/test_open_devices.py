@@ -9,7 +9,7 @@ import pytest
 from anyio.to_thread import run_sync
 
 from mailslot.fleet.open_devices import OpenDevices
-from mailslot.fleet.postgres.configuration import KeptConfiguration
+from mailslot.fleet.postgres.configuration import ConfigurationCache
 from mailslot.fleet.postgres.rows import DeviceRows
 from mailslot.slots.records import Records
 from mailslot.spool.job import NewJob
@@ -87,7 +87,7 @@ async def test_a_device_that_was_added_again_is_another_one(own: TaskFleet, home
 
 
 def test_what_was_read_before_a_change_is_not_kept(own: TaskFleet, home: PostgresHome) -> None:
-    kept = KeptConfiguration()
+    kept = ConfigurationCache()
     with own.database.device_transaction(home.device, "read") as connection:
         assert kept.read(DeviceRows(connection, home.device)) is kept.fresh
 
@@ -103,7 +103,7 @@ def test_what_was_read_before_a_change_is_not_kept(own: TaskFleet, home: Postgre
 
 def test_what_a_slow_thread_has_read_does_not_replace_what_is_newer(own: TaskFleet, home: PostgresHome) -> None:
     """Another process has changed it in between, so nobody here doubts it."""
-    kept = KeptConfiguration()
+    kept = ConfigurationCache()
 
     class Slow(DeviceRows):
         def tuples(self, query: str, **values: object) -> Any:

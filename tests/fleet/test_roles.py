@@ -19,7 +19,7 @@ from mailslot.fleet.postgres.clock import DatabaseClock
 from mailslot.fleet.postgres.consents import Consents
 from mailslot.fleet.postgres.database import FleetDatabase
 from mailslot.fleet.postgres.database_users import DatabaseUsers
-from mailslot.fleet.postgres.directory import FleetDirectory, Wanted
+from mailslot.fleet.postgres.directory import DeviceSearch, FleetDirectory
 from mailslot.fleet.postgres.due_scan import scan
 from mailslot.fleet.postgres.home import PostgresHome, find_device
 from mailslot.fleet.postgres.key_registry import KeyRegistry
@@ -145,7 +145,7 @@ def test_what_only_the_owner_of_the_tables_may_do(fleet: TaskFleet) -> None:
             lambda database=database: Consents(database).shared("acme"),
             lambda database=database: SignInLinks(database).all(),
             lambda database=database: SignInLinks(database).withdraw(1),
-            lambda database=database: FleetDirectory(database).devices(Wanted()),
+            lambda database=database: FleetDirectory(database).devices(DeviceSearch()),
         ):
             with pytest.raises(InputError, match=f"owns the fleet's tables, and {user} does not"):
                 run()

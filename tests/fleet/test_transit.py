@@ -13,8 +13,8 @@ import pytest
 from fleet.key_service import TOKEN, KeyService, run_key_service
 from lab.process import free_ports
 from mailslot.errors import InputError, MailError
-from mailslot.fleet import kept_keys
-from mailslot.fleet.kept_keys import ASK_AGAIN, FRESH, KEPT, KeptKeys
+from mailslot.fleet import key_cache
+from mailslot.fleet.key_cache import ASK_AGAIN, FRESH, KEPT, KeyCache
 from mailslot.fleet.key_service import KeyServiceClient, KeyServiceError
 from mailslot.fleet.master_key import FileMasterKey, MasterKeys, WrappedKey
 from mailslot.fleet.postgres.database import DeviceId
@@ -153,7 +153,7 @@ class Clock:
 
 def test_a_key_is_kept_while_the_service_is_away(service: KeyService, token: Path) -> None:
     clock = Clock()
-    kept = KeptKeys(TransitMasterKey(service.address, KeyServiceClient(token)), clock)
+    kept = KeyCache(TransitMasterKey(service.address, KeyServiceClient(token)), clock)
     wrapped, other = kept.wrap(DATA_KEY, "acme"), kept.wrap(DATA_KEY, "other")
     del service.requests[:]
     for _ in range(3):
@@ -181,7 +181,7 @@ def test_a_key_is_kept_while_the_service_is_away(service: KeyService, token: Pat
 
 def test_a_key_is_forgotten_when_the_service_refuses(service: KeyService, token: Path) -> None:
     clock = Clock()
-    kept = KeptKeys(TransitMasterKey(service.address, KeyServiceClient(token)), clock)
+    kept = KeyCache(TransitMasterKey(service.address, KeyServiceClient(token)), clock)
     wrapped = kept.wrap(DATA_KEY, "acme")
     kept.unwrap(wrapped, "acme")
     clock.now = FRESH + 1
@@ -209,7 +209,7 @@ def test_an_answer_from_before_a_refusal_is_not_kept(service: KeyService, token:
         def __getattr__(self, name: str) -> Any:
             return getattr(master, name)
 
-    kept = KeptKeys(Slow(), Clock())
+    kept = KeyCache(Slow(), Clock())
     wrapped = kept.wrap(DATA_KEY, "acme")
     slow = threading.Thread(target=kept.unwrap, args=(wrapped, "acme"))
     slow.start()
@@ -230,7 +230,7 @@ def test_for_how_long_devices_use_a_key(
     """Each device of a tenant keeps it, too, from when it was opened; that does not add up."""
     clock, key = Clock(), Key(DATA_KEY)
     monkeypatch.setattr("mailslot.fleet.postgres.keys.time", SimpleNamespace(monotonic=clock))
-    kept = KeptKeys(TransitMasterKey(service.address, KeyServiceClient(token)), clock)
+    kept = KeyCache(TransitMasterKey(service.address, KeyServiceClient(token)), clock)
     wrapped = kept.wrap(DATA_KEY, key_context("acme"))
     rows = SimpleNamespace(tuples=lambda _: [(wrapped.master, wrapped.octets)])
 
@@ -254,8 +254,8 @@ def test_for_how_long_devices_use_a_key(
 
 
 def test_few_keys_are_kept(service: KeyService, token: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept_keys, "MOST", 2)
-    kept = KeptKeys(TransitMasterKey(service.address, KeyServiceClient(token)), Clock())
+    monkeypatch.setattr(key_cache, "MOST", 2)
+    kept = KeyCache(TransitMasterKey(service.address, KeyServiceClient(token)), Clock())
     wrapped = [kept.wrap(DATA_KEY, str(number)) for number in range(3)]
     del service.requests[:]
     for number in (0, 1, 2, 2, 1, 0):

@@ -89,7 +89,7 @@ class Office:
     async def tell(self) -> list[EmailMessage]:
         """Return the mails to owners that this accepts, oldest first."""
         before = {job.id for job in await self.notices()}
-        await OwnerNotices(self.device).tell()
+        await OwnerNotices(self.device).send_due()
         return [await self.read(job) for job in await self.notices() if job.id not in before]
 
     async def notices(self) -> list[Job]:
@@ -464,7 +464,7 @@ async def test_an_interruption_neither_loses_nor_repeats_a_mail(
         patched.setattr(Spool, "accept", cutting("accept", Spool.accept))
         patched.setattr(Spool, "annotate_all", cutting("annotate_all", Spool.annotate_all))
         with pytest.raises(CutError):
-            await OwnerNotices(office.device).tell()
+            await OwnerNotices(office.device).send_due()
     await office.end(await office.job(subject="meanwhile"), bob="No such user")
     await office.tell()
     office.pass_time(INTERVAL)

@@ -15,7 +15,7 @@ from mailslot.spool.limits import SpoolLimits
 from mailslot_plugins.gateway.duplicates import DuplicateGuard
 from mailslot_plugins.gateway.maildrop import Maildrops
 from mailslot_plugins.gateway.rates import RateLimits
-from mailslot_plugins.gateway.returned_mail import apply_if_report, was_looked_at
+from mailslot_plugins.gateway.returned_mail import apply_if_report, was_examined
 from mailslot_plugins.gateway.trace_ids import TraceIds
 from mailslot_plugins.rules.section import SECTION as RULES
 
@@ -92,7 +92,7 @@ class Gateway:
 
         Mail of accounts is handled by `handle_account_mail`; mail of a slot is not handled while devices fetch it.
         """
-        if mail.state == "fetched" and not (is_account(mail.record) and was_looked_at(mail)):
+        if mail.state == "fetched" and not (is_account(mail.record) and was_examined(mail)):
             await apply_if_report(mail, self.device)
 
     def listener(self, name: str) -> Listener | None:

@@ -21,7 +21,7 @@ from mailslot.plugin import NewJob
 from mailslot.spool.job import DEVICE_NOTE
 from mailslot_plugins.gateway.message_writer import PIPELINE
 from mailslot_plugins.gateway.notice_text import compose_notice
-from mailslot_plugins.gateway.undelivered import LATE_AFTER, TOLD_NOTE, news
+from mailslot_plugins.gateway.undelivered import LATE_AFTER, REPORTED_NOTE, state_to_report
 from mailslot_plugins.sending.account import sender_mailbox, sending_settings
 
 if TYPE_CHECKING:
@@ -96,15 +96,15 @@ class OwnerNotices:
             sentence = ""
             if wanted:
                 try:
-                    await self.tell()
+                    await self.send_due()
                 except MailError as error:
                     sentence = str(error)
             if sentence and sentence != repeated:
-                logger.warning("The owners of devices cannot be told now, and are told later: %s", sentence)
+                logger.warning("The owners of devices cannot be notified now, and are notified later: %s", sentence)
             repeated = sentence
             await self._device.pause(CHECK_INTERVAL if wanted else math.inf)
 
-    async def tell(self) -> None:
+    async def send_due(self) -> None:
         """Accept the notices that are due.
 
         Raises:
@@ -120,7 +120,7 @@ class OwnerNotices:
                 await self._accept(due[0])
             except InputError as error:
                 # Its account was removed, for example; a later notice has its jobs.
-                logger.warning("%s cannot be told what was not delivered: %s", due[0].owner.address, error)
+                logger.warning("%s cannot be notified of what was not delivered: %s", due[0].owner.address, error)
             due = due[1:]
             await self._store.put(_STORED, {**stored, "due": [notice.as_json() for notice in due]})
 
@@ -136,7 +136,7 @@ class OwnerNotices:
             # A record that is held would hold the notice as well.
             if owner is None or owner in sent or (job.state == "held" and owner.record == job.via):
                 continue
-            if (what := news(job, now)) and len(jobs := found.setdefault(owner, {})) < MAX_JOBS:
+            if (what := state_to_report(job, now)) and len(jobs := found.setdefault(owner, {})) < MAX_JOBS:
                 jobs[job.id] = what
         # Random, since a list of jobs that was rebuilt from its files has the keys, but not their number.
         due = [Notice(f"notice-{secrets.token_hex(16)}", *each) for each in found.items()]
@@ -190,4 +190,4 @@ class OwnerNotices:
             key=notice.key,
         )
         await self._device.spool.accept(new, message)
-        await self._device.spool.annotate_all({job: {TOLD_NOTE: what} for job, what in notice.jobs.items()})
+        await self._device.spool.annotate_all({job: {REPORTED_NOTE: what} for job, what in notice.jobs.items()})

@@ -24,7 +24,7 @@ async def handle_account_mail(mail: Incoming, device: Device) -> Handled:
     strangers could fill the spool with it, and devices could no longer send.
     """
     # Waiting mail is handled again every day.
-    outcome = None if was_looked_at(mail) else await apply_if_report(mail, device)
+    outcome = None if was_examined(mail) else await apply_if_report(mail, device)
     if await run_sync(is_fetched_by_devices, device, mail.record):
         return WAITS_FOR_DEVICE
     if outcome is not None and outcome.job is not None:
@@ -35,7 +35,7 @@ async def handle_account_mail(mail: Incoming, device: Device) -> Handled:
     return SetAside("It is not a report about a mail that was sent here, and no device fetches from this account.")
 
 
-def was_looked_at(mail: Incoming) -> bool:
+def was_examined(mail: Incoming) -> bool:
     """Whether a mail was handled before, and was kept for devices."""
     return mail.reason == WAITS_FOR_DEVICE.why
 

@@ -15,7 +15,7 @@ from mailslot_plugins.sending.confirmation import report_text, status_of
 if TYPE_CHECKING:
     from mailslot.plugin import Job
 
-TOLD_NOTE: Final = "owner_told"
+REPORTED_NOTE: Final = "owner_told"
 """The note with the last state of which the owner was notified."""
 
 DUE_NOTE: Final = "due_at"
@@ -50,8 +50,8 @@ class Failure:
     reported: bool = False
 
 
-def news(job: Job, now: float) -> str:
-    """Return the state of a job of which the owner must be notified, as the text for `TOLD_NOTE`; empty if none.
+def state_to_report(job: Job, now: float) -> str:
+    """Return the state of a job of which the owner must be notified, as the text for `REPORTED_NOTE`; empty if none.
 
     Nothing is reported twice. After a failure, a wait is not reported, for example after a person has retried the job.
 
@@ -59,7 +59,7 @@ def news(job: Job, now: float) -> str:
         job: the job.
         now: the time.
     """
-    told = job.notes.get(TOLD_NOTE, "")
+    told = job.notes.get(REPORTED_NOTE, "")
     if job.state in UNFINISHED:
         due_at = max(job.created_at, float(job.notes.get(DUE_NOTE, 0.0)))
         return _WAITING if not told and now - due_at >= LATE_AFTER else ""

@@ -27,7 +27,7 @@ class _Element(NamedTuple):
     following: int
 
 
-class _BrokenError(ValueError):
+class _InvalidBerError(ValueError):
     """The data is not valid BER."""
 
 
@@ -60,13 +60,13 @@ def unwrap_smime(octets: bytes, max_octets: int) -> bytes | None:
         )
         found = b"".join(_strings(octets, content_element.start, content_element.end, 0))
         return found if name == _SIGNED else zlib.decompressobj().decompress(found, max_octets)
-    except (_BrokenError, ValueError, StopIteration, IndexError, zlib.error):
+    except (_InvalidBerError, ValueError, StopIteration, IndexError, zlib.error):
         return None
 
 
 def _strings(octets: bytes, start: int, end: int, depth: int) -> Iterator[bytes]:
     if depth > _MAX_DEPTH:
-        raise _BrokenError
+        raise _InvalidBerError
     for each in _elements(octets, start, end):
         if each.tag == _OCTETS:
             yield octets[each.start : each.end]
@@ -84,7 +84,7 @@ def _elements(octets: bytes, start: int, end: int, *, limit: int = -1, depth: in
 
 def _element(octets: bytes, at: int, end: int, depth: int) -> _Element:
     if depth > _MAX_DEPTH or at + 2 > end:
-        raise _BrokenError
+        raise _InvalidBerError
     tag, length = octets[at], octets[at + 1]
     at += 2
     if length == 0x80:
@@ -95,7 +95,7 @@ def _element(octets: bytes, at: int, end: int, depth: int) -> _Element:
     if length > 0x80:
         length_octets = length - 0x80
         if length_octets > 4 or at + length_octets > end:
-            raise _BrokenError
+            raise _InvalidBerError
         length = int.from_bytes(octets[at : at + length_octets])
         at += length_octets
     # A truncated element may still contain the wanted data.

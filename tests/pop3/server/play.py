@@ -10,7 +10,7 @@ from mailslot.pop3.server import events
 from mailslot.pop3.server.maildrop import Message
 from mailslot.pop3.server.offers import Offers
 from mailslot.pop3.server.protocol import Pop3ServerProtocol
-from mailslot.wire.server_core import TurnOver
+from mailslot.wire.server_core import TurnEnded
 from server_play import ServerPlayer
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Player(ServerPlayer[Pop3ServerProtocol]):
         return [Message(100 + at, f"uid-{at}", len(mail)) for at, mail in enumerate(self.mails)]
 
     def react(self, event: events.Event) -> None:
-        if isinstance(event, TurnOver):
+        if isinstance(event, TurnEnded):
             self.sent += self.core.octets_to_send()
             return
         self.heard.append(event)

@@ -69,7 +69,7 @@ def test_sign_ins(feed: Feed) -> None:
     (credentials,) = made.heard
     assert credentials == events.Credentials("fax", credentials.secret, "PLAIN")
     assert credentials.secret == "open sesame"
-    assert b64("fax") not in str(made.core._notes._transcript)
+    assert b64("fax") not in str(made.core._recorder._transcript)
 
 
 @feeds
@@ -92,7 +92,7 @@ def test_a_refusal_is_explained_and_follows_the_acknowledgement(feed: Feed) -> N
     # Nobody knows whether the token is good.
     made.refusals[events.Credentials] = replies.UNAVAILABLE
     converse(made, f"C: AUTH XOAUTH2 {TOKEN}\nS: -ERR [SYS/TEMP] The mailbox cannot be opened now", feed)
-    transcript = str(made.core._notes._transcript)
+    transcript = str(made.core._recorder._transcript)
     assert "C: AUTH XOAUTH2 •••\nS: +\nC: \nS: -ERR [AUTH]" in transcript
     assert TOKEN not in transcript
 
@@ -115,4 +115,4 @@ def test_other_words() -> None:
     made.core.refuse(b"PASS open sesame", replies.LINE_TOO_LONG)
     made.feed(b"QUIT\r\n")
     assert made.take_sent() == b"+OK Dovecot ready.\r\n-ERR The line is too long\r\n+OK Logging out.\r\n"
-    assert "sesame" not in str(made.core._notes._transcript)
+    assert "sesame" not in str(made.core._recorder._transcript)

@@ -417,7 +417,7 @@ def test_lines_that_run_together_show_no_secret(feed: Feed) -> None:
         b"USER PASS open sesame\r\nNOOP PASS open sesame\r\nLIST 1PASS open sesame\r\nUSER\r\nLIST 1\r\n"
     ):
         made.feed(octets)
-    notes = str(made.core._notes._transcript)
+    notes = str(made.core._recorder._transcript)
     assert "sesame" not in notes
     assert "C: USER PASS •••" in notes
     assert "C: LIST •••" in notes
@@ -431,7 +431,7 @@ def test_no_secret_is_recorded(feed: Feed) -> None:
         b"APOP fax c4c9334bac560ecc979e58001b3e22fb\r\nUSER hunter2hunter2\r\naGVsbG8=\r\n"
     ):
         made.feed(octets)
-    notes = str(made.core._notes._transcript)
+    notes = str(made.core._recorder._transcript)
     for secret in ("hunter2", "aGVsbG8", "c4c9334b"):
         assert secret not in notes
     assert "C: PASS •••" in notes

@@ -14,7 +14,7 @@ from mailslot.pop3.server.states import TRANSITIONS, State, out_of_order
 from mailslot.pop3.states import Verb
 from mailslot.wire.closing import Closing
 from mailslot.wire.protocol_error import LocalProtocolError
-from mailslot.wire.server_core import MAX_JUNK_COMMANDS, MAX_TURN, TurnOver
+from mailslot.wire.server_core import MAX_JUNK_COMMANDS, MAX_TURN, TurnEnded
 
 from .play import Player, player
 
@@ -181,7 +181,7 @@ def test_listings_do_not_collect_without_bounds() -> None:
     made.core.receive(b"RSET\r\n" + b"LIST\r\n" * 300)
     full = 0
     while (event := made.core.next_event()) is not None:
-        assert isinstance(event, TurnOver)
+        assert isinstance(event, TurnEnded)
         assert not made.core.octets_to_send(at_least=limits.MAX_OUTPUT + 10_000)
         full += len(made.core.octets_to_send()) >= limits.MAX_OUTPUT
     assert full > 1
@@ -191,7 +191,7 @@ def test_commands_are_taken_in_turns() -> None:
     made = player(signed_in=True)
     made.core.receive(b"NOOP\r\n" * (MAX_TURN + 1))
     # Two were taken before, to sign in.
-    assert made.core.next_event() == TurnOver()
+    assert made.core.next_event() == TurnEnded()
     assert made.core.octets_to_send().count(b"+OK") == MAX_TURN - 2
     assert made.core.next_event() is None
     assert made.core.octets_to_send().count(b"+OK") == 3

@@ -9,7 +9,7 @@ from mailslot import Transcript
 from mailslot.smtp.server import events, replies
 from mailslot.smtp.server.offers import Offers
 from mailslot.smtp.server.protocol import SmtpServerProtocol
-from mailslot.wire.server_core import TurnOver
+from mailslot.wire.server_core import TurnEnded
 from server_play import ServerPlayer
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Player(ServerPlayer[SmtpServerProtocol]):
     def react(self, event: events.Event) -> None:
         reply = self.refusals.get(type(event))
         match event:
-            case TurnOver():
+            case TurnEnded():
                 return
             case events.Content(data):
                 assert data

@@ -12,7 +12,7 @@ from mailslot.smtp.server.protocol import SmtpServerProtocol
 from mailslot.smtp.server.states import State
 from mailslot.wire.closing import Closing
 from mailslot.wire.command_input import CommandInput, LineTooLongError
-from mailslot.wire.server_core import MAX_BAD_COMMANDS, MAX_JUNK_COMMANDS, MAX_TURN, TurnOver
+from mailslot.wire.server_core import MAX_BAD_COMMANDS, MAX_JUNK_COMMANDS, MAX_TURN, TurnEnded
 from server_play import FEEDS, bytewise, converse
 
 from .play import RECIPIENT, SENDER, Player, offers, player
@@ -73,7 +73,7 @@ def test_bad_commands() -> None:
 def test_commands_are_taken_in_turns() -> None:
     made = player()
     made.core.receive(b"NOOP\r\n" * (MAX_TURN + 1))
-    assert made.core.next_event() == TurnOver()
+    assert made.core.next_event() == TurnEnded()
     assert made.core.octets_to_send().count(b"250 ") == MAX_TURN
     assert made.core.next_event() is None
     assert made.core.octets_to_send().count(b"250 ") == 1

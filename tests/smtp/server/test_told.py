@@ -61,7 +61,7 @@ def test_a_token_that_is_refused(feed: Feed) -> None:
     credentials = made.heard[-1]
     assert isinstance(credentials, events.Credentials)
     assert (credentials.user, credentials.secret, credentials.mechanism) == ("scan", "ya29", "XOAUTH2")
-    assert TOKEN not in str(made.core._notes._transcript)
+    assert TOKEN not in str(made.core._recorder._transcript)
 
 
 @feeds
@@ -93,7 +93,7 @@ def test_a_line_that_the_caller_refuses() -> None:
     made.drain()
     assert made.take_sent() == b"500 5.5.2 The line is too long\r\n"
     assert made.core.state is State.READY
-    transcript = str(made.core._notes._transcript)
+    transcript = str(made.core._recorder._transcript)
     assert "C: NOOP …" in transcript
     assert "aHVudGVyMg" not in transcript
 
@@ -112,4 +112,4 @@ def test_a_line_that_the_caller_refuses() -> None:
 def test_a_password_in_the_place_of_a_mechanism(argument: str, shown: str) -> None:
     made = player(encrypted=True)
     made.feed(f"EHLO a\r\nAUTH {argument}\r\n".encode())
-    assert shown in [line.removeprefix("C: ") for line in made.core._notes._transcript.lines]
+    assert shown in [line.removeprefix("C: ") for line in made.core._recorder._transcript.lines]

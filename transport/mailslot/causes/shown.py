@@ -13,7 +13,7 @@ from mailslot.causes.words import MAX_TEXT, normalize
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShownMessage:
     """A row: a pattern for the message, its cause, and its source."""
 
     says: Pattern
@@ -22,12 +22,12 @@ class Shown:
 
 
 @cache
-def shown_rows() -> tuple[Shown, ...]:
+def shown_rows() -> tuple[ShownMessage, ...]:
     """Return the rows of the file that comes with this package."""
     return parse_shown(files("mailslot.causes").joinpath("shown.toml").read_text("utf-8"), checked=True)
 
 
-def parse_shown(written: str, *, checked: bool = False) -> tuple[Shown, ...]:
+def parse_shown(written: str, *, checked: bool = False) -> tuple[ShownMessage, ...]:
     """Return the rows in a file's text.
 
     Args:
@@ -44,7 +44,9 @@ def parse_shown(written: str, *, checked: bool = False) -> tuple[Shown, ...]:
         rows = written_rows["shown"]
         for row in rows:
             check_columns(row, {"says", "cause", "source"})
-        found = tuple(Shown(pattern(row["says"], terms), text(row["cause"]), text(row["source"])) for row in rows)
+        found = tuple(
+            ShownMessage(pattern(row["says"], terms), text(row["cause"]), text(row["source"])) for row in rows
+        )
         if not checked:
             for row in found:
                 row.says.check()
@@ -53,7 +55,7 @@ def parse_shown(written: str, *, checked: bool = False) -> tuple[Shown, ...]:
     return found
 
 
-def find_shown(words: str) -> Shown | None:
+def find_shown(words: str) -> ShownMessage | None:
     """Return the first row whose pattern is found in a shown text, as it is or normalized; None without one."""
     shown = " ".join(words[:MAX_TEXT].split())
     both = Words(shown), Words(normalize(shown))

@@ -89,12 +89,12 @@ def status(context: typer.Context, *, as_json: Json = False) -> None:
     registry = fleet_registry(context, database)
     from mailslot.fleet.postgres.directory import (  # noqa: PLC0415 - it needs the extra
         NEEDS_SOMEBODY,
+        DeviceSearch,
         FleetDirectory,
-        Wanted,
     )
 
     found, seen_at = registry.statistics(ended=True), registry.workers_seen_at()
-    states = {each.name: each.counts for each in FleetDirectory(database).tenants(Wanted(size=None)).tenants}
+    states = {each.name: each.counts for each in FleetDirectory(database).tenants(DeviceSearch(size=None)).tenants}
     all_states: Counter[DeviceState] = Counter(state for counts in states.values() for state in counts.elements())
     if as_json:
         print_json(

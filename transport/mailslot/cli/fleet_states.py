@@ -34,12 +34,12 @@ def list_states(
     Raises:
         InputError: there is no such state, or the database cannot be used.
     """
-    from mailslot.fleet.postgres.directory import STATES, FleetDirectory, Wanted  # noqa: PLC0415 - it needs the extra
+    from mailslot.fleet.postgres.directory import STATES, DeviceSearch, FleetDirectory  # noqa: PLC0415 - it needs the extra
 
     if unknown := [each for each in states or () if each not in STATES]:
         raise InputError(f"There is no state {unknown[0]!r}; there are {', '.join(STATES)}.", stage="resolve")
     only: list[DeviceState] | None = [each for each in STATES if each in states] if states else None
-    wanted = Wanted(None, tenant or "", search or "", only, cause, page, limit)
+    wanted = DeviceSearch(None, tenant or "", search or "", only, cause, page, limit)
     found = FleetDirectory(database).devices(wanted).devices
     if as_json:
         print_json([_document(each) for each in found])

@@ -11,7 +11,7 @@ from mailslot.causes.maker_codes import find_maker_codes
 from mailslot.causes.rules import find_rule
 from mailslot.causes.shown import find_shown
 from mailslot.diagnosis.diagnosis import Diagnosis
-from mailslot.diagnosis.quoted_replies import quoted_replies, spoken_refusals, unwrapped
+from mailslot.diagnosis.quoted_replies import possible_refusals, quoted_replies, unwrapped
 from mailslot.diagnosis.server_words import without_internals
 from mailslot.oauth.resources import find_foreign_resource
 from mailslot.oauth.response import TokenServiceResponse
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from mailslot.causes.refusal import Refusal
     from mailslot.causes.rules import Rule
-    from mailslot.diagnosis.quoted_replies import Quoted
+    from mailslot.diagnosis.quoted_replies import QuotedReply
 
 MAX_TEXT: Final = 20_000
 """Characters of the text that are searched."""
@@ -132,7 +132,7 @@ def _members_of(text: str) -> dict[str, Any]:
     return {match[1]: match[2].strip() for match in _MEMBER.finditer(text)}
 
 
-def _of_servers(replies: Iterable[Quoted]) -> str | None:
+def _of_servers(replies: Iterable[QuotedReply]) -> str | None:
     """Return the diagnosis of quoted replies, at the stage that explains them best."""
     for reply in replies:
         rule = next(_rules(reply.known), None) or min(_rules(reply.guessed), key=_distance, default=None)
@@ -149,7 +149,7 @@ def _rules(refusals: Iterable[Refusal]) -> Iterator[Rule]:
 
 def _of_words(text: str, among: Collection[str]) -> str | None:
     """Return the diagnosis of the words alone, if its cause is `among` some causes."""
-    found = (rule.cause for rule in _rules(spoken_refusals(text)) if _distance(rule) == 0)
+    found = (rule.cause for rule in _rules(possible_refusals(text)) if _distance(rule) == 0)
     return next((cause for cause in found if cause in among), None)
 
 

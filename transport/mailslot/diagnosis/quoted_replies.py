@@ -87,7 +87,7 @@ _POP3_GREETING: Final[tuple[tuple[Stage, Presented | None], ...]] = (("greeting"
 _GREETS: Final = re.compile(r"greeting|banner|welcome|on connect|after connect|refused to talk", re.IGNORECASE)
 
 
-class Quoted(NamedTuple):
+class QuotedReply(NamedTuple):
     """A reply that a text may quote.
 
     Attributes:
@@ -115,14 +115,14 @@ def unwrapped(text: str) -> str:
     return _NAMED_CODE.sub(r"\1 failed: \2 -", _TUPLE.sub(r"\1 ", text))
 
 
-def quoted_replies(text: str) -> Iterator[Quoted]:
+def quoted_replies(text: str) -> Iterator[QuotedReply]:
     """Yield the replies that an unwrapped text may quote, the most likely first."""
     places = _by_token_first(text, _POP3_PLACES) + (_POP3_GREETING if _GREETS.search(text) else ())
     for patterns, protocol in (((_POP3_IN_QUOTES, _POP3, _POP3_RESPONDED), "POP3"), ((_IMAP,), "IMAP")):
         if match := next(filter(None, (pattern.search(text) for pattern in patterns)), None):
             code, words = match.groups()[-2:]
             reply = Reply(None, code, words, positive=False)
-            yield Quoted(
+            yield QuotedReply(
                 words,
                 tuple(
                     Refusal(protocol=_protocol(protocol), stage=stage, reply=reply, presented=presented)
@@ -131,10 +131,10 @@ def quoted_replies(text: str) -> Iterator[Quoted]:
                 (),
             )
     for reply, certain in _smtp_replies(text):
-        yield Quoted(reply.text, *_over_smtp(reply, text), certain)
+        yield QuotedReply(reply.text, *_over_smtp(reply, text), certain)
 
 
-def spoken_refusals(text: str) -> Iterator[Refusal]:
+def possible_refusals(text: str) -> Iterator[Refusal]:
     """Yield the refusals that a text without a code may be, such as ``Your account has been disabled``."""
     places: tuple[tuple[Protocol, Stage, str, Presented | None], ...] = (
         ("SMTP", "sign_in", "", "password"),

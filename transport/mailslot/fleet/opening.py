@@ -60,7 +60,7 @@ class FleetPlaces:
                 return MasterKeys(newest, FileMasterKey(file))
 
     def _open_service(self, address: str) -> MasterKey:
-        from mailslot.fleet.kept_keys import KeptKeys  # noqa: PLC0415 - most fleets have the key in a file
+        from mailslot.fleet.key_cache import KeyCache  # noqa: PLC0415 - most fleets have the key in a file
         from mailslot.fleet.key_service import KeyServiceClient  # noqa: PLC0415
         from mailslot.fleet.transit import TransitMasterKey  # noqa: PLC0415
 
@@ -70,7 +70,7 @@ class FleetPlaces:
                 "MAILSLOT_MASTER_KEY_TOKEN_FILE, or provide it as the credential mailslot.master-key-token.",
                 stage="token",
             )
-        return KeptKeys(TransitMasterKey(address, KeyServiceClient(self.token_file, self.ca_file)))
+        return KeyCache(TransitMasterKey(address, KeyServiceClient(self.token_file, self.ca_file)))
 
 
 def open_device_home(place: str, places: FleetPlaces) -> PostgresHome:

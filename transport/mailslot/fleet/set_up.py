@@ -72,7 +72,7 @@ class DeviceChange:
     faults: tuple[TableFault, ...] = ()
 
 
-class _TakenBackError(Exception):
+class _RollbackError(Exception):
     """Rolls back the transaction of a dry run."""
 
 
@@ -119,7 +119,7 @@ class SetUp:
                 new = self._add(work)
             if not new:
                 self._change(work)
-        except _TakenBackError:
+        except _RollbackError:
             pass
         except _FaultsError as error:
             return DeviceChange(rows.tenant, rows.device, rows.line, "failed", faults=error.faults)
@@ -161,7 +161,7 @@ class SetUp:
 
     def _end(self) -> None:
         if self._dry_run:
-            raise _TakenBackError
+            raise _RollbackError
 
 
 class _DeviceSetUp:

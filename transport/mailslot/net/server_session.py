@@ -20,7 +20,7 @@ from mailslot.net.endpoint import Security
 from mailslot.net.server_connection import ServerConnection
 from mailslot.net.socket_stream import InterruptedWaitError
 from mailslot.wire.closing import Closing
-from mailslot.wire.server_core import TurnOver
+from mailslot.wire.server_core import TurnEnded
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -254,7 +254,7 @@ class ServerSession(ABC, Generic[Core, Connection]):
                 if isinstance(event, Closing):
                     self.connection.ending = event.ending
                     return
-                if isinstance(event, TurnOver):
+                if isinstance(event, TurnEnded):
                     await self._flush()
                     await anyio.lowlevel.checkpoint()
                     continue

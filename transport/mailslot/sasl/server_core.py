@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic
 from mailslot.sasl.mechanism import MechanismError
 from mailslot.sasl.server import SuppliedSecret
 from mailslot.wire.command_input import CommandError, LineTooLongError
-from mailslot.wire.server_core import Event, Notes, ServerCore, Verb
+from mailslot.wire.server_core import Event, Recorder, ServerCore, Verb
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,7 @@ class ExchangeReplies:
     line_too_long: Reply
 
 
-class SaslServerCore(ServerCore[Event, Verb, Notes], Generic[Event, Verb, Notes]):
+class SaslServerCore(ServerCore[Event, Verb, Recorder], Generic[Event, Verb, Recorder]):
     """The core of a session with AUTH; a protocol defines how challenges are sent."""
 
     _exchange_replies: ClassVar[ExchangeReplies]
@@ -71,7 +71,7 @@ class SaslServerCore(ServerCore[Event, Verb, Notes], Generic[Event, Verb, Notes]
             else:
                 self._read_command(line)
         except LineTooLongError:
-            self._notes.event("a line that is too long")
+            self._recorder.event("a line that is too long")
             self._refuse_bad_command(self._exchange_replies.line_too_long)
         except CommandError as error:
             self._refuse_bad_command(error.reply)
@@ -100,7 +100,7 @@ class SaslServerCore(ServerCore[Event, Verb, Notes], Generic[Event, Verb, Notes]
         self._continue_with(self._exchange_verbs[0], step)
 
     def _read_response(self, line: bytes) -> None:
-        self._notes.response(line)
+        self._recorder.response(line)
         verb, line = self._exchange_verbs[1], line.strip()
         if line == b"*":
             raise CommandError(self._exchange_replies.cancelled)
@@ -118,7 +118,7 @@ class SaslServerCore(ServerCore[Event, Verb, Notes], Generic[Event, Verb, Notes]
 
     def _continue_with(self, verb: Verb, step: bytes | SuppliedSecret) -> None:
         if isinstance(step, SuppliedSecret):
-            self._notes.add_secret(step.secret)
+            self._recorder.add_secret(step.secret)
             self._events.append((self._credentials(step.user, step.secret, self._mechanism.name), verb))
         else:
             self._challenge(verb, step)

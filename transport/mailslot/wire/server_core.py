@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Generic, TypeAlias, TypeVar
 
 from mailslot.wire.closing import Closing
 from mailslot.wire.command_input import CommandInput
-from mailslot.wire.dialogue_notes import DialogueNotes
+from mailslot.wire.dialogue_recorder import DialogueRecorder
 from mailslot.wire.protocol_error import LocalProtocolError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ MAX_TURN: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
-class TurnOver:
+class TurnEnded:
     """The event that this session's turn is over: send the replies, and give other sessions a turn."""
 
 
@@ -38,10 +38,10 @@ Wording: TypeAlias = "Mapping[Reply, Reply]"
 
 Event = TypeVar("Event")
 Verb = TypeVar("Verb")
-Notes = TypeVar("Notes", bound=DialogueNotes)
+Recorder = TypeVar("Recorder", bound=DialogueRecorder)
 
 
-class ServerCore(ABC, Generic[Event, Verb, Notes]):
+class ServerCore(ABC, Generic[Event, Verb, Recorder]):
     """The core of a session; a protocol adds its states and commands.
 
     A client can send thousands of commands at once. So they are processed in turns, and their number is limited as long
@@ -57,18 +57,18 @@ class ServerCore(ABC, Generic[Event, Verb, Notes]):
     _too_many_bad_commands: ClassVar[Reply]
     _too_many_junk_commands: ClassVar[Reply]
 
-    def __init__(self, notes: Notes, *, encrypted: bool, wording: Wording | None = None) -> None:
+    def __init__(self, recorder: Recorder, *, encrypted: bool, wording: Wording | None = None) -> None:
         """Create the core of a session.
 
         Args:
-            notes: records the dialogue.
+            recorder: records the dialogue.
             encrypted: whether TLS is implicit.
             wording: replacements for our replies.
         """
         self.encrypted = encrypted
         self.other_protocol: str | None = None
         self.refusal: Reply | None = None
-        self._notes = notes
+        self._recorder = recorder
         self._wording = wording or {}
         self._input = CommandInput()
         self._output: bytearray = bytearray()
@@ -141,7 +141,7 @@ class ServerCore(ABC, Generic[Event, Verb, Notes]):
 
     def refuse(self, line: bytes, answer: Reply) -> None:
         """Refuse a command line that was not passed to `receive`, for callers that are stricter than this core."""
-        self._notes.other_line(line)
+        self._recorder.other_line(line)
         self._refuse_bad_command(answer)
 
     def _send(self, answer: Reply) -> None:
@@ -149,7 +149,7 @@ class ServerCore(ABC, Generic[Event, Verb, Notes]):
             answer = self._wording.get(answer, answer)
         if not answer.positive:
             self.refusal = answer
-        self._notes.reply(answer)
+        self._recorder.reply(answer)
         self._output += self._encode(answer)
 
     def _end_if_too_many_bad_commands(self) -> bool:
@@ -177,5 +177,5 @@ class ServerCore(ABC, Generic[Event, Verb, Notes]):
 
     def _end_other_protocol(self, name: str, answer: Reply | None = None) -> None:
         self.other_protocol = name
-        self._notes.event(f"the client speaks {name}, where {self._protocol} was due")
+        self._recorder.event(f"the client speaks {name}, where {self._protocol} was due")
         self.close("protocol", answer)

@@ -19,7 +19,7 @@ from mailslot_plugins.gateway.panel.changes import change_device, delete_device,
 from mailslot_plugins.gateway.panel.devices import HERE, NEW_PASSWORD
 from mailslot_plugins.gateway.panel.form import find_errors, form_of, read_form
 from mailslot_plugins.gateway.panel.makers import makers
-from mailslot_plugins.gateway.panel.overview import FOLDER, device_rows, gateway_log, sentence_of, ways_out
+from mailslot_plugins.gateway.panel.overview import FOLDER, account_choices, device_rows, gateway_log, sentence_of
 from mailslot_plugins.panel.permission import requested_by
 from mailslot_plugins.panel.render import device_of, redirect, render, text
 from mailslot_plugins.panel.sentences import translated
@@ -132,7 +132,9 @@ async def _page(request: Request, form: DeviceForm | None = None) -> Response:
         "name": name,
         "form": form or form_of(row.entry, current.groups[DEVICES.name][name]),
         "errors": {} if form is None else form.errors,
-        "ways": [each for each in ways_out(current.records, request.state.language) if each.protocol == row.protocol],
+        "accounts": [
+            each for each in account_choices(current.records, request.state.language) if each.protocol == row.protocol
+        ],
         "listeners": [key for key, each in settings.listeners.items() if each.protocol == row.protocol],
         "made": None if made is None else made.reveal(),
         "dialogues": [(each, sentence_of(each, language)) for each in await gateway_log(device).dialogues(name)],

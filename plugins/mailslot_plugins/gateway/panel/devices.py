@@ -13,7 +13,7 @@ from mailslot.slots.gateway.gateway_settings import GatewaySettings
 from mailslot.slots.slot import is_valid_name
 from mailslot_plugins.gateway.panel.changes import new_device
 from mailslot_plugins.gateway.panel.form import DeviceForm, find_errors, read_form
-from mailslot_plugins.gateway.panel.overview import FOLDER, device_rows, gateway_log, sentence_of, ways_out
+from mailslot_plugins.gateway.panel.overview import FOLDER, account_choices, device_rows, gateway_log, sentence_of
 from mailslot_plugins.panel.permission import requested_by
 from mailslot_plugins.panel.render import device_of, redirect, render, text
 from mailslot_plugins.panel.sentences import translated
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from mailslot.wire.secret import Secret
-    from mailslot_plugins.gateway.panel.overview import Via
+    from mailslot_plugins.gateway.panel.overview import AccountChoice
 
 HERE: Final = "/gateway"
 NEW_PASSWORD: Final = "gateway_password"  # noqa: S105 - the name of a session's datum
@@ -92,21 +92,21 @@ async def adopt(request: Request) -> Response:
 async def new_page(request: Request, form: DeviceForm) -> Response:
     """Return the form of a new device."""
     current = await run_sync(device_of(request).records.settings.current)
-    ways = ways_out(current.records, request.state.language)
+    accounts = account_choices(current.records, request.state.language)
     return render(
         request,
         "gateway/new_device.html",
         422 if form.errors else 200,
         form=form,
-        ways=ways,
-        via=form.get("via") or preferred(ways),
+        accounts=accounts,
+        via=form.get("via") or preferred_account(accounts),
         listeners=list(current.groups["listeners"]),
     )
 
 
-def preferred(ways: Iterable[Via], protocol: str = "SMTP") -> str:
+def preferred_account(accounts: Iterable[AccountChoice], protocol: str = "SMTP") -> str:
     """Return the id of the slot or account that most devices will use; empty if there is none."""
-    fitting = [each for each in ways if each.protocol == protocol]
+    fitting = [each for each in accounts if each.protocol == protocol]
     return max(fitting, key=lambda each: each.is_set).id if fitting else ""
 
 
@@ -124,7 +124,7 @@ async def _page(
 ) -> Response:
     device, language = device_of(request), request.state.language
     current = await run_sync(device.records.settings.current)
-    settings, ways = GatewaySettings.of(current), ways_out(current.records, request.state.language)
+    settings, accounts = GatewaySettings.of(current), account_choices(current.records, request.state.language)
     unknown = (await gateway_log(device).unknown_devices())[:_MAX_UNKNOWN]
     protocols = {name: each.protocol for name, each in settings.listeners.items()}
     context: dict[str, Any] = {
@@ -132,11 +132,11 @@ async def _page(
         "unknown_devices": [
             (each, sentence_of(each, language), protocols.get(each.listener, "SMTP")) for each in unknown
         ],
-        "ways": ways,
-        "preferred": {protocol: preferred(ways, protocol) for protocol in ("SMTP", "POP")},
+        "accounts": accounts,
+        "preferred_account": {protocol: preferred_account(accounts, protocol) for protocol in ("SMTP", "POP")},
         "errors": errors or {},
         "typed": typed or {},
-        "has_account": any(each.is_set for each in ways),
+        "has_account": any(each.is_set for each in accounts),
         "has_listener": bool(settings.listeners),
     }
     return render(request, "gateway/devices.html", 422 if errors else 200, **context)

@@ -96,7 +96,7 @@ class DeviceRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Via:
+class AccountChoice:
     """A slot or account that devices can use.
 
     Attributes:
@@ -161,7 +161,7 @@ def sentence_of(noted: Dialogue | UnknownDevice, language: str) -> Sentence:
     return Sentence(explanation.message, explanation.advice)
 
 
-def ways_out(records: Mapping[str, Settings], language: str) -> list[Via]:
+def account_choices(records: Mapping[str, Settings], language: str) -> list[AccountChoice]:
     """Return the slots and accounts that devices can use: accounts before slots, and those that are set up first.
 
     POP slots are left out, since their mail belongs to the device that mailslot runs on.
@@ -171,13 +171,13 @@ def ways_out(records: Mapping[str, Settings], language: str) -> list[Via]:
         language: the language of the names.
     """
     directory = directory_of(records)
-    found: list[Via] = []
+    found: list[AccountChoice] = []
     for record, own in records.items():
         protocol = protocol_of(record, own)
         if protocol == "POP" and not is_account(record):
             continue
         slot, effective = directory.of(record)[0], effective_settings(own, protocol)
         address = (effective.sender_address if protocol == "SMTP" else effective.account) or ""
-        found.append(Via(slot.id, slot_name(slot, language), address, protocol, effective.server is not None))
+        found.append(AccountChoice(slot.id, slot_name(slot, language), address, protocol, effective.server is not None))
     found.sort(key=lambda via: (not is_account(via.id), not via.is_set))
     return found

@@ -16,7 +16,7 @@ from starlette.staticfiles import StaticFiles
 from mailslot_plugins.panel.connections import Connections
 from mailslot_plugins.panel.consent.fleet import ConsentFleet
 from mailslot_plugins.panel.consent.page import routes
-from mailslot_plugins.panel.consent.view import sorry
+from mailslot_plugins.panel.consent.view import error_page
 from mailslot_plugins.panel.security import limits
 from mailslot_plugins.panel.security.addresses import ascii_name, is_own_host
 from mailslot_plugins.panel.security.headers import SecurityHeaders
@@ -105,4 +105,4 @@ async def serve(homes: FleetHomes, address: str, listener: socket.socket, contex
 
 async def _show_http_error(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    return sorry(request, "unknown" if status == 404 else "trouble_other", status)
+    return error_page(request, "unknown" if status == 404 else "trouble_other", status)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from anyio.to_thread import run_sync
 
 from mailslot.errors import TokenError
-from mailslot.fleet.postgres.sign_in_links import Granted, complete
+from mailslot.fleet.postgres.sign_in_links import GrantedAccess, complete
 from mailslot.oauth.claims import parse_claims
 from mailslot.oauth.grant_source import GrantSource
 from mailslot.oauth.refresh_token_flow import RefreshTokenFlow
@@ -106,7 +106,7 @@ class LinkGrantStore(RecordGrantStore):
         begun = self._begun
 
         def note(rows: DeviceRows) -> None:
-            complete(rows, begun.link, begun.record, Granted(grant.account or self._user, grant.scopes))
+            complete(rows, begun.link, begun.record, GrantedAccess(grant.account or self._user, grant.scopes))
 
         with self._documents.exclusive():
             self._vault_of_device.write(begun.record, {GRANT_FIELD: grant.to_secret()})

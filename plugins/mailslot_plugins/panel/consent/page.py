@@ -21,7 +21,7 @@ from mailslot.oauth.admin_consent import parse_answer
 from mailslot_plugins.panel.consent.begin import begin, open_pending
 from mailslot_plugins.panel.consent.deliver import OtherUserError, deliver
 from mailslot_plugins.panel.consent.fleet import fleet_of
-from mailslot_plugins.panel.consent.view import guarded, link_facts, render_page, sorry
+from mailslot_plugins.panel.consent.view import error_page, guarded, link_facts, render_page
 from mailslot_plugins.panel.cookies import cookie
 from mailslot_plugins.panel.explanations import explanation_of
 from mailslot_plugins.tokens.authorization import SIGN_IN_TIMEOUT, parse_parameters
@@ -43,10 +43,10 @@ async def show_link(request: Request) -> Response:
     fleet, token = fleet_of(request), request.path_params["token"]
     found = await run_sync(fleet.links.find, token) if _SECRET.fullmatch(token) else None
     if found is None:
-        return sorry(request, "unknown", 404)
+        return error_page(request, "unknown", 404)
     device, link = found
     if link.state in {"expired", "withdrawn"}:
-        return sorry(request, link.state, 410)
+        return error_page(request, link.state, 410)
     facts = await run_sync(link_facts, fleet, device, link, request.state.language)
     return render_page(
         request, "consent/link.html", link=link, device=device, start=f"{request.url.path}/start", **facts
@@ -90,7 +90,7 @@ async def receive(request: Request) -> Response:
     state, browser = answer.get("state", ""), cookie(request, _cookie_name(request))
     begun = await run_sync(fleet.links.take, state, browser) if _SECRET.fullmatch(state) else None
     if begun is None:
-        return sorry(request, "not_awaited", 400)
+        return error_page(request, "not_awaited", 400)
     home = fleet.homes.open(begun.device)
     pending = await run_sync(open_pending, home, begun.record, begun.sealed)
     extra = {"tenant": begun.device.tenant_name, "device": begun.device.name, "record": begun.record}
@@ -114,10 +114,10 @@ async def receive_admin_answer(request: Request) -> Response:
     try:
         answer = parse_answer(str(request.url.query))
     except InputError:
-        return sorry(request, "not_awaited", 400)
+        return error_page(request, "not_awaited", 400)
     known = await run_sync(fleet.consents.note_answer, answer) if answer.state else None
     if known is None:
-        return sorry(request, "not_awaited", 400)
+        return error_page(request, "not_awaited", 400)
     extra = {"tenant": known.tenant, "provider": known.provider, "cause": known.cause}
     logger.info("An administrator has answered: %s", "consent" if known.granted else "no consent", extra=extra)
     explanation = None

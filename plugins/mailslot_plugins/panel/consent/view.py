@@ -48,9 +48,9 @@ def render_page(request: Request, template: str, status: int = 200, **context: A
     return HTMLResponse(page.render({**shown, **context}), status, {"cache-control": "no-store"})
 
 
-def sorry(request: Request, key: str, status: int, sentence: str = "") -> Response:
+def error_page(request: Request, key: str, status: int, sentence: str = "") -> Response:
     """Return the page that says why the link cannot be used: a text of this folder, or a sentence."""
-    return render_page(request, "consent/sorry.html", status, key=key, sentence=sentence)
+    return render_page(request, "consent/error.html", status, key=key, sentence=sentence)
 
 
 def link_facts(fleet: ConsentFleet, device: DeviceId, link: SignInLink, language: str) -> dict[str, Any]:
@@ -101,10 +101,10 @@ def guarded(endpoint: Callable[[Request], Awaitable[Response]]) -> Callable[[Req
             logger.warning("A page for a mailbox's owner has failed: %s", error, extra={"cause": error.cause})
             if isinstance(error.__cause__, DatabaseError):
                 # Anybody may open this page, and the database's message is only for the operator.
-                return sorry(request, "trouble_other", 503)
-            return sorry(request, "", 503, translated(str(error), request.state.language))
+                return error_page(request, "trouble_other", 503)
+            return error_page(request, "", 503, translated(str(error), request.state.language))
         except Exception as error:  # noqa: BLE001 - the text of any other error may quote a secret
             logger.error("A page for a mailbox's owner has failed: %s", describe_error(error))  # noqa: TRY400 - see above
-            return sorry(request, "trouble_other", 500)
+            return error_page(request, "trouble_other", 500)
 
     return call

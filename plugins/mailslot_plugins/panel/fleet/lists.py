@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from mailslot.errors import MailError
-from mailslot.fleet.postgres.directory import NEEDS_SOMEBODY, Wanted
+from mailslot.fleet.postgres.directory import NEEDS_SOMEBODY, DeviceSearch
 from mailslot_plugins.panel.explanations import explanation_of
 from mailslot_plugins.panel.fleet.context import fleet_of
 from mailslot_plugins.panel.fleet.sessions import staff_of
@@ -79,11 +79,11 @@ async def show_health(request: Request) -> Response:
     return JSONResponse({"status": "ok"})
 
 
-def _wanted(request: Request) -> Wanted:
+def _wanted(request: Request) -> DeviceSearch:
     """Return the search in the query, limited to the tenants that the person may see."""
     query = request.query_params
     staff = staff_of(request.state.session)
-    return Wanted(
+    return DeviceSearch(
         frozenset() if staff is None else staff.sees,
         query.get("tenant", ""),
         query.get("search", "").strip(),

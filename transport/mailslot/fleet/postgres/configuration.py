@@ -51,7 +51,7 @@ def read_version(rows: DeviceRows) -> object:
     return rows.tuples(_VERSION)
 
 
-class KeptConfiguration:
+class ConfigurationCache:
     """The cached configuration. It is thread-safe."""
 
     def __init__(self) -> None:

@@ -113,7 +113,7 @@ _TENANTS: Final = f"""{_FOUND} SELECT tenant, json_object_agg(state, number) AS 
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class DeviceSearch:
     """A search for devices or tenants.
 
     Attributes:
@@ -227,7 +227,7 @@ class FleetDirectory:
         self._database = database
         self._registry = Registry(database)
 
-    def devices(self, wanted: Wanted) -> DevicePage:
+    def devices(self, wanted: DeviceSearch) -> DevicePage:
         """Return a page of devices."""
         with self._reading() as connection:
             rows = connection.execute(_DEVICES.encode(), _parameters(wanted)).fetchall()
@@ -237,7 +237,7 @@ class FleetDirectory:
         devices = tuple(ListedDevice(**{name: row[name] for name in names}) for row in rows if row["device"])
         return DevicePage(devices, counts, _page(wanted), _pages(wanted, total))
 
-    def tenants(self, wanted: Wanted) -> TenantPage:
+    def tenants(self, wanted: DeviceSearch) -> TenantPage:
         """Return a page of tenants that have a matching device."""
         with self._reading() as connection:
             rows = connection.execute(_TENANTS.encode(), _parameters(wanted)).fetchall()
@@ -255,7 +255,7 @@ class FleetDirectory:
             yield connection
 
 
-def _parameters(wanted: Wanted) -> dict[str, Any]:
+def _parameters(wanted: DeviceSearch) -> dict[str, Any]:
     return {
         "tenants": None if wanted.tenants is None else sorted(wanted.tenants),
         "tenant": wanted.tenant.replace("\0", " ") or None,
@@ -272,9 +272,9 @@ def _parameters(wanted: Wanted) -> dict[str, Any]:
     }
 
 
-def _page(wanted: Wanted) -> int:
+def _page(wanted: DeviceSearch) -> int:
     return min(max(wanted.page, 1), _MAX_PAGE)
 
 
-def _pages(wanted: Wanted, total: int) -> int:
+def _pages(wanted: DeviceSearch, total: int) -> int:
     return 1 if wanted.size is None else max(1, -(-total // wanted.size))

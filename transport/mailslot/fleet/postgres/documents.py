@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
     from mailslot.fleet.master_key import MasterKey
-    from mailslot.fleet.postgres.configuration import Configuration, KeptConfiguration
+    from mailslot.fleet.postgres.configuration import Configuration, ConfigurationCache
     from mailslot.fleet.postgres.database import DeviceId, FleetDatabase
     from mailslot.fleet.postgres.leases import HeldLeases
 
@@ -56,7 +56,7 @@ class PostgresDocuments:
         device: DeviceId,
         leases: HeldLeases,
         master: MasterKey,
-        kept: KeptConfiguration | None = None,
+        kept: ConfigurationCache | None = None,
     ) -> None:
         self.keys: Final = TenantKeys(self.ask, device, master)
         self._seals = Seals(device, self.keys)

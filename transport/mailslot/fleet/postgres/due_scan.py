@@ -58,9 +58,9 @@ _TENANTS_OF_MANY: Final = f"""
     CROSS JOIN LATERAL (SELECT FROM tasks WHERE {_IS_DUE} LIMIT 1) AS one
 """
 
-# Workers take the wake-ups in the order of their time, where each wake-up that its tenant already has makes one count as
-# later (start-time fair queueing). So a tenant with few of them does not wait for all wake-ups of a large one, and none
-# waits for ever. The engine has whole numbers of 32 bits for that, and takes the largest one first.
+# Workers take the wake-ups in the order of their time, where each wake-up that its tenant already has makes one count
+# as later (start-time fair queueing). So a tenant with few of them does not wait for all wake-ups of a large one, and
+# none waits for ever. The engine has whole numbers of 32 bits for that, and takes the largest one first.
 #
 # Renewals have their own lock beside that of the record, since they may run during a poll. The lock of a delivery is
 # the device's, as for its queue.

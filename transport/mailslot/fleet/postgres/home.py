@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from mailslot.errors import InputError
-from mailslot.fleet.postgres.configuration import KeptConfiguration
+from mailslot.fleet.postgres.configuration import ConfigurationCache
 from mailslot.fleet.postgres.database import DeviceId, FleetDatabase
 from mailslot.fleet.postgres.documents import PostgresDocuments
 from mailslot.fleet.postgres.errors import DatabaseError, as_input_error, as_os_error
@@ -105,7 +105,7 @@ class PostgresHome:
         self.is_local: Final = False
         self.is_shared: Final = messages is not None
         self.leases: Final = HeldLeases(database, device, keeper)
-        self.kept: Final = None if messages is None else KeptConfiguration()
+        self.kept: Final = None if messages is None else ConfigurationCache()
         self.documents: Final = PostgresDocuments(database, device, self.leases, master, self.kept)
         self.keys: Final = self.documents.keys
         self.shared_secrets: Final = TenantSecrets(self.documents, self.keys, device.tenant_name)

@@ -39,7 +39,7 @@ _COLUMNS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Granted:
+class GrantedAccess:
     """A grant for a record by a link.
 
     Attributes:
@@ -76,7 +76,7 @@ class SignInLink:
     expires_at: float
     expired: bool
     withdrawn: bool
-    granted: dict[str, Granted] = field(default_factory=dict[str, Granted])
+    granted: dict[str, GrantedAccess] = field(default_factory=dict[str, GrantedAccess])
     cause: str | None = None
     sentence: str = ""
     signed_in: str | None = None
@@ -240,7 +240,7 @@ class SignInLinks:
             return work(DeviceRows(connection, device))
 
 
-def complete(rows: DeviceRows, link: int, record: str, granted: Granted) -> None:
+def complete(rows: DeviceRows, link: int, record: str, granted: GrantedAccess) -> None:
     """Record a grant by a link, in the transaction that stores its token.
 
     Raises:
@@ -270,7 +270,9 @@ def link_closed_error() -> TokenError:
 
 
 def _link(row: dict[str, Any]) -> SignInLink:
-    granted = {name: Granted(account, tuple(scopes)) for name, (account, *scopes) in json.loads(row["granted"]).items()}
+    granted = {
+        name: GrantedAccess(account, tuple(scopes)) for name, (account, *scopes) in json.loads(row["granted"]).items()
+    }
     return SignInLink(
         id=row["id"],
         records=tuple(row["records"]),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mailslot.wire.closing import Closing
-from mailslot.wire.server_core import TurnOver
+from mailslot.wire.server_core import TurnEnded
 
 if TYPE_CHECKING:
     from mailslot.pop3.server.maildrop import Message
@@ -68,4 +68,4 @@ class Update:
     deleted: tuple[Message, ...]
 
 
-Event = StartTls | Credentials | ApopDigest | Retrieve | Update | TurnOver | Closing
+Event = StartTls | Credentials | ApopDigest | Retrieve | Update | TurnEnded | Closing

@@ -26,14 +26,14 @@ from mailslot.pop3.server.commands import (
 )
 from mailslot.pop3.server.excerpt import Excerpt
 from mailslot.pop3.server.maildrop import MarkedMessages
-from mailslot.pop3.server.notes import Pop3Notes
+from mailslot.pop3.server.recorder import Pop3Recorder
 from mailslot.pop3.server.states import NOT_SIGNED_IN, TRANSITIONS, WAIT_BEHIND, State, out_of_order
 from mailslot.pop3.states import Verb
 from mailslot.sasl.server_core import SaslServerCore
 from mailslot.wire.command_input import CommandError
 from mailslot.wire.dot_stuffing import DotStuffer
 from mailslot.wire.protocol_error import LocalProtocolError
-from mailslot.wire.server_core import MAX_JUNK_COMMANDS, TurnOver
+from mailslot.wire.server_core import MAX_JUNK_COMMANDS, TurnEnded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from mailslot.wire.transcript import Transcript
 
 
-class Pop3ServerProtocol(SaslServerCore[events.Event, Verb, Pop3Notes]):
+class Pop3ServerProtocol(SaslServerCore[events.Event, Verb, Pop3Recorder]):
     """The state of one session.
 
     Attributes:
@@ -72,7 +72,7 @@ class Pop3ServerProtocol(SaslServerCore[events.Event, Verb, Pop3Notes]):
             encrypted: whether TLS is implicit.
             wording: replacements for our replies.
         """
-        super().__init__(Pop3Notes(transcript), encrypted=encrypted, wording=wording)
+        super().__init__(Pop3Recorder(transcript), encrypted=encrypted, wording=wording)
         self.state = State.GREETING
         self.offers = offers
         self._timestamp = ""
@@ -119,7 +119,7 @@ class Pop3ServerProtocol(SaslServerCore[events.Event, Verb, Pop3Notes]):
             if self.state is State.CLOSED:
                 return None
             if self._end_turn() or len(self._output) >= limits.MAX_OUTPUT:
-                return TurnOver()
+                return TurnEnded()
             if not self._advance():
                 return None
         event, self._reply_due = self._events.popleft()
@@ -178,7 +178,7 @@ class Pop3ServerProtocol(SaslServerCore[events.Event, Verb, Pop3Notes]):
         """
         self._check_retrieval()
         self._output += self._stuffer.finish()
-        self._notes.message(self._stuffer.size)
+        self._recorder.message(self._stuffer.size)
         self._move(Verb.END_OF_MESSAGE, positive=True)
 
     def tls_started(self) -> None:
@@ -188,7 +188,7 @@ class Pop3ServerProtocol(SaslServerCore[events.Event, Verb, Pop3Notes]):
         self.state = State.AUTHORIZATION
         self.encrypted = True
         self._user = ""
-        self._notes.event("encrypted from here on")
+        self._recorder.event("encrypted from here on")
 
     @property
     def _is_closed(self) -> bool:
@@ -215,13 +215,13 @@ class Pop3ServerProtocol(SaslServerCore[events.Event, Verb, Pop3Notes]):
         try:
             command = parse_command(line)
         except CommandError:
-            self._notes.other_line(line)
+            self._recorder.other_line(line)
             raise
         verb = VERBS.get(command.verb)
         if verb is None or (verb is Verb.AUTH and not self.offers.mechanisms):
             self._refuse_other_command(command, line)
             return
-        self._notes.command(command)
+        self._recorder.command(command)
         if self._end_if_too_many_junk_commands(self._most_commands):
             return
         if verb in WAIT_BEHIND and self._input:
@@ -239,7 +239,7 @@ class Pop3ServerProtocol(SaslServerCore[events.Event, Verb, Pop3Notes]):
         if " HTTP/" in command.argument:
             self._end_other_protocol("HTTP", replies.NOT_POP3)
         else:
-            self._notes.other_line(line)
+            self._recorder.other_line(line)
             raise CommandError(replies.SYNTAX)
 
     def _check_retrieval(self) -> None:
@@ -261,7 +261,7 @@ class Pop3ServerProtocol(SaslServerCore[events.Event, Verb, Pop3Notes]):
     def _send_lines(self, verb: Verb, answer: Reply, lines: Sequence[str]) -> None:
         self._answer(verb, answer)
         self._output += "".join(f"{line}\r\n" for line in [*lines, "."]).encode()
-        self._notes.lines(len(lines))
+        self._recorder.lines(len(lines))
 
     # Commands before the sign-in, each in a state that permits it.
 
@@ -288,7 +288,7 @@ class Pop3ServerProtocol(SaslServerCore[events.Event, Verb, Pop3Notes]):
 
     def _password(self, argument: str) -> None:
         password = parse_password(argument)
-        self._notes.add_secret(password)
+        self._recorder.add_secret(password)
         self._events.append((events.Credentials(self._user, password), Verb.PASS))
 
     def _apop(self, argument: str) -> None:
@@ -310,7 +310,7 @@ class Pop3ServerProtocol(SaslServerCore[events.Event, Verb, Pop3Notes]):
         after = TRANSITIONS[self.state, verb].intermediate
         assert after is not None  # noqa: S101 - only AUTH and responses are answered by a challenge
         self.state = after
-        self._notes.challenge()
+        self._recorder.challenge()
         self._output += b"+ " + base64.b64encode(octets) + b"\r\n"
 
     # Commands for the maildrop, each in a state that permits it.

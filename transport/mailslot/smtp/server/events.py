@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mailslot.wire.closing import Closing
-from mailslot.wire.server_core import TurnOver
+from mailslot.wire.server_core import TurnEnded
 
 if TYPE_CHECKING:
     from mailslot.smtp.server.backend import MailParameters
@@ -105,6 +105,6 @@ Event = (
     | ChunkReceived
     | EndOfMessage
     | Aborted
-    | TurnOver
+    | TurnEnded
     | Closing
 )

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from mailslot.sasl.server_core import SaslServerCore
 from mailslot.smtp.server import commands, events, limits, replies
 from mailslot.smtp.server.content import Chunk, IncomingMessage
-from mailslot.smtp.server.notes import SmtpNotes
+from mailslot.smtp.server.recorder import SmtpRecorder
 from mailslot.smtp.server.states import ACCEPTED, IDLE, TRANSITIONS, WAIT_BEHIND, State, out_of_order
 from mailslot.smtp.states import Verb
 from mailslot.wire.command_input import Command, CommandError
 from mailslot.wire.protocol_error import LocalProtocolError
-from mailslot.wire.server_core import TurnOver
+from mailslot.wire.server_core import TurnEnded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mailslot.wire.transcript import Transcript
 
 
-class SmtpServerProtocol(SaslServerCore[events.Event, Verb, SmtpNotes]):
+class SmtpServerProtocol(SaslServerCore[events.Event, Verb, SmtpRecorder]):
     """The state of one session.
 
     Attributes:
@@ -58,7 +58,7 @@ class SmtpServerProtocol(SaslServerCore[events.Event, Verb, SmtpNotes]):
             encrypted: whether TLS is implicit.
             wording: replacements for our replies.
         """
-        super().__init__(SmtpNotes(transcript), encrypted=encrypted, wording=wording)
+        super().__init__(SmtpRecorder(transcript), encrypted=encrypted, wording=wording)
         self.state = State.GREETING
         self.offers = offers
         self.signed_in = False
@@ -100,7 +100,7 @@ class SmtpServerProtocol(SaslServerCore[events.Event, Verb, SmtpNotes]):
             if self.state is State.CLOSED:
                 return None
             if self._end_turn():
-                return TurnOver()
+                return TurnEnded()
             if not self._advance():
                 return None
         event, self._reply_due = self._events.popleft()
@@ -160,7 +160,7 @@ class SmtpServerProtocol(SaslServerCore[events.Event, Verb, SmtpNotes]):
         self.state = State.SECURED
         self.encrypted = True
         self.signed_in = False
-        self._notes.event("encrypted from here on")
+        self._recorder.event("encrypted from here on")
 
     @property
     def _is_closed(self) -> bool:
@@ -190,13 +190,13 @@ class SmtpServerProtocol(SaslServerCore[events.Event, Verb, SmtpNotes]):
         try:
             command = commands.parse_command(line)
         except CommandError:
-            self._notes.other_line(line)
+            self._recorder.other_line(line)
             raise
         verb = commands.VERBS.get(command.verb)
         if verb is None:
             self._read_other_command(command, line)
             return
-        self._notes.command(command)
+        self._recorder.command(command)
         if self._end_if_too_many_junk_commands():
             return
         if verb in WAIT_BEHIND and self._input:
@@ -214,10 +214,10 @@ class SmtpServerProtocol(SaslServerCore[events.Event, Verb, SmtpNotes]):
         if " HTTP/" in command.argument:
             self._end_other_protocol("HTTP", replies.NOT_SMTP)
         elif (answer := commands.STATELESS.get(command.verb)) is not None:
-            self._notes.command(command)
+            self._recorder.command(command)
             self._send(answer)
         else:
-            self._notes.other_line(line)
+            self._recorder.other_line(line)
             raise CommandError(replies.UNKNOWN_COMMAND)
 
     def _refuse_out_of_order(self, verb: Verb, argument: str) -> None:
@@ -333,7 +333,7 @@ class SmtpServerProtocol(SaslServerCore[events.Event, Verb, SmtpNotes]):
         before = len(self._input)
         complete = self._message.read(self._input)
         if complete is Verb.BDAT and self._message.refusal is None:
-            self._notes.event(f"a chunk, {self._message.size} octets so far")
+            self._recorder.event(f"a chunk, {self._message.size} octets so far")
             self._events.append((events.ChunkReceived(), complete))
         elif complete is not None:
             self._end_message(complete)
@@ -344,10 +344,10 @@ class SmtpServerProtocol(SaslServerCore[events.Event, Verb, SmtpNotes]):
     def _end_message(self, verb: Verb) -> None:
         refusal = self._message.finish()
         if refusal is None:
-            self._notes.content(self._message.size)
+            self._recorder.content(self._message.size)
             self._events.append((events.EndOfMessage(self._message.size), verb))
             return
-        self._notes.event("a message that was refused")
+        self._recorder.event("a message that was refused")
         if (self.state, verb) in TRANSITIONS:
             self._answer(verb, refusal)
         else:

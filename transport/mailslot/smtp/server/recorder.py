@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from mailslot.wire.dialogue_notes import DialogueNotes, masked_auth
+from mailslot.wire.dialogue_recorder import DialogueRecorder, masked_auth
 from mailslot.wire.secret import MASK
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _INITIAL_RESPONSE: Final = re.compile(r"(AUTH\s+\S+\s+)\S.*", re.IGNORECASE | re.DOTALL)
 
 
-class SmtpNotes(DialogueNotes):
+class SmtpRecorder(DialogueRecorder):
     """Records a dialogue. An initial response and every SASL response is masked."""
 
     def command(self, command: Command) -> None:

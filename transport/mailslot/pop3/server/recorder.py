@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mailslot.wire.dialogue_notes import DialogueNotes, masked_auth
+from mailslot.wire.dialogue_recorder import DialogueRecorder, masked_auth
 from mailslot.wire.secret import MASK
 
 if TYPE_CHECKING:
     from mailslot.wire.command_input import Command
 
 
-class Pop3Notes(DialogueNotes):
+class Pop3Recorder(DialogueRecorder):
     """Records a dialogue. Every password and every digest is masked."""
 
     def command(self, command: Command) -> None:

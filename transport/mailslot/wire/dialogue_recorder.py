@@ -37,7 +37,7 @@ def masked_auth(argument: str) -> str:
     return f"{known} {MASK}" if initial and known != MASK else known
 
 
-class DialogueNotes:
+class DialogueRecorder:
     """Records a dialogue; a protocol's subclass records its commands.
 
     Of an unknown line, only the first word is shown, since it may be part of a message or a sign-in. A client that was

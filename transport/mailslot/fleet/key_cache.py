@@ -34,7 +34,7 @@ ASK_AGAIN: Final = 15.0
 """Seconds after which an unavailable service is tried again, so that not every tenant's work waits for a timeout."""
 
 
-class KeptKeys:
+class KeyCache:
     """A `MasterKey` with a cache. It is thread-safe.
 
     Args:
