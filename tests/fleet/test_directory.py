@@ -245,16 +245,6 @@ async def test_only_the_tenants_that_may_be_seen(own: TaskFleet, tenant: str) ->
     assert not (await run_sync(directory.devices, DeviceSearch(tenants={other}, tenant=tenant))).devices
 
 
-async def test_what_was_there_before_is_described(own: TaskFleet, tenant: str) -> None:
-    home = own.add_device(tenant)
-    await set_up(home)
-    with own.look() as connection:
-        connection.execute("DELETE FROM descriptions")
-    assert not (await listed(own, tenant, search="scan@example.com")).devices
-    await run_sync(own.registry.init)
-    assert len((await listed(own, tenant, search="scan@example.com")).devices) == 1
-
-
 async def test_health_ends_with_the_record(own: TaskFleet, tenant: str) -> None:
     home = own.add_device(tenant)
     await set_up(home, authentication="oauth2", provider="microsoft365", server=None)
