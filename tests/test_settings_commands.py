@@ -99,7 +99,7 @@ def test_microsoft_on_465_is_corrected_with_a_note(shell: Shell) -> None:
         (["alert.smtp", "pasword=geheim-geheim"], "no setting 'pasword'"),
         (["alert.smtp", "sender_adress=a@b.example"], "Did you mean sender_address?"),
         (["alert.smtp", "passwort=x"], "Did you mean password?"),
-        (["alert.smtp", "server=https://mail.example"], "no mail server"),
+        (["alert.smtp", "server=https://mail.example"], "does not begin the address"),
         (["alert.smtp", "port=1", "port=2"], "given twice"),
         (["alert.smpt", "port=1"], "Did you mean alert.smtp?"),
         (["devise", "name=x"], "Did you mean device?"),
@@ -234,7 +234,7 @@ def test_one_device_to_fifty(shell: Shell, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"", "no export"),
+        (b"", "not an export"),
         (b"[mailslot]\nexport = 2\n", "another version"),
         (b"[mailslot]\nexport = 1\n[records.smtp]\nport = 0\n", "e.toml:4: [records.smtp] port is 0"),
         (b"\xff", "not UTF-8"),

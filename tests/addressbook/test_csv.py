@@ -91,7 +91,7 @@ def test_a_list_made_by_hand_needs_no_names() -> None:
         (b"name,email\nAlice,a@example.com\nJ\xf6rg,j@example.com\n", ["Line 3 is not in UTF-8"]),
         (b"first,second\n1,2\n", ["No column holds addresses", "first, second"]),
         (b"", ["No column holds addresses"]),
-        (b"name,display_name,addresses\na,A,a@example.com\nA,B,b@example.com\n", ["Line 3: a stands on line 2"]),
+        (b"name,display_name,addresses\na,A,a@example.com\nA,B,b@example.com\n", ["Line 3: a is on line 2"]),
     ],
 )
 def test_errors_name_their_lines(octets: bytes, sentences: list[str]) -> None:

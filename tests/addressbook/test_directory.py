@@ -88,7 +88,7 @@ FAULTS: dict[str, tuple[dict[str, object], str, str]] = {
     "nobody": ({"ldap_user": None}, "not_configured", "shows it only to users who sign in"),
     "no password": ({"password": None}, "not_configured", "No password is stored for the user"),
     "base": ({"ldap_base": "ou=nowhere,dc=example,dc=com"}, "not_configured", "does not have ou=nowhere,dc=example"),
-    "no name": ({"ldap_base": "people"}, "not_configured", "people is not a name"),
+    "no name": ({"ldap_base": "people"}, "not_configured", "people is not a valid name"),
     "other base": ({"ldap_base": "dc=example,dc=org"}, "not_configured", "does not have dc=example,dc=org"),
 }
 

@@ -199,3 +199,4 @@ def test_nothing_is_made_up(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert "Nothing is known about this." in done.stderr
     assert mailslot("--home", tmp_path, "explain", "--language", "tlh", "x").returncode == 2
+    assert "standard input" in mailslot("--home", tmp_path, "explain", typed=" \n").stderr

@@ -366,7 +366,7 @@ async def test_api_keys(tmp_path: Path) -> None:
     ):
         await admin.sign_in()
         nameless = await admin.submit("/administration/keys", "/administration", key_name=" ")
-        assert (nameless.status_code, "A key has a name" in words(nameless)) == (422, True)
+        assert (nameless.status_code, "The name of a key has" in words(nameless)) == (422, True)
         made = await admin.submit("/administration/keys", "/administration", key_name="Fleet <script>")
         assert made.status_code == 303
         shown = await admin.get("/administration")

@@ -86,7 +86,7 @@ def test_a_delay_ends_at_a_time_of_day_or_after_a_span(delay: str, now: str, end
 
 @pytest.mark.parametrize("delay", ["", "24:00", "8d", "0m", "22", "22:00:00", "-1h", "now"])
 def test_what_is_no_delay_is_refused(delay: str) -> None:
-    with pytest.raises(InputError, match="no delay"):
+    with pytest.raises(InputError, match="not a delay"):
         parse_delay(delay)
 
 

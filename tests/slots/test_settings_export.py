@@ -100,9 +100,9 @@ def test_comments_are_kept(records: Records, other: Records) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "no export"),
-        ("[records.smtp]\nport = 25\n", "no export"),
-        ("mailslot = 1\n", "no export"),
+        ("", "not an export"),
+        ("[records.smtp]\nport = 25\n", "not an export"),
+        ("mailslot = 1\n", "not an export"),
         ("[mailslot]\nexport = 2\nfuture = 1\n[records.smtp]\nquantum = 1\n", "its format is 2, and this one knows 1"),
         ("[mailslot]\nexport = '1'\n", "its format is '1'"),
         ("[mailslot]\nexport = true\n", "its format is true"),

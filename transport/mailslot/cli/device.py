@@ -316,4 +316,4 @@ def _print_instructions(document: dict[str, Any], made: Secret | None) -> None:
 def _print_password(made: Secret) -> None:
     console = make_console(soft_wrap=True)
     console.print(f"  {'Password:':<12}{made.reveal()}", highlight=False)
-    console.print("The password is shown this once, and cannot be shown again.")
+    console.print("This password is shown only once.")

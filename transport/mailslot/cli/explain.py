@@ -40,6 +40,8 @@ def explain(
 
     chosen = chosen_language(open_records(context.obj), language)
     pasted = " ".join(text) if text else sys.stdin.read(MAX_TEXT)
+    if not pasted.strip():
+        raise typer.BadParameter("give the error as an argument or on standard input", param_hint="TEXT…")
     diagnosis = explain_pasted(pasted)
     if diagnosis is None:
         makers = makers_of(pasted)

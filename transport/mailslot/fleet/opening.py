@@ -100,7 +100,7 @@ def open_database(url: str, connections: int | None = None, *, for_pages: bool =
         InputError: it is not the address of a database, or the extra is missing.
     """
     if not is_address(url):
-        raise InputError("The database of a fleet is named by postgresql://HOST/DATABASE.", stage="resolve")
+        raise InputError("The address of a fleet's database has the form postgresql://HOST/DATABASE.", stage="resolve")
     try:
         from mailslot.fleet.postgres.database import CONNECTIONS, FleetDatabase  # noqa: PLC0415 - it needs the extra
         from mailslot.fleet.postgres.patience import OF_PAGES, OF_WORKERS  # noqa: PLC0415 - as above

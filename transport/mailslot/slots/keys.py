@@ -253,6 +253,8 @@ def quoted_value(value: object) -> str:
     """Return a value to be quoted in a sentence: on one line, shortened, and without the password in a URL."""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        value = ", ".join(value)  # as people enter it
     shown_text = _CREDENTIALS.sub("…", repr(value))
     return shown_text if len(shown_text) <= 80 else f"{shown_text[:79]}…"
 

@@ -65,7 +65,7 @@ def slots_of(record: str) -> tuple[Slot, ...]:
 ACCOUNT_PREFIX: Final = "account."
 """The prefix of the ids of accounts; an account's record has the same name as its id."""
 
-NAME_RULE: Final = "lower-case letters, digits, - and _, at most 40, beginning with a letter or digit"
+NAME_RULE: Final = "at most 40 lower-case letters, digits, - and _, and begins with a letter or digit"
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}", re.ASCII)
 
@@ -86,7 +86,7 @@ def check_name(name: str, what: str) -> None:
         InputError: it is not allowed.
     """
     if not is_valid_name(name):
-        raise InputError(f"{what} has {NAME_RULE}; {name[:80]!r} cannot be one.", stage="resolve")
+        raise InputError(f"{name[:80]!r} cannot be used. {what} has {NAME_RULE}.", stage="resolve")
 
 
 def is_account(record: str) -> bool:
