@@ -19,11 +19,11 @@ DATABASE: Final = "MAILSLOT_DATABASE"
 
 
 def open_fleet(context: typer.Context, connections: int | None = None, *, for_pages: bool = False) -> FleetDatabase:
-    """Return the database that ``--database`` or the environment names.
+    """Return the database from ``--database`` or the environment.
 
     Args:
         context: the context of a command of ``mailslot fleet``.
-        connections: the maximum of connections; None for what one device needs.
+        connections: the maximum number of connections; None for the needs of one device.
         for_pages: whether people wait for it in a browser.
 
     Raises:

@@ -89,12 +89,12 @@ def open_device_home(place: str, places: FleetPlaces) -> PostgresHome:
 
 
 def open_database(url: str, connections: int | None = None, *, for_pages: bool = False) -> FleetDatabase:
-    """Return the database of a fleet; nothing is connected yet.
+    """Return the database of a fleet, without connecting yet.
 
     Args:
         url: its address.
-        connections: the maximum of connections; None for what one device needs.
-        for_pages: whether people wait for it in a browser, so that it must say soon that the database is away.
+        connections: the maximum number of connections; None for the needs of one device.
+        for_pages: whether people wait for it in a browser, so that an unavailable database must be reported soon.
 
     Raises:
         InputError: it is not the address of a database, or the extra is missing.

@@ -70,7 +70,7 @@ class MailFetcher:
                 await self._leave_on_server(entry, why)
                 raise
         else:
-            why = f"It could not be fetched in {MAX_TRIES} tries"
+            why = f"It could not be fetched in {MAX_TRIES} attempts"
         await self._leave_on_server(entry, why)
 
     async def _leave_on_server(self, entry: Entry, why: str) -> None:

@@ -150,9 +150,9 @@ class OpenIdProvider:
     """The provider at which staff sign in.
 
     Args:
-        settings: how to sign in.
-        redirect_uri: where it sends the browser back to.
-        signed_out_uri: where it sends the browser after signing out.
+        settings: the settings of the provider.
+        redirect_uri: the redirect URI.
+        signed_out_uri: the URI to which it redirects after signing out.
         http: the HTTP client.
         monotonic: seconds of a monotonic clock.
         now: the time in seconds since 1970.
@@ -195,7 +195,7 @@ class OpenIdProvider:
         return AuthorizationAttempt(await self._discovered(), self._redirect_uri, begun.secrets).url
 
     async def identify(self, begun: Begun, parameters: Mapping[str, str]) -> Identified:
-        """Return who comes back from the provider.
+        """Exchange the authorization response for an ID token, verify it, and return the person.
 
         Args:
             begun: the sign-in.

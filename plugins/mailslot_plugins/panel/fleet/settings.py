@@ -66,9 +66,9 @@ class OpenIdSettings:
         client_id: the id of this application there.
         client_secret: its secret; None for a public client.
         scopes: the scopes to request.
-        claim: the claim with the values that give roles.
-        ca_file: authorities to trust besides the system's; None for none.
-        rules: which role each value gives.
+        claim: the claim whose values determine the roles.
+        ca_file: a file of further trusted certificate authorities, or None.
+        rules: the role of each value.
         sign_out: where the session ends when somebody signs out: ``provider`` or ``panel``.
     """
 

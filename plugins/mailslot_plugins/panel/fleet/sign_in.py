@@ -96,7 +96,7 @@ async def finish(request: Request) -> Response:
 
 
 async def sign_out(request: Request) -> Response:
-    """Sign out here, and lead the browser to the provider to sign out there, too."""
+    """Sign out here, and redirect the browser to the provider to sign out there, too."""
     fleet = fleet_of(request)
     staff, id_token = staff_of(request.state.session), id_token_of(request.state.session)
     await fleet.security.sign_out(request)

@@ -1,10 +1,10 @@
 """Authorization of staff: the roles of a signed-in person, and the requests that they allow.
 
-A person has roles by the values of a claim of their ID token, such as their groups. A role is for the whole fleet or
-for one tenant, and either may change things or not.
+The values of a claim in the ID token, such as groups, give a person roles. A role is for the whole fleet or for one
+tenant, and either allows changes or is read-only.
 
-Who a person is says `sub` alone, which never changes. An e-mail address is whatever somebody has entered, unless the
-provider says that it is verified (OpenID Connect Core section 5.1); only then it gives a role.
+A person is identified by `sub` alone, which never changes. An e-mail address may be anything that somebody has entered,
+unless the provider says that it is verified (OpenID Connect Core section 5.1); only then does it give a role.
 """
 
 from __future__ import annotations
