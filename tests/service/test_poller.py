@@ -277,7 +277,7 @@ async def test_one_mail_cannot_be_retrieved(tmp_path: Path) -> None:
         await harness.poll()
         report = await harness.poll()
         assert report.refused == 1
-        assert "could not be fetched in 3 tries; it stays on the server" in report.notes[0]
+        assert "could not be fetched in 3 attempts; it stays on the server" in report.notes[0]
         harness.add("four")
         harness.sandbox.faults.clear()
         assert (await harness.poll()).fetched == 1

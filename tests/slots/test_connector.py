@@ -149,8 +149,6 @@ async def test_the_secondary_server(device: Device, sandbox: Sandbox, port: str)
         profile = await connector.profile("smtp")
         async with open_smtp(profile) as smtp:
             await smtp.noop()
-        async with open_smtp(profile, secondary=True) as smtp:
-            await smtp.noop()
 
 
 async def test_a_refusal_does_not_lead_to_the_secondary_server(device: Device, sandbox: Sandbox) -> None:

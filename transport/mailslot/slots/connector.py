@@ -168,16 +168,16 @@ async def authenticate_by_pop(profile: ConnectionProfile, *, transcript: Transcr
 async def open_smtp(
     profile: ConnectionProfile,
     *,
-    secondary: bool = False,
     final_timeout: float = 600.0,
     transcript: Transcript | None = None,
     on_stage: Callable[[Stage], None] | None = None,
 ) -> AsyncGenerator[SubmissionSession]:
     """Open a session to submit mail with the record's submitter, after signing in by POP if the settings say so.
 
+    If the mail server cannot be reached, the secondary one is used.
+
     Args:
         profile: the profile of an SMTP record.
-        secondary: use only the secondary server; otherwise it is used if the first one cannot be reached.
         final_timeout: as for `mailslot.connect_smtp`.
         transcript: as for `mailslot.connect_smtp`.
         on_stage: as for `mailslot.connect_smtp`.
@@ -209,9 +209,6 @@ async def open_smtp(
         )
 
     async with AsyncExitStack() as stack:
-        if secondary and profile.secondary_endpoint is not None:
-            yield await stack.enter_async_context(open_session(profile.secondary_endpoint))
-            return
         try:
             session = await stack.enter_async_context(open_session(profile.endpoint))
         except NetworkError as error:
