@@ -296,7 +296,7 @@ def test_a_file_by_hand_that_refers_to_nothing_is_named_and_can_be_mended(record
 
 def test_names_by_hand_are_checked(records: Records) -> None:
     records.settings.path.write_text('[devices."Big Copier"]\naddress = ["10.0.0.1"]\n')
-    with pytest.raises(InputError, match="no name of a device"):
+    with pytest.raises(InputError, match="not a name of a device"):
         records.settings.load()
 
 

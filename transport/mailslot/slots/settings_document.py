@@ -286,7 +286,7 @@ class _DocumentChecker:
     def _grouped(self, group: TableGroup, found: dict[str, Mapping[str, Any]], name: str, inner: object) -> None:
         path = (group.name, name)
         if not is_valid_name(name):
-            self._fault(path, "", f"{quoted_value(name)} is not a name of a {group.noun}. It has {NAME_RULE}.")
+            self._fault(path, "", f"{quoted_value(name)} is not a name of a {group.noun}. A name has {NAME_RULE}.")
             return
         before = len(self.faults)
         found[name] = values = dict(self._values(path, self._table(path, inner), group.keys))
