@@ -11,8 +11,10 @@ import anyio
 import pytest
 
 from mailslot import InputError
+from mailslot.net import socket_stream
 from mailslot.net.listener import RECEIVE_SIZE, ConnectionLimits, Listener, open_listener, plain_address
 from mailslot.net.socket_stream import InterruptedWaitError
+from mailslot.net.waiter import AnyioWaiter
 
 if TYPE_CHECKING:
     from mailslot.net.accepted import AcceptedConnection
@@ -234,7 +236,11 @@ async def test_errors_of_accept(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.text.count("cannot accept a connection") == 1
 
 
-async def test_an_interrupted_wait_loses_nothing() -> None:
+@pytest.mark.parametrize("waiter", ["of the loop", "of anyio"])
+async def test_an_interrupted_wait_loses_nothing(monkeypatch: pytest.MonkeyPatch, waiter: str) -> None:
+    if waiter == "of anyio":
+        # As in loops that cannot watch sockets.
+        monkeypatch.setattr(socket_stream, "new_waiter", lambda connected, _: AnyioWaiter(connected))
     seen = []
     connections = []
 

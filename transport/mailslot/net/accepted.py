@@ -57,6 +57,7 @@ class AcceptedConnection(SocketStream):
         try:
             # Else wrap_socket, if the client has gone, loses the socket without closing it.
             self._socket.getpeername()
+            self._drop_waiter()
             encrypted = context.wrap_socket(self._socket, server_side=True, do_handshake_on_connect=False)
             self._socket = encrypted
             await self._handshake(encrypted, deadline)
@@ -71,9 +72,9 @@ class AcceptedConnection(SocketStream):
             try:
                 encrypted.do_handshake()
             except ssl.SSLWantReadError:
-                await self._wait(anyio.wait_readable, deadline)
+                await self._wait_for_octets(deadline)
             except ssl.SSLWantWriteError:
-                await self._wait(anyio.wait_writable, deadline)
+                await self._wait(anyio.wait_writable(encrypted), deadline)
             else:
                 return
 

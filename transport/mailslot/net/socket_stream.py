@@ -9,15 +9,21 @@ from typing import TYPE_CHECKING, Final
 import anyio
 import anyio.lowlevel
 
+from mailslot.net.event_loop import new_waiter
+
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable
+
+    from mailslot.net.waiter import Waiter
 
 _FULL_RECORD: Final = 4_096
 """Octets of a TLS record that another one may follow; a shorter record is taken for the last one."""
 
 _YIELD_AFTER: Final = 65_536
 """Octets received without waiting after which other tasks get a turn."""
+
+_RENEGOTIATION_PAUSE: Final = 0.01
 
 _CALL_COST: Final = 2_048
 """The octets that a call counts as at least."""
@@ -44,6 +50,7 @@ class SocketStream:
         self._socket = connected
         self._octets_until_yield = _YIELD_AFTER
         self._buffer = buffer
+        self._waiter: Waiter | None = None
         self._waiting: anyio.CancelScope | None = None
         self._interrupted = False
 
@@ -78,9 +85,11 @@ class SocketStream:
                 if not left:
                     return
             except ssl.SSLWantReadError:
-                await self._wait(anyio.wait_readable, deadline)
+                # TLS has to read in order to write, and another task may be waiting to read. Only a renegotiation does
+                # that.
+                await self._wait(anyio.sleep(_RENEGOTIATION_PAUSE), deadline)
             except (BlockingIOError, ssl.SSLWantWriteError):
-                await self._wait(anyio.wait_writable, deadline)
+                await self._wait(anyio.wait_writable(self._socket), deadline)
 
     async def receive(self, deadline: float = math.inf) -> bytes:
         """Return some octets.
@@ -99,9 +108,9 @@ class SocketStream:
             try:
                 data = self._receive_available()
             except (BlockingIOError, ssl.SSLWantReadError):
-                await self._wait(anyio.wait_readable, deadline)
+                await self._wait_for_octets(deadline)
             except ssl.SSLWantWriteError:
-                await self._wait(anyio.wait_writable, deadline)
+                await self._wait(anyio.wait_writable(self._socket), deadline)
             else:
                 if not data:
                     raise EOFError("closed by the other side")
@@ -126,19 +135,34 @@ class SocketStream:
             self._octets_until_yield = _YIELD_AFTER
             await anyio.lowlevel.checkpoint()
 
-    async def _wait(self, ready: Callable[[socket.socket], Awaitable[None]], deadline: float) -> None:
+    async def _wait_for_octets(self, deadline: float) -> None:
         if self._interrupted:
             raise InterruptedWaitError
+        self._octets_until_yield = _YIELD_AFTER
+        waiter = self._waiter
+        if waiter is None:
+            # Whoever waits reads them as soon as it goes on, which is at once.
+            waiter = self._waiter = new_waiter(self._socket, lambda: True)
+        try:
+            await waiter.wait(deadline)
+        except waiter.ended_by as error:
+            if self._interrupted:
+                raise InterruptedWaitError from error
+            raise (_closed_error() if self._waiter is None else TimeoutError()) from error
+
+    async def _wait(self, event: Awaitable[None], deadline: float) -> None:
         self._octets_until_yield = _YIELD_AFTER
         scope = self._waiting = anyio.CancelScope(deadline=deadline)
         try:
             with scope:
-                await ready(self._socket)
+                await event
         except anyio.BusyResourceError:
-            # TLS has to read in order to write, or the reverse, and another task waits for that already.
-            await anyio.sleep(0.01)
+            # Another task waits for that already.
+            await anyio.sleep(_RENEGOTIATION_PAUSE)
         except anyio.ClosedResourceError as error:
-            raise ConnectionAbortedError("closed while it was waited for") from error
+            if self._socket.fileno() < 0:
+                raise _closed_error() from error
+            # A wait for octets has ended by its deadline; see `mailslot.net.trio_waiter`.
         finally:
             self._waiting = None
         if scope.cancelled_caught:
@@ -147,11 +171,23 @@ class SocketStream:
     def interrupt(self) -> None:
         """Let another task's call of `receive` or `send` raise `InterruptedWaitError` if it has to wait."""
         self._interrupted = True
+        # A wait ends with its waiter; the next one makes another.
+        self._drop_waiter()
         if self._waiting is not None:
             self._waiting.cancel()
 
     def close(self) -> None:
         """Close at once, without waiting; may be called again."""
         if self._socket.fileno() >= 0:
+            self._drop_waiter()
             anyio.notify_closing(self._socket)
             self._socket.close()
+
+    def _drop_waiter(self) -> None:
+        if self._waiter is not None:
+            self._waiter.close()
+            self._waiter = None
+
+
+def _closed_error() -> ConnectionAbortedError:
+    return ConnectionAbortedError("closed while it was waited for")
