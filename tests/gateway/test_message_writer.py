@@ -160,7 +160,7 @@ async def test_in_parallel_it_is_one_job(gateway: Gateway, home: Path) -> None:
             group.start_soon(send)
     assert len(set(found)) == 1
     assert len(files(home)) == 1
-    assert gateway.guard._locks == {}
+    assert gateway.guard._under_way == {}
 
 
 @pytest.mark.parametrize(

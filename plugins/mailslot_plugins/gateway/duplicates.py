@@ -8,7 +8,6 @@ the previous step. The keys are in the spool, and so outlive a restart.
 from __future__ import annotations
 
 import hashlib
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -17,7 +16,7 @@ import anyio
 from mailslot.spool.acceptance import EarlierKey
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
     from mailslot.plugin import Job, NewJob
     from mailslot.spool.job_file import JobFile
@@ -49,7 +48,8 @@ class DuplicateGuard:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._locks: dict[str, tuple[anyio.Lock, int]] = {}
+        self._under_way: dict[str, anyio.Event] = {}
+        """By identity, what is set once a message is accepted or not."""
 
     async def commit(self, file: JobFile, new: NewJob, identity: str) -> Job:
         """Accept a received message, or return the job of an earlier copy.
@@ -62,21 +62,15 @@ class DuplicateGuard:
         Raises:
             SpoolError: it cannot be stored; nothing is kept.
         """
-        async with self._exclusive(identity):
+        # One of several equal messages is accepted at a time: they may have keys of different steps.
+        while (other := self._under_way.get(identity)) is not None:
+            await other.wait()
+        ended = self._under_way[identity] = anyio.Event()
+        try:
             now = self._clock()
             step = int(now // WINDOW)
             earlier = EarlierKey(f"{identity}-{step - 1}", now - WINDOW)
             return await file.commit(replace(new, key=f"{identity}-{step}"), smtputf8=False, earlier=earlier)
-
-    @asynccontextmanager
-    async def _exclusive(self, identity: str) -> AsyncGenerator[None]:
-        """Accept one of several equal messages at a time, since their keys may have different steps."""
-        lock, users = self._locks.get(identity, (anyio.Lock(), 0))
-        self._locks[identity] = lock, users + 1
-        try:
-            async with lock:
-                yield
         finally:
-            lock, users = self._locks.pop(identity)
-            if users > 1:
-                self._locks[identity] = lock, users - 1
+            del self._under_way[identity]
+            ended.set()
