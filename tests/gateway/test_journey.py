@@ -6,13 +6,15 @@ import smtplib
 import socket
 from email import message_from_bytes, policy
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from anyio import from_thread
 from anyio.to_thread import run_sync
 
 from gateway.gateway_device import ACCOUNT, BOB, MESSAGE, GatewayDevice, run_gateway, send
 from mailslot.slots.gateway.entries import add_listener, remove_device, set_device_password
+from mailslot.slots.gateway.gateway_settings import GatewaySettings
 from mailslot.wire.secret import Secret
 from mailslot_plugins.addressbook.book import save_entries
 from mailslot_plugins.addressbook.entry import make_entry
@@ -264,6 +266,33 @@ async def test_changes_take_effect_at_once(gateway: GatewayDevice) -> None:
             return client.recv(1000)
 
     assert (await run_sync(greeting)).startswith(b"554 ")
+
+
+async def test_devices_are_looked_for_anew_only_after_changes(
+    gateway: GatewayDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await gateway.add_device("hall", address=["127.0.0.1"])
+    candidates, looked = GatewaySettings.candidates, 0
+
+    def counted(settings: GatewaySettings, *arguments: Any) -> Any:
+        nonlocal looked
+        looked += 1
+        return candidates(settings, *arguments)
+
+    monkeypatch.setattr(GatewaySettings, "candidates", counted)
+
+    def session(client: smtplib.SMTP) -> tuple[list[int], int]:
+        codes = []
+        for _ in range(3):
+            client.ehlo()
+            codes.append(client.mail("hall@copiers.example")[0])
+            client.rset()
+        before = looked
+        remove_device(gateway.device.records, "hall")
+        from_thread.run(gateway.device.refresh)
+        return [*codes, client.mail("hall@copiers.example")[0]], before
+
+    assert await gateway.client(session) == ([250, 250, 250, 550], 1)
 
 
 async def test_the_dialogue_is_noted_without_the_password(gateway: GatewayDevice) -> None:

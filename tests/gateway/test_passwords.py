@@ -42,7 +42,7 @@ class Gate:
 
     async def sign_in(self, user: str, password: str) -> bool:
         devices = self.devices()
-        return await self.passwords.verify(devices.get(user), Secret(password), devices.values())
+        return await self.passwords.verify(devices.get(user), Secret(password), devices.values()) is not None
 
 
 @pytest.fixture

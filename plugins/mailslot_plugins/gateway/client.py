@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mailslot.slots.gateway.device_entry import client_address, same_user
+from mailslot.slots.gateway.gateway_settings import find_among
 
 if TYPE_CHECKING:
     from mailslot.net.server_connection import ServerConnection
     from mailslot.plugin import Secret
     from mailslot.slots.gateway.device_entry import DeviceEntry
+    from mailslot.slots.gateway.gateway_settings import GatewaySettings
     from mailslot_plugins.gateway.gateway import Gateway
 
 
@@ -29,12 +31,21 @@ class Client:
         self._connection = connection
         self._address = client_address(connection.peer.address)
         self._signed_in: tuple[str, object] | None = None
+        self._settings: GatewaySettings | None = None
+        self._candidates: tuple[DeviceEntry, ...] = ()
         self.removals = gateway.removals
 
     def candidates(self) -> tuple[DeviceEntry, ...]:
-        """Return the devices that this may be, before anybody has signed in."""
-        listener = self._gateway.listener(self._connection.peer.listener)
-        return () if listener is None else self._gateway.settings.candidates(self._address, listener)
+        """Return the devices that this may be, before anybody has signed in.
+
+        They are asked for several times a message, and looked for among all devices when the settings have changed.
+        """
+        settings = self._gateway.settings
+        if settings is not self._settings:
+            listener = self._gateway.listener(self._connection.peer.listener)
+            self._candidates = () if listener is None else settings.candidates(self._address, listener)
+            self._settings = settings
+        return self._candidates
 
     def find(self) -> DeviceEntry | None:
         """Return the device by what is known now, including the user who has signed in; None if it is not known."""
@@ -42,8 +53,8 @@ class Client:
         listener = self._gateway.listener(connection.peer.listener)
         if listener is None:
             return None
-        return self._gateway.settings.find(
-            self._address, listener, user=connection.user, certificate=self._fingerprint()
+        return find_among(
+            self.candidates(), self._address, listener, user=connection.user, certificate=self._fingerprint()
         )
 
     def of_user(self, user: str) -> DeviceEntry | None:
@@ -60,12 +71,10 @@ class Client:
             VaultError: passwords cannot be read at the moment.
         """
         gateway, entry = self._gateway, self.of_user(user)
-        # Read before, so that a change meanwhile is noticed later.
-        version = None if entry is None else await gateway.passwords.version(entry)
         right = await gateway.passwords.verify(entry, password, gateway.settings.devices.values())
-        if not right or entry is None or not self.fits(entry, user):
+        if right is None or entry is None or not self.fits(entry, user):
             return None
-        self.note_sign_in(entry, version)
+        self.note_sign_in(entry, right.version)
         return entry
 
     def note_sign_in(self, entry: DeviceEntry, version: object) -> None:

@@ -12,7 +12,7 @@ from mailslot.slots.settings import protocol_of
 from mailslot.slots.slot import SlotDirectory
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from mailslot.slots.gateway.device_entry import IPAddress
     from mailslot.slots.settings_document import CurrentSettings
@@ -108,24 +108,37 @@ class GatewaySettings:
     def find(
         self, address: IPAddress, listener: Listener, *, user: str | None = None, certificate: str | None = None
     ) -> DeviceEntry | None:
-        """Return the device that a client is; None if it is not a known device.
+        """Return the device that a client is; see `find_among`, of all candidates."""
+        return find_among(self.candidates(address, listener), address, listener, user=user, certificate=certificate)
 
-        If several match, a device that signs in comes first, then one with a certificate, then the one with the
-        smallest network.
 
-        Args:
-            address: the client's address, from `mailslot.slots.gateway.device_entry.client_address`.
-            listener: the listener that it has connected to.
-            user: the user who has signed in; None if nobody has.
-            certificate: the SHA-256 fingerprint of its certificate, in lower-case hexadecimal; None without one.
-        """
-        found = [
-            entry
-            for entry in self.candidates(address, listener)
-            if entry.match(address, listener=listener.name, user=user, certificate=certificate)
-        ]
-        return max(
-            found,
-            key=lambda entry: (entry.user is not None, bool(entry.certificates), entry.match_address(address) or 0),
-            default=None,
-        )
+def find_among(
+    candidates: Iterable[DeviceEntry],
+    address: IPAddress,
+    listener: Listener,
+    *,
+    user: str | None = None,
+    certificate: str | None = None,
+) -> DeviceEntry | None:
+    """Return the device that a client is; None if it is not a known device.
+
+    If several match, a device that signs in comes first, then one with a certificate, then the one with the smallest
+    network.
+
+    Args:
+        candidates: `GatewaySettings.candidates`.
+        address: the client's address, from `mailslot.slots.gateway.device_entry.client_address`.
+        listener: the listener that it has connected to.
+        user: the user who has signed in; None if nobody has.
+        certificate: the SHA-256 fingerprint of its certificate, in lower-case hexadecimal; None without one.
+    """
+    found = [
+        entry
+        for entry in candidates
+        if entry.match(address, listener=listener.name, user=user, certificate=certificate)
+    ]
+    return max(
+        found,
+        key=lambda entry: (entry.user is not None, bool(entry.certificates), entry.match_address(address) or 0),
+        default=None,
+    )

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import anyio
 from anyio.to_thread import run_sync
@@ -61,6 +61,16 @@ def new_password(chosen: Secret | None, *, recoverable: bool) -> tuple[Secret, S
     return password, encode_generated(password) if chosen is None else encode_chosen(password)
 
 
+class RightPassword(NamedTuple):
+    """A password that was verified.
+
+    Attributes:
+        version: `DevicePasswords.version`, from before it was read, so that a change meanwhile is noticed later.
+    """
+
+    version: object
+
+
 @dataclass(slots=True)
 class _CachedPassword:
     """The cached state of a device's password.
@@ -89,8 +99,10 @@ class DevicePasswords:
     _key: bytes = field(default_factory=lambda: os.urandom(32), repr=False)
     _limiter: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_THREADS), repr=False)
 
-    async def verify(self, entry: DeviceEntry | None, password: Secret, entries: Iterable[DeviceEntry] = ()) -> bool:
-        """Whether a password is right. The time taken does not reveal whether there is such a user.
+    async def verify(
+        self, entry: DeviceEntry | None, password: Secret, entries: Iterable[DeviceEntry] = ()
+    ) -> RightPassword | None:
+        """Return a password that is right, else None. The time taken does not reveal whether there is such a user.
 
         A generated password, or one that was verified before, takes less than a millisecond. Any other takes as long as
         the slowest kind of password among `entries`; such comparisons run in threads, one at a time.
@@ -104,16 +116,16 @@ class DevicePasswords:
             VaultError: passwords cannot be read at the moment.
         """
         if len(password.reveal()) > MAX_LENGTH:
-            return False
+            return None
         if entry is not None:
             cached = await run_sync(self._load, entry.name)
             if await self._is_right(entry.name, cached, password):
-                return True
+                return RightPassword(cached.version)
             if cached.stored is not None and cached.stored.is_slow:
-                return False  # it has already taken as long as a slow comparison
+                return None  # it has already taken as long as a slow comparison
         if await run_sync(self._has_slow_password, tuple(entries)):
             await run_sync(simulate_slow_verification, password, limiter=self._limiter)
-        return False
+        return None
 
     async def version(self, entry: DeviceEntry) -> object:
         """Return a value that changes whenever a device's password does, or is removed."""
