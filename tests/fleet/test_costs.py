@@ -120,8 +120,8 @@ async def test_cost_of_a_delivery(own: TaskFleet, home: PostgresHome, costs: Cos
             found = costs.since()
         trips, reads, writes = found
         assert writes == 5, "one a state, and those that begin and end"
-        assert reads <= 10
-        assert trips <= 60
+        assert reads <= 9
+        assert trips <= 57
 
 
 async def test_cost_of_an_import(own: TaskFleet, home: PostgresHome, costs: Costs, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
+    from mailslot.spool.transitions import RecipientReplies
     from service.sending_device import SendingDevice
 
     RunSendingDevice = Callable[..., AbstractAsyncContextManager[tuple[SendingDevice, Sandbox]]]
@@ -210,6 +211,29 @@ async def test_stopping_aborts_a_hanging_transaction(
             pass
 
 
+async def test_a_job_that_was_claimed_with_the_reply_to_another_is_given_back(
+    sending_device: RunSendingDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with sending_device(tmp_path) as (harness, sandbox):
+        first, second = await harness.accept(), await harness.accept()
+        settle, claimed = harness.spool.settle, []
+
+        async def stopped_meanwhile(job_id: int, replies: RecipientReplies, **options: str | None) -> object:
+            found = await settle(job_id, replies, **options)
+            claimed.append(await harness.spool.job(second.id))
+            for deliverer in harness.worker._deliverers.values():
+                deliverer.stop()
+            return found
+
+        monkeypatch.setattr(harness.spool, "settle", stopped_meanwhile)
+        async with harness.delivering():
+            await harness.until(first, "sent")
+            second = await harness.until(second, "queued")
+        assert [job.state for job in claimed] == ["sending"]
+        assert second.attempts == 0
+        assert len(sandbox.submissions) == 1
+
+
 async def test_an_idle_worker_stops_at_once(sending_device: RunSendingDevice, tmp_path: Path) -> None:
     async with sending_device(tmp_path) as (harness, _sandbox):
         await harness.accept()
@@ -281,27 +305,28 @@ async def test_a_full_disk_before_the_end_of_a_message_sends_nothing(
     async with sending_device(tmp_path, FastClocks(60)) as (harness, sandbox):
         job = await harness.accept()
         spool, full = harness.spool, [True, True]
-        hand_over, settle = spool.hand_over, spool.record_replies
+        hand_over, settle = spool.hand_over, spool.settle
 
         async def no_room(job_id: int) -> object:
             if full[0]:
                 raise SpoolError("The disk is full.", cause="spool_full", retryable=True)
             return await hand_over(job_id)
 
-        async def no_room_for_the_answer(job_id: int, **answers: object) -> object:
+        async def no_room_for_the_answer(job_id: int, replies: RecipientReplies, **options: str | None) -> object:
             if full[1]:
                 full[1] = False
                 raise SpoolError("The disk is full.", cause="spool_full", retryable=True)
-            return await settle(job_id, **answers)  # type: ignore[arg-type]  # they are settle's
+            return await settle(job_id, replies, **options)
 
         monkeypatch.setattr(spool, "hand_over", no_room)
-        monkeypatch.setattr(spool, "record_replies", no_room_for_the_answer)
+        monkeypatch.setattr(spool, "settle", no_room_for_the_answer)
         async with harness.delivering():
             job = await harness.until(job, "deferred")
             assert job.cause == "spool_full"
             assert not sandbox.submissions
             full[0] = False
             await harness.until(job, "sent")
+        assert full == [False, False]
         assert len(sandbox.submissions) == 1
 
 

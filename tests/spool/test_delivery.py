@@ -10,6 +10,7 @@ from mailslot import InputError
 from mailslot.spool.errors import SpoolError
 from mailslot.spool.job import DEVICE_NOTE, ENVELOPE_ID, RecipientRefusal
 from mailslot.spool.spool import Spool
+from mailslot.spool.transitions import RecipientReplies
 from spool.conftest import NOON, Clock, files, message, new
 
 if TYPE_CHECKING:
@@ -398,3 +399,27 @@ async def test_listing_jobs(spool: Spool) -> None:
     assert await spool.held_by_record() == {}
     await spool.suspend("smtp", "token_refused", "No.")
     assert await spool.held_by_record() == {"smtp": (5, 6)}
+
+
+async def test_the_next_job_is_claimed_with_the_reply(spool: Spool) -> None:
+    one = await spool.accept(new("a@example.com", "b@example.com"), message())
+    await spool.accept(new(via="account.other"), message())
+    two = await spool.accept(new(), message())
+    accepted = RecipientReplies(accepted=["a@example.com"])
+    await spool.claim("smtp")
+    await spool.hand_over(one.id)
+    # It is the next one itself, once more.
+    assert await spool.settle(one.id, accepted, claims_next_of="smtp") == (await spool.job(one.id), None)
+    assert (await spool.job(one.id)).state == "queued"
+    await spool.claim("smtp")
+    await spool.hand_over(one.id)
+    rest = RecipientReplies(accepted=["b@example.com"])
+    sent, following = await spool.settle(one.id, rest, claims_next_of="smtp")
+    assert (sent.state, following) == ("sent", await spool.job(two.id))
+    assert following is not None
+    assert (following.state, following.attempts) == ("sending", 1)
+    with pytest.raises(InputError):
+        await spool.cancel(two.id)
+    await spool.hand_over(two.id)
+    sent, following = await spool.settle(two.id, RecipientReplies(accepted=["to@example.com"]), claims_next_of="smtp")
+    assert (sent.state, following) == ("sent", None)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeVar
 
 from mailslot.errors import InputError, MailError, RecipientsRefusedError, RefusedError
 from mailslot.service.disposition import DeliveryFailure, classify_failure
@@ -20,6 +20,7 @@ from mailslot.smtp.refusals import judge_reply
 from mailslot.smtp.states import Verb
 from mailslot.spool.errors import SpoolError
 from mailslot.spool.job import RecipientRefusal
+from mailslot.spool.transitions import RecipientReplies
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -44,7 +45,17 @@ MAY_ARRIVE_TWICE: Final = (
     "Message-ID."
 )
 
+T = TypeVar("T")
+
 logger = logging.getLogger(__name__)
+
+
+class Persist(Protocol):
+    """Performs a write, repeating it until the disk accepts it."""
+
+    def __call__(self, write: Callable[[], Awaitable[T]], /) -> Awaitable[T]:
+        """Return the result of `write`."""
+        ...
 
 
 @dataclass(slots=True)
@@ -101,10 +112,14 @@ class DeliveryOutcome:
             another session, or must wait for a limit. `stale`: the server had closed the session before it was used.
             `failed`: see `failure`.
         failure: the failure of the session or the record; None if there was none.
+        has_claimed: whether the next job was claimed as well, if there is one.
+        following: the job that was claimed; None for none.
     """
 
     kind: Literal["answered", "later", "stale", "failed"]
     failure: DeliveryFailure | None = None
+    has_claimed: bool = False
+    following: Job | None = None
 
 
 class Delivery:
@@ -125,7 +140,7 @@ class Delivery:
         now: Callable[[], float],
         random: Callable[[], float],
         explain: Callable[[MailError], Awaitable[Explanation]],
-        persist: Callable[[Callable[[], Awaitable[Job]]], Awaitable[Job]],
+        persist: Persist,
         policies: RetryPolicies,
     ) -> None:
         self._spool = spool
@@ -136,7 +151,12 @@ class Delivery:
         self._policies = policies
 
     async def run(
-        self, job: Job, usage: SessionUsage, quota: SendingQuota, progress: Callable[[int, int], None]
+        self,
+        job: Job,
+        usage: SessionUsage,
+        quota: SendingQuota,
+        progress: Callable[[int, int], None],
+        may_claim_next: Callable[[], bool] = lambda: False,
     ) -> DeliveryOutcome:
         """Deliver a job as far as possible.
 
@@ -145,6 +165,8 @@ class Delivery:
             usage: the session, which must not be exhausted.
             quota: the sending quota of the account.
             progress: called with the octets sent so far and the total.
+            may_claim_next: tells, once the server has replied, whether the record's next job is to be claimed in the
+                transaction that records the replies.
         """
         if not job.waiting:
             await self._persist(partial(self._spool.record_replies, job.id))
@@ -170,9 +192,10 @@ class Delivery:
                 if sent:
                     await self._count(quota, sent)
             if isinstance(result, _RecipientReplies):
-                job = await self._record_outcome(job, usage, addresses, result, deferred)
+                claims = may_claim_next()
+                job, following = await self._record_outcome(job, usage, addresses, result, deferred, claims=claims)
                 if job.state != "queued":
-                    return DeliveryOutcome("answered")
+                    return DeliveryOutcome("answered", has_claimed=claims, following=following)
                 # The server did not take all recipients in this transaction, so another one follows at once.
                 again = await self._spool.claim(job.via, self._now(), job_id=job.id)
                 if again is None:
@@ -207,8 +230,14 @@ class Delivery:
         requested: Sequence[str],
         result: _RecipientReplies,
         deferred: dict[str, DeliveryFailure],
-    ) -> Job:
-        """Save the replies for the recipients; return the job, `queued` if some recipients are to be tried at once."""
+        *,
+        claims: bool,
+    ) -> tuple[Job, Job | None]:
+        """Save the replies for the recipients, and claim the next job if told so.
+
+        Returns:
+            the job, `queued` if some recipients are to be tried at once, and the next one.
+        """
         accepted, replies = result.matched(requested)
         refused: dict[str, RecipientRefusal] = {}
         for address in requested:
@@ -231,17 +260,10 @@ class Delivery:
             cause, sentence = deferred[left[0]].cause, deferred[left[0]].sentence
         elif not left and job.doubts and (accepted or any(each.state == "accepted" for each in job.recipients)):
             cause, sentence = "in_doubt", MAY_ARRIVE_TWICE
-        settle = partial(
-            self._spool.record_replies,
-            job.id,
-            accepted=accepted,
-            refused=refused,
-            reply=result.reply or (deferred[left[0]].reply if until is not None else ""),
-            until=until,
-            cause=cause,
-            sentence=sentence,
-        )
-        job = await self._persist(settle)
+        whole = result.reply or (deferred[left[0]].reply if until is not None else "")
+        recorded = RecipientReplies(accepted, refused, whole, until, cause, sentence)
+        settle = partial(self._spool.settle, job.id, recorded, claims_next_of=job.via if claims else None)
+        job, following = await self._persist(settle)
         logger.info(
             "%d recipients accepted, %d refused, %d wait",
             len(accepted),
@@ -249,7 +271,7 @@ class Delivery:
             len(left),
             extra={"job": job.id, "record": job.via, "pipeline": job.pipeline, "state": job.state, "cause": job.cause},
         )
-        return job
+        return job, following
 
     async def _recipient_failure(self, address: str, reply: Reply | None) -> DeliveryFailure:
         """Return the failure of a recipient that was not accepted."""

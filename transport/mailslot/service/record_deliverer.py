@@ -6,7 +6,7 @@ import logging
 import random
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import anyio
 from anyio.to_thread import run_sync
@@ -44,6 +44,8 @@ _RETURN_TIMEOUT: Final = 3.0
 """Seconds to requeue the current job after a cancellation."""
 
 _INTERNAL_ERROR: Final = "It could not be sent because of a fault of mailslot, or of a plugin; the log says more."
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -177,12 +179,8 @@ class RecordDeliverer:
             job_id: the job.
             progress: called with the octets sent so far and the total.
         """
-
-        async def nothing() -> None:
-            return None
-
         while (job := await self._spool.claim(self.via, self._device.now(), job_id=job_id)) is not None:
-            await self._run_session(job, nothing, progress)
+            await self._run_session(job, None, progress)
             if (await self._spool.job(job_id)).state != "queued":
                 return
             wait = self._account.quota.wait(self._device.now()) if self._account else 0.0
@@ -275,10 +273,10 @@ class RecordDeliverer:
     async def _run_session(
         self,
         job: Job,
-        next_job: Callable[[], Awaitable[Job | None]],
+        next_job: Callable[[], Awaitable[Job | None]] | None,
         progress: Callable[[int, int], None] = _ignore_progress,
     ) -> None:
-        """Open a session; deliver a job and those that follow in it."""
+        """Open a session; deliver a job and those that follow in it, if any are to follow."""
         self.job = job
         try:
             # From now on, a wake-up means a job that is not known yet.
@@ -298,15 +296,15 @@ class RecordDeliverer:
                 usage = SessionUsage(session)
                 limits = self._device.server_limits
                 await limits.remember(self.via, profile.settings.server, session.capabilities.size)
-                while not usage.is_exhausted:
-                    if not await self._deliver(self.job, usage, self._account, progress):
+                may_claim_next = partial(self._may_claim_next, usage, goes_on=next_job is not None)
+                while self.job is not None and not usage.is_exhausted:
+                    if not await self._deliver(self.job, usage, self._account, progress, may_claim_next):
                         return
-                    self.job = None
-                    if usage.is_exhausted or (following := await next_job()) is None:
+                    if next_job is None or usage.is_exhausted or self._stopping:
                         return
-                    self.job = following
-                    if await self._settings_watch.changed():
-                        await self._persist(partial(self._spool.requeue, following.id))
+                    self.job = self.job or await next_job()
+                    if self.job is not None and await self._settings_watch.changed():
+                        await self._persist(partial(self._spool.requeue, self.job.id))
                         return
         except Exception as error:
             if self.job is not None and not isinstance(error, MailError) and not await self._may_have_left(self.job):
@@ -316,11 +314,26 @@ class RecordDeliverer:
         finally:
             await self._return_job()
 
+    def _may_claim_next(self, usage: SessionUsage, *, goes_on: bool) -> bool:
+        """Whether the next job may be claimed in the transaction that records the replies to this one."""
+        may_send = self._account is None or self._account.quota.wait(self._device.now()) == 0
+        return goes_on and may_send and not (self._stopping or self.breaker.failure or usage.is_exhausted)
+
     async def _deliver(
-        self, job: Job, usage: SessionUsage, account: SendingAccount, progress: Callable[[int, int], None]
+        self,
+        job: Job,
+        usage: SessionUsage,
+        account: SendingAccount,
+        progress: Callable[[int, int], None],
+        may_claim_next: Callable[[], bool],
     ) -> bool:
-        """Deliver a job; return whether the session can be used for others."""
-        outcome = await self._delivery.run(job, usage, account.quota, progress)
+        """Deliver a job; return whether the session can be used for others. The next one may be claimed already."""
+        told = self._told
+        outcome = await self._delivery.run(job, usage, account.quota, progress, may_claim_next)
+        if outcome.has_claimed:
+            self.job = outcome.following
+            if self.job is None and told == self._told:
+                self.due_at = None
         if outcome.failure is not None and outcome.failure.disposition == "in_doubt":
             await self._trip_breaker(await self._connection_lost())
         elif outcome.failure is not None and outcome.failure.disposition in {"hold", "back_off"}:
@@ -328,7 +341,10 @@ class RecordDeliverer:
         elif outcome.kind in {"answered", "failed"}:
             # Even a refusal of this message shows that the record works.
             await self._reset_breaker()
-        return outcome.kind in {"answered", "failed"} and self.breaker.failure is None
+        goes_on = outcome.kind in {"answered", "failed"} and self.breaker.failure is None
+        if goes_on and not outcome.has_claimed:
+            self.job = None
+        return goes_on
 
     async def _connection_lost(self) -> DeliveryFailure:
         """Return the failure for the record's other jobs after one job became in doubt."""
@@ -386,7 +402,7 @@ class RecordDeliverer:
                 # The next recovery puts it in order.
                 logger.warning("A job could not be given back: %s", error, extra={"job": job.id})
 
-    async def _persist(self, write: Callable[[], Awaitable[Job]]) -> Job:
+    async def _persist(self, write: Callable[[], Awaitable[T]]) -> T:
         """Save a result, repeating until the disk accepts it; the former state on the disk stays valid until then."""
         while True:
             try:

@@ -72,16 +72,15 @@ class DeliveryQueue:
                 this attempt does not count. A session's first job needs True, so that one does not make the machine
                 fail again and again.
         """
-
-        def work(transaction: SpoolTransaction) -> Job | None:
-            job = transaction.jobs.next_due(via, transaction.now if now is None else now, job_id)
-            return None if job is None else transaction.store(transitions.claim(job, transaction.now))
-
         self._claims.require_lock()
-        job = await self._run(work, durable=durable)
+        job = await self._run(partial(self._claim_due, via, now, job_id), durable=durable)
         if job is not None:
             self._claims.claim(job.id)
         return job
+
+    def _claim_due(self, via: str, now: float | None, job_id: int | None, transaction: SpoolTransaction) -> Job | None:
+        job = transaction.jobs.next_due(via, transaction.now if now is None else now, job_id)
+        return None if job is None else transaction.store(transitions.claim(job, transaction.now))
 
     async def first_due_times(self) -> Mapping[str, float]:
         """Return, for each record that has queued or deferred jobs, when the first is due; 0.0 for now."""
@@ -136,9 +135,33 @@ class DeliveryQueue:
             sentence: the sentence to store; empty for one that names the refused recipients.
         """
         replies = transitions.RecipientReplies(accepted, refused or {}, reply, until, cause, sentence)
-        return await self._claims.release_after(
-            job_id, self._step(job_id, partial(transitions.apply_replies, replies=replies))
-        )
+        job, _ = await self.settle(job_id, replies)
+        return job
+
+    async def settle(
+        self, job_id: int, replies: transitions.RecipientReplies, *, claims_next_of: str | None = None
+    ) -> tuple[Job, Job | None]:
+        """Record the server's replies; in the same transaction, claim the next job, as `claim` does.
+
+        Args:
+            job_id: the job's id.
+            replies: the replies; see `record_replies`.
+            claims_next_of: the record whose next due job is claimed, unless this one is `queued` again; None for none.
+
+        Returns:
+            the job, and the one that was claimed; None if there is none.
+        """
+
+        def work(transaction: SpoolTransaction) -> tuple[Job, Job | None]:
+            job = transaction.step(job_id, partial(transitions.apply_replies, replies=replies))
+            if claims_next_of is None or job.state == "queued":
+                return job, None
+            return job, self._claim_due(claims_next_of, transaction.now, None, transaction)
+
+        job, following = await self._claims.release_after(job_id, self._run(work))
+        if following is not None:
+            self._claims.claim(following.id)
+        return job, following
 
     async def defer(self, job_id: int, until: float, cause: str, sentence: str, reply: str = "") -> Job:
         """Defer the waiting recipients."""
