@@ -118,7 +118,7 @@ class DevicePasswords:
         if len(password.reveal()) > MAX_LENGTH:
             return None
         if entry is not None:
-            cached = await run_sync(self._load, entry.name)
+            cached = await self._current(entry)
             if await self._is_right(entry.name, cached, password):
                 return RightPassword(cached.version)
             if cached.stored is not None and cached.stored.is_slow:
@@ -135,8 +135,15 @@ class DevicePasswords:
 
     async def recoverable(self, entry: DeviceEntry) -> Secret | None:
         """Return a device's password if it is stored as recoverable, for APOP; otherwise None."""
-        stored = (await run_sync(self._load, entry.name)).stored
+        stored = (await self._current(entry)).stored
         return Secret(stored.value) if stored is not None and stored.kind == "recoverable" else None
+
+    async def _current(self, entry: DeviceEntry) -> _CachedPassword:
+        """Return the cached state of a password; a thread is needed only where it has changed."""
+        cached = self._cache.get(entry.name)
+        if cached is not None and cached.version == await self.version(entry):
+            return cached
+        return await run_sync(self._load, entry.name)
 
     async def _is_right(self, name: str, cached: _CachedPassword, password: Secret) -> bool:
         if cached.stored is None:

@@ -41,6 +41,9 @@ class NewFile:
     Args:
         database: the database that it is registered in, whose folder it is in.
         suffix: what its name ends with.
+
+    Attributes:
+        path: its path once it is committed.
     """
 
     def __init__(self, database: Database, suffix: str) -> None:
@@ -49,6 +52,7 @@ class NewFile:
         self._suffix = suffix
         self._mutex = threading.Lock()
         self._descriptor: int | None = None
+        self._temporary_path = self.path = self._folder
         self.name = ""
         self.size = 0
         self.closed = False
@@ -103,15 +107,6 @@ class NewFile:
         with self._mutex:
             self._close(keep=False)
 
-    @property
-    def path(self) -> Path:
-        """Its path once it is committed."""
-        return self._folder / self.name
-
-    @property
-    def _temporary_path(self) -> Path:
-        return self._folder / f"{self.name}{_UNFINISHED}"
-
     def _rename(self) -> None:
         with writing(self.path):
             self._temporary_path.rename(self.path)
@@ -128,6 +123,8 @@ class NewFile:
             raise RuntimeError("the file is closed")
         while self._descriptor is None:
             self.name = f"{secrets.token_hex(16)}{self._suffix}"
+            self.path = self._folder / self.name
+            self._temporary_path = self._folder / f"{self.name}{_UNFINISHED}"
             self._descriptor = _create(self._temporary_path)
         return self._descriptor
 
