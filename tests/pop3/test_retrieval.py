@@ -269,6 +269,19 @@ class TestMany:
             assert await session.stat() == (0, 0)
         assert sandbox.maildrops[USER].messages == []
 
+    async def test_what_has_arrived_is_not_requested_again(self, sandbox: Sandbox, open_session) -> None:
+        messages = fill(sandbox, *[300] * 12)
+        async with open_session() as session:
+            retrieval = session.retrieve_many(await session.listing())
+            got = [await read(await anext(retrieval))]
+            await anyio.sleep(1)
+            # With PIPELINING, all others arrive with the second one.
+            got += [await read(await anext(retrieval)), await read(await anext(retrieval))]
+            await session.noop()
+            got += [await read(message) async for message in retrieval]
+            assert got == messages
+        assert asked(sandbox) == [f"RETR {number}" for number in range(1, 13)]
+
     async def test_two_alternating_retrievals(self, sandbox: Sandbox, open_session) -> None:
         messages = fill(sandbox, *[3_000] * 6)
         async with open_session() as session:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mailslot.wire.dot_stuffing import END_PATTERN
 from mailslot.wire.lines import LineBuffer
 from mailslot.wire.protocol_error import RemoteProtocolError
 
@@ -47,9 +50,9 @@ def test_taking_octets_and_pushing_them_back() -> None:
     buffer = LineBuffer()
     buffer.feed(b"+OK\r\nbody\r\n.\r\n+OK rest\r\n")
     assert buffer.next_line(LIMIT) == b"+OK"
-    assert buffer.take(b"\r\n.\r\n") == b"body\r\n.\r\n"
+    assert buffer.take(END_PATTERN) == b"body\r\n.\r\n"
     assert buffer.peek(3) == b"+OK"
-    assert buffer.take(b"no such mark") == b"+OK rest\r\n"
+    assert buffer.take(re.compile(b"no such mark")) == b"+OK rest\r\n"
     assert len(buffer) == 0
     buffer.push_back(6)
     assert buffer.next_line(LIMIT) == b"rest"
@@ -100,8 +103,8 @@ def test_a_long_line_in_single_octets_takes_linear_time() -> None:
 def test_octets_are_looked_at_and_skipped() -> None:
     buffer = LineBuffer()
     buffer.feed(b"one\r\n.\r\ntwo\r\n")
-    assert buffer.peek_through(b"\r\n.\r\n") == b"one\r\n.\r\n"
-    assert buffer.peek_through(b"three") is None
+    assert buffer.peek_through(END_PATTERN) == b"one\r\n.\r\n"
+    assert buffer.peek_through(re.compile(b"three")) is None
     buffer.skip(8)
     assert (buffer.unread, buffer.next_line(LIMIT), buffer.unread) == (5, b"two", 0)
     buffer.feed(b"thr")

@@ -26,7 +26,7 @@ from mailslot.pop3.limits import (
 )
 from mailslot.pop3.replies import check_reply_prefix, parse_challenge, parse_status
 from mailslot.pop3.states import LISTINGS, MESSAGES, PERMITTED, TRANSITIONS, State, Verb, optimistic_state
-from mailslot.wire.dot_stuffing import END_OF_DATA, FINAL_DOT, DotUnstuffer, unstuffed
+from mailslot.wire.dot_stuffing import END_PATTERN, FINAL_DOT, DotUnstuffer, unstuffed
 from mailslot.wire.lines import LineBuffer
 from mailslot.wire.protocol_error import LocalProtocolError, RemoteProtocolError
 
@@ -189,7 +189,7 @@ class Pop3Protocol:
         pending = self._pending_verbs
         if not pending or pending[0] not in MESSAGES or self._message is not None or self._listing is not None:
             return None
-        response = self._buffer.peek_through(END_OF_DATA)
+        response = self._buffer.peek_through(END_PATTERN)
         if response is None:
             return None
         status = _PLAIN_SUCCESS.match(response)
@@ -254,7 +254,7 @@ class Pop3Protocol:
         return ResponseComplete(verb)
 
     def _take_octets(self, unstuffer: DotUnstuffer) -> bytes:
-        data = unstuffer.feed(self._buffer.take(END_OF_DATA))
+        data = unstuffer.feed(self._buffer.take(END_PATTERN))
         if unstuffer.done:
             self._buffer.push_back(len(unstuffer.trailing))
         return data

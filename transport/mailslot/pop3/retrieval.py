@@ -70,8 +70,8 @@ class PipelinedRetrieval:
     """Retrieves several messages; iterate over it to get a `Retrieval` for each.
 
     A message that is not read to its end is discarded when the next one is due. Any other use of the session in between
-    discards all messages that were requested ahead, or closes the session if they are long; if the iteration then
-    continues, they are requested again. So delete messages after the loop.
+    discards all messages that were requested ahead and are not complete yet, or closes the session if they are long; if
+    the iteration then continues, they are requested again. So delete messages after the loop.
     """
 
     def __init__(
@@ -91,6 +91,7 @@ class PipelinedRetrieval:
         self._command = command
         self._all_requested = False
         self._requested: deque[Entry] = deque()
+        self._arrived: deque[Retrieval] = deque()
         self._octets_ahead = 0
         self._current: Retrieval | None = None
         self._status_read = False
@@ -105,20 +106,24 @@ class PipelinedRetrieval:
         Raises:
             MailError: the session broke.
         """
+        if self._arrived:
+            return self._arrived.popleft()
         async with self._exclusive_use:
-            if self._dialogue.reader is not self:
-                await self._dialogue.set_reader(self)
+            await self._dialogue.set_reader(self)
             if self._current is not None:
                 await self._discard()
             if not self._requested:
                 await self._request_more()
+            # Short messages mostly arrive several at once.
+            while self._requested and (message := self._dialogue.next_message()) is not None:
+                self._arrived.append(self._start_next())
+                self._arrived[-1].prefetch(message)
+                self._finish_current()
+            if self._arrived:
+                await self._keep_window_full()
+                return self._arrived.popleft()
             if self._requested:
-                retrieval = self._start_next()
-                if (message := self._dialogue.next_message()) is not None:
-                    retrieval.prefetch(message)
-                    self._finish_current()
-                    await self._keep_window_full()
-                return retrieval
+                return self._start_next()
             await self._dialogue.set_reader(None)
         raise StopAsyncIteration
 

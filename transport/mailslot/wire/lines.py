@@ -71,10 +71,10 @@ class LineBuffer:
             self._start = self._searched = 0
         return line
 
-    def take(self, until: bytes | None = None) -> bytes:
-        """Remove and return the octets up to and including the first `until`; all of them if it does not occur."""
-        found = -1 if until is None else self._data.find(until, self._start)
-        end = len(self._data) if until is None or found < 0 else found + len(until)
+    def take(self, until: re.Pattern[bytes] | None = None) -> bytes:
+        """Remove and return the octets up to and including the first match of `until`; all of them if there is none."""
+        found = None if until is None else until.search(self._data, self._start)
+        end = len(self._data) if found is None else found.end()
         with memoryview(self._data) as view:
             data = bytes(view[self._start : end])
         self._start = self._searched = end
@@ -86,10 +86,10 @@ class LineBuffer:
         self._data = bytearray()
         self._start = self._searched = self.unread = 0
 
-    def peek_through(self, until: bytes) -> bytes | None:
-        """Return the next octets up to and including the first `until`, without removing them; None without it."""
-        end = self._data.find(until, self._start)
-        return None if end < 0 else bytes(self._data[self._start : end + len(until)])
+    def peek_through(self, until: re.Pattern[bytes]) -> bytes | None:
+        """Return the next octets up to and including the first match, without removing them; None without one."""
+        found = until.search(self._data, self._start)
+        return None if found is None else bytes(self._data[self._start : found.end()])
 
     def peek_match(self, pattern: re.Pattern[bytes]) -> bytes:
         """Return the next octets that match a pattern, without removing them; none if they do not."""
