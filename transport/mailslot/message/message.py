@@ -149,7 +149,8 @@ class Message(InMemoryContent):
         self._content: Final = MimeBody(text, tuple(attachments), boundary)
         self.attachments: Final = self._content.attachments
         self.size: Final = len(self._fields) + self._content.size
-        self.smtputf8: Final = any(m.smtputf8 for m in (self.sender, *reply_addresses, *self.to, *self.cc))
+        # All else in the header is encoded.
+        self.smtputf8: Final = not self._fields.isascii()
         self.whole = None
         if self.size <= SMALL_MESSAGE and not self._content.is_blocking:
             self.whole = WholeMessage(b"".join(self._content.pieces(self._fields)))

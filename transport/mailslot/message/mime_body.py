@@ -87,6 +87,9 @@ class MimeBody:
         Raises:
             InputError: a file is gone, cannot be read, or has another size than before.
         """
+        if not self.attachments:
+            yield header + self._opening
+            return
         pending = [header, self._opening]
         with ExitStack() as stack:
             opened = [stack.enter_context(attachment.open()) for attachment in self.attachments]
