@@ -79,6 +79,16 @@ def octets_read() -> int:
     return int(re.search(r"^rchar: ([0-9]+)", Path("/proc/self/io").read_text(), re.MULTILINE)[1])
 
 
+async def test_a_short_message_without_files_is_whole(tmp_path):
+    for message in (mail(), mail(text="Grüße\n.\n"), mail(Attachment.from_bytes(b"x" * 9_000, "a.bin"))):
+        assert message.whole is not None
+        assert message.whole.lines == await octets(message)
+        assert message.whole.size == message.size
+    (tmp_path / "a.bin").write_bytes(b"x")
+    long = Attachment.from_bytes(b"x" * 20_000, "a.bin")
+    assert [mail(each).whole for each in (long, Attachment.from_path(tmp_path / "a.bin"))] == [None, None]
+
+
 @linux
 @pytest.mark.parametrize("gigabytes", [1, 5, 40])
 def test_the_size_of_a_huge_file_is_known_without_reading_it(tmp_path, gigabytes):
