@@ -94,9 +94,13 @@ def _device_lines(device: Device, language: str) -> list[str]:
     """Return a line for each slot: its token, or whether it is set up. Blocks."""
     lines = [_word("mail_settings", language)]
     settings = device.records.settings.current().records
-    for slot in directory_of(settings).slots:
+    slots, now = directory_of(settings).slots, device.now()
+    status_of = device.records.tokens.status_blocking
+    # Several slots are of one record.
+    statuses = {record: status_of(record, settings[record], now) for record in {slot.record for slot in slots}}
+    for slot in slots:
         record_settings = settings[slot.record]
-        token, health = device.records.tokens.status_blocking(slot.record, record_settings, device.now())
+        token, health = statuses[slot.record]
         if record_settings.token_source is not None:
             text = _word("set_up", language)
         elif record_settings.authentication == "oauth2" or health is not None:

@@ -76,14 +76,15 @@ class _Handling:
     """Handles mails one after the other, or several at once, so that what they write gets to the disk together.
 
     Attributes:
-        found: the results, in the order in which they were there.
+        found: the result of each mail, in the order in which they ended.
     """
 
     def __init__(self, device: Device, pipeline: Pipeline) -> None:
         self.found: list[HandlingResult] = []
         self._device = device
         self._pipeline = pipeline
-        self._at_once = mails_at_once(pipeline)
+        # A database has many devices, which are worked for at the same time as it is.
+        self._at_once = mails_at_once(pipeline) if device.records.place.is_local else 1
         self._advanced = False
         """Whether the mail before is out of the way for good."""
 

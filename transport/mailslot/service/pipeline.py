@@ -146,7 +146,7 @@ def _is_pipeline(found: object) -> bool:
         and isinstance(found.polls, str | None)
         and isinstance(_retry_policy(found), RetryPolicy)
         and isinstance(panel_package(found), PanelPackage | None)
-        and isinstance(mails_at_once(found), int)
+        and isinstance(getattr(found, "handles_at_once", 1), int)
     )
 
 
@@ -161,7 +161,7 @@ def panel_package(pipeline: Pipeline) -> PanelPackage | None:
 
 def mails_at_once(pipeline: Pipeline) -> int:
     """Return how many mails a pipeline handles at the same time; 1 if it does not say."""
-    return getattr(pipeline, "handles_at_once", 1)
+    return max(getattr(pipeline, "handles_at_once", 1), 1)
 
 
 PLUGINS: Final = PluginGroup[Pipeline](PIPELINES, noun="pipeline", check=_is_pipeline)
