@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 import ssl
+import sys
 from inspect import isasyncgenfunction, iscoroutinefunction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,6 +107,18 @@ async def virtual_time(anyio_backend: str | tuple[str, dict[str, Any]]) -> Async
         return
     async with virtual.passing(anyio_backend[1].get("clock")):
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _confined_processes(request: pytest.FixtureRequest) -> None:
+    """Have confined processes find loaded what documents take, except in the tests of these processes themselves."""
+    if (process := sys.modules.get("mailslot_plugins.intake.process")) is None:
+        return
+    itself = "intake" in request.path.parts
+    program = "mailslot_plugins.intake.fork_server" if itself else "eager_fork_server"
+    if process._server.program != program:
+        process._server.forget()
+        process._server.program = program
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,13 @@ class ForkedProcess(NamedTuple):
 
 
 class ForkServer:
-    """The fork server, started when it is needed, and again if it has ended. This class is thread-safe."""
+    """The fork server, started when it is needed, and again if it has ended. This class is thread-safe.
+
+    Attributes:
+        program: the module that it runs.
+    """
+
+    program = "mailslot_plugins.intake.fork_server"
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -84,8 +90,8 @@ class ForkServer:
     def _start(self) -> None:
         orders, theirs = socket.socketpair()
         with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "mailslot_plugins.intake.fork_server"],
+            self._process = subprocess.Popen(  # noqa: S603 - a module of ours
+                [sys.executable, "-P", "-m", self.program],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
