@@ -25,7 +25,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 SECONDS = 300
-CODE = "import sys, command_line; command_line.fork_commands(int(sys.argv[1])); from mailslot.cli import main; main()"
+CODE = "import sys, command_line; command_line.fork_commands(int(sys.argv[1])); command_line.run_command()"
 LOADED_LATE = (
     "anyio._backends._asyncio",
     "rich.console",
@@ -143,6 +143,28 @@ def fork_commands(descriptor: int) -> None:
     os.environ.clear()
     os.environ.update(order["environment"])
     sys.argv[:] = ["mailslot", *order["arguments"]]
+
+
+def run_command() -> None:
+    """Run the command that the arguments name, and end this process.
+
+    What an interpreter does last is left out: it would take all apart that was loaded, of which this process then
+    needs copies, and so longer than most commands.
+    """
+    from mailslot.cli import main  # noqa: PLC0415 - what forks has loaded it
+
+    try:
+        main()
+        code = 0
+    except SystemExit as end:
+        if end.code is not None and not isinstance(end.code, int):
+            raise
+        code = end.code or 0
+    threading._shutdown()  # type: ignore[attr-defined] # as an interpreter calls it
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def load() -> None:
