@@ -24,15 +24,16 @@ if TYPE_CHECKING:
     from mailslot.spool.incoming import Incoming
 
 
+@pytest.mark.parametrize("fault", [ValueError, MemoryError])
 async def test_a_mail_that_fails_is_set_aside_after_three_tries(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, fault: type[Exception]
 ) -> None:
     tried = []
 
     async def answer(mail: Incoming, subject: str) -> Handled:
         tried.append(subject)
         if subject == "poison":
-            raise ValueError("the password is hunter2")
+            raise fault("the password is hunter2")
         return Done()
 
     async with run_polling_device(tmp_path) as harness:
@@ -48,7 +49,7 @@ async def test_a_mail_that_fails_is_set_aside_after_three_tries(
             harness.clocks.set(seconds)
             [handling] = await handle_waiting(harness.device, RECORD, harness.keeper)
         assert handling.outcome == "set aside"
-        assert "It could not be handled in 3 attempts: ValueError, raised at" in handling.note
+        assert f"It could not be handled in 3 attempts: {fault.__name__}, raised at" in handling.note
         assert tried == ["poison", "two", "poison", "poison"]
         assert "hunter2" not in caplog.text
         [mail] = await harness.device.spool.ledger.mails(states={"set_aside"})

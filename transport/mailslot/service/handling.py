@@ -176,8 +176,8 @@ async def _run_pipeline(device: Device, mail: Incoming, pipeline: Pipeline) -> t
                 handled = await pipeline.handle(mail, device)
     except Exception as error:  # noqa: BLE001 - a pipeline may raise anything, and must not delay other mail
         description = describe_error(error)
-        if isinstance(error, SpoolError) or is_shortage(error):
-            # That the disk is full, for example, is not the mail's fault.
+        if isinstance(error, SpoolError) or (is_shortage(error) and not isinstance(error, MemoryError)):
+            # That the disk is full, for example, is not the mail's fault. That there is no memory may be.
             return Later(_SHORTAGE_DELAY, description), False
         logger.warning("Mail %d could not be handled in try %d: %s", mail.id, mail.tries, description)
         if mail.tries >= MAX_TRIES:
