@@ -203,7 +203,6 @@ CHANGE = """
 import sys
 from pathlib import Path
 from mailslot.slots.settings_file import SettingsFile
-from shortage import no_descriptors
 file = SettingsFile(Path(sys.argv[1]))
 for number in range(25):
     file.change(sys.argv[2], {sys.argv[3]: str(number + 1)})
