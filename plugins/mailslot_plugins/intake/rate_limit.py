@@ -39,7 +39,7 @@ def count(values: StoreValues, key: str, address: str, now: float, *, max_per_ad
     reply: int | None = values.get(f"{_REPLY}{key}")
     if reply is not None and _is_recent(reply, minute):
         return ""
-    stored = {name: values.get(name) or {} for name in (_TOTAL, f"{_ADDRESS}{plain}")}
+    stored: dict[str, dict[str, int]] = {name: values.get(name) or {} for name in (_TOTAL, f"{_ADDRESS}{plain}")}
     total, to_address = recent = [_recent(counts, minute) for counts in stored.values()]
     if sum(to_address.values()) >= max_per_address:
         refusal = f"{address} was answered {max_per_address} times within an hour"

@@ -201,7 +201,7 @@ class Acceptance:
         own = None if new.key is None else EarlierKey(new.key, -math.inf)
         keys = [each for each in (own, earlier) if each is not None]
         totals = repositories.totals(new.pipeline, [key for key, _ in keys])
-        found = repositories.jobs.find_by_keys(new, [key for key, _ in keys]) if totals.has_key else {}
+        found = repositories.jobs.find_by_keys(new, [key for key, _ in keys]) if totals.has_key else dict[str, "Job"]()
         for key, since in keys:
             job = found.get(key)
             if job is not None and job.created_at > since and _has_message(job, repositories):
