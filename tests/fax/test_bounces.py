@@ -167,6 +167,12 @@ The address does not exist.</p><p>#550 5.1.10 RESOLVER.ADR.RecipientNotFound ##<
 """
 
 
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """One is enough for what becomes of a report; the whole way of one has tests on both."""
+    return "asyncio"
+
+
 @pytest.mark.parametrize(
     ("mail", "status", "words"),
     [

@@ -23,6 +23,12 @@ RECEIPT_REQUEST = {"Disposition-Notification-To": ALICE}
 RECEIPTS = f'allowed_senders = "{ALICE}"\nreceipts = true'
 
 
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """One is enough for what becomes of a fax; the whole way of one has tests on both."""
+    return "asyncio"
+
+
 @pytest.mark.parametrize(
     ("fields", "to"),
     [

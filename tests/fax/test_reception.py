@@ -32,6 +32,12 @@ from mailslot_plugins.fax.received_pages import read_pages
 SCAN = Path(__file__).parents[2] / "fixtures" / "scan" / "page.pdf"
 
 
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """One is enough for what becomes of a fax; the whole way of one has tests on both."""
+    return "asyncio"
+
+
 async def test_pages_are_the_same(tmp_path: Path) -> None:
     home = tmp_path / "home"
     second = fax_file(text_page(3), resolution=STANDARD)

@@ -30,6 +30,12 @@ FLAT = 3_000_000
 """Octets that the service may take for a while, whatever a mail has."""
 
 
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """One is enough for what becomes of a mail; the processes that read it have tests on both."""
+    return "asyncio"
+
+
 @pytest.fixture
 async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
     async with Spool(tmp_path / "home") as spool:

@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 SETTINGS: dict[str, Any] = {"max_attachments": 10, "body": "never", "printer_languages": False}
 
 
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """One is enough for what becomes of a document; the processes that read it have tests on both."""
+    return "asyncio"
+
+
 def clear(image: Image.Image) -> Image.Image:
     """The picture with its white made transparent, over black."""
     made = Image.new("RGBA", image.size, (0, 0, 0, 0))

@@ -39,6 +39,12 @@ SIZE = (48, 32)
 HIGH, LOW = [255 * 257, 128 * 257, 0], [255, 128, 0]
 
 
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """One is enough for what becomes of a document; the processes that read it have tests on both."""
+    return "asyncio"
+
+
 def colours(levels: list[int], entries: int = 256) -> list[int]:
     """A colour map whose first three entries are white, grey and black."""
     return (levels + [0] * (entries - 3)) * 3

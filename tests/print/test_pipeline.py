@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """One is enough for what becomes of a mail; the whole way of one has tests on both."""
+    return "asyncio"
+
+
 def picture(kind: str = "PNG", size: tuple[int, int] = (300, 300)) -> bytes:
     octets = io.BytesIO()
     Image.effect_noise(size, 90).save(octets, kind)

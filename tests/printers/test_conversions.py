@@ -30,6 +30,12 @@ SCAN = Path(__file__).parents[2] / "fixtures" / "scan" / "page.pdf"
 A4_AT_150 = (1240, 1754)
 
 
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """One is enough for what becomes of a document; the processes that read it have tests on both."""
+    return "asyncio"
+
+
 def document(path: Path, kind: Kind, **values: Any) -> Document:
     return Document(path, kind, "It", "alice@example.com", **values)
 

@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 SetScan = Callable[..., None]
 
 
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """One is enough for what becomes of a file; the whole way of one has tests on both."""
+    return "asyncio"
+
+
 @pytest.fixture
 def folder(tmp_path: Path, set_scan: SetScan) -> Path:
     folder = tmp_path / "in"
