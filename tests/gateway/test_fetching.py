@@ -41,6 +41,12 @@ BOX, OTHER = "account.box", "account.other"
 MAILS = [b"Subject: mail %d\r\n\r\n.dot\r\nline\r\n" % number for number in range(3)]
 
 
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """One is enough for what devices fetch; the POP3 server and the gateway have tests on both."""
+    return "asyncio"
+
+
 class Fetching:
     """A gateway with a POP3 listener and two accounts that fetch."""
 
@@ -474,7 +480,6 @@ async def test_short_mails_are_read_together(fetching: Fetching, monkeypatch: py
         await read(opened, third)
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 @pytest.mark.parametrize("client", [clients.mpop, clients.fetchmail, clients.getmail])
 async def test_programs_that_fetch_mail_are_served(
     fetching: Fetching, client: Callable[[int, str, str, Path], list[str]], tmp_path: Path

@@ -35,6 +35,12 @@ NOBODY = "This sign-in is not expected"
 
 
 @pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """One is enough for what pages say and do; the flows and the panel's tasks have tests on both."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
 async def home(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("home")
 

@@ -32,6 +32,12 @@ if TYPE_CHECKING:
 PRINTER = Location(("eth0", "serial"), "machine", "/var/lib/mailslot/locks/smtp.lock", 1)
 
 
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """One is enough for where a device is; how it renews its tokens has tests on both."""
+    return "asyncio"
+
+
 class SystemFiles:
     """The files by which a system tells what it is."""
 
