@@ -297,14 +297,14 @@ class RecordDeliverer:
                 limits = self._device.server_limits
                 await limits.remember(self.via, profile.settings.server, session.capabilities.size)
                 may_claim_next = partial(self._may_claim_next, usage, goes_on=next_job is not None)
-                while self.job is not None and not usage.is_exhausted:
-                    if not await self._deliver(self.job, usage, self._account, progress, may_claim_next):
+                current: Job | None = job
+                while current is not None and not usage.is_exhausted:
+                    goes_on, following = await self._deliver(current, usage, self._account, progress, may_claim_next)
+                    if not goes_on or next_job is None or usage.is_exhausted or self._stopping:
                         return
-                    if next_job is None or usage.is_exhausted or self._stopping:
-                        return
-                    self.job = self.job or await next_job()
-                    if self.job is not None and await self._settings_watch.changed():
-                        await self._persist(partial(self._spool.requeue, self.job.id))
+                    self.job = current = following or await next_job()
+                    if current is not None and await self._settings_watch.changed():
+                        await self._persist(partial(self._spool.requeue, current.id))
                         return
         except Exception as error:
             if self.job is not None and not isinstance(error, MailError) and not await self._may_have_left(self.job):
@@ -326,8 +326,12 @@ class RecordDeliverer:
         account: SendingAccount,
         progress: Callable[[int, int], None],
         may_claim_next: Callable[[], bool],
-    ) -> bool:
-        """Deliver a job; return whether the session can be used for others. The next one may be claimed already."""
+    ) -> tuple[bool, Job | None]:
+        """Deliver a job.
+
+        Returns:
+            whether the session can be used for others, and the next one if it was claimed already.
+        """
         told = self._told
         outcome = await self._delivery.run(job, usage, account.quota, progress, may_claim_next)
         if outcome.has_claimed:
@@ -344,7 +348,7 @@ class RecordDeliverer:
         goes_on = outcome.kind in {"answered", "failed"} and self.breaker.failure is None
         if goes_on and not outcome.has_claimed:
             self.job = None
-        return goes_on
+        return goes_on, outcome.following
 
     async def _connection_lost(self) -> DeliveryFailure:
         """Return the failure for the record's other jobs after one job became in doubt."""

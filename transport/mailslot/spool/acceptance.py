@@ -19,7 +19,7 @@ from mailslot.spool.limits import format_size
 from mailslot.wire.dot_stuffing import LineEndNormalizer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from mailslot.smtp.content import Content
     from mailslot.spool.job import Job, NewJob
@@ -201,7 +201,9 @@ class Acceptance:
         own = None if new.key is None else EarlierKey(new.key, -math.inf)
         keys = [each for each in (own, earlier) if each is not None]
         totals = repositories.totals(new.pipeline, [key for key, _ in keys])
-        found = repositories.jobs.find_by_keys(new, [key for key, _ in keys]) if totals.has_key else dict[str, "Job"]()
+        found: Mapping[str, Job] = {}
+        if totals.has_key:
+            found = repositories.jobs.find_by_keys(new, [key for key, _ in keys])
         for key, since in keys:
             job = found.get(key)
             if job is not None and job.created_at > since and _has_message(job, repositories):
