@@ -65,7 +65,7 @@ class Client:
     async def authenticate(self, user: str, password: Secret) -> DeviceEntry | None:
         """Return the device of a user and password; None if one of them, the address or the certificate is wrong.
 
-        How long that takes does not tell whether there is such a user.
+        The time that it takes does not reveal whether the user exists.
 
         Raises:
             VaultError: passwords cannot be read at the moment.

@@ -77,7 +77,7 @@ class Fetching:
             password = None if entry is None else await passwords.recoverable(entry)
         except VaultError:
             return self._refuse(replies.UNAVAILABLE)
-        # The digest of an unknown user is compared as well, so that the time does not tell.
+        # A digest is compared for an unknown user as well, so that the time does not reveal that the user is unknown.
         known = "" if password is None else password.reveal()
         right = hmac.compare_digest(apop_digest(timestamp, known), digest)
         if entry is None or password is None or not right or not self._client.fits(entry, user):

@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from mailslot_plugins.gateway.gateway import Gateway
 
 _RETRY_INTERVAL: Final = 10.0
-"""Seconds until a listener that could not be opened is tried again."""
+"""Seconds after which a listener that could not be opened is tried again."""
 
 _CHECK_INTERVAL: Final = 60.0
-"""Seconds until certificates that were replaced on the disk are noticed."""
+"""Seconds after which certificates that were replaced on the disk are noticed."""
 
 _PASSWORDS: Final = "passwords of devices"
 """What is checked besides the listeners."""
@@ -53,7 +53,7 @@ logger = logging.getLogger(__name__)
 
 
 async def serve_listeners(device: Device) -> None:
-    """Serve devices until the service stops; messages under way are received to their end.
+    """Serve devices until the service stops; messages in transfer are received to their end.
 
     Raises:
         MailError: the settings or the spool cannot be read.
@@ -68,7 +68,7 @@ async def serve_listeners(device: Device) -> None:
             await device.stopping.wait()
             following.cancel_scope.cancel()
             listeners.stop()
-        # The last session has ended, and its dialogue is still to be written.
+        # The last session has ended; its dialogue must still be written.
         group.cancel_scope.cancel()
 
 
@@ -83,7 +83,7 @@ async def _tell_owners(device: Device) -> None:
 
 
 async def _keep_log(log: GatewayLog) -> None:
-    """Write the log until cancelled; a disk that is full now must not end the sessions."""
+    """Write the log until cancelled; a full disk must not end the sessions."""
     repeated = ""
     while True:
         try:
@@ -97,7 +97,7 @@ async def _keep_log(log: GatewayLog) -> None:
 
 @dataclass(slots=True)
 class _OpenListener:
-    """A listener that is open.
+    """An open listener.
 
     Attributes:
         settings: what it was opened with.
@@ -144,14 +144,14 @@ class _Listeners:
     async def follow_settings(self, servers: TaskGroup) -> None:
         """Open and close listeners until cancelled.
 
-        Whatever cannot be read or opened is tried again, and what is open goes on as it was.
+        Settings that cannot be read and listeners that cannot be opened are tried again; open listeners are kept.
 
         Args:
-            servers: where their tasks are.
+            servers: the task group for the servers.
         """
         device = self._gateway.device
         while True:
-            # To open a listener takes a while, such as to make its certificate; the settings may change meanwhile.
+            # Opening a listener takes a while, such as to create its certificate; the settings may change meanwhile.
             seen = device.changes
             complete = await self._attempt("", self._gateway.refresh)
             complete = await self._apply(servers) and complete
@@ -181,7 +181,7 @@ class _Listeners:
             self._checked = seen
 
     async def _apply(self, servers: TaskGroup) -> bool:
-        """Open, close and change listeners; return whether nothing has failed."""
+        """Open, close and change listeners; return whether all of that succeeded."""
         wanted = self._gateway.settings.listeners
         for name, opened in list(self._open.items()):
             if _without_certificate(wanted.get(name)) != _without_certificate(opened.settings):
@@ -227,5 +227,5 @@ class _Listeners:
 
 
 def _without_certificate(settings: Listener | None) -> Listener | None:
-    """Return the settings for which a listener must be closed when they change; its certificate changes while open."""
+    """Return the settings whose change requires closing a listener: all but the certificate."""
     return None if settings is None else replace(settings, certificate=None, key=None)

@@ -1,8 +1,8 @@
-"""Fetched mail that waits in the spool until a device fetches it, and the maildrops that devices find it in.
+"""The maildrops of devices: fetched mail that waits in the spool until a device fetches it.
 
-A maildrop has the mail of one record: what waits, and for an account also what was set aside, since nobody else would
-handle it. A mail that a device deletes is done, and its file goes. Whether it is still on the server upstream is the
-poller's matter (`after_fetch`): it knows which it has fetched, and fetches none twice.
+A maildrop has the mail of one record: the waiting mail, and for an account also the mail that was set aside, since
+nobody else would handle it. A mail that a device deletes is done, and its file is removed. Whether it stays on the
+upstream server is up to the poller (`after_fetch`), which never fetches a mail twice.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _TOGETHER: Final = 32
 """The maximum number of messages that are read together, since a slow disk may take a while for each."""
 
 _UID_LENGTH: Final = 32
-"""Characters of a unique-id: 128 bits of the mail's digest, which old devices have room for."""
+"""Characters of a unique-id: 128 bits of the mail's digest, which old devices can store."""
 
 
 BeforeDeletion = Callable[["Incoming"], Awaitable[None]]
@@ -48,7 +48,7 @@ class Maildrops:
 
     Args:
         ledger: the mail of all records.
-        before_deletion: called with each mail that a device deletes; it raises `SpoolError` if it must be kept.
+        before_deletion: called with each mail that a device deletes; it raises `SpoolError` to keep the mail.
     """
 
     def __init__(self, ledger: Ledger, before_deletion: BeforeDeletion | None = None) -> None:
@@ -57,11 +57,11 @@ class Maildrops:
         self._in_use: set[str] = set()
 
     async def open(self, record: str, device: str) -> LedgerMaildrop | None:
-        """Return the maildrop of a record for one session, which must release it; None while another one has it.
+        """Return the maildrop of a record for one session, which must release it; None while another session has it.
 
         Args:
             record: the record.
-            device: the name of the device, to be noted at what it deletes.
+            device: the name of the device, which is recorded with the mail that it deletes.
 
         Raises:
             SpoolError: it cannot be read.
@@ -81,12 +81,12 @@ class Maildrops:
 
 
 class LedgerMaildrop:
-    """A maildrop that one session has for itself; see `mailslot.pop3.server.backend.Maildrop`.
+    """A maildrop, exclusively for one session; see `mailslot.pop3.server.backend.Maildrop`.
 
     Attributes:
         messages: its messages, oldest first.
-        retrieved: how many were read whole.
-        deleted: how many were deleted.
+        retrieved: the number of messages that were read completely.
+        deleted: the number of messages that were deleted.
     """
 
     def __init__(
@@ -101,9 +101,9 @@ class LedgerMaildrop:
 
         Args:
             ledger: where its mail is.
-            mails: the mail, oldest first; those without a file are passed over.
+            mails: the mail, oldest first; mails without a file are skipped.
             device: the name of the device.
-            release: lets other sessions have it.
+            release: makes it available to other sessions.
             before_deletion: as for `Maildrops`.
         """
         self._ledger = ledger
@@ -125,7 +125,7 @@ class LedgerMaildrop:
         longer than all else.
 
         Raises:
-            OSError: it cannot be read; on entering.
+            OSError: on entering, it cannot be read.
         """
         place = self._places[message.id]
         in_order, self._next_place = place == self._next_place, place + 1
@@ -162,11 +162,11 @@ class LedgerMaildrop:
             raise OSError(str(error)) from error
 
     def note_retrieved(self, message: Message) -> None:  # noqa: ARG002 - they are only counted
-        """Count a message that was read whole."""
+        """Count a message that was read completely."""
         self.retrieved += 1
 
     async def delete(self, messages: Sequence[Message]) -> None:
-        """Delete messages, all or none.
+        """Delete all of these messages, or none.
 
         Raises:
             OSError: nothing is deleted.
@@ -183,7 +183,7 @@ class LedgerMaildrop:
         self.deleted += len(messages)
 
     def release(self) -> None:
-        """Let other sessions have the maildrop."""
+        """Make the maildrop available to other sessions."""
         self._read_together = {}
         self._release()
 
@@ -214,7 +214,7 @@ class FileReader:
     """Reads a message's file.
 
     Args:
-        file: the file, open.
+        file: the open file.
         first: its first octets.
     """
 
@@ -233,7 +233,7 @@ class FileReader:
 
 
 def unique_id(mail: Incoming) -> str:
-    """Return a mail's unique-id: the same after a restart, and after the ledger was built anew from the files."""
+    """Return a mail's unique-id; it stays the same after a restart, and after the ledger was rebuilt from the files."""
     return mail.digest[:_UID_LENGTH] or f"mail-{mail.id}"
 
 

@@ -93,7 +93,7 @@ class Submission:
         return None
 
     async def authenticate(self, user: str, password: Secret) -> Reply | None:
-        """Verify a device's password; from a wrong address, or with a wrong certificate, it is wrong as well."""
+        """Verify a device's password; it also counts as wrong if the address or the certificate is wrong."""
         try:
             entry = await self._client.authenticate(user, password)
         except VaultError:

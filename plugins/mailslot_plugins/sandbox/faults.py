@@ -25,7 +25,7 @@ class Fault:
         at: the moment.
         nth: the number of this moment on a connection, counted from 1; 0 for all.
         protocol: ``smtp`` or ``pop3``; empty for both.
-        connection: the number of the connection of that protocol, counted from 1; 0 for every one.
+        connection: the number of the connection of that protocol, counted from 1; 0 for all.
         until: an event to wait for first.
         delay: seconds to wait then; ``math.inf`` for silence.
         act: False to neither execute the command nor reply.

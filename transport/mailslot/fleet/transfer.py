@@ -2,9 +2,8 @@
 
 A folder may come from somebody else, so nothing outside of it is read, whatever its links and its list of jobs say.
 
-Whatever is moved is used at one place only. A folder that was imported counts as the copy from then on, and so does one
-that was exported: its tokens are not refreshed there, and its queue is not sent, until somebody says ``mailslot token
-moved``.
+Tokens and queue are used at one place only. A folder counts as a copy after it was imported, and so does a folder that
+was exported: its tokens are not refreshed and its queue is not sent before ``mailslot token moved``.
 """
 
 from __future__ import annotations

@@ -29,11 +29,11 @@ class AcceptedConnection(SocketStream):
     """A client's connection.
 
     Attributes:
-        peer: what is known about it.
+        peer: its data below the mail protocol.
     """
 
     def __init__(self, connected: socket.socket, peer: Peer, buffer: memoryview) -> None:
-        """Take over an accepted socket that does not block; `buffer` as for `SocketStream`."""
+        """Take over an accepted non-blocking socket; `buffer` as for `SocketStream`."""
         super().__init__(connected, buffer)
         self.peer = peer
 
@@ -55,7 +55,7 @@ class AcceptedConnection(SocketStream):
             TlsHandshakeError: it failed, or the deadline passed.
         """
         try:
-            # Else wrap_socket, if the client has gone, loses the socket without closing it.
+            # Otherwise wrap_socket would lose the socket without closing it if the client has gone.
             self._socket.getpeername()
             self._drop_waiter()
             encrypted = context.wrap_socket(self._socket, server_side=True, do_handshake_on_connect=False)
@@ -85,10 +85,10 @@ class AcceptedConnection(SocketStream):
         self.close()
 
     async def close_gracefully(self) -> None:
-        """Close so that the client gets what was sent to it.
+        """Close so that the client receives everything that was sent to it.
 
-        If octets of the client are left unread, the system resets the connection, and the client loses what it has not
-        received yet. So our side is closed first, and the connection is read a little longer.
+        With unread octets from the client, the system would reset the connection, and the client would lose data in
+        transit. So our side is closed first, and the connection is read a little longer.
         """
         with suppress(OSError, ValueError, EOFError):
             if isinstance(self._socket, ssl.SSLSocket):
@@ -103,7 +103,7 @@ class AcceptedConnection(SocketStream):
 
 
 def tls_error_reason(error: Exception) -> str:
-    """Return why TLS failed, in OpenSSL's words if it has some."""
+    """Return why TLS failed: OpenSSL's reason, or else the exception's text."""
     if isinstance(error, TimeoutError):
         return "TIMEOUT"
     if isinstance(error, ssl.SSLError) and error.reason and not isinstance(error, ssl.SSLEOFError):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 RECEIVE_SIZE: Final = 32_768
-"""Octets received at once. It is small, since many connections may each hold as many."""
+"""Octets received at once; small, since many connections may each have a buffer of this size."""
 
 _FEW_CONNECTIONS: Final = 50
 _SMALL_RECEIVE_SIZE: Final = 8_192
@@ -71,7 +71,7 @@ class Listener:
     """
 
     def __init__(self, name: str, sockets: Sequence[socket.socket], limits: ConnectionLimits) -> None:
-        """Take over listening sockets that do not block; `open_listener` makes them."""
+        """Take over listening non-blocking sockets; `open_listener` creates them."""
         self.name = name
         self.limits = limits
         self.refused = 0
@@ -113,7 +113,7 @@ class Listener:
                 connection.close()
 
     def close(self) -> None:
-        """Accept no more connections; those that exist go on."""
+        """Accept no more connections; existing ones continue."""
         for listening in self._sockets:
             if listening.fileno() >= 0:
                 anyio.notify_closing(listening)
@@ -144,7 +144,7 @@ class Listener:
             await anyio.lowlevel.checkpoint()
 
     async def _recover(self, error: OSError) -> None:
-        # Else the client has gone before it was accepted (accept(2) reports that, too).
+        # Otherwise the client has gone before it was accepted, which accept(2) also reports.
         if error.errno in _OUT_OF_RESOURCES:
             now = anyio.current_time()
             if now - self._told_at >= _TELL_AGAIN_AFTER:
@@ -191,7 +191,7 @@ class Listener:
         try:
             await handle(connection)
         except Exception:
-            # Whatever happens on one connection, the others go on.
+            # An error on one connection must not affect the others.
             logger.exception("A connection to the listener %s ended by an error", self.name)
         finally:
             connection.close()
@@ -229,7 +229,7 @@ async def open_listener(name: str, host: str, port: int, limits: ConnectionLimit
             try:
                 sockets.append(_listen(family, (address[0], port or (sockets[0].getsockname()[1] if sockets else 0))))
             except OSError as error:
-                # Localhost has an IPv6 address in many places where there is no IPv6.
+                # Many machines without IPv6 have an IPv6 address for localhost.
                 if error.errno not in _NO_SUCH_FAMILY or len(found) == 1:
                     raise
         if not sockets:

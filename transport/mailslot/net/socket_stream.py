@@ -1,4 +1,4 @@
-"""A connected socket with deadlines, with or without TLS: what connections of clients and of servers share."""
+"""A connected socket with deadlines, with or without TLS."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ class SocketStream:
     """
 
     def __init__(self, connected: socket.socket, buffer: memoryview) -> None:
-        """Take over a connected socket that does not block.
+        """Take over a connected non-blocking socket.
 
         Args:
             connected: the socket.
-            buffer: where octets are received, as many at once as it holds. Streams of one thread may share it.
+            buffer: the receive buffer, which determines the octets per call. Streams of one thread may share it.
         """
         self._socket = connected
         self._octets_until_yield = _YIELD_AFTER
@@ -169,7 +169,7 @@ class SocketStream:
             raise InterruptedWaitError if self._interrupted else TimeoutError
 
     def interrupt(self) -> None:
-        """Let another task's call of `receive` or `send` raise `InterruptedWaitError` if it has to wait."""
+        """Make another task's call of `receive` or `send` raise `InterruptedWaitError` if it has to wait."""
         self._interrupted = True
         # A wait ends with its waiter; the next one makes another.
         self._drop_waiter()

@@ -78,7 +78,7 @@ class LdapProtocol:
 
     @property
     def has_unread(self) -> bool:
-        """Whether the beginning of a message has come, without its end."""
+        """Whether a part of a message has been received."""
         return bool(self._arrived)
 
     def receive(self, octets: bytes) -> Iterator[Found | Result]:

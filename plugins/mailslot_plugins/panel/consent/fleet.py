@@ -24,8 +24,8 @@ class ConsentFleet:
     Attributes:
         homes: the same.
         links: the links.
-        consents: what is stored of consents.
-        providers: what is known of providers.
+        consents: the stored consents.
+        providers: the cached metadata of providers.
     """
 
     def __init__(self, homes: FleetHomes) -> None:
