@@ -253,9 +253,10 @@ def quoted_value(value: object) -> str:
     """Return a value to be quoted in a sentence: on one line, shortened, and without the password in a URL."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, list) and all(isinstance(each, str) for each in value):
-        value = ", ".join(value)  # as people enter it
-    shown_text = _CREDENTIALS.sub("…", repr(value))
+    entries = cast("list[object]", value) if isinstance(value, list) else []
+    if entries and all(isinstance(entry, str) for entry in entries):
+        value = ", ".join(map(str, entries))  # as people enter it
+    shown_text = _CREDENTIALS.sub("…", repr(cast("object", value)))
     return shown_text if len(shown_text) <= 80 else f"{shown_text[:79]}…"
 
 
