@@ -158,6 +158,8 @@ def mailslot(
         with _started(command, ports, folder, {}):
             pass
     with _started(command, ports[:listeners], folder, {}) as relay:
+        while "The service is ready" not in (folder / "output.log").read_text():
+            time.sleep(0.05)
         relay.passwords = {user: made.reveal() for user, made in zip((USER, BOX), passwords, strict=False) if made}
         yield relay
 
