@@ -256,7 +256,7 @@ def quoted_value(value: object) -> str:
     entries = cast("list[object]", value) if isinstance(value, list) else []
     if entries and all(isinstance(entry, str) for entry in entries):
         value = ", ".join(map(str, entries))  # as people enter it
-    shown_text = _CREDENTIALS.sub("…", repr(cast("object", value)))
+    shown_text = _CREDENTIALS.sub("…", f"{value!r}")
     return shown_text if len(shown_text) <= 80 else f"{shown_text[:79]}…"
 
 
