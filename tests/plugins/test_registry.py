@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import threading
 from types import ModuleType
@@ -73,6 +74,14 @@ def test_what_a_machine_is_too_short_of_passes(site: Site) -> None:
     assert is_shortage(short)
     assert "Too many open files" in short.detail
     assert callable(GROUP.find("good"))
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EMFILE])
+def test_an_error_that_is_a_cause_of_its_own_cause(number: int) -> None:
+    """As one is that was raised again where what it had caused was handled."""
+    error, cause = ValueError(), OSError(number, "")
+    error.__context__, cause.__cause__ = cause, error
+    assert is_shortage(error) == is_shortage(cause) == (number == errno.EMFILE)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,10 @@ class ShortageError(Exception):
 def is_shortage(error: BaseException) -> bool:
     """Return whether an error, or what has caused it, comes of a machine that is short of descriptors or memory."""
     cause: BaseException | None = error
-    while cause is not None:
+    # An error that is raised again while what it has caused is handled is a cause of its own cause.
+    seen = set[int]()
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
         if isinstance(cause, MemoryError | ShortageError):
             return True
         if isinstance(cause, OSError) and cause.errno in _SHORT_OF:
