@@ -7,7 +7,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mailslot.fleet.postgres.database import DeviceId
+from mailslot.fleet.postgres.rows import DeviceRows
 from mailslot.fleet.postgres.schema import SCHEMA
+from mailslot.fleet.postgres.seals import Seals
 from mailslot.oauth.grant import Grant
 from mailslot.slots.records import Records
 from mailslot.vault.record import dump, seal
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 _COPY = "COPY documents (tenant, device, name, octets, version) FROM STDIN"
 
 RECORD, USER = "status-pop", "status@example.com"
+VAULT = f"vault/{RECORD}.json"
 
 
 @dataclass(frozen=True)
@@ -108,13 +112,16 @@ def add_devices(
                 ([each["id"] for each in added],),
             )
             devices = [(home.device.number, "d0"), *((each["id"], each["name"]) for each in added)]
+            vaults: list[tuple[DeviceId, bytes]] = []
             with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
                 for (device, name), lifetime in zip(devices, itertools.cycle(lifetimes), strict=False):
-                    sealed = seal(grant(ports, lifetime).to_secret(), key, RECORD, "grant", (tenant, name))
+                    grants = seal(grant(ports, lifetime).to_secret(), key, RECORD, "grant", (tenant, name))
+                    octets = dump({"grant": grants})
                     copy.write_row((home.device.tenant, device, "mailslot.toml", text, 1))
-                    copy.write_row((home.device.tenant, device, f"vault/{RECORD}.json", dump({"grant": sealed}), 2))
-            # As if they were written before there were seals.
-            connection.execute("UPDATE tenants SET sealed = false WHERE id = %s", (home.device.tenant,))
+                    copy.write_row((home.device.tenant, device, VAULT, octets, 2))
+                    vaults.append((DeviceId(tenant, name, home.device.tenant, device), octets))
+            for owner, octets in vaults:
+                Seals(owner, home.keys).write(DeviceRows(connection, owner), VAULT, octets, 2)
             connection.execute(
                 "UPDATE device_state SET last_version = 2 WHERE device = ANY(%s)", ([device for device, _ in devices],)
             )
