@@ -156,7 +156,7 @@ async def test_a_redirect_to_an_unusable_address(http: TokenHttp, location: str)
 async def test_an_html_page_is_refused(http: TokenHttp, answer: bytes) -> None:
     error = await refused(http, answer)
     assert (error.cause, error.remedy) == ("not_a_token_service", Remedy.WAIT)
-    assert "no token service" in str(error)
+    assert "is not a token service" in str(error)
     assert "web page" in str(error)
     assert "sign-in page" in str(error)
     assert error.status is not None

@@ -155,7 +155,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
         SettingsFile(tmp_path).load()
     (tmp_path / "pipe").mkdir()
     os.mkfifo(tmp_path / "pipe" / "mailslot.toml")
-    with pytest.raises(SettingsFileError, match="no file"):
+    with pytest.raises(SettingsFileError, match="not a file"):
         SettingsFile(tmp_path / "pipe").load()
     (tmp_path / "loop").mkdir()
     (tmp_path / "loop" / "mailslot.toml").symlink_to("mailslot.toml")

@@ -110,7 +110,7 @@ def test_settings_changed_during_the_import(records: Records) -> None:
     plan = plan_import(records, HEAD + SAME.replace("mail.example.com", "new.example"), "e.toml")
     records.change("fax-pop", {"timeout": 7}, {})
     before = records.settings.path.read_bytes()
-    with pytest.raises(SettingsFileError, match="changed meanwhile"):
+    with pytest.raises(SettingsFileError, match="changed in the meantime"):
         apply_import(records, plan)
     assert records.settings.path.read_bytes() == before
     assert kept(records, "fax-pop") == BOTH
@@ -122,7 +122,7 @@ def test_a_password_entered_during_the_import(records: Records) -> None:
     plan = plan_import(records, HEAD + SAME.replace("mail.example.com", "new.example"), "e.toml")
     records.change("fax-pop", {}, {"password": Secret("geheim-3")})
     before = records.settings.path.read_bytes()
-    with pytest.raises(SettingsFileError, match="changed meanwhile"):
+    with pytest.raises(SettingsFileError, match="changed in the meantime"):
         apply_import(records, plan)
     assert records.settings.path.read_bytes() == before
     assert kept(records, "fax-pop") == BOTH
