@@ -182,7 +182,7 @@ def sign_out(
         typer.Argument(metavar="[PERSON]", help="Their name in the panel's log, or the provider's id; else everybody."),
     ] = None,
 ) -> None:
-    """End the sessions of staff at the panel; whoever still has a role signs in again.
+    """End sessions of staff at the panel. Those who still have a role can sign in again.
 
     Examples:
         mailslot fleet sign-out bob@example.com

@@ -35,7 +35,7 @@ def export(
 ) -> None:
     """Write the settings to a file, for other devices to import.
 
-    It does not contain passwords, secrets and tokens.
+    It does not contain passwords, secrets or tokens.
 
     Examples:
         mailslot export settings.toml --without account,sender_address
