@@ -23,6 +23,7 @@ from mailslot.spool.folder.storage import FolderStorage
 from mailslot.spool.job import NewJob, RecipientRefusal
 from mailslot.spool.spool import Spool
 from mailslot.vault.errors import VaultError
+from mailslot.vault.vault import Vault
 from mailslot.wire.secret import Secret
 from spool.conftest import message, octets
 
@@ -204,6 +205,14 @@ async def test_a_copy_is_not_imported(fleet: Fleet, tmp_path: Path) -> None:
     fleet.registry.remove(home.device.tenant_name, home.device.name)
     fleet.registry.add(home.device.tenant_name, home.device.name, fleet.master)
     import_folder(FolderHome(folder), fleet.home(home.device.tenant_name, home.device.name), fleet.database)
+
+
+async def test_a_token_of_another_version_is_named(fleet: Fleet, tmp_path: Path) -> None:
+    await make_device(tmp_path)
+    home = FolderHome(tmp_path)
+    Vault(home.documents, home.keys).write("smtp", {"grant": Secret('{"version": 1}')})
+    with pytest.raises(VaultError, match="The token of smtp was kept by another version of mailslot: delete it"):
+        import_folder(home, fleet.add_device(), fleet.database)
 
 
 async def test_nothing_is_moved_while_a_token_is_refreshed(fleet: Fleet, tmp_path: Path) -> None:

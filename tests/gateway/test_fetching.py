@@ -19,7 +19,9 @@ from mailslot.service.handling import WAITS_FOR_DEVICE, handle_waiting
 from mailslot.service.pipeline import Done
 from mailslot.slots.accounts import add_account
 from mailslot.slots.gateway.entries import add_device, add_listener, remove_device, set_device_password
+from mailslot.slots.gateway.passwords import DevicePasswords
 from mailslot.slots.slot import is_account
+from mailslot.vault.errors import VaultError
 from mailslot_plugins.gateway import maildrop
 from mailslot_plugins.gateway.maildrop import Maildrops
 from pop3.server import clients
@@ -290,6 +292,23 @@ async def test_apop(fetching: Fetching) -> None:
     assert await fetching.client(lambda client: apop(client, password.reveal())) == "+OK 3 messages"
     [dialogue, *_] = await fetching.gateway.until_some(lambda: fetching.gateway.log.dialogues("fax"))
     assert password.reveal() not in str(dialogue)
+
+
+async def test_passwords_that_cannot_be_read_now(fetching: Fetching, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every client is greeted, and told so when it signs in."""
+    password = await fetching.add("fax", user="fax", recoverable=True)
+    assert password is not None
+
+    async def fail(*_: object) -> None:
+        raise VaultError("There are no descriptors.", cause="token_store_unreadable", retryable=True)
+
+    def apop(client: poplib.POP3) -> str:
+        with pytest.raises(poplib.error_proto) as refused:
+            client.apop("fax", password.reveal())
+        return str(refused.value.args[0].decode())
+
+    monkeypatch.setattr(DevicePasswords, "recoverable", fail)
+    assert await fetching.client(apop) == "-ERR [SYS/TEMP] The mailbox cannot be opened now"
 
 
 @pytest.mark.parametrize("apop", [False, True])

@@ -187,6 +187,19 @@ async def test_a_server_that_ends_with_the_order_is_asked_again(server: ForkServ
     assert pid_of(server) != first
 
 
+async def test_only_the_server_that_has_ended_is_forgotten(server: ForkServer, mail: Path) -> None:
+    """Several tasks may find that it has ended. The first one starts another, whose tasks the others must not kill."""
+    await open_mail(mail, mail.parent)
+    forked, ended = await run_sync(server.order, mail.parent)
+    for each in forked:
+        each.close()
+    await run_sync(server.forget, ended)
+    await open_mail(mail, mail.parent)
+    running = pid_of(server)
+    await run_sync(server.forget, ended)
+    assert pid_of(server) == running
+
+
 async def test_a_machine_without_descriptors_is_not_the_fault_of_a_mail(server: ForkServer, mail: Path) -> None:
     with no_descriptors(), pytest.raises(SpoolError, match="Nothing can be opened at the moment") as caught:
         await open_mail(mail, mail.parent)

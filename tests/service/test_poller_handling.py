@@ -248,9 +248,20 @@ async def test_mails_that_are_handled_at_once(tmp_path: Path) -> None:
         assert {mail.state for mail in await harness.device.spool.ledger.mails()} == {"done"}
 
 
-async def test_a_mail_whose_handling_has_broken_off_is_handled_alone(tmp_path: Path) -> None:
-    """It may have ended the process, and mails that are handled meanwhile would be blamed for that."""
+async def test_a_mail_whose_handling_has_broken_off_is_handled_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have ended the process, and mails that are handled meanwhile would be blamed for that.
+
+    The disk must know of the attempt, or a mail that makes the machine fail would be tried for ever.
+    """
     done_before: dict[str, int] = {}
+    durable: list[bool] = []
+    begin = Ledger.begin_handling
+
+    async def noted(ledger: Ledger, mail_id: int, **options: bool) -> Incoming:
+        durable.append(options["durable"])
+        return await begin(ledger, mail_id, **options)
 
     async def answer(mail: Incoming, subject: str) -> Handled:
         done_before[subject] = len(await harness.device.spool.ledger.mails(states={"done"}))
@@ -265,30 +276,39 @@ async def test_a_mail_whose_handling_has_broken_off_is_handled_alone(tmp_path: P
         harness.clocks.set(31)
         harness.keeper.answer = answer
         harness.keeper.handles_at_once = 4
+        monkeypatch.setattr(Ledger, "begin_handling", noted)
         await handle_waiting(harness.device, RECORD, harness.keeper)
     assert (done_before["a"], done_before["b"]) == (2, 3)
+    assert durable[-2:] == [True, False]
 
 
 async def test_a_result_that_cannot_be_stored_ends_what_is_handled_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The others are as if the device had been stopped, and no group of errors is raised."""
-    begun = anyio.Event()
+    """What has begun may have had its effect, so it ends; nothing else begins, and no group of errors is raised."""
+    begun, failed = anyio.Event(), anyio.Event()
+    seen: list[str] = []
+    mark_done = Ledger.mark_done
 
     async def answer(mail: Incoming, subject: str) -> Handled:
+        seen.append(subject)
         if subject == "full":
             await begun.wait()
-            return Done()
+            return Done(subject)
         begun.set()
-        await anyio.sleep_forever()
-        raise AssertionError
+        await failed.wait()
+        await anyio.wait_all_tasks_blocked()
+        return Done(subject)
 
-    async def fail(*_: Any) -> None:
-        raise full_error("The disk is full.")
+    async def fail(ledger: Ledger, mail_id: int, note: str) -> Incoming:
+        if note == "full":
+            failed.set()
+            raise full_error("The disk is full.")
+        return await mark_done(ledger, mail_id, note)
 
     async with run_polling_device(tmp_path) as harness:
         harness.keeper.answer = _stop
-        harness.add("full", "other")
+        harness.add("full", "other", "next")
         await harness.poll()
         harness.clocks.set(31)
         harness.keeper.answer = answer
@@ -296,8 +316,13 @@ async def test_a_result_that_cannot_be_stored_ends_what_is_handled_at_once(
         monkeypatch.setattr(Ledger, "mark_done", fail)
         with pytest.raises(SpoolError, match="The disk is full"):
             await handle_waiting(harness.device, RECORD, harness.keeper)
-        mails = {mail.uid: mail for mail in await harness.device.spool.ledger.mails()}
-        assert sorted((mail.state, mail.tries) for mail in mails.values()) == [("fetched", 0), ("fetched", 1)]
+        mails = await harness.device.spool.ledger.mails()
+        assert [(mail.state, mail.tries) for mail in sorted(mails, key=lambda mail: mail.id)] == [
+            ("fetched", 1),
+            ("done", 1),
+            ("fetched", 0),
+        ]
+        assert seen == ["full", "other"]
 
 
 @pytest.mark.parametrize(

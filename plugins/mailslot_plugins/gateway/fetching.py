@@ -56,9 +56,13 @@ class Fetching:
 
     async def offers_apop(self) -> bool:
         """Whether a device whose entry has APOP may connect from this address."""
-        for entry in self._client.candidates():
-            if entry.user is not None and await self._gateway.passwords.recoverable(entry) is not None:
-                return True
+        try:
+            for entry in self._client.candidates():
+                if entry.user is not None and await self._gateway.passwords.recoverable(entry) is not None:
+                    return True
+        except VaultError:
+            # It cannot be known now; a device that signs in so is told.
+            return True
         return False
 
     async def authenticate(self, user: str, password: Secret) -> LedgerMaildrop | Reply:
@@ -92,7 +96,10 @@ class Fetching:
         now = self._gateway.settings.devices.get(entry.name)
         if now is None or now.via != entry.via or not self._client.fits(now, self._connection.user or ""):
             return replies.ENTRY_CHANGED
-        return None if await self._client.is_signed_in_as(now) else replies.PASSWORD_CHANGED
+        try:
+            return None if await self._client.is_signed_in_as(now) else replies.PASSWORD_CHANGED
+        except VaultError:
+            return replies.UNAVAILABLE
 
     async def closed(self) -> None:
         """Record the dialogue."""

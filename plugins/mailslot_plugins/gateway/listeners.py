@@ -18,6 +18,7 @@ from anyio.to_thread import run_sync
 from mailslot.errors import MailError
 from mailslot.net.endpoint import Security
 from mailslot.net.listener import open_listener
+from mailslot.shortage import is_shortage
 from mailslot.slots.gateway.passwords import check_passwords
 from mailslot.vault.errors import VaultError
 from mailslot_plugins.gateway.gateway import open_gateway
@@ -76,10 +77,24 @@ async def _tell_owners(device: Device) -> None:
     """Tell owners of devices what becomes of their mail, once any device has an owner."""
     while not any(entry.notify for entry in device.gateway.devices.values()):
         await device.pause(math.inf)
-    await run_sync(import_module, _OWNER_NOTICES)
+    await _load(_OWNER_NOTICES)
     from mailslot_plugins.gateway.owner_notices import OwnerNotices  # noqa: PLC0415 - imported by now
 
     await OwnerNotices(device).run()
+
+
+async def _load(module: str) -> None:
+    """Load a module; a machine that has no descriptors or no memory for that now must not end the sessions."""
+    while True:
+        try:
+            await run_sync(import_module, module)
+        except Exception as error:
+            if not is_shortage(error):
+                raise
+            logger.warning("%s cannot be loaded now, and is tried again: %s", module, error)
+            await anyio.sleep(_RETRY_INTERVAL)
+        else:
+            return
 
 
 async def _keep_log(log: GatewayLog) -> None:
@@ -116,7 +131,7 @@ class _OpenListener:
         try:
             if not await self.listener.wait_for_client():
                 return
-            await run_sync(import_module, _SERVERS)
+            await _load(_SERVERS)
             from mailslot_plugins.gateway.servers import make_server  # noqa: PLC0415 - imported by now
 
             self.server = make_server(gateway, self.settings, self.listener, self.tls)

@@ -115,9 +115,7 @@ class Submission:
                 else replies.SENDER_NOT_ALLOWED
             )
         self._sender, self._size = sender, parameters.size or 0
-        if not await self._client.is_signed_in_as(entry):
-            return self._refuse(_PASSWORD_CHANGED)
-        if refusal := self._policy_refusal(entry):
+        if refusal := await self._password_refusal(entry) or self._policy_refusal(entry):
             return self._refuse(refusal)
         try:
             self._rules = await load_rules(self._gateway.device)
@@ -126,6 +124,12 @@ class Submission:
         except MailError:
             return self._refuse(_DIRECTORY_FAILED)
         return await self._check_room(self._size)
+
+    async def _password_refusal(self, entry: DeviceEntry) -> Reply | None:
+        try:
+            return None if await self._client.is_signed_in_as(entry) else _PASSWORD_CHANGED
+        except VaultError:
+            return replies.AUTHENTICATION_UNAVAILABLE
 
     async def recipient(self, recipient: str) -> Reply | None:
         """Decide whether the device may send to a recipient."""

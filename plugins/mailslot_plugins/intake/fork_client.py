@@ -45,12 +45,16 @@ class ForkServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._orders: socket.socket | None = None
         self._owner = 0
+        self._number = 0
 
-    def order(self, folder: Path) -> ForkedProcess:
+    def order(self, folder: Path) -> tuple[ForkedProcess, int]:
         """Fork a process. Blocks for a moment.
 
         Args:
             folder: its working folder.
+
+        Returns:
+            the process, and the number of the fork server that forks it.
 
         Raises:
             OSError: the fork server cannot be started, or there are no file descriptors left.
@@ -70,13 +74,20 @@ class ForkServer:
                     # It has ended because it was not needed for a while.
                     self._forget()
                     socket.send_fds(self._connected(), [order], descriptors)
+                number = self._number
             ours.pop_all()
-            return ForkedProcess(*(our_end for our_end, _ in pairs))
+            return ForkedProcess(*(our_end for our_end, _ in pairs)), number
 
-    def forget(self) -> None:
-        """Start another fork server for the next process; this one ends with its tasks."""
+    def forget(self, number: int | None = None) -> None:
+        """Start another fork server for the next process; this one ends, and kills its tasks.
+
+        Args:
+            number: the number of a fork server that has ended: the one that runs stays if it is another one. None ends
+                whichever runs.
+        """
         with self._lock:
-            self._forget()
+            if number is None or number == self._number:
+                self._forget()
 
     def _connected(self) -> socket.socket:
         if self._owner != os.getpid():
@@ -102,6 +113,7 @@ class ForkServer:
         if self._owner != os.getpid():
             atexit.register(self.forget)
         self._orders, self._owner = orders, os.getpid()
+        self._number += 1
 
     def _forget(self) -> None:
         if self._orders is not None:

@@ -62,8 +62,8 @@ async def run_task(task: str, request: Mapping[str, Any], folder: Path, limits: 
         try:
             await run.run(folder)
             if run.code is None:
-                # What forks had ended just when it got the order.
-                await anyio.to_thread.run_sync(_server.forget)
+                # The fork server ended just when it got the order.
+                await anyio.to_thread.run_sync(_server.forget, run.server)
                 await run.run(folder)
         except OSError as error:
             raise _cannot_start(str(error)) from error
@@ -83,6 +83,7 @@ class _Run:
         output: its output.
         errors: the beginning of its standard error.
         code: its exit code, negative for a signal; None if it is not known to have run.
+        server: the number of the fork server that got the order.
     """
 
     def __init__(self, input_octets: bytes) -> None:
@@ -90,13 +91,14 @@ class _Run:
         self.output = bytearray()
         self.errors = bytearray()
         self.code: int | None = None
+        self.server = 0
 
     async def run(self, folder: Path) -> None:
         """Run it to its end; on cancellation, kill it with all processes that it has started."""
         forked: ForkedProcess | None = None
         # On asyncio, a cancellation would lose the sockets that the thread returns.
         with anyio.CancelScope(shield=True):
-            forked = await anyio.to_thread.run_sync(_server.order, folder)
+            forked, self.server = await anyio.to_thread.run_sync(_server.order, folder)
         assert forked is not None  # noqa: S101 - a shield swallows nothing
         code = bytearray()
         with ExitStack() as stack:

@@ -23,8 +23,7 @@ from mailslot.fleet.postgres.home import fleet_location
 from mailslot.fleet.postgres.messages import PIECE_SIZE, PostgresMessages
 from mailslot.fleet.postgres.rows import DeviceRows
 from mailslot.home.folder import FolderHome
-from mailslot.oauth.grant import Grant
-from mailslot.slots.grant_store import GRANT_FIELD
+from mailslot.slots.grant_store import GRANT_FIELD, parse_grant
 from mailslot.spool.folder import transfer as folder_transfer
 from mailslot.spool.folder.copied_spool import LOCATION_STORE, load_location, save_location
 from mailslot.spool.folder.storage import FolderStorage
@@ -92,7 +91,7 @@ def import_folder(source: FolderHome, target: PostgresHome, database: FleetDatab
                     target.documents.replace(documents)
                     vault = Vault(target.documents, target.keys)
                     for record, fields in secrets.items():
-                        vault.write(record, _with_location(fields, target.locate(record)))
+                        vault.write(record, _with_location(record, fields, target.locate(record)))
                 if storage is not None:
                     messages = PostgresMessages(connection, target.device)
                     _import_spool(storage, tables, source.folder / "spool", rows, messages)
@@ -157,12 +156,13 @@ def _check_original(
 
     Raises:
         InputError: they are used elsewhere.
+        VaultError: a token cannot be read.
     """
     vault = Vault(source.documents, source.keys)
     copies: list[str] = []
     for record in _records(source):
         grant = vault.read(record, GRANT_FIELD)
-        location = None if grant is None else Grant.from_secret(grant).location
+        location = None if grant is None else parse_grant(grant, record).location
         if _is_elsewhere(location, source.locate(record), target.locate(record)):
             copies.append(record)
     if storage is not None and any(row["state"] in UNFINISHED for row in tables["jobs"]):
@@ -203,7 +203,7 @@ def _move_folder_to(source: FolderHome, storage: FolderStorage | None, target: P
     """Assign the folder's tokens and queue to the fleet."""
     vault = Vault(source.documents, source.keys)
     for record in _records(source):
-        vault.write(record, _with_location(_grant_of(vault, record), target.locate(record)))
+        vault.write(record, _with_location(record, _grant_of(vault, record), target.locate(record)))
     if storage is not None:
         here = target.locate("delivery")
         storage.write_blocking(lambda repositories: save_location(repositories.values, here))
@@ -212,17 +212,17 @@ def _move_folder_to(source: FolderHome, storage: FolderStorage | None, target: P
 def _move_folder_back(source: FolderHome, storage: FolderStorage | None) -> None:
     vault = Vault(source.documents, source.keys)
     for record in _records(source):
-        vault.write(record, _with_location(_grant_of(vault, record), source.locate(record)))
+        vault.write(record, _with_location(record, _grant_of(vault, record), source.locate(record)))
     if storage is not None:
         storage.move_here()
 
 
-def _with_location(fields: dict[str, Secret | None], here: Location) -> dict[str, Secret | None]:
+def _with_location(record: str, fields: dict[str, Secret | None], here: Location) -> dict[str, Secret | None]:
     """Return secrets with the location of their grant changed."""
     grant = fields.get(GRANT_FIELD)
     if grant is None:
         return fields
-    return {**fields, GRANT_FIELD: replace(Grant.from_secret(grant), location=here).to_secret()}
+    return {**fields, GRANT_FIELD: replace(parse_grant(grant, record), location=here).to_secret()}
 
 
 def _grant_of(vault: Vault, record: str) -> dict[str, Secret | None]:

@@ -162,6 +162,8 @@ class SocketStream:
         except anyio.ClosedResourceError as error:
             if self._socket.fileno() < 0:
                 raise _closed_error() from error
+            if self._interrupted:
+                raise InterruptedWaitError from error
             # A wait for octets has ended by its deadline; see `mailslot.net.trio_waiter`.
         finally:
             self._waiting = None

@@ -45,6 +45,8 @@ class TrioWaiter:
             while trio.current_time() < self._deadline:
                 self._timer_end = self._deadline
                 await trio.sleep_until(self._timer_end)
+            if timer.cancel_called:
+                return  # the socket may be closed by now, and another have its number
             self._timer, self._timer_end = None, math.inf
             # This ends every wait for the socket, one that is for writing as well; that one begins again.
             trio.lowlevel.notify_closing(self._file)

@@ -95,6 +95,8 @@ class _Handling:
         # A mail whose handling has broken off may have ended the process. Others that are handled meanwhile would be
         # blamed for it, and set aside as well.
         await self._handle_together([mail for mail in mails if not mail.tries])
+        # If the power fails, new mails come before these the next time, too.
+        self._advanced = False
         await self._handle_each(mail for mail in mails if mail.tries)
 
     async def _handle_together(self, mails: Sequence[Incoming]) -> None:
@@ -106,7 +108,9 @@ class _Handling:
                 await self._handle_each(left)
             except Exception as error:  # noqa: BLE001 - raised below, so that no group wraps it
                 failures.append(error)
-                group.cancel_scope.cancel()
+                # No other is begun. Those that have begun may have printed, and are not handled again if they end.
+                for _ in left:
+                    pass
 
         async with anyio.create_task_group() as group:
             for _ in range(min(self._at_once, len(mails))):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mailslot.home.home import Home
     from mailslot.oauth.location import Location
     from mailslot.vault.vault import Vault
+    from mailslot.wire.secret import Secret
 
 GRANT_FIELD: Final = "grant"
 """The field of the vault that holds the grant."""
@@ -59,14 +60,7 @@ class RecordGrantStore:
         secret = self._vault.read(self._record, GRANT_FIELD)
         if secret is None:
             return None
-        try:
-            return Grant.from_secret(secret)
-        except ValueError:  # its text is not used, since it may quote the secret
-            raise VaultError(
-                f"The token of {self._record} was kept by another version of mailslot: delete it and obtain it again.",
-                cause="token_store_unreadable",
-                detail="the field opens, but holds no grant",
-            ) from None
+        return parse_grant(secret, self._record)
 
     async def save(self, grant: Grant) -> None:
         """Store the grant; it is on disk once this returns. If it is kept in a database that is gone, wait for that.
@@ -134,3 +128,19 @@ class RecordGrantStore:
         # The file lock would be enough, but with a lock in memory, tasks of this process need not poll it.
         async with self._task_lock, self._home.lock(self._record, timeout=LOCK_TIMEOUT):
             yield
+
+
+def parse_grant(secret: Secret, record: str) -> Grant:
+    """Return the grant that a record's secret holds.
+
+    Raises:
+        VaultError: cause `token_store_unreadable`.
+    """
+    try:
+        return Grant.from_secret(secret)
+    except ValueError:  # its text is not used, since it may quote the secret
+        raise VaultError(
+            f"The token of {record} was kept by another version of mailslot: delete it and obtain it again.",
+            cause="token_store_unreadable",
+            detail="the field opens, but holds no grant",
+        ) from None

@@ -1,7 +1,7 @@
 """The sessions of browsers on the fleet's panel: who is signed in is in the database, for all processes of the panel.
 
 Drafts and notices of pages stay in the memory of the process, since they may contain passwords that are not stored yet.
-Who has not signed in costs the database nothing: the ids of signed-in sessions look different.
+Browsers that are not signed in need no query: the ids of signed-in sessions look different.
 """
 
 from __future__ import annotations

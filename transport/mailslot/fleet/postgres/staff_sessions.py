@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 MOST_OF_ONE: Final = 20
 """Sessions of one person at the same time; a new one ends the one that was unused for longest."""
 
+_VERSION: Final = b"1\0"
+"""To be changed with what the document of a session contains: sessions from before an update then end."""
+
 _NONCE_OCTETS: Final = 12
 _NOTED_PARTS: Final = 10
 """That a session is used is noted when this part of its idle time has passed, and not for each request."""
@@ -54,7 +57,7 @@ class StaffSessions:
 
     def __init__(self, database: FleetDatabase, realm: bytes, *, idle: float, longest: float) -> None:
         self._database = database
-        self._realm = hashlib.sha256(realm).digest()
+        self._realm = hashlib.sha256(_VERSION + realm).digest()
         self._limits = {"idle": idle, "longest": longest}
 
     def begin(self, id_: str, subject: str, name: str, document: str) -> None:
