@@ -330,8 +330,19 @@ def handshake(port: int) -> dict[str, Any]:
 async def test_an_own_certificate_and_its_replacement(
     tmp_path: Path, ca: trustme.CA, client_context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Browsers are told to come by https alone from then on; one that was renewed is used without a restart."""
+    """Browsers are told to come by https alone from then on; one that was renewed is used without a restart.
+
+    A context that already has one is not changed: handshakes would fail between its certificate and its key.
+    """
     monkeypatch.setattr(server, "_CHECK_INTERVAL", 0.05)
+    loaded: list[ssl.SSLContext] = []
+    load = ssl.SSLContext.load_cert_chain
+
+    def noted(context: ssl.SSLContext, *arguments: Any, **options: Any) -> None:
+        loaded.append(context)
+        load(context, *arguments, **options)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", noted)
     chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
 
     def put(leaf: trustme.LeafCert) -> None:
@@ -349,6 +360,7 @@ async def test_an_own_certificate_and_its_replacement(
         with anyio.fail_after(120):
             while (await run_sync(handshake, port))["certificate"] == first:  # noqa: ASYNC110 - nobody tells
                 await anyio.sleep(0.05)
+    assert len(set(map(id, loaded))) == len(loaded) > 1
 
 
 async def test_clients_that_fail_the_tls_handshake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

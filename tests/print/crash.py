@@ -151,12 +151,12 @@ def killed_at_random_times(folder: Path, printer: Printer, backend: str, rounds:
     finish(home, backend)
     mails, _ = anyio.run(outcome, home, backend=backend)
     whole = sum(state == "done" for state, _ in mails)
-    broken_off = sum("broken off" in reason for _, reason in mails)
-    assert whole + broken_off == count, mails
+    interrupted = sum("interrupted" in reason for _, reason in mails)
+    assert whole + interrupted == count, mails
     found = printed(printer, "r0")
     assert set(found.values()) == {1}, found
     assert len(found) >= whole, found
-    print(f"killed {kills} times; {broken_off} mails set aside")
+    print(f"killed {kills} times; {interrupted} mails set aside")
 
 
 PROOFS = (killed_at_each_step, killed_at_random_times)

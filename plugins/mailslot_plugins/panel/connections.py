@@ -59,12 +59,15 @@ class Connections:
         application: the ASGI application.
         listener: a listening TCP socket; it stays open.
         context: TLS; None for plain HTTP.
+
+    Attributes:
+        context: the context of the next handshake.
     """
 
     def __init__(self, application: ASGIApp, listener: socket.socket, context: ssl.SSLContext | None) -> None:
         self._application = application
         self._listener = listener
-        self._context = context
+        self.context = context
         self._stop = anyio.Event()
         self._admission = Admission()
         self._hypercorn: tuple[Config, type[Connection]] | None = None
@@ -132,7 +135,7 @@ class Connections:
         async with anyio.create_task_group() as group:
             ending = anyio.Event()
             group.start_soon(self._enforce_lifetime, ending, group.cancel_scope)
-            if self._context is None or await _begins_tls(admitted.connection):
+            if self.context is None or await _begins_tls(admitted.connection):
                 await self._run_connection(admitted.connection, application, ending)
             group.cancel_scope.cancel()
 
@@ -145,10 +148,10 @@ class Connections:
         plain = await SocketStream.from_socket(raw)
         try:
             stream: ByteStream = plain
-            if self._context is not None:
+            if (context := self.context) is not None:
                 with anyio.fail_after(HANDSHAKE_TIMEOUT):
-                    stream = await TLSStream.wrap(plain, server_side=True, ssl_context=self._context)
-            tls = self._context is not None
+                    stream = await TLSStream.wrap(plain, server_side=True, ssl_context=context)
+            tls = context is not None
             connection = connection_class(application, config, stream, tls=tls, client=client, server=server)
             async with anyio.create_task_group() as group:
                 group.start_soon(_end, connection, ending)

@@ -70,13 +70,10 @@ async def serve_application(
     if server_certificate is None:
         await Connections(application, listener, None).run()
         return
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    await run_sync(context.load_cert_chain, server_certificate.path, server_certificate.key_path)
+    connections = Connections(application, listener, await run_sync(_make_context, server_certificate))
     async with anyio.create_task_group() as group:
-        group.start_soon(_renew, find_certificate, server_certificate, context, sleep)
-        await Connections(application, listener, context).run()
+        group.start_soon(_renew, find_certificate, server_certificate, connections, sleep)
+        await connections.run()
 
 
 async def announcement(device: Device, security: Security, listener: socket.socket, *, terminal: bool) -> list[str]:
@@ -135,10 +132,18 @@ def _find_certificate(device: Device, host: str, names: tuple[str, ...]) -> Serv
     return certificate.self_signed_certificate(device.home, wanted, device.now())
 
 
+def _make_context(certificate: ServerCertificate) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    context.load_cert_chain(certificate.path, certificate.key_path)
+    return context
+
+
 async def _renew(
     find_certificate: Callable[[], Awaitable[ServerCertificate | None]],
     current: ServerCertificate,
-    context: ssl.SSLContext,
+    connections: Connections,
     sleep: Callable[[float], Awaitable[None]],
 ) -> None:
     while True:
@@ -146,7 +151,8 @@ async def _renew(
         try:
             server_certificate = await find_certificate()
             if server_certificate is not None and server_certificate != current:
-                await run_sync(context.load_cert_chain, server_certificate.path, server_certificate.key_path)
+                # A context that is in use has no key for a moment while it gets another certificate.
+                connections.context = await run_sync(_make_context, server_certificate)
                 current = server_certificate
                 logger.info(
                     "The panel has a new certificate; its SHA-256 fingerprint is %s", server_certificate.fingerprint
