@@ -91,5 +91,6 @@ async def test_costs_of_a_message(tmp_path: Path, anyio_backend_name: str, monke
             client.close()
             server.stop()
         assert len(await device.spool.jobs()) == MESSAGES + 1
-    assert not {"register", "unregister"} & costs.system_calls.keys()
+    # Only where the next octets come before somebody waits for them again, which is seldom.
+    assert costs.system_calls["register"] < MESSAGES
     assert costs.calls / MESSAGES <= MAX_CALLS[anyio_backend_name], costs.calls / MESSAGES
