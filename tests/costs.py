@@ -7,9 +7,14 @@ import socket
 import sys
 import threading
 from collections import Counter
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import pytest
+from anyio._core._eventloop import get_async_backend
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import FrameType
     from typing import Self
 
@@ -64,3 +69,56 @@ class Costs:
 
 
 _EPOLL: type[Any] = getattr(select, "epoll", type(None))
+
+
+class Threads:
+    """The calls in worker threads.
+
+    Attributes:
+        calls: how often a thread was called for.
+        running: how many of these calls have not returned.
+    """
+
+    def __init__(self) -> None:
+        self.calls = self.running = 0
+
+
+@contextmanager
+def threads_counted() -> Iterator[Threads]:
+    """Count the calls in worker threads for this event loop."""
+    # Every call goes through this method, whatever limiter it has; there is no public place that all go through.
+    backend, threads = get_async_backend(), Threads()
+    run: Any = backend.run_sync_in_worker_thread
+
+    async def counted(*arguments: Any, **options: Any) -> Any:
+        threads.calls += 1
+        threads.running += 1
+        try:
+            return await run(*arguments, **options)
+        finally:
+            threads.running -= 1
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backend, "run_sync_in_worker_thread", counted)
+        yield threads
+
+
+class Commits:
+    """What SQLite syncs of the commits of a connection that it traces: each at FULL, none at NORMAL.
+
+    Attributes:
+        levels: the level of each commit of changes, in their order (``PRAGMA synchronous``).
+    """
+
+    def __init__(self) -> None:
+        self.levels: list[str] = []
+        self._level, self._begun = "FULL", ""
+
+    def note(self, statement: str) -> None:
+        """Take a statement; to be set as the connection's trace callback."""
+        if statement.startswith("PRAGMA synchronous="):
+            self._level = statement.partition("=")[2]
+        elif statement.startswith("BEGIN"):
+            self._begun = statement
+        elif statement == "COMMIT" and self._begun == "BEGIN IMMEDIATE":
+            self.levels.append(self._level)

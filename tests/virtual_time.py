@@ -20,11 +20,11 @@ import time
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-import pytest
 import sniffio
 import trio
 import trio.testing
-from anyio._core._eventloop import get_async_backend
+
+from costs import threads_counted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -55,7 +55,11 @@ async def passing(clock: trio.testing.MockClock | None) -> AsyncIterator[None]:
     Args:
         clock: trio's; None on asyncio.
     """
-    with _threads_counted() as at_work:
+    with threads_counted() as threads:
+
+        def at_work() -> int:
+            return threads.running + _held
+
         if clock is None:
             loop = asyncio.get_running_loop()
             assert isinstance(loop, JumpingLoop)
@@ -89,26 +93,6 @@ def clock() -> Callable[[], float]:
     except sniffio.AsyncLibraryNotFoundError:
         return time.monotonic
     return trio.lowlevel.current_clock().current_time if library == "trio" else asyncio.get_running_loop().time
-
-
-@contextmanager
-def _threads_counted() -> Iterator[Callable[[], int]]:
-    """Count the threads that work for this loop."""
-    # Every call goes through this method, whatever limiter it has; there is no public place that all go through.
-    backend, count = get_async_backend(), 0
-    run = backend.run_sync_in_worker_thread
-
-    async def counted(*arguments: Any, **options: Any) -> Any:
-        nonlocal count
-        count += 1
-        try:
-            return await run(*arguments, **options)
-        finally:
-            count -= 1
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backend, "run_sync_in_worker_thread", counted)
-        yield lambda: count + _held
 
 
 class JumpingLoop(asyncio.SelectorEventLoop):

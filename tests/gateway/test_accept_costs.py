@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 import socket
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
 import pytest
-from anyio._core._eventloop import get_async_backend
 from anyio.to_thread import run_sync
 
-from costs import Costs
+from costs import Costs, threads_counted
 from mailslot.net.listener import open_listener
 from mailslot.service.device import open_device
 from mailslot.slots.accounts import add_account
@@ -51,14 +50,6 @@ async def test_costs_of_a_message(tmp_path: Path, anyio_backend_name: str, monke
     # However slow the machine is.
     monkeypatch.setattr("mailslot.spool.acceptance._ROOM_REMEMBERED", math.inf)
     records = await run_sync(set_up, tmp_path)
-    threads = 0
-    backend = get_async_backend()
-    run: Any = backend.run_sync_in_worker_thread
-
-    async def counted(*arguments: Any, **options: Any) -> Any:
-        nonlocal threads
-        threads += 1
-        return await run(*arguments, **options)
 
     def greet(port: int) -> socket.socket:
         client = socket.create_connection(("127.0.0.1", port), timeout=600)
@@ -83,11 +74,10 @@ async def test_costs_of_a_message(tmp_path: Path, anyio_backend_name: str, monke
         async with anyio.create_task_group() as group:
             group.start_soon(server.serve)
             client = await run_sync(greet, listener.port)
-            monkeypatch.setattr(backend, "run_sync_in_worker_thread", counted)
-            with Costs() as costs:
+            with threads_counted() as threads, Costs() as costs:
                 await run_sync(hand_over, client, MESSAGES)
             # One for each message, and the one that the client runs in.
-            assert threads == MESSAGES + 1
+            assert threads.calls == MESSAGES + 1
             client.close()
             server.stop()
         assert len(await device.spool.jobs()) == MESSAGES + 1

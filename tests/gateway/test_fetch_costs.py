@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import poplib
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
 import pytest
-from anyio._core._eventloop import get_async_backend
 from anyio.to_thread import run_sync
 
-from costs import Costs
+from costs import Costs, threads_counted
 from mailslot.net.listener import open_listener
 from mailslot.service.device import open_device
 from mailslot.slots.accounts import add_account
@@ -44,16 +43,8 @@ def put_mails(home: Path) -> tuple[Records, str]:
     return records, made.reveal()
 
 
-async def test_costs_of_a_mail(tmp_path: Path, anyio_backend_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_costs_of_a_mail(tmp_path: Path, anyio_backend_name: str) -> None:
     records, password = await run_sync(put_mails, tmp_path)
-    threads = 0
-    backend = get_async_backend()
-    run: Any = backend.run_sync_in_worker_thread
-
-    async def counted(*arguments: Any, **options: Any) -> Any:
-        nonlocal threads
-        threads += 1
-        return await run(*arguments, **options)
 
     def sign_in(port: int) -> poplib.POP3:
         client = poplib.POP3("127.0.0.1", port, timeout=600)
@@ -80,11 +71,10 @@ async def test_costs_of_a_mail(tmp_path: Path, anyio_backend_name: str, monkeypa
         async with anyio.create_task_group() as group:
             group.start_soon(server.serve)
             client = await run_sync(sign_in, listener.port)
-            monkeypatch.setattr(backend, "run_sync_in_worker_thread", counted)
-            with Costs() as costs:
+            with threads_counted() as threads, Costs() as costs:
                 found = await run_sync(fetch, client)
             # One for each read, and the one that the client runs in.
-            assert threads == MAILS // TOGETHER + 1
+            assert threads.calls == MAILS // TOGETHER + 1
             client.close()
             server.stop()
     assert found == [MAIL % number for number in range(MAILS)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import TYPE_CHECKING
 
 import anyio
@@ -14,6 +15,7 @@ from mailslot.slots.gateway.entries import add_device, password_kind, remove_dev
 from mailslot.slots.gateway.gateway_settings import GatewaySettings
 from mailslot.slots.gateway.passwords import DevicePasswords
 from mailslot.slots.records import Records
+from mailslot.vault.documents import FolderDocuments
 from mailslot.vault.errors import VaultError
 from mailslot.wire.secret import Secret
 from shortage import no_descriptors
@@ -152,6 +154,25 @@ async def test_a_new_password_holds_at_once_and_in_every_process(gate: Gate) -> 
     remove_device(another, "copier")
     assert not await gate.sign_in("copier", new.reveal())
     assert another.vault.fields("device.copier") == frozenset()
+
+
+async def test_the_event_loop_waits_for_no_change_of_passwords(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To finish a change that another process is making takes up to ten seconds."""
+    made = gate.add("copier")
+    loop, seen = threading.get_ident(), set[int]()
+    recover = FolderDocuments.recover_if_needed
+
+    def noted(documents: FolderDocuments) -> None:
+        seen.add(threading.get_ident())
+        recover(documents)
+
+    monkeypatch.setattr(FolderDocuments, "recover_if_needed", noted)
+    entry = gate.devices()["copier"]
+    seen.clear()
+    for _ in range(2):
+        assert await gate.passwords.verify(entry, Secret(made))
+        await gate.passwords.version(entry)
+    assert loop not in seen
 
 
 async def test_only_what_apop_needs_is_recoverable(gate: Gate) -> None:

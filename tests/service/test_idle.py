@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 import trio.testing
-from anyio._core._eventloop import get_async_backend
 
 import virtual_time
+from costs import threads_counted
 from mailslot.service.device import open_device
 from mailslot.service.pipeline import find_pipelines
 from mailslot.service.service import Service
@@ -37,47 +37,33 @@ THREADS_A_SECOND = 1.5
 """Calls that a worker thread is woken for, which wakes the event loop again."""
 
 
-class Counts:
-    """How often something was called."""
+async def test_an_idle_service_sleeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipelines, jumps, calls = find_pipelines(), 0, 0
 
-    def __init__(self) -> None:
-        self.jumps = self.threads = 0
-
-    def watch(self, patch: pytest.MonkeyPatch) -> None:
-        """Count the jumps of virtual time, each of which is a wake-up by a timer, and the calls in threads."""
-        for clock in (virtual_time.JumpingLoop, trio.testing.MockClock):
-            patch.setattr(clock, "jump", self._counted(clock.jump))
-        backend = get_async_backend()
-        run: Any = backend.run_sync_in_worker_thread
-
-        async def counted(*arguments: Any, **options: Any) -> Any:
-            self.threads += 1
-            return await run(*arguments, **options)
-
-        patch.setattr(backend, "run_sync_in_worker_thread", counted)
-
-    def _counted(self, jump: Any) -> Any:
-        def counted(clock: Any, seconds: float) -> None:
-            self.jumps += 1
+    def counted(jump: Any) -> Any:
+        def jump_once_more(clock: Any, seconds: float) -> None:
+            nonlocal jumps
+            jumps += 1
             jump(clock, seconds)
 
-        return counted
-
-
-async def test_an_idle_service_sleeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pipelines, counts = find_pipelines(), Counts()
+        return jump_once_more
 
     async def a_while() -> None:
+        nonlocal calls
         await anyio.sleep(30)
-        counts.watch(monkeypatch)
-        await anyio.sleep(SECONDS)
+        # Each jump of virtual time is a wake-up by a timer.
+        for clock in (virtual_time.JumpingLoop, trio.testing.MockClock):
+            monkeypatch.setattr(clock, "jump", counted(clock.jump))
+        with threads_counted() as threads:
+            await anyio.sleep(SECONDS)
         monkeypatch.undo()
+        calls = threads.calls
 
     sections = [each.section for each in pipelines if each.section is not None]
     async with open_device(Records(tmp_path), sections) as device:
         await Service(device, pipelines, ServiceManager()).run(a_while)
-    assert 0 < counts.jumps <= WAKE_UPS_A_SECOND * SECONDS
-    assert 0 < counts.threads <= THREADS_A_SECOND * SECONDS
+    assert 0 < jumps <= WAKE_UPS_A_SECOND * SECONDS
+    assert 0 < calls <= THREADS_A_SECOND * SECONDS
 
 
 FORBIDDEN = {

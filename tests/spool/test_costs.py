@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
+from costs import Commits
 from mailslot.spool.acceptance import EarlierKey
 from mailslot.spool.folder.database import Database
 from mailslot.spool.job_file import JobFile
@@ -122,22 +123,9 @@ async def test_statements_of_a_job(spool: Spool) -> None:
 
 
 async def test_a_claim_that_does_not_wait_for_the_disk(spool: Spool) -> None:
-    """What SQLite syncs: every commit at FULL, none at NORMAL ("PRAGMA synchronous")."""
-    level = begun = ""
-    commits: list[str] = []
-
-    def note(statement: str) -> None:
-        nonlocal level, begun
-        if statement.startswith("PRAGMA synchronous="):
-            level = statement.partition("=")[2]
-        elif statement.startswith("BEGIN"):
-            begun = statement
-        elif statement == "COMMIT" and begun == "BEGIN IMMEDIATE":
-            commits.append(level or "FULL")
-
-    connection = spool._storage.database._connection
+    connection, commits = spool._storage.database._connection, Commits()
     assert connection is not None
-    connection.set_trace_callback(note)
+    connection.set_trace_callback(commits.note)
     async with spool.delivery_lock():
         for _ in range(2):
             job = await spool.accept(new(), message())
@@ -146,7 +134,7 @@ async def test_a_claim_that_does_not_wait_for_the_disk(spool: Spool) -> None:
             await spool.hand_over(job.id)
             assert connection.execute("PRAGMA synchronous").fetchone()[0] == 2
             await spool.record_replies(job.id, accepted=["to@example.com"])
-    assert commits == ["FULL", "NORMAL", "FULL", "FULL"] * 2
+    assert commits.levels == ["FULL", "NORMAL", "FULL", "FULL"] * 2
 
 
 async def test_a_claim_that_a_power_cut_has_undone(spool: Spool, home: Path, tmp_path: Path) -> None:

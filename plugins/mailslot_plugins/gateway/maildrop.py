@@ -238,7 +238,7 @@ def unique_id(mail: Incoming) -> str:
 
 
 def _open(path: Path, following: Sequence[Incoming]) -> tuple[FileIO | None, bytes, dict[int, bytes]]:
-    """Read a message, and those that follow as far as their files are here; what is not is told when it is opened.
+    """Read a message, and those that follow up to one that cannot be read; its error comes when it is opened.
 
     Returns:
         the file, None if its message was read whole; its first octets; those that follow, whole, by id.

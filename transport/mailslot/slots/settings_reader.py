@@ -1,15 +1,14 @@
 """Reading ``mailslot.toml``: again only when it has changed, and only what its writer has finished.
 
-Many programs empty a file before they write it, and write it in pieces. A file without content has good settings, none,
-and so has one that ends between two lines. Who reads it just then would refuse a device, or drop a mail. So:
+Many programs empty a file before they write it, and write it in pieces. An empty file is valid, and so is one that ends
+between two lines, but a process that read it just then would refuse devices or drop mail. So:
 
-- Where there were settings, a file that is empty or gone counts as one that cannot be used: they stay in use.
+- Where there were settings, an empty or missing file counts as one with an error: the settings stay in use.
   `SettingsFile` itself never writes an empty file.
-- Where some settings are gone, the file is read again a moment later, until it has not changed in between.
+- Where some settings are missing, the file is read again a moment later, until it has not changed in between.
 - A process that has read no settings before waits for a file that was emptied just now.
 
-Neither the clock of a file server nor what tells of changes there is relied on: only the last rule looks at a time, and
-with clocks that differ, it waits not at all.
+Only the last rule compares clocks. If the clock of a file server differs, the process does not wait.
 """
 
 from __future__ import annotations

@@ -101,9 +101,9 @@ class Vault:
         self._documents.recover_if_needed()
         return self._documents.version(_name(record))
 
-    def may_wait(self) -> bool:
-        """Whether reading may have to wait for another process, or a database. It does not block."""
-        return self._documents.may_wait()
+    def version_at_once(self, record: str) -> object:
+        """Return the `version` without blocking; None if that may not be possible, or if there is no such document."""
+        return None if self._documents.may_wait() else self._documents.version(_name(record))
 
     def mark(self, record: str, field: str) -> str:
         """Return a text that changes whenever a field is set, without decrypting; empty if it has no value."""

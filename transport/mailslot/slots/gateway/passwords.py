@@ -131,7 +131,8 @@ class DevicePasswords:
         """Return a value that changes whenever a device's password does, or is removed."""
         record = f"{RECORD_PREFIX}{entry.name}"
         # This is asked for each mail that a device fetches, and a file is looked at sooner than a thread is woken.
-        return await run_sync(self.vault.version, record) if self.vault.may_wait() else self.vault.version(record)
+        found = self.vault.version_at_once(record)
+        return await run_sync(self.vault.version, record) if found is None else found
 
     async def recoverable(self, entry: DeviceEntry) -> Secret | None:
         """Return a device's password if it is stored as recoverable, for APOP; otherwise None."""

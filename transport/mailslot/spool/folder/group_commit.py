@@ -55,10 +55,9 @@ class GroupCommit(Generic[Request, Result]):
         return call.future.result()
 
     def _serve_waiting(self) -> None:
-        group: list[_Call[Request, Result]] = []
+        with self._mutex:
+            group, self._waiting = self._waiting, []
         try:
-            with self._mutex:
-                group, self._waiting = self._waiting, group
             self._serve([(call.request, call.future) for call in group])
         except BaseException as error:
             for call in group:
