@@ -14,6 +14,7 @@ from anyio import to_thread
 
 from mailslot import Endpoint, Security
 from mailslot.net.channel import RECEIVE_SIZE, Channel
+from mailslot.wire.protocol_error import RemoteProtocolError
 
 if TYPE_CHECKING:
     import ssl
@@ -141,6 +142,21 @@ async def test_a_busy_connection_yields_to_other_tasks(pair: tuple[Channel, sock
             other.recv(99)
         group.cancel_scope.cancel()
     assert turns > 3
+
+
+async def test_octets_that_wait_before_our_client_hello(
+    pair: tuple[Channel, socket.socket], client_context: ssl.SSLContext
+) -> None:
+    """Somebody has inserted them, since in TLS the client speaks first."""
+    channel, other = pair
+    other.send(b"250 AUTH PLAIN\r\n")
+    await anyio.wait_readable(channel._socket)
+    with pytest.raises(RemoteProtocolError) as caught:
+        await channel.start_tls(client_context, 60, after_starttls=True)
+    assert caught.value.cause == "tls_injection"
+    other.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        other.recv(1)
 
 
 async def test_what_tls_has_read_is_not_waited_for(
