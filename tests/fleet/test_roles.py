@@ -23,6 +23,7 @@ from mailslot.fleet.postgres.directory import DeviceSearch, FleetDirectory
 from mailslot.fleet.postgres.due_scan import scan
 from mailslot.fleet.postgres.home import PostgresHome, find_device
 from mailslot.fleet.postgres.key_registry import KeyRegistry
+from mailslot.fleet.postgres.roles import ROLE, WORKER_ROLE
 from mailslot.fleet.postgres.schema import SCHEMA, tables
 from mailslot.fleet.postgres.sign_in_links import SignInLinks
 from mailslot.fleet.postgres.statistics import read_statistics
@@ -159,8 +160,14 @@ def test_who_may_work_for_whom(fleet: TaskFleet) -> None:
     assert rows_seen(nobody)["tenants"] == 1
     DatabaseUsers(fleet.database).forbid("mailslot_test_nobody")
     assert rows_seen(nobody, 1) == {}
+    users = DatabaseUsers(fleet.database)
     with pytest.raises(InputError, match="There is no user mailslot_test_unknown"):
         DatabaseUsers(fleet.database).allow("mailslot_test_unknown", None)
+    for role in (ROLE, WORKER_ROLE):
+        with pytest.raises(InputError, match="is a role that mailslot gives to users"):
+            users.allow(role, None)
+        with pytest.raises(InputError, match="is a role that mailslot gives to users"):
+            users.forbid(role)
     with pytest.raises(InputError, match="all tenants already"):
         DatabaseUsers(fleet.database).allow("mailslot_test_worker", "acme")
     with pytest.raises(InputError, match="There is no tenant"):

@@ -91,7 +91,7 @@ def allow(
     """Allow a user of the database to work for one tenant, or, as a worker, for all; it need not own the tables.
 
     Examples:
-        mailslot fleet allow mailslot_worker --workers
+        mailslot fleet allow worker --workers
         mailslot fleet allow acme_service --tenant acme
     """
     if workers == (tenant is not None):

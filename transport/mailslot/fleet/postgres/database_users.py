@@ -39,7 +39,8 @@ class DatabaseUsers:
             tenant: the name of the tenant; None for all.
 
         Raises:
-            InputError: there is no such user or tenant, or the user may work for all tenants already.
+            InputError: there is no such user or tenant, it is one of mailslot's own roles, or the user may work for all
+                tenants already.
         """
         with owner_transaction(self._database) as connection:
             _check(connection, user)
@@ -62,7 +63,7 @@ class DatabaseUsers:
         """Revoke a user's permission to work for tenants.
 
         Raises:
-            InputError: there is no such user.
+            InputError: there is no such user, or it is one of mailslot's own roles.
         """
         with owner_transaction(self._database) as connection:
             _check(connection, user)
@@ -72,6 +73,11 @@ class DatabaseUsers:
 
 
 def _check(connection: Rows, user: str) -> None:
+    if user in {ROLE, WORKER_ROLE}:
+        raise InputError(
+            f"{user} is a role that mailslot gives to users by this command: name a user of the database.",
+            stage="resolve",
+        )
     if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (user,)).fetchone() is None:
         raise InputError(
             f"There is no user {user} in the database: create it by CREATE ROLE {user} LOGIN …", stage="resolve"
