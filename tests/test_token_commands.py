@@ -11,6 +11,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
 
 import anyio
 import anyio.to_thread
@@ -243,6 +244,22 @@ def test_an_unreachable_provider(shell: Shell) -> None:
     assert "127.0.0.1" in output
     assert len(output.strip().splitlines()) == 1
     assert "s3cret-value" not in shell.printed
+
+
+@pytest.mark.parametrize("redirect_uri", ["", "https://printer.example.test/signed-in"])
+def test_the_address_to_paste_is_named(shell: Shell, redirect_uri: str) -> None:
+    shell.run(
+        "set", "fax.pop", "provider=custom", "authorization_endpoint=https://login.example.test/authorize",
+        "token_endpoint=https://login.example.test/token", "client_id=x", "account=a@example.com", "scopes=mail",
+        f"redirect_uri={redirect_uri}",
+    )  # fmt: skip
+    shell.run("token", "get", "fax.pop", "--flow", "paste", code=1, typed="\n")
+    shown = " ".join(shell.printed.split())
+    address = re.search(r"https://login\.example\.test/authorize\S+", shown)
+    assert address is not None
+    [expected] = parse_qs(urlsplit(address[0]).query)["redirect_uri"]
+    assert expected.startswith(redirect_uri or "http://127.0.0.1:")
+    assert f"a page whose address begins with {expected}. " in shown
 
 
 def test_a_damaged_store_is_reported_and_kept(shell: Shell) -> None:

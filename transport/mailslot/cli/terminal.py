@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING, TextIO, cast
+from urllib.parse import parse_qs, urlsplit
 
 import anyio
 import anyio.to_thread
@@ -57,9 +58,13 @@ class Terminal:
         """Show an address, and read the redirect address that the browser could not open."""
         self._console.print("Open this address in a browser on any machine, and sign in:\n")
         self._console.print(f"  {escape(address)}\n", soft_wrap=True, highlight=False)
+        # The person sees there where the browser is sent (RFC 6749 section 4.1.1).
+        query = parse_qs(urlsplit(address).query)
+        redirect_uri = query.get("redirect_uri", ["http://127.0.0.1 or http://localhost"])[0]
         self._console.print(
-            "At the end the browser fails to open a page whose address begins with http://127.0.0.1 or "
-            "http://localhost. That is meant to be so. Copy that address and paste it here:"
+            f"At the end the browser fails to open a page whose address begins with {escape(redirect_uri)}. That is "
+            "meant to be so. Copy that address and paste it here:",
+            highlight=False,
         )
         return await anyio.to_thread.run_sync(self._console.input, "> ", abandon_on_cancel=True)
 
