@@ -31,6 +31,11 @@ def scanimage() -> None:
     need("scanimage", shutil.which("scanimage") is not None, "need root on Debian")
 
 
+PATIENCE = (5, 30, 180)
+"""Seconds after which SANE's test scanner is taken for dead: first soon, which is the usual case, and then later and
+later, since it may be the machine."""
+
+
 def nothing(page: int, part: float) -> None:
     pass
 
@@ -38,18 +43,24 @@ def nothing(page: int, part: float) -> None:
 async def from_scanner(
     scanner: Scanner, encoding: Format, folder: Path, progress: Callable[[int, float], None]
 ) -> list[Document]:
-    """Scan; once in some hundred times SANE's test scanner stops for good, and then it is asked again.
-
-    It is first taken for dead soon, which is the usual case, and then later and later: it may be the machine.
-    """
-    for silence_timeout in (5, 30, 180):
+    """Scan; once in some hundred times SANE's test scanner stops for good, and then it is asked again."""
+    for silence_timeout in PATIENCE:
         try:
             return await sources.from_scanner(
                 replace(scanner, silence_timeout=silence_timeout), encoding, folder, progress
             )
         except ScannerError as error:
-            if "did not respond for" not in str(error) or silence_timeout == 180:
+            if "did not respond for" not in str(error) or silence_timeout == PATIENCE[-1]:
                 raise
+    raise AssertionError
+
+
+async def run_scanimage(*arguments: str) -> None:
+    """Run scanimage itself, as often as `from_scanner`."""
+    for seconds in PATIENCE:
+        with anyio.move_on_after(seconds):
+            await anyio.run_process(["scanimage", *arguments])
+            return
     raise AssertionError
 
 
@@ -83,8 +94,7 @@ async def test_feeder_to_tiff_in_black_and_white(tmp_path: Path) -> None:
 async def test_pages_keep_the_scanners_size(tmp_path: Path) -> None:
     scanner = Scanner("test", "flatbed", 100, "Gray", PATTERN)
     raw = tmp_path / "raw.tif"
-    command = ["scanimage", "-d", "test", "--resolution=100", "--mode=Gray", *PATTERN, "--format=tiff", "-o", str(raw)]
-    await anyio.run_process(command)
+    await run_scanimage("-d", "test", "--resolution=100", "--mode=Gray", *PATTERN, "--format=tiff", "-o", str(raw))
     [document] = await from_scanner(scanner, "png", tmp_path, nothing)
     with Image.open(document.path) as scanned, Image.open(raw) as whole:
         assert scanned.tobytes() == whole.tobytes()
