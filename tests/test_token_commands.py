@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -260,6 +261,18 @@ def test_the_address_to_paste_is_named(shell: Shell, redirect_uri: str) -> None:
     [expected] = parse_qs(urlsplit(address[0]).query)["redirect_uri"]
     assert expected.startswith(redirect_uri or "http://127.0.0.1:")
     assert f"a page whose address begins with {expected}. " in shown
+
+
+def test_the_port_of_the_settings_is_used(shell: Shell) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        shell.run(
+            "set", "fax.pop", "provider=custom", "authorization_endpoint=https://login.example.test/authorize",
+            "token_endpoint=https://login.example.test/token", "client_id=x", "account=a@example.com", "scopes=mail",
+            f"redirect_port={port}",
+        )  # fmt: skip
+        refused = shell.run("token", "get", "fax.pop", "--flow", "browser", code=1)
+    assert f"The port {port} that is set (redirect_port) cannot be opened" in refused
 
 
 def test_a_damaged_store_is_reported_and_kept(shell: Shell) -> None:
