@@ -73,14 +73,43 @@ async def test_what_was_missed_is_not_counted_from_a_wrong_clock(tmp_path: Path,
     )
 
 
-async def test_a_clock_that_was_ahead_once_does_not_count(tmp_path: Path) -> None:
+@pytest.mark.parametrize("first", ["2026-11-24 07:00", "1970-01-01 06:00"], ids=["known before", "never known"])
+@pytest.mark.parametrize("day", ["1970-01-01", "2026-03-01"])
+async def test_two_starts_with_a_wrong_clock_in_a_row(tmp_path: Path, first: str, day: str) -> None:
+    """The device is off each time before it has learned the time; the second time it was on for less long."""
+    clock = Clock()
+    texts = (first, "2026-11-24 07:30", f"{day} 09:00", f"{day} 06:00", f"{day} 07:00", "2026-11-24 07:45")
+    for text in texts:
+        clock.now = at(text)
+        async with run_device(tmp_path, SETTINGS + ALERTS + BERLIN, clock) as device:
+            await send_if_due(device)
+            assert await sent_messages(device) == []
+    clock.now = at("2026-11-24 08:00")
+    async with run_device(tmp_path, SETTINGS + ALERTS + BERLIN, clock) as device:
+        await send_if_due(device)
+        [mail] = await sent_messages(device)
+    assert "late" not in mail.get_content()
+
+
+async def test_no_mail_before_the_time_is_known(tmp_path: Path) -> None:
+    """A device that has never known the time starts in 1970, stays on overnight, and learns the time then."""
+    clock = Clock()
+    async with run_device(tmp_path, SETTINGS + ALERTS + BERLIN, clock) as device:
+        for text in ("1970-01-01 07:00", "1970-01-01 09:00", "1970-01-02 09:00", "2026-11-24 07:00"):
+            clock.now = at(text)
+            await send_if_due(device)
+        assert await sent_messages(device) == []
+
+
+@pytest.mark.parametrize("wrong", ["1970-01-01 00:10", "2026-03-01 09:00"])
+async def test_a_clock_that_was_ahead_once_does_not_count(tmp_path: Path, wrong: str) -> None:
     clock = Clock()
     async with run_device(tmp_path, SETTINGS + ALERTS + BERLIN, clock) as device:
         for text in (
             "2036-01-01 09:00",
             "2026-11-24 07:00",
             "2026-11-24 08:00",
-            "1970-01-01 00:10",
+            wrong,
             "2026-11-25 08:00",
         ):
             clock.now = at(text)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import overload
+from typing import Final, overload
+
+EARLIEST: Final = 1_767_225_600.0
+"""2026-01-01 in seconds since the epoch: this software is newer, so a clock that shows an earlier time is wrong."""
 
 
 @overload

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from mailslot.slots.section import DEVICE
+from mailslot.timestamps import EARLIEST
 from mailslot_plugins.alerts.alarms import PIPELINE, alert_sender, enqueue_device_mail
 from mailslot_plugins.alerts.mail_text import mail_word
 from mailslot_plugins.alerts.schedule import check_due, is_in_future, parse_schedule
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 _KEY: Final = "schedule"
 
+_MAX_AHEAD: Final = 10
+"""The maximum number of later occurrences that are kept; one is added each time that the clock is set back."""
+
 
 async def send_if_due(device: Device) -> Job | None:
     """Accept the scheduled mail if it is due, once for each occurrence; return its job.
@@ -30,16 +34,17 @@ async def send_if_due(device: Device) -> Job | None:
         MailError: it could not be accepted; it stays due.
     """
     values = device.settings(SECTION)
-    if values["schedule"] is None:
+    now, zone = device.now(), values["timezone"]
+    if values["schedule"] is None or now < EARLIEST:
+        # A device without a battery for its clock starts in 1970 and learns the time later; its schedule begins then.
         return None
     store = device.store(PIPELINE)
     stored: dict[str, Any] = await store.get(_KEY, {})
     # A changed schedule begins with its next occurrence.
     known: dict[str, Any] = stored if stored.get("schedule") == values["schedule"] else {}
-    now, zone = device.now(), values["timezone"]
-    last, later = _occurrences(known.get("last"), known.get("later"), now, zone)
+    last, ahead = _occurrences(known, now, zone)
     check = check_due(parse_schedule(values["schedule"]), last, now, zone)
-    new = {"schedule": values["schedule"], "last": check.last} | ({} if later is None else {"later": later})
+    new = {"schedule": values["schedule"], "last": check.last, "ahead": ahead}
     if new == stored:
         return None
     # The mail is accepted first: after a crash in between, its key finds the existing job.
@@ -48,23 +53,20 @@ async def send_if_due(device: Device) -> Job | None:
     return job
 
 
-def _occurrences(last: str | None, later: str | None, now: float, zone: tzinfo | None) -> tuple[str | None, str | None]:
-    """Return the last occurrence, and one that counts again once the clock has come so far.
+def _occurrences(known: Mapping[str, Any], now: float, zone: tzinfo | None) -> tuple[str | None, list[str]]:
+    """Return the last occurrence, and those that are later than the clock and count again once it has come so far.
 
-    A device without a battery for its clock starts in 1970, and learns the time later. What it knew before is kept
-    meanwhile: otherwise the years between would count as missed.
+    The clock may be behind, as after a start with the date of the device's manufacture, or may have been ahead before.
+    If later occurrences were forgotten, the time until then would count as missed once the clock is right.
 
     Args:
-        last: the last occurrence by the clock, as it is stored.
-        later: one that was later than the clock, as it is stored.
+        known: what is stored.
         now: the time.
         zone: the time zone of the schedule.
     """
-    if later is not None and not is_in_future(later, now, zone):
-        return max(last or later, later), None
-    if last is not None and is_in_future(last, now, zone):
-        return last, last
-    return last, later
+    occurrences = {*known.get("ahead", ()), *([known["last"]] if "last" in known else [])}
+    ahead = sorted(each for each in occurrences if is_in_future(each, now, zone))
+    return max(occurrences.difference(ahead), default=None), ahead[-_MAX_AHEAD:]
 
 
 async def _enqueue(device: Device, values: Mapping[str, Any], check: DueCheck) -> Job | None:

@@ -9,14 +9,12 @@ import anyio
 
 from mailslot.errors import MailError
 from mailslot.oauth.token_errors import MAX_SKEW
+from mailslot.timestamps import EARLIEST
 
 if TYPE_CHECKING:
     from mailslot.net.certificate_contents import CertificateContents
     from mailslot.slots.connection_profile import ConnectionProfile
     from mailslot.slots.connector import Connector
-
-EARLIEST: Final = 1_767_225_600.0
-"""2026-01-01 in seconds since the epoch: this software is newer, so a clock that shows an earlier time is wrong."""
 
 _EXPIRED: Final = "(verification result 10)"  # OpenSSL's X509_V_ERR_CERT_HAS_EXPIRED, as TokenServiceError has it
 
