@@ -15,7 +15,7 @@ from anyio.to_thread import run_sync
 from mailslot.errors import InputError
 from mailslot.registry import PluginError, PluginGroup
 from mailslot.service.pipeline import PLUGINS, find_pipelines
-from mailslot.shortage import is_shortage
+from mailslot.shortage import is_memory_exhausted, is_shortage
 from mailslot.slots.flows import TOKEN_SOURCES
 from mailslot.slots.records import Records
 from mailslot.slots.token_sources import TokenSources
@@ -74,6 +74,15 @@ def test_what_a_machine_is_too_short_of_passes(site: Site) -> None:
     assert is_shortage(short)
     assert "Too many open files" in short.detail
     assert callable(GROUP.find("good"))
+
+
+def test_a_plugin_that_cannot_be_loaded_for_lack_of_memory(site: Site) -> None:
+    """What is being handled meanwhile is not to blame for it."""
+    site.module("telex_large", "raise MemoryError")
+    site.install("acme", brings(large="telex_large:make"))
+    short = refusal("large")
+    assert is_shortage(short)
+    assert not is_memory_exhausted(short)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EMFILE])

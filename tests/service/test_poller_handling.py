@@ -24,7 +24,15 @@ if TYPE_CHECKING:
     from mailslot.spool.incoming import Incoming
 
 
-@pytest.mark.parametrize("fault", [ValueError, MemoryError])
+class TooLargeError(ValueError):
+    """What a plugin makes of it that memory is not enough for a mail."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)
+        self.__cause__ = MemoryError()
+
+
+@pytest.mark.parametrize("fault", [ValueError, MemoryError, TooLargeError])
 async def test_a_mail_that_fails_is_set_aside_after_three_tries(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, fault: type[Exception]
 ) -> None:

@@ -16,7 +16,7 @@ from mailslot.service.log import describe_error
 from mailslot.service.pipeline import Done, Later, SetAside, mails_at_once
 from mailslot.service.poll_plan import MAX_TRIES
 from mailslot.service.poll_report import HandlingResult
-from mailslot.shortage import is_shortage
+from mailslot.shortage import is_memory_exhausted, is_shortage
 from mailslot.slots.gateway.table_groups import DEVICES
 from mailslot.slots.slot import is_account
 from mailslot.spool.errors import SpoolError
@@ -180,8 +180,8 @@ async def _run_pipeline(device: Device, mail: Incoming, pipeline: Pipeline) -> t
                 handled = await pipeline.handle(mail, device)
     except Exception as error:  # noqa: BLE001 - a pipeline may raise anything, and must not delay other mail
         description = describe_error(error)
-        if isinstance(error, SpoolError) or (is_shortage(error) and not isinstance(error, MemoryError)):
-            # That the disk is full, for example, is not the mail's fault. That there is no memory may be.
+        if isinstance(error, SpoolError) or (is_shortage(error) and not is_memory_exhausted(error)):
+            # That the disk is full, for example, is not the mail's fault. That memory is not enough for it may be.
             return Later(_SHORTAGE_DELAY, description), False
         logger.warning("Mail %d could not be handled in try %d: %s", mail.id, mail.tries, description)
         if mail.tries >= MAX_TRIES:
