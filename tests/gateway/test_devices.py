@@ -194,6 +194,22 @@ def test_everything_that_an_entry_names_must_fit(records: Records) -> None:
     assert found.of_user("u", found.listeners["box"]) is None
 
 
+def test_devices_that_may_connect_from_anywhere_are_listed_once_for_all_clients(records: Records) -> None:
+    """There may be thousands of them, and a connection keeps its list for as long as it lasts."""
+    for name in ("one", "two"):
+        add_device(records, name, {"user": name, "via": "account.office"})
+    add_device(records, "copier", {"address": ["10.0.0.5"]})
+    found = gateway(records)
+    scan, one, two = found.listeners["scan"], found.devices["one"], found.devices["two"]
+    listed = found.candidates(client_address("10.0.0.6"), scan)
+    assert listed == (one, two)
+    assert found.candidates(client_address("10.0.0.7"), scan) is listed
+    assert found.candidates(client_address("10.0.0.5"), scan) == (found.devices["copier"], one, two)
+    remove_listener(records, "scan")
+    assert gateway(records).candidates(client_address("10.0.0.5"), scan) == ()
+    assert gateway(records).client_certificates(scan) == ()
+
+
 def test_the_most_precise_entry_is_the_device(records: Records) -> None:
     add_device(records, "floor", {"address": ["10.0.0.0/8"]})
     add_device(records, "copier", {"address": ["10.0.0.5"]})
