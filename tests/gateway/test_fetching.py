@@ -499,6 +499,22 @@ async def test_short_mails_are_read_together(fetching: Fetching, monkeypatch: py
         await read(opened, third)
 
 
+async def test_a_mail_that_was_retrieved_is_kept_in_memory_no_longer(
+    fetching: Fetching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fetching.put(*MAILS)
+    opened = await Maildrops(fetching.device.spool.ledger).open(BOX, "fax")
+    assert opened is not None
+    threads = Threads(monkeypatch)
+    for message, mail in zip(opened.messages, MAILS, strict=True):
+        assert await read(opened, message) == mail
+        opened.note_retrieved(message)
+    assert threads.calls == 1
+    for message, mail in zip(opened.messages[1:], MAILS[1:], strict=True):
+        assert await read(opened, message) == mail
+    assert (threads.calls, opened.retrieved) == (3, 3)
+
+
 @pytest.mark.parametrize("client", [clients.mpop, clients.fetchmail, clients.getmail])
 async def test_programs_that_fetch_mail_are_served(
     fetching: Fetching, client: Callable[[int, str, str, Path], list[str]], tmp_path: Path

@@ -161,9 +161,10 @@ class LedgerMaildrop:
         except SpoolError as error:
             raise OSError(str(error)) from error
 
-    def note_retrieved(self, message: Message) -> None:  # noqa: ARG002 - they are only counted
-        """Count a message that was read completely."""
+    def note_retrieved(self, message: Message) -> None:
+        """Count a message that was read completely; hardly a device reads one twice, so it is not kept in memory."""
         self.retrieved += 1
+        self._read_together.pop(message.id, None)
 
     async def delete(self, messages: Sequence[Message]) -> None:
         """Delete all of these messages, or none.
