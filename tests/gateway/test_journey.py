@@ -12,7 +12,7 @@ import pytest
 from anyio import from_thread
 from anyio.to_thread import run_sync
 
-from gateway.gateway_device import ACCOUNT, BOB, MESSAGE, GatewayDevice, run_gateway, send
+from gateway.gateway_device import ACCOUNT, BOB, MESSAGE, GatewayDevice, run_gateway, send, serve_gateway
 from mailslot.slots.gateway.entries import add_listener, remove_device, set_device_password
 from mailslot.slots.gateway.gateway_settings import GatewaySettings
 from mailslot.wire.secret import Secret
@@ -342,6 +342,23 @@ async def test_what_a_removed_device_said_is_not_shown_to_a_later_one(gateway: G
         return said if "later" in said else ""
 
     assert "former" not in await gateway.until_some(is_noted)
+
+
+async def test_a_device_that_is_removed_while_no_service_runs_leaves_no_dialogues(tmp_path: Path) -> None:
+    """As by somebody who edits the settings."""
+    async with run_gateway(tmp_path / "home", security="none") as gateway:
+        await gateway.add_device("hall", address=["127.0.0.1"])
+        await gateway.client(send, tls=False)
+        assert await gateway.until_some(partial(gateway.log.dialogues, "hall"))
+        records = gateway.device.records
+    await run_sync(remove_device, records, "hall")
+    async with serve_gateway(records) as device:
+        later = GatewayDevice(device, gateway.sandbox)
+
+        async def is_forgotten() -> bool:
+            return not await later.log.dialogues("hall")
+
+        assert await later.until_some(is_forgotten)
 
 
 async def test_messages_under_way_are_received_when_the_service_stops(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ class Gateway:
         self.host = "localhost"
         self.removals = 0
         self._removed: dict[str, int] = {}
-        self._known: frozenset[str] = frozenset()
+        self._known: frozenset[str] | None = None
 
     @property
     def settings(self) -> GatewaySettings:
@@ -77,6 +77,9 @@ class Gateway:
         settings = self.settings
         known = frozenset(settings.devices)
         self.rates.forget_except(known)
+        if self._known is None:
+            # A device may have been removed from the settings since the service ran last.
+            self._known = frozenset(await self.log.devices())
         if removed := self._known - known:
             self.removals += 1
             self._removed |= dict.fromkeys(removed, self.removals)

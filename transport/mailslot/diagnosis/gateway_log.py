@@ -263,6 +263,14 @@ class GatewayLog:
         rows = cast("list[dict[str, Any]]", await self._store.get(f"{_DIALOGUES}{device}", []))
         return [replace(Dialogue(**row), lines=tuple(row["lines"])) for row in rows]
 
+    async def devices(self) -> list[str]:
+        """Return the names of the devices that have dialogues.
+
+        Raises:
+            MailError: as for `dialogues`.
+        """
+        return [key.removeprefix(_DIALOGUES) for key in await self._store.items() if key.startswith(_DIALOGUES)]
+
     async def unknown_devices(self) -> list[UnknownDevice]:
         """Return the unknown devices, the newest first.
 
