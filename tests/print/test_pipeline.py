@@ -64,6 +64,18 @@ async def test_all_attachments_come_out_as_they_are(tmp_path: Path, out: Path) -
     assert SCAN in contents(out)
 
 
+async def test_a_relative_path_means_a_folder_in_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever folder the service was started in."""
+    monkeypatch.chdir(tmp_path)
+    async with run_device(tmp_path / "home", "folder prints") as device:
+        (device.home / "prints").mkdir()
+        [found] = await handle_due(device, make_mail(scan()))
+        assert found.outcome == "done"
+        assert len(list((device.home / "prints").iterdir())) == 1
+
+
 async def test_a_name_in_long_letters_is_cut_to_what_a_folder_takes(tmp_path: Path, out: Path) -> None:
     async with run_device(tmp_path / "home", f"folder {out}") as device:
         [found] = await handle_due(device, make_mail(scan("\N{CJK UNIFIED IDEOGRAPH-20BB7}" * 76 + ".pdf")))

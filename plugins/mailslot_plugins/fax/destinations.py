@@ -17,8 +17,7 @@ from mailslot_plugins.fax.section import SECTION
 from mailslot_plugins.intake.auto_reply_policy import own_addresses
 from mailslot_plugins.printers.folder import FolderPrinter
 from mailslot_plugins.printers.formats import MEDIA_TYPES
-from mailslot_plugins.printers.pins import pins_of
-from mailslot_plugins.printers.printer import Document, PrinterError, PrinterOptions, find_printer
+from mailslot_plugins.printers.printer import Document, PrinterError, PrinterOptions, find_printer, printer_options
 from mailslot_plugins.printers.printing import print_document
 from mailslot_plugins.sending.account import HOUR, RECORD, sender_mailbox, sending_settings
 
@@ -121,8 +120,7 @@ async def _print_pages(
         await run_sync(_make_private, path, device.home)
         printer, kind = _UnconvertedFolder(path, PrinterOptions()), settings["format"]
     else:
-        options = PrinterOptions(ca_file=settings["ca_file"], pins=pins_of(device))
-        printer = await run_sync(find_printer, target, options)
+        printer = await run_sync(find_printer, target, printer_options(device, settings["ca_file"]))
     document = Document(
         path=received_pages.file(kind), kind=kind, title=received_pages.title, owner=received_pages.owner
     )

@@ -24,8 +24,7 @@ from mailslot_plugins.intake.process import IntakeError
 from mailslot_plugins.print.mail_printing import KEPT_AFTER_DONE, RETRY_DELAY, MailPrinting
 from mailslot_plugins.print.section import SECTION
 from mailslot_plugins.printers.journal import Journal
-from mailslot_plugins.printers.pins import pins_of
-from mailslot_plugins.printers.printer import PrinterOptions, find_printer
+from mailslot_plugins.printers.printer import find_printer, printer_options
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,8 +83,7 @@ class PrintPipeline:
         values = device.settings(SECTION)
         if values["printer"] is None:
             raise InputError("No printer is set up: mailslot set print printer=ipp://…", stage="resolve")
-        options = PrinterOptions(ca_file=values["ca_file"], pins=pins_of(device))
-        return await run_sync(find_printer, values["printer"], options)
+        return await run_sync(find_printer, values["printer"], printer_options(device, values["ca_file"]))
 
     async def _trim_journals(self, device: Device, current: int) -> None:
         """Reduce the journals of finished mails to what people may want to know; delete those of forgotten mails."""

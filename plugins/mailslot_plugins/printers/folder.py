@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from anyio.to_thread import run_sync
 
+from mailslot.plugin import InputError
 from mailslot.vault import durable
 from mailslot_plugins.intake.one_line import cut_to_octets
 from mailslot_plugins.printers.formats import SUFFIXES
@@ -74,8 +75,19 @@ class FolderPrinter:
 
 
 def printer(address: str, options: PrinterOptions) -> FolderPrinter:
-    """Return the printer for an address ``folder PATH``."""
-    return FolderPrinter(Path(address.partition(" ")[2].strip()), options)
+    """Return the printer for an address ``folder PATH``.
+
+    Raises:
+        InputError: the path is relative, and `PrinterOptions.home` is None.
+    """
+    folder = Path(address.partition(" ")[2].strip())
+    if options.home is None and not folder.is_absolute():
+        raise InputError(
+            f"The folder {folder} is on one machine only, and any worker of the fleet may print: set a printer of the "
+            "network, or the whole path of a folder that all machines have.",
+            stage="resolve",
+        )
+    return FolderPrinter(folder if options.home is None else options.home / folder, options)
 
 
 def _safe_title(title: str) -> str:

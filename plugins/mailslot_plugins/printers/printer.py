@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from mailslot.plugin import InputError, MailError
 from mailslot.registry import PluginGroup
+from mailslot_plugins.printers.pins import pins_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from mailslot.errors import Stage
+    from mailslot.plugin import Device
     from mailslot.slots.keys import SetterRole
     from mailslot_plugins.intake.kinds import Kind
     from mailslot_plugins.intake.limits import Limits
@@ -124,6 +126,8 @@ class PrinterOptions:
         pins: the store of first certificates; None to trust none without `ca_file`.
         timeout: seconds for each step of a request.
         job_timeout: seconds to wait for the end of a job before trying again later.
+        home: the folder that relative paths in an address are in; None if they cannot be used, as by a worker of a
+            fleet.
     """
 
     limits: Limits | None = None
@@ -131,6 +135,19 @@ class PrinterOptions:
     pins: Pins | None = None
     timeout: float = 30.0
     job_timeout: float = 240.0
+    home: Path | None = None
+
+
+def printer_options(device: Device, ca_file: Path | None) -> PrinterOptions:
+    """Return the options of a device's printer.
+
+    Args:
+        device: the device.
+        ca_file: see `PrinterOptions`.
+    """
+    # Any worker of a fleet may print, and each has a folder of its own for the device.
+    home = None if device.records.place.is_shared else device.home
+    return PrinterOptions(ca_file=ca_file, pins=pins_of(device), home=home)
 
 
 class Printer(Protocol):
