@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from mailslot.cli.serving import exit_after_timeout, listener, raise_file_limit
-from mailslot.errors import InputError
+from mailslot.errors import InputError, MailError
 from mailslot.fleet.metrics_listener import serving_metrics
 from mailslot.service.log import set_up_logging
 from mailslot.service.pipeline import find_pipelines
@@ -65,7 +65,14 @@ async def _run(worker: FleetWorker, manager: ServiceManager) -> None:
             manager.stopping()
             exit_after_timeout()
 
+        failure: MailError | None = None
         async with anyio.create_task_group() as group:
             group.start_soon(manager.keep_watchdog)
-            await worker.run(stopped, manager.ready)
+            try:
+                await worker.run(stopped, manager.ready)
+            except MailError as error:
+                # Raised below, so that no group wraps it.
+                failure = error
             group.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
