@@ -15,8 +15,7 @@ from mailslot.fleet.engine import Engine, check_schema
 from mailslot.fleet.metrics import fleet_metrics
 from mailslot.fleet.postgres.clock import DatabaseClock
 from mailslot.fleet.postgres.errors import as_input_error
-from mailslot.fleet.postgres.home import check_version
-from mailslot.fleet.postgres.schema import version_of
+from mailslot.fleet.postgres.schema import check_version, version_of
 from mailslot.fleet.postgres.statistics import read_statistics
 from mailslot.oauth.timing import Clocks
 from mailslot.service.worker import GRACE

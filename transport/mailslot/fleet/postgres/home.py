@@ -12,9 +12,8 @@ from mailslot.fleet.postgres.documents import PostgresDocuments
 from mailslot.fleet.postgres.errors import DatabaseError, as_input_error, as_os_error
 from mailslot.fleet.postgres.leases import HeldLeases
 from mailslot.fleet.postgres.local_messages import LocalMessages
-from mailslot.fleet.postgres.migrations import MIGRATIONS
 from mailslot.fleet.postgres.rows import DeviceRows
-from mailslot.fleet.postgres.schema import SCHEMA, version_of
+from mailslot.fleet.postgres.schema import SCHEMA, check_version, version_of
 from mailslot.fleet.postgres.shared_secrets import TenantSecrets
 from mailslot.fleet.postgres.storage import PostgresStorage
 from mailslot.oauth.location import Location
@@ -58,22 +57,6 @@ def look_up_device(database: FleetDatabase, tenant: str, device: str) -> DeviceI
         check_version(version_of(connection))
         row = connection.execute(f"SELECT * FROM {SCHEMA}.find_device(%s, %s)", (tenant, device)).fetchone()
     return None if row is None else DeviceId(tenant, device, row["tenant"], row["device"])
-
-
-def check_version(version: int) -> None:
-    """Check that a database has the tables of this version of mailslot.
-
-    Raises:
-        InputError: it has no tables, or those of another version.
-    """
-    if version == 0:
-        raise InputError("The database has no fleet yet: run mailslot fleet init.", stage="resolve")
-    if version < len(MIGRATIONS):
-        raise InputError("The fleet's tables are of an older version: run mailslot fleet init.", stage="resolve")
-    if version > len(MIGRATIONS):
-        raise InputError(
-            "The fleet's tables were made by a newer version of mailslot: update mailslot.", stage="resolve"
-        )
 
 
 class PostgresHome:

@@ -10,8 +10,7 @@ from mailslot.errors import InputError
 from mailslot.fleet.master_key import WrappedKey
 from mailslot.fleet.postgres.database import DeviceId
 from mailslot.fleet.postgres.errors import as_input_error
-from mailslot.fleet.postgres.home import check_version
-from mailslot.fleet.postgres.schema import SCHEMA, version_of
+from mailslot.fleet.postgres.schema import SCHEMA, check_version, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -1,10 +1,13 @@
-"""The migrations: the steps from each version of a fleet's tables to the next. A released step is never changed."""
+"""The migrations: the steps to each version of a fleet's tables. A released step is never changed."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from mailslot.fleet.postgres.roles import WORKER_ROLE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _OF_DEVICE: Final = (
     "tenant bigint NOT NULL, device bigint NOT NULL, "
@@ -12,8 +15,8 @@ _OF_DEVICE: Final = (
 )
 """The columns of a table whose rows belong to a device."""
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
-    (
+MIGRATIONS: Final[Mapping[int, tuple[str, ...]]] = {
+    8: (
         """CREATE TABLE tenants (
             id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
             name text NOT NULL UNIQUE,
@@ -379,4 +382,6 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         )""",
         "ALTER TABLE staff_sessions ENABLE ROW LEVEL SECURITY",
     ),
-)
+}
+"""The statements of each step, by the version that it leads to. Earlier versions than the first one here were those of
+checkouts before the first release."""

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 from mailslot.errors import InputError
 from mailslot.fleet.postgres.database import DeviceId
 from mailslot.fleet.postgres.errors import as_input_error
-from mailslot.fleet.postgres.home import WORKERS_GONE_AFTER, check_version
+from mailslot.fleet.postgres.home import WORKERS_GONE_AFTER
 from mailslot.fleet.postgres.key_registry import fleet_transaction
 from mailslot.fleet.postgres.keys import new_data_key
-from mailslot.fleet.postgres.migrations import MIGRATIONS
 from mailslot.fleet.postgres.roles import admit_to_engine
-from mailslot.fleet.postgres.schema import ENGINE_SCHEMA, migrate, version_of
+from mailslot.fleet.postgres.schema import ENGINE_SCHEMA, check_version, migrate, version_of
 from mailslot.fleet.postgres.statistics import read_statistics
 
 if TYPE_CHECKING:
@@ -57,12 +56,14 @@ class Registry:
         self._database = database
 
     def init(self) -> int:
-        """Create the tables, or bring them up to date; return how many steps this took."""
+        """Create the tables, or bring them up to date; return how many steps this took.
+
+        Raises:
+            InputError: they cannot be brought up to date.
+        """
         from mailslot.fleet.engine import create_schema  # noqa: PLC0415 - only this and workers need procrastinate
 
         with as_input_error(), self._database.connection() as connection:
-            if (version := version_of(connection)) > len(MIGRATIONS):
-                check_version(version)
             steps = migrate(connection)
             create_schema(connection)
             admit_to_engine(connection, ENGINE_SCHEMA)
