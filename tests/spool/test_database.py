@@ -15,14 +15,14 @@ import pytest
 
 from mailslot.spool.errors import SpoolError
 from mailslot.spool.folder import database, schema
-from mailslot.spool.folder.storage import SqliteRepositories
-from mailslot.spool.repositories import Totals
 from mailslot.spool.spool import Spool
-from spool.conftest import MESSAGE, Clock, counted_totals, files, kept_totals, message, new, octets
+from spool.conftest import MESSAGE, Clock, files, message, new, octets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from mailslot.spool.folder.storage import SqliteRepositories
 
 MAIL = b"Subject: a request\r\n\r\nstatus\r\n"
 
@@ -243,10 +243,27 @@ async def test_a_newer_version(home: Path, clock: Clock) -> None:
     assert len(files(home)) == 3
 
 
+async def test_a_version_from_before_the_first_release(home: Path, clock: Clock) -> None:
+    await fill(home, clock)
+    path = home / "spool" / database.NAME
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA user_version={min(schema.MIGRATIONS) - 1}")
+    before = path.read_bytes()
+    with pytest.raises(SpoolError, match=r"from before the first release\. Rename it") as caught:
+        async with Spool(home, clock=clock):
+            raise AssertionError
+    assert caught.value.cause == "spool_unreadable"
+    assert path.read_bytes() == before
+    path.rename(path.with_suffix(".old"))
+    async with Spool(home, clock=clock) as spool:
+        assert len(await spool.jobs()) == len(await spool.ledger.mails()) + 1 == 2
+
+
 async def test_an_older_version_is_migrated(home: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     await fill(home, clock)
     step = ("ALTER TABLE jobs ADD COLUMN colour TEXT", "UPDATE jobs SET colour = 'grey'")
-    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, step))
+    newest = max(schema.MIGRATIONS) + 1
+    monkeypatch.setattr(schema, "MIGRATIONS", {**schema.MIGRATIONS, newest: step})
 
     async def open_it() -> None:
         async with Spool(home, clock=clock) as spool:
@@ -257,19 +274,7 @@ async def test_an_older_version_is_migrated(home: Path, clock: Clock, monkeypatc
             group.start_soon(open_it)
     with closing(sqlite3.connect(home / "spool" / database.NAME)) as connection:
         assert connection.execute("SELECT DISTINCT colour FROM jobs").fetchall() == [("grey",)]
-        assert connection.execute("PRAGMA user_version").fetchone() == (len(schema.MIGRATIONS),)
-
-
-async def test_totals_of_an_older_version(home: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first version that keeps totals counts what is there."""
-    with monkeypatch.context() as patch:
-        patch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:3])
-        patch.setattr(SqliteRepositories, "totals", lambda *_: Totals(0, 0, has_key=False))
-        await fill(home, clock)
-    async with Spool(home, clock=clock) as spool:
-        kept = await spool._storage.read(kept_totals)
-        assert kept == await spool._storage.read(counted_totals)
-        assert min(kept) > 0
+        assert connection.execute("PRAGMA user_version").fetchone() == (newest,)
 
 
 async def test_a_failed_migration_keeps_the_old_version(
@@ -277,7 +282,8 @@ async def test_a_failed_migration_keeps_the_old_version(
 ) -> None:
     await fill(home, clock)
     with monkeypatch.context() as patch:
-        patch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, ("UPDATE jobs SET state = 'x'", "NONSENSE")))
+        step = ("UPDATE jobs SET state = 'x'", "NONSENSE")
+        patch.setattr(schema, "MIGRATIONS", {**schema.MIGRATIONS, max(schema.MIGRATIONS) + 1: step})
         with pytest.raises(SpoolError):
             async with Spool(home, clock=clock):
                 raise AssertionError

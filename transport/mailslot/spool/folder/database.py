@@ -281,11 +281,17 @@ class Database:
             return connection
 
     def _check(self, connection: sqlite3.Connection) -> None:
-        version = schema.version_of(connection)
-        if version > len(schema.MIGRATIONS):
+        version, newest = schema.version_of(connection), max(schema.MIGRATIONS)
+        if version > newest:
             raise unreadable_error(
                 f"{self.path} was written by a newer version of mailslot: update mailslot. Nothing is lost.",
-                f"its version is {version}, this mailslot's {len(schema.MIGRATIONS)}",
+                f"its version is {version}, this mailslot's {newest}",
+            )
+        if 0 < version < min(schema.MIGRATIONS):
+            raise unreadable_error(
+                f"{self.path} was written by a checkout from before the first release. Rename it: jobs and mails are "
+                "then recovered from their files.",
+                f"its version is {version}, this mailslot's {newest}",
             )
         # A new database gets its name only when it is complete, so one without a version was emptied later.
         found = [str(row[0]) for row in connection.execute("PRAGMA quick_check(3)")] if version else ["emptied"]
@@ -293,7 +299,7 @@ class Database:
             raise _UnsoundError("; ".join(found))
         if (row := connection.execute(schema.UNSOUND_ROWS).fetchone()) is not None:
             raise _UnsoundError(f"{row[0]} {row[1]} is damaged")
-        if version < len(schema.MIGRATIONS):
+        if version < newest:
             with transaction(connection, "BEGIN IMMEDIATE"):
                 # Another process may have done it in the meantime.
                 schema.migrate(connection, schema.version_of(connection))

@@ -1,4 +1,4 @@
-"""The tables of the database, as a list of steps from each version to the next. A step once released stays as it is."""
+"""The tables of the database, and the steps to each version of them. A step once released stays as it is."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from mailslot.spool.job import STATES
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 
 def _quoted(words: Iterable[str]) -> str:
     return ", ".join(f"'{word}'" for word in words)
 
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
-    (
-        # Columns that queries often read come before long ones. `file` is NULL once the file was removed.
+MIGRATIONS: Final[Mapping[int, tuple[str, ...]]] = {
+    4: (
+        # Columns that queries often read come before long ones. `file` is NULL once the file was removed. `delivering`:
+        # whether a delivery has sent the message and awaits the reply; without meaning if no process delivers.
         """CREATE TABLE jobs (
             id INTEGER PRIMARY KEY AUTOINCREMENT,
             state TEXT NOT NULL,
@@ -36,6 +37,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             size INTEGER NOT NULL,
             eight_bit INTEGER NOT NULL,
             smtputf8 INTEGER NOT NULL,
+            delivering INTEGER NOT NULL DEFAULT 0,
             cause TEXT,
             message_id TEXT NOT NULL,
             sender TEXT NOT NULL,
@@ -47,6 +49,8 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         )""",
         "CREATE INDEX jobs_by_state ON jobs (state, changed_at)",
         "CREATE INDEX jobs_due ON jobs (via, id) WHERE state IN ('queued', 'deferred')",
+        # When the first job of a record is due.
+        "CREATE INDEX jobs_by_record ON jobs (via, state, next_attempt)",
         "CREATE INDEX jobs_files ON jobs (file, size) WHERE file IS NOT NULL",
         # No foreign key: keys outlive their jobs, and `state` is then the job's final state.
         """CREATE TABLE keys (
@@ -75,6 +79,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE INDEX mails_by_digest ON mails (record, digest)",
         "CREATE INDEX mails_by_state ON mails (record, state)",
         "CREATE INDEX mails_files ON mails (file, size) WHERE file IS NOT NULL",
+        # `size`: the octets that the server announced for the mail; NULL if unknown.
         """CREATE TABLE uids (
             record TEXT NOT NULL,
             uid TEXT NOT NULL,
@@ -83,6 +88,7 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             tries INTEGER NOT NULL,
             deleted INTEGER NOT NULL,
             seen_at REAL NOT NULL,
+            size INTEGER,
             PRIMARY KEY (record, uid)
         ) WITHOUT ROWID""",
         "CREATE INDEX uids_by_mail ON uids (mail)",
@@ -93,28 +99,13 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             value TEXT NOT NULL,
             PRIMARY KEY (store, key)
         ) WITHOUT ROWID""",
-        # When the database had to be recreated.
-        "CREATE TABLE losses (at REAL NOT NULL)",
-    ),
-    (
-        # Whether a delivery has sent the message and awaits the reply; without meaning if no process delivers.
-        "ALTER TABLE jobs ADD COLUMN delivering INTEGER NOT NULL DEFAULT 0",
-        # How many jobs and mails were recovered from their files, and how many jobs were damaged.
-        "ALTER TABLE losses ADD COLUMN found INTEGER NOT NULL DEFAULT 0",
-        "ALTER TABLE losses ADD COLUMN damaged INTEGER NOT NULL DEFAULT 0",
-    ),
-    (
-        # The octets that the server announced for the mail; NULL if unknown.
-        "ALTER TABLE uids ADD COLUMN size INTEGER",
-    ),
-    (
+        # When the database had to be recreated, how many jobs and mails were recovered from their files, and how many
+        # jobs were damaged.
+        "CREATE TABLE losses (at REAL NOT NULL, found INTEGER NOT NULL DEFAULT 0, damaged INTEGER NOT NULL DEFAULT 0)",
         # What is asked for at each message, however many there are: the number of unfinished jobs, and the octets of
         # all files of jobs and mails. The triggers keep both right.
         "CREATE TABLE totals (unfinished INTEGER NOT NULL, octets INTEGER NOT NULL)",
-        """INSERT INTO totals SELECT
-            (SELECT count(*) FROM jobs WHERE state IN ('queued', 'sending', 'deferred', 'held', 'in_doubt')),
-            (SELECT coalesce(sum(size), 0) FROM jobs WHERE file IS NOT NULL)
-            + (SELECT coalesce(sum(size), 0) FROM mails WHERE file IS NOT NULL)""",
+        "INSERT INTO totals VALUES (0, 0)",
         """CREATE TRIGGER jobs_inserted AFTER INSERT ON jobs BEGIN
             UPDATE totals SET
                 unfinished = unfinished + (NEW.state IN ('queued', 'sending', 'deferred', 'held', 'in_doubt')),
@@ -143,10 +134,10 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             UPDATE totals SET octets = octets - iif(OLD.file IS NULL, 0, OLD.size);
             UPDATE totals SET octets = octets + iif(NEW.file IS NULL, 0, NEW.size);
         END""",
-        # When the first job of a record is due.
-        "CREATE INDEX jobs_by_record ON jobs (via, state, next_attempt)",
     ),
-)
+}
+"""The statements of each step, by the version that it leads to. Earlier versions than the first one here were those of
+checkouts before the first release."""
 
 UNSOUND_ROWS: Final = f"""
     SELECT 'job', id FROM jobs
@@ -157,14 +148,14 @@ UNSOUND_ROWS: Final = f"""
 
 
 def version_of(connection: sqlite3.Connection) -> int:
-    """Return how many of `MIGRATIONS` a database has seen; 0 for an empty one."""
+    """Return the version of a database; 0 for an empty one."""
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
 def migrate(connection: sqlite3.Connection, version: int) -> None:
     """Bring a database of that version up to date, within the caller's transaction."""
-    for statements in MIGRATIONS[version:]:
-        for statement in statements:
-            connection.execute(statement)
-    if version < len(MIGRATIONS):
-        connection.execute(f"PRAGMA user_version={len(MIGRATIONS)}")
+    for leads_to, statements in MIGRATIONS.items():
+        if leads_to > version:
+            for statement in statements:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version={leads_to}")
