@@ -118,6 +118,42 @@ class Grant:
             return self
         return replace(self, refresh_token=refresh_token, previous_refresh_token=self.refresh_token)
 
+    def refreshed(
+        self,
+        response: Grant,
+        *,
+        issued_at: float,
+        expires_at: float | None,
+        settings: str,
+        location: Location | None,
+    ) -> Grant:
+        """Return the grant that replaces this one after a refresh.
+
+        Args:
+            response: the grant that the provider's response contains.
+            issued_at: when the new access token was issued, in seconds since the epoch.
+            expires_at: when it expires; None if the provider did not say.
+            settings: the digest of the current settings.
+            location: where it was refreshed.
+        """
+        rotated = replace(self, previous_refresh_token=None).with_refresh_token(response.refresh_token)
+        return replace(
+            response,
+            # The flow and time of the sign-in stay the same, since a provider's rules depend on them.
+            flow=self.flow,
+            obtained_at=self.obtained_at,
+            expires_at=expires_at,
+            renewed_at=issued_at,
+            refresh_token=rotated.refresh_token,
+            previous_refresh_token=rotated.previous_refresh_token,
+            settings=settings,
+            failure=None,
+            location=location,
+            forced=self.forced,
+            # Keep the old one: a revocation endpoint in the current settings may not be the one of that time.
+            revocation_origin=self.revocation_origin,
+        )
+
     def with_failure(self, failure: RefreshFailure) -> Grant:
         """Return the grant with a failed refresh; its tokens are kept."""
         return replace(self, failure=failure)

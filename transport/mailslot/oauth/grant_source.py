@@ -326,22 +326,12 @@ class GrantSource(Generic[P]):
                 response_lost=True,
             )
         seconds = lifetime(refreshed)
-        rotated = replace(requested, previous_refresh_token=None).with_refresh_token(refreshed.refresh_token)
-        refreshed = replace(
+        refreshed = requested.refreshed(
             refreshed,
-            # The flow and time of the sign-in stay the same, since a provider's rules depend on them.
-            flow=requested.flow,
-            obtained_at=requested.obtained_at,
+            issued_at=issued_at,
             expires_at=None if seconds is None else issued_at + seconds,
-            renewed_at=issued_at,
-            refresh_token=rotated.refresh_token,
-            previous_refresh_token=rotated.previous_refresh_token,
             settings=self._settings_digest,
-            failure=None,
             location=here,
-            forced=requested.forced,
-            # Keep the old one: a revocation endpoint in the current settings may not be the one of that time.
-            revocation_origin=requested.revocation_origin,
         )
         self._schedule.record(refreshed, TokenTiming.from_lifetime(issued, seconds, self._random()))
         await self._save(refreshed)
