@@ -238,6 +238,30 @@ async def test_a_clock_set_forward_expires_nothing(spool: Spool, clock: Clock) -
     assert (job.state, job.next_attempt, job.expires_at) == ("deferred", NOON + 1e8 + 30, NOON + 1e8 + 60)
 
 
+async def test_a_clock_that_was_ahead_for_a_while_expires_nothing(spool: Spool, clock: Clock) -> None:
+    """The device started with a clock that was years ahead, and has learned the time since."""
+    await spool.accept(new(lifetime=60.0), message())
+    clock.now += 1e8
+    await spool.claim("smtp")
+    await spool.defer(1, clock.now + 30, "server_busy", "")
+    clock.now += 10 - 1e8
+    await spool.shift_times(-1e8, up=10)
+    await spool.prune()
+    job = await spool.job(1)
+    assert (job.state, job.next_attempt, job.expires_at) == ("deferred", NOON + 30, NOON + 60)
+
+
+async def test_a_job_accepted_by_a_clock_that_was_ahead_expires_in_time(spool: Spool, clock: Clock) -> None:
+    clock.now += 1e8
+    await spool.accept(new(lifetime=60.0), message())
+    await spool.claim("smtp")
+    await spool.defer(1, clock.now + 30, "server_busy", "")
+    clock.now += 10 - 1e8
+    await spool.shift_times(-1e8, up=10)
+    job = await spool.job(1)
+    assert (job.next_attempt, job.expires_at) == (NOON + 30, NOON + 60)
+
+
 @pytest.mark.parametrize("seconds", [1.7e9, -1e6])
 async def test_what_ended_by_a_wrong_clock_is_kept_as_long_as_else(spool: Spool, clock: Clock, seconds: float) -> None:
     """A device without a battery for its clock starts in 1970, and learns the time a little later."""

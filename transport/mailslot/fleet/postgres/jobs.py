@@ -201,12 +201,15 @@ class PostgresJobs(DeviceRows):
 
     def shift_times(self, seconds: float, now: float, up: float) -> None:
         """Shift the times of unfinished jobs, and of those that ended by the wrong clock."""
-        # Jobs accepted between the change and its detection have the new time already.
+        # Jobs accepted between the change and its detection have the new time already. A lifetime that has begun by the
+        # time as it is now was not counted by a clock that was ahead.
         self.execute(
             "UPDATE jobs SET changed_at = changed_at + %(seconds)s, next_attempt = next_attempt + %(seconds)s, "
-            "expires_at = expires_at + %(seconds)s WHERE device = %(device)s AND state = ANY(%(states)s) "
+            "expires_at = CASE WHEN %(seconds)s < 0 AND expires_at - lifetime <= %(now)s THEN expires_at "
+            "ELSE expires_at + %(seconds)s END WHERE device = %(device)s AND state = ANY(%(states)s) "
             "AND NOT created_at BETWEEN %(first)s AND %(last)s",
             seconds=seconds,
+            now=now,
             states=[*UNFINISHED],
             first=now - _JUST_NOW,
             last=now + _JUST_NOW,

@@ -33,6 +33,8 @@ _LARGEST: Final = 2**63 - 1
 _JUST_NOW: Final = 5.0
 """Seconds within which a change of the clock is noticed."""
 
+_UNFINISHED_STATES: Final = ", ".join(f"'{state}'" for state in sorted(UNFINISHED))
+
 _FIRST_DUE_TIMES: Final = """
     WITH RECURSIVE records (via) AS (
         SELECT min(via) FROM jobs
@@ -201,18 +203,19 @@ class SqliteJobs:
 
     def shift_times(self, seconds: float, now: float, up: float) -> None:
         """Shift the times of unfinished jobs, and of those that ended by the wrong clock."""
-        # Jobs accepted between the change and its detection have the new time already.
+        # Jobs accepted between the change and its detection have the new time already. A lifetime that has begun by the
+        # time as it is now was not counted by a clock that was ahead.
         self._connection.execute(
-            "UPDATE jobs SET changed_at = changed_at + ?, next_attempt = next_attempt + ?, "  # noqa: S608 - question marks
-            f"expires_at = expires_at + ? WHERE state IN ({placeholders(UNFINISHED)}) "
-            "AND NOT created_at BETWEEN ? AND ?",
-            (seconds, seconds, seconds, *UNFINISHED, now - _JUST_NOW, now + _JUST_NOW),
+            "UPDATE jobs SET changed_at = changed_at + ?1, next_attempt = next_attempt + ?1, "  # noqa: S608 - constants
+            "expires_at = expires_at + iif(?1 < 0 AND expires_at - lifetime <= ?2, 0, ?1) "
+            f"WHERE state IN ({_UNFINISHED_STATES}) AND NOT created_at BETWEEN ?2 - ?3 AND ?2 + ?3",
+            (seconds, now, _JUST_NOW),
         )
         # Else what ended while the clock was years behind would be deleted at once.
         ended = {"seconds": seconds, "first": now - seconds - up, "last": now - seconds}
-        states = ", ".join(f"'{state}'" for state in sorted(UNFINISHED))
         self._connection.execute(
-            f"UPDATE jobs SET changed_at = changed_at + :seconds WHERE state NOT IN ({states}) "  # noqa: S608 - constants
+            "UPDATE jobs SET changed_at = changed_at + :seconds "  # noqa: S608 - constants
+            f"WHERE state NOT IN ({_UNFINISHED_STATES}) "
             "AND changed_at BETWEEN :first AND :last",
             ended,
         )
