@@ -11,6 +11,7 @@ import pytest
 
 from mailslot.errors import InputError
 from mailslot.message import Message
+from mailslot.spool.errors import busy_error
 from mailslot.spool.recovery import Recovery
 from mailslot.spool.spool import Spool
 from mailslot_plugins.sandbox import Fault, Sandbox, run_sandbox
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
+    from mailslot.smtp.content import Content
+    from mailslot.spool.job import Job
     from mailslot_plugins.sandbox.personality import Personality
     from service.sending_device import SendingDevice
 
@@ -59,6 +62,51 @@ class CountingRules(dict[str, str]):
     def get(self, key: str, default: str | None = None) -> str | None:  # type: ignore[override]  # enough here
         self.asked.append(key)
         return super().get(key) or default
+
+
+class UnreadableContent:
+    """A message in a spool that cannot be read at the moment."""
+
+    def __init__(self, content: Content) -> None:
+        self.size, self.eight_bit, self.smtputf8 = content.size, content.eight_bit, content.smtputf8
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        if self.size:
+            raise busy_error("It is in use.")
+        yield b""
+
+
+async def test_a_message_that_is_lost_between_two_attempts(sending_device: RunSendingDevice, tmp_path: Path) -> None:
+    """Somebody has removed its file while the service runs: the job says that, and nothing about settings."""
+    async with sending_device(tmp_path, FastClocks(1000)) as (harness, sandbox):
+        sandbox.rules.content = "451 4.7.1 Come back"
+        async with harness.delivering():
+            job = await harness.accept()
+            await harness.until(job, "deferred")
+            (file,) = (tmp_path / "spool").glob("*.job")
+            file.unlink()
+            job = await harness.until(job, "failed")
+        assert job.cause == "spool_unreadable"
+        assert job.sentence == f"{file} cannot be read: No such file or directory."
+
+
+async def test_a_spool_that_cannot_be_read_for_a_while(
+    sending_device: RunSendingDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message is unharmed, such as where a fleet's database is away, so the job is sent later."""
+    content_of = Spool.content
+    begun: list[int] = []
+
+    def content(spool: Spool, job: Job) -> Content:
+        begun.append(job.id)
+        return content_of(spool, job) if len(begun) > 1 else UnreadableContent(content_of(spool, job))
+
+    monkeypatch.setattr(Spool, "content", content)
+    async with sending_device(tmp_path, FastClocks(1000)) as (harness, _), harness.delivering():
+        job = await harness.accept()
+        failed = await harness.until(job, "deferred", "failed")
+        assert (failed.state, failed.cause, failed.sentence) == ("deferred", "spool_busy", "It is in use.")
+        assert (await harness.until(job, "sent")).attempts == 2
 
 
 async def test_a_job_is_sent_with_the_accepted_octets(sending_device: RunSendingDevice, tmp_path: Path) -> None:

@@ -289,8 +289,11 @@ class Delivery:
     async def _fail(self, job: Job, error: MailError) -> DeliveryFailure:
         """Save the failure of a transaction; the caller handles the consequences for the record."""
         failure = classify_failure(error, await self._explain(error))
-        if isinstance(error, SpoolError):
-            failure = DeliveryFailure("back_off", error.cause, str(error))
+        fault = error.__cause__ if isinstance(error, InputError) else error
+        if isinstance(fault, SpoolError):
+            # A message that is missing or damaged concerns only this job.
+            passes = failure.disposition == "back_off" or fault is error or fault.cause != "spool_unreadable"
+            failure = DeliveryFailure("back_off" if passes else "fail", fault.cause, str(fault))
         logger.warning(
             "%s",
             failure.sentence,
