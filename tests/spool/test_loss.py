@@ -7,6 +7,7 @@ import os
 import shutil
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,7 +21,6 @@ from spool.conftest import MESSAGE, SMALL, Clock, files, message, new, octets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 
 def lose(home: Path) -> None:
@@ -282,3 +282,43 @@ async def test_a_mail_recognized_by_its_digest_is_not_recovered_twice(home: Path
         recovered = await spool.recover()
         assert (recovered.found, recovered.files) == (0, 1)
         assert len(await spool.ledger.mails()) == 1
+
+
+def add_foreign_entries(home: Path) -> None:
+    """Put into the folder what a person, a program that copies files, or a damaged file system leaves there."""
+    folder = home / "spool"
+    (folder / "folder.job").mkdir()
+    os.mkfifo(folder / "pipe.mail")
+    (folder / ".#spool.db").symlink_to("somebody@machine.1234")
+    (folder / "lost.job").symlink_to("nowhere")
+    Path(os.fsdecode(os.fsencode(folder) + b"/\xff\xfe.job")).write_bytes(b"")
+
+
+async def test_what_is_no_message_keeps_none_from_being_sent(home: Path, clock: Clock) -> None:
+    await accept(home, clock, "a scan")
+    add_foreign_entries(home)
+    async with Spool(home, limits=SMALL, clock=clock) as spool, spool.delivery_lock():
+        assert await spool.recover() == Recovery()
+        assert await spool.claim("smtp") is not None
+
+
+async def test_what_is_no_message_keeps_none_from_being_found_again(home: Path, clock: Clock) -> None:
+    await accept(home, clock, "a scan")
+    add_foreign_entries(home)
+    lose(home)
+    async with Spool(home, limits=SMALL, clock=clock) as spool:
+        assert [(job.id, job.state) for job in await spool.jobs()] == [(2, "in_doubt")]
+
+
+async def test_a_message_that_the_disk_cannot_read_keeps_no_other_from_being_found_again(
+    home: Path, clock: Clock
+) -> None:
+    await accept(home, clock, "a scan")
+    # Reading it fails, as on a disk with a fault.
+    (home / "spool" / "bad.job").symlink_to("/proc/self/mem")
+    (home / "spool" / "bad.fax-pop.mail").symlink_to("/proc/self/mem")
+    lose(home)
+    async with Spool(home, limits=SMALL, clock=clock) as spool:
+        assert {job.state for job in await spool.jobs()} == {"in_doubt", "failed"}
+        [mail] = await spool.ledger.mails("fax-pop")
+        assert mail.state == "set_aside"

@@ -12,8 +12,9 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from mailslot.shortage import is_shortage
 from mailslot.spool import job_envelope
-from mailslot.spool.folder.files import PIECE_SIZE, is_marked_registered, mark_registered
+from mailslot.spool.folder.files import PIECE_SIZE, is_marked_registered, list_files, mark_registered
 from mailslot.spool.incoming import NewMail
 from mailslot.spool.job import NewJob
 from mailslot.spool.mail_digest import MailDigest
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 DAMAGED: Final = ".damaged"
 """The suffix that is added to the name of a damaged file."""
+
+_SUFFIXES: Final = (".job", f".job{DAMAGED}", ".mail")
 
 UNKNOWN: Final = "unknown"
 """The pipeline of a job whose envelope cannot be read."""
@@ -53,14 +56,13 @@ def adopt_all(folder: Path, clock: Callable[[], float], repositories: Repositori
         OSError: a file could not be read.
     """
     found = damaged = 0
-    for path in sorted(folder.iterdir(), key=lambda path: (path.stat().st_mtime, path.name)):
-        kind = path.name.removesuffix(DAMAGED).rpartition(".")[2]
-        if kind == "job":
+    for path, _ in sorted(list_files(folder, _SUFFIXES), key=lambda each: (each[1].st_mtime, each[0].name)):
+        if path.suffix != ".mail":
             if _adopt_job(repositories, path, clock()):
                 found += 1
             else:
                 damaged += 1
-        elif path.suffix == ".mail":
+        else:
             found += _adopt_mail(repositories, path, clock())
     return AdoptionResult(found, damaged)
 
@@ -89,7 +91,10 @@ def _adopt_job(repositories: Repositories, path: Path, now: float) -> bool:
     """Insert a job for a file; return False if the file is damaged."""
     try:
         found = _read(path)
-    except ValueError:
+    except (ValueError, OSError) as error:
+        # A disk that cannot read one message must not keep all others from being found.
+        if is_shortage(error):
+            raise
         _adopt_damaged(repositories, path, now)
         return False
     job = repositories.jobs.insert(found, file=path.name, now=now)
@@ -116,8 +121,10 @@ def _adopt_damaged(repositories: Repositories, path: Path, now: float) -> None:
     if path.exists():
         path.rename(kept)
     state = kept.stat()
-    with kept.open("rb") as file:
-        new = _salvage(file.readline(job_envelope.MAX_LINE))
+    line = b""
+    with suppress(OSError), kept.open("rb") as file:
+        line = file.readline(job_envelope.MAX_LINE)
+    new = _salvage(line)
     # Without its key, so that the same message can be accepted again.
     found = job_envelope.JobEnvelope(
         new, state.st_size, eight_bit=False, smtputf8=False, created_at=state.st_mtime, lifetime=1
@@ -147,6 +154,21 @@ def _salvage(line: bytes) -> NewJob:
     )
 
 
+def _digest(path: Path) -> MailDigest:
+    """Return the digest of a mail; that of its name where the disk cannot read it."""
+    digest = MailDigest()
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(PIECE_SIZE):
+                digest.update(piece)
+    except OSError as error:
+        if is_shortage(error):
+            raise
+        digest = MailDigest()
+        digest.update(path.name.encode())
+    return digest
+
+
 def _adopt_mail(repositories: Repositories, path: Path, now: float) -> bool:
     """Insert a mail for a file, set aside for a person; return False for a duplicate or a file of an unknown name."""
     name = _MAIL_NAME.fullmatch(path.name)
@@ -155,10 +177,7 @@ def _adopt_mail(repositories: Repositories, path: Path, now: float) -> bool:
         path.rename(path.with_name(f"{path.name}{DAMAGED}"))
         return False
     record = name[1]
-    digest = MailDigest()
-    with path.open("rb") as file:
-        while piece := file.read(PIECE_SIZE):
-            digest.update(piece)
+    digest = _digest(path)
     if repositories.mails.find_by_digest(record, digest.hexdigest()) is not None:
         return False
     size = path.stat().st_size

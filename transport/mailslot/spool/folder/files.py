@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import stat
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -157,6 +158,38 @@ def is_marked_registered(status: os.stat_result) -> bool:
 def _set_mode(path: Path, mode: int) -> None:
     with suppress(OSError):  # such as on a file system without modes
         path.chmod(mode)
+
+
+def list_files(folder: Path, suffixes: tuple[str, ...]) -> list[tuple[Path, os.stat_result]]:
+    """Return the files in a folder whose names end with one of the suffixes, and their status.
+
+    Folders, pipes, links that lead nowhere, and names that are not UTF-8 are left out: nothing of ours is like that.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    found = [(path, status_of(path)) for path in folder.iterdir() if path.name.endswith(suffixes) and _is_text(path)]
+    return [(path, status) for path, status in found if status is not None and stat.S_ISREG(status.st_mode)]
+
+
+def status_of(path: Path) -> os.stat_result | None:
+    """Return the status of a file; None if there is none.
+
+    Raises:
+        OSError: it is there, and its status cannot be read.
+    """
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+
+
+def _is_text(path: Path) -> bool:
+    try:
+        path.name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def remove_file(path: Path) -> None:

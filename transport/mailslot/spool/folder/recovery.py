@@ -15,7 +15,13 @@ from mailslot.spool import transitions
 from mailslot.spool.errors import writing
 from mailslot.spool.folder.adoption import DAMAGED, adopt_file
 from mailslot.spool.folder.copied_spool import fail_copied_jobs
-from mailslot.spool.folder.files import is_marked_registered, mark_registered, remove_abandoned
+from mailslot.spool.folder.files import (
+    is_marked_registered,
+    list_files,
+    mark_registered,
+    remove_abandoned,
+    status_of,
+)
 from mailslot.spool.job import UNFINISHED
 from mailslot.spool.recovery import Recovery
 from mailslot.spool.transaction import SpoolTransaction, run_transaction
@@ -67,11 +73,10 @@ def _list_files(folder: Path) -> tuple[dict[str, int], set[str]]:
     """Return the sizes of all files of messages, and the names of those that are marked as registered."""
     sizes: dict[str, int] = {}
     marked: set[str] = set()
-    for path in folder.iterdir():
-        if path.name.endswith(_SUFFIXES) and (state := _stat(path)) is not None:
-            sizes[path.name] = state.st_size
-            if is_marked_registered(state):
-                marked.add(path.name)
+    for path, state in list_files(folder, _SUFFIXES):
+        sizes[path.name] = state.st_size
+        if is_marked_registered(state):
+            marked.add(path.name)
     return sizes, marked
 
 
@@ -130,12 +135,5 @@ def _remove_unregistered(storage: Storage, path: Path, adopt: Callable[[Path, os
 
 
 def _size(path: Path) -> int | None:
-    state = _stat(path)
+    state = status_of(path)
     return None if state is None else state.st_size
-
-
-def _stat(path: Path) -> os.stat_result | None:
-    try:
-        return path.stat()
-    except FileNotFoundError:
-        return None
