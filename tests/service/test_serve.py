@@ -236,7 +236,7 @@ async def test_an_invalid_address(tmp_path: Path) -> None:
         assert errors.startswith(f"{address!r} is not of the form HOST:PORT")
 
 
-@pytest.mark.parametrize("how", ["removed", "replaced", "overwritten", "log removed"])
+@pytest.mark.parametrize("how", ["removed", "replaced", "overwritten", "log removed", "index removed"])
 async def test_a_job_database_lost_while_running(tmp_path: Path, how: str) -> None:
     """It ends with an exit code that has it started again, says so in few words, and has the list again then."""
     home, path = tmp_path / "home", tmp_path / "home" / "spool" / "spool.db"
@@ -251,6 +251,8 @@ async def test_a_job_database_lost_while_running(tmp_path: Path, how: str) -> No
                 path.unlink()
             elif how == "log removed":
                 path.with_name("spool.db-wal").unlink()
+            elif how == "index removed":
+                path.with_name("spool.db-shm").unlink()
             elif how == "replaced":
                 path.with_name("other").write_bytes(copy)
                 path.with_name("other").replace(path)
@@ -264,7 +266,7 @@ async def test_a_job_database_lost_while_running(tmp_path: Path, how: str) -> No
             warnings = [line for line in served.lines if line.get("level") in {"warning", "error"}]
             assert len(warnings) < 15, warnings
         sandbox.rules.content = None
-        kept = how in {"replaced", "log removed"}
+        kept = how in {"replaced", "log removed", "index removed"}
         async with serving(home) as served:
             if not kept:
                 await served.said("The list of jobs was lost and rebuilt from the messages: 1 jobs and mails")

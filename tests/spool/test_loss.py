@@ -213,6 +213,24 @@ async def test_a_log_that_is_removed_while_it_is_open(home: Path, clock: Clock) 
         assert {job.id: job.state for job in await spool.jobs()} == dict.fromkeys(range(1, 6), "queued")
 
 
+async def test_an_index_that_is_removed_while_it_is_open(home: Path, clock: Clock) -> None:
+    """The next process would make another one, and two processes would each overwrite what the other writes."""
+    index = home / "spool" / f"{database.NAME}-shm"
+    async with Spool(home, limits=SMALL, clock=clock) as spool:
+        await spool.accept(new(), message())
+        versions = spool.file_versions()
+        index.unlink()
+        assert spool.file_versions() != versions
+        with pytest.raises(database.DatabaseLostError, match=f"{index}, a part of the list of jobs, was removed"):
+            await spool.check()
+        with pytest.raises(database.DatabaseLostError, match="start it again"):
+            await spool.accept(new(), message())
+        assert spool.loss_error is not None
+    async with Spool(home, limits=SMALL, clock=clock) as spool:
+        assert await spool.losses() == []
+        assert [(job.id, job.state) for job in await spool.jobs()] == [(1, "queued")]
+
+
 @pytest.mark.parametrize("noticed", ["in use", "at the end"])
 async def test_a_log_that_is_replaced_while_it_is_open(home: Path, clock: Clock, noticed: str) -> None:
     """Two logs would be mixed up in one database: it is set aside, and a new list made from the messages."""

@@ -86,6 +86,7 @@ class Database:
         self._folder_identity: tuple[int, int] | None = None
         self._identity: tuple[int, int] | None = None
         self._log_identity: tuple[int, int] | None = None
+        self._index_identity: tuple[int, int] | None = None
 
     def read_blocking(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` in a read transaction, which sees one consistent state. Blocks."""
@@ -127,6 +128,7 @@ class Database:
             self._folder_identity = _identity(self.path.parent)
             self._identity = _identity(self.path)
             self._log_identity = _identity(self._sibling("-wal"))
+            self._index_identity = _identity(self._sibling("-shm"))
             self._connection = connection
             self._syncs = True
             self.loss_error = None
@@ -213,6 +215,9 @@ class Database:
         if self._log_identity is not None and log != self._log_identity:
             self._save_log(self._connection, replaced=log is not None)
             raise log_lost_error(self._sibling("-wal"))
+        if self._index_identity is not None and _identity(self._sibling("-shm")) != self._index_identity:
+            # Another process has an index of its own by now, and each would overwrite what the other writes.
+            raise log_lost_error(self._sibling("-shm"))
         return self._connection
 
     def _save_log(self, connection: sqlite3.Connection, *, replaced: bool) -> None:

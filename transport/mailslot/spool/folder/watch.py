@@ -60,11 +60,14 @@ def file_versions(path: Path) -> object:
     Args:
         path: the database.
     """
+    return file_version(path), [_inode(path.with_name(f"{path.name}{suffix}")) for suffix in ("-wal", "-shm")]
+
+
+def _inode(path: Path) -> int | None:
     try:
-        log: int | None = _log_of(path).stat().st_ino
+        return path.stat().st_ino
     except OSError:
-        log = None
-    return file_version(path), log
+        return None
 
 
 def _log_of(path: Path) -> Path:
