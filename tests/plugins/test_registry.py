@@ -12,6 +12,7 @@ import anyio
 import pytest
 from anyio.to_thread import run_sync
 
+from mailslot.entry_points import plugin_packages
 from mailslot.errors import InputError
 from mailslot.registry import PluginError, PluginGroup
 from mailslot.service.pipeline import PLUGINS, find_pipelines
@@ -190,6 +191,18 @@ def test_damaged_metadata_hide_no_other_plugin(site: Site) -> None:
     site.install("nameless", brings(orphan="telex_gone:make"), metadata="")
     assert set(GROUP.load_all().plugins) == {"good"}
     assert "of an unknown package needs the module telex_gone" in str(refusal("orphan"))
+
+
+@pytest.mark.parametrize("value", ["acme-telex:make", ":", "", "..:make", "acme telex"])
+def test_an_entry_point_that_names_no_object(site: Site, value: str) -> None:
+    """Every command asks for the packages of all plugins, for their loggers, before it does anything else."""
+    site.module("telex_good", GOOD)
+    site.install("acme", brings(odd=value))
+    site.install("other", brings(good="telex_good:make"))
+    assert {"mailslot", "telex_good"} <= plugin_packages()
+    assert all(plugin_packages()), "an empty name is the logger of all programs in the process"
+    assert set(GROUP.load_all().plugins) == {"good"}
+    assert "The telex odd of acme 1.0 cannot be loaded." in str(refusal("odd"))
 
 
 def test_plugin_names_with_odd_characters(site: Site) -> None:

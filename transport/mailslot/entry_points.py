@@ -32,6 +32,7 @@ _EXTRA: Final = re.compile(r"""\bextra\s*==\s*["']([^"']+)["']""")
 _PACKAGE_OF_MODULE: Final = {"argon2": "argon2-cffi", "pil": "pillow"}
 """The package that has a module of another name, among those that our plugins need."""
 
+_TOP_LEVEL_PACKAGE: Final = re.compile(r"[^\s.:\[]+")
 _DISPLAYABLE: Final = re.compile(r"[\w.+-]{1,80}")
 
 logger = logging.getLogger(__name__)
@@ -73,7 +74,9 @@ def installed_entry_points() -> tuple[EntryPoint, ...]:
 
 def plugin_packages() -> set[str]:
     """Return the names of our top-level package and of all plugins', which are also the names of their loggers."""
-    return {OWN_DISTRIBUTION, *(entry.module.partition(".")[0] for entry in installed_entry_points())}
+    # A value need not name a module: it is whatever the distribution's author has written.
+    packages = (_TOP_LEVEL_PACKAGE.match(entry.value) for entry in installed_entry_points())
+    return {OWN_DISTRIBUTION, *(package[0] for package in packages if package is not None)}
 
 
 @lru_cache(maxsize=16)
