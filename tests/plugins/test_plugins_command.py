@@ -52,9 +52,14 @@ def command() -> None:
     '''Say hello.'''
     print("hello")
 
+class Panic(BaseException):
+    '''No Exception, as extensions in Rust raise for a fault of theirs.'''
+
 def fails(what: str) -> None:
     if what == "to-connect":
         raise ConnectionRefusedError(111, "open-sesame")
+    if what == "for-good":
+        raise Panic("open-sesame")
     {}[what]
 
 def untyped(x: 'Nothing') -> None:
@@ -141,6 +146,9 @@ def test_a_command_that_fails_says_where_and_not_with_what(damaged: Damaged) -> 
     )
     assert "open-sesame" not in said
     assert "ConnectionRefusedError" in damaged.run("fails", "to-connect", code=1)[1]
+    _, said = damaged.run("fails", "for-good", code=1)
+    assert said.startswith("It did not work because of a fault of mailslot, or of a plugin: Panic, raised at acme_loud")
+    assert "open-sesame" not in said
 
 
 @pytest.fixture(scope="module")

@@ -52,7 +52,7 @@ def _run() -> int | str | None:
         return ended.code
     except OSError:
         raise
-    except Exception as error:  # noqa: BLE001 - a plugin may fail in any way
+    except BaseException as error:  # noqa: BLE001 - a plugin may fail in any way, and extensions in Rust panic so
         print_error(_fault_sentence(error))
         return 1
 
@@ -76,7 +76,7 @@ def _run_with_typer() -> int:
     return code if isinstance(code, int) else 0
 
 
-def _fault_sentence(error: Exception) -> str:
+def _fault_sentence(error: BaseException) -> str:
     """Return the sentence for an error in the program, or for a missing package."""
     package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if package and (extra := own_extra_for(package)):
