@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from mailslot import InputError, Security
+from mailslot.slots.keys import Key
+from mailslot.slots.section import Section
 from mailslot.slots.settings_document import SettingsFileError
 from mailslot.slots.settings_file import SettingsFile
 from mailslot.slots.settings_reader import MAX_OCTETS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -103,6 +106,19 @@ def test_lines(tmp_path: Path, text: str, line: int, expected: str) -> None:
     assert messages[0].startswith(f"mailslot.toml:{line}: ")
     assert expected in messages[0]
     assert "hunter2" not in messages[0]
+
+
+@pytest.mark.parametrize("value", ["5", "true", "[1]", "{a = 1}", "''", "1979-05-27"])
+def test_a_plugin_whose_parser_expects_text_alone(tmp_path: Path, value: str) -> None:
+    """Its author has tried it with `mailslot set`, which hands over text."""
+    parsers: list[Callable[[Any], Any]] = [str.strip, lambda text: text.split()[0], lambda text: 1 / int(text[1:])]
+    section = Section("acme", {f"key{number}": Key("a word", parse) for number, parse in enumerate(parsers)})
+    file = SettingsFile(tmp_path, [section])
+    file.path.write_text(f"[records.smtp]\nport = 0\n[acme]\nkey1 = {value}\nkey2 = {value}\n")
+    with pytest.raises(SettingsFileError) as raised:
+        file.load()
+    assert [fault.line for fault in raised.value.faults] == [2, 4, 5]
+    assert all(fault.what.endswith("it must be a word.") for fault in raised.value.faults[1:])
 
 
 def test_a_syntax_error_hides_no_other_error(tmp_path: Path) -> None:

@@ -213,7 +213,8 @@ def parse_value(known: Mapping[str, Key], key: str, value: object, *, others: It
         raise InputError(f"There is no setting {quoted_value(key)}.{hint}", stage="resolve", key=key)
     try:
         return None if value is None else known[key].parse(value)
-    except ValueError:
+    except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError):
+        # A plugin's parser may expect text alone, and TOML has other types. No setting may make all others unreadable.
         raise InputError(
             f"The setting {key} is {quoted_value(value)}; it must be {known[key].allowed}.", stage="resolve", key=key
         ) from None
