@@ -113,6 +113,9 @@ class Script:
         redactor.add = self.secrets.append  # type: ignore[method-assign]  # to see what it learns
         return redactor
 
+    async def abort(self) -> None:
+        self.alive = False
+
     async def run_in_thread(self, function: Any, octets: bytes) -> bytes:
         self.computed += 1
         return function(octets)

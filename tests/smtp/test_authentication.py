@@ -81,6 +81,17 @@ async def attempt(
         (HELLO + FIRST + "S: 334 {b64:not JSON}\nC: \n" + NO + SECOND + OK, [False, True], None),
         (HELLO + FIRST + NO + "!close\n!connection\n" + HELLO + SECOND + OK, [False, True], None),
         (HELLO + FIRST + NO + "!reset\n!connection\n" + HELLO + SECOND + OK, [False, True], None),
+        # The reasons were given, and the connection closed instead of a reply.
+        (HELLO + FIRST + REASONS % "401" + "!close\n!connection\n" + HELLO + SECOND + OK, [False, True], None),
+        (HELLO + FIRST + REASONS % "401" + "!reset\n!connection\n" + HELLO + SECOND + OK, [False, True], None),
+        (HELLO + FIRST + REASONS % "401" + "!silence\n!connection\n" + HELLO + SECOND + OK, [False, True], None),
+        (
+            HELLO + FIRST + REASONS % "401" + "!close\n!connection\n" + HELLO + SECOND + REASONS % "401" + "!close\n",
+            [False, True],
+            "token_refused 334 None",
+        ),
+        (HELLO + FIRST + REASONS % "403" + "!close\n", [False], "token_for_other_service 334 None"),
+        (HELLO + FIRST + REASONS % "500" + "!close\n", [False], "sign_in_temporarily_unavailable 334 None"),
         # Refused twice: never a third time.
         (HELLO + FIRST + NO + SECOND + "S: 535 5.7.9 still no\n", [False, True], "token_refused 535 5.7.9"),
         (

@@ -27,5 +27,5 @@ def judge(refusal: Refusal) -> Judgement:
     cause = "unknown" if rule is None else rule.cause
     retryable = causes()[cause].retryable
     if retryable is None:
-        retryable = refusal.reply.code is not None and refusal.reply.code < 500
+        retryable = refusal.reply.code is not None and 400 <= refusal.reply.code < 500
     return Judgement(cause, retryable)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import base64
 import binascii
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from mailslot.errors import ServerError
 from mailslot.sasl.mechanism import MechanismError
 from mailslot.sasl.result import AuthenticationResult
+from mailslot.wire.reply import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mailslot.sasl.mechanism import Mechanism
     from mailslot.sasl.transport import ExchangeStep, SaslTransport
+    from mailslot.wire.reply import Reply
 
 _SYNTAX_ERROR: Final = 501
 _UNRECOGNIZED_MECHANISM: Final = 504
@@ -53,7 +58,15 @@ async def run_exchange(mechanism: Mechanism, transport: SaslTransport) -> Authen
                 cause="protocol_error",
                 detail=str(error),
             ) from error
-        step = await transport.respond(response)
+        try:
+            step = await transport.respond(response)
+        except (OSError, EOFError):
+            if not mechanism.error_challenge:
+                raise
+            # The server has said why it refuses the token, and has closed the connection without a final reply.
+            await transport.dialogue.abort()
+            refusal = _refusal_of(mechanism.error_challenge, step.reply, transport)
+            return AuthenticationResult(accepted=False, reply=refusal, error_challenge=mechanism.error_challenge)
     if step.reply.positive and not (mechanism.credentials_sent and mechanism.is_complete):
         raise ServerError(
             "The mail server accepted the sign-in before it was complete.",
@@ -89,6 +102,12 @@ async def _respond_to(mechanism: Mechanism, challenge: str, transport: SaslTrans
         response = mechanism.next(octets)
     transport.mask_secrets(mechanism.secrets)
     return response
+
+
+def _refusal_of(error_challenge: Mapping[str, str], challenge: Reply, transport: SaslTransport) -> Reply:
+    """Return the reply with an error challenge as a refusal, in words instead of base64."""
+    status = printable(error_challenge.get("status", "not given"))
+    return replace(challenge, text=f"status {transport.dialogue.redactor.mask(status)}", positive=False)
 
 
 async def _abort(transport: SaslTransport) -> None:

@@ -17,7 +17,7 @@ class AuthenticationResult:
 
     Attributes:
         accepted: whether the server accepted it.
-        reply: the final reply.
+        reply: the final reply; if the connection was lost before it, the reply with the error challenge.
         error_challenge: the error challenge of a bearer mechanism; empty if it could not be parsed, None without one.
         credentials_sent: whether the credentials were sent; otherwise the mechanism itself was refused.
     """

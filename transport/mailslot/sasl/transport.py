@@ -45,6 +45,10 @@ class SaslDialogue(Protocol):
         """Set the current step, ``token`` or ``sign_in``."""
         ...
 
+    async def abort(self) -> None:
+        """Close the connection at once."""
+        ...
+
     async def run_in_thread(self, function: Callable[[bytes], bytes], octets: bytes) -> bytes:
         """Call a slow function in a worker thread."""
         ...
