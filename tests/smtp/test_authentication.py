@@ -148,6 +148,14 @@ async def test_how_often_a_token_is_tried(
     assert isinstance(error, ServerError if cause == "protocol_error" else SignInError)
 
 
+async def test_a_421_behind_the_capabilities(client_context: ssl.SSLContext, server_context: ssl.SSLContext) -> None:
+    error = await attempt(
+        HELLO + "S: 421 4.7.0 bye\n!close", OAuth(USER, StaticToken("token-one")), client_context, server_context
+    )
+    assert error is not None
+    assert (error.stage, error.cause, error.retryable) == ("sign_in", "server_busy", True)
+
+
 async def test_the_first_refusal_stands_if_the_second_connection_fails(
     client_context: ssl.SSLContext, server_context: ssl.SSLContext
 ) -> None:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
         ("capabilities", 451, None, "", "server_busy", True),
         ("capabilities", 550, None, "", "unknown", False),
         ("tls", 454, "4.7.0", "", "tls_not_offered", True),
+        ("tls", 450, "4.7.1", "greylisted", "server_busy", True),
+        ("tls", 451, None, "local error", "server_busy", True),
         ("tls", 554, None, "", "tls_not_offered", False),
         ("sign_in", 432, "4.7.12", "A password transition is needed", "sign_in_temporarily_unavailable", True),
         ("sign_in", 432, "4.3.2", "Concurrent connections limit exceeded", "too_many_connections", True),

@@ -439,6 +439,21 @@ async def test_no_content_ends_a_message_early(chunking: bool) -> None:
         assert not re.search(rb"(?<!\r)\n|\r(?!\n)", wire)
 
 
+@pytest.mark.parametrize(
+    ("dialogue", "stage"),
+    [
+        ("S: 220 mail.example.com\nS: 421 4.3.2 too many connections\n!close", "capabilities"),
+        (HELLO.rstrip("\n") + "\nS: 421 4.3.2 going down\n!close", "envelope"),
+    ],
+)
+async def test_a_421_in_the_same_packet_as_a_reply(dialogue: str, stage: str) -> None:
+    with pytest.raises(RefusedError) as caught:
+        async with session(dialogue) as (smtp, _):
+            await smtp.submit(SENDER, TO, MESSAGE)
+    assert (caught.value.stage, caught.value.reply and caught.value.reply.code) == (stage, 421)
+    assert caught.value.retryable
+
+
 async def test_a_421_behind_a_reply_is_raised_by_the_next_command() -> None:
     async with session(HELLO + TAKEN + "S: 421 4.3.2 and now goodbye\n!silence") as (smtp, _):
         assert (await smtp.submit(SENDER, TO, MESSAGE)).accepted

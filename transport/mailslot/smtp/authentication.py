@@ -24,6 +24,7 @@ async def authenticate(
     A mechanism that the server does not offer is not tried (RFC 4954 section 3).
     """
     async with dialogue.exclusive_use("sign_in"):
+        dialogue.poll_unsolicited()
         offered = dialogue.protocol.capabilities.mechanisms
         mechanism = choose_mechanism(credentials, offered)
         if mechanism is None:

@@ -96,7 +96,13 @@ class BaseSmtpDialogue(Dialogue[ConnectionT], ABC):
                 self.transcript.server(_to_lines(reply))
 
     def poll_unsolicited(self) -> ReplyReceived | None:
-        """Return an early refusal of a message that is still being sent; None if nothing has come."""
+        """Return an early refusal of a message that is still being sent; None if nothing has come.
+
+        Call it before a command that no other one precedes, since a 421 may have come behind the last reply.
+
+        Raises:
+            RefusedError: the server is closing the session.
+        """
         protocol = self.protocol
         if not protocol.received.unread or protocol.pending or (event := protocol.next_event()) is None:
             return None
@@ -178,6 +184,7 @@ class BaseSmtpDialogue(Dialogue[ConnectionT], ABC):
 
     async def send_ehlo(self, name: str | None, *, require_ehlo: bool) -> None:
         """Send EHLO, or HELO; the arguments are those of `negotiate_capabilities`. Needs `exclusive_use`."""
+        self.poll_unsolicited()
         name = name or _address_literal(self.channel.local_host)
         reply = await self.execute(self.protocol.ehlo(name))
         if not reply.positive and self.alive and not require_ehlo and (reply.code or 0) >= 500:
