@@ -9,7 +9,7 @@ import anyio.to_thread
 from mailslot.errors import ClosedError, MailError, NetworkError, RefusedError, ServerError, Stage
 from mailslot.net.endpoint import format_seconds
 from mailslot.net.event_loop import current_clock
-from mailslot.net.tls import PlainTextError
+from mailslot.net.tls import PlainTextError, refused_certificate_error
 from mailslot.net.turn_lock import TurnLock
 from mailslot.wire.protocol_error import LocalProtocolError, RemoteProtocolError
 
@@ -166,6 +166,8 @@ class Dialogue(Generic[ConnectionT]):
         return None
 
     def _connection_error(self, error: OSError | EOFError, host: str, doubt_note: str) -> NetworkError:
+        if (refused := refused_certificate_error(error, host, self.stage)) is not None:
+            return refused
         when = _STAGE_PHRASES.get(self.stage, "in the middle of the session")
         # A TimeoutError with an errno comes from the kernel, which has given up the connection.
         timed_out = isinstance(error, TimeoutError) and error.errno is None

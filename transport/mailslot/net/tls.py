@@ -42,6 +42,20 @@ _PLAIN_TEXT_REASONS: Final = frozenset(
     {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE"}
 )
 
+# OpenSSL's reasons for the alerts by which a server refuses our certificate, or the lack of one (RFC 8446 section 6.2).
+_CERTIFICATE_ALERTS: Final = frozenset(
+    {
+        "SSLV3_ALERT_BAD_CERTIFICATE",
+        "SSLV3_ALERT_CERTIFICATE_EXPIRED",
+        "SSLV3_ALERT_CERTIFICATE_REVOKED",
+        "SSLV3_ALERT_CERTIFICATE_UNKNOWN",
+        "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE",
+        "TLSV1_ALERT_ACCESS_DENIED",
+        "TLSV1_ALERT_UNKNOWN_CA",
+        "TLSV13_ALERT_CERTIFICATE_REQUIRED",
+    }
+)
+
 # The first octet of each type of TLS record (RFC 8446 section 5.1, RFC 6520 section 3); no text begins with one.
 _TLS_RECORD_TYPES: Final = frozenset(range(20, 25))
 
@@ -208,6 +222,17 @@ def _acknowledge_at_once(encrypted: ssl.SSLSocket) -> None:
         encrypted.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
 
+def refused_certificate_error(error: BaseException, host: str, stage: Stage = "tls") -> NetworkError | None:
+    """Return the error for an exception by which the server has refused our certificate; None for any other.
+
+    With TLS 1.3 the refusal comes after the handshake, in place of the server's next words (RFC 8446 section 2).
+    """
+    if not isinstance(error, ssl.SSLError) or error.reason not in _CERTIFICATE_ALERTS:
+        return None
+    sentence = f"The mail server {host} demands a certificate of this device, and has accepted none."
+    return NetworkError(sentence, stage=stage, cause="tls_failed", detail=str(error))
+
+
 def check_tls_version(version: str | None, endpoint: Endpoint) -> None:
     """Refuse versions older than TLS 1.2, which the caller's context may allow.
 
@@ -279,6 +304,8 @@ def tls_error(error: BaseException, endpoint: Endpoint, timeout: float, *, after
         after_starttls: as for `start_tls`.
     """
     host = endpoint.host
+    if (refused := refused_certificate_error(error, host)) is not None:
+        return refused
     detail = str(error) or type(error).__name__
     waited: float | None = None
     if isinstance(error, TimeoutError) and error.errno is None:
