@@ -422,6 +422,26 @@ async def test_echoed_request_values_are_masked(http: TokenHttp) -> None:
             assert answer.json["error"] == "invalid_grant"
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda echoed: http_response(status=302, Location=f"https://portal.example.com/?from={echoed}"),
+        lambda echoed: http_response(status=302, Location=f"https://{echoed}.example.com/"),
+        lambda echoed: http_response("<html>", content_type=f"text/html; from={echoed}"),
+        lambda echoed: f"HTTP/1.1 200 OK\r\n{echoed}\r\n\r\n".encode(),
+        lambda echoed: f"{echoed}\r\n\r\n".encode(),
+    ],
+    ids=["query", "host", "page", "header", "status line"],
+)
+async def test_echoes_that_are_no_response_are_masked(http: TokenHttp, answer: Callable[[str], bytes]) -> None:
+    token = "the-refresh-token-itself"
+    async with run_scripted_service(answer(token)) as service:
+        with pytest.raises(TokenServiceError) as caught:
+            await http.post(service.url, {"refresh_token": Secret(token)})
+    error = caught.value
+    assert token not in f"{error} {error!r} {error.detail} {error.__cause__!r} {error.__context__!r}"
+
+
 @pytest.mark.parametrize("status", [200, 400])
 async def test_tokens_in_a_refusal_are_masked(http: TokenHttp, status: int) -> None:
     tokens = {f"{kind}_token": f"the-new-{kind}-token-itself" for kind in ("access", "refresh", "id")}

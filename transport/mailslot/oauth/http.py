@@ -128,6 +128,9 @@ class TokenHttp:
         headers = {"Accept": "application/json", "Accept-Encoding": "identity", **(request.headers if request else {})}
         host = host_of(url)
         http = self._client_for(url)
+        redactor = Redactor()
+        for secret in request.secrets if request else ():
+            redactor.add(secret)
         body, status = bytearray(), 0
         try:
             with anyio.fail_after(2 * self._timeout):
@@ -135,13 +138,11 @@ class TokenHttp:
                     received_at, status = self._clock(), response.status_code
                     await read_body(response, host, body)
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError, UnicodeError, TokenServiceError) as error:
+            transport_errors.mask(error, redactor)
             failure = error if isinstance(error, TokenServiceError) else transport_errors.transport_error(error, host)
             if 200 <= status < 300:
                 failure.refresh_token = response_body.find_refresh_token(bytes(body))
             raise failure from (None if failure is error else error)
-        redactor = Redactor()
-        for secret in request.secrets if request else ():
-            redactor.add(secret)
         return self._parse_response(response, bytes(body), received_at, host, redactor)
 
     def _client_for(self, url: str) -> httpx2.AsyncClient:
@@ -159,7 +160,9 @@ class TokenHttp:
         date = _http_date(headers.get("date"))
         if date is not None:
             self.skew = date - received_at
-        response_body.reject_foreign_page(status, headers, body, host)
+        # A portal may put what was sent to it into an address.
+        shown = {name: redactor.mask(headers.get(name, "")) for name in ("location", "content-type")}
+        response_body.reject_foreign_page(status, shown, body, host)
         found = (
             None if headers.get("content-encoding", "identity") != "identity" else response_body.parse_json_object(body)
         )

@@ -14,6 +14,8 @@ from mailslot.oauth.token_errors import TokenServiceError, shorten
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from mailslot.wire.redact import Redactor
+
 # These occur before the request is sent, so the service cannot have acted on it.
 _UNSENT = (
     httpx2.ConnectError,
@@ -53,6 +55,12 @@ def transport_error(error: Exception, host: str) -> TokenServiceError:
         detail=detail,
         response_lost=not isinstance(error, _UNSENT),
     )
+
+
+def mask(error: Exception, redactor: Redactor) -> None:
+    """Mask secrets in the texts of an exception and of those that caused it: they quote what is not HTTP."""
+    for each in _error_chain(error):
+        each.args = tuple(redactor.mask(value) if isinstance(value, str) else value for value in each.args)
 
 
 def explain(error: Exception, service: str) -> tuple[str, str, str]:
