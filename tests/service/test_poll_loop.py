@@ -183,6 +183,21 @@ async def test_a_trickling_server_does_not_prolong_a_poll(tmp_path: Path) -> Non
         assert harness.maildrop.messages == []
 
 
+async def test_a_trickling_list_does_not_prolong_a_poll(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller, "LISTING_TIMEOUT", 100.0)
+    async with run_polling_device(tmp_path) as harness:
+        for number in range(5):
+            harness.add(f"mail {number}")
+        harness.sandbox.faults.append(Fault("UIDL", split=True, pause=2.0))
+        began = harness.clocks.monotonic()
+        report = await harness.poll()
+        assert (report.ok, report.retryable, report.cause, report.fetched) == (False, True, "connection_lost", 0)
+        assert 100 <= harness.clocks.monotonic() - began < 200
+        harness.sandbox.faults.clear()
+        await anyio.sleep(60)  # until the server has noticed
+        assert (await harness.poll()).fetched == 5
+
+
 async def test_a_slow_connection_is_no_error(tmp_path: Path) -> None:
     async with run_polling_device(tmp_path) as harness:
         harness.add("one")

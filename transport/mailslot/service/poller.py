@@ -11,6 +11,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
+import anyio
+
 from mailslot.diagnosis.catalogue import explain
 from mailslot.diagnosis.classify import diagnose
 from mailslot.diagnosis.diagnosis import Diagnosis
@@ -20,6 +22,7 @@ from mailslot.service.diagnosis_context import context_of
 from mailslot.service.handling import handle_waiting
 from mailslot.service.log import describe_error
 from mailslot.service.mail_fetcher import MailFetcher, OversizedMailError
+from mailslot.service.pace import LISTING_TIMEOUT
 from mailslot.service.poll_plan import plan_poll
 from mailslot.service.poll_report import PollReport
 from mailslot.slots.connection_profile import NotConfiguredError
@@ -188,7 +191,7 @@ class _Poll:
         deletes = profile.settings.after_fetch == "delete"
         deleted = 0
         async with open_maildrop(profile) as maildrop:
-            entries = await maildrop.listing()
+            entries = await _list(maildrop)
             delay = maildrop.login_delay
             self.report.listed = len(entries)
             self.report.pause = delay + _LOGIN_DELAY_MARGIN if delay else 0.0
@@ -314,6 +317,14 @@ class _Poll:
     @property
     def _extra(self) -> dict[str, str]:
         return {"record": self._record, "pipeline": self._pipeline.name}
+
+
+async def _list(maildrop: MaildropSession) -> Sequence[Entry]:
+    """Return the entries of a maildrop; raise if the server takes too long to send them."""
+    with anyio.move_on_after(LISTING_TIMEOUT):
+        return await maildrop.listing()
+    sentence = f"The mail server lists the mail too slowly: it has not finished in {LISTING_TIMEOUT:.0f} seconds."
+    raise NetworkError(sentence, stage="transaction", cause="connection_lost", retryable=True, detail=sentence)
 
 
 def _unknown_error(error: Exception) -> MailError:
