@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import ssl
 import threading
 from types import SimpleNamespace
@@ -129,6 +130,24 @@ def test_a_service_that_is_not_there(token: Path) -> None:
     with pytest.raises(KeyServiceError, match=f"The key service 127.0.0.1:{port} refuses connections") as caught:
         key.newest()
     assert caught.value.is_away
+
+
+def test_what_a_broken_answer_repeats_is_masked(token: Path) -> None:
+    def answer(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(10_000)
+            connection.sendall(f"HTTP/1.1 200 OK\r\n{TOKEN}\r\n\r\n".encode())
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=answer, args=(listener,))
+        thread.start()
+        with pytest.raises(KeyServiceError) as caught:
+            KeyServiceClient(token).send("GET", f"http://127.0.0.1:{listener.getsockname()[1]}/v1/transit/keys/fleet")
+        thread.join()
+    error = caught.value
+    assert "illegal header line" in error.detail
+    assert TOKEN not in f"{error} {error.detail} {error.__cause__!r}"
 
 
 def test_the_authority_of_a_key_service(token: Path, tmp_path: Path, ca: CA, certificate: LeafCert) -> None:

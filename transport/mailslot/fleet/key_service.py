@@ -92,17 +92,18 @@ class KeyServiceClient:
         from mailslot.oauth import transport_errors  # noqa: PLC0415
 
         token, host = self._read_token(), host_of(url)
+        redactor = Redactor()
+        for secret in (token, *map(Secret, (body or {}).values())):
+            redactor.add(secret)
         octets = bytearray()
         try:
             headers = {"X-Vault-Token": token.reveal(), "Accept": "application/json", "Accept-Encoding": "identity"}
             with self._client(url).stream(method, url, json=body, headers=headers) as response:
                 self._read_body(response, octets)
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError, UnicodeError) as error:
+            transport_errors.mask(error, redactor)
             _, sentence, detail = transport_errors.explain(error, f"key service {host}")
             raise KeyServiceError(sentence, is_away=True, detail=detail) from error
-        redactor = Redactor()
-        for secret in (token, *map(Secret, (body or {}).values())):
-            redactor.add(secret)
         return _parse(response.status_code, bytes(octets), redactor)
 
     def _client(self, url: str) -> httpx2.Client:
