@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+import tomlkit
 
 from mailslot.errors import MailError
 from mailslot.slots.records import Records
@@ -190,3 +191,25 @@ def test_the_umask_has_no_effect(records: Records) -> None:
     finally:
         os.umask(mask)
     assert records.settings.path.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_file_is_parsed_once_for_an_import_of_many_devices(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """tomlkit takes a while for each line: parsed once for each device, a thousand took minutes, under the lock."""
+    parse, parsed = tomlkit.parse, list[str]()
+
+    def counting(text: str) -> tomlkit.TOMLDocument:
+        parsed.append(text)
+        return parse(text)
+
+    monkeypatch.setattr(tomlkit, "parse", counting)
+    for size in ("", "size = 5_000_000\n"):
+        devices = "".join(f"[devices.d{number}]\nuser = 'u{number}'\n{size}\n" for number in range(20))
+        apply_import(records, plan_import(records, HEAD + devices, "e.toml"))
+        assert len(parsed) == 1
+        parsed.clear()
+    found = records.settings.current().groups["devices"]
+    assert [(name, each["user"], each["size"]) for name, each in found.items()] == [
+        (f"d{number}", f"u{number}", 5_000_000) for number in range(20)
+    ]

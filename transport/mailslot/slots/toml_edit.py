@@ -31,11 +31,12 @@ def edit_toml(text: str, changes: Mapping[Table, Mapping[str, Any] | None]) -> s
         the new document, which the caller must parse and check; None if it cannot be edited.
     """
     try:
-        for table, values in changes.items():
-            text = _without_table(text, table) if values is None else _with_table(text, table, values)
+        for table in (table for table, values in changes.items() if values is None):
+            text = _without_table(text, table)
+        values_of = {table: values for table, values in changes.items() if values is not None}
+        return _with_values(text, values_of) if values_of else text
     except (TOMLKitError, ValueError, RecursionError):
         return None
-    return text
 
 
 def format_assignment(key: str, value: object) -> str:
@@ -48,20 +49,22 @@ def table_header(table: Table) -> str:
     return f"[{'.'.join(tomlkit.key(part).as_string() for part in table)}]"
 
 
-def _with_table(text: str, table: Table, values: Mapping[str, Any]) -> str:
-    document = tomlkit.parse(text)
-    existing = _find(document, table)
-    new: list[str] = []
-    for key, value in values.items():
-        if value is None:
-            if existing is not None:
-                existing.pop(key, None)
-        elif existing is not None and (key in existing or table not in layout(text).ends):
-            existing[key] = json_value(value)
-        else:
-            new.append(format_assignment(key, value))
+def _with_values(text: str, changes: Mapping[Table, Mapping[str, Any]]) -> str:
+    """Return a document with values set and unset; it is parsed once, since tomlkit takes a while for each line."""
+    document, ends = tomlkit.parse(text), layout(text).ends
+    new: dict[Table, list[str]] = {}
+    for table, values in changes.items():
+        existing = _find(document, table)
+        for key, value in values.items():
+            if value is None:
+                if existing is not None:
+                    existing.pop(key, None)
+            elif existing is not None and (key in existing or table not in ends):
+                existing[key] = json_value(value)
+            else:
+                new.setdefault(table, []).append(format_assignment(key, value))
     changed = tomlkit.dumps(document)
-    return _with_lines(changed, table, new) if new else changed
+    return _with_lines(changed, new) if new else changed
 
 
 def _without_table(text: str, table: Table) -> str:
@@ -89,11 +92,15 @@ def _find(document: object, table: Table) -> MutableMapping[str, Any] | None:
     return cast("MutableMapping[str, Any]", found) if isinstance(found, MutableMapping) else None
 
 
-def _with_lines(text: str, table: Table, new: list[str]) -> str:
-    """Insert lines after the last line of a table, or with a new header at the end of the document."""
-    lines = text.split("\n")
-    end = layout(text).ends.get(table)
-    if end is not None:
-        return "\n".join([*lines[:end], *new, *lines[end:]])
-    above = f"{text.rstrip()}\n\n" if text.strip() else ""
-    return above + "\n".join([table_header(table), *new, ""])
+def _with_lines(text: str, new: Mapping[Table, list[str]]) -> str:
+    """Insert lines after the last line of each table, or with a new header at the end of the document."""
+    lines, ends = text.split("\n"), layout(text).ends
+    # From the end, so that the line numbers above stay right.
+    for table in sorted(new.keys() & ends.keys(), key=ends.__getitem__, reverse=True):
+        lines[ends[table] : ends[table]] = new[table]
+    text = "\n".join(lines)
+    tables = ["\n".join([table_header(table), *added, ""]) for table, added in new.items() if table not in ends]
+    if not tables:
+        return text
+    above = [f"{text.rstrip()}\n"] if text.strip() else []
+    return "\n".join([*above, *tables])
