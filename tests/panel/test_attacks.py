@@ -75,6 +75,11 @@ async def test_secrets_are_not_echoed(admin: BrowserClient) -> None:
     answer = await admin.patch("/api/slots/alert.smtp/settings", json={"password": ["hunter2"]}, headers=headers)
     assert answer.status_code == 422
     assert answer.json()["title"] == "password must be a text or null."
+    for webhook in ("http://hooks.example/hunter2", "https://hooks.example/hunter2" + 2_000 * "x", "hunter2\0"):
+        answer = await admin.patch("/api/sections/device", json={"webhook": webhook}, headers=headers)
+        assert answer.status_code == 422
+        assert answer.json()["title"].startswith(("The setting webhook must be", "webhook must have"))
+        assert "hunter2" not in answer.text
 
 
 async def test_settings_cannot_exceed_the_readable_size(panel: RunningPanel, admin: BrowserClient) -> None:

@@ -108,6 +108,12 @@ def test_lines(tmp_path: Path, text: str, line: int, expected: str) -> None:
     assert "hunter2" not in messages[0]
 
 
+def test_no_fault_quotes_a_private_value(tmp_path: Path) -> None:
+    """Faults get into logs, onto pages and into reports for support."""
+    [fault] = faults(tmp_path, "[device]\nwebhook = 'http://hooks.example/T1/hunter2'\n")
+    assert fault == "mailslot.toml:2: [device] webhook must be an https address, or http on a loopback address."
+
+
 @pytest.mark.parametrize("value", ["5", "true", "[1]", "{a = 1}", "''", "1979-05-27"])
 def test_a_plugin_whose_parser_expects_text_alone(tmp_path: Path, value: str) -> None:
     """Its author has tried it with `mailslot set`, which hands over text."""

@@ -46,7 +46,7 @@ class Key:
         default: the value if it is not set.
         plugins: returns the plugins that a value uses, as pairs of group and name; None if no value uses a plugin.
         private: whether the value could be misused by somebody who knows it, such as a webhook's URL. A private value
-            is neither exported nor put into a report.
+            is neither exported nor put into a report, and no error quotes it.
         set_by: the least role that may set it, or a function that returns that role for a value (for a list, for each
             item); see `mailslot.slots.permission`. None for the default: ``"local"`` for a path, which could disclose
             or overwrite files of the device, else ``"api_key"``.
@@ -215,9 +215,11 @@ def parse_value(known: Mapping[str, Key], key: str, value: object, *, others: It
         return None if value is None else known[key].parse(value)
     except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError):
         # A plugin's parser may expect text alone, and TOML has other types. No setting may make all others unreadable.
-        raise InputError(
-            f"The setting {key} is {quoted_value(value)}; it must be {known[key].allowed}.", stage="resolve", key=key
-        ) from None
+        if known[key].private:  # the error also gets into logs and reports
+            sentence = f"The setting {key} must be {known[key].allowed}."
+        else:
+            sentence = f"The setting {key} is {quoted_value(value)}; it must be {known[key].allowed}."
+        raise InputError(sentence, stage="resolve", key=key) from None
 
 
 def parse_new_value(known: Mapping[str, Key], key: str, value: object) -> Any:  # noqa: ANN401 - whatever the key holds

@@ -96,9 +96,7 @@ def validate(schema: Schema, value: object, name: str) -> None:
     kinds: list[str] = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
     if not any(_has_type(kind, value) for kind in kinds):
         wanted = " or ".join(_KINDS[kind][1] for kind in kinds)
-        # Never repeat a secret in the error, whatever JSON type it was sent as.
-        given = "" if schema.get("writeOnly") else f"is {quoted_value(value)}; it "
-        _refuse(name, f"{name or 'What was sent'} {given}must be {wanted}.")
+        _refuse(name, f"{name or 'What was sent'} {_given(schema, value)}must be {wanted}.")
     if isinstance(value, dict):
         _validate_members(schema, cast("dict[str, object]", value))
     elif isinstance(value, list):
@@ -106,7 +104,7 @@ def validate(schema: Schema, value: object, name: str) -> None:
             validate(schema.get("items", {"type": "string"}), element, name)
     elif value is not None:
         if "pattern" in schema and re.search(schema["pattern"], str(value)) is None:
-            _refuse(name, f"{name} is {quoted_value(value)}; it must be one like {', '.join(schema['examples'])}.")
+            _refuse(name, f"{name} {_given(schema, value)}must be one like {', '.join(schema['examples'])}.")
         _validate_bounds(schema, value, name)
 
 
@@ -134,8 +132,13 @@ def _validate_bounds(schema: Schema, value: object, name: str) -> None:
         )
         _refuse(
             name,
-            f"{name} is {quoted_value(value)}; it must have {bounds}{unit}." if unit else f"{name} must be {bounds}.",
+            f"{name} {_given(schema, value)}must have {bounds}{unit}." if unit else f"{name} must be {bounds}.",
         )
+
+
+def _given(schema: Schema, value: object) -> str:
+    """Return what an error says was sent; nothing of a secret, whatever JSON type it was sent as."""
+    return "" if schema.get("writeOnly") else f"is {quoted_value(value)}; it "
 
 
 def _has_type(kind: str, value: object) -> bool:
