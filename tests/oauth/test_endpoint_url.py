@@ -40,6 +40,8 @@ def test_usable(address: str) -> None:
         ("https://", "https://"),
         ("file:///etc/passwd", "https://"),
         ("https://user@issuer.example/", "user name"),
+        ("https://user:hunter2@issuer.example/", "user name"),
+        ("https://user:hunter2@issuer.example:x/", "not an address"),
         ("http://localhost@issuer.example/", "user name"),
         ("https://issuer.example/#x", "fragment"),
         ("https://issuer.example/#", "fragment"),
@@ -59,6 +61,7 @@ def test_unusable(address: str, because: str) -> None:
         check_endpoint_url(address, "token endpoint")
     assert because in str(caught.value)
     assert str(caught.value).isascii()
+    assert "hunter2" not in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

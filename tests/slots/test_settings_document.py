@@ -92,6 +92,7 @@ def test_one_error_is_one_sentence(tmp_path: Path) -> None:
         ("[records.smtp]\nprovider = 'mircosoft'", 2, "such as microsoft365"),
         ("[records.smtp]\npop_slot = 'network.smtp'", 2, "fax.pop, print.pop, status.pop"),
         ("[records.smtp]\nissuer = 'https://user:hunter2@idp.example/#x'", 2, "https://…@idp.example"),
+        ("[records.smtp]\nissuer = 'http://user:hunter1@hunter2@idp.example'", 2, "http://…@idp.example"),
         ("device = 1", 1, "stands outside of a table"),
         ("[records.smtp]\nport = 1\nport = 2", 3, "cannot overwrite a value"),
         ("[records.smtp]\nport = 1\n[records.smtp]\n", 3, "twice"),

@@ -25,7 +25,9 @@ def check_endpoint_url(url: str, name: str, *, issuer: bool = False) -> None:
     """
     reason = _why_unusable(url, issuer=issuer)
     if reason:
-        raise InputError(f"The {name} {url!a} cannot be used: {reason}.", stage="token")
+        # In front of an @ there may be a password.
+        shown = name if "@" in url else f"{name} {url!a}"
+        raise InputError(f"The {shown} cannot be used: {reason}.", stage="token")
 
 
 def is_loopback(url: str) -> bool:

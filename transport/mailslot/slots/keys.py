@@ -28,7 +28,7 @@ MAX_TEXT: Final = 1000
 """The maximum characters of a text; no setting needs more."""
 
 _TEXT: Final = {"type": "string", "minLength": 1, "maxLength": MAX_TEXT}
-_CREDENTIALS: Final = re.compile(r"(?<=://)[^/@]*(?=@)")
+_CREDENTIALS: Final = re.compile(r"(?<=://)[^/\s]*(?=@)")
 
 
 NETWORK_PRINTER: Final = "network_printer"
