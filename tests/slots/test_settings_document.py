@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -126,6 +127,45 @@ def test_a_plugin_whose_parser_expects_text_alone(tmp_path: Path, value: str) ->
         file.load()
     assert [fault.line for fault in raised.value.faults] == [2, 4, 5]
     assert all(fault.what.endswith("it must be a word.") for fault in raised.value.faults[1:])
+
+
+@pytest.mark.parametrize("opened", [2, 398])
+def test_a_long_file_with_something_unclosed_is_parsed_a_few_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: int
+) -> None:
+    """Each of its beginnings was parsed, which took minutes for an import that somebody else has written."""
+    text = "x" * 400
+    lines = [f"key{number} = '{text}'" if number < opened else f"'{text}'," for number in range(400)]
+    lines[opened - 1] = "list = ["
+    parsed = counted_parsing(monkeypatch)
+    found = faults(tmp_path, "\n".join(lines))
+    assert found[0].startswith(
+        "mailslot.toml:398: this is not TOML" if opened == 398 else "mailslot.toml: this is not TOML"
+    )
+    assert sum(parsed) < 10 * MAX_OCTETS
+
+
+def test_a_long_file_with_many_broken_lines_is_parsed_a_few_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed = counted_parsing(monkeypatch)
+    lines = [*(f"# {'x' * 4_000}" for _ in range(200)), *(f"key{number} = x y" for number in range(100))]
+    found = faults(tmp_path, "\n".join(lines))
+    assert all("this is not TOML" in line for line in found if ".toml:" in line)
+    assert len(found) > 2
+    assert sum(parsed) < 10 * MAX_OCTETS
+
+
+def counted_parsing(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list of the characters that each call of the parser gets from now on."""
+    loads, parsed = tomllib.loads, list[int]()
+
+    def counting(text: str) -> dict[str, Any]:
+        parsed.append(len(text))
+        return loads(text)
+
+    monkeypatch.setattr(tomllib, "loads", counting)
+    return parsed
 
 
 def test_a_syntax_error_hides_no_other_error(tmp_path: Path) -> None:

@@ -44,7 +44,9 @@ _TOO_DEEP: Final = re.compile(
 """A dotted name with more parts than any table, key or host has. The time that ``tomllib`` takes grows with the square
 of their number."""
 
-_MAX_LINES: Final = 500
+_MAX_PARSED: Final = 8 * 1024 * 1024
+"""Characters that are parsed, over and over, to find all lines that are not TOML, or the line where something begins
+that was never closed."""
 _MAX_FAULTS: Final = 100
 
 
@@ -169,7 +171,9 @@ def _without_broken_lines(text: str) -> tuple[str | None, list[SettingsFault]]:
     faults: list[SettingsFault] = []
     if is_too_deep(text):
         return None, [SettingsFault(None, "", "", "tables or lists are nested too deeply.")]
-    while len(faults) < _MAX_FAULTS:
+    # The document is parsed once for each fault.
+    most = min(_MAX_FAULTS, 1 + _MAX_PARSED // (1 + len(text)))
+    while len(faults) < most:
         try:
             tomllib.loads("\n".join([*lines, ""]))
         except RecursionError:
@@ -192,9 +196,14 @@ def _line(error: str, lines: list[str]) -> int | None:
     if found is not None and found[1]:
         return int(found[1])
     # Something was never closed. It begins after the longest beginning of the document that is valid TOML.
-    for end in range(len(lines) - 1, -1, -1) if found is not None and len(lines) <= _MAX_LINES else ():
+    left = _MAX_PARSED if found is not None else 0
+    for end in range(len(lines) - 1, -1, -1):
+        beginning = "\n".join(lines[:end])
+        left -= len(beginning)
+        if left < 0:
+            break
         with suppress(ValueError, RecursionError):
-            tomllib.loads("\n".join(lines[:end]))
+            tomllib.loads(beginning)
             return end + 1
     return None
 
