@@ -162,6 +162,22 @@ async def test_with_a_wrong_clock(
     ]
 
 
+@pytest.mark.parametrize("hours", [3.0, -3.0])
+@pytest.mark.parametrize("who", ["certified", "service account"])
+async def test_the_clock_is_set_right_later(
+    sandbox: Sandbox, http: TokenHttp, certified: OAuthClient, robot: OAuthClient, who: str, hours: float
+) -> None:
+    """As on a device that starts without the time: what was learnt of its clock holds no more."""
+    client = certified if who == "certified" else robot
+    flow = AppFlow() if who == "certified" else ServiceAccountFlow()
+    sandbox.provider.clock_ahead = hours * 3600.0
+    grant = await flow.obtain(client, http, NoPrompt())
+    sandbox.provider.clock_ahead = 0.0
+    refreshed = await flow.refresh(client, http, grant)
+    assert refreshed.access_token not in {None, grant.access_token}
+    assert abs(refreshed.skew) < 5
+
+
 async def test_a_service_account(sandbox: Sandbox, robot: OAuthClient, http: TokenHttp) -> None:
     flow = ServiceAccountFlow()
     grant = await flow.obtain(robot, http, NoPrompt())

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
 from mailslot.oauth.assertion import sign_assertion
-from mailslot.oauth.token_errors import JWT_BEARER_GRANT, TokenServiceError
+from mailslot.oauth.token_errors import JWT_BEARER_GRANT, NOTABLE_SKEW, TokenServiceError
 from mailslot.plugin import InputError, Secret, new_grant, refreshed_grant, request_token
 
 if TYPE_CHECKING:
@@ -88,13 +88,15 @@ class ServiceAccountFlow:
 
     async def _request_token(self, client: OAuthClient, http: TokenHttp) -> TokenResponse:
         account = ServiceAccount.parse(client.client_secret)
-        previous_skew = http.skew
+        assumed = http.skew
         try:
             return await self._send(account, client, http)
         except TokenServiceError as error:
-            if error.cause != "clock_wrong" or http.skew == previous_skew:
+            refused = error.error == "invalid_grant" or error.cause == "clock_wrong"
+            if not refused or abs(http.skew - assumed) <= NOTABLE_SKEW:
                 raise
-        return await self._send(account, client, http)  # with the skew from the refusal's Date header
+        # By the Date of the refusal, the assertion's times were wrong: our clock is, or was set since the last request.
+        return await self._send(account, client, http)
 
     async def _send(self, account: ServiceAccount, client: OAuthClient, http: TokenHttp) -> TokenResponse:
         assertion = sign_assertion(

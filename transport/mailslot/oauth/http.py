@@ -22,7 +22,7 @@ from mailslot.oauth import response_body, transport_errors
 from mailslot.oauth.endpoint_url import check_endpoint_url, host_of, is_loopback
 from mailslot.oauth.response import TokenServiceResponse
 from mailslot.oauth.token_error_table import Remedy
-from mailslot.oauth.token_errors import TokenServiceError
+from mailslot.oauth.token_errors import NOTABLE_SKEW, TokenServiceError
 from mailslot.wire.redact import Redactor
 from mailslot.wire.secret import Secret
 
@@ -41,8 +41,6 @@ MAX_RETRY_AFTER: Final = 86_400.0
 """Seconds; a longer ``Retry-After`` is reduced to this."""
 
 _TOKENS: Final = ("access_token", "refresh_token", "id_token")
-
-_NOTABLE_SKEW: Final = 60.0  # below it, no token service refuses an assertion for its times
 
 
 class TokenHttp:
@@ -112,7 +110,7 @@ class TokenHttp:
         assumed = self.skew
         response = await self._exchange(url, prepare_request(url, form, client, now=self._clock() + assumed))
         refused = response.json is not None and response.json.get("error") == "invalid_client"
-        if refused and client is not None and client.signs_assertions and abs(self.skew - assumed) > _NOTABLE_SKEW:
+        if refused and client is not None and client.signs_assertions and abs(self.skew - assumed) > NOTABLE_SKEW:
             # The assertion's times were wrong because our clock is; the Date of the refusal shows by how much.
             response = await self._exchange(url, prepare_request(url, form, client, now=self._clock() + self.skew))
         return response

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 MAX_SKEW: Final = 300.0
 """Seconds by which our clock must be wrong to explain a refusal."""
 
+NOTABLE_SKEW: Final = 60.0
+"""Seconds; below it, no token service refuses an assertion for its times."""
+
 DEVICE_CODE_GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
 """The grant type of RFC 8628 section 3.4."""
 
