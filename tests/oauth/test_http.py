@@ -16,6 +16,7 @@ import pytest
 from lab.process import free_ports
 from mailslot import InputError
 from mailslot.oauth.http import MAX_BODY, TokenHttp
+from mailslot.oauth.timing import Clocks
 from mailslot.oauth.token_error_table import Remedy
 from mailslot.oauth.token_errors import TokenServiceError
 from mailslot.wire.secret import Secret
@@ -214,6 +215,19 @@ async def test_the_clock_skew_is_learnt(http: TokenHttp, ahead: float) -> None:
         answer = await http.post(service.url, {})
     assert answer.date_skew is not None
     assert http.skew == answer.date_skew == pytest.approx(ahead, abs=2)
+
+
+@pytest.mark.parametrize("set_by", [86_400 * 400.0, -7_200.0])
+async def test_the_clock_is_set_after_the_skew_was_learnt(set_by: float) -> None:
+    wall, monotonic = time.time(), 1000.0
+    async with TokenHttp(clocks=Clocks(lambda: wall, lambda: monotonic)) as http:
+        ahead = formatdate(wall + set_by, usegmt=True)
+        async with run_scripted_service(http_response({}, date=ahead)) as service:
+            await http.post(service.url, {})
+        wall, monotonic = wall + 60, monotonic + 60
+        assert http.skew == pytest.approx(set_by, abs=2)
+        wall += set_by
+        assert http.skew == pytest.approx(0, abs=2)
 
 
 @pytest.mark.parametrize("date", ["", "yesterday", "Mon, 99 Foo 99999 99:99:99 GMT"])

@@ -7,7 +7,6 @@ not stored, bodies are read up to 64 KiB, and only JSON is accepted.
 from __future__ import annotations
 
 import ssl
-import time
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -21,13 +20,14 @@ from mailslot.net.tls import context_trusting
 from mailslot.oauth import response_body, transport_errors
 from mailslot.oauth.endpoint_url import check_endpoint_url, host_of, is_loopback
 from mailslot.oauth.response import TokenServiceResponse
+from mailslot.oauth.timing import Clocks
 from mailslot.oauth.token_error_table import Remedy
 from mailslot.oauth.token_errors import NOTABLE_SKEW, TokenServiceError
 from mailslot.wire.redact import Redactor
 from mailslot.wire.secret import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
     from types import TracebackType
 
@@ -40,6 +40,9 @@ MAX_BODY: Final = 64 * 1024
 MAX_RETRY_AFTER: Final = 86_400.0
 """Seconds; a longer ``Retry-After`` is reduced to this."""
 
+_LEAST_STEP: Final = 5.0
+"""Seconds by which a clock is set at least; less is the difference between two clocks."""
+
 _TOKENS: Final = ("access_token", "refresh_token", "id_token")
 
 
@@ -51,10 +54,7 @@ class TokenHttp:
         timeout: seconds for each step: connecting, sending, each wait for octets. A whole exchange takes at most twice
             as long.
         trust_env: whether to use the proxies in the environment (``HTTPS_PROXY``, ``NO_PROXY``).
-        clock: this machine's clock, in seconds since the epoch.
-
-    Attributes:
-        skew: seconds that the clock of the last service is ahead of ours; 0.0 if unknown.
+        clocks: the device's clocks.
 
     Raises:
         InputError: `ca_file` cannot be read.
@@ -66,14 +66,33 @@ class TokenHttp:
         ca_file: Path | None = None,
         timeout: float = 30.0,
         trust_env: bool = True,
-        clock: Callable[[], float] = time.time,
+        clocks: Clocks | None = None,
     ) -> None:
+        self._clocks = clocks or Clocks()
         self.skew = 0.0
-        self._clock = clock
         self._timeout = timeout
         self._context = make_ssl_context(ca_file)
         self._via_proxy = _http_client(self._context, timeout, trust_env=trust_env)
         self._direct: httpx2.AsyncClient | None = None
+
+    @property
+    def skew(self) -> float:
+        """Seconds that the clock of the last service is ahead of ours; 0.0 if unknown.
+
+        If our clock was set since then, the skew has changed with it.
+        """
+        if self._skew == 0:
+            return 0.0
+        set_by = self._clock_offset() - self._offset
+        return self._skew - set_by if abs(set_by) > _LEAST_STEP else self._skew
+
+    @skew.setter
+    def skew(self, seconds: float) -> None:
+        self._skew, self._offset = seconds, self._clock_offset()
+
+    def _clock_offset(self) -> float:
+        """Return a number that changes only if the clock is set."""
+        return self._clocks.wall() - self._clocks.monotonic()
 
     async def __aenter__(self) -> Self:
         return self
@@ -108,11 +127,13 @@ class TokenHttp:
         from mailslot.oauth.request import prepare_request  # noqa: PLC0415 - see above
 
         assumed = self.skew
-        response = await self._exchange(url, prepare_request(url, form, client, now=self._clock() + assumed))
+        response = await self._exchange(url, prepare_request(url, form, client, now=self._clocks.wall() + assumed))
         refused = response.json is not None and response.json.get("error") == "invalid_client"
         if refused and client is not None and client.signs_assertions and abs(self.skew - assumed) > NOTABLE_SKEW:
             # The assertion's times were wrong because our clock is; the Date of the refusal shows by how much.
-            response = await self._exchange(url, prepare_request(url, form, client, now=self._clock() + self.skew))
+            response = await self._exchange(
+                url, prepare_request(url, form, client, now=self._clocks.wall() + self.skew)
+            )
         return response
 
     async def get(self, url: str) -> TokenServiceResponse:
@@ -133,7 +154,7 @@ class TokenHttp:
         try:
             with anyio.fail_after(2 * self._timeout):
                 async with http.stream(method, url, content=content, headers=headers) as response:
-                    received_at, status = self._clock(), response.status_code
+                    received_at, status = self._clocks.wall(), response.status_code
                     await read_body(response, host, body)
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError, UnicodeError, TokenServiceError) as error:
             transport_errors.mask(error, redactor)

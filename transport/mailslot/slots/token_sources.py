@@ -136,7 +136,7 @@ def _make_http(settings: Settings, clocks: Clocks) -> TokenHttp:
 
     # How far a token service is ahead is stored with its token, so all workers of a fleet must go by the same clock,
     # while their machines may have different times.
-    return TokenHttp(ca_file=settings.ca_file, timeout=float(settings.timeout), clock=clocks.wall)
+    return TokenHttp(ca_file=settings.ca_file, timeout=float(settings.timeout), clocks=clocks)
 
 
 def _hand_over(former: TokenSource | None, source: TokenSource) -> None:
