@@ -207,6 +207,8 @@ async def test_an_untrusted_verification_uri_complete(patient: Sandbox, panel: O
         dict.fromkeys(("device_code", "user_code", "verification_uri"), None),
         {"device_code": ""},
         {"device_code": 5},
+        {"device_code": "\ud800"},
+        {"device_code": "a\r\nb"},
         {"user_code": None},
         {"verification_uri": "http://evil.example/"},
         {"verification_uri": ["https://login.example"]},
@@ -306,6 +308,18 @@ async def test_an_authorization_at_the_last_moment_is_accepted(
     sandbox.token_service.authorizations.device_lifetime = 60
     await played.obtain(panel, http)
     assert played.waits == [5]
+
+
+async def test_a_service_that_wants_to_be_left_alone_for_longer_than_the_code_is_valid(
+    patient: Sandbox, panel: OAuthClient, http: TokenHttp
+) -> None:
+    """It is asked once more when the code ends, since the person may have signed in meanwhile."""
+    busy = ScriptedResponse(503, {}, {"Retry-After": "86400"})
+    patient.token_service.faults.append(WebFault("token", nth=1, act=False, answer=busy))
+    played = VirtualDeviceFlow()
+    played.events[2] = played.approve
+    assert (await played.obtain(panel, http)).access_token
+    assert played.waits == [5, pytest.approx(900, abs=60)]
 
 
 async def test_cancellation_ends_it(patient: Sandbox, panel: OAuthClient, http: TokenHttp) -> None:

@@ -15,6 +15,7 @@ from mailslot_plugins.tokens.authorization import sign_in_incomplete_error
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
+    from typing import TypeGuard
 
     from mailslot.plugin import CodeDisplay, Grant, OAuthClient, TokenHttp, TokenResponse
 
@@ -70,7 +71,7 @@ class DeviceFlow(RefreshTokenFlow):
         device_code, user_code = members.get("device_code"), shorten(members.get("user_code"), 60)
         # Google sends verification_url.
         address = _url(members, "verification_uri") or _url(members, "verification_url")
-        if not isinstance(device_code, str) or not device_code or not user_code or address is None:
+        if not _is_code(device_code) or not user_code or address is None:
             raise TokenServiceError(
                 f"The token service {response.host} answered without a code, or without an address to enter it at.",
                 cause="unknown",
@@ -94,6 +95,7 @@ class DeviceFlow(RefreshTokenFlow):
         form: dict[str, str | Secret] = {"grant_type": DEVICE_CODE_GRANT, "device_code": device_code}
         while True:
             left = expires_at - anyio.current_time()
+            is_last = left <= interval
             await self.sleep(max(min(interval, left), 0))
             try:
                 return await request_token(client, http, form)
@@ -104,10 +106,15 @@ class DeviceFlow(RefreshTokenFlow):
                     if error.cause not in _TEMPORARY:
                         raise
                     interval = max(interval, min(2 * interval, _MAX_INTERVAL), error.retry_after or 0)
-                if left <= interval:
+                if is_last:
                     raise sign_in_incomplete_error(
                         "The code has expired before the sign-in was finished.", error.detail
                     ) from error
+
+
+def _is_code(value: object) -> TypeGuard[str]:
+    """Whether a value can be a device code, which is sent in a form."""
+    return isinstance(value, str) and value.isascii() and value.isprintable() and value != ""
 
 
 def _url(members: Mapping[str, object], name: str) -> str | None:
