@@ -170,3 +170,25 @@ async def test_every_system_call_that_can_fail(
     assert len(await spool.jobs()) == 1
     await spool.accept(new(), message())
     await receive(spool, MESSAGE)
+
+
+async def test_created_on_a_disk_that_becomes_full(home: Path, clock: Clock, small_disk: Callable[[str], None]) -> None:
+    """With ever more room the database gets ever further; unfinished, it is neither used nor taken for a lost one."""
+    opened, causes = 0, list[str | None]()
+    for room in range(0, 280_000, 4096):
+        fill(home / "filler")
+        os.truncate(home / "filler", max((home / "filler").stat().st_size - room, 0))
+        try:
+            async with Spool(home, limits=SMALL, clock=clock):
+                opened += 1
+        except SpoolError as error:
+            causes.append(error.cause)
+        (home / "filler").unlink()
+        async with Spool(home, limits=SMALL, clock=clock) as spool:
+            assert await spool.losses() == [], room
+        for path in (home / "spool").iterdir():
+            assert "damaged" not in path.name, room
+            path.unlink()
+    assert opened > 3
+    assert len(causes) > 3
+    assert set(causes) <= {"spool_full", "spool_unwritable"}

@@ -124,7 +124,7 @@ class Database:
                 connection = self._connect()
             except _UnsoundError:
                 self._create_if_unsound()
-                connection = self._connect()
+                connection = self._connect_to_new()
             self._folder_identity = _identity(self.path.parent)
             self._identity = _identity(self.path)
             self._log_identity = _identity(self._sibling("-wal"))
@@ -285,6 +285,13 @@ class Database:
                 raise
             return connection
 
+    def _connect_to_new(self) -> sqlite3.Connection:
+        """Connect to a database that was sound just now."""
+        try:
+            return self._connect()
+        except _UnsoundError as error:
+            raise damaged_error(self.path, str(error)) from error
+
     def _check(self, connection: sqlite3.Connection) -> None:
         version, newest = schema.version_of(connection), max(schema.MIGRATIONS)
         if version > newest:
@@ -361,6 +368,8 @@ class Database:
                 if lost or any(self.adopted):
                     values = (time.time(), *self.adopted)
                     connection.execute("INSERT INTO losses (at, found, damaged) VALUES (?, ?, ?)", values)
+            # At closing, an error would be ignored.
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self._highest_ids.save(connection)
         # After closing, the log is gone and the database is a single file.
         new_path.rename(self.path)
