@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -170,6 +171,22 @@ async def test_every_system_call_that_can_fail(
     assert len(await spool.jobs()) == 1
     await spool.accept(new(), message())
     await receive(spool, MESSAGE)
+
+
+async def test_a_file_system_that_has_no_locks(home: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a network share may be."""
+
+    def failing(_descriptor: int, _operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    async def open_it() -> None:
+        async with Spool(home, limits=SMALL, clock=clock):
+            pass
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "flock", failing)
+        await fails(open_it(), "spool_unwritable")
+    await open_it()
 
 
 async def test_created_on_a_disk_that_becomes_full(home: Path, clock: Clock, small_disk: Callable[[str], None]) -> None:

@@ -266,10 +266,11 @@ class Database:
     def _try_lock(self, kind: int) -> bool:
         """Convert the lock; if that fails, no lock is held (flock(2))."""
         assert self._lock is not None  # noqa: S101 - opened before
-        try:
-            fcntl.flock(self._lock, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
+        with writing(self.path.with_name(_LOCK)):
+            try:
+                fcntl.flock(self._lock, kind | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
         return True
 
     def _connect(self) -> sqlite3.Connection:
