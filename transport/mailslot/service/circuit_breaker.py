@@ -17,6 +17,7 @@ from mailslot.slots.settings import directory_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from mailslot.service.device import Device
     from mailslot.slots.records import Records
 
 BACKOFF: Final = (15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0)
@@ -173,3 +174,94 @@ class SettingsWatch:
             return (None, *passwords), True
         elsewhere = copied_home_error(grant, self._records.tokens.store(record).locate())
         return (grant.obtained_at, *passwords), grant.failure is None and elsewhere is None
+
+
+class RecordBreaker:
+    """Stops all attempts for a record after a failure, until they make sense again; meanwhile, its jobs wait.
+
+    Args:
+        device: the device.
+        record: the record.
+        on_release: called when the jobs that have waited may be tried at once.
+        random: returns a number from 0 to 1.
+
+    Attributes:
+        circuit: the circuit breaker.
+        newest_job_id: the id of the newest job of all records when the attempts were stopped; 0 if they never were.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        record: str,
+        on_release: Callable[[], None],
+        random: Callable[[], float] = random.random,
+    ) -> None:
+        self.circuit = CircuitBreaker(device.monotonic, random)
+        self.newest_job_id = 0
+        self._device = device
+        self._record = record
+        self._on_release = on_release
+        self._settings_watch = SettingsWatch(device.records, record)
+
+    async def settings_changed(self) -> bool:
+        """Return whether settings or secrets of the record have changed since the last call; True the first time."""
+        return await self._settings_watch.changed()
+
+    async def trip(self, failure: DeliveryFailure) -> None:
+        """Stop the attempts for all jobs of the record, since they would fail as well.
+
+        Args:
+            failure: the failure, whose disposition is ``hold`` or ``back_off``.
+
+        Raises:
+            SpoolError: the jobs cannot be suspended.
+        """
+        if failure.disposition == "hold" and await self.settings_changed():
+            # Somebody has acted during the attempt.
+            await self.reset(always=True)
+            return
+        in_use = await run_sync(self._device.records.settings.current)
+        own = in_use.records.get(self._record)
+        external = own is not None and own.token_source is not None
+        backoff = self.circuit.trip(failure, external_tokens=external)
+        until = None if backoff is None else self._device.now() + backoff
+        self.newest_job_id = max((each.id for each in await self._device.spool.jobs(limit=1)), default=0)
+        await self._device.spool.suspend(self._record, failure.cause, failure.sentence, until=until)
+
+    async def reset(self, *, always: bool = False) -> None:
+        """Allow attempts again, and release the jobs that have waited.
+
+        Args:
+            always: whether to release jobs even if attempts were not stopped.
+
+        Raises:
+            SpoolError: the jobs cannot be released.
+        """
+        if self.circuit.reset() or always:
+            await self._device.spool.release(self._record)
+            self._on_release()
+
+    async def state(self) -> dict[str, Any] | None:
+        """Return what another process needs to know about failures, as JSON values; None if there is nothing."""
+        circuit = self.circuit.state(self._device.now())
+        if circuit is None:
+            return None
+        documents = self._device.records.place.documents
+        # Read before the comparison, so that a change in between counts as one.
+        version = str(await run_sync(documents.configuration_version))
+        changed = await self.settings_changed()
+        return {"breaker": circuit, "newest": self.newest_job_id, "version": None if changed else version}
+
+    async def resume(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `state` has returned in another process, unless the settings or secrets are others now.
+
+        Raises:
+            SpoolError: as for `reset`.
+        """
+        version = str(await run_sync(self._device.records.place.documents.configuration_version))
+        await self.settings_changed()
+        self.newest_job_id = state["newest"]
+        self.circuit.restore(state["breaker"], self._device.now())
+        if state["version"] != version:
+            await self.reset()

@@ -6,10 +6,9 @@ import logging
 import random
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import anyio
-from anyio.to_thread import run_sync
 
 from mailslot.diagnosis.catalogue import explain
 from mailslot.diagnosis.classify import diagnose
@@ -17,7 +16,7 @@ from mailslot.diagnosis.context import DiagnosisContext
 from mailslot.errors import InputError, MailError, NetworkError
 from mailslot.exit_guard import ExitGuard
 from mailslot.net.endpoint import Security
-from mailslot.service.circuit_breaker import CircuitBreaker, SettingsWatch
+from mailslot.service.circuit_breaker import RecordBreaker
 from mailslot.service.delivery import Delivery, SessionUsage
 from mailslot.service.diagnosis_context import context_of
 from mailslot.service.disposition import DeliveryFailure, classify_failure
@@ -26,7 +25,7 @@ from mailslot.slots.connector import open_smtp
 from mailslot.spool.errors import SpoolError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
 
     from mailslot.diagnosis.catalogue import Explanation
     from mailslot.service.device import Device
@@ -67,7 +66,7 @@ class RecordDeliverer:
 
     Attributes:
         via: the record.
-        breaker: the circuit breaker of the record.
+        breaker: the circuit breaker of the record, and its consequences for the jobs.
         due_at: when the next job is due, as far as is known; None if there is none.
         job: the job that is being delivered; None if there is none.
     """
@@ -83,7 +82,7 @@ class RecordDeliverer:
         random: Callable[[], float] = random.random,
     ) -> None:
         self.via = via
-        self.breaker = CircuitBreaker(device.monotonic, random)
+        self.breaker = RecordBreaker(device, via, self._check_again, random)
         self.due_at: float | None = 0.0
         self.job: Job | None = None
         self._device = device
@@ -91,8 +90,6 @@ class RecordDeliverer:
         self._accounts = accounts
         self._account: SendingAccount | None = None
         self._final_timeout = final_timeout
-        self._settings_watch = SettingsWatch(device.records, via)
-        self._newest_job_id = 0
         self._repeat_filter = RepeatFilter(device.monotonic)
         self._profile: ConnectionProfile | None = None
         self._wakeup = anyio.Event()
@@ -114,26 +111,6 @@ class RecordDeliverer:
         """Make `work` return after the current transaction."""
         self._stopping = True
         self.wake()
-
-    async def state(self) -> dict[str, Any] | None:
-        """Return what another process needs to know about failures, as JSON values; None if there is nothing."""
-        breaker = self.breaker.state(self._device.now())
-        if breaker is None:
-            return None
-        documents = self._device.records.place.documents
-        # Read before the comparison, so that a change in between counts as one.
-        version = str(await run_sync(documents.configuration_version))
-        changed = await self._settings_watch.changed()
-        return {"breaker": breaker, "newest": self._newest_job_id, "version": None if changed else version}
-
-    async def resume(self, state: Mapping[str, Any]) -> None:
-        """Continue from what `state` has returned in another process, unless the settings or secrets are others now."""
-        version = str(await run_sync(self._device.records.place.documents.configuration_version))
-        await self._settings_watch.changed()
-        self._newest_job_id = state["newest"]
-        self.breaker.restore(state["breaker"], self._device.now())
-        if state["version"] != version:
-            await self._reset_breaker()
 
     async def work(self) -> None:
         """Deliver due jobs until `stop`."""
@@ -193,17 +170,17 @@ class RecordDeliverer:
     async def _next_job(self, *, durable: bool = True) -> Job | None:
         """Claim a job that can be tried now; None if there is none."""
         now = self._device.now()
-        if self.breaker.failure is not None and await self._settings_watch.changed():
+        if self.breaker.circuit.failure is not None and await self.breaker.settings_changed():
             logger.info("The settings or the token are others now", extra={"record": self.via})
-            await self._reset_breaker()
+            await self.breaker.reset()
         if self.due_at is None or self.due_at > now:
-            if not (self.breaker.may_try and self.breaker.needs_operator):
+            if not (self.breaker.circuit.may_try and self.breaker.circuit.needs_operator):
                 return None
             # It is time to test whether an administrator has acted, or a token source has a new token.
             await self._spool.release(self.via)
-        if self.breaker.needs_operator and not self.breaker.may_try:
+        if self.breaker.circuit.needs_operator and not self.breaker.circuit.may_try:
             return await self._next_retried_job()
-        if not self.breaker.may_try or await self._is_over_quota(now):
+        if not self.breaker.circuit.may_try or await self._is_over_quota(now):
             return None
         told = self._told
         job = await self._spool.claim(self.via, now, durable=durable)
@@ -231,7 +208,7 @@ class RecordDeliverer:
     async def _next_job_for_session(self) -> Job | None:
         """Claim the next job for the open session; None if there is none for a while."""
         end = self._device.monotonic() + IDLE_TIMEOUT
-        while not self._stopping and self.breaker.failure is None:
+        while not self._stopping and self.breaker.circuit.failure is None:
             if (job := await self._next_job_at_once()) is not None:
                 return job
             if self._device.monotonic() >= end:
@@ -256,11 +233,11 @@ class RecordDeliverer:
 
     async def _next_retried_job(self) -> Job | None:
         """Hold new jobs while a person must act first; return a job that a person wants to try nevertheless."""
-        failure = self.breaker.failure
+        failure = self.breaker.circuit.failure
         assert failure is not None  # noqa: S101 - the breaker is tripped
         told = self._told
         while (job := await self._spool.claim(self.via, self._device.now())) is not None:
-            if job.id <= self._newest_job_id:
+            if job.id <= self.breaker.newest_job_id:
                 return job
             await self._persist(partial(self._spool.hold, job.id, failure.cause, failure.sentence))
             told = self._told
@@ -280,7 +257,7 @@ class RecordDeliverer:
         self.job = job
         try:
             # From now on, a wake-up means a job that is not known yet.
-            await self._settings_watch.changed()
+            await self.breaker.settings_changed()
             self._profile = None
             async with AsyncExitStack() as stack:
                 stack.enter_context(ExitGuard())
@@ -303,7 +280,7 @@ class RecordDeliverer:
                     if not goes_on or next_job is None or usage.is_exhausted or self._stopping:
                         return
                     self.job = current = following or await next_job()
-                    if current is not None and await self._settings_watch.changed():
+                    if current is not None and await self.breaker.settings_changed():
                         await self._persist(partial(self._spool.requeue, current.id))
                         return
         except Exception as error:
@@ -317,7 +294,7 @@ class RecordDeliverer:
     def _may_claim_next(self, usage: SessionUsage, *, goes_on: bool) -> bool:
         """Whether the next job may be claimed in the transaction that records the replies to this one."""
         may_send = self._account is None or self._account.quota.wait(self._device.now()) == 0
-        return goes_on and may_send and not (self._stopping or self.breaker.failure or usage.is_exhausted)
+        return goes_on and may_send and not (self._stopping or self.breaker.circuit.failure or usage.is_exhausted)
 
     async def _deliver(
         self,
@@ -339,13 +316,13 @@ class RecordDeliverer:
             if self.job is None and told == self._told:
                 self.due_at = None
         if outcome.failure is not None and outcome.failure.disposition == "in_doubt":
-            await self._trip_breaker(await self._connection_lost())
+            await self.breaker.trip(await self._connection_lost())
         elif outcome.failure is not None and outcome.failure.disposition in {"hold", "back_off"}:
-            await self._trip_breaker(outcome.failure)
+            await self.breaker.trip(outcome.failure)
         elif outcome.kind in {"answered", "failed"}:
             # Even a refusal of this message shows that the record works.
-            await self._reset_breaker()
-        goes_on = outcome.kind in {"answered", "failed"} and self.breaker.failure is None
+            await self.breaker.reset()
+        goes_on = outcome.kind in {"answered", "failed"} and self.breaker.circuit.failure is None
         if goes_on and not outcome.has_claimed:
             self.job = None
         return goes_on, outcome.following
@@ -365,26 +342,11 @@ class RecordDeliverer:
         if failure.disposition not in {"hold", "back_off"}:
             failure = DeliveryFailure("back_off", failure.cause, failure.sentence, failure.reply)
         await self._delivery.apply(job, failure)
-        await self._trip_breaker(failure)
+        await self.breaker.trip(failure)
 
-    async def _trip_breaker(self, failure: DeliveryFailure) -> None:
-        """Stop attempts for all jobs of the record, since they would fail as well."""
-        if failure.disposition == "hold" and await self._settings_watch.changed():
-            # Somebody has acted during the attempt.
-            await self._reset_breaker(always=True)
-            return
-        in_use = await run_sync(self._device.records.settings.current)
-        own = in_use.records.get(self.via)
-        external = own is not None and own.token_source is not None
-        backoff = self.breaker.trip(failure, external_tokens=external)
-        until = None if backoff is None else self._device.now() + backoff
-        self._newest_job_id = max((each.id for each in await self._spool.jobs(limit=1)), default=0)
-        await self._spool.suspend(self.via, failure.cause, failure.sentence, until=until)
-
-    async def _reset_breaker(self, *, always: bool = False) -> None:
-        if self.breaker.reset() or always:
-            await self._spool.release(self.via)
-            self.due_at = 0.0
+    def _check_again(self) -> None:
+        """Look for jobs whatever is known of their times."""
+        self.due_at = 0.0
 
     async def _may_have_left(self, job: Job) -> bool:
         """Whether the end of a job's message may have been sent; then the job is in doubt, and is not simply resent."""

@@ -150,7 +150,7 @@ class Worker:
             try:
                 for record, deliverer in self._deliverers.items():
                     if (state := known.get(f"{_BREAKER}{record}")) is not None:
-                        await deliverer.resume(state)
+                        await deliverer.breaker.resume(state)
                 await self._spool.expire()
                 if tidies_up:
                     await self._spool.prune()
@@ -160,21 +160,22 @@ class Worker:
                     for record, deliverer in self._deliverers.items():
                         deliverer.due_at = due.get(record)
                         group.start_soon(deliverer.drain_and_log)
-                if any(deliverer.breaker.failure is not None for deliverer in self._deliverers.values()):
+                if any(deliverer.breaker.circuit.failure is not None for deliverer in self._deliverers.values()):
                     # For a job that has just become in doubt, it is noted when it is to be sent again.
                     await self._resubmit_doubtful_jobs()
                 await self._keep_breakers(known)
             finally:
                 await self._end(stores_time=tidies_up)
-            probes = [each.breaker.remaining() for each in self._deliverers.values() if each.breaker.needs_operator]
+            breakers = [deliverer.breaker.circuit for deliverer in self._deliverers.values()]
+            probes = [breaker.remaining() for breaker in breakers if breaker.needs_operator]
             return min((each for each in probes if each is not None), default=None)
 
     async def _keep_breakers(self, known: Mapping[str, object]) -> None:
         values: dict[str, Any] = {}
         for record, deliverer in self._deliverers.items():
-            if (state := await deliverer.state()) is not None:
+            if (state := await deliverer.breaker.state()) is not None:
                 values[f"{_BREAKER}{record}"] = state
-            breaker = deliverer.breaker
+            breaker = deliverer.breaker.circuit
             if (failure := breaker.failure) is not None and not breaker.needs_operator:
                 # Jobs that were accepted meanwhile wait as well.
                 until = self._device.now() + (breaker.remaining() or 0.0)
