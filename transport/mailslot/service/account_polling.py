@@ -24,7 +24,7 @@ class AccountPolling:
 
     Args:
         device: the device.
-        pipeline: the pipeline that handles the mail.
+        pipeline: handles the mail of all accounts.
         supervise: runs a task under a name, and restarts it if it fails.
     """
 

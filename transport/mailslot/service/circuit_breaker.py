@@ -106,7 +106,7 @@ class CircuitBreaker:
         return {"failure": asdict(self.failure), "failures": self._failures, "until": until}
 
     def restore(self, state: Mapping[str, Any], now: float) -> None:
-        """Continue from what `state` has returned in another process."""
+        """Continue from what `state` has returned in another process; `now` is the wall clock's time."""
         self.failure = DeliveryFailure(**state["failure"])
         self._failures = state["failures"]
         self._until = None if state["until"] is None else self._monotonic() + state["until"] - now

@@ -84,7 +84,12 @@ class SessionUsage:
         return not self.session.usable or self.transactions >= min(most, MAX_TRANSACTIONS)
 
     def next_recipients(self, addresses: Sequence[str], limit: int | None) -> list[str]:
-        """Return the addresses for the next transaction; none if this session cannot take more."""
+        """Return the addresses for the next transaction; none if this session cannot take more.
+
+        Args:
+            addresses: those that are still to be sent to.
+            limit: the maximum number of addresses, by the account's quota; None for no such limit.
+        """
         most = self.max_recipients if limit is None else min(self.max_recipients, limit)
         most_domains = self.session.capabilities.limit("RCPTDOMAINMAX")
         domains, chosen = set(self.domains), list[str]()
@@ -98,7 +103,7 @@ class SessionUsage:
         return chosen
 
     def count_transaction(self, addresses: Sequence[str]) -> None:
-        """Count a transaction."""
+        """Count a transaction with these recipients."""
         self.transactions += 1
         self.domains.update(address.rpartition("@")[2].lower() for address in addresses)
 
@@ -303,7 +308,7 @@ class Delivery:
         return failure
 
     async def apply(self, job: Job, failure: DeliveryFailure) -> None:
-        """Apply a failure to a job that is `sending`, or was handed over and then refused."""
+        """Do what a failure's disposition says with a job that is `sending`, or was handed over and then refused."""
         spool = self._spool
         details = (failure.cause, failure.sentence, failure.reply)
         if failure.disposition == "hold":

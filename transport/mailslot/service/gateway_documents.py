@@ -68,7 +68,11 @@ async def read_listeners(log: GatewayLog) -> NotedListeners:
 
 
 async def read_noted(log: GatewayLog, names: list[str]) -> Noted:
-    """Return the gateway's records of these devices."""
+    """Return the addresses of the listeners, and the dialogues of these devices, as the gateway has noted them.
+
+    Raises:
+        MailError: they cannot be read.
+    """
     return await log.listening(), {name: await log.dialogues(name) for name in names}
 
 

@@ -63,7 +63,11 @@ async def handle_waiting(device: Device, record: str, pipeline: Pipeline) -> lis
 
 
 async def next_due(device: Device, record: str) -> float | None:
-    """Return the seconds until the next waiting mail is due; None if none is waiting."""
+    """Return the seconds until the next waiting mail of a record is due; None if none is waiting.
+
+    Raises:
+        SpoolError: the ledger cannot be read.
+    """
     ledger, now = device.spool.ledger, device.now()
     # The ledger knows which mails are due although their time is not reached, since the clock was set back.
     if await ledger.waiting(record, now, limit=1):

@@ -52,7 +52,7 @@ class MailFetcher:
         """Whether a mail was fetched in this poll."""
 
     def has_given_up(self, entry: Entry) -> bool:
-        """Whether a mail could not be fetched in this poll."""
+        """Whether a mail could not be fetched in this poll, so that it is not tried again before the next one."""
         return _key(entry) in self._given_up
 
     async def refuse(self, maildrop: MaildropSession, entry: Entry) -> None:

@@ -66,7 +66,13 @@ def pause_after(report: PollReport, interval: float, failures: int) -> float:
 
 
 class PollLoop:
-    """The polling of one record."""
+    """The polling of one record.
+
+    Args:
+        device: the device.
+        record: a POP record.
+        pipeline: the pipeline that handles its mail.
+    """
 
     def __init__(self, device: Device, record: str, pipeline: Pipeline) -> None:
         self._device = device

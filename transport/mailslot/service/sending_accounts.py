@@ -68,7 +68,7 @@ class SendingAccounts:
             return known
 
     def shift_clock(self, seconds: float) -> None:
-        """Adjust all counts after the wall clock was set."""
+        """Adjust all counts after the wall clock was set forward by `seconds`, or back if negative."""
         for account in self._accounts.values():
             account.quota.shift_clock(seconds)
 

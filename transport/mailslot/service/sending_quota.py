@@ -26,7 +26,13 @@ _LOOK_AGAIN_AFTER: Final = 1.0
 
 
 class SendingQuota:
-    """How much an account may still send."""
+    """How much an account may still send. Times are in seconds since 1970.
+
+    Args:
+        limits: the provider's limits.
+        store: where the counts are stored.
+        account: the account's name in the store.
+    """
 
     def __init__(self, limits: Limits, store: Store, account: str) -> None:
         self._limits = limits

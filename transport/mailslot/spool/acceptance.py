@@ -40,7 +40,7 @@ class EarlierKey(NamedTuple):
 
     Attributes:
         key: the key.
-        since: only a job that was accepted later than this counts.
+        since: only a job that was accepted later than this counts; in seconds since 1970.
     """
 
     key: str
@@ -49,10 +49,10 @@ class EarlierKey(NamedTuple):
 
 @dataclass(slots=True)
 class Unwritten:
-    """What all messages that are being received have in memory.
+    """What the messages that are being received share: how much of them is in memory, and the threads that write them.
 
     Attributes:
-        octets: how many are still to be written.
+        octets: the octets of all of them that are in memory, still to be written.
         writers: limits the threads that write, for each has memory of its own.
     """
 
@@ -62,28 +62,41 @@ class Unwritten:
 
 @dataclass(slots=True)
 class RoomFound:
-    """When there was room for a message that began, so that not each one waits for the database to be asked.
+    """For how large a message there was room a moment ago, so that not every message waits for the database.
 
     Attributes:
         size: the octets for which there was room.
-        at: when that was, by the clock of the spool.
+        at: when that was, by the clock of the spool, in seconds since 1970.
     """
 
     size: int = 0
     at: float = -math.inf
 
     def suffices(self, size: int, now: float) -> bool:
-        """Whether a message of this size may begin."""
+        """Whether a message of this size in octets may begin without asking the database.
+
+        Args:
+            size: the octets.
+            now: the time by the clock of the spool.
+        """
         return size <= self.size and 0 <= now - self.at < _ROOM_REMEMBERED
 
     def forget(self) -> None:
-        """Have the next message ask again."""
+        """Forget it, so that the database is asked for the next message."""
         self.at = -math.inf
 
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """Accepts messages into a storage; see `mailslot.spool.spool.Spool.accept`."""
+    """Accepts messages into a storage.
+
+    Attributes:
+        storage: where they are stored.
+        limits: how much is stored.
+        clock: returns the time in seconds since 1970.
+        unwritten: what the messages that are being received share.
+        room: for how large a message there was room a moment ago.
+    """
 
     storage: Storage
     limits: SpoolLimits
@@ -92,7 +105,7 @@ class Acceptance:
     room: RoomFound = field(default_factory=RoomFound)
 
     async def accept(self, new: NewJob, message: Content) -> Job:
-        """Accept a message."""
+        """Accept a message; see `mailslot.spool.spool.Spool.accept`."""
         new = check_new_job(new, self.limits)
         new = replace(new, message_id=new.message_id or str(getattr(message, "message_id", "")))
         envelope = JobEnvelope(

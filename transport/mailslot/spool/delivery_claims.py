@@ -25,8 +25,8 @@ class DeliveryClaims:
 
     Args:
         storage: the spool's storage, which has the lock.
-        job: returns a job.
-        reclaim: takes a job back from a delivery that has died.
+        job: returns the job with an id.
+        reclaim: takes the job with an id back from a delivery that has died.
     """
 
     def __init__(
@@ -50,7 +50,11 @@ class DeliveryClaims:
                 self._claimed.clear()
 
     def require_lock(self) -> None:
-        """Raise unless this process holds the lock."""
+        """Check that this process holds the lock.
+
+        Raises:
+            RuntimeError: it does not, which is a bug of the caller.
+        """
         if not self._holds_lock:
             raise RuntimeError("only who holds the delivery lock may do this")
 
@@ -59,16 +63,23 @@ class DeliveryClaims:
         self._claimed.add(job_id)
 
     async def release_after(self, job_id: int, work: Awaitable[T]) -> T:
-        """Run the work that ends the delivery of a job, then release the job."""
+        """Do the work that ends the delivery of a job, then release the job; return what the work returns.
+
+        If the work raises, the job stays claimed.
+        """
         result = await work
         self._claimed.discard(job_id)
         return result
 
     async def run_unless_claimed(self, job_id: int, work: Callable[[], Awaitable[T]]) -> T:
-        """Do what a person asks for, unless the job is being delivered.
+        """Do what a person asks for, unless the job is being delivered; return what `work` returns.
+
+        Args:
+            job_id: the id of the job.
+            work: changes the job; it is called again if the delivery of the job turns out to have died.
 
         Raises:
-            DeliveringError: it is.
+            DeliveringError: the job is being delivered.
         """
         try:
             return await work()

@@ -27,6 +27,10 @@ T = TypeVar("T")
 class DeliveryQueue:
     """What deliverers, and people, do with accepted jobs; the base of `mailslot.spool.spool.Spool`.
 
+    Every method may raise what those of `Spool` raise. Where a failure is stored with a job, `cause` is an id of the
+    catalogue of causes, `sentence` says it in one sentence, and `reply` is the server's reply, empty if there was none.
+    Times are in seconds since 1970. A method that changes a job returns it as it is then.
+
     Args:
         storage: the spool's storage.
         clock: returns the time in seconds since 1970.
@@ -38,7 +42,7 @@ class DeliveryQueue:
         self._claims = DeliveryClaims(storage, self.job, self._reclaim)
 
     async def job(self, job_id: int) -> Job:
-        """Return a job as it is now."""
+        """Return the job with an id as it is now."""
         return await self._storage.read(lambda repositories: repositories.jobs.load(job_id))
 
     @asynccontextmanager
@@ -55,7 +59,7 @@ class DeliveryQueue:
             yield
 
     async def recover(self) -> Recovery:
-        """Recover what a crashed process has left. Needs the delivery lock."""
+        """Recover what a crashed process has left, and return what was done. Needs the delivery lock."""
         self._claims.require_lock()
         return await anyio.to_thread.run_sync(self._storage.recover, self._clock)
 
@@ -102,7 +106,7 @@ class DeliveryQueue:
         return await self._claims.release_after(job_id, self._step(job_id, transitions.abandon))
 
     async def schedule_resubmission(self, job_id: int, timestamp: float) -> Job:
-        """Record when a job in doubt will be submitted again, for display."""
+        """Record when a job in doubt will be submitted again; whoever submits it compares the time."""
 
         def step(job: Job, _now: float) -> Job:
             return replace(job, next_attempt=timestamp) if job.state == "in_doubt" and not job.delivering else job
@@ -164,7 +168,7 @@ class DeliveryQueue:
         return job, following
 
     async def defer(self, job_id: int, until: float, cause: str, sentence: str, reply: str = "") -> Job:
-        """Defer the waiting recipients."""
+        """Defer a job until a time: it is then sent again to the recipients that are still waiting."""
         failure = transitions.AttemptFailure(cause, sentence, reply)
         step = partial(transitions.defer, failure=failure, until=until)
         return await self._claims.release_after(job_id, self._step(job_id, step))

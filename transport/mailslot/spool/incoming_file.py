@@ -69,7 +69,11 @@ class IncomingFile:
             await anyio.to_thread.run_sync(self._write)
 
     async def commit(self) -> None:
-        """Sync the file and add the mail to the ledger."""
+        """Sync the file and add the mail to the ledger.
+
+        Raises:
+            SpoolError: this fails; the file is removed.
+        """
         await anyio.to_thread.run_sync(self._commit)
 
     async def discard(self) -> None:

@@ -53,7 +53,15 @@ class Ledger:
     # For the poller
 
     def polling_lock(self, record: str, *, timeout: float = 0.0) -> AbstractAsyncContextManager[None]:
-        """Return the lock for polling a record, as a context manager; raises `spool_busy` if it is held elsewhere."""
+        """Return the lock for polling a record, as an asynchronous context manager.
+
+        Args:
+            record: the record.
+            timeout: seconds to wait for the lock; 0 to try once.
+
+        Raises:
+            SpoolError: on entering, `spool_busy`: another task or process holds it.
+        """
         sentence = "Another process of mailslot is polling this mailbox."
         return self._storage.lock(polling_lock_name(record), sentence, timeout=timeout)
 
@@ -139,7 +147,17 @@ class Ledger:
                 await file.discard()
 
     async def set_aside_unfetched(self, record: str, uid: str, size: int, reason: str) -> Incoming:
-        """Set a mail aside without fetching it, such as one that is too large; it stays on the server."""
+        """Set a mail aside without fetching it, such as one that is too large; it stays on the server.
+
+        Args:
+            record: the record.
+            uid: its unique-id; ``""`` if it has none.
+            size: the octets that the server announced.
+            reason: why, in one sentence.
+
+        Returns:
+            its entry, which has no file; if its unique-id is known already, that mail's entry, unchanged.
+        """
         _check_record(record)
 
         def work(transaction: SpoolTransaction) -> Incoming:
@@ -195,7 +213,13 @@ class Ledger:
     # Handling
 
     async def waiting(self, record: str, now: float | None = None, *, limit: int = 100) -> list[Incoming]:
-        """Return the mails that are to be handled now, oldest first."""
+        """Return the mails that are to be handled now, oldest first.
+
+        Args:
+            record: the record.
+            now: the time in seconds since 1970; None for the clock's.
+            limit: the maximum number of mails.
+        """
         timestamp = self._clock() if now is None else now
         return await self._storage.read(lambda repositories: repositories.mails.waiting(record, timestamp, limit))
 
@@ -210,7 +234,13 @@ class Ledger:
     async def mails(
         self, record: str | None = None, *, states: Collection[MailState] | None = None, limit: int = 100
     ) -> list[Incoming]:
-        """Return the newest mails, newest first."""
+        """Return the newest mails, newest first.
+
+        Args:
+            record: only mails of this record; None for all.
+            states: only mails in these states; None for all.
+            limit: the maximum number of mails.
+        """
         return await self._storage.read(lambda repositories: repositories.mails.newest(record, states, limit))
 
     async def count_by_record(self) -> list[tuple[str, MailState, int]]:
@@ -218,7 +248,7 @@ class Ledger:
         return await self._storage.read(lambda repositories: repositories.mails.count_by_record())
 
     async def head(self, mail: Incoming, most: int) -> bytes:
-        """Return the first octets of a mail, at most so many; none if its file cannot be read, or not any more."""
+        """Return the first octets of a mail, at most `most`; none if it has no file any more, or it cannot be read."""
         if mail.path is None:
             return b""
         name = mail.path.name
@@ -296,7 +326,7 @@ class Ledger:
 
         Args:
             mail_id: the mail's id.
-            until: when it is to be handled.
+            until: when it is to be handled, in seconds since 1970.
             why: the reason.
             counts: whether this attempt counts; otherwise `begin_handling`'s count is undone.
         """

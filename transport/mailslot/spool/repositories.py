@@ -369,7 +369,7 @@ class Repositories(Protocol):
     def totals(self, pipeline: str = "", keys: Collection[str] = ()) -> Totals:
         """Return how much there is of what has a limit, and whether a pipeline has used one of these keys.
 
-        It is one question, as each keeps those waiting who share the transaction.
+        Both are returned by one query, since others that share the transaction wait for each.
         """
         ...
 

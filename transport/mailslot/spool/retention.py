@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 def prune(storage: Storage, limits: SpoolLimits, now: float) -> None:
     """Expire and delete what is due. Blocks; each step has its own transaction, so that none is long.
 
+    Args:
+        storage: the spool's storage.
+        limits: for how long what is kept.
+        now: the time in seconds since 1970.
+
     Raises:
         SpoolError: it could not be read or written.
     """

@@ -35,7 +35,13 @@ class RecipientReplies:
 
 @dataclass(frozen=True, slots=True)
 class AttemptFailure:
-    """Why an attempt failed for all recipients."""
+    """Why an attempt failed for all recipients.
+
+    Attributes:
+        cause: the id of its cause.
+        sentence: the cause in one sentence.
+        reply: the server's reply; empty if there was none.
+    """
 
     cause: str
     sentence: str

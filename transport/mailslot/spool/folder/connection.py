@@ -30,7 +30,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection, begin: str) -> Generator[None]:
-    """Commit what the block does, or nothing if it raises."""
+    """Commit what the block does, or nothing if it raises; `begin` is the statement that begins the transaction."""
     connection.execute(begin)
     try:
         yield
@@ -43,7 +43,7 @@ def transaction(connection: sqlite3.Connection, begin: str) -> Generator[None]:
 
 
 def run(connection: sqlite3.Connection, begin: str, work: Callable[[sqlite3.Connection], T]) -> T:
-    """Run a function in a transaction."""
+    """Return what `work` returns, run in a transaction; see `transaction`."""
     with transaction(connection, begin):
         return work(connection)
 

@@ -51,7 +51,7 @@ _FIRST_DUE_TIMES: Final = """
 
 
 class SqliteJobs:
-    """The jobs of a spool, in a transaction; see `mailslot.spool.storage.Jobs`."""
+    """The jobs of a spool, in a transaction; see `mailslot.spool.repositories.Jobs`."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class SqliteMails:
-    """The fetched mails of a spool, in a transaction; see `mailslot.spool.storage.Mails`."""
+    """The fetched mails of a spool, in a transaction; see `mailslot.spool.repositories.Mails`."""
 
     def __init__(self, connection: sqlite3.Connection, folder: Path) -> None:
         self._connection = connection
