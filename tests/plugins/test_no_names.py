@@ -29,6 +29,7 @@ SOMETHING_ELSE = {
     ("transport/mailslot/fleet/engine.py", "scan"),  # the search for what is due, a task
     ("transport/mailslot/oauth/token_errors.py", "status"),  # a member of Google's errors
     ("transport/mailslot/sasl/authentication.py", "status"),  # a member of XOAUTH2's challenge
+    ("transport/mailslot/sasl/exchange.py", "status"),  # the same
     ("transport/mailslot/service/service.py", "status"),  # a task of the service
     ("plugins/mailslot_plugins/panel/fleet/audit.py", "status"),  # a member of ASGI's messages
     ("plugins/mailslot_plugins/panel/fleet/lists.py", "status"),  # a member of JSON
