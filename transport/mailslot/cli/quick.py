@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import sys
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import mailslot
@@ -61,8 +60,6 @@ def parse(arguments: Sequence[str]) -> tuple[str | None, str, _Values] | None:
     if not _take_options(words, {"--home": _ANY}, above) or not words:
         return None
     home, command = above.get("--home"), words.pop(0)
-    if home is not None and Path(home).exists() and not os.access(home, os.R_OK):
-        return None
     if command in {"--help", "-h", "--version"}:
         return (home, command, {}) if not words else None
     values: _Values = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 
 from mailslot.cli.console import OUTPUT_ERRNOS, flush_output, prepare_streams, print_error
@@ -77,10 +78,15 @@ def _run_with_typer() -> int:
 
 
 def _fault_sentence(error: BaseException) -> str:
-    """Return the sentence for an error in the program, or for a missing package."""
+    """Return the sentence for a missing package, a file that is not ours, or an error in the program."""
     package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if package and (extra := own_extra_for(package)):
         return f"This needs {package}: pip install '{extra}'."
+    if isinstance(error, PermissionError) and error.filename is not None:
+        from mailslot.vault.errors import reason_of  # noqa: PLC0415 - rarely needed
+
+        # Such as the home folder of the service's user.
+        return f"{os.fsdecode(error.filename)} cannot be used: {reason_of(error)}."
     from mailslot.service.log import describe_error  # noqa: PLC0415 - rarely needed
 
     return f"It did not work because of a fault of mailslot, or of a plugin: {describe_error(error)}."
