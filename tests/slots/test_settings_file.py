@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -308,3 +309,22 @@ def test_a_slow_read_does_not_bring_back_former_settings(file: SettingsFile, mon
         assert file.current().records["smtp"].server == "new.example"
     file.path.write_text("this is no TOML")
     assert file.current().records["smtp"].server == "new.example"
+
+
+def test_why_it_cannot_be_read_or_written_is_said_as_of_other_files(
+    file: SettingsFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.change("smtp", {"port": 25})
+
+    def failing(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", failing)
+        with pytest.raises(SettingsFileError, match=rf"^{file.path} cannot be written: the disk is full\.$"):
+            file.change("smtp", {"port": 26})
+    file.path.unlink()
+    # Reading it fails, as on a disk with a fault.
+    file.path.symlink_to("/proc/self/mem")
+    with pytest.raises(SettingsFileError, match=rf"^{file.path} cannot be read: the disk reports a fault\.$"):
+        file.load()

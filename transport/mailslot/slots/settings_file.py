@@ -296,7 +296,7 @@ class SettingsFile:
         try:
             self._documents.replace(contents)
         except OSError as error:
-            raise SettingsFileError(f"{self.path} cannot be written: {error.strerror}.", detail=str(error)) from error
+            raise SettingsFileError(f"{self.path} cannot be written: {reason_of(error)}.", detail=str(error)) from error
 
     @contextmanager
     def _exclusive(self) -> Generator[None]:

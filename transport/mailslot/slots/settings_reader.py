@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from mailslot.slots.section import find_section
 from mailslot.slots.settings import Settings
 from mailslot.slots.settings_document import SettingsDocument, SettingsFileError, parse_settings_document
-from mailslot.vault.errors import VaultError
+from mailslot.vault.errors import VaultError, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -232,7 +232,7 @@ class SettingsReader:
         try:
             return self._documents.read(FILE_NAME, MAX_OCTETS)
         except OSError as error:
-            reason = f"it is larger than {MAX_OCTETS} octets" if error.errno == errno.EFBIG else error.strerror
+            reason = f"it is larger than {MAX_OCTETS} octets" if error.errno == errno.EFBIG else reason_of(error)
             raise SettingsFileError(f"{self.path} cannot be read: {reason}.", detail=str(error)) from error
 
     def _parsed(self, octets: bytes) -> SettingsText:
