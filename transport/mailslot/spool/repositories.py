@@ -139,6 +139,8 @@ class Jobs(Protocol):
     def shift_times(self, seconds: float, now: float, up: float) -> None:
         """Shift the times of jobs after a change of the clock: of unfinished ones, and of those that ended meanwhile.
 
+        If it was set back, the end of a lifetime that has begun by the new time stays: it is not from the wrong clock.
+
         Args:
             seconds: by how many seconds it was set forward; negative if it was set back.
             now: the time by the clock as it is now.
