@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailslot import InputError
-from mailslot.spool.folder import database
+from mailslot.spool.errors import SpoolError
+from mailslot.spool.folder import adoption, database
 from mailslot.spool.folder.files import mark_registered
 from mailslot.spool.recovery import Recovery
 from mailslot.spool.spool import Spool
@@ -309,6 +311,8 @@ def add_foreign_entries(home: Path) -> None:
     os.mkfifo(folder / "pipe.mail")
     (folder / ".#spool.db").symlink_to("somebody@machine.1234")
     (folder / "lost.job").symlink_to("nowhere")
+    (folder / "loop.job").symlink_to("loop.job")
+    (folder / "below.job").symlink_to("spool.db/file")
     Path(os.fsdecode(os.fsencode(folder) + b"/\xff\xfe.job")).write_bytes(b"")
 
 
@@ -326,6 +330,27 @@ async def test_what_is_no_message_keeps_none_from_being_found_again(home: Path, 
     lose(home)
     async with Spool(home, limits=SMALL, clock=clock) as spool:
         assert [(job.id, job.state) for job in await spool.jobs()] == [(2, "in_doubt")]
+
+
+async def test_a_message_that_is_not_ours_to_read_is_kept(
+    home: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody may change its owner back."""
+    await accept(home, clock, "a scan")
+    lose(home)
+    before = files(home)
+
+    def failing(path: Path) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(adoption, "_read", failing)
+        with pytest.raises(SpoolError):
+            async with Spool(home, limits=SMALL, clock=clock):
+                raise AssertionError
+    assert {path for path in files(home) if path.endswith(".job")} == {path for path in before if path.endswith(".job")}
+    async with Spool(home, limits=SMALL, clock=clock) as spool:
+        assert [job.state for job in await spool.jobs()] == ["in_doubt"]
 
 
 async def test_a_message_that_the_disk_cannot_read_keeps_no_other_from_being_found_again(

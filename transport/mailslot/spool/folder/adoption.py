@@ -6,13 +6,13 @@ left of the file is kept under another name.
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from mailslot.shortage import is_shortage
 from mailslot.spool import job_envelope
 from mailslot.spool.folder.files import PIECE_SIZE, is_marked_registered, list_files, mark_registered
 from mailslot.spool.incoming import NewMail
@@ -92,8 +92,7 @@ def _adopt_job(repositories: Repositories, path: Path, now: float) -> bool:
     try:
         found = _read(path)
     except (ValueError, OSError) as error:
-        # A disk that cannot read one message must not keep all others from being found.
-        if is_shortage(error):
+        if isinstance(error, OSError) and not _is_disk_fault(error):
             raise
         _adopt_damaged(repositories, path, now)
         return False
@@ -102,6 +101,14 @@ def _adopt_job(repositories: Repositories, path: Path, now: float) -> bool:
     repositories.jobs.store(found_again)
     mark_registered(path)
     return True
+
+
+def _is_disk_fault(error: OSError) -> bool:
+    """Return whether the disk cannot read a file, which must not keep all others from being found.
+
+    Other errors pass, such as a lack of rights or descriptors.
+    """
+    return error.errno in {errno.EIO, errno.EBADMSG, errno.EUCLEAN}
 
 
 def _read(path: Path) -> job_envelope.JobEnvelope:
@@ -121,9 +128,13 @@ def _adopt_damaged(repositories: Repositories, path: Path, now: float) -> None:
     if path.exists():
         path.rename(kept)
     state = kept.stat()
-    line = b""
-    with suppress(OSError), kept.open("rb") as file:
-        line = file.readline(job_envelope.MAX_LINE)
+    try:
+        with kept.open("rb") as file:
+            line = file.readline(job_envelope.MAX_LINE)
+    except OSError as error:
+        if not _is_disk_fault(error):
+            raise
+        line = b""
     new = _salvage(line)
     # Without its key, so that the same message can be accepted again.
     found = job_envelope.JobEnvelope(
@@ -162,7 +173,7 @@ def _digest(path: Path) -> MailDigest:
             while piece := file.read(PIECE_SIZE):
                 digest.update(piece)
     except OSError as error:
-        if is_shortage(error):
+        if not _is_disk_fault(error):
             raise
         digest = MailDigest()
         digest.update(path.name.encode())

@@ -7,6 +7,7 @@ file that is read-only was registered in another database, such as before an old
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
@@ -180,8 +181,11 @@ def status_of(path: Path) -> os.stat_result | None:
     """
     try:
         return path.stat()
-    except FileNotFoundError:
-        return None
+    except OSError as error:
+        # The last two are of links that lead nowhere.
+        if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
+            return None
+        raise
 
 
 def _is_text(path: Path) -> bool:
