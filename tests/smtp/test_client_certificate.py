@@ -9,12 +9,15 @@ import socket
 import ssl
 from contextlib import contextmanager, suppress
 from threading import Thread
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import trustme
 
 from mailslot import Endpoint, NetworkError, Security, connect_smtp
+from mailslot.net.dialogue import Dialogue
+from mailslot.wire.redact import Redactor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,3 +81,14 @@ async def test_a_refused_certificate(
     is_named = presents_another or version is ssl.TLSVersion.TLSv1_3
     assert ("demands a certificate" in str(caught.value)) is is_named
     assert "ALERT" in caught.value.detail
+
+
+async def test_an_alert_in_place_of_the_final_reply_leaves_the_message_in_doubt() -> None:
+    channel = cast("Any", SimpleNamespace(endpoint=Endpoint("localhost", 465, Security.TLS), close=lambda: None))
+    dialogue = Dialogue[Any](channel, timeout=60, transcript=None, redactor=Redactor())
+    dialogue.stage, dialogue.in_doubt = "data", True
+    alert = ssl.SSLError(1, "tlsv1 alert access denied")
+    alert.reason = "TLSV1_ALERT_ACCESS_DENIED"
+    error = dialogue.to_mail_error(alert)
+    assert isinstance(error, NetworkError)
+    assert (error.cause, error.in_doubt) == ("in_doubt", True)

@@ -166,7 +166,7 @@ class Dialogue(Generic[ConnectionT]):
         return None
 
     def _connection_error(self, error: OSError | EOFError, host: str, doubt_note: str) -> NetworkError:
-        if (refused := refused_certificate_error(error, host, self.stage)) is not None:
+        if not self.in_doubt and (refused := refused_certificate_error(error, host, self.stage)) is not None:
             return refused
         when = _STAGE_PHRASES.get(self.stage, "in the middle of the session")
         # A TimeoutError with an errno comes from the kernel, which has given up the connection.
