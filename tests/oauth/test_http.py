@@ -9,6 +9,7 @@ import time
 from email.utils import formatdate
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote_plus
 
 import anyio
 import pytest
@@ -447,13 +448,16 @@ async def test_echoed_request_values_are_masked(http: TokenHttp) -> None:
     ],
     ids=["query", "host", "page", "header", "status line"],
 )
-async def test_echoes_that_are_no_response_are_masked(http: TokenHttp, answer: Callable[[str], bytes]) -> None:
-    token = "the-refresh-token-itself"
-    async with run_scripted_service(answer(token)) as service:
+@pytest.mark.parametrize("token", ["the-refresh-token-itself", "the+token/of/1//0"])
+async def test_echoes_that_are_no_response_are_masked(
+    http: TokenHttp, answer: Callable[[str], bytes], token: str
+) -> None:
+    echoed = quote_plus(token)  # as in the form
+    async with run_scripted_service(answer(echoed)) as service:
         with pytest.raises(TokenServiceError) as caught:
             await http.post(service.url, {"refresh_token": Secret(token)})
     error = caught.value
-    assert token not in f"{error} {error!r} {error.detail} {error.__cause__!r} {error.__context__!r}"
+    assert echoed not in f"{error} {error!r} {error.detail} {error.__cause__!r} {error.__context__!r}"
 
 
 @pytest.mark.parametrize("status", [200, 400])

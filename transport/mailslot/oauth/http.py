@@ -11,6 +11,7 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Final, Self
+from urllib.parse import quote_plus
 
 import anyio
 import httpx2
@@ -150,6 +151,7 @@ class TokenHttp:
         redactor = Redactor()
         for secret in request.secrets if request else ():
             redactor.add(secret)
+            redactor.add(Secret(quote_plus(secret.reveal())))  # as the form has it
         body, status = bytearray(), 0
         try:
             with anyio.fail_after(2 * self._timeout):
