@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from typing import TYPE_CHECKING, Any
 
@@ -119,13 +120,18 @@ def test_no_fault_quotes_a_private_value(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", ["5", "true", "[1]", "{a = 1}", "''", "1979-05-27"])
 def test_a_plugin_whose_parser_expects_text_alone(tmp_path: Path, value: str) -> None:
     """Its author has tried it with `mailslot set`, which hands over text."""
-    parsers: list[Callable[[Any], Any]] = [str.strip, lambda text: text.split()[0], lambda text: 1 / int(text[1:])]
+    parsers: list[Callable[[Any], Any]] = [
+        str.strip,
+        lambda text: text.split()[0],
+        lambda text: 1 / int(text[1:]),
+        lambda text: re.compile(f"({text}"),
+    ]
     section = Section("acme", {f"key{number}": Key("a word", parse) for number, parse in enumerate(parsers)})
     file = SettingsFile(tmp_path, [section])
-    file.path.write_text(f"[records.smtp]\nport = 0\n[acme]\nkey1 = {value}\nkey2 = {value}\n")
+    file.path.write_text(f"[records.smtp]\nport = 0\n[acme]\nkey1 = {value}\nkey2 = {value}\nkey3 = {value}\n")
     with pytest.raises(SettingsFileError) as raised:
         file.load()
-    assert [fault.line for fault in raised.value.faults] == [2, 4, 5]
+    assert [fault.line for fault in raised.value.faults] == [2, 4, 5, 6]
     assert all(fault.what.endswith("it must be a word.") for fault in raised.value.faults[1:])
 
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from mailslot.errors import InputError
 from mailslot.net.endpoint import Endpoint, Security
+from mailslot.shortage import is_shortage
 from mailslot.smtp.address import parse_address
 
 if TYPE_CHECKING:
@@ -213,8 +214,10 @@ def parse_value(known: Mapping[str, Key], key: str, value: object, *, others: It
         raise InputError(f"There is no setting {quoted_value(key)}.{hint}", stage="resolve", key=key)
     try:
         return None if value is None else known[key].parse(value)
-    except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError):
+    except Exception as error:
         # A plugin's parser may expect text alone, and TOML has other types. No setting may make all others unreadable.
+        if is_shortage(error):
+            raise
         if known[key].private:  # the error also gets into logs and reports
             sentence = f"The setting {key} must be {known[key].allowed}."
         else:
