@@ -269,7 +269,7 @@ class GatewayLog:
         Raises:
             MailError: as for `dialogues`.
         """
-        return [key.removeprefix(_DIALOGUES) for key in await self._store.items() if key.startswith(_DIALOGUES)]
+        return [key.removeprefix(_DIALOGUES) for key in await self._store.keys() if key.startswith(_DIALOGUES)]
 
     async def unknown_devices(self) -> list[UnknownDevice]:
         """Return the unknown devices, the newest first.

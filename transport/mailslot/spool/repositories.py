@@ -341,6 +341,10 @@ class Values(Protocol):
         """Return a value; None if there is none."""
         ...
 
+    def keys(self, store: str) -> list[str]:
+        """Return all keys of a store, in order."""
+        ...
+
     def items(self, store: str) -> list[tuple[str, str]]:
         """Return all keys and values of a store, by key."""
         ...

@@ -89,6 +89,10 @@ class Store:
         """Delete a value, if there is one."""
         await self.update({}, [key])
 
+    async def keys(self) -> list[str]:
+        """Return the keys of all values, in order."""
+        return await self._storage.read(lambda repositories: repositories.values.keys(self._name))
+
     async def items(self) -> dict[str, Any]:
         """Return all values."""
         found = await self._storage.read(lambda repositories: repositories.values.items(self._name))

@@ -18,6 +18,11 @@ class PostgresValues(DeviceRows):
         query = "SELECT value FROM memory WHERE device = %(device)s AND store = %(store)s AND key = %(key)s"
         return self.text(query, store=store, key=clean(key))
 
+    def keys(self, store: str) -> list[str]:
+        """Return all keys of a store, in order."""
+        query = 'SELECT key FROM memory WHERE device = %(device)s AND store = %(store)s ORDER BY key COLLATE "C"'
+        return [key for (key,) in self.tuples(query, store=store)]
+
     def items(self, store: str) -> list[tuple[str, str]]:
         """Return all keys and values of a store, by key."""
         query = 'SELECT key, value FROM memory WHERE device = %(device)s AND store = %(store)s ORDER BY key COLLATE "C"'

@@ -20,6 +20,11 @@ class SqliteValues:
         row = self._connection.execute("SELECT value FROM memory WHERE store = ? AND key = ?", (store, key)).fetchone()
         return None if row is None else row["value"]
 
+    def keys(self, store: str) -> list[str]:
+        """Return all keys of a store, in order."""
+        found = self._connection.execute("SELECT key FROM memory WHERE store = ? ORDER BY key", (store,))
+        return [row["key"] for row in found]
+
     def items(self, store: str) -> list[tuple[str, str]]:
         """Return all keys and values of a store, by key."""
         found = self._connection.execute("SELECT key, value FROM memory WHERE store = ? ORDER BY key", (store,))
