@@ -324,7 +324,7 @@ async def _list(maildrop: MaildropSession) -> Sequence[Entry]:
     with anyio.move_on_after(LISTING_TIMEOUT):
         return await maildrop.listing()
     sentence = f"The mail server lists the mail too slowly: it has not finished in {LISTING_TIMEOUT:.0f} seconds."
-    raise NetworkError(sentence, stage="transaction", cause="connection_lost", retryable=True, detail=sentence)
+    raise NetworkError(sentence, stage="transaction", cause="connection_lost", retryable=True)
 
 
 def _unknown_error(error: Exception) -> MailError:

@@ -206,10 +206,11 @@ class SqliteJobs:
         # Jobs accepted between the change and its detection have the new time already. A lifetime that has begun by the
         # time as it is now was not counted by a clock that was ahead.
         self._connection.execute(
-            "UPDATE jobs SET changed_at = changed_at + ?1, next_attempt = next_attempt + ?1, "  # noqa: S608 - constants
-            "expires_at = expires_at + iif(?1 < 0 AND expires_at - lifetime <= ?2, 0, ?1) "
-            f"WHERE state IN ({_UNFINISHED_STATES}) AND NOT created_at BETWEEN ?2 - ?3 AND ?2 + ?3",
-            (seconds, now, _JUST_NOW),
+            "UPDATE jobs SET "  # noqa: S608 - constants
+            "changed_at = changed_at + :seconds, next_attempt = next_attempt + :seconds, "
+            "expires_at = expires_at + iif(:seconds < 0 AND expires_at - lifetime <= :now, 0, :seconds) "
+            f"WHERE state IN ({_UNFINISHED_STATES}) AND NOT created_at BETWEEN :now - :just_now AND :now + :just_now",
+            {"seconds": seconds, "now": now, "just_now": _JUST_NOW},
         )
         # Else what ended while the clock was years behind would be deleted at once.
         ended = {"seconds": seconds, "first": now - seconds - up, "last": now - seconds}
