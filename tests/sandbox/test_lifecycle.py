@@ -15,6 +15,7 @@ import anyio
 import pytest
 
 from mailslot_plugins.sandbox import Sandbox, run_sandbox
+from mailslot_plugins.sandbox import sandbox as sandbox_module
 from sandbox.raw_client import PASSWORD, USER, RawClient, in_thread, pop3, smtp
 
 
@@ -81,6 +82,12 @@ async def test_the_sandbox_stops_at_once(how: str) -> None:
             pass
     assert sandbox.errors == []
     gc.collect()  # what was left open would be warned of, and a warning is an error here
+
+
+async def test_the_sandbox_stops_without_any_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the time is over before hypercorn has ended the connections, on a busy machine."""
+    monkeypatch.setattr(sandbox_module, "_SHUTDOWN_GRACE", 0.0)
+    await test_the_sandbox_stops_at_once("failed")
 
 
 async def test_it_listens_on_loopback_only(sandbox: Sandbox) -> None:

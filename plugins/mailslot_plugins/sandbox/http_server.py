@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -39,15 +40,17 @@ async def serve_http(app: ASGIApp, settings: SocketConfig, stop: anyio.Event) ->
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        backend = import_module("hypercorn.trio")
+        backend, waits_for_clients = import_module("hypercorn.trio"), False
     else:
-        backend = import_module("hypercorn.asyncio")
+        # Since Python 3.12.1 asyncio's server waits for its clients, and hypercorn waits for the server.
+        backend, waits_for_clients = import_module("hypercorn.asyncio"), sys.version_info >= (3, 12, 1)
     with anyio.CancelScope(shield=True) as cancel_scope:
 
         async def stopped() -> None:
             await stop.wait()
-            # Since Python 3.12.1 asyncio's server waits for its clients, and hypercorn waits for the server.
-            cancel_scope.deadline = anyio.current_time() + 2 * settings.graceful_timeout
+            # Otherwise hypercorn ends by itself; if it is cancelled, it leaves connections open.
+            if waits_for_clients:
+                cancel_scope.deadline = anyio.current_time() + 2 * settings.graceful_timeout
 
         async def without_lifespan(scope: Scope, receive: Receive, send: Send) -> None:
             # Hypercorn's lifespan task would log an error at that deadline.
