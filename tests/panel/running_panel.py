@@ -166,7 +166,8 @@ def take_screenshots(page: Page, name: str, *, schemes: tuple[str, ...] = ("ligh
 
 
 def overflowing_elements(page: Page) -> list[str]:
-    """Return the elements that are wider than the page, by tag and class."""
+    """Return the elements that are wider than the page, by tag and class, once it is there with its style sheets."""
+    page.wait_for_load_state()
     return page.evaluate(
         """() => [...document.querySelectorAll("main *")]
             .filter(e => e.getBoundingClientRect().right > document.documentElement.clientWidth + 1

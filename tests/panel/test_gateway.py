@@ -486,6 +486,7 @@ async def test_the_pages_in_a_browser(panel: RunningPanel, browser: Browser, adm
             view.select_option("[name=language]", language)
             view.wait_for_url(re.compile("/gateway$"))
             view.wait_for_selector(f"html[lang={language}]")
+            view.wait_for_load_state()  # with its style sheets
             for size in (390, 800, 1280):
                 view.set_viewport_size({"width": size, "height": 900})
                 width = view.evaluate("document.documentElement.scrollWidth")

@@ -148,6 +148,16 @@ async def test_how_often_a_token_is_tried(
     assert isinstance(error, ServerError if cause == "protocol_error" else SignInError)
 
 
+async def test_a_connection_that_is_closed_without_readable_reasons(
+    client_context: ssl.SSLContext, server_context: ssl.SSLContext
+) -> None:
+    source = ListedTokenSource("token-one", "token-two")
+    dialogue = HELLO + FIRST + "S: 334 {b64:not JSON}\nC: \n!close\n"
+    error = await attempt(dialogue, OAuth(USER, source, "XOAUTH2"), client_context, server_context)
+    assert isinstance(error, NetworkError)
+    assert (error.stage, error.cause, source.force_calls) == ("sign_in", "connection_lost", [False])
+
+
 async def test_a_421_behind_the_capabilities(client_context: ssl.SSLContext, server_context: ssl.SSLContext) -> None:
     error = await attempt(
         HELLO + "S: 421 4.7.0 bye\n!close", OAuth(USER, StaticToken("token-one")), client_context, server_context
