@@ -20,6 +20,7 @@ from lab import dovecot as dovecot_
 from lab import postfix as postfix_
 from lab import postgres as postgres_
 from lab import provider as provider_
+from lab import scanner as scanner_
 from lab import slapd as slapd_
 
 if TYPE_CHECKING:
@@ -119,6 +120,15 @@ def browser() -> Iterator[Browser]:
     need("Chromium", present, ROOT_ON_DEBIAN)
     with browser_.start_browser() as running:
         yield running
+
+
+@pytest.fixture
+def scanner(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SANE's test scanner, ``test``."""
+    need("scanimage", scanner_.PROGRAM is not None, ROOT_ON_DEBIAN)
+    folder = tmp_path_factory.mktemp("scanner")
+    scanner_.install(folder)
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
 
 
 def need(part: str, present: bool, why: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
 from collections import Counter
 from dataclasses import replace
 from email import message_from_bytes, policy
@@ -20,7 +19,6 @@ from anyio.to_thread import run_sync
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.fixtures import need
 from mailslot.spool.spool import Spool
 from mailslot_plugins.addressbook.book import save_entries
 from mailslot_plugins.addressbook.entry import make_entry
@@ -402,8 +400,8 @@ async def test_a_form_of_another_site(device: RunningPanel) -> None:
 
 
 @pytest.mark.lab
+@pytest.mark.usefixtures("scanner")
 async def test_scan_now(device: RunningPanel) -> None:
-    need("scanimage", shutil.which("scanimage") is not None, "need root on Debian")
     settings = device.device.records.settings
     async with BrowserClient(device.address) as person:
         await person.sign_in()

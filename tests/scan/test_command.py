@@ -14,7 +14,6 @@ import anyio
 import pytest
 
 from command_line import mailslot, no_service
-from lab.fixtures import need
 from mailslot.cli import main
 from mailslot.slots.records import Records
 from mailslot.spool.spool import Spool
@@ -169,8 +168,8 @@ def test_too_large(scan: Scan, home: Path, tmp_path: Path, set_scan: Callable[..
     assert len(jobs(home)) == len(rows)
 
 
+@pytest.mark.usefixtures("scanner")
 def test_a_scanner(scan: Scan, home: Path) -> None:
-    need("scanimage", os.path.exists("/usr/bin/scanimage"), "need root on Debian")  # noqa: PTH110
     ran = scan("--device", "test", "--source", "adf", "--resolution", "50", "--mode", "Gray", "--to", "a@example.com")
     assert (ran.returncode, ran.stderr) == (3, no_service(home))
     assert b'filename="Scan ' in message(home)

@@ -3,65 +3,25 @@
 from __future__ import annotations
 
 import re
-import shutil
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import anyio
 import anyio.lowlevel
 import pytest
 from PIL import Image
 
-from lab.fixtures import need
-from mailslot_plugins.scan import sources
+from lab.scanner import PATIENCE, PROGRAM
 from mailslot_plugins.scan.sane import Scanner, ScannerError
+from mailslot_plugins.scan.sources import from_scanner
 from scan.sample_documents import pdf_pages, tiff_pages
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from mailslot_plugins.scan.document import Document
-    from mailslot_plugins.scan.sane import Format
-
-
-@pytest.fixture(autouse=True)
-def scanimage() -> None:
-    need("scanimage", shutil.which("scanimage") is not None, "need root on Debian")
-
-
-PATIENCE = (5, 30, 180)
-"""Seconds after which SANE's test scanner is taken for dead: first soon, which is the usual case, and then later and
-later, since it may be the machine."""
+pytestmark = pytest.mark.usefixtures("scanner")
 
 
 def nothing(page: int, part: float) -> None:
     pass
-
-
-async def from_scanner(
-    scanner: Scanner, encoding: Format, folder: Path, progress: Callable[[int, float], None]
-) -> list[Document]:
-    """Scan; once in some hundred times SANE's test scanner stops for good, and then it is asked again."""
-    for silence_timeout in PATIENCE:
-        try:
-            return await sources.from_scanner(
-                replace(scanner, silence_timeout=silence_timeout), encoding, folder, progress
-            )
-        except ScannerError as error:
-            if "did not respond for" not in str(error) or silence_timeout == PATIENCE[-1]:
-                raise
-    raise AssertionError
-
-
-async def run_scanimage(*arguments: str) -> None:
-    """Run scanimage itself, as often as `from_scanner`."""
-    for seconds in PATIENCE:
-        with anyio.move_on_after(seconds):
-            await anyio.run_process(["scanimage", *arguments])
-            return
-    raise AssertionError
 
 
 def failing(status: str, source: str | None = None) -> Scanner:
@@ -94,7 +54,8 @@ async def test_feeder_to_tiff_in_black_and_white(tmp_path: Path) -> None:
 async def test_pages_keep_the_scanners_size(tmp_path: Path) -> None:
     scanner = Scanner("test", "flatbed", 100, "Gray", PATTERN)
     raw = tmp_path / "raw.tif"
-    await run_scanimage("-d", "test", "--resolution=100", "--mode=Gray", *PATTERN, "--format=tiff", "-o", str(raw))
+    options = ("--resolution=100", "--mode=Gray", *PATTERN)
+    await anyio.run_process(["scanimage", "-d", "test", *options, "--format=tiff", "-o", str(raw)])
     [document] = await from_scanner(scanner, "png", tmp_path, nothing)
     with Image.open(document.path) as scanned, Image.open(raw) as whole:
         assert scanned.tobytes() == whole.tobytes()
@@ -172,30 +133,43 @@ async def test_scanimage_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 SLOW = Scanner("test", options=("--read-delay=yes", "--read-delay-duration=200000", "--resolution=300"))
 
 
+@pytest.fixture
+def scanimage(scanner: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """scanimage itself, which tells of its progress while it scans."""
+    monkeypatch.setenv("PATH", str(Path(PROGRAM or "").parent))
+
+
+@pytest.mark.usefixtures("scanimage")
 async def test_a_cancelled_scan_leaves_no_process(tmp_path: Path) -> None:
-    begun = anyio.Event()
-    async with anyio.create_task_group() as group:
-        group.start_soon(sources.from_scanner, SLOW, "pdf", tmp_path, lambda _page, _part: begun.set())
-        with anyio.fail_after(200):
-            await begun.wait()
-        assert running(tmp_path)
-        group.cancel_scope.cancel()
-    assert not running(tmp_path)
+    for seconds in PATIENCE:
+        begun = anyio.Event()
+        async with anyio.create_task_group() as group:
+            group.start_soon(from_scanner, SLOW, "pdf", tmp_path, lambda _page, _part, begun=begun: begun.set())
+            with anyio.move_on_after(seconds):
+                await begun.wait()
+            assert running(tmp_path)
+            group.cancel_scope.cancel()
+        assert not running(tmp_path)
+        if begun.is_set():
+            return
+    raise AssertionError
 
 
+@pytest.mark.usefixtures("scanimage")
 async def test_a_scan_cancelled_during_its_start_leaves_no_process(tmp_path: Path) -> None:
     for steps in range(12):
         async with anyio.create_task_group() as group:
-            group.start_soon(sources.from_scanner, SLOW, "pdf", tmp_path, nothing)
+            group.start_soon(from_scanner, SLOW, "pdf", tmp_path, nothing)
             for _ in range(steps):
                 await anyio.lowlevel.checkpoint()
             group.cancel_scope.cancel()
         assert not running(tmp_path), steps
 
 
+@pytest.mark.usefixtures("scanimage")
 async def test_a_silent_scanner_is_given_up(tmp_path: Path) -> None:
     with pytest.raises(ScannerError, match="did not respond for 0 seconds"):
-        await sources.from_scanner(replace(SLOW, silence_timeout=0), "pdf", tmp_path, nothing)
+        await from_scanner(replace(SLOW, silence_timeout=0), "pdf", tmp_path, nothing)
     assert not running(tmp_path)
 
 
