@@ -218,9 +218,6 @@ async def test_whose_faxes_are_accepted(tmp_path: Path, settings: str, fields: d
 
 
 async def test_a_failed_fax_can_be_handled_again(tmp_path: Path) -> None:
-    program = tmp_path / "lp"
-    program.write_text("#!/bin/sh\nexit 1\n")
-    program.chmod(0o755)
     async with fax_device(tmp_path / "home", f'deliver_to = "folder fax; printer folder {tmp_path}/gone"') as device:
         outcome = await pipeline.handle(store_incoming(make_mail(FAX), tmp_path), device)
         assert isinstance(outcome, Later)

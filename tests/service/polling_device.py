@@ -45,10 +45,12 @@ class RecordingPipeline:
     Attributes:
         subjects: of the mails that it has handled.
         answer: what it says of each mail.
+        abandon: how it undoes what it had begun with a mail.
     """
 
     subjects: list[str] = field(default_factory=list)
     answer: Callable[[Incoming, str], Awaitable[Handled]] | None = None
+    abandon: Callable[[Incoming, Device], Awaitable[None]] | None = None
     name: str = "keeper"
     section: None = None
     polls: str = RECORD

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from mailslot.service.device import Device
     from mailslot.service.pipeline import Handled
     from mailslot.spool.incoming import Incoming
 
@@ -216,6 +217,57 @@ async def test_a_mail_that_ends_the_process_is_set_aside(tmp_path: Path) -> None
         [handling] = await handle_waiting(harness.device, RECORD, harness.keeper)
         assert (handling.outcome, handling.note) == ("set aside", "Handling it was interrupted 3 times.")
         assert harness.keeper.subjects == []
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_what_a_mail_had_begun_is_undone_before_it_is_set_aside(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, fails: bool
+) -> None:
+    states: list[str] = []
+
+    async def answer(mail: Incoming, subject: str) -> Handled:
+        raise ValueError
+
+    async with run_polling_device(tmp_path) as harness:
+
+        async def abandon(mail: Incoming, device: Device) -> None:
+            states.append((await device.spool.ledger.mail(mail.id)).state)
+            if fails:
+                raise ValueError("the password is hunter2")
+
+        harness.keeper.abandon = abandon
+        harness.keeper.answer = answer
+        harness.add("one")
+        await harness.poll()
+        for seconds in (61, 601):
+            harness.clocks.set(seconds)
+            [handling] = await handle_waiting(harness.device, RECORD, harness.keeper)
+            assert states == ([] if seconds == 61 else ["fetched"])
+        assert handling.outcome == "set aside"
+    assert ("could not be undone: ValueError, raised at" in caplog.text) is fails
+    assert "hunter2" not in caplog.text
+
+
+@pytest.mark.parametrize(("interruptions", "asked"), [(3, 1), (5, 1), (6, 0)])
+async def test_undoing_is_not_tried_for_ever(tmp_path: Path, interruptions: int, asked: int) -> None:
+    """A pipeline that ends the process here, too, must not keep other mail waiting."""
+    undone = []
+
+    async def abandon(mail: Incoming, device: Device) -> None:
+        undone.append(mail.id)
+
+    async with run_polling_device(tmp_path) as harness:
+        harness.add("one")
+        harness.keeper.answer = _stop
+        harness.keeper.abandon = abandon
+        await harness.poll()
+        [mail] = await harness.device.spool.ledger.mails()
+        for _ in range(interruptions):
+            await harness.device.spool.ledger.begin_handling(mail.id)
+        harness.clocks.set(31)
+        [handling] = await handle_waiting(harness.device, RECORD, harness.keeper)
+    assert handling.note == "Handling it was interrupted 3 times."
+    assert len(undone) == asked
 
 
 async def _stop(mail: Incoming, subject: str) -> Handled:

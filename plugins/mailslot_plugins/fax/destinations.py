@@ -18,7 +18,7 @@ from mailslot_plugins.intake.auto_reply_policy import own_addresses
 from mailslot_plugins.printers.folder import FolderPrinter
 from mailslot_plugins.printers.formats import MEDIA_TYPES
 from mailslot_plugins.printers.printer import Document, PrinterError, PrinterOptions, find_printer, printer_options
-from mailslot_plugins.printers.printing import print_document
+from mailslot_plugins.printers.printing import abandon_documents, print_document
 from mailslot_plugins.sending.account import HOUR, RECORD, sender_mailbox, sending_settings
 
 if TYPE_CHECKING:
@@ -87,6 +87,27 @@ async def deliver(device: Device, received_pages: ReceivedPages, journal: Journa
     return outcome
 
 
+async def abandon_deliveries(device: Device, journal: Journal) -> None:
+    """Cancel what interrupted attempts to print a fax, or a notice about it, have left at printers.
+
+    Raises:
+        MailError: a printer cannot be asked; the others were.
+    """
+    failure: MailError | None = None
+    for destination in device.settings(SECTION)["deliver_to"]:
+        destination_kind, _, target = destination.partition(" ")
+        if destination_kind != "printer":
+            continue
+        try:
+            printer = await run_sync(_find_printer, device, target)
+            for name in ("fax", "notice"):
+                await abandon_documents(printer, journal, f"{name} {destination}.")
+        except MailError as error:
+            failure = error
+    if failure is not None:
+        raise failure
+
+
 async def restrict_folders(device: Device) -> None:
     """Make the fax folders inside the home folder accessible to their owner only."""
     for destination in device.settings(SECTION)["deliver_to"]:
@@ -120,13 +141,17 @@ async def _print_pages(
         await run_sync(_make_private, path, device.home)
         printer, kind = _UnconvertedFolder(path, PrinterOptions()), settings["format"]
     else:
-        printer = await run_sync(find_printer, target, printer_options(device, settings["ca_file"]))
+        printer = await run_sync(_find_printer, device, target)
     document = Document(
         path=received_pages.file(kind), kind=kind, title=received_pages.title, owner=received_pages.owner
     )
     await print_document(
         printer, document, received_pages.folder, journal, f"{received_pages.name} {destination_kind} {target}"
     )
+
+
+def _find_printer(device: Device, target: str) -> Printer:
+    return find_printer(target, printer_options(device, device.settings(SECTION)["ca_file"]))
 
 
 def _make_private(folder: Path, home: Path) -> None:

@@ -31,6 +31,12 @@ class FaxPipeline:
             return SetAside("Its file is missing.")
         return await receive(mail, mail.path, device)
 
+    async def abandon(self, mail: Incoming, device: Device) -> None:
+        """Cancel what interrupted attempts to print a fax have left at printers."""
+        from mailslot_plugins.fax.reception import abandon  # noqa: PLC0415 - as above
+
+        await abandon(mail, device)
+
     async def run(self, device: Device) -> None:
         """Clean up once an hour."""
         from mailslot_plugins.fax.cleanup import clean_up  # noqa: PLC0415 - as above

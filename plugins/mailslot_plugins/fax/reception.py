@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from mailslot.errors import InputError
 from mailslot.service.pipeline import Done, Later, SetAside
-from mailslot_plugins.fax.destinations import DeliveryOutcome, ReceivedPages, deliver
+from mailslot_plugins.fax.destinations import DeliveryOutcome, ReceivedPages, abandon_deliveries, deliver
 from mailslot_plugins.fax.reports import PIPELINE, apply_fax_report
 from mailslot_plugins.fax.section import SECTION
 from mailslot_plugins.fax.sender_notification import notify_sender
@@ -59,6 +59,15 @@ async def receive(mail: Incoming, path: Path, device: Device) -> Handled:
             # With documents it may still be a fax, for a person to look at.
             return SetAside(f"Not printed, since {refusal}.") if opened.parts else Done(f"not printed: {refusal}")
         return await _ReceivedFax(mail, opened, folder, device).print()
+
+
+async def abandon(mail: Incoming, device: Device) -> None:
+    """Cancel what interrupted attempts to print a mail have left at printers.
+
+    Raises:
+        MailError: a printer cannot be asked.
+    """
+    await abandon_deliveries(device, await _load_journal(mail, device))
 
 
 def sender_refusal(mail: OpenedMail, allowed: tuple[str, ...], rejected: tuple[str, ...]) -> str:
@@ -201,4 +210,8 @@ class _ReceivedFax:
             await (await self._journal()).record("closed", value=True)
 
     async def _journal(self) -> Journal:
-        return await Journal.load(self._device.store(PIPELINE), f"{JOURNAL}{self._mail.id}")
+        return await _load_journal(self._mail, self._device)
+
+
+async def _load_journal(mail: Incoming, device: Device) -> Journal:
+    return await Journal.load(device.store(PIPELINE), f"{JOURNAL}{mail.id}")

@@ -25,6 +25,7 @@ from mailslot_plugins.print.mail_printing import KEPT_AFTER_DONE, RETRY_DELAY, M
 from mailslot_plugins.print.section import SECTION
 from mailslot_plugins.printers.journal import Journal
 from mailslot_plugins.printers.printer import find_printer, printer_options
+from mailslot_plugins.printers.printing import abandon_documents
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,6 +71,11 @@ class PrintPipeline:
         finally:
             with anyio.CancelScope(shield=True):
                 await run_sync(shutil.rmtree, folder, True)  # noqa: FBT003 - whether errors are passed over
+
+    async def abandon(self, mail: Incoming, device: Device) -> None:
+        """Cancel what interrupted attempts to print a mail have left at the printer."""
+        journal = await Journal.load(device.store(self.name), f"mail:{mail.id}")
+        await abandon_documents(await self.printer(device), journal)
 
     async def run(self, device: Device) -> None:
         """Do nothing: this pipeline only handles polled mail."""

@@ -89,6 +89,11 @@ class Journal:
         """Return the attempt for a document; a new one if there is none."""
         return Attempt(self, f"document:{name}", self._values.get(f"document:{name}", {}))
 
+    def attempts(self, beginning: str = "") -> list[Attempt]:
+        """Return the attempts for all documents whose names begin so."""
+        prefix = f"document:{beginning}"
+        return [self.attempt(key.removeprefix("document:")) for key in self._values if key.startswith(prefix)]
+
     async def retry_failed(self) -> None:
         """Forget failed documents, because a person has the mail handled again; printed ones stay printed."""
         kept = {

@@ -50,6 +50,24 @@ async def print_document(
     return printed
 
 
+async def abandon_documents(printer: Printer, journal: Journal, beginning: str = "") -> None:
+    """Cancel the jobs that interrupted attempts have left at a printer, which may print nothing else until then.
+
+    What the printer has taken whole is not cancelled.
+
+    Args:
+        printer: the printer.
+        journal: the journal of the mail.
+        beginning: that of the names of the documents in the journal.
+
+    Raises:
+        PrinterError: the printer cannot be asked.
+    """
+    for attempt in journal.attempts(beginning):
+        if attempt.step in {"begun", "created"} and (printed := await printer.resume(attempt)) is not None:
+            await attempt.reach("printed", note=printed.note)
+
+
 async def _print(printer: Printer, document: Document, folder: Path, journal: Journal, name: str) -> PrintResult:
     prepared: list[Document] | None = None
     count: int | None = journal.get(f"pieces:{name}")

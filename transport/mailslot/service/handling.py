@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 HANDLING_TIMEOUT: Final = 1800.0
 """Seconds after which the handling of a mail is cancelled."""
 
+_ABANDON_TIMEOUT: Final = 60.0
+"""Seconds that undoing what a mail had begun may take."""
+
 _RETRY_DELAYS: Final = (60.0, 600.0)
 """Seconds before the second and the third attempt."""
 
@@ -177,6 +180,9 @@ async def _run_pipeline(device: Device, mail: Incoming, pipeline: Pipeline) -> t
     if mail.path is None:
         return SetAside("Its file is missing."), True
     if mail.tries > MAX_TRIES:
+        # This may be interrupted, too, and is not tried for ever.
+        if mail.tries <= 2 * MAX_TRIES:
+            await _abandon(device, mail, pipeline)
         return SetAside(f"Handling it was interrupted {MAX_TRIES} times."), True
     try:
         with anyio.fail_after(HANDLING_TIMEOUT):
@@ -189,6 +195,7 @@ async def _run_pipeline(device: Device, mail: Incoming, pipeline: Pipeline) -> t
             return Later(_SHORTAGE_DELAY, description), False
         logger.warning("Mail %d could not be handled in try %d: %s", mail.id, mail.tries, description)
         if mail.tries >= MAX_TRIES:
+            await _abandon(device, mail, pipeline)
             return SetAside(f"It could not be handled in {MAX_TRIES} attempts: {description}"), True
         return Later(_RETRY_DELAYS[mail.tries - 1], description), True
     except BaseException:
@@ -197,6 +204,19 @@ async def _run_pipeline(device: Device, mail: Incoming, pipeline: Pipeline) -> t
             await device.spool.ledger.postpone(mail.id, device.now(), "The device was stopped.", counts=False)
         raise
     return handled, not isinstance(handled, Later)
+
+
+async def _abandon(device: Device, mail: Incoming, pipeline: Pipeline) -> None:
+    """Have the pipeline undo what it had begun with a mail that is set aside."""
+    abandon = getattr(pipeline, "abandon", None)
+    if abandon is None:
+        return
+    try:
+        with anyio.fail_after(_ABANDON_TIMEOUT):
+            with ExitGuard():
+                await abandon(mail, device)
+    except Exception as error:  # noqa: BLE001 - as above
+        logger.warning("What mail %d had begun could not be undone: %s", mail.id, describe_error(error))
 
 
 def is_fetched_by_devices(device: Device, record: str) -> bool:

@@ -98,7 +98,9 @@ class Pipeline(Protocol):
     It may also have these attributes: ``retry_policy``, a `RetryPolicy` for its jobs; ``panel``, a `PanelPackage`;
     ``polls_accounts``, True if it handles the mail of all accounts that fetch, and leaves that of accounts that devices
     fetch from to them, by returning `mailslot.service.handling.WAITS_FOR_DEVICE`; ``handles_at_once``, how many mails
-    `handle` may be called for at the same time (1); and ``drains``, True if `run` returns within seconds after
+    `handle` may be called for at the same time (1); ``abandon``, an asynchronous method with the parameters of `handle`
+    that undoes what `handle` had begun with a mail that is set aside because it was interrupted or failed three times,
+    such as a job without a document at a printer; and ``drains``, True if `run` returns within seconds after
     `Device.stopping` is set, so that the service waits for it.
     """
 
