@@ -183,27 +183,24 @@ async def test_a_wrong_password(lab_device: LabDevice, dovecot: Dovecot, postfix
 
 async def test_a_message_over_the_size_limit(
     lab_device: LabDevice,
-    lab_folder: Path,
+    server_folder: Path,
     provider: Provider,
     dovecot: Dovecot,
     certificate: LeafCert,
     postfix: Postfix,
 ) -> None:
-    folder = lab_folder / f"small-{id(lab_device)}"
-    async with in_thread(start_postfix(folder, dovecot, certificate, size_limit=500)) as small:
+    async with in_thread(start_postfix(server_folder / "postfix", dovecot, certificate, size_limit=500)) as small:
         result = await lab_device.test(SMTP, small.submission, provider.token(), send=True)
     assert found(result) == ("probe", "message_too_large")
 
 
 async def test_the_provider_is_unreachable(
-    lab_device: LabDevice, lab_folder: Path, dovecot: Dovecot, certificate: LeafCert
+    lab_device: LabDevice, server_folder: Path, dovecot: Dovecot, certificate: LeafCert
 ) -> None:
-    folder = lab_folder / f"down-{id(lab_device)}"
-    folder.mkdir(mode=0o711)
     async with AsyncExitStack() as stack:
-        async with in_thread(start_provider(folder / "provider")) as gone:
+        async with in_thread(start_provider(server_folder / "provider")) as gone:
             token = gone.token()
-            starting = in_thread(start_dovecot(folder / "dovecot", gone, certificate))
+            starting = in_thread(start_dovecot(server_folder / "dovecot", gone, certificate))
             running = await stack.enter_async_context(starting)
         result = await lab_device.test(POP, running.pop3s, token)
     assert found(result) == ("sign_in", "sign_in_temporarily_unavailable")
@@ -218,7 +215,7 @@ ONE_AT_A_TIME = "protocol pop3 {\n  mail_max_userip_connections = 1\n}\n"
 )
 async def test_the_maildrop_is_locked(
     lab_device: LabDevice,
-    lab_folder: Path,
+    server_folder: Path,
     provider: Provider,
     dovecot: Dovecot,
     certificate: LeafCert,
@@ -228,9 +225,7 @@ async def test_the_maildrop_is_locked(
 ) -> None:
     if anyio_backend == "trio" and more == LOCKED:
         pytest.skip("Dovecot waits for eleven seconds, and once is enough")
-    async with in_thread(
-        start_dovecot(lab_folder / f"busy-{id(lab_device)}", provider, certificate, more=more)
-    ) as busy:
+    async with in_thread(start_dovecot(server_folder / "dovecot", provider, certificate, more=more)) as busy:
         token = provider.token()
         assert (await lab_device.test(POP, busy.pop3s, token)).ok
         async with Connector(lab_device.device.records) as connector, open_maildrop(await connector.profile("fax-pop")):

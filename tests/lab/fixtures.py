@@ -53,6 +53,15 @@ def lab_folder() -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture
+def server_folder(lab_folder: Path) -> Iterator[Path]:
+    """A folder of the same kind for the servers of one test."""
+    with tempfile.TemporaryDirectory(dir=lab_folder, ignore_cleanup_errors=True) as path:
+        folder = Path(path)
+        folder.chmod(0o711)
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def lab_context(client_context: ssl.SSLContext) -> ssl.SSLContext:
     """A client's context that trusts the certificate of Dovecot and Postfix, for ``localhost``."""

@@ -51,16 +51,15 @@ def printer_with_a_new_certificate(folder: Path, port: int) -> Iterator[tuple[Pr
 
 
 @pytest.mark.parametrize("way", ["command", "panel"])
-async def test_a_printer_is_replaced(tmp_path: Path, lab_folder: Path, port: int, way: str) -> None:
+async def test_a_printer_is_replaced(tmp_path: Path, server_folder: Path, port: int, way: str) -> None:
     home, place = tmp_path / "home", f"localhost:{port}"
-    labs = lab_folder / f"certificate-{port}"
     address = f"ipps://{place}/ipp/print"
     moment = [1_800_000_000.0]
     async with run_device(home, address, now=lambda: moment[0]) as device:
-        with printer_with_a_new_certificate(labs / "one", port) as (_, first):
+        with printer_with_a_new_certificate(server_folder / "one", port) as (_, first):
             [found] = await handle_due(device, make_mail(scan()))
             assert found.note == "1 document was printed."
-        with printer_with_a_new_certificate(labs / "two", port) as (printer, second):
+        with printer_with_a_new_certificate(server_folder / "two", port) as (printer, second):
             [found] = await handle_due(device, make_mail(scan(), number=2))
             assert (found.outcome, found.note) == ("later", SAID)
             assert await pins_of(device).all() != []

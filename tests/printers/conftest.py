@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
 from contextlib import ExitStack
+from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,15 +23,14 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def start(lab_folder: Path, tmp_path: Path) -> Iterator[Callable[..., Printer]]:
+def start(server_folder: Path) -> Iterator[Callable[..., Printer]]:
     """Start a printer with given arguments; it stops at the end of the test."""
     need("ippeveprinter", printer_.present(), "comes with script/setup on Debian")
+    numbers = count()
     with ExitStack() as stack:
 
         def start_(*arguments: str) -> Printer:
-            folder = lab_folder / f"p{abs(hash((tmp_path, arguments))) % 10**8}"
-            stack.callback(subprocess.run, ["rm", "-r", str(folder)], check=False)
-            return stack.enter_context(printer_.start_printer(folder, *arguments))
+            return stack.enter_context(printer_.start_printer(server_folder / str(next(numbers)), *arguments))
 
         yield start_
 
