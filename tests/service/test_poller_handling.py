@@ -248,6 +248,39 @@ async def test_what_a_mail_had_begun_is_undone_before_it_is_set_aside(
     assert "hunter2" not in caplog.text
 
 
+async def test_a_stop_while_a_mail_is_undone_is_not_counted_as_an_attempt(tmp_path: Path) -> None:
+    """At the next start it is set aside for what was wrong with it, not for having been interrupted."""
+    begun = anyio.Event()
+
+    async def answer(mail: Incoming, subject: str) -> Handled:
+        raise ValueError
+
+    async def abandon(mail: Incoming, device: Device) -> None:
+        begun.set()
+        await anyio.sleep_forever()
+
+    async with run_polling_device(tmp_path) as harness:
+        harness.keeper.answer = answer
+        harness.add("one")
+        await harness.poll()
+        harness.clocks.set(61)
+        await handle_waiting(harness.device, RECORD, harness.keeper)
+        harness.keeper.abandon = abandon
+        harness.clocks.set(662)
+        for _ in range(2):
+            begun = anyio.Event()
+            async with anyio.create_task_group() as group:
+                group.start_soon(handle_waiting, harness.device, RECORD, harness.keeper)
+                await begun.wait()
+                group.cancel_scope.cancel()
+            [mail] = await harness.device.spool.ledger.mails()
+            assert (mail.state, mail.tries) == ("fetched", 2)
+        harness.keeper.abandon = None
+        [handling] = await handle_waiting(harness.device, RECORD, harness.keeper)
+        assert handling.outcome == "set aside"
+        assert handling.note.startswith("It could not be handled in 3 attempts: ValueError")
+
+
 @pytest.mark.parametrize(("interruptions", "asked"), [(3, 1), (5, 1), (6, 0)])
 async def test_undoing_is_not_tried_for_ever(tmp_path: Path, interruptions: int, asked: int) -> None:
     """A pipeline that ends the process here, too, must not keep other mail waiting."""

@@ -185,6 +185,17 @@ async def _run_pipeline(device: Device, mail: Incoming, pipeline: Pipeline) -> t
             await _abandon(device, mail, pipeline)
         return SetAside(f"Handling it was interrupted {MAX_TRIES} times."), True
     try:
+        return await _attempt(device, mail, pipeline)
+    except BaseException:
+        # If this cannot be written, the attempt counts.
+        with anyio.CancelScope(shield=True), suppress(SpoolError):
+            await device.spool.ledger.postpone(mail.id, device.now(), "The device was stopped.", counts=False)
+        raise
+
+
+async def _attempt(device: Device, mail: Incoming, pipeline: Pipeline) -> tuple[Handled, bool]:
+    """Return the pipeline's result for a mail, and whether it counts; only what ends the task is raised."""
+    try:
         with anyio.fail_after(HANDLING_TIMEOUT):
             with ExitGuard():
                 handled = await pipeline.handle(mail, device)
@@ -198,11 +209,6 @@ async def _run_pipeline(device: Device, mail: Incoming, pipeline: Pipeline) -> t
             await _abandon(device, mail, pipeline)
             return SetAside(f"It could not be handled in {MAX_TRIES} attempts: {description}"), True
         return Later(_RETRY_DELAYS[mail.tries - 1], description), True
-    except BaseException:
-        # If this cannot be written, the attempt counts.
-        with anyio.CancelScope(shield=True), suppress(SpoolError):
-            await device.spool.ledger.postpone(mail.id, device.now(), "The device was stopped.", counts=False)
-        raise
     return handled, not isinstance(handled, Later)
 
 
