@@ -68,11 +68,13 @@ def files(tmp_path: Path, certificate: LeafCert) -> Path:
 
 
 @contextmanager
-def served(fleet: Fleet, port: int, log: Path, context: ssl.SSLContext, *command: object) -> Iterator[httpx2.Client]:
+def served(
+    fleet: Fleet, port: int, log: Path, context: ssl.SSLContext, *command: object, database: str = ""
+) -> Iterator[httpx2.Client]:
     """Run a command until the block ends, and stop it as a service manager does."""
     environment: dict[str, Any] = {
         **os.environ,
-        "MAILSLOT_DATABASE": fleet.url,
+        "MAILSLOT_DATABASE": database or fleet.url,
         "MAILSLOT_MASTER_KEY": str(fleet.folder / "master.key"),
     }
     arguments = [PROGRAM, "fleet", *map(str, command), "--listen", f"127.0.0.1:{port}"]
@@ -112,6 +114,16 @@ def test_the_panel_is_served_by_tls(fleet: Fleet, files: Path, client_context: s
         assert (cookie.name.startswith("__Host-mailslot-"), cookie.secure) == (True, True)
         assert "strict-transport-security" in page.headers
     assert f"The fleet's panel is at https://localhost:{port}/" in log.read_text()
+
+
+def test_the_panel_starts_while_the_database_is_down(fleet: Fleet, files: Path, client_context: ssl.SSLContext) -> None:
+    port, closed = free_ports(2)
+    settings, log = files / "panel.toml", files / "log"
+    settings.write_text(SETTINGS.format(port=port, folder=files))
+    database = f"postgresql://mailslot@127.0.0.1:{closed}/mailslot"
+    with served(fleet, port, log, client_context, "panel", "--settings", settings, database=database) as client:
+        assert client.get("/healthz").json() == {"status": "failing"}
+    assert "The panel starts although the database cannot be used: the database does not answer." in log.read_text()
 
 
 def test_the_pages_for_owners_of_mailboxes_are_served_by_tls(

@@ -35,9 +35,22 @@ COMMANDS = (
     ("fleet", "worker"),
     ("fleet", "link", "acme/copier-1"),
     ("fleet", "application", "acme"),
+    ("fleet", "sign-in", "--address", "https://fleet.example.com"),
+    ("fleet", "panel", "--listen", "0", "--settings", "{panel}"),
     ("slots",),
     ("serve",),
 )
+PANEL_SETTINGS = """\
+address = "https://fleet.example.com"
+
+[openid]
+issuer = "https://login.example.com"
+client_id = "fleet"
+
+[[roles]]
+value = "admins"
+role = "fleet"
+"""
 
 
 class Versions:
@@ -47,6 +60,8 @@ class Versions:
         fleet = Fleet(postgres.create_database(), folder)
         fleet.add_device()
         self.database, self.registry = fleet.database, fleet.registry
+        self.panel_settings = folder / "panel.toml"
+        self.panel_settings.write_text(PANEL_SETTINGS)
         self.environment = {
             "MAILSLOT_DATABASE": fleet.url,
             "MAILSLOT_HOME": f"{fleet.url}?device=acme/copier-1",
@@ -59,7 +74,7 @@ class Versions:
             connection.execute("UPDATE mailslot.schema_version SET version = %s", (version,))
 
     def said(self, *arguments: str) -> tuple[int, str]:
-        ran = mailslot(*arguments, **self.environment)
+        ran = mailslot(*(each.format(panel=self.panel_settings) for each in arguments), **self.environment)
         return ran.returncode, ran.stderr.strip()
 
 

@@ -12,6 +12,8 @@ from anyio.to_thread import run_sync
 from mailslot.errors import InputError
 from mailslot.fleet.postgres.consents import Consents
 from mailslot.fleet.postgres.directory import FleetDirectory
+from mailslot.fleet.postgres.errors import DatabaseError, as_os_error
+from mailslot.fleet.postgres.schema import check_version, version_of
 from mailslot.fleet.postgres.staff_sessions import StaffSessions
 from mailslot.oauth.http import TokenHttp
 from mailslot_plugins.panel.consent.fleet import ConsentFleet
@@ -71,7 +73,6 @@ class FleetPanel:
             security.certificate = await run_sync(self._certificate, str(listener.getsockname()[0]))
             return security.certificate
 
-        await run_sync(self._note_address)
         async with TokenHttp(ca_file=settings.openid.ca_file, timeout=_TIMEOUT) as http:
             fleet = FleetContext(
                 settings,
@@ -98,20 +99,33 @@ class FleetPanel:
         """Return sentences for the person who starts it.
 
         Raises:
-            MailError: it cannot be served there.
+            MailError: it cannot be served there, or the database's tables are of another version.
         """
         host, port = listener.getsockname()[:2]
         await run_sync(self._certificate, str(host))
+        await run_sync(self._prepare_database)
         return [f"The fleet's panel is at {self._settings.address}/ and listens on {host}, port {port}."]
 
-    def _note_address(self) -> None:
-        """Set this address for the links of mailbox owners, unless another one was set for them."""
-        consents = Consents(self._homes.database)
+    def _prepare_database(self) -> None:
+        """Check the tables' version, and set this address for links of mailbox owners unless another one is set.
+
+        Raises:
+            InputError: the database has no tables, or those of another version.
+        """
+        database = self._homes.database
+        try:
+            with as_os_error(), database.connection() as connection:
+                version = version_of(connection)
+        except DatabaseError as error:
+            logger.warning("The panel starts although the database cannot be used: %s.", error.strerror)
+            return
+        check_version(version)
+        consents = Consents(database)
         try:
             if consents.address() is None:
                 consents.set_address(self._settings.address)
         except InputError as error:
-            # The panel also starts while the database is not reachable.
+            # The database's user may not own the tables, for example.
             logger.info("The address of pages for owners of mailboxes is not set: %s", error)
 
     def _certificate(self, host: str) -> ServerCertificate | None:
