@@ -46,13 +46,27 @@ def fetchmail(port: int, user: str, password: str, box: Path) -> list[str]:
 def getmail(port: int, user: str, password: str, box: Path) -> list[str]:
     """Return getmail's command, without TLS; the rest as for `mpop`."""
     needs("getmail")
+    deliver = box.with_name(f"{box.name}.deliver")
+    deliver.write_text(DELIVER.format(box=box))
     settings = box.with_name(f"{box.name}.getmail")
     settings.write_text(
         f"[retriever]\ntype = SimplePOP3Retriever\nserver = 127.0.0.1\nport = {port}\n"
         f"username = {user}\npassword = {password}\n"
         # As root, getmail does not write into a mailbox itself.
         "[destination]\ntype = MDA_external\npath = /bin/sh\nallow_root_commands = true\n"
-        f'arguments = ("-c", "cat >>\'{box}\'")\n[options]\ndelete = true\n'
+        f'arguments = ("{deliver}",)\n[options]\ndelete = true\n'
     )
     settings.chmod(0o600)
     return ["getmail", "--getmaildir", str(box.parent), "--rcfile", str(settings)]
+
+
+DELIVER = """\
+cat >>'{box}'
+# getmail 6.18.11 starts to catch SIGCHLD, and to wait, only after it has started this (ForkingBase.forkchild). If this
+# ended before, it would wait for three minutes, and give up.
+status=/proc/$PPID/status
+until ! [ -e $status ] || {{ grep -q '^SigCgt:.*[13579bdf]....$' $status && grep -q '^State:.S' $status; }}; do
+    sleep 0.01
+done
+"""
+"""The program to which getmail hands each mail."""
