@@ -13,6 +13,7 @@ import anyio
 
 from mailslot.net.peer import Peer, TlsInfo
 from mailslot.net.socket_stream import SocketStream
+from mailslot.net.tls_socket import wrap_socket
 
 _RESET: Final = struct.pack("ii", 1, 0)
 
@@ -55,14 +56,12 @@ class AcceptedConnection(SocketStream):
             TlsHandshakeError: it failed, or the deadline passed.
         """
         try:
-            # Otherwise wrap_socket would lose the socket without closing it if the client has gone.
-            self._socket.getpeername()
             self._drop_waiter()
-            encrypted = context.wrap_socket(self._socket, server_side=True, do_handshake_on_connect=False)
+            encrypted = wrap_socket(context, self._socket, server_side=True)
             self._socket = encrypted
             await self._handshake(encrypted, deadline)
         except (OSError, ValueError) as error:
-            # wrap_socket raises ValueError for a socket whose client has gone.
+            # Whoever waits for a socket that was closed meanwhile gets ValueError.
             self.peer.tls_error = tls_error_reason(error)
             raise TlsHandshakeError(self.peer.tls_error) from error
         self.peer.tls = _tls_info(encrypted)

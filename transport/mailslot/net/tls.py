@@ -16,6 +16,7 @@ import anyio.lowlevel
 
 from mailslot.errors import InputError, NetworkError
 from mailslot.net.endpoint import Security, format_seconds
+from mailslot.net.tls_socket import wrap_socket
 from mailslot.wire.protocol_error import RemoteProtocolError
 
 if TYPE_CHECKING:
@@ -191,9 +192,7 @@ async def start_tls(
     encrypted: ssl.SSLSocket | None = None
     try:
         with anyio.fail_after(timeout):
-            encrypted = context.wrap_socket(
-                connected, server_hostname=endpoint.ascii_host, do_handshake_on_connect=False
-            )
+            encrypted = wrap_socket(context, connected, endpoint.ascii_host)
             in_plain_text = not await _handshake(encrypted)
         if in_plain_text:
             raise PlainTextError(await _read_plain_text_line(encrypted, timeout))
