@@ -126,10 +126,8 @@ async def run_fleet_panel(
         homes = FleetHomes(
             fleet.url, fleet.database, fleet.master, FleetPlaces(fleet.folder, fleet.folder / "master.key")
         )
-        panel = FleetPanel(homes, file)
-        await panel.announce(listener)
         async with anyio.create_task_group() as group:
-            group.start_soon(panel.serve, listener)
+            group.start_soon(FleetPanel(homes, file).serve, listener)
             try:
                 yield RunningFleetPanel(address, provider, listens)
             finally:

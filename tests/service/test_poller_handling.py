@@ -281,6 +281,40 @@ async def test_a_stop_while_a_mail_is_undone_is_not_counted_as_an_attempt(tmp_pa
         assert handling.note.startswith("It could not be handled in 3 attempts: ValueError")
 
 
+async def test_a_stop_while_an_interrupted_mail_is_undone_is_not_counted_either(tmp_path: Path) -> None:
+    """However often the device is stopped meanwhile, its printer is not left with a job."""
+    begun = anyio.Event()
+    stopped = 0
+
+    async def abandon(mail: Incoming, device: Device) -> None:
+        begun.set()
+        if stopped < 4:
+            await anyio.sleep_forever()
+
+    async with run_polling_device(tmp_path) as harness:
+        harness.add("one")
+        harness.keeper.answer = _stop
+        harness.keeper.abandon = abandon
+        await harness.poll()
+        [mail] = await harness.device.spool.ledger.mails()
+        for _ in range(3):
+            await harness.device.spool.ledger.begin_handling(mail.id)
+        harness.clocks.set(31)
+        for _ in range(4):
+            begun = anyio.Event()
+            async with anyio.create_task_group() as group:
+                group.start_soon(handle_waiting, harness.device, RECORD, harness.keeper)
+                await begun.wait()
+                group.cancel_scope.cancel()
+            stopped += 1
+            [mail] = await harness.device.spool.ledger.mails()
+            assert (mail.state, mail.tries) == ("fetched", 3)
+        begun = anyio.Event()
+        [handling] = await handle_waiting(harness.device, RECORD, harness.keeper)
+        assert begun.is_set()
+        assert (handling.outcome, handling.note) == ("set aside", "Handling it was interrupted 3 times.")
+
+
 @pytest.mark.parametrize(("interruptions", "asked"), [(3, 1), (5, 1), (6, 0)])
 async def test_undoing_is_not_tried_for_ever(tmp_path: Path, interruptions: int, asked: int) -> None:
     """A pipeline that ends the process here, too, must not keep other mail waiting."""

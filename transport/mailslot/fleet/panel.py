@@ -19,13 +19,13 @@ class FleetPanel(Protocol):
     """The panel of a fleet, on asyncio."""
 
     async def announce(self, listener: socket.socket) -> list[str]:
-        """Check what the panel needs, before it is served; return sentences for the person who starts it.
+        """Return sentences for the person who starts it.
 
         Args:
             listener: the socket of `serve`.
 
         Raises:
-            MailError: the panel cannot be served there, or the database's tables are of another version.
+            MailError: the panel cannot be served there.
         """
         ...
 
@@ -36,7 +36,7 @@ class FleetPanel(Protocol):
             listener: a listening TCP socket.
 
         Raises:
-            MailError: the panel cannot be served there.
+            MailError: the panel cannot be served there, or the database's tables are of another version.
         """
         ...
 

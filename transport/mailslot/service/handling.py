@@ -176,25 +176,26 @@ async def _handle_summarized(
 
 
 async def _run_pipeline(device: Device, mail: Incoming, pipeline: Pipeline) -> tuple[Handled, bool]:
-    """Return the pipeline's result for a mail, and whether it counts as an attempt."""
+    """Return what is to become of a mail, and whether that counts as an attempt; a stop of the device does not."""
     if mail.path is None:
         return SetAside("Its file is missing."), True
-    if mail.tries > MAX_TRIES:
-        # This may be interrupted, too, and is not tried for ever.
-        if mail.tries <= 2 * MAX_TRIES:
-            await _abandon(device, mail, pipeline)
-        return SetAside(f"Handling it was interrupted {MAX_TRIES} times."), True
     try:
         return await _attempt(device, mail, pipeline)
-    except BaseException:
-        # If this cannot be written, the attempt counts.
-        with anyio.CancelScope(shield=True), suppress(SpoolError):
-            await device.spool.ledger.postpone(mail.id, device.now(), "The device was stopped.", counts=False)
+    except BaseException as error:
+        if not isinstance(error, Exception):
+            # If this cannot be written, the attempt counts.
+            with anyio.CancelScope(shield=True), suppress(SpoolError):
+                await device.spool.ledger.postpone(mail.id, device.now(), "The device was stopped.", counts=False)
         raise
 
 
 async def _attempt(device: Device, mail: Incoming, pipeline: Pipeline) -> tuple[Handled, bool]:
-    """Return the pipeline's result for a mail, and whether it counts; only what ends the task is raised."""
+    """Return the pipeline's result for a mail, and whether it counts as an attempt."""
+    if mail.tries > MAX_TRIES:
+        # This may end the process, too, and is not tried for ever.
+        if mail.tries <= 2 * MAX_TRIES:
+            await _abandon(device, mail, pipeline)
+        return SetAside(f"Handling it was interrupted {MAX_TRIES} times."), True
     try:
         with anyio.fail_after(HANDLING_TIMEOUT):
             with ExitGuard():

@@ -12,7 +12,7 @@ from anyio.to_thread import run_sync
 from mailslot.errors import InputError
 from mailslot.fleet.postgres.consents import Consents
 from mailslot.fleet.postgres.directory import FleetDirectory
-from mailslot.fleet.postgres.errors import DatabaseError, as_os_error
+from mailslot.fleet.postgres.errors import as_input_error
 from mailslot.fleet.postgres.schema import check_version, version_of
 from mailslot.fleet.postgres.staff_sessions import StaffSessions
 from mailslot.oauth.http import TokenHttp
@@ -61,7 +61,7 @@ class FleetPanel:
         """Serve the panel until cancelled.
 
         Raises:
-            MailError: it cannot be served there.
+            MailError: it cannot be served there, or the database's tables are of another version.
         """
         settings = self._settings
         idle = 60.0 * settings.idle_minutes
@@ -73,6 +73,7 @@ class FleetPanel:
             security.certificate = await run_sync(self._certificate, str(listener.getsockname()[0]))
             return security.certificate
 
+        await run_sync(self._prepare_database)
         async with TokenHttp(ca_file=settings.openid.ca_file, timeout=_TIMEOUT) as http:
             fleet = FleetContext(
                 settings,
@@ -99,11 +100,10 @@ class FleetPanel:
         """Return sentences for the person who starts it.
 
         Raises:
-            MailError: it cannot be served there, or the database's tables are of another version.
+            MailError: it cannot be served there.
         """
         host, port = listener.getsockname()[:2]
         await run_sync(self._certificate, str(host))
-        await run_sync(self._prepare_database)
         return [f"The fleet's panel is at {self._settings.address}/ and listens on {host}, port {port}."]
 
     def _prepare_database(self) -> None:
@@ -114,10 +114,10 @@ class FleetPanel:
         """
         database = self._homes.database
         try:
-            with as_os_error(), database.connection() as connection:
+            with as_input_error(), database.connection() as connection:
                 version = version_of(connection)
-        except DatabaseError as error:
-            logger.warning("The panel starts although the database cannot be used: %s.", error.strerror)
+        except InputError as error:
+            logger.warning("%s The panel starts nevertheless.", error)
             return
         check_version(version)
         consents = Consents(database)
