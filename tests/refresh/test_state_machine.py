@@ -146,6 +146,11 @@ class RefreshMachine(RuleBasedStateMachine):
         if self.unsaved_by not in {None, source}:
             # What one process could not write, another cannot know: that is what the fault is told for.
             return
+        newest = self.store.kept if source.unsaved is None else source.unsaved.grant
+        has_previous = newest.previous_refresh_token is not None
+        if newest.failure is not None and newest.failure.unconfirmed:
+            # Whoever would have asked once more was cancelled. A second refusal in a row is not odd, but believed.
+            self.flow.odd = [odd for odd in self.flow.odd if odd != "refused"]
         asked, odd = len(self.flow.asked), len(self.flow.odd)
         given: list[str] = []
 
@@ -167,8 +172,10 @@ class RefreshMachine(RuleBasedStateMachine):
 
         self._run(all_)
         self.unsaved_by = source if source.save_error is not None else None
-        # One that is odd, or for good, is asked once more; an answer that is of no use twice more.
-        assert len(self.flow.asked) <= asked + 1 + (self.flow.broken is Remedy.NEW_GRANT) + odd
+        # After a refusal, it is asked once more; if that is refused as well, once with the refresh token before, which
+        # a service that was restored from a backup may know. After an answer that is of no use, it is asked twice more.
+        refusals = 1 + has_previous if self.flow.broken is Remedy.NEW_GRANT else 0
+        assert len(self.flow.asked) <= asked + 1 + refusals + odd
         assert not self.flow.reused
         if not self.set_since:
             for access in given:

@@ -125,7 +125,7 @@ def modules_of_service(folder: Path, *options: str, listeners: int = 0) -> list[
     return found
 
 
-@pytest.mark.parametrize(("panel", "most"), [(False, 612), (True, 632)], ids=["without", "with the panel"])
+@pytest.mark.parametrize(("panel", "most"), [(False, 613), (True, 632)], ids=["without", "with the panel"])
 def test_modules_of_an_idle_service(panel: bool, most: int, tmp_path: Path) -> None:
     assert len(modules_of_service(tmp_path, *(["--listen", "127.0.0.1:0"] if panel else []))) <= most
 
