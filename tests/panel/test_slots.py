@@ -23,7 +23,7 @@ from panel.running_panel import overflowing_elements, take_screenshots, whole_te
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, Route
 
     from lab.browser import Browser
     from mailslot.slots.records import ChangeResult
@@ -412,6 +412,27 @@ async def test_keyboard_only(panel: RunningPanel, device: Device, browser: Brows
     assert await browser.visit(act) == [[]] * 5
     settings = (await run_sync(device.records.settings.load))["smtp"]
     assert (settings.sender_name, settings.provider, settings.server) == ("By keyboard", "microsoft365", None)
+
+
+@pytest.mark.parametrize("script", ["htmx.min.js", "panel.js"])
+async def test_a_provider_chosen_before_the_scripts_have_come(
+    panel: RunningPanel, device: Device, browser: Browser, script: str
+) -> None:
+    device.set("fax.pop", provider=None)
+
+    def act(page: Page) -> None:
+        panel.sign_in(page)
+        held: list[Route] = []
+        page.route(f"**/{script}", lambda route: held.append(route))  # noqa: PLW0108 - Playwright marks what it calls
+        page.goto(panel.address + FAX, wait_until="commit")
+        page.select_option("#provider", "google")
+        assert not page.is_visible("#provider-hint:has-text('pop.gmail.com')")
+        while not held:
+            page.wait_for_timeout(10)
+        held[0].continue_()
+        page.wait_for_selector("#provider-hint:has-text('pop.gmail.com')")
+
+    await browser.visit(act)
 
 
 async def test_without_javascript(panel: RunningPanel, device: Device, browser: Browser) -> None:

@@ -233,6 +233,33 @@ async def test_an_index_that_is_removed_while_it_is_open(home: Path, clock: Cloc
         assert [(job.id, job.state) for job in await spool.jobs()] == [(1, "queued")]
 
 
+@pytest.mark.parametrize("checked", [database.NAME, f"{database.NAME}-wal", f"{database.NAME}-shm"])
+async def test_the_folder_is_renamed_between_two_checks(
+    home: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, checked: str
+) -> None:
+    """It is the folder that is reported, not the first of its files that is missed."""
+    stat = Path.stat
+
+    def renamed_before(path: Path, **how: bool) -> os.stat_result:
+        if path == home / "spool" / checked and home.exists():
+            home.rename(home.with_name("renamed"))
+        return stat(path, **how)
+
+    async with Spool(home, limits=SMALL, clock=clock) as spool:
+        await spool.accept(new(), message())
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "stat", renamed_before)
+            with pytest.raises(database.DatabaseLostError, match=f"The folder {home / 'spool'} is not there any more"):
+                await spool.check()
+        with pytest.raises(database.DatabaseLostError, match="Bring it back"):
+            await spool.accept(new(), message())
+    assert not files(home.with_name("renamed"), ".lost")
+    home.with_name("renamed").rename(home)
+    async with Spool(home, limits=SMALL, clock=clock) as spool:
+        assert await spool.losses() == []
+        assert [(job.id, job.state) for job in await spool.jobs()] == [(1, "queued")]
+
+
 @pytest.mark.parametrize("noticed", ["in use", "at the end"])
 async def test_a_log_that_is_replaced_while_it_is_open(home: Path, clock: Clock, noticed: str) -> None:
     """Two logs would be mixed up in one database: it is set aside, and a new list made from the messages."""

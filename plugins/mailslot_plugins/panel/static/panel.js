@@ -130,6 +130,18 @@ function openTarget() {
   }
 }
 
+// A choice was made before the scripts had come, or was restored by the browser: what it changes in the form follows.
+function followEarlierChoices() {
+  for (const field of document.querySelectorAll("select[hx-post]")) {
+    const offered = [...field.options].find((option) => option.defaultSelected) ?? field.options[0];
+    if (field.value !== offered.value) {
+      field.dispatchEvent(new Event("change", { bubbles: true }));
+    }
+  }
+}
+
+// By then htmx listens, which has asked for this event before.
+document.addEventListener("DOMContentLoaded", followEarlierChoices);
 window.addEventListener("hashchange", openTarget);
 document.addEventListener("change", showWhatMatters);
 document.addEventListener("htmx:afterSwap", (event) => {

@@ -207,18 +207,24 @@ class Database:
             raise RuntimeError("the spool is not open")
         # Whatever is written into an unlinked file is lost when this process ends.
         if _identity(self.path) != self._identity:
-            if _identity(self.path.parent) != self._folder_identity:
-                raise folder_lost_error(self.path.parent)
+            self._require_folder()
             self._set_log_aside()
             raise damaged_error(self.path, "the file was removed or replaced while it was open")
         log = _identity(self._sibling("-wal"))
         if self._log_identity is not None and log != self._log_identity:
+            self._require_folder()
             self._save_log(self._connection, replaced=log is not None)
             raise log_lost_error(self._sibling("-wal"))
         if self._index_identity is not None and _identity(self._sibling("-shm")) != self._index_identity:
+            self._require_folder()
             # Another process has an index of its own by now, and each would overwrite what the other writes.
             raise log_lost_error(self._sibling("-shm"))
         return self._connection
+
+    def _require_folder(self) -> None:
+        """Raise if a file is gone because the folder is, which may be renamed between the checks of two files."""
+        if _identity(self.path.parent) != self._folder_identity:
+            raise folder_lost_error(self.path.parent)
 
     def _save_log(self, connection: sqlite3.Connection, *, replaced: bool) -> None:
         """Write what is in a log that has lost its name into the database.
