@@ -424,15 +424,47 @@ async def test_a_provider_chosen_before_the_scripts_have_come(
         panel.sign_in(page)
         held: list[Route] = []
         page.route(f"**/{script}", lambda route: held.append(route))  # noqa: PLW0108 - Playwright marks what it calls
-        page.goto(panel.address + FAX, wait_until="commit")
+        with page.expect_request(f"**/{script}"):
+            page.goto(panel.address + FAX, wait_until="commit")
         page.select_option("#provider", "google")
         assert not page.is_visible("#provider-hint:has-text('pop.gmail.com')")
-        while not held:
-            page.wait_for_timeout(10)
         held[0].continue_()
         page.wait_for_selector("#provider-hint:has-text('pop.gmail.com')")
 
     await browser.visit(act)
+
+
+async def test_what_is_entered_while_the_fields_of_a_provider_are_fetched(
+    panel: RunningPanel, device: Device, browser: Browser
+) -> None:
+    """It stays, and a provider chosen meanwhile is followed, too."""
+    device.set("fax.pop", provider=None, account=None)
+
+    def act(page: Page) -> None:
+        panel.sign_in(page, FAX)
+        held: list[Route] = []
+        page.route("**/fields", lambda route: held.append(route))  # noqa: PLW0108 - Playwright marks what it calls
+        with page.expect_request("**/fields"):
+            page.select_option("#provider", "google")
+        page.fill("#account", "fax@example.com")
+        page.focus("#account")
+        # Without an event, as if the answer came before the next request.
+        page.evaluate("document.querySelector('#provider').value = 'microsoft365'")
+        with page.expect_request("**/fields"):
+            held[0].continue_()
+        assert "pop.gmail.com" in str(page.text_content("#provider-hint"))
+        assert page.input_value("#account") == "fax@example.com"
+        assert page.evaluate("document.activeElement.id") == "account"
+        held[1].continue_()
+        page.wait_for_selector("#provider-hint:has-text('outlook.office365.com')")
+        assert page.input_value("#provider") == "microsoft365"
+        assert page.input_value("#account") == "fax@example.com"
+        page.click(".save button")
+        page.wait_for_selector("[role=status], .notice")
+
+    await browser.visit(act)
+    settings = (await run_sync(device.records.settings.load))["fax-pop"]
+    assert (settings.provider, settings.account) == ("microsoft365", "fax@example.com")
 
 
 async def test_without_javascript(panel: RunningPanel, device: Device, browser: Browser) -> None:

@@ -140,8 +140,27 @@ function followEarlierChoices() {
   }
 }
 
-// By then htmx listens, which has asked for this event before.
+// What was entered while other fields for the form were on their way stays entered.
+document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+  const form = detail.target.closest("form");
+  if (!form || !detail.shouldSwap) {
+    return;
+  }
+  const sent = detail.requestConfig.formData;
+  const entered = [...form.elements]
+    .filter((field) => field.type !== "checkbox" && sent.has(field.name) && sent.get(field.name) !== field.value)
+    .map((field) => [field.name, field.value]);
+  const enterAgain = () => {
+    for (const [name, value] of entered.filter(([name]) => form.elements[name])) {
+      form.elements[name].value = value;
+    }
+  };
+  document.addEventListener("htmx:afterSwap", enterAgain, { once: true });
+});
+
+// htmx listens to the fields only then.
 document.addEventListener("DOMContentLoaded", followEarlierChoices);
+document.addEventListener("htmx:afterSettle", followEarlierChoices);
 window.addEventListener("hashchange", openTarget);
 document.addEventListener("change", showWhatMatters);
 document.addEventListener("htmx:afterSwap", (event) => {
