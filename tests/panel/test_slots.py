@@ -434,6 +434,14 @@ async def test_a_provider_chosen_before_the_scripts_have_come(
     await browser.visit(act)
 
 
+CHANGES_AFTER_ANOTHER_PART = """() => {
+    let changes = 0;
+    document.addEventListener("change", () => changes += 1);
+    htmx.trigger("#mail-live", "htmx:afterSettle");
+    return changes;
+}"""
+
+
 async def test_what_is_entered_while_the_fields_of_a_provider_are_fetched(
     panel: RunningPanel, device: Device, browser: Browser
 ) -> None:
@@ -455,6 +463,8 @@ async def test_what_is_entered_while_the_fields_of_a_provider_are_fetched(
         assert "pop.gmail.com" in str(page.text_content("#provider-hint"))
         assert page.input_value("#account") == "fax@example.com"
         assert page.evaluate("document.activeElement.id") == "account"
+        # Other parts of the page, which are fetched every second, do not have the fields fetched anew.
+        assert page.evaluate(CHANGES_AFTER_ANOTHER_PART) == 0
         held[1].continue_()
         page.wait_for_selector("#provider-hint:has-text('outlook.office365.com')")
         assert page.input_value("#provider") == "microsoft365"

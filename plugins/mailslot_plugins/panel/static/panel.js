@@ -141,26 +141,27 @@ function followEarlierChoices() {
 }
 
 // What was entered while other fields for the form were on their way stays entered.
-document.addEventListener("htmx:beforeSwap", ({ detail }) => {
-  const form = detail.target.closest("form");
-  if (!form || !detail.shouldSwap) {
+document.addEventListener("htmx:beforeSwap", ({ detail: { target, shouldSwap, requestConfig } }) => {
+  const form = target.closest("form");
+  if (!form || !shouldSwap) {
     return;
   }
-  const sent = detail.requestConfig.formData;
-  const entered = [...form.elements]
-    .filter((field) => field.type !== "checkbox" && sent.has(field.name) && sent.get(field.name) !== field.value)
+  const sent = requestConfig.formData;
+  const entered = [...form.querySelectorAll("select, textarea, input:not([type=checkbox], [type=radio], [type=file])")]
+    .filter((field) => sent.has(field.name) && sent.get(field.name) !== field.value)
     .map((field) => [field.name, field.value]);
   const enterAgain = () => {
     for (const [name, value] of entered.filter(([name]) => form.elements[name])) {
       form.elements[name].value = value;
     }
   };
-  document.addEventListener("htmx:afterSwap", enterAgain, { once: true });
+  target.addEventListener("htmx:afterSwap", enterAgain, { once: true });
+  // htmx listens to the new fields only then.
+  target.addEventListener("htmx:afterSettle", followEarlierChoices, { once: true });
 });
 
-// htmx listens to the fields only then.
+// By then htmx listens, which has asked for this event before.
 document.addEventListener("DOMContentLoaded", followEarlierChoices);
-document.addEventListener("htmx:afterSettle", followEarlierChoices);
 window.addEventListener("hashchange", openTarget);
 document.addEventListener("change", showWhatMatters);
 document.addEventListener("htmx:afterSwap", (event) => {
