@@ -17,7 +17,7 @@ from service.polling_device import RECORD, run_polling_device
 from shortage import no_descriptors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from mailslot.service.device import Device
@@ -31,6 +31,14 @@ class TooLargeError(ValueError):
     def __init__(self, *args: object) -> None:
         super().__init__(*args)
         self.__cause__ = MemoryError()
+
+
+async def stop_after(begun: anyio.Event, work: Callable[..., Awaitable[object]], *arguments: object) -> None:
+    """Start something, and stop it as soon as an event is set."""
+    async with anyio.create_task_group() as group:
+        group.start_soon(work, *arguments)
+        await begun.wait()
+        group.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("fault", [ValueError, MemoryError, TooLargeError])
@@ -193,10 +201,7 @@ async def test_a_stop_during_a_mail_is_not_counted_as_an_attempt(tmp_path: Path)
         harness.add("one")
         for _ in range(4):
             begun = anyio.Event()
-            async with anyio.create_task_group() as group:
-                group.start_soon(harness.poll)
-                await begun.wait()
-                group.cancel_scope.cancel()
+            await stop_after(begun, harness.poll)
         [mail] = await harness.device.spool.ledger.mails()
         assert (mail.state, mail.tries) == ("fetched", 0)
         harness.keeper.answer = None
@@ -269,10 +274,7 @@ async def test_a_stop_while_a_mail_is_undone_is_not_counted_as_an_attempt(tmp_pa
         harness.clocks.set(662)
         for _ in range(2):
             begun = anyio.Event()
-            async with anyio.create_task_group() as group:
-                group.start_soon(handle_waiting, harness.device, RECORD, harness.keeper)
-                await begun.wait()
-                group.cancel_scope.cancel()
+            await stop_after(begun, handle_waiting, harness.device, RECORD, harness.keeper)
             [mail] = await harness.device.spool.ledger.mails()
             assert (mail.state, mail.tries) == ("fetched", 2)
         harness.keeper.abandon = None
@@ -302,10 +304,7 @@ async def test_a_stop_while_an_interrupted_mail_is_undone_is_not_counted_either(
         harness.clocks.set(31)
         for _ in range(4):
             begun = anyio.Event()
-            async with anyio.create_task_group() as group:
-                group.start_soon(handle_waiting, harness.device, RECORD, harness.keeper)
-                await begun.wait()
-                group.cancel_scope.cancel()
+            await stop_after(begun, handle_waiting, harness.device, RECORD, harness.keeper)
             stopped += 1
             [mail] = await harness.device.spool.ledger.mails()
             assert (mail.state, mail.tries) == ("fetched", 3)

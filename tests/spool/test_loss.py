@@ -253,7 +253,7 @@ async def test_the_folder_is_renamed_between_two_checks(
                 await spool.check()
         with pytest.raises(database.DatabaseLostError, match="Bring it back"):
             await spool.accept(new(), message())
-    assert not files(home.with_name("renamed"), ".lost")
+    assert not list(home.with_name("renamed").glob("spool/*.damaged-*"))
     home.with_name("renamed").rename(home)
     async with Spool(home, limits=SMALL, clock=clock) as spool:
         assert await spool.losses() == []
