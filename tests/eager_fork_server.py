@@ -12,4 +12,6 @@ if __name__ == "__main__":
         import_module(f"mailslot_plugins.{task.partition(':')[0]}")
     for library in ("PIL.Image", "pypdfium2"):
         import_module(library)
+    # It ends with the tests; starting it again takes longer than any of its tasks.
+    fork_server._IDLE_SECONDS = 3600
     fork_server.main()

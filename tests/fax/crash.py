@@ -21,6 +21,7 @@ from mailslot.spool.store import Store
 from mailslot_plugins.fax import reception, sender_notification
 from mailslot_plugins.fax.pipeline import pipeline
 from mailslot_plugins.printers import folder as folder_printer
+from shared_fork_server import share_fork_server
 
 if TYPE_CHECKING:
     from mailslot.service.pipeline import Handled
@@ -94,6 +95,7 @@ STEP_FUNCTIONS = (
 
 
 if __name__ == "__main__":
+    share_fork_server()
     steps = killed_at_each_step(Path(sys.argv[2]), sys.argv[1], sys.argv[3])
     assert steps >= 15, steps
     print(f"killed at {steps} steps")

@@ -30,6 +30,7 @@ from mailslot.spool.store import Store
 from mailslot_plugins.print.pipeline import pipeline
 from mailslot_plugins.printers.ipp import operations
 from print.sample_mails import RECORD, SETTINGS, make_mail, scan, store_mail
+from shared_fork_server import share_fork_server
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -163,6 +164,7 @@ PROOFS = (killed_at_each_step, killed_at_random_times)
 
 if __name__ == "__main__":
     proof = next(proof for proof in PROOFS if proof.__name__ == sys.argv[1])
+    share_fork_server()
     with (
         tempfile.TemporaryDirectory(prefix="mailslot-", dir="/tmp") as short,
         start_printer(Path(short) / "printer", "-f", "application/pdf", "-c", "/bin/true") as running,
