@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import shutil
 import sys
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mailslot.cli import main
-from vault.conftest import drop_privileges
+from vault.conftest import NOBODY, drop_privileges
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,3 +59,56 @@ def test_it_is_said_who_may_use_it(
         assert run(monkeypatch, home, command) == 1
     pattern = rf"{home}\S* cannot be (used|written): this user has no right to it, so run mailslot as its owner\.\n"
     assert re.fullmatch(pattern, capsys.readouterr().err)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs the right to give files away")
+class TestAsRoot:
+    """What root writes, the owner could not read."""
+
+    @pytest.fixture
+    def home(self, tmp_path: Path) -> Path:
+        locks = tmp_path / "home" / "locks"
+        locks.mkdir(parents=True)
+        os.chown(locks, NOBODY, NOBODY)
+        return locks.parent
+
+    @pytest.mark.parametrize("command", ["slots", "slots --json", "set network.smtp sender_name=Scan", "serve"])
+    def test_it_is_said_how_to_run_a_command(
+        self, home: Path, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert run(monkeypatch, home, command) == 2
+        name = pwd.getpwuid(NOBODY).pw_name
+        assert capsys.readouterr().err == (
+            f"In {home} mailslot runs as {name}, who could not read what root writes there. "
+            f"Run the command as that user: sudo -u {name} mailslot --home {home} …\n"
+        )
+        assert [path.name for path in home.iterdir()] == ["locks"]
+
+    def test_a_user_without_a_name(
+        self, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        unused = max(user.pw_uid for user in pwd.getpwall() if user.pw_uid < NOBODY) + 1
+        os.chown(home / "locks", unused, unused)
+        assert run(monkeypatch, home, "slots") == 2
+        assert f" sudo -u '#{unused}' mailslot" in capsys.readouterr().err
+
+    def test_values_are_not_repeated(
+        self, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert run(monkeypatch, home, "set network.smtp password=hunter2") == 2
+        assert "hunter2" not in capsys.readouterr().err
+
+    @pytest.mark.parametrize("command", ["set --help", "jobs retry -h", "--version"])
+    def test_help_is_given(self, home: Path, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert run(monkeypatch, home, command) == 0
+
+    def test_a_folder_of_another_user_that_root_uses(
+        self, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Such as one of the host that is mounted in a container where everything runs as root."""
+        os.chown(home, NOBODY, NOBODY)
+        (home / "locks").rmdir()
+        for _ in range(2):
+            assert run(monkeypatch, home, "set network.smtp sender_name=Scan") == 0
+        assert (home / "locks").stat().st_uid == 0
+        assert not capsys.readouterr().err

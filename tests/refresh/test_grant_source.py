@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import anyio
 import pytest
 
+from mailslot.oauth.token_errors import TokenServiceError
 from mailslot.sasl.credentials import TokenSource
 from mailslot.wire.secret import Secret
 from refresh import device as devices
 from refresh.device import running
+from refresh.service import ScriptedResponse
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -341,3 +344,63 @@ async def test_a_discovered_provider(home: Path, service: Service, monkeypatch: 
         device.clocks.pass_by(3000)
         await device.token()
         assert asked == [unknown]
+
+
+@pytest.mark.parametrize(
+    ("answer", "discovered_again"),
+    [
+        (ScriptedResponse(404), True),
+        # Such a response is lost, so the request is repeated at once, and then answered.
+        (ScriptedResponse(200, garble=lambda _: b"<html>"), False),
+        (ScriptedResponse(503), False),
+        (ScriptedResponse(400, {"error": "temporarily_unavailable"}), False),
+    ],
+)
+async def test_endpoints_are_discovered_again_if_no_token_service_answers(
+    home: Path, service: Service, monkeypatch: pytest.MonkeyPatch, answer: ScriptedResponse, discovered_again: bool
+) -> None:
+    """A provider may move its token service while the device runs."""
+    async with running(home, service) as device:
+        await device.sign_in(age=7200)
+        known = device.client.provider
+        unknown = replace(known, endpoints=replace(known.endpoints, token="", issuer=service.url))
+        device.client = replace(device.client, provider=unknown)
+        asked = []
+
+        async def complete(provider, http):
+            asked.append(provider)
+            return known
+
+        monkeypatch.setattr("mailslot.oauth.discovery.complete_provider", complete)
+        device.restart()
+        await device.token()
+        service.say = [answer]
+        for _ in range(2):
+            device.clocks.pass_by(3601)
+            with suppress(TokenServiceError):
+                await device.token()
+        assert not service.say
+        assert device.refreshes >= 2
+        assert asked == [unknown] * (2 if discovered_again else 1)
+
+
+async def test_endpoints_are_discovered_for_each_sign_in(
+    home: Path, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(home, service) as device:
+        known = device.client.provider
+        unknown = replace(known, endpoints=replace(known.endpoints, token="", issuer=service.url))
+        device.flow.grant = devices.grant(service.begin(), device.clocks.wall)
+        device.client = replace(device.client, provider=unknown)
+        asked = []
+
+        async def complete(provider, http):
+            asked.append(provider)
+            return known
+
+        monkeypatch.setattr("mailslot.oauth.discovery.complete_provider", complete)
+        device.restart()
+        for times in (1, 2):
+            await device.source.obtain(None)
+            await device.token()
+            assert asked == [unknown] * times

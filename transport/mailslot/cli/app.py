@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import sys
+from typing import Annotated, Any, Final
 
 import typer
 
 import mailslot
 from mailslot.cli.commands import Commands
-from mailslot.cli.home import find_home
+from mailslot.cli.home import check_user, find_home
 from mailslot.cli.overview import DESCRIPTION, HOME_HELP, VERSION_HELP, overview
+
+_HELP_OPTIONS: Final = ["-h", "--help"]
 
 
 class _Main(Commands):
@@ -25,7 +28,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": _HELP_OPTIONS},
 )
 
 
@@ -48,3 +51,5 @@ def _options(
     # The commands of a fleet do not use a home.
     if context.invoked_subcommand != "fleet":
         context.obj = find_home(home)
+        if not any(option in sys.argv for option in _HELP_OPTIONS):
+            check_user(context.obj)

@@ -35,6 +35,33 @@ def find_home(given: str | None) -> Home:
     return FolderHome(Path(place).absolute() if place else _data_folder(), _credentials())
 
 
+def check_user(home: Home) -> None:
+    """Refuse to run as root in a home folder where mailslot runs as another user, such as the service's.
+
+    Raises:
+        InputError: that user could not read what root writes there.
+    """
+    if not home.is_local or os.geteuid() != 0:
+        return
+    from mailslot.home.folder import user_of  # noqa: PLC0415 - as above
+
+    if not (user := user_of(Path(home.name))):
+        return
+    import pwd  # noqa: PLC0415 - rarely needed, as is shlex
+    import shlex  # noqa: PLC0415
+
+    try:
+        name = pwd.getpwuid(user).pw_name
+    except KeyError:
+        name = f"#{user}"
+    command = shlex.join(["sudo", "-u", name, "mailslot", "--home", home.name])
+    raise InputError(
+        f"In {home.name} mailslot runs as {name}, who could not read what root writes there. Run the command as that "
+        f"user: {command} …",
+        stage="resolve",
+    )
+
+
 def fleet_places() -> FleetPlaces:
     """Return this machine's files for fleets.
 

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import mailslot
-from mailslot.cli.home import find_home
+from mailslot.cli.home import check_user, find_home
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -48,6 +48,7 @@ def quick_command(arguments: Sequence[str]) -> Callable[[], None] | None:
     if command == "--version":
         return _print_version
     found = find_home(home)
+    check_user(found)
     if command == "serve":
         return partial(_serve, found, values)
     return partial(_slots, found, values)

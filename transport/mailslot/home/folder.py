@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from mailslot.home.home import Home
     from mailslot.oauth.location import Location
 
+_LOCKS: Final = "locks"
+
 
 class FolderHome:
     """A home folder; see `mailslot.home.home.Home`. Nothing is created before something is stored.
@@ -80,9 +82,17 @@ class FolderHome:
         return locate(self._lock_file(name))
 
     def _lock_file(self, name: str) -> Path:
-        return self.folder / "locks" / f"{name}.lock"
+        return self.folder / _LOCKS / f"{name}.lock"
 
 
 def home_of(place: Path | Home) -> Home:
     """Return the home in a folder, or the home itself."""
     return FolderHome(place) if isinstance(place, Path) else place
+
+
+def user_of(folder: Path) -> int | None:
+    """Return the id of the user as whom mailslot runs in a home folder; None if it has not run there."""
+    try:
+        return (folder / _LOCKS).stat().st_uid
+    except OSError:
+        return None

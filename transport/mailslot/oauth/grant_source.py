@@ -90,7 +90,7 @@ class GrantSource(Generic[P]):
         self._record = record
         self._store = store
         self._flow = flow
-        self._client = client
+        self._client = self._configured_client = client
         self._http = http
         self._clocks = clocks or Clocks()
         self._locate = locate
@@ -193,6 +193,7 @@ class GrantSource(Generic[P]):
         Raises:
             MailError: no grant was obtained, or it could not be saved; the old one is unchanged.
         """
+        self._client = self._configured_client
         client = await self._discovered_client()
         grant = await self._flow.obtain(client, self._http, person)
         return await shielded(
@@ -294,6 +295,9 @@ class GrantSource(Generic[P]):
                         raise
             return await refresh.with_previous(refusal)
         except TokenError as error:
+            if not isinstance(error, TokenServiceError) or error.error is None:
+                # No token service has answered, perhaps because the provider has moved it: discover it again.
+                self._client = self._configured_client
             await shielded(partial(self._note_failure, error))
             raise
 
