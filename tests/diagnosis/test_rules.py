@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+import virtual_time
 from diagnosis.collected import smtp_refusals
 from diagnosis.collected_answers import pop3_refusals
 from diagnosis.replies import parse_reply
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from mailslot.causes.refinement import Refinement
     from mailslot.causes.rules import Rule
     from transcripts import Transcript
+
+pytestmark = pytest.mark.virtual_time
 
 ROWS = [
     pytest.param(rule, fixture, id=f"{rule.cause}-{fixture}") for rule in table().rules for fixture in rule.fixtures
@@ -60,9 +63,9 @@ def transcript_of(fixture: str) -> Transcript:
 
 
 @pytest.fixture(scope="module")
-def anyio_backend() -> str:
+def anyio_backend() -> tuple[str, dict[str, Any]]:
     """What is said is told apart alike on either loop; the tests of transcripts have these dialogues on both."""
-    return "asyncio"
+    return virtual_time.backend("asyncio")
 
 
 @pytest.mark.parametrize(("rule", "fixture"), ROWS)

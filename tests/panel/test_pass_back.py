@@ -228,12 +228,12 @@ async def test_a_hostile_server_gets_nothing(script: httpx2.AsyncClient, device:
     causes = []
     for change in ({**ends, **settings}, {"authentication": "password"}, {"authentication": "oauth2"}):
         assert (await script.patch("/slots/fax.pop/settings", json=change)).status_code == 200
-        causes.append((await device.test("fax.pop", timeout=2)).diagnosis.cause)
+        causes.append((await device.test("fax.pop")).diagnosis.cause)
     assert causes == ["token_for_other_service", "not_configured", "token_for_other_service"]
     assert (await script.get("/slots/fax.pop")).json()["health"]["cause"] == "token_for_other_service"
     result = await device.records.tokens.delete("fax-pop", device.records.settings.load()["fax-pop"])
     assert "The provider was not told: the token came from http://127.0.0.1:9" in result.sentence
     # Whoever has a login on the device may: so the server would have seen it.
     await run_sync(partial(device.set, "fax.pop", authentication="password", password="geheim-anderes"))
-    await device.test("fax.pop", timeout=2)
+    await device.test("fax.pop")
     assert b"geheim-anderes" in hostile.received

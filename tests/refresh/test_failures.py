@@ -291,8 +291,9 @@ async def test_a_response_after_the_timeout(home: Path, service: Service) -> Non
         error = await device.refuse("token_service_unreachable")
         assert error.retryable
         assert device.asked == 3
-        service.slow = 0.0
-        device.clocks.pass_by(20)
+    service.slow = 0.0
+    device.clocks.pass_by(20)
+    async with running(home, service, device.clocks) as device:
         await device.token()
 
 
