@@ -107,6 +107,8 @@ async def _set_up(records: Records, sandbox: Sandbox) -> Mapping[str, str]:
         "scopes": f"{sandbox.personality.pop3.scope} offline_access",
         "account": _MAILBOX,
         "first_poll": "all",
+        # The journey polls by hand, and the gateway must not be polling just then.
+        "check_interval": 0,
     }
     accounts: list[tuple[str, Protocol, dict[str, object], str]] = [
         ("office", "SMTP", smtp, _ACCOUNT),
