@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from mailslot_plugins.sandbox.personality import Personality
 
+pytestmark = pytest.mark.virtual_time
+
 personalities = pytest.mark.parametrize("personality", [DOVECOT, EXCHANGE, GMAIL], ids=lambda each: each.name)
 
 

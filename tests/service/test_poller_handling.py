@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from mailslot.service.pipeline import Handled
     from mailslot.spool.incoming import Incoming
 
+pytestmark = pytest.mark.virtual_time
+
 
 class TooLargeError(ValueError):
     """What a plugin makes of it that memory is not enough for a mail."""

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from mailslot_plugins.sandbox.maildrop import Maildrop
 
+pytestmark = pytest.mark.virtual_time
+
 NO_UIDL = Fault("UIDL", act=False, replace=b"-ERR Unknown command\r\n")
 
 
