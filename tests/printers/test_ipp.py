@@ -18,7 +18,7 @@ from mailslot_plugins.printers.ipp.printer import IppPrinter
 from mailslot_plugins.printers.journal import Journal
 from mailslot_plugins.printers.pins import StoredPins
 from mailslot_plugins.printers.printer import Document, PrinterError, PrinterOptions, find_printer
-from mailslot_plugins.printers.printing import print_document
+from mailslot_plugins.printers.printing import abandon_documents, print_document
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -240,6 +240,68 @@ async def test_a_job_that_the_printer_does_not_know_is_printed_again(
     book = await journal(spool)
     await book.attempt("0.0").reach("begun")
     await print_document(IppPrinter(printer.uri, QUICK), scan(), tmp_path, book, "0")
+    assert len(files(printer)) == before + 1
+
+
+async def create_without_document(ipp: IppPrinter, token: str) -> None:
+    """Create a job whose document never comes: the printer takes no other until it is cancelled."""
+    name = Attribute(Tag.NAME, "job-name", (f"{token} It",))
+    await ipp._operations.execute(CREATE_JOB, [requesting_user(""), name])
+
+
+async def test_a_job_that_the_printer_creates_late_is_cancelled(
+    printer: Printer, spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The device was killed, and has looked for the job before the printer had read the request."""
+    before = len(files(printer))
+    ipp = IppPrinter(printer.uri, QUICK)
+    attempt = (await journal(spool)).attempt("0.0")
+    await attempt.reach("begun")
+    await create_without_document(ipp, attempt.token)
+
+    async def find_nothing(*_: object) -> None:
+        return
+
+    monkeypatch.setattr(ipp._operations, "find_job", find_nothing)
+    with pytest.raises(PrinterError, match="busy") as caught:
+        await print_document(ipp, scan(), tmp_path, await journal(spool), "0")
+    assert caught.value.retryable
+    monkeypatch.undo()
+    await print_document(ipp, scan(), tmp_path, await journal(spool), "0")
+    assert len(files(printer)) == before + 1
+
+
+async def test_a_job_that_the_printer_creates_while_it_is_looked_for_is_cancelled(
+    printer: Printer, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ipp = IppPrinter(printer.uri, QUICK)
+    attempt = (await journal(spool)).attempt("0.0")
+    await attempt.reach("begun")
+    find, token = ipp._operations.find_job, attempt.token
+
+    async def find_and_create(token: str, owner: str) -> int | None:
+        found = await find(token, owner)
+        monkeypatch.undo()
+        await create_without_document(ipp, token)
+        return found
+
+    monkeypatch.setattr(ipp._operations, "find_job", find_and_create)
+    assert await ipp.resume(attempt) is None
+    assert attempt.token != token
+    assert await find(token, "") is not None
+
+
+async def test_a_job_that_the_printer_creates_late_is_cancelled_with_its_mail(
+    printer: Printer, spool: Spool, tmp_path: Path
+) -> None:
+    before = len(files(printer))
+    ipp = IppPrinter(printer.uri, QUICK)
+    attempt = (await journal(spool)).attempt("0.0")
+    await attempt.reach("begun")
+    assert await ipp.resume(attempt) is None
+    await create_without_document(ipp, attempt.token)
+    await abandon_documents(ipp, await journal(spool))
+    await print_document(ipp, scan(), tmp_path, await journal(spool, "mail:2"), "0")
     assert len(files(printer)) == before + 1
 
 

@@ -40,6 +40,9 @@ PENDING, HELD, PROCESSING, STOPPED, CANCELED, ABORTED, COMPLETED = range(3, 10)
 
 _WITHOUT_DOCUMENT: Final = frozenset({"job-incoming", "job-data-insufficient"})
 _CANCELED_BY_PEOPLE: Final = frozenset({"job-canceled-by-user", "job-canceled-by-operator", "job-canceled-at-device"})
+_LATE_JOB_PAUSES: Final = (0.0, 0.5, 1.5)
+"""Seconds before each look for a job that may not exist."""
+
 _POLL_INTERVALS: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0)
 
 
@@ -103,18 +106,17 @@ class IppPrinter:
                 await self._create(document, attempt, [*attributes, _NO_FIDELITY], job_attributes, document_format)
             else:
                 await self._print_job(document, attempt, [*attributes, _NO_FIDELITY, document_format], job_attributes)
-        except IppStatusError:
-            # The printer refused the job, so that it does not exist.
-            if attempt.step == "begun":
+        except IppStatusError as error:
+            # The printer refused the job, so that it does not exist. A printer that is busy may have created the job of
+            # an earlier try, which is looked for before the next one.
+            if attempt.step == "begun" and not error.retryable:
                 await attempt.reach("new")
             raise
         return await self._wait_for_end(attempt)
 
     async def resume(self, attempt: Attempt) -> PrintResult | None:
         """Query the printer for the job of an attempt."""
-        number = (
-            attempt.job if attempt.job is not None else await self._operations.find_job(attempt.token, attempt.owner)
-        )
+        number = attempt.job if attempt.job is not None else await self._find_job(attempt)
         job = None if number is None else await self._get_job(number, attempt.owner)
         if job is not None and not _is_ours(job, attempt.token):
             # A printer that was reset numbers its jobs from one again.
@@ -123,13 +125,23 @@ class IppPrinter:
         if number is None or job is None:
             if attempt.step == "sent":
                 return PrintResult(str(attempt.job or ""), "The printer has forgotten the document; it had taken it.")
-            await attempt.restart()
+            # Without a number it keeps its token, by which the job is found if the printer creates it later still.
+            if attempt.job is not None:
+                await attempt.restart()
             return None
         if attempt.step != "sent" and await self._discard_incomplete_job(number, job, attempt.owner):
             await attempt.restart()
             return None
         await attempt.reach("sent", job=number)
         return await self._wait_for_end(attempt)
+
+    async def _find_job(self, attempt: Attempt) -> int | None:
+        """Return the number of an attempt's job; the printer may not have read yet what a killed process has sent."""
+        for pause in _LATE_JOB_PAUSES:
+            await anyio.sleep(pause)
+            if (number := await self._operations.find_job(attempt.token, attempt.owner)) is not None:
+                return number
+        return None
 
     async def _create(
         self,
