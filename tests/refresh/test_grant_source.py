@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mailslot.oauth.grant_source import GrantSource
+    from mailslot.oauth.http import TokenHttp
+    from mailslot.oauth.providers import Provider
+    from refresh.device import Device
     from refresh.service import Policy, Service
 
 
@@ -325,25 +328,31 @@ async def test_a_grant_of_another_version(home: Path, service: Service) -> None:
         service.issued.append("at-no-json-at-all")
 
 
+def discovering(device: Device, monkeypatch: pytest.MonkeyPatch) -> list[Provider]:
+    """Let the device know only the issuer; return the providers whose endpoints it discovers from now on."""
+    known = device.client.provider
+    unknown = replace(known, endpoints=replace(known.endpoints, token="", issuer=device.service.url))
+    device.client = replace(device.client, provider=unknown)
+    asked: list[Provider] = []
+
+    async def complete(provider: Provider, http: TokenHttp) -> Provider:
+        asked.append(provider)
+        return known
+
+    monkeypatch.setattr("mailslot.oauth.discovery.complete_provider", complete)
+    device.restart()
+    return asked
+
+
 async def test_a_discovered_provider(home: Path, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where only the issuer is known, its endpoints are asked for before the first refresh, and once."""
     async with running(home, service) as device:
         await device.sign_in(age=7200)
-        known = device.client.provider
-        unknown = replace(known, endpoints=replace(known.endpoints, token="", issuer=service.url))
-        device.client = replace(device.client, provider=unknown)
-        asked = []
-
-        async def complete(provider, http):
-            asked.append(provider)
-            return known
-
-        monkeypatch.setattr("mailslot.oauth.discovery.complete_provider", complete)
-        device.restart()
+        asked = discovering(device, monkeypatch)
         await device.token()
         device.clocks.pass_by(3000)
         await device.token()
-        assert asked == [unknown]
+        assert [provider.endpoints.token for provider in asked] == [""]
 
 
 @pytest.mark.parametrize(
@@ -362,17 +371,7 @@ async def test_endpoints_are_discovered_again_if_no_token_service_answers(
     """A provider may move its token service while the device runs."""
     async with running(home, service) as device:
         await device.sign_in(age=7200)
-        known = device.client.provider
-        unknown = replace(known, endpoints=replace(known.endpoints, token="", issuer=service.url))
-        device.client = replace(device.client, provider=unknown)
-        asked = []
-
-        async def complete(provider, http):
-            asked.append(provider)
-            return known
-
-        monkeypatch.setattr("mailslot.oauth.discovery.complete_provider", complete)
-        device.restart()
+        asked = discovering(device, monkeypatch)
         await device.token()
         service.say = [answer]
         for _ in range(2):
@@ -381,26 +380,16 @@ async def test_endpoints_are_discovered_again_if_no_token_service_answers(
                 await device.token()
         assert not service.say
         assert device.refreshes >= 2
-        assert asked == [unknown] * (2 if discovered_again else 1)
+        assert len(asked) == (2 if discovered_again else 1)
 
 
 async def test_endpoints_are_discovered_for_each_sign_in(
     home: Path, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running(home, service) as device:
-        known = device.client.provider
-        unknown = replace(known, endpoints=replace(known.endpoints, token="", issuer=service.url))
         device.flow.grant = devices.grant(service.begin(), device.clocks.wall)
-        device.client = replace(device.client, provider=unknown)
-        asked = []
-
-        async def complete(provider, http):
-            asked.append(provider)
-            return known
-
-        monkeypatch.setattr("mailslot.oauth.discovery.complete_provider", complete)
-        device.restart()
+        asked = discovering(device, monkeypatch)
         for times in (1, 2):
             await device.source.obtain(None)
             await device.token()
-            assert asked == [unknown] * times
+            assert len(asked) == times
