@@ -33,7 +33,6 @@ async def test_all_stages_pass(device: Device, sandbox: Sandbox, slot: str) -> N
     assert result.ok, result
     assert (result.stage, result.diagnosis.cause, result.warnings) == (None, "ok", ())
     assert passed(result) == [name for name in STAGES if name != "send"]
-    assert all(stage.seconds >= 0 for stage in result.stages)
     assert len(sandbox.maildrops[SCANNER].messages) == 1
     assert not sandbox.submissions
     assert not sandbox.violations

@@ -215,6 +215,12 @@ async def test_a_job_whose_response_was_lost_is_found_by_its_token(
     assert len(files(printer)) == before + 1
 
 
+async def create_without_document(ipp: IppPrinter, token: str) -> None:
+    """Create a job whose document never comes: the printer takes no other until it is cancelled."""
+    name = Attribute(Tag.NAME, "job-name", (f"{token} It",))
+    await ipp._operations.execute(CREATE_JOB, [requesting_user(""), name])
+
+
 async def test_a_job_without_document_is_cancelled_and_printed_again(
     printer: Printer, spool: Spool, tmp_path: Path
 ) -> None:
@@ -223,9 +229,7 @@ async def test_a_job_without_document_is_cancelled_and_printed_again(
     book = await journal(spool)
     attempt = book.attempt("0.0")
     await attempt.reach("begun")
-    await ipp._operations.execute(
-        CREATE_JOB, [requesting_user(""), Attribute(Tag.NAME, "job-name", (f"{attempt.token} It",))]
-    )
+    await create_without_document(ipp, attempt.token)
     again = await journal(spool)
     await print_document(ipp, scan(), tmp_path, again, "0")
     [new] = files(printer)[before:]
@@ -241,12 +245,6 @@ async def test_a_job_that_the_printer_does_not_know_is_printed_again(
     await book.attempt("0.0").reach("begun")
     await print_document(IppPrinter(printer.uri, QUICK), scan(), tmp_path, book, "0")
     assert len(files(printer)) == before + 1
-
-
-async def create_without_document(ipp: IppPrinter, token: str) -> None:
-    """Create a job whose document never comes: the printer takes no other until it is cancelled."""
-    name = Attribute(Tag.NAME, "job-name", (f"{token} It",))
-    await ipp._operations.execute(CREATE_JOB, [requesting_user(""), name])
 
 
 async def test_a_job_that_the_printer_creates_late_is_cancelled(

@@ -193,6 +193,7 @@ class GrantSource(Generic[P]):
         Raises:
             MailError: no grant was obtained, or it could not be saved; the old one is unchanged.
         """
+        # The provider may have moved its endpoints since they were discovered.
         self._client = self._configured_client
         client = await self._discovered_client()
         grant = await self._flow.obtain(client, self._http, person)
